@@ -1,0 +1,192 @@
+"""The nouns that travel between the layers: frozen, without behaviour that needs a library.
+
+Axis names used throughout: ``batch``, ``row``, ``column``, ``channel``, ``unit``,
+``step``, ``plane``, ``head``, ``query``, ``key``. The batch axis comes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Shape = tuple[int | None, ...]
+Axes = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input of a network.
+
+    `shape` has the batch axis first, ``None`` where the size is free; `dtype` is a numpy
+    name or ``"string"``; `axes` names the axes as the network reads them, for instance
+    ``("batch", "row", "column", "channel")``.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    axes: Axes
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One addressable output of a network.
+
+    `index` is the position in the user's own ``model.layers`` (``None`` for operations
+    and for layers of nested models). `shape` has the batch axis first; ``None`` stands
+    for the whole shape where it is not known, and for an axis where the size is free.
+    `activation` is the name of the activation function inside the layer, if it has one.
+    """
+
+    address: str
+    name: str
+    index: int | None
+    kind: str
+    shape: Shape | None
+    dtype: str
+    parameters: int | None
+    axes: Axes
+    activation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputOperation:
+    """A fact about what the network does first to its input.
+
+    `kind` is the class (``Rescaling``, ``Normalization``, ``Resizing`` ...), `numbers`
+    its own numbers: ``scale`` and ``offset``, or ``mean`` and ``variance`` per channel.
+    """
+
+    kind: str
+    numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model file says about itself, without running it.
+
+    `names` holds the model's own name and those of the models it starts with, so that a
+    known family is recognised. `code` lists what in the file could run code. `digest` is
+    the SHA-256 (hexadecimal) of the checked configuration.
+    """
+
+    file: str
+    format: str
+    writer: str
+    names: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    layers: tuple[LayerInfo, ...]
+    operations: tuple[InputOperation, ...]
+    code: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """The output of one layer for a batch.
+
+    `values` has the batch axis first and the layer's own dtype; `axes` names every axis.
+    `signed` says whether the activation function can give negative values (``None``:
+    not known, the data decide). `weights_digest` is the SHA-256 of the weights read.
+    """
+
+    address: str
+    kind: str
+    values: NDArray[Any]
+    axes: Axes
+    signed: bool | None = None
+    weights_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One input as it is fed to the network.
+
+    `values` maps input names to arrays with a batch axis of one. `thumbnail` is what was
+    really fed, as a picture: uint8, ``(row, column, RGB)``, or ``None`` where the input is
+    no picture. `fed` says it in words (``28 x 28 x 1, 0..1``). `digest` is the SHA-256 of
+    the fed values. `notes` are lines worth saying on stderr.
+    """
+
+    name: str
+    values: dict[str, NDArray[Any]]
+    thumbnail: NDArray[np.uint8] | None
+    fed: str
+    digest: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How figures are drawn: the options of the command line, parsed but not resolved.
+
+    `scale` is ``filter``, ``layer`` or ``MIN:MAX``; `channels` a selection such as
+    ``0:16,40`` (``None``: all); `sort` a measure; `top` the number of channels kept
+    after sorting; `zoom` pixels per value (``None``: chosen).
+    """
+
+    scale: str = "filter"
+    cmap: str | None = None
+    columns: int | None = None
+    channels: str | None = None
+    sort: str = "index"
+    top: int | None = None
+    zoom: int | None = None
+    bare: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a figure says about where its activation comes from."""
+
+    model: str
+    input: str
+    fed: str
+    thumbnail: NDArray[np.uint8] | None = None
+
+
+Box = tuple[int, int, int, int]
+"""Top row, left column, bottom row, right column in pixels; the last two exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One channel in a picture: where it lies and which values its colours stand for.
+
+    `box` is the area of the map itself; `low` and `high` are the values at the two ends
+    of the colour table for this tile. `state` is ``live``, ``dead`` (all zero),
+    ``constant`` or ``nonfinite`` (at least one NaN or infinity).
+    """
+
+    channel: int
+    box: Box
+    low: float
+    high: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text in a picture and the pixels it covers."""
+
+    text: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawn figure: uint8 pixels ``(row, column, RGB)`` and what is where in them.
+
+    `numbers` holds what a manifest records: minimum, maximum, mean, std, share of zeros,
+    dead, constant, NaN and infinity counts, clipped values, channels shown and in all,
+    the scale, the colormap and its ends.
+    """
+
+    pixels: NDArray[np.uint8]
+    tiles: tuple[Tile, ...]
+    labels: tuple[Label, ...]
+    numbers: dict[str, Any]

@@ -1,0 +1,175 @@
+"""Every call that touches a file or a process, so that faults can be injected in one place.
+
+No other module opens, writes, renames or removes a file. Reading is through one open
+descriptor; writing is whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from actviz.errors import ActvizError, InputError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TEMPORARY_PREFIX = ".actviz-"
+TEMPORARY_SUFFIX = ".tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What identifies the content of an open file: it must not change while it is read."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def open_regular(
+    path: Path, error: type[ActvizError] = InputError, noun: str = "file"
+) -> tuple[BinaryIO, Stamp]:
+    """Open a regular file for reading and return it with its stamp.
+
+    FIFOs, devices, sockets and folders are refused without being read or waited for.
+
+    Raises
+    ------
+    ActvizError
+        Of class `error`, when the path is missing, unreadable or not a regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        message = f"{path}: no such {noun}; check the path."
+        raise error(message) from None
+    except (OSError, ValueError) as failure:
+        reason = getattr(failure, "strerror", None) or str(failure)
+        message = f"{path}: the {noun} cannot be opened ({reason}); check the path and its rights."
+        raise error(message) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
+        message = f"{path}: this is {kind}; a regular {noun} was expected."
+        raise error(message)
+    return os.fdopen(descriptor, "rb"), _stamp(status)
+
+
+def stamp(file: BinaryIO) -> Stamp:
+    """Return the stamp of an open file as it is now."""
+    return _stamp(os.fstat(file.fileno()))
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def read_bytes(path: Path, limit: int, error: type[ActvizError] = InputError) -> bytes:
+    """Read a whole regular file of at most `limit` bytes."""
+    file, status = open_regular(path, error)
+    with file:
+        if status.size > limit:
+            message = f"{path}: {status.size:,} bytes, at most {limit:,} are read; give a smaller file."
+            raise error(message)
+        return file.read(limit + 1)
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether `path` is an existing folder."""
+    return path.is_dir()
+
+
+def exists(path: Path) -> bool:
+    """Tell whether something, a dangling link included, stands at `path`."""
+    return os.path.lexists(path)
+
+
+def is_link(path: Path) -> bool:
+    """Tell whether `path` itself is a symbolic link."""
+    return path.is_symlink()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be made or something else stands there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        message = f"{path}: the folder cannot be made ({failure.strerror}); choose another with -o."
+        raise OutputError(message) from None
+
+
+def probe_writable(folder: Path) -> None:
+    """Prove that a file can be made in `folder`, before any long work.
+
+    Raises
+    ------
+    OutputError
+        When it cannot.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, folder)
+    except OSError as failure:
+        message = f"{folder}: nothing can be written there ({failure.strerror}); choose another place with -o."
+        raise OutputError(message) from None
+    os.close(descriptor)
+    os.unlink(name)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all.
+
+    The bytes go to a temporary file in the same folder, are synced, and the file is
+    renamed: a symbolic link at `path` is replaced, not followed, and an older file stays
+    until the new one is complete.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written; nothing is left behind.
+    """
+    name = None
+    try:
+        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+            os.fchmod(descriptor, 0o666 & ~_umask())
+        os.replace(name, path)
+        name = None
+    except OSError as failure:
+        message = f"{path}: cannot be written ({failure.strerror}); an older file there is untouched."
+        raise OutputError(message) from None
+    finally:
+        if name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def unchanged(path: Path, file: BinaryIO, before: Stamp, error: type[ActvizError]) -> Iterator[None]:
+    """Run a block that reads `file` and refuse the result if the file changed meanwhile."""
+    yield
+    if stamp(file) != before:
+        message = f"{path}: changed while reading; wait until it is written and run again."
+        raise error(message)

@@ -1,0 +1,22 @@
+"""What a model file may contain, decided before Keras or TensorFlow sees it.
+
+The gate reads the file itself: strict JSON, classes from a static table, archive and HDF5
+rules, sizes. What passes is what is loaded; nothing is parsed a second time by another
+parser.
+"""
+
+from actviz.gate.archive import Archive, open_archive
+from actviz.gate.classes import Finding, check_configuration, drop_compile_config
+from actviz.gate.hdf5 import open_hdf5, read_dataset
+from actviz.gate.strict_json import parse_json
+
+__all__ = [
+    "Archive",
+    "Finding",
+    "check_configuration",
+    "drop_compile_config",
+    "open_archive",
+    "open_hdf5",
+    "parse_json",
+    "read_dataset",
+]

@@ -1,0 +1,191 @@
+"""The `.keras` zip archive: which members it may have, and how they are read in place."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from actviz.errors import LimitError, ModelError, UnsafeError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAXIMUM_MEMBERS = 10_000
+MAXIMUM_UNPACKED = 64 << 30
+MAXIMUM_RATIO = 100
+SMALL = 1 << 20
+LOCAL_HEADER_BYTES = 30
+ENCRYPTED = 1
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A checked archive on one open descriptor."""
+
+    name: str
+    file: BinaryIO
+    members: Mapping[str, zipfile.ZipInfo]
+    container: zipfile.ZipFile
+
+    def read(self, member: str, limit: int) -> bytes:
+        """Return the bytes of a small member, at most `limit` of them.
+
+        Raises
+        ------
+        ModelError
+            When the member is missing or damaged.
+        LimitError
+            When it is larger than `limit`.
+        """
+        info = self._info(member)
+        if info.file_size > limit:
+            message = f"{self.name}: {member} unpacks to {info.file_size:,} bytes (limit {limit:,})."
+            raise LimitError(message)
+        try:
+            with self.container.open(info) as stream:
+                content = stream.read(limit + 1)
+        except (
+            zipfile.BadZipFile,
+            OSError,
+            ValueError,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+        ):
+            raise ModelError(self._damaged(member)) from None
+        except Exception as failure:
+            if type(failure).__module__ != "zlib":
+                raise
+            raise ModelError(self._damaged(member)) from None
+        if len(content) > limit:
+            raise ModelError(self._damaged(member))
+        return content
+
+    def open(self, member: str) -> BinaryIO:
+        """Return a seekable file over a member: in place where it is stored uncompressed."""
+        info = self._info(member)
+        if info.compress_type != zipfile.ZIP_STORED:
+            return io.BytesIO(
+                self.read(member, MAXIMUM_RATIO * max(info.compress_size, SMALL))
+            )
+        self.file.seek(info.header_offset)
+        header = self.file.read(LOCAL_HEADER_BYTES)
+        if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
+            raise ModelError(self._damaged(member))
+        name_bytes, extra_bytes = struct.unpack("<HH", header[26:30])
+        start = info.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
+        return io.BufferedReader(_Window(self.file, start, info.file_size), 1 << 16)
+
+    def _info(self, member: str) -> zipfile.ZipInfo:
+        if member not in self.members:
+            message = f"{self.name}: the archive holds no {member}; a .keras file was expected, save with model.save(...)."
+            raise ModelError(message)
+        return self.members[member]
+
+    def _damaged(self, member: str) -> str:
+        return f"{self.name}: {member} in the archive is damaged; copy or save the model again."
+
+
+class _Window(io.RawIOBase):
+    """A stretch of an open file as a file of its own.
+
+    `zipfile`'s own reader of a stored member reads everything up to the target of a seek
+    before Python 3.13; weights are read at random places of hundreds of megabytes.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        super().__init__()
+        self._file = file
+        self._start = start
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[
+            whence
+        ]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed asks for a Buffer
+        count = max(0, min(len(buffer), self._size - self._position))
+        self._file.seek(self._start + self._position)
+        content = self._file.read(count)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
+def open_archive(file: BinaryIO, name: str) -> Archive:
+    """Check the directory of an archive and return it.
+
+    Raises
+    ------
+    UnsafeError
+        For members that leave the archive, links, duplicates and encryption.
+    LimitError
+        For too many members, and for sums and ratios of a zip bomb.
+    ModelError
+        When it is not a zip archive.
+    """
+    try:
+        container = zipfile.ZipFile(file)
+        entries = container.infolist()
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        struct.error,
+    ):
+        message = f"{name}: this zip archive is truncated or damaged; copy or save the model again."
+        raise ModelError(message) from None
+    if len(entries) > MAXIMUM_MEMBERS:
+        message = f"{name}: {len(entries):,} members in the archive (limit {MAXIMUM_MEMBERS:,})."
+        raise LimitError(message)
+    members = {entry.filename: entry for entry in entries}
+    if len(members) != len(entries):
+        message = f"{name}: refused: the archive holds two members of one name, so readers disagree on what is in it; there is no flag that allows it."
+        raise UnsafeError(message)
+    for entry in entries:
+        _check_member(entry, name)
+    total = sum(entry.file_size for entry in entries)
+    if total > MAXIMUM_UNPACKED:
+        message = f"{name}: the archive unpacks to {total:,} bytes (limit {MAXIMUM_UNPACKED:,})."
+        raise LimitError(message)
+    return Archive(name, file, members, container)
+
+
+def _check_member(entry: zipfile.ZipInfo, name: str) -> None:
+    path = entry.orig_filename.replace("\\", "/")
+    shown = escape(entry.orig_filename, 80)
+    drive = len(path) > 1 and path[1] == ":"
+    if path.startswith("/") or ".." in path.split("/") or drive or "\0" in path:
+        message = f'{name}: refused: the archive member "{shown}" points outside the archive; there is no flag that allows it.'
+        raise UnsafeError(message)
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        message = f'{name}: refused: the archive member "{shown}" is a link; there is no flag that allows it.'
+        raise UnsafeError(message)
+    if entry.flag_bits & ENCRYPTED:
+        message = f'{name}: refused: the archive member "{shown}" is encrypted; there is no flag that allows it.'
+        raise UnsafeError(message)
+    if entry.file_size > SMALL and entry.file_size > MAXIMUM_RATIO * max(
+        entry.compress_size, 1
+    ):
+        ratio = entry.file_size // max(entry.compress_size, 1)
+        message = f'{name}: the archive member "{shown}" grows {ratio:,} times when unpacked (limit {MAXIMUM_RATIO}): a zip bomb.'
+        raise LimitError(message)

@@ -1,0 +1,200 @@
+"""Which classes and functions a configuration may name.
+
+The rule is an allow-list: what is not in the table of Keras's own pure classes is refused,
+whatever it is called. `compile_config` (losses, metrics, optimizers) is dropped at every
+depth before anything is looked at: inference does not need it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from actviz.errors import LimitError, ModelError, UnsafeError, escape
+from actviz.gate import tables
+from actviz.gate.strict_json import MAXIMUM_LAYERS
+
+RUNS_CODE = frozenset(
+    {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+)
+MODELS = frozenset({"Functional", "Model", "Sequential"})
+STRUCTURES = frozenset(
+    {
+        "__keras_tensor__",
+        "__tensor__",
+        "__numpy__",
+        "__tuple__",
+        "__ellipsis__",
+        "__slice__",
+        "TensorShape",
+        "__typespec__",
+        "bytes",
+        "slice",
+        "dtype",
+    }
+)
+# Names under which Keras 1 and 2 saved classes that Keras 3 has under another name.
+OLDER = frozenset(
+    {
+        "BatchNormalizationV1", "BatchNormalizationV2", "LSTMV2", "GRUV2", "CuDNNLSTM", "CuDNNGRU",
+        "OrthogonalInitializer", "Policy", "PolicyV1", "Merge", "Convolution1D", "Convolution2D",
+        "Convolution3D", "Deconvolution2D", "AtrousConvolution2D", "SeparableConvolution2D",
+    }
+)  # fmt: skip
+CLASSES = (
+    tables.LAYERS
+    | tables.INITIALIZERS
+    | tables.REGULARIZERS
+    | tables.CONSTRAINTS
+    | tables.POLICIES
+    | MODELS
+    | STRUCTURES
+    | OLDER
+)
+OPERATIONS = frozenset[str]().union(*tables.OPERATIONS.values())
+KERAS_MODULES = ("keras", "tf_keras")
+MAXIMUM_NAME = 2000
+NO_FLAG = "there is no flag that allows it"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a configuration that is not loaded: what it is and where."""
+
+    error: type[UnsafeError] | type[ModelError]
+    message: str
+
+
+def drop_compile_config(value: Any) -> Any:  # noqa: ANN401  (JSON is of any type)
+    """Return a copy of a configuration without `compile_config` at any depth."""
+    if isinstance(value, dict):
+        return {
+            key: drop_compile_config(item)
+            for key, item in value.items()
+            if key != "compile_config"
+        }
+    if isinstance(value, list):
+        return [drop_compile_config(item) for item in value]
+    return value
+
+
+def check_configuration(value: object, name: str) -> tuple[Finding, ...]:
+    """Return what in a configuration must not be loaded, the unsafe before the unknown.
+
+    `value` is the parsed JSON, `compile_config` dropped; `name` the model's file name.
+
+    Raises
+    ------
+    LimitError
+        When it holds more layers than are built.
+    """
+    findings: list[Finding] = []
+    todo: list[tuple[object, str]] = [(value, "")]
+    objects = 0
+    while todo:
+        item, layer = todo.pop()
+        if isinstance(item, dict):
+            layer = _layer_name(item, layer)
+            if "class_name" in item:
+                objects += 1
+                findings += _check_object(item, layer, name)
+            if isinstance(item.get("vocabulary"), str):
+                text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
+                findings.append(Finding(UnsafeError, text))
+            todo.extend(
+                (child, layer)
+                for child in item.values()
+                if isinstance(child, (dict, list))
+            )
+        elif isinstance(item, list):
+            todo.extend(
+                (child, layer) for child in item if isinstance(child, (dict, list))
+            )
+        if objects > MAXIMUM_LAYERS * 10:
+            message = f"{name}: the configuration holds more than {MAXIMUM_LAYERS * 10:,} objects."
+            raise LimitError(message)
+    return tuple(sorted(findings, key=lambda finding: finding.error is not UnsafeError))
+
+
+def _layer_name(item: dict[str, Any], outer: str) -> str:
+    config = item.get("config")
+    found = config.get("name") if isinstance(config, dict) else None
+    return escape(found, 80) if isinstance(found, str) else outer
+
+
+def _check_object(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+    kind = item["class_name"]
+    if isinstance(kind, dict):
+        return []  # a plain dictionary that happens to have the key
+    if not isinstance(kind, str) or len(kind) > MAXIMUM_NAME:
+        return [
+            Finding(
+                ModelError,
+                f'{name}: layer "{layer}" has a class name that is no short text; the file is damaged.',
+            )
+        ]
+    shown = escape(kind, 80)
+    module = item.get("module")
+    if kind in RUNS_CODE:
+        text = f'{name}: layer "{layer}" is a {shown}: it can run any code. Remove it and save the model again, or export the model to a SavedModel.'
+        return [Finding(UnsafeError, text)]
+    if kind == "function":
+        return _check_function(item, layer, name)
+    if isinstance(module, str) and module.startswith("keras.src.ops."):
+        if kind in tables.OPERATIONS.get(module.removeprefix("keras.src.ops."), ()):
+            return []
+        text = f'{name}: refused: the operation "{shown}" of layer "{layer}" is not on the list of pure functions; {NO_FLAG}.'
+        return [Finding(UnsafeError, text)]
+    if module not in (None, "builtins") and not _is_keras(module):
+        return [_foreign(module, shown, layer, name)]
+    registered = item.get("registered_name")
+    if kind not in CLASSES and kind not in OPERATIONS:
+        return [_unknown(kind, registered, layer, name, keras_own=_is_keras(module))]
+    if registered not in (None, kind):
+        text = f'{name}: refused: "{shown}" of layer "{layer}" is registered under another name ("{escape(str(registered), 80)}"); {NO_FLAG}.'
+        return [Finding(UnsafeError, text)]
+    return []
+
+
+def _is_keras(module: object) -> bool:
+    return isinstance(module, str) and module.split(".")[0] in KERAS_MODULES
+
+
+def _check_function(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+    """Functions may only be activations; anything else could be called with any argument."""
+    called, module = item.get("config"), item.get("module")
+    shown = escape(str(called), 80)
+    if (
+        isinstance(called, str)
+        and called in tables.ACTIVATIONS
+        and (module in (None, "builtins") or _is_keras(module))
+    ):
+        return []
+    if (
+        module in (None, "builtins")
+        and item.get("registered_name") == called
+        and called not in dir(__builtins__)
+    ):
+        return [_unknown(shown, called, layer, name, keras_own=False)]
+    text = f'{name}: refused: layer "{layer}" names the function "{escape(str(module), 80)}.{shown}"; only activation functions of Keras are allowed and {NO_FLAG}.'
+    return [Finding(UnsafeError, text)]
+
+
+def _foreign(module: object, shown: str, layer: str, name: str) -> Finding:
+    root = str(module).split(".")[0]
+    if not isinstance(module, str) or root in sys.stdlib_module_names:
+        text = f'{name}: refused: layer "{layer}" names "{escape(str(module), 80)}.{shown}", which is outside Keras; {NO_FLAG}.'
+        return Finding(UnsafeError, text)
+    return _unknown(shown, f"{module}.{shown}", layer, name, keras_own=False)
+
+
+def _unknown(
+    kind: str, registered: object, layer: str, name: str, *, keras_own: bool
+) -> Finding:
+    if keras_own:
+        text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {tables.MADE_FROM_KERAS}); update actviz.'
+    else:
+        known_as = registered if isinstance(registered, str) and registered else kind
+        text = f'{name}: layer "{layer}" is of the custom class "{escape(known_as, 80)}", whose code is not in the file; export the model to a SavedModel or save it with Keras layers only.'
+    return Finding(ModelError, text)

@@ -1,0 +1,133 @@
+"""HDF5 rules: only hard links, only plain numbers stored inside the file, no bombs."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from actviz.errors import LimitError, ModelError, UnsafeError, escape
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAXIMUM_OBJECTS = 1_000_000
+MAXIMUM_RATIO = 100
+SMALL = 1 << 20
+PLAIN_FILTERS = frozenset({1, 2, 3})  # deflate, shuffle, fletcher32
+HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
+
+
+def open_hdf5(file: BinaryIO, name: str, size: int) -> h5py.File:
+    """Open an HDF5 file on an open descriptor and check every object in it.
+
+    Raises
+    ------
+    UnsafeError
+        For links, external or virtual storage.
+    LimitError
+        For datasets that declare far more than is stored, and for too many objects.
+    ModelError
+        When it is damaged, or holds something else than plain numbers.
+    """
+    # A filter that HDF5 does not know is looked for in plug-in folders and loaded as
+    # native code; "::" forbids plug-ins.
+    os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
+    import h5py
+
+    try:
+        opened = h5py.File(file, "r")
+    except HDF5_ERRORS:
+        message = f"{name}: this HDF5 file ({size:,} bytes) is truncated or damaged; copy or save the model again."
+        raise ModelError(message) from None
+    try:
+        _check_objects(opened, name, size)
+    except HDF5_ERRORS:
+        message = (
+            f"{name}: this HDF5 file is damaged inside; copy or save the model again."
+        )
+        raise ModelError(message) from None
+    return opened
+
+
+def _check_objects(opened: h5py.File, name: str, size: int) -> None:
+    """Walk every object once through the low-level interface (10 us an object)."""
+    from h5py import h5d, h5g, h5l, h5o
+
+    seen: set[tuple[int, Any]] = set()
+    todo: list[tuple[str, Any]] = [("/", h5g.open(opened.id, b"/"))]
+    declared = 0
+    while todo:
+        path, group = todo.pop()
+        for link in group:
+            info = group.links.get_info(link)
+            shown = escape(path + link.decode("utf-8", "replace"), 120)
+            if info.type != h5l.TYPE_HARD:
+                message = f'{name}: refused: "{shown}" in the HDF5 file is a link to somewhere else; there is no flag that allows it.'
+                raise UnsafeError(message)
+            child = h5o.open(group, link)
+            address = h5o.get_info(child)
+            key = (address.fileno, address.addr)
+            if key in seen:
+                continue
+            seen.add(key)
+            if len(seen) > MAXIMUM_OBJECTS:
+                message = (
+                    f"{name}: more than {MAXIMUM_OBJECTS:,} objects in the HDF5 file."
+                )
+                raise LimitError(message)
+            if isinstance(child, h5g.GroupID):
+                todo.append((f"{shown}/", child))
+            elif isinstance(child, h5d.DatasetID):
+                declared += _check_dataset(child, name, shown)
+            else:
+                message = f'{name}: "{shown}" in the HDF5 file is neither a group nor an array of numbers.'
+                raise ModelError(message)
+    if declared > max(MAXIMUM_RATIO * size, 64 * SMALL):
+        message = f"{name}: the HDF5 file declares {declared:,} bytes of arrays in a file of {size:,} bytes: a bomb."
+        raise LimitError(message)
+
+
+def _check_dataset(dataset: Any, name: str, shown: str) -> int:  # noqa: ANN401  (h5py's low level has no types)
+    """Check one dataset and return the bytes that it declares."""
+    from h5py import h5d, h5t
+
+    properties = dataset.get_create_plist()
+    if properties.get_external_count():
+        message = f'{name}: refused: "{shown}" reads another file (HDF5 external storage); there is no flag that allows it.'
+        raise UnsafeError(message)
+    if properties.get_layout() == h5d.VIRTUAL:
+        message = f'{name}: refused: "{shown}" reads other files (HDF5 virtual dataset); there is no flag that allows it.'
+        raise UnsafeError(message)
+    kind = dataset.get_type()
+    declared = math.prod(dataset.shape or ()) * kind.get_size()
+    if kind.get_class() not in (
+        h5t.INTEGER,
+        h5t.FLOAT,
+        h5t.ENUM,
+        h5t.STRING,
+        h5t.OPAQUE,
+    ):
+        message = f'{name}: "{shown}" holds values that are no plain numbers; only plain arrays are read.'
+        raise ModelError(message)
+    for position in range(properties.get_nfilters()):
+        if properties.get_filter(position)[0] not in PLAIN_FILTERS:
+            message = f'{name}: "{shown}" is compressed by a filter that needs a plug-in; save the model without it.'
+            raise ModelError(message)
+    if declared > SMALL and declared > MAXIMUM_RATIO * max(
+        dataset.get_storage_size(), 1
+    ):
+        message = f'{name}: "{shown}" declares {declared:,} bytes but stores {dataset.get_storage_size():,}: a bomb.'
+        raise LimitError(message)
+    return declared
+
+
+def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
+    """Return a checked dataset as an array of its own dtype."""
+    try:
+        return dataset[()]  # type: ignore[no-any-return]  # h5py has no types
+    except HDF5_ERRORS:
+        message = f'{name}: the weights "{escape(str(dataset.name), 120)}" cannot be read; copy or save the model again.'
+        raise ModelError(message) from None

@@ -1,0 +1,77 @@
+"""JSON as a model file may hold it: bounded, without duplicate keys or non-numbers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from actviz.errors import LimitError, ModelError, escape
+
+MAXIMUM_BYTES = 64 << 20
+MAXIMUM_DEPTH = 200
+MAXIMUM_LAYERS = 20_000
+
+
+class _RejectedError(Exception):
+    """Carries the reason out of the JSON parser's hooks."""
+
+
+def parse_json(raw: bytes, name: str) -> Any:  # noqa: ANN401  (JSON is of any type)
+    """Parse the configuration of the model called `name`.
+
+    Raises
+    ------
+    ModelError
+        When it is not JSON, repeats a key, holds NaN or Infinity, or nests too deeply.
+    LimitError
+        When it has more than 64 MiB.
+    """
+    if len(raw) > MAXIMUM_BYTES:
+        message = f"{name}: the configuration has {len(raw):,} bytes, at most {MAXIMUM_BYTES:,} are read."
+        raise LimitError(message)
+    try:
+        parsed = json.loads(raw, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        message = f"{name}: the configuration is nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
+        raise ModelError(message) from None
+    except _RejectedError as rejected:
+        message = (
+            f"{name}: the configuration {rejected}; the file is damaged or hostile."
+        )
+        raise ModelError(message) from None
+    except ValueError:
+        message = f"{name}: the configuration is not valid JSON; the file is damaged, save the model again."
+        raise ModelError(message) from None
+    _check_depth(parsed, name)
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [key for key, _ in pairs]
+        repeated = next(key for key in names if names.count(key) > 1)
+        message = f'repeats the key "{escape(repeated, 60)}"'
+        raise _RejectedError(message)
+    return result
+
+
+def _no_constant(constant: str) -> float:
+    message = f"holds {constant}, which is not a number"
+    raise _RejectedError(message)
+
+
+def _check_depth(parsed: object, name: str) -> None:
+    level = [parsed]
+    for _ in range(MAXIMUM_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    message = f"{name}: the configuration is nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
+    raise ModelError(message)

@@ -6,11 +6,19 @@ parser.
 """
 
 from actviz.gate.archive import Archive, open_archive
-from actviz.gate.classes import Finding, check_configuration, drop_compile_config
+from actviz.gate.classes import (
+    MODELS,
+    Finding,
+    check_configuration,
+    drop_compile_config,
+)
 from actviz.gate.hdf5 import open_hdf5, read_dataset
 from actviz.gate.strict_json import parse_json
+from actviz.gate.tables import OPERATIONS as OPERATION_MODULES
 
 __all__ = [
+    "MODELS",
+    "OPERATION_MODULES",
     "Archive",
     "Finding",
     "check_configuration",

@@ -7,6 +7,7 @@ depth before anything is looked at: inference does not need it.
 
 from __future__ import annotations
 
+import builtins
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -174,7 +175,7 @@ def _check_function(item: dict[str, Any], layer: str, name: str) -> list[Finding
     if (
         module in (None, "builtins")
         and item.get("registered_name") == called
-        and called not in dir(__builtins__)
+        and called not in vars(builtins)
     ):
         return [_unknown(shown, called, layer, name, keras_own=False)]
     text = f'{name}: refused: layer "{layer}" names the function "{escape(str(module), 80)}.{shown}"; only activation functions of Keras are allowed and {NO_FLAG}.'

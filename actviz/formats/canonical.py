@@ -1,0 +1,254 @@
+"""One canonical configuration from what each Keras version wrote: JSON to JSON, no Keras.
+
+The canonical form is that of a Keras 3 `.keras` file: every object with its module, every
+call as ``{"args", "kwargs"}``, shapes in an `InputLayer`. Each rule answers one cause.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actviz.errors import ModelError, escape
+from actviz.gate import MODELS, OPERATION_MODULES
+from actviz.formats.graph import Json, layer_name
+
+NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
+# Arguments that a class had once, with the values that mean "nothing special".
+GONE = {
+    "time_major": (False,),
+    "groups": (1,),
+    "kernel_initializer": (),
+    "input_dtype": (None, "float32"),
+    "ragged": (False,),
+    "batch_input_shape": (),
+}
+KEEPS_GROUPS = frozenset({"Conv1D", "Conv2D", "Conv3D", "GroupNormalization"})
+RENAMED = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "LSTMV2": "LSTM",
+    "GRUV2": "GRU",
+}
+INNER = ("layer", "backward_layer", "cell")
+HISTORY = 3
+
+
+def canonical(config: Any, version: str, file: str) -> Json:  # noqa: ANN401  (JSON is of any type)
+    """Return the canonical form of a model's configuration.
+
+    `config` is the parsed JSON, `version` the Keras version that wrote it (``""`` where the
+    file does not say, as Keras 1 does), `file` the name to use in messages.
+
+    Raises
+    ------
+    ModelError
+        When it is not a configuration of a model, or uses what cannot be kept exactly.
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        message = f"{file}: the configuration is not that of a model; save it with model.save(...)."
+        raise ModelError(message)
+    try:
+        if is_keras_3(version):
+            return _layer_3(config)
+        return _model_2(_untupled(config), file)
+    except (KeyError, IndexError, TypeError, AttributeError):
+        message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
+        raise ModelError(message) from None
+
+
+def is_keras_3(version: str) -> bool:
+    """Tell whether a Keras version string is of Keras 3 or later."""
+    major = version.split(".")[0]
+    return major.isdigit() and int(major) >= 3  # noqa: PLR2004  (the number is the name)
+
+
+def _layer_3(layer: Json) -> Json:
+    """Give the objects of a Keras 3 `.h5` file the module that only `.keras` files name."""
+    result = dict(layer)
+    config = layer.get("config")
+    if isinstance(config, dict):
+        config = _dtype(dict(config))
+        if layer["class_name"] in MODELS and "layers" in config:
+            result["class_name"] = (
+                "Sequential" if layer["class_name"] == "Sequential" else "Functional"
+            )
+            config["layers"] = [_layer_3(inner) for inner in config["layers"]]
+            if result["class_name"] == "Sequential":
+                config["layers"] = _with_input(
+                    config["layers"], config.get("build_input_shape")
+                )
+        for name in INNER:
+            if isinstance(config.get(name), dict) and "class_name" in config[name]:
+                config[name] = _layer_3(config[name])
+        result["config"] = config
+    if not result.get("module"):
+        result["module"] = _module(layer)
+        result["registered_name"] = None
+    return result
+
+
+def _module(layer: Json) -> str:
+    """Return the module of a class that a Keras 3 `.h5` file names without one.
+
+    Add, Multiply and others are both a layer and an operation: only layers have the
+    argument `trainable`, or `batch_shape` for an InputLayer.
+    """
+    kind, config = layer["class_name"], layer.get("config")
+    is_layer = isinstance(config, dict) and (
+        "trainable" in config or "batch_shape" in config
+    )
+    if not is_layer:
+        for module, names in OPERATION_MODULES.items():
+            if kind in names:
+                return f"keras.src.ops.{module}"
+    return "keras.layers"
+
+
+def _dtype(config: Json) -> Json:
+    """Replace a serialised dtype policy that is only a name by the name."""
+    dtype = config.get("dtype")
+    if isinstance(dtype, dict) and set(dtype.get("config") or ()) == {"name"}:
+        config["dtype"] = dtype["config"]["name"]
+    return config
+
+
+def _untupled(value: Any) -> Any:  # noqa: ANN401  (JSON is of any type)
+    if isinstance(value, dict):
+        if value.get("class_name") == "__tuple__" and "items" in value:
+            return [_untupled(item) for item in value["items"]]
+        return {key: _untupled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_untupled(item) for item in value]
+    return value
+
+
+def _model_2(model: Json, file: str) -> Json:
+    """Translate a model of Keras 1 or 2."""
+    config = model["config"]
+    if model["class_name"] == "Sequential":
+        raw = config if isinstance(config, list) else config["layers"]
+        shape = None if isinstance(config, list) else config.get("build_input_shape")
+        layers = _with_input([_layer_2(layer, file) for layer in raw], shape)
+        name = (
+            "sequential"
+            if isinstance(config, list)
+            else config.get("name", "sequential")
+        )
+        return _keras("Sequential", {"name": name, "layers": layers}, "keras")
+    if not isinstance(config, dict) or "layers" not in config:
+        kind = escape(str(model["class_name"]), 80)
+        message = f'{file}: the file holds a "{kind}", whose layers are only known to its own Python code; a Functional or Sequential model was expected.'
+        raise ModelError(message)
+    layers = []
+    for layer in config["layers"]:
+        translated = _layer_2(layer, file)
+        translated["name"] = layer_name(layer)
+        translated["inbound_nodes"] = [
+            _node_2(node) for node in layer.get("inbound_nodes") or []
+        ]
+        layers.append(translated)
+    return _keras(
+        "Functional", {**config, "layers": layers}, "keras.src.models.functional"
+    )
+
+
+def _keras(kind: str, config: Json, module: str = "keras.layers") -> Json:
+    return {
+        "module": module,
+        "class_name": kind,
+        "config": config,
+        "registered_name": None,
+    }
+
+
+def _layer_2(layer: Json, file: str) -> Json:
+    kind, config = layer["class_name"], layer["config"]
+    if kind in MODELS and (isinstance(config, list) or "layers" in config):
+        return _model_2(layer, file)
+    config = _dtype(dict(config))
+    shape = config.get("batch_input_shape") or config.get("batch_shape")
+    if kind == "InputLayer":
+        dtype = config.get("dtype") or "float32"
+        return _keras(
+            kind, {"name": config["name"], "dtype": dtype, "batch_shape": shape}
+        )
+    if config.get("dtype", 0) is None:
+        del config["dtype"]
+    for name in list(config):
+        if name.endswith(NOT_FOR_INFERENCE) or _is_gone(kind, name, config[name], file):
+            del config[name]
+    axis = config.get("axis")
+    if isinstance(axis, list) and len(axis) == 1:
+        config["axis"] = axis[0]
+    for name in INNER:
+        if isinstance(config.get(name), dict) and "class_name" in config[name]:
+            config[name] = _layer_2(config[name], file)
+    translated = _keras(RENAMED.get(kind, kind), config)
+    if shape:
+        translated["input_shape"] = shape
+    return translated
+
+
+def _is_gone(kind: str, name: str, value: object, file: str) -> bool:
+    """Tell whether an argument no longer exists; refuse where it meant something."""
+    if name not in GONE or (name == "groups" and kind in KEEPS_GROUPS):
+        return False
+    if GONE[name] and value not in GONE[name]:
+        message = f"{file}: a {escape(kind, 60)} layer has {name}={escape(str(value), 40)}, which Keras 3 cannot compute."
+        raise ModelError(message)
+    return True
+
+
+def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:  # noqa: ANN401  (JSON is of any type)
+    """Put the input shape that the first layer or the model carries into an InputLayer."""
+    if (
+        not layers
+        or layers[0]["class_name"] == "InputLayer"
+        or layers[0]["class_name"] in MODELS
+    ):
+        return layers
+    first = layers[0]
+    built = first.get("build_config")
+    shape = first.pop("input_shape", None) or build_shape
+    if not shape and isinstance(built, dict):
+        shape = built.get("input_shape")
+    if not shape or not isinstance(shape, list) or isinstance(shape[0], list):
+        return layers
+    dtype = "float32"
+    config = {
+        "name": f"{layer_name(first)}_input",
+        "dtype": dtype,
+        "batch_shape": shape,
+    }
+    return [_keras("InputLayer", config), *layers]
+
+
+def _node_2(node: Any) -> Json:  # noqa: ANN401  (JSON is of any type)
+    """Translate one call: ``[[name, call, output, kwargs], ...]`` or one such entry."""
+    if isinstance(node, dict) and set(node) == {"args", "kwargs"}:
+        return node
+    if isinstance(node, dict):
+        return {
+            "args": [{key: _tensor_2(item) for key, item in node.items()}],
+            "kwargs": {},
+        }
+    entries = [node] if node and isinstance(node[0], str) else node
+    kwargs: Json = {}
+    for entry in entries:
+        if len(entry) > HISTORY and entry[HISTORY]:
+            kwargs = {key: _tensor_2(item) for key, item in entry[HISTORY].items()}
+    tensors = [_tensor_2(entry[:HISTORY]) for entry in entries]
+    return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs}
+
+
+def _tensor_2(value: Any) -> Any:  # noqa: ANN401  (JSON is of any type)
+    if isinstance(value, list):
+        if (
+            len(value) == HISTORY
+            and isinstance(value[0], str)
+            and isinstance(value[1], int)
+        ):
+            history = {"keras_history": list(value), "shape": None, "dtype": "float32"}
+            return {"class_name": "__keras_tensor__", "config": history}
+        return [_tensor_2(item) for item in value]
+    return value

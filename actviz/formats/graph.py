@@ -1,0 +1,392 @@
+"""The graph of calls inside a Keras configuration, flattened: no Keras, no arrays.
+
+Nested models are expanded call by call, so that a graph holds nothing but calls of plain
+layers and operations in an order in which they can be run. Cutting a sub-model is then a
+walk over ancestors, and a layer of a nested or shared model is a node like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from actviz.errors import ModelError, escape
+from actviz.gate import MODELS
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One tensor: the output number `output` of the node number `node`."""
+
+    node: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One layer or operation, however often it is called.
+
+    `key` is its place in the nesting (``outer/inner/conv``), `owner` the key of the model
+    that it lies in and `position` its place in that model's configuration. `index` is the
+    position in the user's own ``model.layers``.
+    """
+
+    key: str
+    name: str
+    kind: str
+    module: str
+    config: Json
+    index: int | None
+    owner: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One call: its address, the layer called, and its arguments with `Ref`s inside."""
+
+    address: str
+    entry: str
+    args: Any
+    kwargs: Json
+
+
+@dataclass(slots=True)
+class Graph:
+    """All calls of a model, in an order in which they can be run.
+
+    `models` holds every model by key, the root under ``""``: its configuration, the key of
+    the model that it lies in and its position there; `results` maps the address of a nested model's call to its outputs; `shapes` holds the
+    shape and dtype that the file itself gives for a tensor.
+    """
+
+    name: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[Ref] = field(default_factory=list)
+    results: dict[str, tuple[str, list[Ref]]] = field(default_factory=dict)
+    models: dict[str, tuple[Json, str, int]] = field(default_factory=dict)
+    shapes: dict[Ref, tuple[tuple[int | None, ...], str]] = field(default_factory=dict)
+
+    def ancestors(self, targets: list[int]) -> list[int]:
+        """Return the numbers of the nodes that `targets` need, themselves included, in order."""
+        needed: set[int] = set()
+        todo = list(targets)
+        while todo:
+            number = todo.pop()
+            if number not in needed:
+                needed.add(number)
+                node = self.nodes[number]
+                todo.extend(ref.node for ref in refs((node.args, node.kwargs)))
+        return sorted(needed)
+
+
+def refs(value: object) -> Iterator[Ref]:
+    """Yield every `Ref` in a structure of lists, tuples and dictionaries."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from refs(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from refs(item)
+
+
+def is_model(layer: Json) -> bool:
+    """Tell whether a serialised layer is a model with layers of its own."""
+    config = layer.get("config")
+    return (
+        layer.get("class_name") in MODELS
+        and isinstance(config, dict)
+        and "layers" in config
+    )
+
+
+def parse_graph(model: Json, file: str) -> Graph:
+    """Flatten a canonical configuration.
+
+    Raises
+    ------
+    ModelError
+        When it is not the configuration of a Functional or Sequential model, or when its
+        calls form a loop or name layers that are not there.
+    """
+    if not is_model(model):
+        kind = escape(str(model.get("class_name")), 80)
+        message = f'{file}: the file holds a "{kind}", whose layers are only known to its own Python code; a Functional or Sequential model was expected.'
+        raise ModelError(message)
+    try:
+        graph = Graph(name=str(model["config"].get("name", "model")))
+        graph.models[""] = (model, "", 0)
+        graph.outputs = _Expansion(graph, file).expand(model, "", "", None)
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RecursionError,
+    ):
+        message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
+        raise ModelError(message) from None
+    return graph
+
+
+def layer_name(layer: Json) -> str:
+    """Return the name of a serialised layer."""
+    return str(layer.get("name") or layer["config"]["name"])
+
+
+@dataclass(slots=True)
+class _Expansion:
+    graph: Graph
+    file: str
+
+    def expand(
+        self, model: Json, key: str, address: str, arguments: list[Ref] | None
+    ) -> list[Ref]:
+        """Add the calls of one call of `model` and return its outputs."""
+        if model["class_name"] == "Sequential":
+            return self._sequential(model, key, address, arguments)
+        return self._functional(model, key, address, arguments)
+
+    def _sequential(
+        self, model: Json, key: str, address: str, arguments: list[Ref] | None
+    ) -> list[Ref]:
+        current = arguments
+        index = 0
+        for position, layer in enumerate(model["config"]["layers"]):
+            if layer["class_name"] == "InputLayer":
+                current = [self._input(layer, key, address, current, None, position)]
+                continue
+            if current is None:
+                message = f"{self.file}: this Sequential model was saved before it knew its input shape; build or call it once and save it again."
+                raise ModelError(message)
+            where = None if key else index
+            place = (join(key, layer_name(layer)), join(address, layer_name(layer)))
+            current = self._call(
+                layer, place, where, (key, position), (self._single(current), {})
+            )
+            index += 1
+        if current is None:
+            message = f"{self.file}: this Sequential model holds no layers."
+            raise ModelError(message)
+        return current
+
+    @staticmethod
+    def _single(tensors: list[Ref]) -> list[Any]:
+        return [tensors[0] if len(tensors) == 1 else list(tensors)]
+
+    def _functional(
+        self, model: Json, key: str, address: str, arguments: list[Ref] | None
+    ) -> list[Ref]:
+        config = model["config"]
+        layers = config["layers"]
+        produced: dict[tuple[str, int], list[Ref] | int] = {}
+        inputs = [name for name, _, _ in history_list(config["input_layers"])]
+        index = 0
+        pending: list[tuple[Json, int, int | None, int]] = []
+        for position, layer in enumerate(layers):
+            operation = str(layer.get("module") or "").startswith("keras.src.ops.")
+            where = None if key or operation else index
+            index += not operation
+            name = layer_name(layer)
+            if layer["class_name"] == "InputLayer":
+                given = None
+                if arguments is not None and name in inputs:
+                    given = [arguments[inputs.index(name)]]
+                produced[name, 0] = [
+                    self._input(layer, key, address, given, where, position)
+                ]
+            else:
+                pending += [
+                    (layer, call, where, position)
+                    for call in range(len(layer["inbound_nodes"]))
+                ]
+        offsets = _offsets(model)
+        while pending:
+            waiting = []
+            for layer, call, where, position in pending:
+                node = layer["inbound_nodes"][call]
+                try:
+                    args = self._resolve(node["args"], produced, offsets)
+                    kwargs = self._resolve(node["kwargs"], produced, offsets)
+                except _NotYetError:
+                    waiting.append((layer, call, where, position))
+                    continue
+                name = layer_name(layer)
+                many = len(layer["inbound_nodes"]) > 1
+                place = (
+                    join(key, name),
+                    join(address, name) + (f"#{call}" if many else ""),
+                )
+                produced[name, call] = self._call(
+                    layer, place, where, (key, position), (args, kwargs)
+                )
+            if len(waiting) == len(pending):
+                message = f"{self.file}: the calls of this model form a loop or use a layer that is not in the file."
+                raise ModelError(message)
+            pending = waiting
+        return [
+            self._tensor(history, produced, offsets)
+            for history in history_list(config["output_layers"])
+        ]
+
+    def _input(  # noqa: PLR0913  (each argument is one fact of one place)
+        self,
+        layer: Json,
+        key: str,
+        address: str,
+        given: list[Ref] | None,
+        index: int | None,
+        position: int,
+    ) -> Ref:
+        name = layer_name(layer)
+        if given is not None:
+            return given[0]
+        entry = join(key, name)
+        config = layer["config"]
+        self.graph.entries.setdefault(
+            entry,
+            Entry(
+                entry, name, "InputLayer", "keras.layers", config, index, key, position
+            ),
+        )
+        self.graph.nodes.append(Node(join(address, name), entry, [], {}))
+        number = len(self.graph.nodes) - 1
+        self.graph.inputs.append(number)
+        shape = config["batch_shape"]
+        dtype = config.get("dtype", "float32")
+        self.graph.shapes[Ref(number, 0)] = (
+            tuple(shape),
+            dtype if isinstance(dtype, str) else "float32",
+        )
+        return Ref(number, 0)
+
+    def _call(
+        self,
+        layer: Json,
+        place: tuple[str, str],
+        index: int | None,
+        owner: tuple[str, int],
+        arguments: tuple[list[Any], Json],
+    ) -> list[Ref]:
+        entry, address = place
+        if is_model(layer):
+            self.graph.models.setdefault(entry, (layer, *owner))
+            results = self.expand(layer, entry, address, list(refs(arguments)))
+            self.graph.results[address] = (entry, results)
+            return results
+        self.graph.entries.setdefault(
+            entry,
+            Entry(
+                entry,
+                layer_name(layer),
+                str(layer["class_name"]),
+                str(layer.get("module") or ""),
+                layer["config"],
+                index,
+                *owner,
+            ),
+        )
+        self.graph.nodes.append(Node(address, entry, *arguments))
+        return [Ref(len(self.graph.nodes) - 1, 0)]
+
+    def _tensor(
+        self,
+        history: tuple[str, int, int],
+        produced: dict[tuple[str, int], Any],
+        offsets: dict[str, int],
+    ) -> Ref:
+        name, call, output = history
+        result = produced.get((name, call - offsets.get(name, 0)))
+        if result is None:
+            raise _NotYetError
+        if output < len(result) and (len(result) > 1 or output == 0):
+            found: Ref = result[output]
+            return found
+        return Ref(result[0].node, output)
+
+    def _resolve(
+        self, value: Any, produced: dict[tuple[str, int], Any], offsets: dict[str, int]
+    ) -> Any:  # noqa: ANN401
+        if isinstance(value, dict):
+            if value.get("class_name") == "__keras_tensor__":
+                config = value["config"]
+                name, call, output = config["keras_history"]
+                ref = self._tensor((name, call, output), produced, offsets)
+                if config.get("shape") and config.get("declared", True):
+                    self.graph.shapes.setdefault(
+                        ref, (tuple(config["shape"]), str(config["dtype"]))
+                    )
+                return ref
+            return {
+                key: self._resolve(item, produced, offsets)
+                for key, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self._resolve(item, produced, offsets) for item in value]
+        return value
+
+
+class _NotYetError(Exception):
+    """A tensor whose call has not been added yet."""
+
+
+def join(prefix: str, name: str) -> str:
+    """Return the address of `name` inside `prefix`."""
+    return f"{prefix}/{name}" if prefix else name
+
+
+def history_list(value: Any) -> list[tuple[str, int, int]]:  # noqa: ANN401  (JSON is of any type)
+    """Flatten `input_layers` or `output_layers` to (layer, call, output) triples.
+
+    Keras writes ``[name, 0, 0]`` for one tensor, a list of them for several, and
+    dictionaries for models with named inputs or outputs.
+    """
+    if isinstance(value, dict):
+        return [triple for item in value.values() for triple in history_list(item)]
+    if value and isinstance(value[0], str):
+        return [(value[0], int(value[1]), int(value[2]))]
+    return [triple for item in value for triple in history_list(item)]
+
+
+def _histories(value: object) -> Iterator[tuple[str, int, int]]:
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            name, call, output = value["config"]["keras_history"]
+            yield name, call, output
+            return
+        for item in value.values():
+            yield from _histories(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _histories(item)
+
+
+def _offsets(model: Json) -> dict[str, int]:
+    """Return by how much references to nested models are too high.
+
+    A model holds a call of its own from the moment it is built, so Keras counts the calls
+    by others from 1 in some versions and from 0 in others. The numbers that are used tell:
+    a reference past the last call, or none to call 0, means that they start at 1.
+    """
+    config = model["config"]
+    used: dict[str, set[int]] = {}
+    for layer in config["layers"]:
+        for name, call, _ in _histories(layer.get("inbound_nodes") or []):
+            used.setdefault(name, set()).add(call)
+    for name, call, _ in history_list(config["output_layers"]):
+        used.setdefault(name, set()).add(call)
+    return {
+        layer_name(layer): 1
+        for layer in config["layers"]
+        if is_model(layer)
+        and used.get(layer_name(layer))
+        and 0 not in used[layer_name(layer)]
+    }

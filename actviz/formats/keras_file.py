@@ -1,0 +1,219 @@
+"""A Keras file opened once: its checked configuration and the place of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from actviz.errors import ModelError, UnsafeError, escape
+from actviz.formats.canonical import canonical, is_keras_3
+from actviz.formats.graph import Graph, parse_graph
+from actviz.formats.weights import NamedWeights, TreeWeights
+from actviz.gate import (
+    check_configuration,
+    drop_compile_config,
+    open_archive,
+    open_hdf5,
+    parse_json,
+)
+from actviz.system import Stamp, open_regular, stamp
+
+if TYPE_CHECKING:
+    import h5py
+
+CONFIGURATION_BYTES = 64 << 20
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ZIP_MAGIC = b"PK\x03\x04"
+IMAGE_MAGICS = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+)
+LFS_MAGIC = b"version https://git-lfs"
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """What a `.keras` or `.h5` file holds.
+
+    `writer` is for people (``Keras 3.15.1``), `version` the bare number, `digest` the
+    SHA-256 of the checked configuration.
+    """
+
+    path: Path
+    name: str
+    format: str
+    writer: str
+    version: str
+    graph: Graph
+    weights: TreeWeights | NamedWeights
+    digest: str
+    code: tuple[str, ...]
+    file: BinaryIO
+    stamp: Stamp
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        if stamp(self.file) != self.stamp:
+            message = f"{self.name}: changed while reading; wait until it is written and run again."
+            raise ModelError(message)
+
+
+def open_keras_file(path: Path) -> KerasFile:
+    """Open, check and parse a model file without Keras or TensorFlow.
+
+    Raises
+    ------
+    ModelError, UnsafeError, LimitError
+        When it is no model, must not be loaded, or is too large.
+    """
+    file, status = open_regular(path, ModelError, "model")
+    name = path.name
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if head.startswith(HDF5_MAGIC):
+        return _from_hdf5(path, file, status)
+    if head.startswith(ZIP_MAGIC):
+        return _from_archive(path, file, status)
+    if HDF5_MAGIC in head[: 1 << 12 : 512] or (
+        status.size >= len(head) and HDF5_MAGIC in head
+    ):
+        message = f"{name}: HDF5 data follow other data in this file; a plain HDF5 or .keras file was expected."
+        raise UnsafeError(message)
+    raise ModelError(_what_it_is(name, head, status.size))
+
+
+def _what_it_is(name: str, head: bytes, size: int) -> str:
+    """Say in plain words what a file that is no model is."""
+    if size == 0:
+        return f"{name}: the file is empty; a .keras or .h5 file saved with model.save(...) was expected."
+    if head.startswith(LFS_MAGIC):
+        return f"{name}: this is a Git LFS pointer, not the model; run git lfs pull and try again."
+    if head.startswith(IMAGE_MAGICS):
+        return f"{name}: this is an image, not a model; the model is the first argument and the inputs follow it."
+    if head.startswith(b"\x93NUMPY"):
+        return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
+    if _is_pickle(head) and (
+        b"History" in head or b"history" in head or b"loss" in head
+    ):
+        return (
+            f"{name}: this is a pickled record that fit() returned, it holds no layers; "
+            "save the model itself with model.save(...). Nothing was unpickled."
+        )
+    if _is_pickle(head):
+        return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
+    if head[4:8] == b"TFL3":
+        return f"{name}: this is a TFLite model, which this version does not open; give the .keras or .h5 file."
+    return _what_text(name, head, size)
+
+
+def _is_pickle(head: bytes) -> bool:
+    return len(head) > 1 and head[0] == 0x80 and head[1] <= 5  # noqa: PLR2004  (protocols 0x8002 to 0x8005)
+
+
+def _what_text(name: str, head: bytes, size: int) -> str:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"{") and (
+        b'"loss"' in head or b'"accuracy"' in head or b'"epoch"' in head
+    ):
+        return (
+            f"{name}: this is the record that fit() returned (a History), it holds no layers; "
+            "save the model itself with model.save(...)."
+        )
+    if text.startswith(b"{") and b"class_name" in head:
+        return f"{name}: this JSON holds an architecture but no weights; save the whole model with model.save(...)."
+    try:
+        head.decode("utf-8")
+        kind = "a text file"
+    except UnicodeDecodeError:
+        kind = "no Keras file"
+    first = escape(repr(head[:8])[2:-1], 60)
+    return f"{name}: this is {kind} ({size:,} bytes, first bytes {first}); a .keras or .h5 file saved with model.save(...) was expected."
+
+
+def _from_hdf5(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
+    name = path.name
+    root = open_hdf5(file, name, status.size)
+    raw = _attribute(root, "model_config")
+    if raw is None:
+        raise ModelError(_without_architecture(name, root))
+    version = _attribute(root, "keras_version")
+    if version is None and "model_weights" in root:
+        version = _attribute(root["model_weights"], "keras_version")
+    text = version.decode("utf-8", "replace") if version else ""
+    graph, digest, code = _graph(raw, text, name)
+    group = root.get("model_weights")
+    if group is None:
+        message = f"{name}: the file holds an architecture but no weights; save the whole model with model.save(...)."
+        raise ModelError(message)
+    writer = f"Keras {escape(text or '1', 40)}"
+    weights = NamedWeights(group, name)
+    return KerasFile(
+        path, name, "hdf5", writer, text, graph, weights, digest, code, file, status
+    )
+
+
+def _without_architecture(name: str, root: h5py.File) -> str:
+    if (
+        "layer_names" in root.attrs
+        or "layers" in root
+        or "_layer_checkpoint_dependencies" in root
+    ):
+        return f"{name}: has weights but no architecture: save with model.save(...)."
+    return f"{name}: this HDF5 file holds no Keras model; save it with model.save(...)."
+
+
+def _attribute(group: h5py.Group, name: str) -> bytes | None:
+    try:
+        value = group.attrs.get(name)
+    except (OSError, RuntimeError, ValueError, TypeError):
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return value if isinstance(value, bytes) else None
+
+
+def _from_archive(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
+    name = path.name
+    archive = open_archive(file, name)
+    if "config.json" not in archive.members:
+        message = f"{name}: this zip archive is no Keras model (it holds no config.json); save it with model.save(...)."
+        raise ModelError(message)
+    raw = archive.read("config.json", CONFIGURATION_BYTES)
+    version = ""
+    if "metadata.json" in archive.members:
+        metadata = parse_json(archive.read("metadata.json", 1 << 20), name)
+        version = (
+            str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+        )
+    graph, digest, code = _graph(raw, version, name)
+    member = archive.open("model.weights.h5")
+    root = open_hdf5(member, name, archive.members["model.weights.h5"].file_size)
+    weights = TreeWeights(root, graph, name)
+    writer = f"Keras {escape(version or '3', 40)}"
+    return KerasFile(
+        path, name, "keras", writer, version, graph, weights, digest, code, file, status
+    )
+
+
+def _graph(raw: bytes, version: str, name: str) -> tuple[Graph, str, tuple[str, ...]]:
+    """Parse and check a configuration; return its graph, its digest and what runs code."""
+    config = drop_compile_config(parse_json(raw, name))
+    findings = check_configuration(config, name)
+    if findings:
+        raise findings[0].error(findings[0].message)
+    form = canonical(config, version, name)
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if not is_keras_3(version) and version.split(".")[0] not in {"", "1", "2"}:
+        message = f'{name}: written by Keras "{escape(version, 40)}", which is not known; update actviz.'
+        raise ModelError(message)
+    return parse_graph(form, name), digest, ()

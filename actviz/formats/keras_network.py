@@ -1,0 +1,271 @@
+"""A Keras file as a `Network`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import InputError, escape
+from actviz.formats.graph import Entry, Node, Ref, refs
+from actviz.formats.keras_file import KerasFile, open_keras_file
+from actviz.formats.shapes import activation_of, axes_of, infer, signs
+from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from actviz.formats.keras_runtime import Cut
+
+LOOKED_THROUGH = frozenset({"InputLayer", "Resizing", "CenterCrop", "Identity"})
+FIRST_OPERATIONS = frozenset({"Rescaling", "Normalization"})
+
+
+class KerasNetwork:
+    """A Functional or Sequential model of a `.keras` or `.h5` file.
+
+    Opening reads the configuration only. Keras is imported, and weights are read, when
+    activations are asked for: then just the calls that they need are built.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file: KerasFile = open_keras_file(path)
+        self._graph = self._file.graph
+        self._known = infer(self._graph)
+        self._signs = signs(self._graph)
+        self._cuts: dict[tuple[str, ...], Cut] = {}
+        self._facts = self._make_facts()
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the file says, as far as it is known without running the model."""
+        return self._facts
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Every addressable output, in model order."""
+        return self._facts.layers
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the model's order."""
+        return self._facts.inputs
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        self._file.check_unchanged()
+
+    def complete(self) -> ModelFacts:
+        """Work out the shapes that the file leaves open, without allocating weights."""
+        if all(
+            layer.shape is not None and layer.parameters is not None
+            for layer in self.layers
+        ):
+            return self._facts
+        cut = self._plan(tuple(layer.address for layer in self.layers))
+        described = cut.prepare()
+        for number in range(len(self._graph.nodes)):
+            ref = Ref(number, 0)
+            if self._known[ref][0] is None and ref in described:
+                node = self._graph.nodes[number]
+                entry = self._graph.entries[node.entry]
+                shape = described[ref][0]
+                given = [
+                    self._known[source][1]
+                    for source in refs(node.args)
+                    if source in self._known
+                ]
+                self._known[ref] = (
+                    shape,
+                    axes_of(entry.kind, entry.config, shape, given),
+                )
+        self._facts = self._make_facts(cut.parameters)
+        return self._facts
+
+    def activations(
+        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+    ) -> dict[str, Activation]:
+        """Compute the outputs of some layers for a batch.
+
+        See `actviz.formats.protocol.Network.activations`.
+        """
+        chosen = (
+            tuple(layer.address for layer in self.layers)
+            if addresses is None
+            else tuple(addresses)
+        )
+        cut = self._cuts.get(chosen)
+        if cut is None:
+            cut = self._plan(chosen)
+            cut.build(self._file.weights)
+            self._cuts = {chosen: cut}
+            self.check_unchanged()
+        missing = [name for name in cut.input_names() if name not in batch]
+        if missing:
+            names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
+            message = f"{self._file.name}: these layers need the input {names}; give it by name."
+            raise InputError(message)
+        values = cut.run(batch)
+        digest = self._file.weights.digest()
+        kinds = {layer.address: layer for layer in self.layers}
+        return {
+            address: self._activation(
+                kinds[address], cut.wanted[address], values[address], digest
+            )
+            for address in chosen
+        }
+
+    def _activation(
+        self, layer: LayerInfo, ref: Ref, values: NDArray[Any], digest: str
+    ) -> Activation:
+        axes = layer.axes
+        if len(axes) != values.ndim:
+            axes = axes_of(layer.kind, {}, values.shape, [])
+        return Activation(
+            layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest
+        )
+
+    def _plan(self, addresses: tuple[str, ...]) -> Cut:
+        from actviz.formats.keras_runtime import Cut
+
+        wanted = {address: self._ref(address) for address in addresses}
+        steps = self._graph.ancestors([ref.node for ref in wanted.values()])
+        return Cut(self._graph, self._file.name, steps, wanted)
+
+    def _ref(self, address: str) -> Ref:
+        results = self._graph.results.get(address)
+        if results is not None:
+            return results[1][0]
+        return Ref(self._numbers[address], 0)
+
+    def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
+        self._numbers = {
+            node.address: number for number, node in enumerate(self._graph.nodes)
+        }
+        layers = tuple(
+            self._layer(number, node, parameters or {})
+            for number, node in enumerate(self._graph.nodes)
+        )
+        return ModelFacts(
+            file=self._file.name,
+            format=self._file.format,
+            writer=self._file.writer,
+            names=self._names(),
+            inputs=tuple(self._input(number) for number in self._graph.inputs),
+            layers=layers,
+            operations=self._operations(),
+            code=self._file.code,
+            digest=self._file.digest,
+        )
+
+    def _layer(
+        self, number: int, node: Node, parameters: Mapping[str, int]
+    ) -> LayerInfo:
+        entry = self._graph.entries[node.entry]
+        shape, axes = self._known[Ref(number, 0)]
+        count = (
+            self._count(entry) if entry.key not in parameters else parameters[entry.key]
+        )
+        return LayerInfo(
+            address=node.address,
+            name=entry.name,
+            index=entry.index,
+            kind=entry.kind,
+            shape=shape,
+            dtype=self._dtype(number, entry),
+            parameters=count,
+            axes=axes,
+            activation=activation_of(entry),
+        )
+
+    def _count(self, entry: Entry) -> int | None:
+        shapes = self._file.weights.shapes(entry)
+        if shapes is None:
+            return None
+        total = 0
+        for shape in shapes:
+            size = 1
+            for axis in shape:
+                size *= axis
+            total += size
+        return total
+
+    def _dtype(self, number: int, entry: Entry) -> str:
+        declared = self._graph.shapes.get(Ref(number, 0))
+        if declared is not None and entry.kind == "InputLayer":
+            return declared[1]
+        dtype = entry.config.get("dtype", "float32")
+        name = dtype if isinstance(dtype, str) else "float32"
+        return name.removeprefix("mixed_")
+
+    def _input(self, number: int) -> TensorSpec:
+        entry = self._graph.entries[self._graph.nodes[number].entry]
+        shape, dtype = self._graph.shapes[Ref(number, 0)]
+        axes = self._known[Ref(number, 0)][1]
+        first = any(
+            self._graph.entries[node.entry].config.get("data_format")
+            == "channels_first"
+            for node in self._graph.nodes
+            if Ref(number, 0) in set(refs(node.args))
+        )
+        if first and len(shape) == 4:  # noqa: PLR2004  (batch, channel, row, column)
+            axes = ("batch", "channel", "row", "column")
+        return TensorSpec(entry.name, tuple(shape), dtype, axes)
+
+    def _names(self) -> tuple[str, ...]:
+        names = [self._graph.name]
+        for key, (model, owner, _) in self._graph.models.items():
+            if key and not owner:
+                names.append(
+                    str(
+                        model["config"].get("name", "")
+                        if isinstance(model["config"], dict)
+                        else ""
+                    )
+                )
+        return tuple(names)
+
+    def _operations(self) -> tuple[InputOperation, ...]:
+        """Follow the first input through what keeps its meaning and collect its numbers."""
+        found: list[InputOperation] = []
+        if not self._graph.inputs:
+            return ()
+        current = self._graph.inputs[0]
+        while True:
+            users = [
+                number
+                for number, node in enumerate(self._graph.nodes)
+                if any(ref.node == current for ref in refs((node.args, node.kwargs)))
+            ]
+            if len(users) != 1:
+                return tuple(found)
+            current = users[0]
+            entry = self._graph.entries[self._graph.nodes[current].entry]
+            if entry.kind in FIRST_OPERATIONS:
+                found.append(InputOperation(entry.kind, self._operation_numbers(entry)))
+            elif entry.kind not in LOOKED_THROUGH and not entry.kind.startswith(
+                "Random"
+            ):
+                return tuple(found)
+
+    def _operation_numbers(self, entry: Entry) -> dict[str, tuple[float, ...]]:
+        if entry.kind == "Rescaling":
+            return {
+                name: _numbers(entry.config.get(name, default))
+                for name, default in (("scale", 1.0), ("offset", 0.0))
+            }
+        given = {
+            name: _numbers(entry.config[name])
+            for name in ("mean", "variance")
+            if entry.config.get(name) is not None
+        }
+        return given or self._file.weights.normalisation(entry)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (JSON is of any type)
+    if isinstance(value, dict):
+        value = value.get("config", {}).get("value", value.get("value"))
+    if isinstance(value, list):
+        return tuple(number for item in value for number in _numbers(item))
+    return (float(value),) if isinstance(value, (int, float)) else ()

@@ -1,0 +1,55 @@
+"""What the rest of actviz knows of a model, whatever file it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+
+
+class Network(Protocol):
+    """A loaded model.
+
+    A new file format is one module with a class that fits this, and one line in `FORMATS`.
+    """
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the file says, as far as it is known without running the model."""
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Every addressable output, in model order."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the model's order."""
+
+    def complete(self) -> ModelFacts:
+        """Work out what the file leaves open (shapes) and return the facts again."""
+
+    def activations(
+        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+    ) -> dict[str, Activation]:
+        """Compute the outputs of some layers for a batch.
+
+        Parameters
+        ----------
+        batch
+            Arrays by input name, batch axis first.
+        addresses
+            Addresses as in `layers`; ``None`` for all of them.
+
+        Returns
+        -------
+        dict
+            An `Activation` for each address: values batch first, in the layer's own dtype.
+        """
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""

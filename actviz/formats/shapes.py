@@ -1,0 +1,387 @@
+"""Shapes and axis names of every call, worked out without Keras where the rule is plain.
+
+The shapes that a file holds are facts; what it leaves open is derived here for the common
+classes, by the same arithmetic as Keras. A class that is not listed stays unknown (`None`)
+and is asked of Keras itself: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from actviz.formats.graph import Entry, Graph, Json, Ref, refs
+from actviz.records import Axes, Shape
+
+SPACE = {1: ("step",), 2: ("row", "column"), 3: ("plane", "row", "column")}
+DEFAULT_AXES: dict[int, Axes] = {
+    1: ("batch",),
+    2: ("batch", "unit"),
+    3: ("batch", "step", "unit"),
+    4: ("batch", "row", "column", "channel"),
+    5: ("batch", "plane", "row", "column", "channel"),
+}
+KEEP = frozenset(
+    {
+        "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Softmax", "ThresholdedReLU", "BatchNormalization",
+        "LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization", "Dropout", "SpatialDropout1D",
+        "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Rescaling",
+        "Normalization", "Identity", "ActivityRegularization", "Masking", "RandomFlip", "RandomRotation",
+        "RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness", "SpectralNormalization",
+    }
+)  # fmt: skip
+MERGE = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
+NON_NEGATIVE = frozenset(
+    {"relu", "relu6", "sigmoid", "softmax", "softplus", "hard_sigmoid", "exponential"}
+)
+# What lies between these and a non-negative activation does not change its sign.
+SIGN_KEEPING = frozenset(
+    {
+        "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D",
+        "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D",
+        "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout",
+        "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
+        "Cropping1D", "Cropping2D", "Cropping3D", "Concatenate", "Add", "Multiply", "Average", "Maximum", "Minimum",
+        "Identity", "ActivityRegularization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
+    }
+)  # fmt: skip
+
+Rule = Callable[[Json, Shape], Shape | None]
+
+
+def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
+    """Return shape (``None``: unknown) and axis names of the first output of every call."""
+    known: dict[Ref, tuple[Shape | None, Axes]] = {}
+    for number, node in enumerate(graph.nodes):
+        entry = graph.entries[node.entry]
+        given = [known.get(ref, (None, ())) for ref in refs(node.args)]
+        ref = Ref(number, 0)
+        declared = graph.shapes.get(ref)
+        shape = (
+            tuple(declared[0])
+            if declared
+            else _shape_of(entry.kind, entry.config, [item[0] for item in given])
+        )
+        known[ref] = (
+            shape,
+            axes_of(entry.kind, entry.config, shape, [item[1] for item in given]),
+        )
+    return known
+
+
+def signs(graph: Graph) -> dict[int, bool | None]:
+    """Return for every call whether it can give negative values (``None``: not known)."""
+    found: dict[int, bool | None] = {}
+    for number, node in enumerate(graph.nodes):
+        entry = graph.entries[node.entry]
+        activation = activation_of(entry)
+        inputs = [found.get(ref.node) for ref in refs(node.args)]
+        if activation in NON_NEGATIVE:
+            found[number] = False
+        elif (
+            entry.kind in SIGN_KEEPING
+            and inputs
+            and all(sign is False for sign in inputs)
+        ):
+            found[number] = False
+        elif activation in {"tanh", "linear", "elu", "selu", "softsign"}:
+            found[number] = True
+        else:
+            found[number] = None
+    return found
+
+
+def activation_of(entry: Entry) -> str | None:
+    """Return the name of the activation function of a layer, if it has one by name."""
+    if entry.kind == "ReLU" and not entry.config.get("negative_slope"):
+        return "relu"
+    if entry.kind == "Softmax":
+        return "softmax"
+    if entry.kind == "Relu" or entry.kind == "Relu6":
+        return "relu"
+    value = entry.config.get("activation")
+    if isinstance(value, dict):
+        value = value.get("config")
+    if isinstance(value, str):
+        return value
+    return None
+
+
+def _shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | None:
+    shapes = [shape for shape in given if shape is not None]
+    if not given or len(shapes) != len(given):
+        return None
+    try:
+        if kind in MERGE:
+            return shapes[0] if all(shape == shapes[0] for shape in shapes) else None
+        if kind == "Concatenate":
+            return _concatenate(config, shapes)
+        if kind in KEEP:
+            return shapes[0]
+        rule = RULES.get(kind)
+        return rule(config, shapes[0]) if rule and len(shapes) == 1 else None
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
+def _concatenate(config: Json, shapes: list[Shape]) -> Shape | None:
+    axis = config.get("axis", -1) % len(shapes[0])
+    if len({len(shape) for shape in shapes}) != 1:
+        return None
+    sizes = [shape[axis] for shape in shapes]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
+    return (
+        None if len(rest) != 1 else (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
+    )
+
+
+def _pair(value: Any, rank: int) -> tuple[int, ...]:  # noqa: ANN401  (JSON is of any type)
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _spatial(config: Json, shape: Shape) -> tuple[Shape, int | None]:
+    """Return the sizes along space and the number of channels of a batch shape."""
+    if config.get("data_format") == "channels_first":
+        return shape[2:], shape[1]
+    return shape[1:-1], shape[-1]
+
+
+def _joined(
+    config: Json, batch: int | None, space: Shape, channels: int | None
+) -> Shape:
+    if config.get("data_format") == "channels_first":
+        return (batch, channels, *space)
+    return (batch, *space, channels)
+
+
+def _window(
+    size: int | None, kernel: int, stride: int, padding: str, dilation: int = 1
+) -> int | None:
+    """Return the output size of a sliding window; ``None`` for a free size."""
+    if size is None:
+        return None
+    reach = dilation * (kernel - 1) + 1
+    if padding == "valid":
+        return (size - reach) // stride + 1
+    return -(-size // stride)
+
+
+def _convolution(config: Json, shape: Shape) -> Shape | None:
+    space, _ = _spatial(config, shape)
+    rank = len(space)
+    kernel, stride = (
+        _pair(config["kernel_size"], rank),
+        _pair(config.get("strides", 1), rank),
+    )
+    dilation = _pair(config.get("dilation_rate", 1), rank)
+    padding = config.get("padding", "valid")
+    sizes = tuple(
+        _window(*values[:3], padding, values[3])
+        for values in zip(space, kernel, stride, dilation, strict=True)
+    )
+    return _joined(config, shape[0], sizes, config["filters"])
+
+
+def _depthwise(config: Json, shape: Shape) -> Shape | None:
+    _, channels = _spatial(config, shape)
+    filters = None if channels is None else channels * config.get("depth_multiplier", 1)
+    return _convolution({**config, "filters": filters}, shape)
+
+
+def _pooling(config: Json, shape: Shape) -> Shape | None:
+    space, channels = _spatial(config, shape)
+    size = _pair(config["pool_size"], len(space))
+    stride = _pair(config.get("strides") or size, len(space))
+    padding = config.get("padding", "valid")
+    sizes = tuple(
+        _window(*values, padding) for values in zip(space, size, stride, strict=True)
+    )
+    return _joined(config, shape[0], sizes, channels)
+
+
+def _global_pooling(config: Json, shape: Shape) -> Shape | None:
+    space, channels = _spatial(config, shape)
+    if config.get("keepdims"):
+        return _joined(config, shape[0], (1,) * len(space), channels)
+    return (shape[0], channels)
+
+
+def _flatten(_: Json, shape: Shape) -> Shape | None:
+    sizes = [size for size in shape[1:] if size is not None]
+    return (shape[0], math.prod(sizes) if len(sizes) == len(shape) - 1 else None)
+
+
+def _reshape(config: Json, shape: Shape) -> Shape | None:
+    target = list(config["target_shape"])
+    if -1 in target:
+        _, total = _flatten(config, shape) or (None, None)
+        rest = -math.prod(target)
+        target[target.index(-1)] = None if total is None else total // rest
+    return (shape[0], *target)
+
+
+def _padding(sign: int) -> Rule:
+    def rule(config: Json, shape: Shape) -> Shape | None:
+        amounts = config["padding" if sign > 0 else "cropping"]
+        space, channels = _spatial(config, shape)
+        pairs = [
+            _pair(amount, 2)
+            for amount in (amounts if isinstance(amounts, list) else [amounts])
+        ]
+        if len(space) == 1 and len(pairs) == 2:  # noqa: PLR2004  (before and after)
+            pairs = [(pairs[0][0], pairs[1][0])]
+        sizes = tuple(
+            None if size is None else size + sign * sum(pair)
+            for size, pair in zip(space, pairs, strict=True)
+        )
+        return _joined(config, shape[0], sizes, channels)
+
+    return rule
+
+
+def _up_sampling(config: Json, shape: Shape) -> Shape | None:
+    space, channels = _spatial(config, shape)
+    factor = _pair(config["size"], len(space))
+    sizes = tuple(
+        None if size is None else size * times
+        for size, times in zip(space, factor, strict=True)
+    )
+    return _joined(config, shape[0], sizes, channels)
+
+
+def _resizing(config: Json, shape: Shape) -> Shape | None:
+    _, channels = _spatial(config, shape)
+    return _joined(config, shape[0], (config["height"], config["width"]), channels)
+
+
+def _recurrent(config: Json, shape: Shape) -> Shape | None:
+    if config.get("return_state") or len(shape) != 3:  # noqa: PLR2004  (batch, step, unit)
+        return None
+    steps = (shape[1],) if config.get("return_sequences") else ()
+    return (shape[0], *steps, config["units"])
+
+
+def _bidirectional(config: Json, shape: Shape) -> Shape | None:
+    inner = config["layer"]
+    result = _shape_of(inner["class_name"], inner["config"], [shape])
+    if result is None or config.get("merge_mode") is None:
+        return None
+    width = result[-1]
+    return (
+        result
+        if config["merge_mode"] != "concat" or width is None
+        else (*result[:-1], width * 2)
+    )
+
+
+def _time_distributed(config: Json, shape: Shape) -> Shape | None:
+    inner = config["layer"]
+    result = _shape_of(inner["class_name"], inner["config"], [(shape[0], *shape[2:])])
+    return None if result is None else (shape[0], shape[1], *result[1:])
+
+
+RULES: dict[str, Rule] = {
+    "Dense": lambda config, shape: (*shape[:-1], config["units"]),
+    "Conv1D": _convolution,
+    "Conv2D": _convolution,
+    "Conv3D": _convolution,
+    "SeparableConv1D": _convolution,
+    "SeparableConv2D": _convolution,
+    "DepthwiseConv1D": _depthwise,
+    "DepthwiseConv2D": _depthwise,
+    "MaxPooling1D": _pooling,
+    "MaxPooling2D": _pooling,
+    "MaxPooling3D": _pooling,
+    "AveragePooling1D": _pooling,
+    "AveragePooling2D": _pooling,
+    "AveragePooling3D": _pooling,
+    "GlobalAveragePooling1D": _global_pooling,
+    "GlobalAveragePooling2D": _global_pooling,
+    "GlobalAveragePooling3D": _global_pooling,
+    "GlobalMaxPooling1D": _global_pooling,
+    "GlobalMaxPooling2D": _global_pooling,
+    "GlobalMaxPooling3D": _global_pooling,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Permute": lambda config, shape: (
+        shape[0],
+        *(shape[axis] for axis in config["dims"]),
+    ),
+    "RepeatVector": lambda config, shape: (shape[0], config["n"], shape[1]),
+    "ZeroPadding1D": _padding(1),
+    "ZeroPadding2D": _padding(1),
+    "ZeroPadding3D": _padding(1),
+    "Cropping1D": _padding(-1),
+    "Cropping2D": _padding(-1),
+    "Cropping3D": _padding(-1),
+    "UpSampling1D": _up_sampling,
+    "UpSampling2D": _up_sampling,
+    "UpSampling3D": _up_sampling,
+    "Resizing": _resizing,
+    "CenterCrop": _resizing,
+    "Embedding": lambda config, shape: (*shape, config["output_dim"]),
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "SimpleRNN": _recurrent,
+    "Bidirectional": _bidirectional,
+    "TimeDistributed": _time_distributed,
+}
+
+
+def axes_of(kind: str, config: Json, shape: Shape | None, given: list[Axes]) -> Axes:
+    """Name the axes of a layer's output.
+
+    Classes that fix the meaning of their axes name them; a layer that keeps the rank keeps
+    the names of its input; otherwise the rank decides, as Keras's own documentation does.
+    """
+    rank = len(shape) if shape is not None else (len(given[0]) if given else 0)
+    own = _class_axes(kind, config, rank)
+    if own and len(own) == rank:
+        return own
+    if kind == "Permute" and given and len(given[0]) == rank:
+        return ("batch", *(given[0][axis] for axis in config["dims"]))
+    if kind in {"Reshape", "Flatten", "RepeatVector"}:
+        return DEFAULT_AXES.get(rank, _numbered(rank))
+    if given and len(given[0]) == rank and rank:
+        return given[0]
+    if kind == "TimeDistributed" and given:
+        inner = config["layer"]
+        return (
+            "batch",
+            "step",
+            *axes_of(inner["class_name"], inner["config"], _inner(shape), [])[1:],
+        )
+    return DEFAULT_AXES.get(rank, _numbered(rank))
+
+
+def _inner(shape: Shape | None) -> Shape | None:
+    return None if shape is None else (shape[0], *shape[2:])
+
+
+def _numbered(rank: int) -> Axes:
+    return ("batch", *(f"axis{number}" for number in range(1, rank))) if rank else ()
+
+
+def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
+    first = config.get("data_format") == "channels_first"
+    if kind == "TimeDistributed":
+        inner = config["layer"]
+        found = _class_axes(inner["class_name"], inner["config"], rank - 1)
+        return ("batch", "step", *found[1:]) if found else None
+    if kind.startswith("ConvLSTM"):
+        space = SPACE[{"ConvLSTM1D": 1, "ConvLSTM2D": 2, "ConvLSTM3D": 3}.get(kind, 2)]
+        steps = ("step",) if config.get("return_sequences") else ()
+        return (
+            ("batch", *steps, "channel", *space)
+            if first
+            else ("batch", *steps, *space, "channel")
+        )
+    dimension = next((number for number in (1, 2, 3) if f"{number}D" in kind), None)
+    if dimension is None or rank != dimension + 2:
+        return None
+    if dimension == 1:
+        return ("batch", "unit", "step") if first else ("batch", "step", "unit")
+    space = SPACE[dimension]
+    return ("batch", "channel", *space) if first else ("batch", *space, "channel")

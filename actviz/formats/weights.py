@@ -1,0 +1,244 @@
+"""Where each layer's weights lie in a file, and reading just those.
+
+Two layouts exist. Since Keras 2.12, `.keras` archives hold a tree of objects: the layer
+number *k* of its class at ``layers/<class>_<k>/vars/<i>``, counted in the order of the whole
+model's configuration. `.h5` files hold a group for each layer, by name, with the names of
+its weights in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actviz.errors import ModelError, escape
+from actviz.formats.graph import Entry, Graph, is_model
+from actviz.gate import read_dataset
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+    from numpy.typing import NDArray
+
+RANDOM_STATE = "seed_generator"
+
+
+@dataclass(frozen=True, slots=True)
+class StateTree:
+    """The weights of one object and of the objects inside it, not read yet.
+
+    `own` maps ``"0"``, ``"1"`` ... to datasets; `children` maps attribute names to trees.
+    """
+
+    own: dict[str, h5py.Dataset]
+    children: dict[str, StateTree]
+
+
+class Weights(Protocol):
+    """What the two layouts have in common."""
+
+    def shapes(self, entry: Entry) -> list[tuple[int, ...]] | None:
+        """Return the shapes of a layer's weights, ``None`` where the file does not tell."""
+
+    def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
+        """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hexadecimal) of everything read so far."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads datasets and hashes what it reads."""
+
+    name: str
+    hash: Any = field(default_factory=hashlib.sha256)
+
+    def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
+        values = read_dataset(dataset, self.name)
+        self.hash.update(f"{dataset.name}{values.dtype.str}{values.shape}".encode())
+        self.hash.update(memoryview(values).cast("B") if values.size else b"")
+        return values
+
+
+class TreeWeights:
+    """The layout of `.keras` archives: a tree of objects."""
+
+    def __init__(self, root: h5py.Group, graph: Graph, name: str) -> None:
+        self._root = root
+        self._graph = graph
+        self._reader = _Reader(name)
+        self._numbers: dict[str, list[str | None]] = {}
+
+    def state(self, entry: Entry) -> StateTree | None:
+        """Return the stored state of a layer, ``None`` when the file has none for it."""
+        path = self._path(entry.owner, entry.position)
+        group = self._root.get(path) if path else None
+        return None if group is None else _tree(group)
+
+    def shapes(self, entry: Entry) -> list[tuple[int, ...]] | None:
+        """Return the shapes of a layer's weights, random states left out."""
+        state = self.state(entry)
+        return [] if state is None else _shapes(state)
+
+    def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
+        """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
+        state = self.state(entry)
+        return (
+            {}
+            if state is None
+            else _normalisation([state.own.get("0"), state.own.get("1")], self._reader)
+        )
+
+    def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
+        """Read one dataset."""
+        return self._reader.read(dataset)
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hexadecimal) of everything read so far."""
+        return str(self._reader.hash.hexdigest())
+
+    def _path(self, owner: str, position: int) -> str | None:
+        own = self._group_names(owner)[position]
+        if own is None or not owner:
+            return own
+        _, outer, place = self._graph.models[owner]
+        prefix = self._path(outer, place)
+        return None if prefix is None else f"{prefix}/{own}"
+
+    def _group_names(self, owner: str) -> list[str | None]:
+        if owner not in self._numbers:
+            self._numbers[owner] = group_names(self._graph.models[owner][0])
+        return self._numbers[owner]
+
+
+def group_names(model: dict[str, Any]) -> list[str | None]:
+    """Return the group of each layer of a model, in the order of its configuration.
+
+    Operations are no layers and have none; a Sequential does not count its InputLayer.
+    """
+    used: dict[str, int] = {}
+    names: list[str | None] = []
+    for layer in model["config"]["layers"]:
+        kind = str(layer["class_name"])
+        operation = str(layer.get("module") or "").startswith("keras.src.ops.")
+        if operation or (kind == "InputLayer" and model["class_name"] == "Sequential"):
+            names.append(None)
+            continue
+        base = snake_case(
+            "Functional"
+            if is_model(layer) and kind == "Model"
+            else kind.rsplit(">", 1)[-1]
+        )
+        number = used.get(base, 0)
+        used[base] = number + 1
+        names.append(f"layers/{base}" if number == 0 else f"layers/{base}_{number}")
+    return names
+
+
+def snake_case(name: str) -> str:
+    """Spell a class name as Keras does in weight files: ``MaxPooling2D`` -> ``max_pooling2d``."""
+    plain = re.sub(r"\W+", "", name)
+    split = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", plain)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", split).lower()
+
+
+def _tree(group: h5py.Group) -> StateTree:
+    own: dict[str, h5py.Dataset] = {}
+    children = {}
+    for name, item in group.items():
+        if name == "vars" and hasattr(item, "items"):
+            own = {
+                key: value for key, value in item.items() if not hasattr(value, "items")
+            }
+        elif hasattr(item, "items"):
+            children[name] = _tree(item)
+    return StateTree(own, children)
+
+
+def _shapes(state: StateTree) -> list[tuple[int, ...]]:
+    shapes = [tuple(dataset.shape) for dataset in state.own.values()]
+    for name, child in state.children.items():
+        if not name.startswith(RANDOM_STATE):
+            shapes += _shapes(child)
+    return shapes
+
+
+class NamedWeights:
+    """The layout of `.h5` files: a group for each layer of the outermost model."""
+
+    def __init__(self, root: h5py.Group, name: str) -> None:
+        self._root = root
+        self._name = name
+        self._reader = _Reader(name)
+
+    def arrays(self, entry: Entry) -> list[h5py.Dataset]:
+        """Return the datasets of a layer, in the order in which Keras lists its weights.
+
+        Raises
+        ------
+        ModelError
+            When the file has no weights under the layer's name.
+        """
+        group = self._root.get(entry.name) if not entry.owner else None
+        if group is None:
+            message = f'{self._name}: the file holds no weights for layer "{escape(entry.key, 80)}"; save it again with model.save(...).'
+            raise ModelError(message)
+        found = [group.get(name) for name in _attribute_names(group, "weight_names")]
+        if any(dataset is None or hasattr(dataset, "items") for dataset in found):
+            message = f'{self._name}: weights of layer "{escape(entry.key, 80)}" are missing from the file; save it again with model.save(...).'
+            raise ModelError(message)
+        return found
+
+    def shapes(self, entry: Entry) -> list[tuple[int, ...]] | None:
+        """Return the shapes of a layer's weights, ``None`` inside nested models."""
+        if entry.owner:
+            return None
+        return (
+            [tuple(dataset.shape) for dataset in self.arrays(entry)]
+            if entry.name in self._root
+            else []
+        )
+
+    def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
+        """Read one dataset."""
+        return self._reader.read(dataset)
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hexadecimal) of everything read so far."""
+        return str(self._reader.hash.hexdigest())
+
+
+def _normalisation(
+    datasets: list[h5py.Dataset | None], reader: _Reader
+) -> dict[str, tuple[float, ...]]:
+    """Read the mean and variance of a Normalization layer, outside the digest."""
+    if len(datasets) < 2 or any(dataset is None for dataset in datasets):  # noqa: PLR2004  (mean, variance)
+        return {}
+    arrays = [read_dataset(dataset, reader.name).ravel() for dataset in datasets]
+    return dict(
+        zip(
+            ("mean", "variance"),
+            (tuple(float(value) for value in array) for array in arrays),
+            strict=True,
+        )
+    )
+
+
+def _attribute_names(group: h5py.Group, name: str) -> list[str]:
+    """Read a list of names that Keras splits over numbered attributes when it is long."""
+    attributes = group.attrs
+    if name in attributes:
+        values = list(attributes[name])
+    else:
+        values = []
+        number = 0
+        while f"{name}{number}" in attributes:
+            values += list(attributes[f"{name}{number}"])
+            number += 1
+    return [
+        value.decode("utf-8") if isinstance(value, bytes) else str(value)
+        for value in values
+    ]

@@ -114,7 +114,7 @@ def _shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | Non
         return None
     try:
         if kind in MERGE:
-            return shapes[0] if all(shape == shapes[0] for shape in shapes) else None
+            return _broadcast(shapes)
         if kind == "Concatenate":
             return _concatenate(config, shapes)
         if kind in KEEP:
@@ -123,6 +123,19 @@ def _shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | Non
         return rule(config, shapes[0]) if rule and len(shapes) == 1 else None
     except (KeyError, IndexError, TypeError, ValueError):
         return None
+
+
+def _broadcast(shapes: list[Shape]) -> Shape | None:
+    """Return the common shape of same-rank inputs where each axis agrees or is 1."""
+    if len({len(shape) for shape in shapes}) != 1:
+        return None
+    result: list[int | None] = []
+    for sizes in zip(*shapes, strict=True):
+        wide = {size for size in sizes if size != 1}
+        if len(wide) > 1:
+            return None
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
 
 
 def _concatenate(config: Json, shapes: list[Shape]) -> Shape | None:
@@ -346,8 +359,8 @@ def axes_of(kind: str, config: Json, shape: Shape | None, given: list[Axes]) -> 
         return DEFAULT_AXES.get(rank, _numbered(rank))
     if given and len(given[0]) == rank and rank:
         return given[0]
-    if kind == "TimeDistributed" and given:
-        inner = config["layer"]
+    inner = config.get("layer")
+    if kind == "TimeDistributed" and given and isinstance(inner, dict):
         return (
             "batch",
             "step",
@@ -366,8 +379,8 @@ def _numbered(rank: int) -> Axes:
 
 def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
     first = config.get("data_format") == "channels_first"
-    if kind == "TimeDistributed":
-        inner = config["layer"]
+    inner = config.get("layer")
+    if kind == "TimeDistributed" and isinstance(inner, dict):
         found = _class_axes(inner["class_name"], inner["config"], rank - 1)
         return ("batch", "step", *found[1:]) if found else None
     if kind.startswith("ConvLSTM"):

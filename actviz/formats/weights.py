@@ -202,6 +202,12 @@ class NamedWeights:
             else []
         )
 
+    def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
+        """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
+        return (
+            {} if entry.owner else _normalisation(self.arrays(entry)[:2], self._reader)
+        )
+
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
         """Read one dataset."""
         return self._reader.read(dataset)

@@ -1,0 +1,40 @@
+"""Model files of every format, each seen as a `Network`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actviz.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from actviz.formats.protocol import Network
+
+__all__ = ["FORMATS", "open_network"]
+
+
+def _keras(path: Path) -> Network:
+    from actviz.formats.keras_network import KerasNetwork
+
+    return KerasNetwork(path)
+
+
+FORMATS: dict[str, Callable[[Path], Network]] = {"keras": _keras}
+"""A new format is one module and one line here; `open_network` asks them in turn."""
+
+
+def open_network(path: Path) -> Network:
+    """Open a model file.
+
+    Raises
+    ------
+    ModelError, UnsafeError, LimitError
+        When it is no model, must not be loaded, or is too large.
+    """
+    text = str(path)
+    if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
+        message = f"{text}: remote paths are not supported; download the model and give its path."
+        raise ModelError(message)
+    return FORMATS["keras"](path)

@@ -1,0 +1,223 @@
+"""The command's side: start the worker, ask it, and survive whatever happens to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+from actviz.errors import ActvizError, LimitError, error_of_code, escape
+from actviz.records import (
+    Activation,
+    InputOperation,
+    LayerInfo,
+    ModelFacts,
+    TensorSpec,
+)
+from actviz.worker.channel import Channel, ClosedError, Message, SilentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+DEFAULT_TIMEOUT = 120.0
+# What inference needs from the environment; everything else (tokens, keys) stays behind.
+KEPT_VARIABLES = (
+    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES", "PYTHONUSERBASE", "VIRTUAL_ENV", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
+)  # fmt: skip
+NOWHERE = os.devnull + "/actviz"
+
+
+class Worker:
+    """A child process that holds one open model.
+
+    The child starts with the object, so that it loads its libraries while the command does
+    other things. It is killed, not asked to leave: nobody waits for TensorFlow's tear-down.
+
+    Parameters
+    ----------
+    model
+        Path of the model file.
+    timeout
+        Seconds of silence after which the child counts as hung.
+    verbose
+        Let the libraries of the child print to stderr.
+    """
+
+    def __init__(
+        self, model: Path, timeout: float = DEFAULT_TIMEOUT, *, verbose: bool = False
+    ) -> None:
+        self._name = model.name
+        self._timeout = timeout
+        to_child, from_parent = os.pipe(), os.pipe()
+        program = "from actviz.worker.child import main; main()"
+        arguments = [
+            str(to_child[0]),
+            str(from_parent[1]),
+            str(int(verbose)),
+            os.fspath(model),
+        ]
+        self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
+            [sys.executable, "-P", "-c", program, *arguments],
+            pass_fds=(to_child[0], from_parent[1]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=None if verbose else subprocess.DEVNULL,
+            env=_environment(verbose=verbose),
+            start_new_session=True,
+        )
+        os.close(to_child[0])
+        os.close(from_parent[1])
+        self._channel = Channel(from_parent[0], to_child[1])
+
+    def __enter__(self) -> Self:
+        """Return the worker itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill and reap the child."""
+        self.close()
+
+    def facts(self, *, complete: bool = False) -> ModelFacts:
+        """Return what the model file says; with `complete`, every shape worked out."""
+        message, _ = self._ask({"ask": "complete" if complete else "facts"})
+        return _facts(message)
+
+    def prepare(self) -> None:
+        """Let the child load TensorFlow while the command goes on; nothing is awaited."""
+        self._send({"ask": "prepare"})
+
+    def activations(
+        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]
+    ) -> dict[str, Activation]:
+        """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
+        message, arrays = self._ask(
+            {"ask": "activations", "addresses": list(addresses)}, batch
+        )
+        return {
+            address: Activation(
+                values=arrays[address], axes=tuple(said.pop("axes")), **said
+            )
+            for address, said in message["activations"].items()
+        }
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the libraries that the child computes with."""
+        message, _ = self._ask({"ask": "versions"})
+        return dict(message["versions"])
+
+    def stop(self) -> None:
+        """Kill the child without waiting for it; `close` reaps it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    def close(self) -> None:
+        """Kill the child and reap it."""
+        self.stop()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._channel.close()
+
+    def _send(
+        self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> None:
+        try:
+            self._channel.send(message, arrays)
+        except ClosedError:
+            raise self._death() from None
+
+    def _ask(
+        self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> tuple[Message, dict[str, NDArray[Any]]]:
+        self._send(message, arrays)
+        try:
+            answer, values = self._channel.receive(self._timeout)
+        except ClosedError:
+            raise self._death() from None
+        except SilentError:
+            self.close()
+            message_text = f"{self._name}: timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
+            raise LimitError(message_text) from None
+        if "error" in answer:
+            raise error_of_code(int(answer["code"]), str(answer["error"]))
+        if "bug" in answer:
+            raise WorkerBugError(str(answer["bug"]))
+        return answer, values
+
+    def _death(self) -> ActvizError:
+        code = self._process.wait()
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                name = signal.Signals(-code).name
+                hint = " (out of memory?)" if name == "SIGKILL" else ""
+                return LimitError(
+                    f"{self._name}: the model parser crashed ({name}){hint}; the file is damaged, hostile or too large."
+                )
+        return LimitError(
+            f"{self._name}: the model's process ended with code {code}; run again with -v to see why."
+        )
+
+
+class WorkerBugError(Exception):
+    """A bug in the worker, with its traceback as text."""
+
+
+def _environment(*, verbose: bool) -> dict[str, str]:
+    """Return the child's environment: without secrets, and the same for every caller."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    paths = [
+        path
+        for path in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if os.path.isabs(path)
+    ]
+    if paths:
+        kept["PYTHONPATH"] = os.pathsep.join(paths)
+    kept |= {
+        "KERAS_BACKEND": "tensorflow",
+        "KERAS_HOME": NOWHERE,
+        "PYTHONHASHSEED": "0",
+        "TF_CPP_MIN_LOG_LEVEL": "0" if verbose else "3",
+        "HDF5_PLUGIN_PRELOAD": "::",
+        "HDF5_USE_FILE_LOCKING": "FALSE",
+    }
+    kept.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    return kept
+
+
+def _facts(said: Message) -> ModelFacts:
+    said["names"], said["code"] = tuple(said["names"]), tuple(said["code"])
+    said["inputs"] = tuple(
+        TensorSpec(
+            item["name"], tuple(item["shape"]), item["dtype"], tuple(item["axes"])
+        )
+        for item in said["inputs"]
+    )
+    said["layers"] = tuple(_layer(item) for item in said["layers"])
+    said["operations"] = tuple(
+        InputOperation(
+            item["kind"],
+            {name: tuple(values) for name, values in item["numbers"].items()},
+        )
+        for item in said["operations"]
+    )
+    return ModelFacts(**said)
+
+
+def _layer(item: dict[str, Any]) -> LayerInfo:
+    item["shape"] = None if item["shape"] is None else tuple(item["shape"])
+    item["axes"] = tuple(item["axes"])
+    return LayerInfo(**item)
+
+
+def traceback_of(failure: BaseException) -> str:
+    """Return a bug's traceback for a report, escaped line by line."""
+    import traceback
+
+    lines = "".join(traceback.format_exception(failure)).splitlines()
+    return "\n".join(escape(line, 500) for line in lines)

@@ -24,7 +24,8 @@ SEQUENTIAL = "viridis"
 DIVERGING = "berlin"
 STEPS = 256
 NONFINITE_COLOUR = (255, 0, 255)
-OUTPUT_NAMES = ("filter", "layer")
+SMALLEST_PLAIN = 1e-3
+NAMED_SCALES = ("filter", "layer")
 
 
 @lru_cache(maxsize=8)
@@ -98,7 +99,7 @@ def parse_fixed(text: str) -> tuple[float, float] | None:
     UsageError
         When it is neither, or the range is reversed, empty or not finite.
     """
-    if text in OUTPUT_NAMES:
+    if text in NAMED_SCALES:
         return None
     try:
         low, high = (float(part) for part in text.split(":"))
@@ -213,10 +214,10 @@ def clipped(values: NDArray[Any], scale: Scale) -> int:
 
 
 def brief(value: float) -> str:
-    """Return a number in at most three significant digits, as short as it can be read."""
+    """Return a number in two or three significant digits, in at most seven characters."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
-    text = f"{value:.3g}"
+    text = f"{value:.3g}" if abs(value) >= SMALLEST_PLAIN else f"{value:.1e}"
     mantissa, mark, exponent = text.partition("e")
     if mark:
         return f"{mantissa}e{int(exponent)}"

@@ -76,6 +76,7 @@ class Frame:
     context: Context
     caption: Sequence[str]
     warnings: Sequence[str] = ()
+    noun: str = "filter"
 
 
 def open_page(frame: Frame, body: tuple[int, int], scale: Scale | None) -> Page:
@@ -103,7 +104,7 @@ def open_page(frame: Frame, body: tuple[int, int], scale: Scale | None) -> Page:
     _header(page, frame, width)
     row = page.top + body[0] + GAP
     if scale is not None:
-        _colour_bar(page, scale, row, width)
+        _colour_bar(page, scale, row, width, frame.noun)
         row += bar
     for line in lines:
         page.write(line, row, MARGIN, SUBTITLE)
@@ -176,9 +177,9 @@ def outline(
     canvas[row - 1 : row + height + 1, column + width] = grey
 
 
-def _colour_bar(page: Page, scale: Scale, row: int, width: int) -> None:
+def _colour_bar(page: Page, scale: Scale, row: int, width: int, noun: str) -> None:
     """Draw the colours from low to high with the values that they stand for."""
-    length = min(BAR_WIDTH, width - 2 * MARGIN)
+    length = min(BAR_WIDTH, (width - 2 * MARGIN) // 2)
     steps = np.rint(np.linspace(0, 255, length)).astype(np.int64)
     page.canvas[row : row + BAR_HEIGHT, MARGIN : MARGIN + length] = table(scale.cmap)[
         steps
@@ -197,22 +198,40 @@ def _colour_bar(page: Page, scale: Scale, row: int, width: int) -> None:
             page.write(text, below + 2, column, SMALL, ink=FAINT)
             free = column + wide + 6
     words = {
-        "filter": "each filter has its own scale; the number under it is its end, the bar its strength",
-        "layer": "one scale for all filters of the layer",
-        "fixed": "one given scale for all",
+        "filter": "each filter has its own scale: the number under it is its end, the bar its strength",
+        "layer": f"one scale for all {noun}s of the layer",
+        "fixed": f"one given scale for all {noun}s",
     }[scale.mode]
-    room = width - 2 * MARGIN - length - GAP
-    if room > 120:  # noqa: PLR2004  (narrower than that no sentence fits)
-        text = fitted(words, SMALL, room)
-        page.write(text, row - 1, MARGIN + length + GAP, SMALL, ink=FAINT)
+    _beside(page, words, row - 2, MARGIN + length + GAP, width)
+
+
+def _beside(page: Page, words: str, row: int, column: int, width: int) -> None:
+    """Write a sentence in at most two lines to the right of the colour bar."""
+    room = width - MARGIN - column
+    line = ""
+    lines = []
+    for word in words.split():
+        longer = f"{line} {word}".strip()
+        if line and width_of(longer, SMALL) > room:
+            lines.append(line)
+            longer = word
+        line = longer
+    for number, text in enumerate([*lines, line][:2]):
+        page.write(
+            fitted(text, SMALL, room),
+            row + number * line_height(SMALL),
+            column,
+            SMALL,
+            ink=FAINT,
+        )
 
 
 def _ticks(scale: Scale) -> list[tuple[float, str]]:
     """Return positions (0..1 along the bar) and texts; each text is the value there."""
     if scale.mode == "filter":
         if scale.signed:
-            return [(0.0, "−end"), (0.5, "0"), (1.0, "+end of each filter")]
-        return [(0.0, "0"), (1.0, "end of each filter")]
+            return [(0.0, "−end"), (0.5, "0"), (1.0, "+end of its scale")]
+        return [(0.0, "0"), (1.0, "maximum of each filter")]
     low, high = float(scale.low[0]), float(scale.high[0])
     return [
         (

@@ -1,255 +1,366 @@
-"""What surrounds the tiles of a figure: title, thumbnail, colour bar, caption.
+"""The page around the tiles: title, thumbnail, colour bar, caption, and all its text.
 
-A figure is laid out from top to bottom: header, body, colour bar, caption. The body is
-drawn by a renderer into the same canvas.
+A renderer says how large its body is, gets a page with that much room, draws, and asks
+for the picture::
+
+    margin
+      [thumbnail]  address   class  shape
+                   model file . input (fed)
+      body
+      [colour bar] notes
+      caption
+    margin
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from actviz.colors import Scale, brief, table
+from actviz import colors, text
 from actviz.errors import LimitError
-from actviz.text import FAINT, INK, WARNING, fitted, line_height, put, width_of
+from actviz.records import Label, Picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from actviz.records import Context, Label
+    from actviz.colors import RGB
+    from actviz.records import Box, Context, Tile
 
 MARGIN = 28
-MINIMUM_WIDTH = 560
-TITLE, SUBTITLE, SMALL = 22, 13, 11
-THUMBNAIL = 84
-GAP = 14
-BAR_HEIGHT = 12
-BAR_WIDTH = 300
-TICKS = 5
-MAXIMUM_SIDE = 65_500
-MAXIMUM_PIXELS = 120_000_000
+LARGEST_SIDE = 65_535
+LARGEST_AREA = 100_000_000
 
-
-@dataclass(slots=True)
-class Page:
-    """A white canvas with a header on it, and the row at which the body starts.
-
-    `canvas` is ``(row, column, RGB)``, uint8.
-    """
-
-    canvas: NDArray[np.uint8]
-    top: int
-    labels: list[Label] = field(default_factory=list)
-
-    def write(  # noqa: PLR0913  (what a line of text looks like)
-        self,
-        text: str,
-        row: int,
-        column: int,
-        size: int = SMALL,
-        *,
-        bold: bool = False,
-        ink: tuple[int, int, int] = INK,
-        paper: tuple[int, int, int] = (255, 255, 255),
-    ) -> None:
-        """Set a line and remember its box."""
-        self.labels.append(
-            put(self.canvas, text, (row, column), size, bold=bold, ink=ink, paper=paper)
-        )
+_NARROWEST = 600
+_THUMBNAIL = (84, 168)
+# Pages wider than this get larger titles, which are still read when the page is shrunk.
+_WIDE, _LARGEST_SCALE = 1300, 2.5
+_GAP = 18
+_BAR_HEIGHT = 10
+_TITLE, _SUBTITLE, _SMALL = 20, 14, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """The words around the tiles.
+class Theme:
+    """The colours of a page, apart from the colormap."""
 
-    `shape` is the layer's output without the batch axis, for instance ``11 × 11 × 64``.
-    """
+    page: RGB = (255, 255, 255)
+    ink: RGB = (34, 34, 34)
+    muted: RGB = (108, 108, 108)
+    line: RGB = (200, 200, 200)
+    track: RGB = (230, 230, 230)
+    strength: RGB = (96, 96, 96)
+    ground: RGB = (247, 247, 247)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What is drawn: `address`, `kind` (class) and `sizes` (output shape) of the layer."""
 
     address: str
     kind: str
-    shape: str
+    sizes: str
     context: Context
-    caption: Sequence[str]
-    warnings: Sequence[str] = ()
-    noun: str = "filter"
 
 
-def open_page(frame: Frame, body: tuple[int, int], scale: Scale | None) -> Page:
-    """Make the canvas for a body of (height, width) pixels and draw everything around it.
+@dataclass(frozen=True, slots=True)
+class ColorBar:
+    """The colours from the first to the last, with true ticks and words beside them.
+
+    `ticks` are ``(share, text)`` with the share of the way along the table, 0..1; `marks`
+    are ``(colour, text)`` for what has no place on the scale.
+    """
+
+    table: colors.Table
+    ticks: tuple[tuple[float, str], ...]
+    notes: tuple[str, ...]
+    marks: tuple[tuple[RGB, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A page before it is drawn: what stands around the body, and the body's size."""
+
+    heading: Heading
+    bar: ColorBar | None
+    caption: tuple[str, ...]
+    height: int
+    width: int
+
+
+@dataclass(slots=True)
+class Canvas:
+    """Pixels to draw on and the labels drawn so far.
+
+    `pixels` is uint32 ``(row, column)`` in the form of `colors.packed`.
+    """
+
+    pixels: NDArray[np.uint32]
+    theme: Theme
+    labels: list[Label] = field(default_factory=list)
+    _inks: dict[RGB, NDArray[np.uint32]] = field(default_factory=dict)
+
+    @classmethod
+    def blank(cls, height: int, width: int, theme: Theme) -> Canvas:
+        """Return an empty page.
+
+        Raises
+        ------
+        LimitError
+            When no PNG of that size would be of use to anybody.
+        """
+        check_size(height, width)
+        return cls(np.full((height, width), colors.pixel(theme.page)), theme)
+
+    def ink(self, color: RGB) -> NDArray[np.uint32]:
+        """Return the packed colour of each coverage 0..255 of a text on the page."""
+        mixed = self._inks.get(color)
+        if mixed is None:
+            share = np.arange(256)[:, None] / 255
+            shades = np.rint(np.array(self.theme.page) * (1 - share) + np.array(color) * share)
+            mixed = self._inks[color] = colors.packed(shades.astype(np.uint8))
+        return mixed
+
+    def write(self, words: str, row: int, column: int, face: text.Face, color: RGB) -> int:
+        """Write one line with its top left corner at a pixel; return the column after it."""
+        if not words:
+            return column
+        alpha = face.alpha(words)
+        bottom, right = row + alpha.shape[0], column + alpha.shape[1]
+        self.pixels[row:bottom, column:right] = self.ink(color)[alpha]
+        self.labels.append(Label(words, (row, column, bottom, right)))
+        return right
+
+    def fill(self, box: Box, color: RGB) -> None:
+        """Fill a box with one colour."""
+        top, left, bottom, right = box
+        self.pixels[top:bottom, left:right] = colors.pixel(color)
+
+    def picture(self, tiles: Sequence[Tile], numbers: dict[str, Any]) -> Picture:
+        """Return what has been drawn."""
+        return Picture(colors.unpacked(self.pixels), tuple(tiles), tuple(self.labels), numbers)
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse a page that is larger than programs that show PNGs can be expected to open.
 
     Raises
     ------
     LimitError
-        When the figure would be larger than a PNG reader takes.
+        Naming the options that make it smaller.
     """
-    width = max(body[1] + 2 * MARGIN, MINIMUM_WIDTH)
-    header = max(
-        THUMBNAIL if frame.context.thumbnail is not None else 0,
-        line_height(TITLE) + 2 * line_height(SUBTITLE),
-    )
-    lines = _wrapped(frame.caption, width - 2 * MARGIN)
-    warnings = _wrapped(frame.warnings, width - 2 * MARGIN)
-    bar = (BAR_HEIGHT + line_height(SMALL) + GAP) if scale is not None else 0
-    footer = bar + (len(lines) + len(warnings)) * (line_height(SUBTITLE) + 2)
-    height = MARGIN + header + GAP + body[0] + GAP + footer + MARGIN
-    if max(width, height) > MAXIMUM_SIDE or width * height > MAXIMUM_PIXELS:
-        message = f"{frame.address}: the figure would have {width:,} x {height:,} pixels; choose channels with --channels or --top, or a smaller --zoom."
+    if max(height, width) > LARGEST_SIDE or height * width > LARGEST_AREA:
+        message = (
+            f"the figure would be {width:,} x {height:,} pixels, at most {LARGEST_AREA // 1_000_000}"
+            f" megapixels and {LARGEST_SIDE:,} a side are drawn; show fewer with --channels or"
+            " --top, or use a smaller --zoom."
+        )
         raise LimitError(message)
-    page = Page(np.full((height, width, 3), 255, np.uint8), MARGIN + header + GAP)
-    _header(page, frame, width)
-    row = page.top + body[0] + GAP
-    if scale is not None:
-        _colour_bar(page, scale, row, width, frame.noun)
-        row += bar
-    for line in lines:
-        page.write(line, row, MARGIN, SUBTITLE)
-        row += line_height(SUBTITLE) + 2
-    for line in warnings:
-        page.write(line, row, MARGIN, SUBTITLE, ink=WARNING)
-        row += line_height(SUBTITLE) + 2
-    return page
 
 
-def _header(page: Page, frame: Frame, width: int) -> None:
-    column = MARGIN
-    thumbnail = frame.context.thumbnail
-    if thumbnail is not None:
-        picture = fit_thumbnail(thumbnail, THUMBNAIL)
-        page.canvas[
-            MARGIN : MARGIN + picture.shape[0], MARGIN : MARGIN + picture.shape[1]
-        ] = picture
-        outline(page.canvas, MARGIN, MARGIN, picture.shape[:2])
-        column += picture.shape[1] + GAP
-    room = width - MARGIN - column
-    right = fitted(f"{frame.kind}  {frame.shape}", SUBTITLE, room // 2)
-    title = fitted(
-        frame.address, TITLE, room - width_of(right, SUBTITLE) - GAP, bold=True
-    )
-    page.write(title, MARGIN, column, TITLE, bold=True)
-    baseline = MARGIN + line_height(TITLE) - line_height(SUBTITLE) - 3
-    page.write(
-        right, baseline, width - MARGIN - width_of(right, SUBTITLE), SUBTITLE, ink=FAINT
-    )
-    row = MARGIN + line_height(TITLE) + 4
-    page.write(fitted(frame.context.model, SUBTITLE, room), row, column, SUBTITLE)
-    source = (
-        f"{frame.context.input}  ({frame.context.fed})"
-        if frame.context.fed
-        else frame.context.input
-    )
-    page.write(
-        fitted(source, SUBTITLE, room),
-        row + line_height(SUBTITLE) + 2,
-        column,
-        SUBTITLE,
-        ink=FAINT,
-    )
+def open_page(layout: Layout, theme: Theme | None = None) -> tuple[Canvas, int, int]:
+    """Return a page with everything on it but the body, and the body's top and left."""
+    theme = theme or Theme()
+    width = max(layout.width, _NARROWEST)
+    scale = _scale(width)
+    picture = None
+    if layout.heading.context.thumbnail is not None:
+        picture = thumbnail(layout.heading.context.thumbnail, scale)
+    lines = _heading_lines(layout.heading, picture, width, scale)
+    head = _heading_height(lines, picture)
+    footer = _Footer.of(layout, width)
+    top = MARGIN + head + _GAP
+    height = top + layout.height + _GAP + footer.height + MARGIN
+    canvas = Canvas.blank(height, width + 2 * MARGIN, theme)
+    _draw_heading(canvas, lines, picture, head)
+    footer.draw(canvas, top + layout.height + _GAP)
+    return canvas, top, MARGIN
 
 
-def fit_thumbnail(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Fit ``(row, column, RGB)`` into `side` pixels: small by whole factors, large averaged."""
-    height, width = picture.shape[:2]
-    longest = max(height, width)
-    if longest <= side:
-        factor = max(1, side // longest)
-        return np.repeat(np.repeat(picture, factor, axis=0), factor, axis=1)
-    size = (
-        max(1, round(width * side / longest)),
-        max(1, round(height * side / longest)),
-    )
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+def _scale(width: int) -> float:
+    """Return by how much the title of a page of this width is enlarged, in quarters."""
+    return min(_LARGEST_SCALE, max(1.0, round(4 * width / _WIDE) / 4))
 
 
-def outline(
-    canvas: NDArray[np.uint8], row: int, column: int, size: Sequence[int]
+_Words = tuple[str, text.Face, bool]
+
+
+def _heading_lines(
+    heading: Heading, picture: NDArray[np.uint8] | None, width: int, scale: float
+) -> list[list[_Words]]:
+    """Return the lines of the title as words, each with its face and whether it is muted.
+
+    Class and shape follow the address where there is room, else they get their own line.
+    """
+    room = width - (picture.shape[1] + _GAP if picture is not None else 0)
+    title = text.face(round(_TITLE * scale), bold=True)
+    plain, small = (text.face(round(size * scale)) for size in (_SUBTITLE, _SMALL))
+    address = text.shown(heading.address)
+    facts = [text.shown(heading.kind), heading.sizes]
+    beside = sum(plain.width(fact) + _GAP for fact in facts)
+    context = heading.context
+    fed = f" ({text.shown(context.fed)})" if context.fed else ""
+    model = text.shown(context.model)
+    source = text.shown(context.input) + fed
+    if title.length(address) + beside <= room:
+        first = [(address, title, False), *((fact, plain, True) for fact in facts)]
+        lines = [first]
+    else:
+        shape_ = plain.fit(facts[1], room)
+        kind = plain.fit(facts[0], max(0, room - plain.width(shape_) - _GAP))
+        lines = [
+            [(title.fit(address, room), title, False)],
+            [(kind, plain, True), (shape_, plain, True)],
+        ]
+    joined = f" {text.DOT} ".join(words for words in (model, source) if words)
+    if small.length(joined) <= room:
+        lines.append([(joined, small, True)])
+    else:
+        lines.append([(small.fit(model, room), small, True)])
+        lines.append([(small.fit(source, room), small, True)])
+    return [[words for words in line if words[0]] for line in lines]
+
+
+_LEADING = 5
+
+
+def _heading_height(lines: list[list[_Words]], picture: NDArray[np.uint8] | None) -> int:
+    words = sum(line[0][1].height for line in lines if line) + _LEADING * (len(lines) - 1)
+    return max(words, picture.shape[0] + 2 if picture is not None else 0)
+
+
+def _draw_heading(
+    canvas: Canvas,
+    lines: list[list[_Words]],
+    picture: NDArray[np.uint8] | None,
+    height: int,
 ) -> None:
-    """Draw a thin grey line around an area, just outside it."""
-    height, width = size
-    grey = (205, 208, 212)
-    canvas[row - 1, column - 1 : column + width + 1] = grey
-    canvas[row + height, column - 1 : column + width + 1] = grey
-    canvas[row - 1 : row + height + 1, column - 1] = grey
-    canvas[row - 1 : row + height + 1, column + width] = grey
+    left = MARGIN
+    theme = canvas.theme
+    if picture is not None:
+        rows, columns = picture.shape[:2]
+        top = MARGIN + 1
+        canvas.fill((top - 1, left, top + rows + 1, left + columns + 2), theme.line)
+        canvas.pixels[top : top + rows, left + 1 : left + 1 + columns] = colors.packed(picture)
+        left += columns + _GAP
+    row = MARGIN
+    words_height = _heading_height(lines, None)
+    row += max(0, (height - words_height) // 2)
+    for line in lines:
+        if not line:
+            continue
+        column = left
+        baseline = line[0][1].ascent
+        for words, face, muted in line:
+            color = theme.muted if muted else theme.ink
+            column = canvas.write(words, row + baseline - face.ascent, column, face, color)
+            column += _GAP
+        row += line[0][1].height + _LEADING
 
 
-def _colour_bar(page: Page, scale: Scale, row: int, width: int, noun: str) -> None:
-    """Draw the colours from low to high with the values that they stand for."""
-    length = min(BAR_WIDTH, (width - 2 * MARGIN) // 2)
-    steps = np.rint(np.linspace(0, 255, length)).astype(np.int64)
-    page.canvas[row : row + BAR_HEIGHT, MARGIN : MARGIN + length] = table(scale.cmap)[
-        steps
-    ]
-    below = row + BAR_HEIGHT + 2
-    ticks = _ticks(scale)
-    free = MARGIN - 1
-    for position, text in ticks:
-        place = MARGIN + round(position * (length - 1))
-        page.canvas[
-            row + BAR_HEIGHT : row + BAR_HEIGHT + 3, min(place, MARGIN + length - 1)
-        ] = INK
-        wide = width_of(text, SMALL)
-        column = min(max(place - wide // 2, MARGIN), max(width - MARGIN - wide, MARGIN))
-        if column > free:
-            page.write(text, below + 2, column, SMALL, ink=FAINT)
-            free = column + wide + 6
-    words = {
-        "filter": "each filter has its own scale: the number under it is its end, the bar its strength",
-        "layer": f"one scale for all {noun}s of the layer",
-        "fixed": f"one given scale for all {noun}s",
-    }[scale.mode]
-    _beside(page, words, row - 2, MARGIN + length + GAP, width)
+def thumbnail(picture: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint8]:
+    """Return what was fed, small enough for the title: ``(row, column, RGB)`` uint8.
+
+    Its shape is kept. A small picture grows by a whole factor, so that its pixels stay
+    what they are; a large one is averaged down.
+    """
+    highest, widest = (round(side * scale) for side in _THUMBNAIL)
+    rows, columns = picture.shape[:2]
+    factor = min(highest // rows, widest // columns)
+    if factor >= 1:
+        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    share = min(highest / rows, widest / columns)
+    size = max(1, round(columns * share)), max(1, round(rows * share))
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
 
 
-def _beside(page: Page, words: str, row: int, column: int, width: int) -> None:
-    """Write a sentence in at most two lines to the right of the colour bar."""
-    room = width - MARGIN - column
-    line = ""
-    lines = []
-    for word in words.split():
-        longer = f"{line} {word}".strip()
-        if line and width_of(longer, SMALL) > room:
-            lines.append(line)
-            longer = word
-        line = longer
-    for number, text in enumerate([*lines, line][:2]):
-        page.write(
-            fitted(text, SMALL, room),
-            row + number * line_height(SMALL),
-            column,
-            SMALL,
-            ink=FAINT,
-        )
+@dataclass(frozen=True, slots=True)
+class _Footer:
+    """Colour bar and caption, laid out for a width but not yet placed."""
 
+    bar: ColorBar | None
+    face: text.Face
+    bar_width: int
+    notes: list[str]
+    beside: bool
+    caption: list[str]
+    height: int
 
-def _ticks(scale: Scale) -> list[tuple[float, str]]:
-    """Return positions (0..1 along the bar) and texts; each text is the value there."""
-    if scale.mode == "filter":
-        if scale.signed:
-            return [(0.0, "−end"), (0.5, "0"), (1.0, "+end of its scale")]
-        return [(0.0, "0"), (1.0, "maximum of each filter")]
-    low, high = float(scale.low[0]), float(scale.high[0])
-    return [
-        (
-            number / (TICKS - 1),
-            brief(low + (high - low) * number / (TICKS - 1)).replace("-", "−"),
-        )
-        for number in range(TICKS)
-    ]
+    @classmethod
+    def of(cls, layout: Layout, width: int) -> _Footer:
+        scale = _scale(width)
+        small = text.face(round(_SMALL * scale))
+        caption = text.wrap(layout.caption, small, width)
+        leading = small.height + _LEADING
+        height = leading * len(caption)
+        bar = layout.bar
+        if bar is None:
+            return cls(None, small, 0, [], False, caption, height)
+        bar_width = colors.STEPS * max(1, round(scale))
+        room = width - bar_width - 3 * _GAP
+        notes = [*bar.notes, *([""] if bar.marks else [])]
+        beside = all(small.width(note) <= room for note in notes)
+        if not beside:
+            notes = [line for note in bar.notes for line in text.wrap([note], small, width)]
+            notes += [""] if bar.marks else []
+        bar_height = _BAR_HEIGHT + 5 + small.height
+        words = leading * len(notes)
+        head = max(bar_height, words) if beside else bar_height + _LEADING + words
+        return cls(bar, small, bar_width, notes, beside, caption, head + 8 + height)
 
+    def draw(self, canvas: Canvas, top: int) -> None:
+        small, theme = self.face, canvas.theme
+        leading = small.height + _LEADING
+        row = top
+        if self.bar is not None:
+            bottom = self._draw_bar(canvas, self.bar, top)
+            left = MARGIN
+            if self.beside:
+                left += self.bar_width + 2 * _GAP
+            else:
+                row = bottom + _LEADING
+            for note in self.notes[: len(self.notes) - bool(self.bar.marks)]:
+                canvas.write(note, row, left, small, theme.muted)
+                row += leading
+            if self.bar.marks:
+                self._draw_marks(canvas, row, left)
+                row += leading
+            row = max(row, bottom) + 8
+        for line in self.caption:
+            canvas.write(line, row, MARGIN, small, theme.ink)
+            row += leading
 
-def _wrapped(parts: Sequence[str], width: int) -> list[str]:
-    """Join short statements with dots into lines no wider than `width` pixels."""
-    lines: list[str] = []
-    for part in parts:
-        text = fitted(part, SUBTITLE, width)
-        joined = f"{lines[-1]}  ·  {text}" if lines else text
-        if lines and width_of(joined, SUBTITLE) <= width:
-            lines[-1] = joined
-        else:
-            lines.append(text)
-    return lines
+    def _draw_bar(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
+        small, theme = self.face, canvas.theme
+        width, left = self.bar_width, MARGIN
+        steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
+        bottom = top + _BAR_HEIGHT + 2
+        canvas.fill((top, left - 1, bottom, left + width + 1), theme.line)
+        canvas.pixels[top + 1 : bottom - 1, left : left + width] = colors.paint(steps, bar.table)
+        free = -MARGIN
+        last = left + width
+        for place, (share, words) in enumerate(bar.ticks):
+            at = left + round(share * (width - 1))
+            size = small.width(words)
+            begin = min(max(left, at - size // 2), last - size)
+            ends = last - small.width(bar.ticks[-1][1]) - 8
+            final = place == len(bar.ticks) - 1
+            if begin < free or (not final and begin + size > ends):
+                continue
+            canvas.fill((bottom, at, bottom + 3, at + 1), theme.muted)
+            free = canvas.write(words, bottom + 3, begin, small, theme.ink) + 8
+        return bottom + 3 + small.height
+
+    def _draw_marks(self, canvas: Canvas, row: int, left: int) -> None:
+        small, theme = self.face, canvas.theme
+        assert self.bar is not None  # noqa: S101 - for the type checker; `draw` asked
+        for color, words in self.bar.marks:
+            side = small.ascent - 2
+            canvas.fill((row + 2, left, row + 2 + side, left + side), color)
+            left = canvas.write(words, row, left + side + 6, small, theme.muted) + _GAP

@@ -159,7 +159,8 @@ class Tile:
 
     `box` is the area of the map itself; `low` and `high` are the values at the two ends
     of the colour table for this tile. `state` is ``live``, ``dead`` (all zero),
-    ``constant`` or ``nonfinite`` (at least one NaN or infinity).
+    ``constant`` or ``nonfinite`` (at least one NaN or infinity). On a sheet, `address` is
+    the layer's.
     """
 
     channel: int
@@ -167,6 +168,7 @@ class Tile:
     low: float
     high: float
     state: str
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Numbers of an activation, channel by channel, in float64 and without a warning."""
+"""Numbers about an activation: per channel, for the whole layer, and orders by strength."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+LIVE, DEAD, CONSTANT, NONFINITE = 0, 1, 2, 3
+STATES = ("live", "dead", "constant", "nonfinite")
+MEASURES = ("index", "max", "mean", "std", "l2")
 PERCENTILES = (1, 5, 50, 95, 99)
-LIVE, DEAD, CONSTANT, NONFINITE = "live", "dead", "constant", "nonfinite"
+
+# Squares of values within these bounds neither overflow nor vanish in float64.
+_LARGEST, _SMALLEST = 1e140, 1e-140
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """Numbers of each channel: arrays of one axis, ``(channel,)``, float64 or int64.
+    """Numbers of each channel; every array is ``(channel,)`` in channel order.
 
-    NaN and infinities are counted and otherwise left out; a channel without a finite value
-    has the minimum, maximum, mean, std and l2 of 0. `std` is that of the population.
+    `minimum`, `maximum`, `mean`, `std` and `l2` are float64 over the finite values of the
+    channel, NaN where it has none; `zeros` is the share of values that are 0, in 0..1;
+    `nan` and `infinite` are counts; `state` holds codes into `STATES`. A channel of one
+    value is never called constant.
     """
 
     minimum: NDArray[np.float64]
@@ -27,135 +37,198 @@ class ChannelStatistics:
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     l2: NDArray[np.float64]
-    zeros: NDArray[np.int64]
-    nans: NDArray[np.int64]
-    infinities: NDArray[np.int64]
-    size: int
+    zeros: NDArray[np.float64]
+    nan: NDArray[np.int64]
+    infinite: NDArray[np.int64]
+    state: NDArray[np.uint8]
 
     @property
-    def absolute(self) -> NDArray[np.float64]:
-        """Largest magnitude of each channel."""
-        return np.maximum(np.abs(self.minimum), np.abs(self.maximum))
+    def strength(self) -> NDArray[np.float64]:
+        """Largest absolute finite value of each channel, 0 where there is none."""
+        largest = np.maximum(np.abs(self.minimum), np.abs(self.maximum))
+        return np.nan_to_num(largest, nan=0.0)
 
-    def states(self) -> list[str]:
-        """Return for each channel ``live``, ``dead``, ``constant`` or ``nonfinite``.
+    @property
+    def finite(self) -> bool:
+        """Whether the layer has neither NaN nor infinity."""
+        return not (self.nan.any() or self.infinite.any())
 
-        A channel is dead when every value is zero, constant when all are one other value;
-        with a single value (a 1 x 1 map) only dead can be told.
-        """
-        broken = self.nans + self.infinities
-        states = []
-        for bad, zeros, low, high in zip(
-            broken, self.zeros, self.minimum, self.maximum, strict=True
-        ):
-            if bad:
-                states.append(NONFINITE)
-            elif zeros == self.size:
-                states.append(DEAD)
-            elif low == high and self.size > 1:
-                states.append(CONSTANT)
-            else:
-                states.append(LIVE)
-        return states
+    def channels_in(self, state: int) -> list[int]:
+        """Return the channels of a state, in channel order."""
+        found: list[int] = np.flatnonzero(self.state == state).tolist()
+        return found
 
 
-def channel_statistics(values: NDArray[Any]) -> ChannelStatistics:
-    """Return the numbers of each channel.
+def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Return `values` in a dtype that numpy computes with: float32 or float64.
+
+    float32 and float64 stay as they are, without a copy; float16, bfloat16 and the other
+    small floats become float32, everything else float64.
+
+    Raises
+    ------
+    TypeError
+        When the dtype holds no real numbers (text, complex, objects).
+    """
+    kind = values.dtype.kind
+    if values.dtype in (np.float32, np.float64):
+        return values
+    if kind == "f" and values.dtype.itemsize < np.dtype(np.float32).itemsize:
+        return values.astype(np.float32)
+    if kind in "fiub":
+        return values.astype(np.float64)
+    # bfloat16 and float8 come from ml_dtypes, which numpy sees as opaque.
+    if kind == "V" and values.dtype.names is None and "float" in values.dtype.name:
+        return values.astype(np.float32)
+    message = f"values of dtype {values.dtype} are no real numbers"
+    raise TypeError(message)
+
+
+def statistics(values: NDArray[Any], channel_axis: int = 0) -> ChannelStatistics:
+    """Return the numbers of each channel of an array with any other axes.
 
     Parameters
     ----------
     values
-        ``(channel, ...)`` of any real dtype; not changed.
+        Any real dtype, any rank of at least one; not written to.
+    channel_axis
+        The axis of the channels.
     """
-    count = values.shape[0]
-    flat = values.reshape(count, -1).astype(np.float64)
-    nans = np.isnan(flat)
-    infinite = np.isinf(flat)
-    broken = nans | infinite
-    size = flat.shape[1]
-    good = np.where(broken, 0.0, flat) if broken.any() else flat
-    number = np.maximum(size - broken.sum(1), 1)
-    if not size:
-        low = high = np.zeros(count)
-    elif broken.any():
-        low = np.where(broken, np.inf, flat).min(1)
-        high = np.where(broken, -np.inf, flat).max(1)
-        empty = broken.all(1)
-        low[empty] = high[empty] = 0.0
-    else:
-        low, high = flat.min(1), flat.max(1)
-    # Sums of squares overflow float64 only above 1e154: scale by the largest magnitude.
-    scale = np.maximum(np.maximum(np.abs(low), np.abs(high)), np.finfo(np.float64).tiny)
-    scaled = good / scale[:, None]
-    mean = scaled.sum(1) / number
-    spread = (
-        np.where(broken, 0.0, scaled - mean[:, None])
-        if broken.any()
-        else scaled - mean[:, None]
-    )
-    return ChannelStatistics(
-        minimum=low,
-        maximum=high,
-        mean=mean * scale,
-        std=np.sqrt((spread * spread).sum(1) / number) * scale,
-        l2=np.sqrt((scaled * scaled).sum(1)) * scale,
-        zeros=(flat == 0).sum(1),
-        nans=nans.sum(1),
-        infinities=infinite.sum(1),
-        size=size,
-    )
+    numbers = np.moveaxis(as_numbers(values), channel_axis, 0)
+    size = int(np.prod(numbers.shape[1:], dtype=np.int64))
+    flat = numbers.reshape(numbers.shape[0], size)
+    if flat.size == 0:
+        return _of_nothing(len(flat))
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    # NaN and infinities reach the minimum or the maximum, so that these two tell.
+    if np.isfinite(low).all() and np.isfinite(high).all():
+        return _of_finite(flat, low.astype(np.float64), high.astype(np.float64))
+    return _of_mixed(flat)
 
 
-MEASURES = {
-    "index": None,
-    "max": "maximum",
-    "mean": "mean",
-    "std": "std",
-    "l2": "l2",
-}
-"""What channels can be sorted by: the name on the command line and the field."""
+def _of_nothing(count: int) -> ChannelStatistics:
+    nothing = np.full(count, np.nan)
+    none = np.zeros(count, dtype=np.int64)
+    state = np.full(count, DEAD, dtype=np.uint8)
+    zeros = np.zeros(count)
+    return ChannelStatistics(nothing, nothing, nothing, nothing, nothing, zeros, none, none, state)
 
 
-def order(numbers: ChannelStatistics, measure: str) -> NDArray[np.int64]:
-    """Return channel numbers, strongest first by a measure; by ``index`` in their own order."""
-    field = MEASURES[measure]
-    count = len(numbers.minimum)
-    if field is None:
-        return np.arange(count)
-    return np.argsort(-getattr(numbers, field), kind="stable").astype(np.int64)
+def _of_finite(
+    flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> ChannelStatistics:
+    count, size = flat.shape
+    factor = _safe_factor(float(max(np.abs(low).max(), np.abs(high).max())))
+    mean, square, zeros = np.empty(count), np.empty(count), np.empty(count)
+    step = max(1, _BLOCK // size)
+    for start in range(0, count, step):
+        part = slice(start, start + step)
+        block = flat[part].astype(np.float64)
+        zeros[part] = size - np.count_nonzero(block, axis=1)
+        if factor != 1.0:
+            block *= factor
+        mean[part] = block.mean(axis=1)
+        block -= mean[part, None]
+        square[part] = np.einsum("ij,ij->i", block, block)
+    # Rounding may put a mean outside the values that it is the mean of.
+    mean = np.clip(mean, low * factor, high * factor)
+    std = np.sqrt(square / size)
+    l2 = np.sqrt(square + size * mean * mean)
+    with np.errstate(over="ignore"):
+        mean, std, l2 = mean / factor, std / factor, l2 / factor
+    none = np.zeros(count, dtype=np.int64)
+    state = np.where((low == high) & (size > 1), CONSTANT, LIVE)
+    state = np.where((low == 0) & (high == 0), DEAD, state).astype(np.uint8)
+    return ChannelStatistics(low, high, mean, std, l2, zeros / size, none, none, state)
 
 
-def summary(values: NDArray[Any], numbers: ChannelStatistics) -> dict[str, Any]:
-    """Return the numbers of a whole layer for a manifest, JSON-ready.
+def _safe_factor(largest: float) -> float:
+    """Return a power of two that brings values whose squares are out of range near one."""
+    if largest == 0 or _SMALLEST < largest < _LARGEST:
+        return 1.0
+    exponent = int(np.frexp(largest)[1])
+    return float(2.0 ** max(-1000, min(1000, -exponent)))
 
-    Keys: ``min``, ``max``, ``mean``, ``std``, ``percentiles``, ``zeros`` (share, 0..1),
-    ``dead`` and ``constant`` (channel numbers), ``nan`` and ``inf`` (counts).
+
+def _of_mixed(flat: NDArray[Any]) -> ChannelStatistics:
+    """Return the numbers of channels of which some have NaN or infinities."""
+    count, size = flat.shape
+    columns = np.full((6, count), np.nan)
+    columns[5] = 0.0
+    nan = np.isnan(flat).sum(axis=1)
+    infinite = np.isinf(flat).sum(axis=1)
+    state = np.full(count, NONFINITE, dtype=np.uint8)
+    good = (nan == 0) & (infinite == 0)
+    for channels in (np.flatnonzero(good), *np.flatnonzero(~good)[:, None]):
+        values = flat[channels]
+        if not good[channels].all():
+            values = values[np.isfinite(values)][None]
+        if not values.size:
+            continue
+        low, high = values.min(axis=1), values.max(axis=1)
+        part = _of_finite(values, low.astype(np.float64), high.astype(np.float64))
+        columns[:5, channels] = part.minimum, part.maximum, part.mean, part.std, part.l2
+        columns[5, channels] = part.zeros * (values.shape[1] / size)
+        if good[channels].all():
+            state[channels] = part.state
+    return ChannelStatistics(*columns, nan=nan, infinite=infinite, state=state)
+
+
+def order(numbers: ChannelStatistics, channels: Sequence[int], measure: str) -> list[int]:
+    """Return `channels` with the strongest first; ties and `index` keep their order.
+
+    A channel without a finite value comes last. `max` and `mean` are of the values
+    themselves, `l2` is the root of the sum of their squares.
     """
-    flat = values.reshape(-1).astype(np.float64)
-    finite = flat[np.isfinite(flat)]
-    states = numbers.states()
-    result: dict[str, Any] = {
-        "channels": len(states),
-        "zeros": float(numbers.zeros.sum() / max(flat.size, 1)),
-        "dead": [number for number, state in enumerate(states) if state == DEAD],
-        "constant": [
-            number for number, state in enumerate(states) if state == CONSTANT
-        ],
-        "nan": int(numbers.nans.sum()),
-        "inf": int(numbers.infinities.sum()),
+    if measure == "index" or not channels:
+        return list(channels)
+    chosen = {
+        "max": numbers.maximum,
+        "mean": numbers.mean,
+        "std": numbers.std,
+        "l2": numbers.l2,
     }
+    keys = np.nan_to_num(chosen[measure][list(channels)], nan=-np.inf)
+    return [channels[place] for place in np.argsort(-keys, kind="stable").tolist()]
+
+
+def layer_numbers(values: NDArray[Any], channels: ChannelStatistics) -> dict[str, Any]:
+    """Return what a manifest records about a layer's output for one input.
+
+    `values` is the array that `channels` were computed from, in any arrangement. Numbers
+    are Python's own, over finite values, ``None`` where there is none; ``percentiles``
+    maps ``"1"`` to ``"99"`` to values that occur (the nearest below); ``dead`` and
+    ``constant`` list channels.
+    """
+    flat = as_numbers(values).reshape(-1)
+    finite = flat if channels.finite else flat[np.isfinite(flat)]
+    record: dict[str, Any] = dict.fromkeys(("min", "max", "mean", "std"))
+    record["percentiles"] = {str(share): None for share in PERCENTILES}
     if finite.size:
-        scale = max(float(np.abs(finite).max()), np.finfo(np.float64).tiny)
-        result |= {
-            "min": float(finite.min()),
-            "max": float(finite.max()),
-            "mean": float((finite / scale).mean() * scale),
-            "std": float((finite / scale).std() * scale),
-            "percentiles": {
-                str(percent): float(value)
-                for percent, value in zip(
-                    PERCENTILES, np.percentile(finite, PERCENTILES), strict=True
-                )
-            },
+        record["min"] = float(np.nanmin(channels.minimum))
+        record["max"] = float(np.nanmax(channels.maximum))
+        record["mean"], record["std"] = _whole(flat.size, channels)
+        places = [(finite.size - 1) * share // 100 for share in PERCENTILES]
+        cuts = np.partition(finite, places)[places].tolist()
+        record["percentiles"] = {
+            str(share): float(cut) for share, cut in zip(PERCENTILES, cuts, strict=True)
         }
-    return result
+    record["zeros"] = float(np.mean(channels.zeros)) if channels.zeros.size else 0.0
+    record["dead"] = channels.channels_in(DEAD)
+    record["constant"] = channels.channels_in(CONSTANT)
+    record["nan"] = int(channels.nan.sum())
+    record["infinite"] = int(channels.infinite.sum())
+    return record
+
+
+def _whole(size: int, channels: ChannelStatistics) -> tuple[float, float]:
+    """Return mean and std of the layer from those of its channels: no second pass."""
+    each = size // len(channels.mean)
+    counts = each - channels.nan - channels.infinite
+    has = counts > 0
+    shares = counts[has] / counts.sum()
+    factor = _safe_factor(float(channels.strength.max()))
+    means, stds = channels.mean[has] * factor, channels.std[has] * factor
+    mean = float((shares * means).sum())
+    spread = float((shares * (stds**2 + (means - mean) ** 2)).sum())
+    return mean / factor, float(np.sqrt(spread)) / factor

@@ -1,140 +1,193 @@
-"""Text on pixels: DejaVu Sans, drawn once for each string or glyph and kept.
+"""Text as pixels: each glyph is drawn once at a size, then copied.
 
-Labels of tiles are set glyph by glyph from a cache (digits of this font are equally wide);
-titles are set as a whole, with kerning. No markup is read.
+The font is DejaVu Sans, as matplotlib ships it; matplotlib itself is not imported.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from functools import lru_cache
+import functools
+import io
+import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from actviz.errors import escape
-from actviz.records import Label
+from actviz import system
+from actviz.errors import ActvizError, escape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-INK = (38, 42, 48)
-FAINT = (118, 124, 132)
-WARNING = (176, 32, 32)
-PAPER = (255, 255, 255)
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+DOT = "\N{MIDDLE DOT}"
+DASH = "\N{EN DASH}"
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+INFINITY = "\N{INFINITY}"
+
+_FONT_LIMIT = 4 << 20
+# Glyphs of these stay inside their advance, so that a number is its glyphs side by side.
+_NUMERIC = f"0123456789.,e:+= {MINUS}{DASH}{PLUS_MINUS}"
+_SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-3, 1e5
 
 
-def font_path(*, bold: bool) -> Path:
-    """Return the font file that comes inside matplotlib, without importing matplotlib."""
-    found = importlib.util.find_spec("matplotlib")
+@functools.cache
+def _font_content(*, bold: bool) -> bytes:
+    found = find_spec("matplotlib")
     if found is None or not found.submodule_search_locations:
-        message = "matplotlib is not installed"
-        raise ModuleNotFoundError(message)
+        message = "matplotlib is not installed, so there is no font; install matplotlib."
+        raise ActvizError(message)
+    folder = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return (
-        Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf" / name
-    )
+    return system.read_bytes(folder / name, _FONT_LIMIT, ActvizError)
 
 
-@lru_cache(maxsize=32)
-def _face(size: int, bold: bool) -> ImageFont.FreeTypeFont:  # noqa: FBT001  (cache keys are positional)
-    return ImageFont.truetype(
-        str(font_path(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC
-    )
+class Face:
+    """A font at one size, with the glyphs drawn so far."""
+
+    def __init__(self, size: int, *, bold: bool = False) -> None:
+        # The basic layout gives the same pixels whether or not Raqm is installed.
+        self._font = ImageFont.truetype(
+            io.BytesIO(_font_content(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC
+        )
+        self.ascent, descent = self._font.getmetrics()
+        self.height = self.ascent + descent
+        self._glyphs = {character: self._draw(character) for character in _NUMERIC}
+        self._advance = {character: glyph.shape[1] for character, glyph in self._glyphs.items()}
+        self._drawn: dict[str, NDArray[np.uint8]] = {}
+
+    def width(self, text: str) -> int:
+        """Return the width of `text` in pixels."""
+        try:
+            return sum([self._advance[character] for character in text])
+        except KeyError:
+            return self.alpha(text).shape[1]
+
+    def alpha(self, text: str) -> NDArray[np.uint8]:
+        """Return the coverage of `text`, ``(row, column)``, 0 (none) to 255 (full)."""
+        try:
+            return np.concatenate([self._glyphs[character] for character in text], axis=1)
+        except (KeyError, ValueError):
+            pass
+        drawn = self._drawn.get(text)
+        if drawn is None:
+            drawn = self._drawn[text] = self._draw(text)
+        return drawn
+
+    def fit(self, text: str, width: int) -> str:
+        """Return `text`, its middle replaced by an ellipsis if it is wider than `width`."""
+        if self.length(text) <= width and self._extent(text) <= width:
+            return text
+        # One character less at a time near the end, so that no room is left unused.
+        kept = min(len(text) - 1, max(0, width))
+        while kept > 0:
+            head = (kept + 1) // 2
+            short = text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
+            excess = self._extent(short) - width
+            if excess <= 0:
+                return short
+            kept -= max(1, excess // (2 * self.height))
+        return ELLIPSIS if self._extent(ELLIPSIS) <= width else ""
+
+    def length(self, text: str) -> float:
+        """Return the sum of the advances of `text`, without drawing it."""
+        return float(self._font.getlength(text))
+
+    def _extent(self, text: str) -> int:
+        """Return the width that `alpha` will have, without drawing."""
+        if not text:
+            return 0
+        left, _, right, _ = self._font.getbbox(text, anchor="ls")
+        return max(0, math.ceil(-left)) + math.ceil(max(right, self._font.getlength(text), 1))
+
+    def _draw(self, text: str) -> NDArray[np.uint8]:
+        image = Image.new("L", (self._extent(text), self.height))
+        if text:
+            left = self._font.getbbox(text, anchor="ls")[0]
+            indent = max(0, math.ceil(-left))
+            pen = ImageDraw.Draw(image)
+            pen.text((indent, self.ascent), text, fill=255, font=self._font, anchor="ls")
+        return np.asarray(image).reshape(self.height, -1)
 
 
-def line_height(size: int) -> int:
-    """Return the height in pixels of the box of one line."""
-    ascent, descent = _face(size, False).getmetrics()
-    return int(ascent + descent)
+@functools.cache
+def face(size: int, *, bold: bool = False) -> Face:
+    """Return the shared face of a size."""
+    return Face(size, bold=bold)
 
 
-@lru_cache(maxsize=4096)
-def _glyph(character: str, size: int, bold: bool) -> NDArray[np.uint8]:  # noqa: FBT001
-    """Return coverage ``(row, column)``, 0..255, as wide as the glyph's advance."""
-    face = _face(size, bold)
-    width = max(1, round(face.getlength(character)))
-    return _coverage(character, face, width, line_height(size))
+def shown(text: str, limit: int = 400) -> str:
+    """Return untrusted text as it may appear in a picture: one line, nothing hidden."""
+    return escape(text, limit=limit)
 
 
-def _coverage(
-    text: str, face: ImageFont.FreeTypeFont, width: int, height: int
-) -> NDArray[np.uint8]:
-    mask, (left, top) = face.getmask2(text, mode="L")
-    drawn = np.asarray(mask, np.uint8).reshape(mask.size[1], mask.size[0])
-    board = np.zeros((height, width), np.uint8)
-    row, column = max(top, 0), max(left, 0)
-    part = drawn[: max(height - row, 0), : max(width - column, 0)]
-    board[row : row + part.shape[0], column : column + part.shape[1]] = part
-    return board
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with `digits` significant digits, as people write it.
 
-
-@lru_cache(maxsize=16384)
-def _set(text: str, size: int, bold: bool) -> NDArray[np.uint8]:  # noqa: FBT001
-    if not text:
-        return np.zeros((line_height(size), 1), np.uint8)
-    return np.concatenate([_glyph(character, size, bold) for character in text], axis=1)
-
-
-@lru_cache(maxsize=1024)
-def _ramp(ink: tuple[int, int, int], paper: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return the colour for each coverage: ``(256, RGB)``."""
-    share = np.arange(256)[:, None] / 255
-    return np.round(np.array(paper) * (1 - share) + np.array(ink) * share).astype(
-        np.uint8
-    )
-
-
-def width_of(text: str, size: int, *, bold: bool = False) -> int:
-    """Return the width in pixels of a text that has been escaped."""
-    return int(_set(text, size, bold).shape[1])
-
-
-def fitted(text: str, size: int, width: int, *, bold: bool = False) -> str:
-    """Return a text no wider than `width` pixels: escaped, cut in its middle if need be."""
-    safe = escape(text, 400)
-    if width_of(safe, size, bold=bold) <= width:
-        return safe
-    low, high = 0, len(safe)
-    while low < high:
-        kept = (low + high + 1) // 2
-        if width_of(_shortened(safe, kept), size, bold=bold) <= width:
-            low = kept
-        else:
-            high = kept - 1
-    return _shortened(safe, low)
-
-
-def _shortened(text: str, kept: int) -> str:
-    head = -(-kept // 2)
-    tail = kept - head
-    return text[:head] + "…" + (text[-tail:] if tail else "")
-
-
-def put(
-    canvas: NDArray[np.uint8],
-    text: str,
-    place: tuple[int, int],
-    size: int,
-    *,
-    bold: bool = False,
-    ink: tuple[int, int, int] = INK,
-    paper: tuple[int, int, int] = PAPER,
-) -> Label:
-    """Set one line of escaped text on plain paper and return where it lies.
-
-    Parameters
-    ----------
-    canvas
-        ``(row, column, RGB)``, uint8; drawn into.
-    place
-        Row and column of the top left corner.
+    Whole digits are never rounded away below 100,000; what is larger than that or
+    smaller than 0.001 gets an exponent (``1.2e−5``).
     """
-    coverage = _set(text, size, bold)
-    row, column = place
-    height, width = coverage.shape
-    target = canvas[row : row + height, column : column + width]
-    target[:] = _ramp(ink, paper)[coverage[: target.shape[0], : target.shape[1]]]
-    return Label(text, (row, column, row + target.shape[0], column + target.shape[1]))
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if math.isnan(size):
+        return "NaN"
+    if size == math.inf:
+        written = INFINITY
+    elif _SMALLEST_PLAIN <= size < _LARGEST_PLAIN:
+        written = f"{size:.{digits}g}"
+        if "e" in written:
+            written = f"{size:.0f}"
+    else:
+        mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
+        if "." in mantissa:
+            mantissa = mantissa.rstrip("0").rstrip(".")
+        written = f"{mantissa}e{int(exponent)}".replace("-", MINUS)
+    return MINUS + written if value < 0 else written
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """Return a shape as people write it: ``11 × 11 × 64``."""
+    return f" {TIMES} ".join(str(size) for size in sizes)
+
+
+def listing(items: Sequence[int], most: int = 8) -> str:
+    """Return a list that stays short: ``2, 17, 40 … 35 more``."""
+    words = ", ".join(str(item) for item in items[:most])
+    rest = len(items) - most
+    return f"{words} {ELLIPSIS} {rest:,} more" if rest > 0 else words
+
+
+def wrap(parts: Sequence[str], face_: Face, width: int) -> list[str]:
+    """Join `parts` with middle dots into lines of at most `width` pixels.
+
+    A part that is too long alone breaks at its spaces, and a word that is too long alone
+    loses its middle.
+    """
+    lines: list[str] = []
+    for part in parts:
+        joined = f"{lines[-1]} {DOT} {part}" if lines else part
+        if lines and face_.width(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.extend(_broken(part, face_, width))
+    return lines
+
+
+def _broken(part: str, face_: Face, width: int) -> list[str]:
+    if face_.width(part) <= width:
+        return [part]
+    lines: list[str] = []
+    for word in part.split(" "):
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and face_.width(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(face_.fit(word, width))
+    return lines

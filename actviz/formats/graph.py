@@ -7,6 +7,7 @@ walk over ancestors, and a layer of a nested or shared model is a node like any 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -340,7 +341,28 @@ class _NotYetError(Exception):
 
 def join(prefix: str, name: str) -> str:
     """Return the address of `name` inside `prefix`."""
-    return f"{prefix}/{name}" if prefix else name
+    return f"{prefix}/{quoted(name)}" if prefix else quoted(name)
+
+
+def quoted(name: str) -> str:
+    """Return the printed form of a layer's name, which the shell takes without quotes.
+
+    Letters and digits of any script, ``_``, ``.`` and ``-`` stand for themselves; every
+    other character is percent-encoded as in a URL, and so is the first digit of a name of
+    digits only, which would be an index, and a leading ``-``.
+    """
+    if name.isascii() and name.isidentifier():
+        return name
+    plain = "".join(
+        mark if mark.isalnum() or mark in "_.-" else _percent(mark) for mark in unicodedata.normalize("NFC", name)
+    )
+    if plain.isdigit() or plain.startswith("-") or not plain:
+        return (_percent(plain[0]) if plain else "%") + plain[1:]
+    return plain
+
+
+def _percent(mark: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in mark.encode("utf-8", "surrogatepass"))
 
 
 def history_list(value: Any) -> list[tuple[str, int, int]]:  # noqa: ANN401  (JSON is of any type)

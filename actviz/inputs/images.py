@@ -53,14 +53,14 @@ def decode(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=FORMATS)
-            if image.width * image.height > options.maximum_pixels:
-                message = f"{name}: {image.width:,} x {image.height:,} pixels (limit {options.maximum_pixels:,}); shrink it or raise --max-pixels."
+            if image.width * image.height > options.max_pixels:
+                message = f"{name}: {image.width:,} x {image.height:,} pixels (limit {options.max_pixels:,}); shrink it or raise --max-pixels."
                 raise LimitError(message)
             notes = _seek(image, name, options.frame)
             image.load()
             return _picture(image, options, name), notes
     except Image.DecompressionBombError:
-        message = f"{name}: far more pixels than the limit of {options.maximum_pixels:,}; shrink it or raise --max-pixels."
+        message = f"{name}: far more pixels than the limit of {options.max_pixels:,}; shrink it or raise --max-pixels."
         raise LimitError(message) from None
     except UnidentifiedImageError:
         message = f"{name}: not an image that is read here; give PNG, JPEG, WebP, BMP, TIFF or GIF, or an array as .npy or .npz."
@@ -110,7 +110,7 @@ def _picture(
     if upright.mode in {"1", "L"} and "transparency" not in upright.info:
         return _stacked(np.asarray(upright.convert("L"), np.float32) / np.float32(BYTE))
     if upright.has_transparency_data:
-        return _composited(upright, options.background)
+        return _composited(upright, (255, 255, 255))
     return np.asarray(upright.convert("RGB"), np.float32) / np.float32(BYTE)
 
 
@@ -170,7 +170,7 @@ def resized(
         min(columns, max(1, round(width * factor))),
     )
     behind = with_channels(
-        np.array(options.background, np.float32).reshape(1, 1, 3) / np.float32(BYTE),
+        np.array((255, 255, 255), np.float32).reshape(1, 1, 3) / np.float32(BYTE),
         picture.shape[-1],
     )
     board = np.broadcast_to(behind, (rows, columns, picture.shape[-1])).copy()

@@ -24,7 +24,7 @@ class InputOptions:
     invert: bool = False
     layout: str = "auto"
     allow_nonfinite: bool = False
-    maximum_pixels: int = MAXIMUM_PIXELS
+    max_pixels: int = MAXIMUM_PIXELS
     frame: int = 0
-    background: tuple[int, int, int] = (255, 255, 255)
+    background: str = "white"
     seed: int = 0

@@ -1,10 +1,10 @@
-"""Activations to pictures: one module for each kind of axes, found through one table."""
+"""Activation to Picture: one module per kind of axes, one line each in `RENDERERS`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.errors import UsageError, escape
+from actviz.errors import UsageError
 from actviz.renderers import spatial, vector
 
 if TYPE_CHECKING:
@@ -13,48 +13,51 @@ if TYPE_CHECKING:
 
 __all__ = ["RENDERERS", "draw", "kind_of"]
 
-RENDERERS: dict[str, Renderer] = {
-    "grid": spatial.SpatialRenderer(),
-    "vector": vector.VectorRenderer(),
-}
-"""What `layers` prints as "drawn as"; a new kind is one module and one line here."""
+RENDERERS: dict[str, Renderer] = {"grid": spatial, "vector": vector}
+"""Every renderer by the name that the table of layers gives it, the first that accepts wins."""
+
+# Text, objects and complex numbers have no place on a scale of colours.
+_UNDRAWN = {"O": "objects", "S": "text", "U": "text", "T": "text", "c": "complex numbers"}
 
 
-def kind_of(axes: Axes, dtype: str) -> str | None:
-    """Return the name of the renderer for these axes, ``None`` when nothing draws them."""
-    if dtype in {"string", "object"}:
-        return None
-    return next(
-        (name for name, renderer in RENDERERS.items() if renderer.accepts(axes)), None
-    )
+def kind_of(axes: Axes) -> str | None:
+    """Return the name of the renderer for these axes, ``None`` where nothing draws them."""
+    return next((name for name, one in RENDERERS.items() if one.accepts(axes)), None)
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw the output of a layer for one input of a batch.
-
-    Parameters
-    ----------
-    activation
-        The output of the layer; its values are not changed.
-    index
-        Position along the batch axis.
-    context
-        What the figure says about model and input.
-    style
-        Scale, colours, channels and layout.
+    """Draw entry `index` of an activation's batch with the renderer for its axes.
 
     Raises
     ------
     UsageError
-        When nothing draws these axes or this dtype, or `style` names what is not there.
+        When nothing draws such axes or such values, or the style asks for what this
+        activation does not have.
     LimitError
         When the figure would be too large.
     """
-    kind = kind_of(
-        activation.axes, "string" if activation.values.dtype.kind in "OSU" else "number"
-    )
+    name, values = activation.address, activation.values
+    if values.dtype.kind in _UNDRAWN:
+        what = _UNDRAWN[values.dtype.kind]
+        message = f"layer {name!r} gives {what}, which cannot be drawn; choose another layer."
+        raise UsageError(message)
+    if len(activation.axes) != values.ndim:
+        message = (
+            f"layer {name!r} has {values.ndim} axes, but {len(activation.axes)} are named:"
+            f" {', '.join(activation.axes)}; name each one."
+        )
+        raise UsageError(message)
+    kind = kind_of(activation.axes)
     if kind is None:
-        axes = ", ".join(activation.axes[1:]) or "none"
-        message = f'layer "{escape(activation.address, 80)}" cannot be drawn: nothing draws the axes ({axes}) of {escape(str(activation.values.dtype))}; choose another layer.'
+        axes = ", ".join(activation.axes)
+        message = (
+            f"layer {name!r} has the axes ({axes}), nothing draws that yet; choose another layer."
+        )
+        raise UsageError(message)
+    if 0 in values.shape:
+        sizes = " x ".join(str(size) for size in values.shape[1:])
+        message = (
+            f"layer {name!r} is empty ({sizes}): there is nothing to draw; give a larger input."
+        )
         raise UsageError(message)
     return RENDERERS[kind].draw(activation, index, context, style)

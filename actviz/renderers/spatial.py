@@ -1,235 +1,286 @@
-"""Feature maps: ``(row, column, channel)``, channels first too, or ``(row, column)`` alone."""
+"""Grids of maps: axes row and column, with channels or without::
+
+0        1        2
+[tile]   [tile]   [tile]
+====--   ===---   ------     strength beside the layer's strongest
+0..3.1   0..2.2   dead       range of the colours
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz import colors, mosaic, stats
-from actviz.figure import GAP, MARGIN, SMALL, Frame, Page, open_page, outline
-from actviz.records import Picture, Tile
-from actviz.renderers.protocol import (
-    captions,
-    chosen_channels,
-    record,
-    shape_text,
-    warnings_of,
-)
-from actviz.text import FAINT, WARNING, line_height, width_of
+from actviz import colors, figure, mosaic, stats, text
+from actviz.records import Label, Picture, Tile
+from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.records import Activation, Axes, Context, Style
+    from actviz.records import Activation, Axes, Box, Context, Style
+    from actviz.renderers.subject import Subject
 
-SPACE = ("row", "column")
-STRENGTH = 3
-HATCH, HATCH_PAPER, HATCH_STEP = 196, 238, 6
-
-
-class SpatialRenderer:
-    """Draws each channel as a tile."""
-
-    def accepts(self, axes: Axes) -> bool:
-        """Tell whether the axes are rows, columns and perhaps channels."""
-        return axes[1:] in (
-            ("row", "column", "channel"),
-            ("channel", "row", "column"),
-            SPACE,
-        )
-
-    def draw(
-        self, activation: Activation, index: int, context: Context, style: Style
-    ) -> Picture:
-        """Draw one input of the batch; see `actviz.renderers.draw`."""
-        maps = channels_first(activation.values[index], activation.axes[1:])
-        numbers = stats.channel_statistics(maps)
-        chosen = chosen_channels(numbers, style)
-        scale = colors.resolve_scale(
-            style.scale,
-            style.cmap,
-            numbers.minimum,
-            numbers.maximum,
-            signed=activation.signed,
-        )
-        picked = maps[chosen]
-        steps = colors.quantise(picked, scale.low[chosen], scale.high[chosen])
-        painted = colors.paint(picked, steps, colors.table(scale.cmap))
-        zoom = style.zoom or (
-            1 if style.bare else mosaic.zoom_for(*maps.shape[1:], len(chosen))
-        )
-        states = numbers.states()
-        numbers_said = record(maps, numbers, scale, chosen) | {"zoom": zoom}
-        ends = [
-            (float(scale.low[channel]), float(scale.high[channel]), states[channel])
-            for channel in chosen
-        ]
-        if style.bare:
-            return _bare(painted, zoom, chosen, ends, style, numbers_said)
-        frame = Frame(
-            activation.address,
-            activation.kind,
-            shape_text(activation.values.shape[1:]),
-            context,
-            captions("filter", chosen, maps, numbers, style),
-            warnings_of(numbers, picked, scale),
-        )
-        return _labelled(
-            frame,
-            _Body(mosaic.enlarge(painted, zoom), chosen, ends, numbers, scale),
-            style,
-            numbers_said,
-        )
+_SIDES = (
+    (1, 448),
+    (3, 288),
+    (8, 192),
+    (16, 144),
+    (32, 112),
+    (64, 88),
+    (128, 72),
+    (512, 56),
+    (1024, 48),
+)
+_SMALLEST_SIDE = 40
+_LARGEST_ZOOM = 64
+_THINNEST = 12
+_NARROWEST = 38
+_FACE = 10
+_LABEL_GAP, _BAR, _CELL_GAP, _ROW_GAP = 2, 3, 8, 12
 
 
-def channels_first(values: NDArray[Any], axes: Axes) -> NDArray[Any]:
-    """Return one input's maps as ``(channel, row, column)`` whatever the order of its axes."""
-    if "channel" not in axes:
-        return values[None]
-    return np.ascontiguousarray(np.moveaxis(values, axes.index("channel"), 0))
-
-
-def _bare(  # noqa: PLR0913  (the parts of one picture)
-    painted: NDArray[np.uint8],
-    zoom: int,
-    chosen: list[int],
-    ends: list[tuple[float, float, str]],
-    style: Style,
-    numbers: dict[str, Any],
-) -> Picture:
-    tiles = mosaic.enlarge(painted, zoom)
-    _, height, width, _ = tiles.shape
-    columns = style.columns or mosaic.columns_for(len(chosen), height, width)
-    gap = mosaic.BARE_GAP
-    placed = []
-    for position, (channel, end) in enumerate(zip(chosen, ends, strict=True)):
-        row = position // columns * (height + gap)
-        column = position % columns * (width + gap)
-        placed.append(Tile(channel, (row, column, row + height, column + width), *end))
-    return Picture(mosaic.montage(tiles, columns), tuple(placed), (), numbers)
-
-
-class _Body:
-    """The tiles of a figure and the layout of their cells."""
-
-    def __init__(
-        self,
-        tiles: NDArray[np.uint8],
-        chosen: list[int],
-        ends: list[tuple[float, float, str]],
-        numbers: stats.ChannelStatistics,
-        scale: colors.Scale,
-    ) -> None:
-        self.tiles, self.chosen, self.ends = tiles, chosen, ends
-        strongest = max(
-            float(numbers.absolute.max(initial=0.0)), np.finfo(np.float64).tiny
-        )
-        self.strength = (numbers.absolute[chosen] / strongest).tolist()
-        self.texts = [
-            _range_text(
-                scale,
-                end,
-                float(numbers.minimum[channel]),
-                float(numbers.maximum[channel]),
-            )
-            for channel, end in zip(chosen, ends, strict=True)
-        ]
-        self.line = line_height(SMALL)
-        _, self.height, self.width, _ = tiles.shape
-        widest = max((width_of(text, SMALL) for text in set(self.texts)), default=0)
-        number = max(
-            (width_of(str(channel), SMALL, bold=True) for channel in chosen), default=0
-        )
-        self.cell_width = max(self.width, widest, number) + GAP
-        self.cell_height = (
-            self.line + 1 + self.height + 2 + STRENGTH + 1 + self.line + GAP - 4
-        )
-
-
-def _range_text(
-    scale: colors.Scale, end: tuple[float, float, str], low: float, high: float
-) -> str:
-    """Return what stands under a tile: the end of its own scale, or its range on a common one."""
-    state = end[2]
-    if state == stats.DEAD:
-        return "dead"
-    if state == stats.CONSTANT:
-        return f"= {colors.brief(low)}".replace("-", "−")
-    mark = "!" if state == stats.NONFINITE else ""
-    if scale.mode == "filter":
-        return (
-            f"±{colors.brief(end[1])}{mark}"
-            if scale.signed
-            else f"{colors.brief(end[1])}{mark}"
-        )
-    return f"{colors.brief(low)}…{colors.brief(high)}{mark}".replace("-", "−")
-
-
-def _labelled(
-    frame: Frame, body: _Body, style: Style, numbers: dict[str, Any]
-) -> Picture:
-    count = len(body.chosen)
-    columns = style.columns or mosaic.columns_for(
-        count, body.cell_height, body.cell_width
-    )
-    columns = min(columns, max(count, 1))
-    rows = -(-count // columns)
-    page = open_page(
-        frame,
-        (rows * body.cell_height, columns * body.cell_width - GAP),
-        body_scale(numbers, body),
-    )
-    hatch = _hatched(body.height, body.width)
-    placed = []
-    for position, channel in enumerate(body.chosen):
-        row = page.top + position // columns * body.cell_height
-        column = MARGIN + position % columns * body.cell_width
-        placed.append(_cell(page, body, position, (row, column), hatch, channel))
-    return Picture(
-        page.canvas, tuple(placed), tuple(page.labels), numbers | {"columns": columns}
+def accepts(axes: Axes) -> bool:
+    """Tell whether the axes are row and column, with channels or without."""
+    return axes[:1] == ("batch",) and sorted(axes[1:]) in (
+        ["column", "row"],
+        ["channel", "column", "row"],
     )
 
 
-def body_scale(numbers: dict[str, Any], body: _Body) -> colors.Scale:
-    """Return the scale that the colour bar shows: that of the tiles drawn."""
-    low = np.array([end[0] for end in body.ends])
-    high = np.array([end[1] for end in body.ends])
-    return colors.Scale(numbers["scale"], numbers["signed"], numbers["cmap"], low, high)
-
-
-def _cell(  # noqa: PLR0913  (the parts of one tile)
-    page: Page,
-    body: _Body,
-    position: int,
-    place: tuple[int, int],
-    hatch: NDArray[np.uint8],
-    channel: int,
-) -> Tile:
-    row, column = place
-    page.write(str(channel), row, column, SMALL, bold=True)
-    top = row + body.line + 1
-    low, high, state = body.ends[position]
-    area = page.canvas[top : top + body.height, column : column + body.width]
-    if state == stats.DEAD:
-        area[:] = hatch
-        outline(page.canvas, top, column, (body.height, body.width))
+def maps_of(activation: Activation, index: int) -> NDArray[Any]:
+    """Return one entry of the batch as ``(channel, row, column)``, contiguous."""
+    axes = activation.axes[1:]
+    values = activation.values[index]
+    if "channel" in axes:
+        turn = tuple(axes.index(name) for name in ("channel", "row", "column"))
+        values = values.transpose(turn)
     else:
-        area[:] = body.tiles[position]
-    below = top + body.height + 2
-    if state != stats.DEAD:
-        page.canvas[below : below + STRENGTH, column : column + body.width] = 228
-        length = max(1, round(body.strength[position] * body.width))
-        page.canvas[below : below + STRENGTH, column : column + length] = (90, 98, 108)
-    ink = WARNING if state == stats.NONFINITE else FAINT
-    page.write(body.texts[position], below + STRENGTH + 1, column, SMALL, ink=ink)
-    return Tile(
-        channel, (top, column, top + body.height, column + body.width), low, high, state
+        values = values.transpose((axes.index("row"), axes.index("column")))[None]
+    return np.ascontiguousarray(stats.as_numbers(values))
+
+
+def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    """Draw every chosen channel as a tile; see `Renderer`."""
+    maps = maps_of(activation, index)
+    scale = colors.parse_scale(style.scale)
+    if scale.kind == "filter" and maps[0].size == 1:
+        # One value has no range of its own: every tile would have the last colour.
+        scale = colors.Scale("layer")
+    subject = subjects.prepare(activation, maps, style, scale)
+    if style.bare:
+        return _draw_bare(subject, style)
+    plan = _plan(subject, style)
+    layout = figure.Layout(
+        subjects.heading(activation, context),
+        _color_bar(subject),
+        _caption(subject, style, plan.zoom),
+        plan.size[0],
+        plan.size[1],
     )
+    canvas, top, left = figure.open_page(layout)
+    grid = plan.grid(top, left)
+    mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
+    mosaic.place(canvas.pixels, grid, subject.painted(), plan.zoom)
+    tiles = _tiles(subject, grid)
+    _mark_states(canvas, tiles)
+    _write(canvas, subject, tiles, plan)
+    record = subject.record(style)
+    record["zoom"] = list(plan.zoom)
+    return canvas.picture(tiles, record)
 
 
-def _hatched(height: int, width: int) -> NDArray[np.uint8]:
-    """Return light paper with diagonal lines, which no colormap draws: ``(row, column, 1)``."""
-    rows, columns = np.mgrid[:height, :width]
-    lines = (rows + columns) % HATCH_STEP == 0
-    return np.where(lines, HATCH, HATCH_PAPER).astype(np.uint8)[:, :, None]
+def _draw_bare(subject: Subject, style: Style) -> Picture:
+    zoom = style.zoom or 1
+    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
+    figure.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
+    white = colors.pixel((255, 255, 255))
+    pixels, grid = mosaic.assemble(subject.painted(), columns, white, zoom)
+    record = subject.record(style)
+    record["zoom"] = [zoom, zoom]
+    return Picture(colors.unpacked(pixels), tuple(_tiles(subject, grid)), (), record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Sizes of a grid: the tile, the cell around it, and what is written below it."""
+
+    zoom: tuple[int, int]
+    rows: int
+    columns: int
+    tile: tuple[int, int]
+    cell: tuple[int, int]
+    words: list[str]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rows * self.cell[0] - _ROW_GAP, self.columns * self.cell[1] - _CELL_GAP
+
+    def grid(self, top: int, left: int) -> mosaic.Grid:
+        above = text.face(_FACE).height + _LABEL_GAP
+        return mosaic.Grid(self.rows, self.columns, top + above, left + 1, *self.cell, *self.tile)
+
+
+def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
+    """Return how many pixels a value gets, down and right, for `count` maps.
+
+    A whole factor that brings the longer side to what a page of so many tiles has room
+    for. A map of one row or column would stay a hair line: its thin side grows further,
+    to 12 pixels, and the caption says so.
+    """
+    side = next((side for most, side in _SIDES if count <= most), _SMALLEST_SIDE)
+    zoom = max(1, min(_LARGEST_ZOOM, side // max(height, width)))
+    thin = -(-_THINNEST // min(height, width))
+    if thin > zoom and max(height, width) > 4 * min(height, width):
+        return (thin, zoom) if height < width else (zoom, thin)
+    return zoom, zoom
+
+
+def _plan(subject: Subject, style: Style) -> _Plan:
+    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    zoom = (style.zoom, style.zoom) if style.zoom else choose_zoom(count, height, width)
+    tile = height * zoom[0], width * zoom[1]
+    face = text.face(_FACE)
+    room = max(tile[1], _NARROWEST)
+    words = below(subject, room)
+    numbers = max(len(str(channel)) for channel in subject.channels) * face.width("0")
+    cell_width = max(tile[1] + 2, numbers, room) + _CELL_GAP
+    foot = _LABEL_GAP + _BAR + _LABEL_GAP + face.height
+    cell_height = face.height + _LABEL_GAP + tile[0] + 1 + foot + _ROW_GAP
+    rows, columns = mosaic.grid_shape(count, cell_height, cell_width, style.columns)
+    return _Plan(zoom, rows, columns, tile, (cell_height, cell_width), words)
+
+
+def below(subject: Subject, room: int) -> list[str]:
+    """Return what is written below each tile, in the fullest form that fits them all.
+
+    A tile with its own range shows it (``0..3.1``, ``±3.1``), one on a shared scale the
+    range of its values; where there is no room, only the upper end. A state (``dead``)
+    wins over numbers.
+    """
+    face, channels = text.face(_FACE), subject.channels
+    high = subject.numbers.maximum[channels].tolist()
+    if subject.scale.kind == "filter":
+        high = subject.high[channels].tolist()
+    plain = [text.number(value) for value in high]
+    if subject.scale.kind != "filter":
+        low = subject.numbers.minimum[channels].tolist()
+        pairs = zip(low, plain, strict=True)
+        full = [f"{text.number(value)}..{words}" for value, words in pairs]
+        if subject.maps[0].size == 1:
+            full = plain
+    else:
+        lead = text.PLUS_MINUS if subject.signed else "0.."
+        full = [lead + words for words in plain]
+    states = subject.states()
+    if max(map(face.width, full)) <= room:
+        plain = full
+    elif max(map(face.width, plain)) > room:
+        plain = [_fitting(value, face, room) for value in high]
+    for place, state in enumerate(states):
+        if state == "dead":
+            plain[place] = "dead"
+        elif state == "constant":
+            value = float(subject.numbers.maximum[channels[place]])
+            plain[place] = "= " + _fitting(value, face, room - face.width("= "))
+        elif state == "nonfinite" and np.isnan(subject.numbers.maximum[channels[place]]):
+            plain[place] = "NaN" if subject.numbers.nan[channels[place]] else text.INFINITY
+    return plain
+
+
+def _fitting(value: float, face: text.Face, room: int) -> str:
+    """Return a number with as many digits, of at most three, as fit."""
+    words = (text.number(value, digits) for digits in (3, 2, 1))
+    return next((word for word in words if face.width(word) <= room), text.number(value, 1))
+
+
+def _tiles(subject: Subject, grid: mosaic.Grid) -> list[Tile]:
+    channels = subject.channels
+    low, high = subject.low[channels].tolist(), subject.high[channels].tolist()
+    return [
+        Tile(channel, grid.box(place), low[place], high[place], state)
+        for place, (channel, state) in enumerate(zip(channels, subject.states(), strict=True))
+    ]
+
+
+def _mark_states(canvas: figure.Canvas, tiles: list[Tile]) -> None:
+    """Hatch dead tiles, frame constant and non-finite ones."""
+    for tile in tiles:
+        if tile.state == "dead":
+            hatch(canvas, tile.box)
+        elif tile.state != "live":
+            _outline(canvas, tile.box, canvas.theme.ink)
+
+
+def hatch(canvas: figure.Canvas, box: Box) -> None:
+    """Fill the box of a dead tile with light diagonal lines: nothing like a dark map."""
+    top, left, bottom, right = box
+    lines = np.add.outer(np.arange(bottom - top), np.arange(right - left)) % 6 == 0
+    line, ground = colors.pixel(canvas.theme.line), colors.pixel(canvas.theme.ground)
+    canvas.pixels[top:bottom, left:right] = np.where(lines, line, ground)
+
+
+def _outline(canvas: figure.Canvas, box: Box, color: colors.RGB) -> None:
+    top, left, bottom, right = box
+    canvas.fill((top - 1, left - 1, top, right + 1), color)
+    canvas.fill((bottom, left - 1, bottom + 1, right + 1), color)
+    canvas.fill((top, left - 1, bottom, left), color)
+    canvas.fill((top, right, bottom, right + 1), color)
+
+
+def _write(canvas: figure.Canvas, subject: Subject, tiles: list[Tile], plan: _Plan) -> None:
+    """Write number, range and strength of every tile: the hot loop of a large figure."""
+    face, theme, pixels = text.face(_FACE), canvas.theme, canvas.pixels
+    ink, muted = canvas.ink(theme.ink), canvas.ink(theme.muted)
+    track, strength = colors.pixel(theme.track), colors.pixel(theme.strength)
+    height, width = face.height, plan.tile[1]
+    largest = subject.numbers.strength
+    share = largest[subject.channels] / (float(largest.max()) or 1.0)
+    alone = subject.total == 1
+    lengths = np.ceil(share * width).astype(int).tolist()
+    labels = canvas.labels
+    for tile, words, length in zip(tiles, plan.words, lengths, strict=True):
+        top, left, bottom, _ = tile.box
+        row, column = top - 1 - height, left - 1
+        name = str(tile.channel)
+        alpha = face.alpha(name)
+        right = column + alpha.shape[1]
+        pixels[row : row + height, column:right] = ink[alpha]
+        labels.append(Label(name, (row, column, row + height, right)))
+        row = bottom + 1 + _LABEL_GAP
+        if not alone:
+            pixels[row : row + _BAR, left : left + width] = track
+            pixels[row : row + _BAR, left : left + length] = strength
+        row += _BAR + _LABEL_GAP
+        alpha = face.alpha(words)
+        right = column + alpha.shape[1]
+        pixels[row : row + height, column:right] = muted[alpha]
+        labels.append(Label(words, (row, column, row + height, right)))
+
+
+def _color_bar(subject: Subject) -> figure.ColorBar:
+    notes = []
+    if subject.total > 1:
+        notes.append("line below a tile: its strength compared with the strongest filter")
+    if subject.scale.kind != "filter":
+        asked = subject.scale.kind == "fixed"
+        notes.insert(0, "one scale, as asked" if asked else "one scale for the whole layer")
+        return subjects.numeric_bar(subject, notes)
+    if subject.signed:
+        ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
+        notes.insert(0, "max: each filter's own largest absolute value, written below it")
+    else:
+        ticks = ((0.0, "0"), (1.0, "max"))
+        notes.insert(0, "max: each filter's own maximum, written below it")
+    return figure.ColorBar(subject.table, ticks, tuple(notes), subjects.marks(subject))
+
+
+def _caption(subject: Subject, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
+    words = subjects.caption(subject, style, "filter", "dead")
+    down, right = zoom
+    if down != right:
+        words += (f"each value drawn {down} {text.TIMES} {right} pixels",)
+    return words

@@ -74,9 +74,7 @@ class Subject:
 
     def states(self) -> list[str]:
         """Return the state of each channel to draw."""
-        return [
-            stats.STATES[code] for code in self.numbers.state[self.channels].tolist()
-        ]
+        return [stats.STATES[code] for code in self.numbers.state[self.channels].tolist()]
 
     def record(self, style: Style) -> dict[str, Any]:
         """Return what a manifest records about the figure."""
@@ -108,9 +106,7 @@ def prepare(
         When the style asks for channels, a measure, a scale or a colormap there is not.
     """
     if style.sort not in stats.MEASURES:
-        message = (
-            f"nothing is sorted by {style.sort!r}; use {', '.join(stats.MEASURES)}."
-        )
+        message = f"nothing is sorted by {style.sort!r}; use {', '.join(stats.MEASURES)}."
         raise UsageError(message)
     if style.zoom is not None and style.zoom < 1:
         message = f"zoom {style.zoom} leaves nothing to see; use 1 or more."
@@ -121,9 +117,7 @@ def prepare(
     signed = colors.is_signed(activation.signed, numbers.minimum)
     low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
     name = style.cmap or colors.default_name(scale, signed=signed)
-    return Subject(
-        maps, numbers, channels, scale, signed, colors.table(name), low, high
-    )
+    return Subject(maps, numbers, channels, scale, signed, colors.table(name), low, high)
 
 
 def heading(activation: Activation, context: Context) -> Heading:
@@ -148,9 +142,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     parts = [first]
     dead = numbers.channels_in(stats.DEAD)
     word = f"{state} on this input"
-    parts.append(
-        f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}"
-    )
+    parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
     constant = numbers.channels_in(stats.CONSTANT)
     if constant:
         parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
@@ -158,9 +150,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     if clipped:
         values = "value" if clipped == 1 else "values"
         share = text.number(100 * clipped / max(1, subject.shown().size), 2)
-        parts.append(
-            f"{clipped:,} {values} ({share}%) clipped to {_range(subject.scale)}"
-        )
+        parts.append(f"{clipped:,} {values} ({share}%) clipped to {_range(subject.scale)}")
     parts.append(_nonfinite(numbers))
     return tuple(parts)
 

@@ -1,267 +1,308 @@
-"""Vectors ``(unit,)``: bars with their values for a few units, a numbered heat grid for many."""
+"""Vectors: one number a unit, each findable and, up to a few hundred, written out.
+
+Up to 64 units are bars from zero; up to 512, and wherever units are out of order, a
+table of swatches with their values; more are a grid of cells that is read by its row and
+column labels, where the strongest are named.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz import colors, mosaic, stats
-from actviz.figure import GAP, MARGIN, SMALL, SUBTITLE, Frame, open_page
+from actviz import colors, figure, mosaic, stats, text
 from actviz.records import Picture, Tile
-from actviz.renderers.protocol import (
-    captions,
-    chosen_channels,
-    record,
-    shape_text,
-    warnings_of,
-)
-from actviz.text import FAINT, INK, WARNING, line_height, width_of
+from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from actviz.records import Activation, Axes, Context, Style
+    from actviz.renderers.subject import Subject
 
-BARS = 64
-VALUES = 512
-BAR_LENGTH = 220
-TRACK = 236
-STRONGEST = 5
-MIDDLE_GREY = 128
-# (at most this many units, columns, cell height, cell width)
-LAYOUTS = (
-    (VALUES, 16, 24, 62),
-    (5000, 50, 16, 16),
-    (20_000, 100, 10, 10),
-    (10**9, 250, 5, 5),
-)
+_ACCEPTED = (("batch",), ("batch", "unit"), ("batch", "channel"))
+_MOST_BARS, _MOST_SWATCHES, _BAR_ROWS = 64, 512, 16
+_FACE = 12
+_NAMED = 8
+_BARE_ZOOM = 1
 
 
-class VectorRenderer:
-    """Draws each unit as a bar or a cell."""
-
-    def accepts(self, axes: Axes) -> bool:
-        """Tell whether there is one axis beside the batch, or none."""
-        return axes in (("batch", "unit"), ("batch",), ("batch", "channel"))
-
-    def draw(
-        self, activation: Activation, index: int, context: Context, style: Style
-    ) -> Picture:
-        """Draw one input of the batch; see `actviz.renderers.draw`.
-
-        A unit is a single value, so the scale ``filter`` means that of the layer.
-        """
-        values = np.atleast_1d(activation.values[index])[:, None]
-        numbers = stats.channel_statistics(values)
-        chosen = chosen_channels(numbers, style)
-        mode = "layer" if style.scale == "filter" else style.scale
-        scale = colors.resolve_scale(
-            mode, style.cmap, numbers.minimum, numbers.maximum, signed=activation.signed
-        )
-        picked = values[chosen]
-        steps = colors.quantise(picked, scale.low[chosen], scale.high[chosen])
-        painted = colors.paint(picked, steps, colors.table(scale.cmap))[:, 0]
-        said = record(values, numbers, scale, chosen)
-        units = _Units(chosen, picked[:, 0], painted, scale, numbers.states())
-        if style.bare:
-            return _bare(units, style, said)
-        parts = captions("unit", chosen, values, numbers, style)
-        if len(chosen) > BARS:
-            parts.append(_strongest(values[:, 0]))
-        shape = shape_text(activation.values.shape[1:])
-        frame = Frame(
-            activation.address,
-            activation.kind,
-            shape,
-            context,
-            parts,
-            warnings_of(numbers, picked, scale),
-        )
-        return (
-            _bars(frame, units, said)
-            if len(chosen) <= BARS
-            else _grid(frame, units, style, said)
-        )
+def accepts(axes: Axes) -> bool:
+    """Tell whether the axes are a batch of vectors, or of single numbers."""
+    return axes in _ACCEPTED
 
 
-class _Units:
-    """The units drawn: numbers, values ``(unit,)``, colours ``(unit, RGB)``, scale, states."""
-
-    def __init__(
-        self,
-        chosen: list[int],
-        values: NDArray[Any],
-        painted: NDArray[np.uint8],
-        scale: colors.Scale,
-        states: list[str],
-    ) -> None:
-        self.chosen, self.painted, self.scale = chosen, painted, scale
-        self.values = values.astype(np.float64)
-        self.states = [states[channel] for channel in chosen]
-        self.low, self.high = (
-            float(end[0]) if end.size else 0.0 for end in (scale.low, scale.high)
-        )
-
-    def tile(self, position: int, box: tuple[int, int, int, int]) -> Tile:
-        """Return the record of one unit drawn at `box`."""
-        return Tile(
-            self.chosen[position], box, self.low, self.high, self.states[position]
-        )
+def maps_of(activation: Activation, index: int) -> NDArray[Any]:
+    """Return one entry of the batch as maps of one value: ``(unit, row, column)``."""
+    return stats.as_numbers(activation.values[index : index + 1]).reshape(-1, 1, 1)
 
 
-def _strongest(values: NDArray[Any]) -> str:
-    flat = values.astype(np.float64)
-    ranked = np.argsort(-np.where(np.isfinite(flat), np.abs(flat), -1), kind="stable")[
-        :STRONGEST
-    ]
-    return "strongest: " + ", ".join(
-        f"{unit} = {_said(flat[unit])}" for unit in ranked.tolist()
+def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    """Draw every chosen unit; see `Renderer`.
+
+    One number has no range of its own, so ``filter`` means ``layer`` here.
+    """
+    values = maps_of(activation, index)
+    scale = colors.parse_scale(style.scale)
+    if scale.kind == "filter":
+        scale = colors.Scale("layer")
+    subject = subjects.prepare(activation, values, style, scale)
+    if style.bare:
+        return _draw_bare(subject, style)
+    count = len(subject.channels)
+    whole = subject.channels == list(range(subject.channels[0], subject.channels[0] + count))
+    plan: _Plan
+    if count <= _MOST_BARS:
+        plan = _Bars.of(subject, style)
+    elif count <= _MOST_SWATCHES or not whole:
+        plan = _Swatches.of(subject, style)
+    else:
+        plan = _Cells.of(subject, style)
+    sizes = f"{subject.total} unit{'s' if subject.total > 1 else ''}"
+    layout = figure.Layout(
+        replace(subjects.heading(activation, context), sizes=sizes),
+        subjects.numeric_bar(subject, _notes(subject)),
+        subjects.caption(subject, style, "unit", "zero"),
+        *plan.size,
     )
+    canvas, top, left = figure.open_page(layout)
+    tiles = plan.draw(canvas, subject, top, left)
+    return canvas.picture(tiles, subject.record(style))
 
 
-def _said(value: float) -> str:
-    text = f"{value:.4g}" if math.isfinite(value) else str(value)
-    return text.replace("-", "−")
+def _notes(subject: Subject) -> list[str]:
+    notes = ["one scale, as asked" if subject.scale.kind == "fixed" else "one scale for all units"]
+    if len(subject.channels) > _MOST_SWATCHES and subject.whole:
+        notes.append("number of a unit: label of its row + label of its column")
+    if len(subject.channels) > _MOST_BARS:
+        strength = subject.numbers.strength
+        order = np.argsort(-strength, kind="stable")[:_NAMED].tolist()
+        values = subject.maps[:, 0, 0]
+        named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in order)
+        notes.append(f"strongest: {named}")
+    return notes
 
 
-def _bare(units: _Units, style: Style, said: dict[str, Any]) -> Picture:
-    zoom = style.zoom or 8
-    tiles = mosaic.enlarge(units.painted[:, None, None], zoom)
-    columns = style.columns or mosaic.columns_for(len(units.chosen), zoom, zoom)
-    step = zoom + mosaic.BARE_GAP
-    placed = tuple(
-        units.tile(position, (row, column, row + zoom, column + zoom))
-        for position in range(len(units.chosen))
-        for row, column in [(position // columns * step, position % columns * step)]
-    )
+def _draw_bare(subject: Subject, style: Style) -> Picture:
+    zoom = style.zoom or _BARE_ZOOM
+    count = len(subject.channels)
+    columns = cell_columns(count) if style.columns is None else style.columns
+    rows, columns = mosaic.grid_shape(count, zoom, zoom, min(columns, count))
+    figure.check_size(rows * zoom, columns * zoom)
+    white = colors.pixel((255, 255, 255))
+    pixels, grid = mosaic.assemble(subject.painted(), columns, white, zoom, gap=0)
     return Picture(
-        mosaic.montage(tiles, columns),
-        placed,
+        colors.unpacked(pixels),
+        tuple(_tiles(subject, [grid.box(place) for place in range(count)])),
         (),
-        said | {"zoom": zoom, "columns": columns},
+        subject.record(style),
     )
 
 
-def _bars(frame: Frame, units: _Units, said: dict[str, Any]) -> Picture:
-    """Draw one labelled bar a unit, from zero, in columns of at most 16."""
-    count = len(units.chosen)
-    columns = -(-count // 16)
-    rows = -(-count // columns)
-    number = max(
-        width_of(str(channel), SUBTITLE, bold=True) for channel in units.chosen
-    )
-    texts = [_said(value) for value in units.values.tolist()]
-    widest = max(width_of(text, SUBTITLE) for text in texts)
-    line = line_height(SUBTITLE) + 6
-    cell = number + 8 + BAR_LENGTH + 8 + widest + 2 * GAP
-    page = open_page(frame, (rows * line, columns * cell - 2 * GAP), units.scale)
-    reach = max(abs(units.low), abs(units.high), np.finfo(np.float64).tiny)
-    start = min(units.low, 0.0) / reach
-    span = max(units.high, 0.0) / reach - start
-    placed = []
-    for position, channel in enumerate(units.chosen):
-        row = page.top + position % rows * line
-        left = MARGIN + position // rows * cell
-        column = left + number + 8
-        shown = str(channel)
-        page.write(
-            shown,
-            row,
-            left + number - width_of(shown, SUBTITLE, bold=True),
-            SUBTITLE,
-            bold=True,
+def _tiles(subject: Subject, boxes: Sequence[tuple[int, int, int, int]]) -> list[Tile]:
+    low, high = float(subject.low[0]), float(subject.high[0])
+    return [
+        Tile(channel, box, low, high, state)
+        for channel, box, state in zip(subject.channels, boxes, subject.states(), strict=True)
+    ]
+
+
+def cell_columns(count: int) -> int:
+    """Return how many cells of a large vector stand in a row: a number people count in.
+
+    50, 100, 200, 500 or 1000: the least that gives at most as many rows as columns, so
+    that row label plus column label is the unit.
+    """
+    return next((most for most in (50, 100, 200, 500) if count <= most * most), 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A body: its size, and what is drawn where."""
+
+    size: tuple[int, int]
+    grid: mosaic.Grid
+    words: list[str]
+
+    def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
+        raise NotImplementedError
+
+    def _place(
+        self, canvas: figure.Canvas, subject: Subject, top: int, left: int, *, framed: bool
+    ) -> list[Tile]:
+        grid = replace(self.grid, top=self.grid.top + top, left=self.grid.left + left)
+        count = len(subject.channels)
+        if framed:
+            mosaic.frame(canvas.pixels, grid, count, colors.pixel(canvas.theme.line))
+        mosaic.place(canvas.pixels, grid, subject.painted(), (grid.height, grid.width))
+        return _tiles(subject, [grid.box(place) for place in range(count)])
+
+
+def _values(subject: Subject, digits: int = 4) -> list[str]:
+    values = subject.maps[:, 0, 0][subject.channels].tolist()
+    return [text.number(float(value), digits) for value in values]
+
+
+class _Bars(_Plan):
+    """Rows of: number, swatch, bar from zero, value; in columns of 16, read downwards."""
+
+    SWATCH, ROW, GAP, BETWEEN = 12, 20, 10, 30
+
+    @classmethod
+    def of(cls, subject: Subject, style: Style) -> _Bars:
+        face, count = text.face(_FACE), len(subject.channels)
+        words = _values(subject)
+        columns = style.columns or math.ceil(count / _BAR_ROWS)
+        rows, columns = mosaic.grid_shape(count, 1, 1, columns)
+        # Read downwards, the last columns may stay empty.
+        columns = math.ceil(count / rows)
+        number = max(face.width(str(channel)) for channel in subject.channels)
+        value = max(face.width(word) for word in words)
+        length = {1: 320, 2: 220}.get(columns, 150)
+        step = number + cls.GAP + cls.SWATCH + cls.GAP + length + cls.GAP + value
+        step += cls.BETWEEN
+        grid = mosaic.Grid(
+            rows, columns, 4, number + cls.GAP, cls.ROW, step, cls.SWATCH, cls.SWATCH
         )
-        box = (row + 2, column, row + line - 6, column + BAR_LENGTH)
-        page.canvas[box[0] : box[2], box[1] : box[3]] = TRACK
-        zero = column + round((0.0 - start) / span * BAR_LENGTH) if span else column
-        value = units.values[position]
-        inside = min(max(value, units.low), units.high) if math.isfinite(value) else 0.0
-        end = (
-            column + round((inside / reach - start) / span * BAR_LENGTH)
-            if span
-            else column
+        return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words)
+
+    def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
+        face, theme, grid = text.face(_FACE), canvas.theme, self.grid
+        value = max(face.width(word) for word in self.words)
+        length = grid.step_right - grid.left - self.SWATCH - self.GAP - self.GAP
+        length -= value + self.BETWEEN
+        zero, ends = _bar_ends(subject, length)
+        boxes = []
+        painted = subject.painted()[:, 0, 0]
+        for place, (words, end, color) in enumerate(zip(self.words, ends, painted, strict=True)):
+            column, row = divmod(place, grid.rows)
+            up = top + grid.top + row * grid.step_down
+            start = left + grid.left + column * grid.step_right
+            down = up + grid.height
+            boxes.append((up, start, down, start + grid.width))
+            canvas.fill((up - 1, start - 1, down + 1, start + grid.width + 1), theme.line)
+            canvas.pixels[up:down, start : start + grid.width] = color
+            name = str(subject.channels[place])
+            line = up + (down - up - face.height) // 2
+            canvas.write(name, line, start - self.GAP - face.width(name), face, theme.muted)
+            first = start + grid.width + self.GAP
+            canvas.fill((up, first, down, first + length), theme.ground)
+            low, high = sorted((zero, end))
+            if high > low:
+                canvas.fill((up - 1, first + low, down + 1, first + high + 1), theme.line)
+                canvas.pixels[up:down, first + low : first + high] = color
+            canvas.fill((up - 4, first + zero, down + 4, first + zero + 1), theme.muted)
+            canvas.write(words, line, first + length + self.GAP, face, theme.ink)
+        return _tiles(subject, boxes)
+
+
+def _bar_ends(subject: Subject, length: int) -> tuple[int, list[int]]:
+    """Return where zero and the end of each bar lie, in pixels from the bar's left.
+
+    Computed from the steps of the colours, so that bar and colour cannot disagree; what
+    is not finite has no bar.
+    """
+    low, high = float(subject.low[0]), float(subject.high[0])
+    ends: NDArray[Any] = np.array([low, high])
+    zero_step = colors.quantise(np.zeros((1, 1)), ends[:1], ends[1:], signed=subject.signed)
+    steps = subject.steps()[:, 0, 0].astype(int)
+    zero = round(int(zero_step[0, 0]) * (length - 1) / (colors.STEPS - 1))
+    places = np.rint(steps * (length - 1) / (colors.STEPS - 1)).astype(int)
+    finite = np.isfinite(subject.shown()[:, 0, 0])
+    return zero, np.where(finite, places, zero).tolist()
+
+
+class _Swatches(_Plan):
+    """Cells of: number and value on a line, the colour below."""
+
+    HEIGHT, GAP = 10, 12
+
+    @classmethod
+    def of(cls, subject: Subject, style: Style) -> _Swatches:
+        face, count = text.face(11), len(subject.channels)
+        words = _values(subject, 3)
+        number = max(face.width(str(channel)) for channel in subject.channels)
+        width = number + 8 + max(face.width(word) for word in words)
+        step_down, step_right = face.height + cls.HEIGHT + 4 + cls.GAP, width + cls.GAP
+        columns = style.columns
+        if columns is None:
+            columns = next((ten for ten in (10, 20) if count <= 3 * ten * ten), 50)
+        rows, columns = mosaic.grid_shape(count, step_down, step_right, columns)
+        grid = mosaic.Grid(
+            rows, columns, face.height + 2, 1, step_down, step_right, cls.HEIGHT, width - 2
         )
-        page.canvas[box[0] : box[2], min(zero, end) : max(zero, end)] = units.painted[
-            position
-        ]
-        if units.scale.signed:
-            page.canvas[box[0] - 1 : box[2] + 1, min(zero, box[3] - 1)] = MIDDLE_GREY
-        ink = WARNING if not math.isfinite(value) else INK if value else FAINT
-        page.write(texts[position], row, column + BAR_LENGTH + 8, SUBTITLE, ink=ink)
-        placed.append(units.tile(position, box))
-    return Picture(
-        page.canvas, tuple(placed), tuple(page.labels), said | {"columns": columns}
-    )
+        return cls((rows * step_down - cls.GAP, columns * step_right - cls.GAP), grid, words)
+
+    def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
+        tiles = self._place(canvas, subject, top, left, framed=True)
+        face, theme = text.face(11), canvas.theme
+        for tile, words in zip(tiles, self.words, strict=True):
+            up, start, _, end = tile.box
+            row = up - 2 - face.height
+            canvas.write(str(tile.channel), row, start - 1, face, theme.muted)
+            canvas.write(words, row, end + 1 - face.width(words), face, theme.ink)
+        return tiles
 
 
-def _grid(frame: Frame, units: _Units, style: Style, said: dict[str, Any]) -> Picture:
-    """Draw a cell a unit, rows and columns numbered so that each can be found."""
-    count = len(units.chosen)
-    _, columns, height, width = next(layout for layout in LAYOUTS if count <= layout[0])
-    columns = style.columns or columns
-    rows = -(-count // columns)
-    side = width_of(f"{max(units.chosen):,}", SMALL) + 8
-    head = line_height(SMALL) + 4
-    ordered = units.chosen == list(range(units.chosen[0], units.chosen[0] + count))
-    page = open_page(frame, (head + rows * height, side + columns * width), units.scale)
-    board = np.full((rows * columns, height, width, 3), 255, np.uint8)
-    board[:count] = units.painted[:, None, None]
-    gap = 1 if height > 8 else 0  # noqa: PLR2004  (smaller cells touch)
-    if gap:
-        board[:, -gap:], board[:, :, -gap:] = 255, 255
-    board = board.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4)
-    top, left = page.top + head, MARGIN + side
-    page.canvas[top : top + rows * height, left : left + columns * width] = (
-        board.reshape(rows * height, columns * width, 3)
-    )
-    for number in range(0, columns, _spacing(width, len(str(columns)))):
-        page.write(f"+{number}", page.top, left + number * width, SMALL, ink=FAINT)
-    for row in range(0, rows, max(1, -(-line_height(SMALL) // height))):
-        first = f"{units.chosen[row * columns]:,}"
-        text_top = top + row * height + max(0, (height - line_height(SMALL)) // 2)
-        if text_top + line_height(SMALL) <= top + rows * height + GAP and ordered:
-            page.write(
-                first, text_top, left - 6 - width_of(first, SMALL), SMALL, ink=FAINT
-            )
-    placed = []
-    for position in range(count):
-        row, column = (
-            top + position // columns * height,
-            left + position % columns * width,
-        )
-        placed.append(
-            units.tile(
-                position, (row, column, row + height - gap, column + width - gap)
-            )
-        )
-        if count <= VALUES:
-            _value(page, units, position, row + 5, column + 4, numbered=not ordered)
-    return Picture(
-        page.canvas, tuple(placed), tuple(page.labels), said | {"columns": columns}
-    )
+class _Cells(_Plan):
+    """A grid of square cells with the first unit of each row and the step of each column."""
+
+    @classmethod
+    def of(cls, subject: Subject, style: Style) -> _Cells:
+        face, count = text.face(11), len(subject.channels)
+        rows, columns = mosaic.grid_shape(count, 1, 1, style.columns or cell_columns(count))
+        side = style.zoom or max(1, min(16, 1200 // columns))
+        number = face.width(str(subject.channels[-1]))
+        grid = mosaic.Grid(rows, columns, face.height + 6, number + 8, side, side, side, side)
+        size = grid.top + rows * side + 1, grid.left + columns * side + face.width("+100")
+        return cls(size, grid, [])
+
+    def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
+        face, theme = text.face(11), canvas.theme
+        grid = self.grid
+        count, side = len(subject.channels), grid.height
+        first_row, first_column = top + grid.top, left + grid.left
+        bottom = first_row + grid.rows * side
+        right = first_column + min(count, grid.columns) * side
+        canvas.fill((first_row - 1, first_column - 1, bottom + 1, right + 1), theme.line)
+        tiles = self._place(canvas, subject, top, left, framed=False)
+        rest = count % grid.columns
+        if rest:
+            edge = first_column + rest * side
+            canvas.fill((bottom - side, edge, bottom + 1, right + 1), theme.page)
+            canvas.fill((bottom - side, edge, bottom, edge + 1), theme.line)
+            canvas.fill((bottom - side, edge, bottom - side + 1, right + 1), theme.line)
+        self._write_labels(canvas, subject, top, (first_row, first_column))
+        return tiles
+
+    def _write_labels(
+        self, canvas: figure.Canvas, subject: Subject, top: int, corner: tuple[int, int]
+    ) -> None:
+        face, color, grid = text.face(11), canvas.theme.muted, self.grid
+        side = grid.height
+        for row in range(0, grid.rows, _every(side, face.height + 2)):
+            name = str(subject.channels[row * grid.columns])
+            middle = corner[0] + row * side + side // 2
+            column = corner[1] - 7 - face.width(name)
+            canvas.write(name, middle - face.height // 2, column, face, color)
+            canvas.fill((middle, corner[1] - 5, middle + 1, corner[1] - 1), color)
+        for column in range(0, grid.columns, _every(side, face.width(f"+{grid.columns}") + 12)):
+            middle = corner[1] + column * side + side // 2
+            name = f"+{column}"
+            canvas.write(name, top, middle - face.width(name) // 2, face, color)
+            canvas.fill((corner[0] - 5, middle, corner[0] - 1, middle + 1), color)
 
 
-def _spacing(width: int, digits: int) -> int:
-    """Return every how many columns a number fits."""
-    return max(1, -(-(8 * (digits + 1) + 6) // width))
-
-
-def _value(
-    page: Any, units: _Units, position: int, row: int, column: int, *, numbered: bool
-) -> None:  # noqa: ANN401, PLR0913
-    """Write a value into its cell, in the ink that its colour carries best."""
-    colour = tuple(int(part) for part in units.painted[position])
-    light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > MIDDLE_GREY
-    text = colors.brief(float(units.values[position])).replace("-", "−")
-    if numbered:
-        text = f"{units.chosen[position]}: {text}"
-    page.write(
-        text,
-        row,
-        column,
-        SMALL,
-        ink=(0, 0, 0) if light else (255, 255, 255),
-        paper=colour,
+def _every(side: int, room: int) -> int:
+    """Return how many cells of `side` pixels apart labels that need `room` pixels stand."""
+    return next(
+        step
+        for power in (1, 10, 100, 1000)
+        for step in (power, 2 * power, 5 * power)
+        if step * side >= room
     )

@@ -1,0 +1,72 @@
+"""``actviz layers``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from actviz.cli import options
+from actviz.errors import escape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from actviz.jobs.layers import LayersResult
+    from actviz.records import Shape
+
+HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
+RIGHT = (0, 4)
+
+
+@click.command("layers")
+@options.model
+@click.option("--json", "as_text", is_flag=True, help="One JSON object with everything.")
+@options.timeout
+@options.verbose
+def command(model: Path, *, as_text: bool, timeout: float, verbose: bool) -> None:
+    """List the layers of MODEL: what `--layer` takes, and what each is drawn as."""
+    from actviz.jobs.layers import LayersRequest, as_json, list_layers
+
+    result = list_layers(LayersRequest(model, timeout, verbose))
+    click.echo(json.dumps(as_json(result)) if as_text else table(result))
+
+
+def table(result: LayersResult) -> str:
+    """Return the header and the table as text."""
+    facts = result.facts
+    lines = [f"{escape(facts.file, 200)}: written by {facts.writer}"]
+    for spec in facts.inputs:
+        lines.append(f"input {escape(spec.name, 80)}: {shape_text(spec.shape)} {escape(spec.dtype, 40)}")
+    if result.preprocessing:
+        lines.append(f"images are fed as {result.preprocessing}")
+    lines.append(f"code inside: {', '.join(facts.code) or 'none'}")
+    rows = [HEADINGS]
+    for layer, drawn in zip(facts.layers, result.drawn_as, strict=True):
+        rows.append(
+            (
+                "" if layer.index is None else str(layer.index),
+                layer.address,
+                layer.kind,
+                shape_text(layer.shape),
+                "" if layer.parameters is None else f"{layer.parameters:,}",
+                drawn,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines.append("")
+    for row in rows:
+        cells = [
+            text.rjust(width) if column in RIGHT else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def shape_text(shape: Shape | None) -> str:
+    """Return a batch shape as ``28 x 28 x 1``, the batch axis left out, ``?`` where free."""
+    if shape is None:
+        return "?"
+    return " x ".join("?" if size is None else str(size) for size in shape[1:]) or "one value"

@@ -1,0 +1,120 @@
+"""Options that commands share: one place for names, types and words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actviz.inputs import InputOptions
+    from actviz.records import Style
+
+SORTS = ("index", "max", "mean", "std", "l2")
+RESIZES = ("fit", "crop", "stretch")
+LAYOUTS = ("auto", "channels_first", "channels_last")
+
+PATH = click.Path(path_type=Path)
+
+model = click.argument("model", type=PATH)
+inputs = click.argument("inputs", type=PATH, nargs=-1)
+layer = click.option(
+    "-l",
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D'). Repeats, takes commas.",
+)
+output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
+timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence after which the model counts as hung.",
+)
+quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints.")
+
+_STYLE = (
+    click.option("--scale", default="filter", show_default=True, metavar="SCALE", help="filter, layer or MIN:MAX."),
+    click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
+    click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
+    click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40."),
+    click.option(
+        "--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."
+    ),
+    click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
+    click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
+    click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
+)
+_READING = (
+    click.option(
+        "--resize",
+        type=click.Choice(RESIZES),
+        default="fit",
+        show_default=True,
+        help="How images get the model's size: whole and padded, cropped, or stretched.",
+    ),
+    click.option(
+        "--preprocess",
+        default="auto",
+        show_default=True,
+        metavar="RANGE",
+        help="auto, 0..1, -1..1, 0..255, caffe, torch or MEAN,STD.",
+    ),
+    click.option("--invert", is_flag=True, help="Exchange dark and light."),
+    click.option(
+        "--layout",
+        type=click.Choice(LAYOUTS),
+        default="auto",
+        show_default=True,
+        help="Order of the axes of array inputs.",
+    ),
+    click.option("--allow-nonfinite", is_flag=True, help="Feed NaN and infinities."),
+    click.option(
+        "--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Largest image read."
+    ),
+    click.option("--frame", type=click.IntRange(min=0), default=0, show_default=True, help="Of an animation."),
+    click.option("--background", default="white", show_default=True, help="Behind transparent pixels."),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of made-up inputs."),
+)
+
+
+def styled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide how figures look."""
+    for option in reversed(_STYLE):
+        function = option(function)
+    return function
+
+
+def reading(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide how inputs are read."""
+    for option in reversed(_READING):
+        function = option(function)
+    return function
+
+
+def style_of(values: dict[str, Any]) -> Style:
+    """Take the values of `styled` out of a command's keywords."""
+    from actviz.records import Style
+
+    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare")
+    return Style(**{name: values.pop(name) for name in names})
+
+
+def reading_of(values: dict[str, Any]) -> InputOptions:
+    """Take the values of `reading` out of a command's keywords."""
+    from actviz.inputs.options import InputOptions
+
+    names = (
+        "resize", "preprocess", "invert", "layout", "allow_nonfinite", "max_pixels", "frame", "background", "seed"
+    )  # fmt: skip
+    return InputOptions(**{name: values.pop(name) for name in names})

@@ -1,0 +1,170 @@
+"""The command `actviz`: its subcommands, and what every ending looks like to a shell."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from actviz.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED, ActvizError, escape
+from actviz.version import VERSION
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+COMMANDS = {
+    "show": "Draw what layers of a model compute, as labelled PNG figures.",
+    "layers": "List the layers of a model: addresses, shapes, parameters.",
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"actviz.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            known = ", ".join(COMMANDS)
+            message = f'there is no command "{escape(args[0], 60)}"; the commands are {known}, for instance: actviz show model.keras'
+            raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="actviz", message="%(prog)s %(version)s")
+def program() -> None:
+    """See what a saved neural network computes.
+
+    Try: actviz show model.keras image.png --layer conv2d
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with the documented exit code."""
+    _drop_working_directory()
+    signal.signal(signal.SIGTERM, _terminate)
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = EXIT_PIPE_CLOSED
+    except OSError as failure:
+        _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
+        code = 7
+    _leave(code)
+
+
+def _run() -> int:
+    try:
+        program.main(standalone_mode=False)
+    except ActvizError as failure:
+        _complain(failure.message)
+        return failure.exit_code
+    except click.exceptions.Exit as ended:
+        return int(ended.exit_code)
+    except click.ClickException as failure:
+        _complain(_usage(failure))
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted; what was finished is kept.")
+        return EXIT_INTERRUPTED
+    except _TerminatedError:
+        _complain("terminated; what was finished is kept.")
+        return EXIT_TERMINATED
+    except BrokenPipeError:
+        return EXIT_PIPE_CLOSED
+    except OSError as failure:
+        return _stream_failure(failure)
+    except Exception:  # noqa: BLE001  (the last resort: a bug of ours is said to be one)
+        return _bug()
+    return 0
+
+
+def _stream_failure(failure: OSError) -> int:
+    """A failure of stdout is the user's disk; any other escaped OSError is a bug."""
+    import errno
+
+    if failure.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT} and failure.filename is None:
+        _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
+        return 7
+    return _bug()
+
+
+def _bug() -> int:
+    import platform
+    import traceback
+
+    lines = traceback.format_exc().splitlines()
+    sys.stderr.write("\n".join(escape(line, 1000) for line in lines) + "\n")
+    _complain(
+        f"this is a bug in actviz {VERSION} (Python {platform.python_version()}, {platform.system()}); "
+        "please report it with the lines above and, if you can, the model."
+    )
+    return EXIT_BUG
+
+
+def _usage(failure: click.ClickException) -> str:
+    text = " ".join(failure.format_message().split())
+    context = getattr(failure, "ctx", None)
+    hint = f" See: {context.command_path} --help" if context is not None else ""
+    return f"{text.rstrip('.')}.{hint}"
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(f"actviz: error: {escape(text, 2000)}\n")
+        sys.stderr.flush()
+    except OSError:
+        return
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM arrived; cleaned up like Ctrl-C."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise _TerminatedError
+
+
+def _drop_working_directory() -> None:
+    """Import nothing from the folder that the command happens to be run in."""
+    here = os.getcwd()
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", here) or _holds_actviz(entry or here)]
+
+
+def _holds_actviz(entry: str) -> bool:
+    """Tell whether actviz itself was imported from there (a development checkout)."""
+    import actviz
+
+    return os.path.realpath(os.path.dirname(os.path.dirname(actviz.__file__))) == os.path.realpath(entry)
+
+
+def _leave(code: int) -> NoReturn:
+    """End without the interpreter's tear-down, which takes longer than the work of `--help`."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        pass
+    os._exit(code)

@@ -1,0 +1,80 @@
+"""`layers`: what is in a model, with what each layer is drawn as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from actviz.worker import Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from actviz.records import LayerInfo, ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class LayersRequest:
+    """What the command asks for."""
+
+    model: Path
+    timeout: float
+    verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayersResult:
+    """Facts of the model, the preprocessing that would be chosen, and each layer's renderer."""
+
+    facts: ModelFacts
+    preprocessing: str
+    drawn_as: tuple[str, ...]
+
+
+def list_layers(request: LayersRequest) -> LayersResult:
+    """Open a model and describe it; TensorFlow is only asked what the file does not tell."""
+    with Worker(request.model, request.timeout, verbose=request.verbose) as worker:
+        from actviz.inputs.preprocessing import choose_preprocessing
+        from actviz.renderers import kind_of
+
+        facts = worker.facts()
+        if any(layer.shape is None or layer.parameters is None for layer in facts.layers):
+            facts = worker.facts(complete=True)
+        worker.stop()
+        said = choose_preprocessing(facts, "auto").said
+        drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
+    return LayersResult(facts, said if takes_images(facts) else "", drawn)
+
+
+def takes_images(facts: ModelFacts) -> bool:
+    """Tell whether an input of the model can be an image."""
+    return any(len(spec.shape) == 4 and {1, 3} & set(spec.shape[1:]) for spec in facts.inputs)  # noqa: PLR2004
+
+
+def as_json(result: LayersResult) -> dict[str, Any]:
+    """Return the result as JSON-ready values."""
+    facts = result.facts
+    return {
+        "file": facts.file,
+        "format": facts.format,
+        "written_by": facts.writer,
+        "preprocessing": result.preprocessing or None,
+        "code": list(facts.code),
+        "inputs": [{"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "axes": list(spec.axes)} for spec in facts.inputs],
+        "layers": [_layer(layer, drawn) for layer, drawn in zip(facts.layers, result.drawn_as, strict=True)],
+    }
+
+
+def _layer(layer: LayerInfo, drawn: str) -> dict[str, Any]:
+    return {
+        "index": layer.index,
+        "address": layer.address,
+        "name": layer.name,
+        "class": layer.kind,
+        "shape": None if layer.shape is None else list(layer.shape),
+        "axes": list(layer.axes),
+        "dtype": layer.dtype,
+        "parameters": layer.parameters,
+        "activation": layer.activation,
+        "drawn_as": None if drawn == "-" else drawn,
+    }

@@ -1,0 +1,259 @@
+"""`show`: from a model and inputs to figures, the main job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import ActvizError, PartialError, UsageError
+from actviz.select import select_layers
+from actviz.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from actviz.inputs import InputOptions
+    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
+
+SHEET = "sheet"
+SPATIAL = "grid"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRequest:
+    """What the command asks for, parsed."""
+
+    model: Path
+    inputs: tuple[Path, ...]
+    layers: tuple[str, ...]
+    output: str | None
+    style: Style
+    reading: InputOptions
+    overwrite: bool = False
+    timeout: float = 120.0
+    verbose: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A line for people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A figure that was written."""
+
+    path: Path
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Where each figure goes: decided before anything is computed."""
+
+    targets: dict[tuple[int, str], Path]
+    folder: Path | None
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+def show(request: ShowRequest) -> Iterator[Said | Written]:
+    """Draw the chosen layers for every input; yield what happens as it happens.
+
+    Raises
+    ------
+    ActvizError
+        When nothing could be made; `PartialError` at the end when part of it failed.
+    """
+    with Worker(request.model, request.timeout, verbose=request.verbose) as worker:
+        facts = worker.facts()
+        worker.prepare()
+        layers = _choose(request, facts, worker)
+        samples, failures = _read(request, facts)
+        for failure in failures:
+            yield Said(failure.message)
+        yield from _say_inputs(samples, facts, request)
+        plan = _plan(request, facts, layers, samples)
+        from actviz.output import shown_path
+
+        versions: dict[str, str] = {}
+        for number, sample in enumerate(samples):
+            found = worker.activations(sample.values, [layer.address for layer in layers])
+            versions = versions or worker.versions()
+            if number == len(samples) - 1:
+                worker.stop()
+            for path in _draw(request, facts, plan, (number, sample, found, versions)):
+                yield Written(path)
+        _finish(plan, facts, versions)
+        if failures:
+            message = f"{len(failures)} of {len(failures) + len(request.inputs) - len(failures)} inputs failed: {shown_path(request.inputs[0].parent) if not samples else 'see the lines above'}."
+            raise PartialError(message)
+
+
+def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[LayerInfo]:
+    """Return the layers to draw: those asked for, else every spatial one, else all drawable."""
+    from actviz.renderers import kind_of
+
+    if request.layers:
+        return select_layers(facts.layers, request.layers, str(request.model))
+    if any(layer.shape is None for layer in facts.layers):
+        facts = worker.facts(complete=True)
+    layers = [layer for layer in facts.layers if layer.kind != "InputLayer"]
+    kinds = [kind_of(layer.axes) for layer in layers]
+    spatial = [layer for layer, kind in zip(layers, kinds, strict=True) if kind == SPATIAL]
+    drawable = [layer for layer, kind in zip(layers, kinds, strict=True) if kind is not None]
+    if not drawable:
+        message = f"{facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {request.model}"
+        raise UsageError(message)
+    return spatial or drawable
+
+
+def _read(request: ShowRequest, facts: ModelFacts) -> tuple[list[Sample], list[ActvizError]]:
+    """Read every input; a broken one costs its own figures only."""
+    from actviz.inputs import choose_preprocessing, default_sample, read_samples
+
+    preprocessing = choose_preprocessing(facts, request.reading.preprocess)
+    if not request.inputs:
+        return [default_sample(facts.inputs, preprocessing, request.reading)], []
+    samples: list[Sample] = []
+    failures: list[ActvizError] = []
+    for path in request.inputs:
+        try:
+            samples += read_samples(path, facts.inputs, preprocessing, request.reading)
+        except ActvizError as failure:
+            if request.fail_fast or len(request.inputs) == 1:
+                raise
+            failures.append(failure)
+    if not samples:
+        raise max(failures, key=lambda failure: failure.exit_code)
+    return samples, failures
+
+
+def _say_inputs(samples: Sequence[Sample], facts: ModelFacts, request: ShowRequest) -> Iterator[Said]:
+    from actviz.inputs import choose_preprocessing
+    from actviz.jobs.layers import takes_images
+
+    for note in dict.fromkeys(note for sample in samples for note in sample.notes):
+        yield Said(note)
+    if takes_images(facts) and any("as given" not in sample.fed for sample in samples):
+        said = choose_preprocessing(facts, request.reading.preprocess).said
+        yield Said(f"preprocessing: {said}; change it with --preprocess")
+
+
+def _plan(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo], samples: Sequence[Sample]) -> _Plan:
+    """Name every file and refuse what must not be overwritten, before inference."""
+    from actviz import output
+
+    keys = [layer.address for layer in layers] if request.layers else [SHEET]
+    single = len(samples) == 1 and len(keys) == 1
+    stem = output.slug(Path(facts.file).stem)
+    given = request.output
+    if given is not None and given.lower().endswith(".png"):
+        if not single:
+            message = f"-o {given}: {len(samples) * len(keys)} figures do not fit into one file; give a folder, such as -o {given[:-4]}/"
+            raise UsageError(message)
+        plan = _Plan({(0, keys[0]): Path(given)}, None)
+    elif given is None and single:
+        parts = [stem, output.slug(keys[0])] + ([output.slug(Path(samples[0].name).stem)] if request.inputs else [])
+        plan = _Plan({(0, keys[0]): Path("_".join(parts) + ".png")}, None)
+    else:
+        plan = _foldered(Path(given) if given is not None else Path(f"{stem}-actviz"), facts, keys, samples)
+    for folder in sorted({path.parent for path in plan.targets.values()}):
+        output.prepare_folder(folder)
+    for (number, key), path in plan.targets.items():
+        identity = {"model": facts.file, "input": samples[number].name, "address": key}
+        output.check_target(path, identity, overwrite=request.overwrite)
+    return plan
+
+
+def _foldered(folder: Path, facts: ModelFacts, keys: Sequence[str], samples: Sequence[Sample]) -> _Plan:
+    from actviz import output
+
+    positions = {layer.address: position for position, layer in enumerate(facts.layers)}
+    digits = max(3, len(str(len(positions))))
+    files, folders = output.Names(), output.Names()
+    targets = {}
+    for number, sample in enumerate(samples):
+        inside = folders.take(folder / output.slug(_stem(sample.name)), sample.name)
+        for key in keys:
+            name = f"{positions.get(key, 0):0{digits}d}_{output.slug(key)}.png" if key != SHEET else "sheet.png"
+            targets[number, key] = files.take(inside / name, key)
+    return _Plan(targets, folder)
+
+
+def _stem(name: str) -> str:
+    """Return an input's name without its suffix: ``cat.png`` -> ``cat``, ``x.npy[3]`` -> ``x[3]``."""
+    file, mark, rest = name.partition("[")
+    return Path(file).stem + mark + rest
+
+
+def _draw(
+    request: ShowRequest,
+    facts: ModelFacts,
+    plan: _Plan,
+    work: tuple[int, Sample, Mapping[str, Activation], dict[str, str]],
+) -> Iterator[Path]:
+    from actviz import output, renderers
+    from actviz.records import Context
+
+    number, sample, found, versions = work
+    context = Context(facts.file, sample.name, sample.fed, sample.thumbnail)
+    for (target, key), path in plan.targets.items():
+        if target != number:
+            continue
+        if key == SHEET:
+            from actviz.sheet import draw_sheet
+
+            picture = draw_sheet(list(found.values()), 0, context, request.style)
+        else:
+            picture = renderers.draw(found[key], 0, context, request.style)
+        weights = next(iter(found.values())).weights_digest
+        record = _record(picture, facts, sample, key) | {"weights": weights, "versions": versions}
+        size = output.write_figure(path, picture.pixels, record)
+        relative = str(path.relative_to(plan.folder)) if plan.folder else str(path)
+        plan.records.append(record | {"file": relative, "bytes": size})
+        yield path
+
+
+def _record(picture: Picture, facts: ModelFacts, sample: Sample, address: str) -> dict[str, Any]:
+    """Return the provenance of a figure: no date, no path of this machine."""
+    from actviz.version import VERSION
+
+    return {
+        "actviz": VERSION,
+        "model": facts.file,
+        "configuration": facts.digest,
+        "address": address,
+        "input": sample.name,
+        "input_sha256": sample.digest,
+        "fed": sample.fed,
+        "numbers": picture.numbers,
+        "tiles": [
+            [tile.channel, *tile.box, tile.low, tile.high, tile.state] for tile in picture.tiles[:MAXIMUM_TILES]
+        ],
+    }
+
+
+MAXIMUM_TILES = 4096
+
+
+def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
+    if plan.folder is None:
+        return
+    from actviz import output
+    from actviz.version import VERSION
+
+    about = {"actviz": VERSION, "model": facts.file, "configuration": facts.digest, "versions": versions}
+    records = [replace_nonfinite(record) for record in plan.records]
+    output.write_manifest(plan.folder, records, about)
+
+
+def replace_nonfinite(value: Any) -> Any:  # noqa: ANN401  (JSON-ready values)
+    """Return JSON-ready values without NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: replace_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [replace_nonfinite(item) for item in value]
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124  (NaN)

@@ -1,0 +1,172 @@
+"""Where figures go: names, the overwrite rule, and PNG files with their provenance inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+import unicodedata
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import OutputError, escape
+from actviz.system import exists, is_folder, is_link, make_folder, open_regular, probe_writable, write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+KEYWORD = b"actviz"
+SLUG_LENGTH = 80
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+LEVEL = 1
+UP = 2
+PROVENANCE_BYTES = 1 << 20
+
+
+def slug(name: str) -> str:
+    """Return a name that is safe as a file name everywhere, and recognisable.
+
+    Anything but ASCII letters, digits, ``_``, ``-`` and ``.`` becomes ``_``; where that, or
+    the length, changes what the name says, a short hash of the true name follows.
+    """
+    plain = unicodedata.normalize("NFKD", name.replace("/", "-"))
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", plain).strip("._")
+    unsafe = not safe or RESERVED.fullmatch(safe) or len(safe) > SLUG_LENGTH
+    if safe == name.replace("/", "-") and not unsafe:
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe[:SLUG_LENGTH] or 'layer'}-{digest}"
+
+
+class Names:
+    """Hands out file names that differ, also on file systems that ignore case."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def take(self, path: Path, true_name: str) -> Path:
+        """Return `path`, with a hash of the true name in it if it was taken already."""
+        number = 0
+        candidate = path
+        while str(candidate).lower() in self._used:
+            digest = hashlib.sha256(f"{true_name}\0{number}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+            candidate = path.with_name(f"{path.stem}-{digest}{path.suffix}")
+            number += 1
+        self._used.add(str(candidate).lower())
+        return candidate
+
+
+def check_target(path: Path, identity: dict[str, str], *, overwrite: bool) -> None:
+    """Decide before any work whether `path` may be written.
+
+    A figure of the same model name, input and address is replaced; anything else that
+    stands there needs `overwrite`.
+
+    Raises
+    ------
+    OutputError
+        When it may not, or the folder cannot be made or written to.
+    """
+    if is_folder(path):
+        message = f"{path}: a folder stands where the figure should go; choose another name with -o."
+        raise OutputError(message)
+    if exists(path) and not overwrite and not is_link(path):
+        found = read_provenance(path)
+        if found is None or any(found.get(key) != value for key, value in identity.items()):
+            message = f"{path}: exists and is not this figure; pass --overwrite to replace it or choose another name with -o."
+            raise OutputError(message)
+    elif is_link(path) and not overwrite:
+        message = f"{path}: a symbolic link stands there; pass --overwrite to replace the link (not what it points to)."
+        raise OutputError(message)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder for results and prove that it can be written to."""
+    if exists(folder) and not is_folder(folder):
+        message = f"{folder}: a file stands where the folder should be; choose another with -o."
+        raise OutputError(message)
+    make_folder(folder)
+    probe_writable(folder)
+
+
+def write_figure(path: Path, pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> int:
+    """Write a PNG whole or not at all and return its size in bytes.
+
+    Parameters
+    ----------
+    pixels
+        ``(row, column, RGB)``, uint8.
+    provenance
+        Goes into the file as JSON; no date, so that equal work gives equal bytes.
+    """
+    content = encode_png(pixels, provenance)
+    write_whole(path, content)
+    return len(content)
+
+
+def encode_png(pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> bytes:
+    """Encode ``(row, column, RGB)``, uint8, as PNG.
+
+    Rows are filtered by their difference to the row above (PNG filter 2): enlarged pixels
+    repeat, so most rows become zeros, which pack small and fast at the lowest level.
+    """
+    import numpy as np
+
+    height, width, _ = pixels.shape
+    rows = np.empty((height, 1 + width * 3), np.uint8)
+    flat = np.ascontiguousarray(pixels).reshape(height, width * 3)
+    rows[:, 0] = UP
+    rows[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
+    text = json.dumps(provenance, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return b"".join(
+        (
+            SIGNATURE,
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+            _chunk(b"tEXt", KEYWORD + b"\0" + text.encode("ascii")),
+            _chunk(b"IDAT", zlib.compress(memoryview(rows).cast("B"), LEVEL)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+def read_provenance(path: Path) -> dict[str, Any] | None:
+    """Return what actviz wrote into a PNG, ``None`` when it did not make the file."""
+    file, _ = open_regular(path, OutputError)
+    with file:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            return None
+        file.seek(8 + 25)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] != b"tEXt":  # noqa: PLR2004  (length and kind of a chunk)
+            return None
+        length = struct.unpack(">I", head[:4])[0]
+        content = file.read(min(length, PROVENANCE_BYTES))
+    keyword, _, text = content.partition(b"\0")
+    if keyword != KEYWORD:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def write_manifest(folder: Path, records: list[dict[str, Any]], about: dict[str, Any]) -> None:
+    """Write `manifest.json`: what was made, from what, with which numbers."""
+    manifest = {"schema": 1, **about, "figures": records}
+    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
+    write_whole(folder / "manifest.json", text.encode("ascii") + b"\n")
+
+
+def shown_path(path: Path) -> str:
+    """Return a path to print: as it is where that is safe."""
+    return escape(str(path), 4096)

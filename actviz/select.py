@@ -1,0 +1,135 @@
+"""Layer addresses: which layers of a network a text on the command line means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+from actviz.errors import UsageError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actviz.records import LayerInfo
+
+NEAR = 3
+LISTED = 5
+PATTERN = re.compile(r"[*?\[]")
+SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+))?")
+
+
+def select_layers(layers: Sequence[LayerInfo], wanted: Sequence[str], model: str) -> list[LayerInfo]:
+    """Return the layers that some addresses mean, each once, in the order asked for.
+
+    Parameters
+    ----------
+    layers
+        All layers of the network, in model order.
+    wanted
+        Addresses; each may hold several, separated by commas.
+    model
+        Path of the model, for the hint in errors.
+
+    Raises
+    ------
+    UsageError
+        When an address means nothing or several layers; with the nearest names.
+    """
+    found: dict[str, LayerInfo] = {}
+    for text in wanted:
+        whole = _exact(layers, text)
+        for part in [text] if whole else text.split(","):
+            for layer in whole or _resolve(layers, part.strip(), model):
+                found.setdefault(layer.address, layer)
+    return list(found.values())
+
+
+def _exact(layers: Sequence[LayerInfo], text: str) -> list[LayerInfo]:
+    """Return the layer of that address, or of that top-level name, which always win."""
+    return [layer for layer in layers if text == layer.address] or [
+        layer for layer in layers if text == layer.name and layer.index is not None
+    ]
+
+
+def _resolve(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo]:
+    exact = _exact(layers, text)
+    if exact:
+        return exact
+    if re.fullmatch(r"-?\d+", text):
+        return _indexed(layers, int(text), model)
+    if ":" in text and SLICE.fullmatch(text):
+        return _sliced(layers, text, model)
+    if text.startswith("@"):
+        return _some([layer for layer in layers if _matches(layer.kind, text[1:])], text, layers, model)
+    if PATTERN.search(text):
+        return _some([layer for layer in layers if _matches(layer.address, text)], text, layers, model)
+    return _named(layers, text, model)
+
+
+def _named(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo]:
+    """Find a call of a shared layer, or a nested layer by its bare name."""
+    calls = [layer for layer in layers if _without_calls(layer.address) == text]
+    if calls:
+        return calls
+    nested = [layer for layer in layers if text in (layer.name, layer.address.rsplit("/", 1)[-1])]
+    places = {_without_calls(layer.address) for layer in nested}
+    if len(places) > 1:
+        named = ", ".join(escape(place, 60) for place in sorted(places)[:LISTED])
+        message = f'"{escape(text, 80)}" means {len(places)} layers ({named}); give the whole address.'
+        raise UsageError(message)
+    return _some(nested, text, layers, model)
+
+
+def _without_calls(address: str) -> str:
+    return re.sub(r"#\d+", "", address)
+
+
+def _indexed(layers: Sequence[LayerInfo], index: int, model: str) -> list[LayerInfo]:
+    count = _count(layers)
+    position = index + count if index < 0 else index
+    found = [layer for layer in layers if layer.index == position]
+    if not found:
+        message = f"there is no layer {index}; the model has {count} (0 to {count - 1}); list them with: actviz layers {escape(model, 100)}"
+        raise UsageError(message)
+    return found
+
+
+def _sliced(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo]:
+    start, stop, step = (int(part) if part else None for part in (*text.split(":"), "")[:3])
+    if step == 0:
+        message = f'"{text}": the step of a slice cannot be 0.'
+        raise UsageError(message)
+    positions = range(_count(layers))[start:stop:step]
+    return _some([layer for position in positions for layer in layers if layer.index == position], text, layers, model)
+
+
+def _count(layers: Sequence[LayerInfo]) -> int:
+    return max((layer.index + 1 for layer in layers if layer.index is not None), default=0)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Match a glob in which ``*`` stays within a level and ``**`` crosses levels."""
+    pieces = re.split(r"(\*\*|\*|\?|\[[^\]]*\])", pattern)
+    translated = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    expression = "".join(
+        translated.get(piece, piece.replace("[!", "[^") if piece.startswith("[") else re.escape(piece))
+        for piece in pieces
+    )
+    try:
+        return re.fullmatch(expression, name) is not None
+    except re.error:
+        return False
+
+
+def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], model: str) -> list[LayerInfo]:
+    if found:
+        return found
+    names = sorted({layer.kind for layer in layers}) if text.startswith("@") else [layer.address for layer in layers]
+    near = difflib.get_close_matches(text.strip("@*"), names, NEAR, 0.5) or [
+        name for name in names if text.strip("@*").lower() in name.lower()
+    ][:NEAR]
+    sign = "@" if text.startswith("@") else ""
+    hint = f"did you mean {', '.join(sign + escape(name, 60) for name in near)}? " if near else ""
+    message = f'no layer "{escape(text, 80)}"; {hint}List them with: actviz layers {escape(model, 100)}'
+    raise UsageError(message)

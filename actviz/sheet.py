@@ -1,0 +1,332 @@
+"""Many layers of one input on one page, in the order given: a band for each.
+
+::
+
+    [input]  model                                    5 layers
+    1  address   class  shape   8 of 64 filters, strongest by mean
+       3 [tile] 17 [tile] 40 [tile] ...
+
+Tiles are brought to a common size, so a sheet is reduced: it says so, and values are not
+read back from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from actviz import colors, figure, mosaic, text
+from actviz.errors import LimitError, UsageError
+from actviz.records import Tile
+from actviz.renderers import spatial, vector
+from actviz.renderers import subject as subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Context, Picture, Style
+    from actviz.renderers.subject import Subject
+
+BUDGET = 16_000_000
+STRONGEST = 8
+
+_SIDES = (104, 88, 72, 60, 48, 40)
+_FACE, _HEAD = 10, 13
+_GAP, _BAND_GAP, _COLUMN_GAP = 8, 20, 40
+_STRIP_HEIGHT, _STRIP_CELL, _NAMED = 24, 24, 5
+_TALL = 1.5
+_THINNEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """One layer of a sheet; `reduced` says that its tiles are smaller than its maps."""
+
+    activation: Activation
+    subject: Subject
+    noun: str
+    tiles: NDArray[Any]
+    sizes: tuple[int, int]
+    reduced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where bands lie: `columns` of them, `height` and `width` of the whole body."""
+
+    bands: list[_Band]
+    side: int
+    columns: int
+    places: list[tuple[int, int]]
+    height: int
+    width: int
+
+
+def draw_sheet(
+    activations: Sequence[Activation], index: int, context: Context, style: Style
+) -> Picture:
+    """Draw entry `index` of the batch of every activation on one page.
+
+    Of each layer the 8 strongest channels are shown (`style.top` and `style.sort` say
+    otherwise), of a vector all units as a strip. `Tile.address` names the layer.
+
+    Raises
+    ------
+    UsageError
+        When no activation can be drawn, or the style means nothing.
+    LimitError
+        When so many layers do not fit 16 megapixels.
+    """
+    drawable = [one for one in activations if _accepts(one)]
+    if not drawable:
+        message = "none of the layers has a grid of maps or a vector; choose others with --layer."
+        raise UsageError(message)
+    style = replace(style, top=style.top or STRONGEST, bare=False, columns=None, zoom=None)
+    if style.sort == "index" and style.channels is None:
+        style = replace(style, sort="mean")
+    prepared = [(one, *_prepare(one, index, style)) for one in drawable]
+    plan = _fit(prepared)
+    layout = figure.Layout(
+        _heading(context, len(activations)),
+        None,
+        _caption(plan, len(activations)),
+        plan.height,
+        plan.width,
+    )
+    canvas, top, left = figure.open_page(layout)
+    tiles: list[Tile] = []
+    for band, (row, column) in zip(plan.bands, plan.places, strict=True):
+        tiles += _draw_band(canvas, band, plan.side, (top + row, left + column), style)
+    record = {
+        "reduced": True,
+        "layers": {one.activation.address: one.subject.record(style) for one in plan.bands},
+    }
+    return canvas.picture(tiles, record)
+
+
+def _accepts(activation: Activation) -> bool:
+    real = activation.values.dtype.kind not in "OSUTc"
+    known = spatial.accepts(activation.axes) or vector.accepts(activation.axes)
+    return real and known and 0 not in activation.values.shape
+
+
+def _prepare(activation: Activation, index: int, style: Style) -> tuple[Subject, str]:
+    scale = colors.parse_scale(style.scale)
+    if spatial.accepts(activation.axes):
+        maps = spatial.maps_of(activation, index)
+        if maps[0].size == 1 and scale.kind == "filter":
+            scale = colors.Scale("layer")
+        return subjects.prepare(activation, maps, style, scale), "filter"
+    values = vector.maps_of(activation, index)
+    if scale.kind == "filter":
+        scale = colors.Scale("layer")
+    whole = replace(style, top=None, sort="index", channels=None)
+    return subjects.prepare(activation, values, whole, scale), "unit"
+
+
+def _heading(context: Context, count: int) -> figure.Heading:
+    layers = f"{count} layer{'s' if count != 1 else ''}"
+    return figure.Heading(context.model, "", layers, replace(context, model=""))
+
+
+def _caption(plan: _Plan, count: int) -> tuple[str, ...]:
+    left_out = count - len(plan.bands)
+    parts = [f"{len(plan.bands)} of {count} layers"]
+    if left_out:
+        parts.append(f"{left_out} without a grid or vector to draw")
+    parts.append("colours of a tile: from 0, or from minus its largest, to the number below it")
+    reduced = sum(band.reduced for band in plan.bands)
+    if reduced:
+        layers = "1 layer" if reduced == 1 else f"{reduced} layers"
+        parts.append(f"reduced: the maps of {layers} averaged to fit")
+    return tuple(parts)
+
+
+def _fit(prepared: Sequence[tuple[Activation, Subject, str]]) -> _Plan:
+    """Return the plan with the largest tiles that stays within the budget."""
+    for side in _SIDES:
+        plan = _arrange(prepared, side)
+        if plan.height * plan.width <= BUDGET - 1_000_000:
+            return plan
+    message = (
+        f"a sheet of {len(prepared)} layers needs more than {BUDGET // 1_000_000} megapixels;"
+        " choose fewer layers with --layer."
+    )
+    raise LimitError(message)
+
+
+def _arrange(prepared: Sequence[tuple[Activation, Subject, str]], side: int) -> _Plan:
+    """Stack the bands downwards in one to four columns, until the page is not tall."""
+    width = STRONGEST * (side + _GAP) - _GAP
+    bands = [_band(*one, side, width) for one in prepared]
+    heights = [_height(band, width) + _BAND_GAP for band in bands]
+    for columns in range(1, 5):
+        places, height = _stack(heights, columns, width + _COLUMN_GAP)
+        total = columns * (width + _COLUMN_GAP) - _COLUMN_GAP
+        if height <= _TALL * total:
+            break
+    return _Plan(bands, side, columns, places, height - _BAND_GAP, total)
+
+
+def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the corner of each band and the height of the highest column.
+
+    Bands keep their order, downwards and then to the right; a column ends where the
+    heights are shared out most evenly.
+    """
+    target = sum(heights) / columns
+    places, row, column, done, highest = [], 0, 0, 0, 0
+    for height in heights:
+        if row and column < columns - 1 and done + height / 2 > target * (column + 1):
+            column, row = column + 1, 0
+        places.append((row, column * step))
+        row += height
+        done += height
+        highest = max(highest, row)
+    return places, highest
+
+
+def _band(activation: Activation, subject: Subject, noun: str, side: int, width: int) -> _Band:
+    if noun == "filter":
+        tiles, reduced = _resized(subject, side)
+        return _Band(activation, subject, noun, tiles, tiles.shape[1:], reduced)
+    rows = -(-subject.total // width)
+    columns = -(-subject.total // rows)
+    cell = max(3, _STRIP_HEIGHT // rows), min(_STRIP_CELL, width // columns)
+    return _Band(activation, subject, noun, subject.painted(), cell, reduced=False)
+
+
+def _resized(subject: Subject, side: int) -> tuple[NDArray[np.uint32], bool]:
+    """Return painted tiles whose longer side is at most `side` pixels.
+
+    Small maps grow by whole factors; of large ones the values are averaged, not the
+    colours, so that colours stay true.
+    """
+    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    factor = side // max(height, width)
+    if factor >= 1:
+        down, right = (max(factor, -(-_THINNEST // size)) for size in (height, width))
+        return subject.painted().repeat(down, axis=1).repeat(right, axis=2), False
+    share = side / max(height, width)
+    size = max(_THINNEST, round(height * share)), max(_THINNEST, round(width * share))
+    small = np.empty((count, *size), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        source = subject.shown().astype(np.float32)
+    for place in range(count):
+        image = Image.fromarray(source[place])
+        small[place] = np.asarray(image.resize(size[::-1], Image.Resampling.BOX))
+    low, high = subject.low[subject.channels], subject.high[subject.channels]
+    pixels = colors.paint(colors.quantise(small, low, high, signed=subject.signed), subject.table)
+    colors.paint_nonfinite(pixels, small, subject.table)
+    return pixels, True
+
+
+def _height(band: _Band, width: int) -> int:
+    head = text.face(_HEAD, bold=True).height + 6
+    if band.noun == "unit":
+        rows = -(-band.subject.total // (width // band.sizes[1]))
+        return head + rows * band.sizes[0] + 4 + text.face(_FACE).height
+    rows = -(-len(band.tiles) // STRONGEST)
+    return head + rows * _row_height(band) - _GAP
+
+
+def _row_height(band: _Band) -> int:
+    face = text.face(_FACE)
+    return face.height + 2 + band.sizes[0] + 4 + face.height + _GAP
+
+
+def _draw_band(
+    canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int], style: Style
+) -> list[Tile]:
+    top, left = corner
+    width = STRONGEST * (side + _GAP) - _GAP
+    _write_head(canvas, band, corner, width, style)
+    top += text.face(_HEAD, bold=True).height + 6
+    if band.noun == "unit":
+        return _draw_strip(canvas, band, (top, left), width)
+    return _draw_tiles(canvas, band, side, (top, left))
+
+
+def _write_head(
+    canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int, style: Style
+) -> None:
+    head, plain = text.face(_HEAD, bold=True), text.face(11)
+    theme, subject = canvas.theme, band.subject
+    shown, total = len(subject.channels), subject.total
+    counts = f"{shown:,} of {total:,} {band.noun}{'s' if total != 1 else ''}"
+    if shown < total:
+        counts += f", {subjects.ORDERS[style.sort]}"
+    kind = plain.fit(text.shown(band.activation.kind), width // 4)
+    facts = [kind, text.shape(band.activation.values.shape[1:]), counts]
+    room = width - sum(plain.width(fact) + 12 for fact in facts)
+    if room < width // 3:
+        facts = facts[1:]
+        room = width - sum(plain.width(fact) + 12 for fact in facts)
+    if room < width // 3:
+        facts = facts[:-1]
+        room = width - sum(plain.width(fact) + 12 for fact in facts)
+    row, column = corner
+    column = canvas.write(
+        head.fit(text.shown(band.activation.address), max(0, room)), row, column, head, theme.ink
+    )
+    for fact in facts:
+        if fact:
+            column = canvas.write(
+                fact, row + head.ascent - plain.ascent, column + 12, plain, theme.muted
+            )
+
+
+def _draw_tiles(
+    canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int]
+) -> list[Tile]:
+    face, theme, subject = text.face(_FACE), canvas.theme, band.subject
+    height, width = band.sizes
+    tiles = []
+    names = zip(subject.channels, subject.states(), spatial.below(subject, side), strict=True)
+    for place, (channel, state, words) in enumerate(names):
+        row, column = divmod(place, STRONGEST)
+        top = corner[0] + row * _row_height(band) + face.height + 2
+        left = corner[1] + column * (side + _GAP) + 1
+        box = (top, left, top + height, left + width)
+        canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
+        canvas.pixels[top : box[2], left : box[3]] = band.tiles[place]
+        if state == "dead":
+            spatial.hatch(canvas, box)
+        canvas.write(str(channel), top - 2 - face.height, left - 1, face, theme.ink)
+        canvas.write(words, box[2] + 3, left - 1, face, theme.muted)
+        low, high = float(subject.low[channel]), float(subject.high[channel])
+        tiles.append(Tile(channel, box, low, high, state, band.activation.address))
+    return tiles
+
+
+def _draw_strip(
+    canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int
+) -> list[Tile]:
+    """Draw all units of a vector side by side, in as many rows as they need."""
+    face, theme, subject = text.face(_FACE), canvas.theme, band.subject
+    height, cell = band.sizes
+    columns = min(subject.total, width // cell)
+    rows = -(-subject.total // columns)
+    grid = mosaic.Grid(rows, columns, *corner, height, cell, height, cell)
+    if rows == 1:
+        end = corner[1] + columns * cell
+        box = (corner[0] - 1, corner[1] - 1, corner[0] + height + 1, end + 1)
+        canvas.fill(box, theme.line)
+    mosaic.place(canvas.pixels, grid, band.tiles, (height, cell))
+    low, high = float(subject.low[0]), float(subject.high[0])
+    strongest = np.argsort(-subject.numbers.strength, kind="stable")[:_NAMED].tolist()
+    values = subject.maps[:, 0, 0]
+    named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in strongest)
+    words = f"{text.number(low)}..{text.number(high)} {text.DOT} strongest: {named}"
+    canvas.write(
+        face.fit(words, width), corner[0] + rows * height + 3, corner[1], face, theme.muted
+    )
+    return [
+        Tile(channel, grid.box(channel), low, high, state, band.activation.address)
+        for channel, state in zip(subject.channels, subject.states(), strict=True)
+    ]

@@ -1,5 +1,7 @@
 """See what a saved neural network computes, from a shell."""
 
-from actviz.version import VERSION as __version__
+from actviz.version import VERSION
+
+__version__ = VERSION
 
 __all__ = ["__version__"]

@@ -117,7 +117,7 @@ def table(name: str) -> Table:
 
 
 def _from_matplotlib(name: str) -> NDArray[np.uint8]:
-    from matplotlib import colormaps  # noqa: PLC0415 - heavy, and seldom needed
+    from matplotlib import colormaps
 
     if name not in colormaps:
         near = difflib.get_close_matches(name, list(colormaps), n=3, cutoff=0.5)
@@ -175,9 +175,7 @@ def parse_scale(text: str) -> Scale:
     try:
         low, high = float(low_text), float(high_text)
     except ValueError:
-        message = (
-            f"scale {text!r} means nothing here; use filter, layer or MIN:MAX, for instance 0:5."
-        )
+        message = f"scale {text!r} means nothing here; use filter, layer or MIN:MAX, for instance 0:5."
         raise UsageError(message) from None
     if not colon or not (math.isfinite(low) and math.isfinite(high)):
         message = f"scale {text!r}: both ends must be finite numbers, for instance 0:5."
@@ -250,9 +248,7 @@ def quantise(
     flat = values.reshape(len(values), -1)
     steps = np.empty(flat.shape, dtype=np.uint8)
     # Halving keeps the width of the widest ranges below the largest float64.
-    factor = (
-        0.5 if np.abs(low).max(initial=0) > _HUGE or np.abs(high).max(initial=0) > _HUGE else 1.0
-    )
+    factor = 0.5 if np.abs(low).max(initial=0) > _HUGE or np.abs(high).max(initial=0) > _HUGE else 1.0
     bottom, width = low * factor, high * factor - low * factor
     flat_channels = width <= 0
     width = np.where(flat_channels, 1.0, width)
@@ -275,9 +271,7 @@ def quantise(
     return steps.reshape(values.shape)
 
 
-def dequantise(
-    steps: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def dequantise(steps: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the value that each step ``(channel, ...)`` stands for, float64."""
     ends = (-1,) + (1,) * (steps.ndim - 1)
     share = steps / _LAST

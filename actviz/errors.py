@@ -113,6 +113,7 @@ def error_of_code(code: int, message: str) -> ActvizError:
     return _BY_CODE.get(code, ActvizError)(message)
 
 
+LAST_OF_BYTE, LAST_OF_PLANE = 0xFF, 0xFFFF
 # Categories of characters that can move the cursor, reorder or hide text: controls,
 # formats (bidi overrides among them), surrogates, private use, line separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -135,9 +136,7 @@ def escape(text: str, limit: int = 200) -> str:
     else:
         cut = text if len(text) <= limit else text[: limit - 3] + "..."
         safe = "".join(
-            _escape_character(character)
-            if unicodedata.category(character) in _HIDDEN
-            else character
+            _escape_character(character) if unicodedata.category(character) in _HIDDEN else character
             for character in cut
         )
     return safe if not safe.startswith("::") else "\\x3a" + safe[1:]
@@ -145,6 +144,6 @@ def escape(text: str, limit: int = 200) -> str:
 
 def _escape_character(character: str) -> str:
     code = ord(character)
-    if code < 0x100:
+    if code <= LAST_OF_BYTE:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return f"\\u{code:04x}" if code <= LAST_OF_PLANE else f"\\U{code:08x}"

@@ -190,9 +190,7 @@ def _scale(width: int) -> float:
 _Words = tuple[str, text.Face, bool]
 
 
-def _heading_lines(
-    heading: Heading, picture: NDArray[np.uint8] | None, width: int, scale: float
-) -> list[list[_Words]]:
+def _heading_lines(heading: Heading, picture: NDArray[np.uint8] | None, width: int, scale: float) -> list[list[_Words]]:
     """Return the lines of the title as words, each with its face and whether it is muted.
 
     Class and shape follow the address where there is room, else they get their own line.

@@ -160,9 +160,7 @@ def windows(canvas: NDArray[Any], grid: Grid, factor: int = 1) -> NDArray[Any]:
     )
 
 
-def place(
-    canvas: NDArray[Any], grid: Grid, tiles: NDArray[Any], zoom: tuple[int, int] = (1, 1)
-) -> None:
+def place(canvas: NDArray[Any], grid: Grid, tiles: NDArray[Any], zoom: tuple[int, int] = (1, 1)) -> None:
     """Write tiles ``(tile, row, column)`` into `canvas`, each value `zoom` pixels large.
 
     `zoom` is whole factors down and right; values are repeated, never mixed. The canvas

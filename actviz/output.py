@@ -8,13 +8,14 @@ import re
 import struct
 import unicodedata
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import OutputError, escape
 from actviz.system import exists, is_folder, is_link, make_folder, open_regular, probe_writable, write_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -77,7 +78,9 @@ def check_target(path: Path, identity: dict[str, str], *, overwrite: bool) -> No
     if exists(path) and not overwrite and not is_link(path):
         found = read_provenance(path)
         if found is None or any(found.get(key) != value for key, value in identity.items()):
-            message = f"{path}: exists and is not this figure; pass --overwrite to replace it or choose another name with -o."
+            message = (
+                f"{path}: exists and is not this figure; pass --overwrite to replace it or choose another name with -o."
+            )
             raise OutputError(message)
     elif is_link(path) and not overwrite:
         message = f"{path}: a symbolic link stands there; pass --overwrite to replace the link (not what it points to)."
@@ -128,7 +131,7 @@ def encode_png(pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> bytes:
             SIGNATURE,
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
             _chunk(b"tEXt", KEYWORD + b"\0" + text.encode("ascii")),
-            _chunk(b"IDAT", zlib.compress(memoryview(rows).cast("B"), LEVEL)),
+            _chunk(b"IDAT", zlib.compress(rows.tobytes(), LEVEL)),
             _chunk(b"IEND", b""),
         )
     )

@@ -126,9 +126,10 @@ def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], model:
     if found:
         return found
     names = sorted({layer.kind for layer in layers}) if text.startswith("@") else [layer.address for layer in layers]
-    near = difflib.get_close_matches(text.strip("@*"), names, NEAR, 0.5) or [
-        name for name in names if text.strip("@*").lower() in name.lower()
-    ][:NEAR]
+    near = (
+        difflib.get_close_matches(text.strip("@*"), names, NEAR, 0.5)
+        or [name for name in names if text.strip("@*").lower() in name.lower()][:NEAR]
+    )
     sign = "@" if text.startswith("@") else ""
     hint = f"did you mean {', '.join(sign + escape(name, 60) for name in near)}? " if near else ""
     message = f'no layer "{escape(text, 80)}"; {hint}List them with: actviz layers {escape(model, 100)}'

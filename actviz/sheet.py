@@ -67,9 +67,7 @@ class _Plan:
     width: int
 
 
-def draw_sheet(
-    activations: Sequence[Activation], index: int, context: Context, style: Style
-) -> Picture:
+def draw_sheet(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Picture:
     """Draw entry `index` of the batch of every activation on one page.
 
     Of each layer the 8 strongest channels are shown (`style.top` and `style.sort` say
@@ -240,9 +238,7 @@ def _row_height(band: _Band) -> int:
     return face.height + 2 + band.sizes[0] + 4 + face.height + _GAP
 
 
-def _draw_band(
-    canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int], style: Style
-) -> list[Tile]:
+def _draw_band(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int], style: Style) -> list[Tile]:
     top, left = corner
     width = STRONGEST * (side + _GAP) - _GAP
     _write_head(canvas, band, corner, width, style)
@@ -252,9 +248,7 @@ def _draw_band(
     return _draw_tiles(canvas, band, side, (top, left))
 
 
-def _write_head(
-    canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int, style: Style
-) -> None:
+def _write_head(canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int, style: Style) -> None:
     head, plain = text.face(_HEAD, bold=True), text.face(11)
     theme, subject = canvas.theme, band.subject
     shown, total = len(subject.channels), subject.total
@@ -271,19 +265,13 @@ def _write_head(
         facts = facts[:-1]
         room = width - sum(plain.width(fact) + 12 for fact in facts)
     row, column = corner
-    column = canvas.write(
-        head.fit(text.shown(band.activation.address), max(0, room)), row, column, head, theme.ink
-    )
+    column = canvas.write(head.fit(text.shown(band.activation.address), max(0, room)), row, column, head, theme.ink)
     for fact in facts:
         if fact:
-            column = canvas.write(
-                fact, row + head.ascent - plain.ascent, column + 12, plain, theme.muted
-            )
+            column = canvas.write(fact, row + head.ascent - plain.ascent, column + 12, plain, theme.muted)
 
 
-def _draw_tiles(
-    canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int]
-) -> list[Tile]:
+def _draw_tiles(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int]) -> list[Tile]:
     face, theme, subject = text.face(_FACE), canvas.theme, band.subject
     height, width = band.sizes
     tiles = []
@@ -304,9 +292,7 @@ def _draw_tiles(
     return tiles
 
 
-def _draw_strip(
-    canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int
-) -> list[Tile]:
+def _draw_strip(canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int) -> list[Tile]:
     """Draw all units of a vector side by side, in as many rows as they need."""
     face, theme, subject = text.face(_FACE), canvas.theme, band.subject
     height, cell = band.sizes
@@ -323,9 +309,7 @@ def _draw_strip(
     values = subject.maps[:, 0, 0]
     named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in strongest)
     words = f"{text.number(low)}..{text.number(high)} {text.DOT} strongest: {named}"
-    canvas.write(
-        face.fit(words, width), corner[0] + rows * height + 3, corner[1], face, theme.muted
-    )
+    canvas.write(face.fit(words, width), corner[0] + rows * height + 3, corner[1], face, theme.muted)
     return [
         Tile(channel, grid.box(channel), low, high, state, band.activation.address)
         for channel, state in zip(subject.channels, subject.states(), strict=True)

@@ -114,9 +114,7 @@ def _of_nothing(count: int) -> ChannelStatistics:
     return ChannelStatistics(nothing, nothing, nothing, nothing, nothing, zeros, none, none, state)
 
 
-def _of_finite(
-    flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]
-) -> ChannelStatistics:
+def _of_finite(flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> ChannelStatistics:
     count, size = flat.shape
     factor = _safe_factor(float(max(np.abs(low).max(), np.abs(high).max())))
     mean, square, zeros = np.empty(count), np.empty(count), np.empty(count)
@@ -210,9 +208,7 @@ def layer_numbers(values: NDArray[Any], channels: ChannelStatistics) -> dict[str
         record["mean"], record["std"] = _whole(flat.size, channels)
         places = [(finite.size - 1) * share // 100 for share in PERCENTILES]
         cuts = np.partition(finite, places)[places].tolist()
-        record["percentiles"] = {
-            str(share): float(cut) for share, cut in zip(PERCENTILES, cuts, strict=True)
-        }
+        record["percentiles"] = {str(share): float(cut) for share, cut in zip(PERCENTILES, cuts, strict=True)}
     record["zeros"] = float(np.mean(channels.zeros)) if channels.zeros.size else 0.0
     record["dead"] = channels.channels_in(DEAD)
     record["constant"] = channels.channels_in(CONSTANT)

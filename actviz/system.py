@@ -33,9 +33,7 @@ class Stamp:
     modified_ns: int
 
 
-def open_regular(
-    path: Path, error: type[ActvizError] = InputError, noun: str = "file"
-) -> tuple[BinaryIO, Stamp]:
+def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = "file") -> tuple[BinaryIO, Stamp]:
     """Open a regular file for reading and return it with its stamp.
 
     FIFOs, devices, sockets and folders are refused without being read or waited for.
@@ -46,9 +44,7 @@ def open_regular(
         Of class `error`, when the path is missing, unreadable or not a regular file.
     """
     try:
-        descriptor = os.open(
-            path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
-        )
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
         message = f"{path}: no such {noun}; check the path."
         raise error(message) from None
@@ -59,9 +55,7 @@ def open_regular(
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        kind = (
-            "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
-        )
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
         message = f"{path}: this is {kind}; a regular {noun} was expected."
         raise error(message)
     return os.fdopen(descriptor, "rb"), _stamp(status)
@@ -147,9 +141,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     name = None
     try:
-        descriptor, name = tempfile.mkstemp(
-            TEMPORARY_SUFFIX, TEMPORARY_PREFIX, path.parent
-        )
+        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -173,13 +165,9 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def unchanged(
-    path: Path, file: BinaryIO, before: Stamp, error: type[ActvizError]
-) -> Iterator[None]:
+def unchanged(path: Path, file: BinaryIO, before: Stamp, error: type[ActvizError]) -> Iterator[None]:
     """Run a block that reads `file` and refuse the result if the file changed meanwhile."""
     yield
     if stamp(file) != before:
-        message = (
-            f"{path}: changed while reading; wait until it is written and run again."
-        )
+        message = f"{path}: changed while reading; wait until it is written and run again."
         raise error(message)

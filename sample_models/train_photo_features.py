@@ -29,7 +29,10 @@ def photographs() -> list[np.ndarray]:
     """Return real photographs as (row, column, RGB) arrays, 0..1."""
     pictures = [Image.fromarray(image) for image in load_sample_images().images]
     pictures.append(Image.open(Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"))
-    shrunk = [picture.convert("RGB").resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS) for picture in pictures]
+    shrunk = [
+        picture.convert("RGB").resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
+        for picture in pictures
+    ]
     return [np.asarray(picture, np.float32) / 255 for picture in [*pictures, *shrunk]]
 
 
@@ -77,9 +80,7 @@ def sparse_filters(values: np.ndarray, filters: int, size: int) -> tuple[np.ndar
     mean, zca = whitening(values, size)
     random = np.random.default_rng(SEED)
     places = random.integers(0, values.shape[1] - size, (60000, 2))
-    windows = np.stack(
-        [values[n % len(values), r : r + size, c : c + size].ravel() for n, (r, c) in enumerate(places)]
-    )
+    windows = np.stack([values[n % len(values), r : r + size, c : c + size].ravel() for n, (r, c) in enumerate(places)])
     white = ((windows - mean) @ zca).astype(np.float32)
     white /= np.linalg.norm(white, axis=1, keepdims=True) + 1.0
     weights = keras.Variable(random.normal(0, 0.1, (white.shape[1], filters)).astype(np.float32))

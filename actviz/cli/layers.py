@@ -37,8 +37,9 @@ def table(result: LayersResult) -> str:
     """Return the header and the table as text."""
     facts = result.facts
     lines = [f"{escape(facts.file, 200)}: written by {facts.writer}"]
-    for spec in facts.inputs:
-        lines.append(f"input {escape(spec.name, 80)}: {shape_text(spec.shape)} {escape(spec.dtype, 40)}")
+    lines += [
+        f"input {escape(spec.name, 80)}: {shape_text(spec.shape)} {escape(spec.dtype, 40)}" for spec in facts.inputs
+    ]
     if result.preprocessing:
         lines.append(f"images are fed as {result.preprocessing}")
     lines.append(f"code inside: {', '.join(facts.code) or 'none'}")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -48,9 +47,7 @@ _STYLE = (
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
     click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
     click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40."),
-    click.option(
-        "--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."
-    ),
+    click.option("--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),

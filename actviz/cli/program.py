@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -102,7 +103,7 @@ def _run() -> int:
 
 
 def _stream_failure(failure: OSError) -> int:
-    """A failure of stdout is the user's disk; any other escaped OSError is a bug."""
+    """Tell a failure of stdout: that is the user's disk, any other escaped OSError is a bug."""
     import errno
 
     if failure.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT} and failure.filename is None:
@@ -163,8 +164,6 @@ def _holds_actviz(entry: str) -> bool:
 
 def _leave(code: int) -> NoReturn:
     """End without the interpreter's tear-down, which takes longer than the work of `--help`."""
-    try:
+    with contextlib.suppress(OSError):
         sys.stderr.flush()
-    except OSError:
-        pass
     os._exit(code)

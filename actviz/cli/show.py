@@ -35,7 +35,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     timeout: float,
     quiet: bool,
     verbose: bool,
-    **values: Any,  # noqa: ANN401  (the options of styled and reading)
+    **values: Any,
 ) -> None:
     """Draw what layers of MODEL compute for INPUTS, as labelled PNG figures.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from actviz.errors import ModelError, escape
-from actviz.gate import MODELS, OPERATION_MODULES
 from actviz.formats.graph import Json, layer_name
+from actviz.gate import MODELS, OPERATION_MODULES
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
@@ -29,11 +29,18 @@ RENAMED = {
     "LSTMV2": "LSTM",
     "GRUV2": "GRU",
 }
+# hard_sigmoid was clip(0.2 x + 0.5) until Keras 3 made it clip(x / 6 + 0.5).
+OLD_HARD_SIGMOID = {
+    "module": None,
+    "class_name": "function",
+    "config": "actviz>hard_sigmoid",
+    "registered_name": "actviz>hard_sigmoid",
+}
 INNER = ("layer", "backward_layer", "cell")
 HISTORY = 3
 
 
-def canonical(config: Any, version: str, file: str) -> Json:  # noqa: ANN401  (JSON is of any type)
+def canonical(config: Any, version: str, file: str) -> Json:
     """Return the canonical form of a model's configuration.
 
     `config` is the parsed JSON, `version` the Keras version that wrote it (``""`` where the
@@ -58,7 +65,7 @@ def canonical(config: Any, version: str, file: str) -> Json:  # noqa: ANN401  (J
 
 def is_keras_3(version: str) -> bool:
     """Tell whether a Keras version string is of Keras 3 or later."""
-    major = version.split(".")[0]
+    major = version.split(".", maxsplit=1)[0]
     return major.isdigit() and int(major) >= 3  # noqa: PLR2004  (the number is the name)
 
 
@@ -69,14 +76,10 @@ def _layer_3(layer: Json) -> Json:
     if isinstance(config, dict):
         config = _dtype(dict(config))
         if layer["class_name"] in MODELS and "layers" in config:
-            result["class_name"] = (
-                "Sequential" if layer["class_name"] == "Sequential" else "Functional"
-            )
+            result["class_name"] = "Sequential" if layer["class_name"] == "Sequential" else "Functional"
             config["layers"] = [_layer_3(inner) for inner in config["layers"]]
             if result["class_name"] == "Sequential":
-                config["layers"] = _with_input(
-                    config["layers"], config.get("build_input_shape")
-                )
+                config["layers"] = _with_input(config["layers"], config.get("build_input_shape"))
         for name in INNER:
             if isinstance(config.get(name), dict) and "class_name" in config[name]:
                 config[name] = _layer_3(config[name])
@@ -94,9 +97,7 @@ def _module(layer: Json) -> str:
     argument `trainable`, or `batch_shape` for an InputLayer.
     """
     kind, config = layer["class_name"], layer.get("config")
-    is_layer = isinstance(config, dict) and (
-        "trainable" in config or "batch_shape" in config
-    )
+    is_layer = isinstance(config, dict) and ("trainable" in config or "batch_shape" in config)
     if not is_layer:
         for module, names in OPERATION_MODULES.items():
             if kind in names:
@@ -112,7 +113,7 @@ def _dtype(config: Json) -> Json:
     return config
 
 
-def _untupled(value: Any) -> Any:  # noqa: ANN401  (JSON is of any type)
+def _untupled(value: Any) -> Any:
     if isinstance(value, dict):
         if value.get("class_name") == "__tuple__" and "items" in value:
             return [_untupled(item) for item in value["items"]]
@@ -129,11 +130,7 @@ def _model_2(model: Json, file: str) -> Json:
         raw = config if isinstance(config, list) else config["layers"]
         shape = None if isinstance(config, list) else config.get("build_input_shape")
         layers = _with_input([_layer_2(layer, file) for layer in raw], shape)
-        name = (
-            "sequential"
-            if isinstance(config, list)
-            else config.get("name", "sequential")
-        )
+        name = "sequential" if isinstance(config, list) else config.get("name", "sequential")
         return _keras("Sequential", {"name": name, "layers": layers}, "keras")
     if not isinstance(config, dict) or "layers" not in config:
         kind = escape(str(model["class_name"]), 80)
@@ -143,13 +140,9 @@ def _model_2(model: Json, file: str) -> Json:
     for layer in config["layers"]:
         translated = _layer_2(layer, file)
         translated["name"] = layer_name(layer)
-        translated["inbound_nodes"] = [
-            _node_2(node) for node in layer.get("inbound_nodes") or []
-        ]
+        translated["inbound_nodes"] = [_node_2(node) for node in layer.get("inbound_nodes") or []]
         layers.append(translated)
-    return _keras(
-        "Functional", {**config, "layers": layers}, "keras.src.models.functional"
-    )
+    return _keras("Functional", {**config, "layers": layers}, "keras.src.models.functional")
 
 
 def _keras(kind: str, config: Json, module: str = "keras.layers") -> Json:
@@ -169,21 +162,22 @@ def _layer_2(layer: Json, file: str) -> Json:
     shape = config.get("batch_input_shape") or config.get("batch_shape")
     if kind == "InputLayer":
         dtype = config.get("dtype") or "float32"
-        return _keras(
-            kind, {"name": config["name"], "dtype": dtype, "batch_shape": shape}
-        )
+        return _keras(kind, {"name": config["name"], "dtype": dtype, "batch_shape": shape})
     if config.get("dtype", 0) is None:
         del config["dtype"]
     for name in list(config):
         if name.endswith(NOT_FOR_INFERENCE) or _is_gone(kind, name, config[name], file):
             del config[name]
+    for name in ("activation", "recurrent_activation"):
+        if config.get(name) == "hard_sigmoid":
+            config[name] = dict(OLD_HARD_SIGMOID)
     axis = config.get("axis")
     if isinstance(axis, list) and len(axis) == 1:
         config["axis"] = axis[0]
     for name in INNER:
         if isinstance(config.get(name), dict) and "class_name" in config[name]:
             config[name] = _layer_2(config[name], file)
-    translated = _keras(RENAMED.get(kind, kind), config)
+    translated = _keras(RENAMED.get(str(kind), str(kind)), config)
     if shape:
         translated["input_shape"] = shape
     return translated
@@ -194,18 +188,16 @@ def _is_gone(kind: str, name: str, value: object, file: str) -> bool:
     if name not in GONE or (name == "groups" and kind in KEEPS_GROUPS):
         return False
     if GONE[name] and value not in GONE[name]:
-        message = f"{file}: a {escape(kind, 60)} layer has {name}={escape(str(value), 40)}, which Keras 3 cannot compute."
+        message = (
+            f"{file}: a {escape(kind, 60)} layer has {name}={escape(str(value), 40)}, which Keras 3 cannot compute."
+        )
         raise ModelError(message)
     return True
 
 
-def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:  # noqa: ANN401  (JSON is of any type)
+def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:
     """Put the input shape that the first layer or the model carries into an InputLayer."""
-    if (
-        not layers
-        or layers[0]["class_name"] == "InputLayer"
-        or layers[0]["class_name"] in MODELS
-    ):
+    if not layers or layers[0]["class_name"] == "InputLayer" or layers[0]["class_name"] in MODELS:
         return layers
     first = layers[0]
     built = first.get("build_config")
@@ -223,7 +215,7 @@ def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:  # noqa: AN
     return [_keras("InputLayer", config), *layers]
 
 
-def _node_2(node: Any) -> Json:  # noqa: ANN401  (JSON is of any type)
+def _node_2(node: Any) -> Json:
     """Translate one call: ``[[name, call, output, kwargs], ...]`` or one such entry."""
     if isinstance(node, dict) and set(node) == {"args", "kwargs"}:
         return node
@@ -241,13 +233,9 @@ def _node_2(node: Any) -> Json:  # noqa: ANN401  (JSON is of any type)
     return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs}
 
 
-def _tensor_2(value: Any) -> Any:  # noqa: ANN401  (JSON is of any type)
+def _tensor_2(value: Any) -> Any:
     if isinstance(value, list):
-        if (
-            len(value) == HISTORY
-            and isinstance(value[0], str)
-            and isinstance(value[1], int)
-        ):
+        if len(value) == HISTORY and isinstance(value[0], str) and isinstance(value[1], int):
             history = {"keras_history": list(value), "shape": None, "dtype": "float32"}
             return {"class_name": "__keras_tensor__", "config": history}
         return [_tensor_2(item) for item in value]

@@ -8,12 +8,14 @@ walk over ancestors, and a layer of a nested or shared model is a node like any 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, escape
 from actviz.gate import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Json = dict[str, Any]
 
@@ -101,11 +103,7 @@ def refs(value: object) -> Iterator[Ref]:
 def is_model(layer: Json) -> bool:
     """Tell whether a serialised layer is a model with layers of its own."""
     config = layer.get("config")
-    return (
-        layer.get("class_name") in MODELS
-        and isinstance(config, dict)
-        and "layers" in config
-    )
+    return layer.get("class_name") in MODELS and isinstance(config, dict) and "layers" in config
 
 
 def parse_graph(model: Json, file: str) -> Graph:
@@ -148,17 +146,13 @@ class _Expansion:
     graph: Graph
     file: str
 
-    def expand(
-        self, model: Json, key: str, address: str, arguments: list[Ref] | None
-    ) -> list[Ref]:
+    def expand(self, model: Json, key: str, address: str, arguments: list[Ref] | None) -> list[Ref]:
         """Add the calls of one call of `model` and return its outputs."""
         if model["class_name"] == "Sequential":
             return self._sequential(model, key, address, arguments)
         return self._functional(model, key, address, arguments)
 
-    def _sequential(
-        self, model: Json, key: str, address: str, arguments: list[Ref] | None
-    ) -> list[Ref]:
+    def _sequential(self, model: Json, key: str, address: str, arguments: list[Ref] | None) -> list[Ref]:
         current = arguments
         index = 0
         for position, layer in enumerate(model["config"]["layers"]):
@@ -170,9 +164,7 @@ class _Expansion:
                 raise ModelError(message)
             where = None if key else index
             place = (join(key, layer_name(layer)), join(address, layer_name(layer)))
-            current = self._call(
-                layer, place, where, (key, position), (self._single(current), {})
-            )
+            current = self._call(layer, place, where, (key, position), (self._single(current), {}))
             index += 1
         if current is None:
             message = f"{self.file}: this Sequential model holds no layers."
@@ -183,9 +175,7 @@ class _Expansion:
     def _single(tensors: list[Ref]) -> list[Any]:
         return [tensors[0] if len(tensors) == 1 else list(tensors)]
 
-    def _functional(
-        self, model: Json, key: str, address: str, arguments: list[Ref] | None
-    ) -> list[Ref]:
+    def _functional(self, model: Json, key: str, address: str, arguments: list[Ref] | None) -> list[Ref]:
         config = model["config"]
         layers = config["layers"]
         produced: dict[tuple[str, int], list[Ref] | int] = {}
@@ -201,14 +191,9 @@ class _Expansion:
                 given = None
                 if arguments is not None and name in inputs:
                     given = [arguments[inputs.index(name)]]
-                produced[name, 0] = [
-                    self._input(layer, key, address, given, where, position)
-                ]
+                produced[name, 0] = [self._input(layer, key, address, given, where, position)]
             else:
-                pending += [
-                    (layer, call, where, position)
-                    for call in range(len(layer["inbound_nodes"]))
-                ]
+                pending += [(layer, call, where, position) for call in range(len(layer["inbound_nodes"]))]
         offsets = _offsets(model)
         while pending:
             waiting = []
@@ -226,17 +211,12 @@ class _Expansion:
                     join(key, name),
                     join(address, name) + (f"#{call}" if many else ""),
                 )
-                produced[name, call] = self._call(
-                    layer, place, where, (key, position), (args, kwargs)
-                )
+                produced[name, call] = self._call(layer, place, where, (key, position), (args, kwargs))
             if len(waiting) == len(pending):
                 message = f"{self.file}: the calls of this model form a loop or use a layer that is not in the file."
                 raise ModelError(message)
             pending = waiting
-        return [
-            self._tensor(history, produced, offsets)
-            for history in history_list(config["output_layers"])
-        ]
+        return [self._tensor(history, produced, offsets) for history in history_list(config["output_layers"])]
 
     def _input(  # noqa: PLR0913  (each argument is one fact of one place)
         self,
@@ -254,9 +234,7 @@ class _Expansion:
         config = layer["config"]
         self.graph.entries.setdefault(
             entry,
-            Entry(
-                entry, name, "InputLayer", "keras.layers", config, index, key, position
-            ),
+            Entry(entry, name, "InputLayer", "keras.layers", config, index, key, position),
         )
         self.graph.nodes.append(Node(join(address, name), entry, [], {}))
         number = len(self.graph.nodes) - 1
@@ -313,23 +291,16 @@ class _Expansion:
             return found
         return Ref(result[0].node, output)
 
-    def _resolve(
-        self, value: Any, produced: dict[tuple[str, int], Any], offsets: dict[str, int]
-    ) -> Any:  # noqa: ANN401
+    def _resolve(self, value: Any, produced: dict[tuple[str, int], Any], offsets: dict[str, int]) -> Any:
         if isinstance(value, dict):
             if value.get("class_name") == "__keras_tensor__":
                 config = value["config"]
                 name, call, output = config["keras_history"]
                 ref = self._tensor((name, call, output), produced, offsets)
                 if config.get("shape") and config.get("declared", True):
-                    self.graph.shapes.setdefault(
-                        ref, (tuple(config["shape"]), str(config["dtype"]))
-                    )
+                    self.graph.shapes.setdefault(ref, (tuple(config["shape"]), str(config["dtype"])))
                 return ref
-            return {
-                key: self._resolve(item, produced, offsets)
-                for key, item in value.items()
-            }
+            return {key: self._resolve(item, produced, offsets) for key, item in value.items()}
         if isinstance(value, list):
             return [self._resolve(item, produced, offsets) for item in value]
         return value
@@ -365,7 +336,7 @@ def _percent(mark: str) -> str:
     return "".join(f"%{byte:02X}" for byte in mark.encode("utf-8", "surrogatepass"))
 
 
-def history_list(value: Any) -> list[tuple[str, int, int]]:  # noqa: ANN401  (JSON is of any type)
+def history_list(value: Any) -> list[tuple[str, int, int]]:
     """Flatten `input_layers` or `output_layers` to (layer, call, output) triples.
 
     Keras writes ``[name, 0, 0]`` for one tensor, a list of them for several, and
@@ -408,7 +379,5 @@ def _offsets(model: Json) -> dict[str, int]:
     return {
         layer_name(layer): 1
         for layer in config["layers"]
-        if is_model(layer)
-        and used.get(layer_name(layer))
-        and 0 not in used[layer_name(layer)]
+        if is_model(layer) and used.get(layer_name(layer)) and 0 not in used[layer_name(layer)]
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ModelError, UnsafeError, escape
@@ -22,6 +21,8 @@ from actviz.gate import (
 from actviz.system import Stamp, open_regular, stamp
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import h5py
 
 CONFIGURATION_BYTES = 64 << 20
@@ -83,9 +84,7 @@ def open_keras_file(path: Path) -> KerasFile:
         return _from_hdf5(path, file, status)
     if head.startswith(ZIP_MAGIC):
         return _from_archive(path, file, status)
-    if HDF5_MAGIC in head[: 1 << 12 : 512] or (
-        status.size >= len(head) and HDF5_MAGIC in head
-    ):
+    if HDF5_MAGIC in head[: 1 << 12 : 512] or (status.size >= len(head) and HDF5_MAGIC in head):
         message = f"{name}: HDF5 data follow other data in this file; a plain HDF5 or .keras file was expected."
         raise UnsafeError(message)
     raise ModelError(_what_it_is(name, head, status.size))
@@ -101,9 +100,7 @@ def _what_it_is(name: str, head: bytes, size: int) -> str:
         return f"{name}: this is an image, not a model; the model is the first argument and the inputs follow it."
     if head.startswith(b"\x93NUMPY"):
         return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
-    if _is_pickle(head) and (
-        b"History" in head or b"history" in head or b"loss" in head
-    ):
+    if _is_pickle(head) and (b"History" in head or b"history" in head or b"loss" in head):
         return (
             f"{name}: this is a pickled record that fit() returned, it holds no layers; "
             "save the model itself with model.save(...). Nothing was unpickled."
@@ -121,9 +118,7 @@ def _is_pickle(head: bytes) -> bool:
 
 def _what_text(name: str, head: bytes, size: int) -> str:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(b"{") and (
-        b'"loss"' in head or b'"accuracy"' in head or b'"epoch"' in head
-    ):
+    if text.startswith(b"{") and (b'"loss"' in head or b'"accuracy"' in head or b'"epoch"' in head):
         return (
             f"{name}: this is the record that fit() returned (a History), it holds no layers; "
             "save the model itself with model.save(...)."
@@ -156,17 +151,11 @@ def _from_hdf5(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
         raise ModelError(message)
     writer = f"Keras {escape(text or '1', 40)}"
     weights = NamedWeights(group, name)
-    return KerasFile(
-        path, name, "hdf5", writer, text, graph, weights, digest, code, file, status
-    )
+    return KerasFile(path, name, "hdf5", writer, text, graph, weights, digest, code, file, status)
 
 
 def _without_architecture(name: str, root: h5py.File) -> str:
-    if (
-        "layer_names" in root.attrs
-        or "layers" in root
-        or "_layer_checkpoint_dependencies" in root
-    ):
+    if "layer_names" in root.attrs or "layers" in root or "_layer_checkpoint_dependencies" in root:
         return f"{name}: has weights but no architecture: save with model.save(...)."
     return f"{name}: this HDF5 file holds no Keras model; save it with model.save(...)."
 
@@ -191,17 +180,13 @@ def _from_archive(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
     version = ""
     if "metadata.json" in archive.members:
         metadata = parse_json(archive.read("metadata.json", 1 << 20), name)
-        version = (
-            str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
-        )
+        version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
     graph, digest, code = _graph(raw, version, name)
     member = archive.open("model.weights.h5")
     root = open_hdf5(member, name, archive.members["model.weights.h5"].file_size)
     weights = TreeWeights(root, graph, name)
     writer = f"Keras {escape(version or '3', 40)}"
-    return KerasFile(
-        path, name, "keras", writer, version, graph, weights, digest, code, file, status
-    )
+    return KerasFile(path, name, "keras", writer, version, graph, weights, digest, code, file, status)
 
 
 def _graph(raw: bytes, version: str, name: str) -> tuple[Graph, str, tuple[str, ...]]:
@@ -213,7 +198,7 @@ def _graph(raw: bytes, version: str, name: str) -> tuple[Graph, str, tuple[str, 
     form = canonical(config, version, name)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    if not is_keras_3(version) and version.split(".")[0] not in {"", "1", "2"}:
+    if not is_keras_3(version) and version.split(".", maxsplit=1)[0] not in {"", "1", "2"}:
         message = f'{name}: written by Keras "{escape(version, 40)}", which is not known; update actviz.'
         raise ModelError(message)
     return parse_graph(form, name), digest, ()

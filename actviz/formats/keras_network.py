@@ -58,10 +58,7 @@ class KerasNetwork:
 
     def complete(self) -> ModelFacts:
         """Work out the shapes that the file leaves open, without allocating weights."""
-        if all(
-            layer.shape is not None and layer.parameters is not None
-            for layer in self.layers
-        ):
+        if all(layer.shape is not None and layer.parameters is not None for layer in self.layers):
             return self._facts
         cut = self._plan(tuple(layer.address for layer in self.layers))
         described = cut.prepare()
@@ -71,11 +68,7 @@ class KerasNetwork:
                 node = self._graph.nodes[number]
                 entry = self._graph.entries[node.entry]
                 shape = described[ref][0]
-                given = [
-                    self._known[source][1]
-                    for source in refs(node.args)
-                    if source in self._known
-                ]
+                given = [self._known[source][1] for source in refs(node.args) if source in self._known]
                 self._known[ref] = (
                     shape,
                     axes_of(entry.kind, entry.config, shape, given),
@@ -90,11 +83,7 @@ class KerasNetwork:
 
         See `actviz.formats.protocol.Network.activations`.
         """
-        chosen = (
-            tuple(layer.address for layer in self.layers)
-            if addresses is None
-            else tuple(addresses)
-        )
+        chosen = tuple(layer.address for layer in self.layers) if addresses is None else tuple(addresses)
         cut = self._cuts.get(chosen)
         if cut is None:
             cut = self._plan(chosen)
@@ -110,21 +99,15 @@ class KerasNetwork:
         digest = self._file.weights.digest()
         kinds = {layer.address: layer for layer in self.layers}
         return {
-            address: self._activation(
-                kinds[address], cut.wanted[address], values[address], digest
-            )
+            address: self._activation(kinds[address], cut.wanted[address], values[address], digest)
             for address in chosen
         }
 
-    def _activation(
-        self, layer: LayerInfo, ref: Ref, values: NDArray[Any], digest: str
-    ) -> Activation:
+    def _activation(self, layer: LayerInfo, ref: Ref, values: NDArray[Any], digest: str) -> Activation:
         axes = layer.axes
         if len(axes) != values.ndim:
             axes = axes_of(layer.kind, {}, values.shape, [])
-        return Activation(
-            layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest
-        )
+        return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest)
 
     def _plan(self, addresses: tuple[str, ...]) -> Cut:
         from actviz.formats.keras_runtime import Cut
@@ -140,13 +123,8 @@ class KerasNetwork:
         return Ref(self._numbers[address], 0)
 
     def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
-        self._numbers = {
-            node.address: number for number, node in enumerate(self._graph.nodes)
-        }
-        layers = tuple(
-            self._layer(number, node, parameters or {})
-            for number, node in enumerate(self._graph.nodes)
-        )
+        self._numbers = {node.address: number for number, node in enumerate(self._graph.nodes)}
+        layers = tuple(self._layer(number, node, parameters or {}) for number, node in enumerate(self._graph.nodes))
         return ModelFacts(
             file=self._file.name,
             format=self._file.format,
@@ -159,14 +137,10 @@ class KerasNetwork:
             digest=self._file.digest,
         )
 
-    def _layer(
-        self, number: int, node: Node, parameters: Mapping[str, int]
-    ) -> LayerInfo:
+    def _layer(self, number: int, node: Node, parameters: Mapping[str, int]) -> LayerInfo:
         entry = self._graph.entries[node.entry]
         shape, axes = self._known[Ref(number, 0)]
-        count = (
-            self._count(entry) if entry.key not in parameters else parameters[entry.key]
-        )
+        count = self._count(entry) if entry.key not in parameters else parameters[entry.key]
         return LayerInfo(
             address=node.address,
             name=entry.name,
@@ -204,8 +178,7 @@ class KerasNetwork:
         shape, dtype = self._graph.shapes[Ref(number, 0)]
         axes = self._known[Ref(number, 0)][1]
         first = any(
-            self._graph.entries[node.entry].config.get("data_format")
-            == "channels_first"
+            self._graph.entries[node.entry].config.get("data_format") == "channels_first"
             for node in self._graph.nodes
             if Ref(number, 0) in set(refs(node.args))
         )
@@ -217,13 +190,7 @@ class KerasNetwork:
         names = [self._graph.name]
         for key, (model, owner, _) in self._graph.models.items():
             if key and not owner:
-                names.append(
-                    str(
-                        model["config"].get("name", "")
-                        if isinstance(model["config"], dict)
-                        else ""
-                    )
-                )
+                names.append(str(model["config"].get("name", "") if isinstance(model["config"], dict) else ""))
         return tuple(names)
 
     def _operations(self) -> tuple[InputOperation, ...]:
@@ -244,26 +211,21 @@ class KerasNetwork:
             entry = self._graph.entries[self._graph.nodes[current].entry]
             if entry.kind in FIRST_OPERATIONS:
                 found.append(InputOperation(entry.kind, self._operation_numbers(entry)))
-            elif entry.kind not in LOOKED_THROUGH and not entry.kind.startswith(
-                "Random"
-            ):
+            elif entry.kind not in LOOKED_THROUGH and not entry.kind.startswith("Random"):
                 return tuple(found)
 
     def _operation_numbers(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         if entry.kind == "Rescaling":
             return {
-                name: _numbers(entry.config.get(name, default))
-                for name, default in (("scale", 1.0), ("offset", 0.0))
+                name: _numbers(entry.config.get(name, default)) for name, default in (("scale", 1.0), ("offset", 0.0))
             }
         given = {
-            name: _numbers(entry.config[name])
-            for name in ("mean", "variance")
-            if entry.config.get(name) is not None
+            name: _numbers(entry.config[name]) for name in ("mean", "variance") if entry.config.get(name) is not None
         }
         return given or self._file.weights.normalisation(entry)
 
 
-def _numbers(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (JSON is of any type)
+def _numbers(value: Any) -> tuple[float, ...]:
     if isinstance(value, dict):
         value = value.get("config", {}).get("value", value.get("value"))
     if isinstance(value, list):

@@ -66,14 +66,10 @@ class Cut:
 
     def input_names(self) -> list[str]:
         """Return the names of the inputs that the cut reads."""
-        entries = [
-            self.graph.entries[self.graph.nodes[number].entry] for number in self.steps
-        ]
+        entries = [self.graph.entries[self.graph.nodes[number].entry] for number in self.steps]
         return [entry.name for entry in entries if entry.kind == "InputLayer"]
 
-    def describe(
-        self, sizes: Mapping[str, tuple[int, ...]]
-    ) -> dict[Ref, tuple[tuple[int | None, ...], str]]:
+    def describe(self, sizes: Mapping[str, tuple[int, ...]]) -> dict[Ref, tuple[tuple[int | None, ...], str]]:
         """Return shape and dtype of every tensor of the cut, without computing any.
 
         `sizes` gives the shape of the inputs, batch axis first, where it is known better
@@ -88,26 +84,18 @@ class Cut:
                 entry = self.graph.entries[node.entry]
                 if entry.kind == "InputLayer":
                     shape = sizes.get(entry.name, tuple(entry.config["batch_shape"]))
-                    outputs: Any = keras.KerasTensor(
-                        shape, self.graph.shapes[Ref(number, 0)][1]
-                    )
+                    outputs: Any = keras.KerasTensor(shape, self.graph.shapes[Ref(number, 0)][1])
                 else:
                     outputs = self._call(number, values)
                 for position, output in enumerate(outputs_of(outputs)):
                     values[Ref(number, position)] = output
                 self._check_size(entry, outputs_of(outputs))
-        return {
-            ref: (tuple(value.shape), str(value.dtype))
-            for ref, value in values.items()
-            if hasattr(value, "shape")
-        }
+        return {ref: (tuple(value.shape), str(value.dtype)) for ref, value in values.items() if hasattr(value, "shape")}
 
     def _check_size(self, entry: Entry, outputs: Sequence[Any]) -> None:
         layer = self.layers.get(entry.key)
         if layer is not None and entry.key not in self.parameters:
-            self.parameters[entry.key] = sum(
-                math.prod(variable.shape) for variable in getattr(layer, "weights", ())
-            )
+            self.parameters[entry.key] = sum(math.prod(variable.shape) for variable in getattr(layer, "weights", ()))
             total = sum(self.parameters.values())
             if total > MAXIMUM_PARAMETERS:
                 message = f"{self.file}: declares {total:,} parameters (limit {MAXIMUM_PARAMETERS:,})."
@@ -126,41 +114,26 @@ class Cut:
         """
         from keras import ops
 
-        last = {
-            ref.node: number
-            for number in self.steps
-            for ref in refs(self._arguments(number))
-        }
+        last = {ref.node: number for number in self.steps for ref in refs(self._arguments(number))}
         kept = {ref.node for ref in self.wanted.values()}
         values: dict[Ref, Any] = {}
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind == "InputLayer":
-                outputs = _input_tensor(
-                    batch[entry.name], self.graph.shapes[Ref(number, 0)][1]
-                )
+                outputs = _input_tensor(batch[entry.name], self.graph.shapes[Ref(number, 0)][1])
             else:
                 outputs = self._call(number, values)
             for position, output in enumerate(outputs_of(outputs)):
                 values[Ref(number, position)] = output
-            done = {
-                ref
-                for ref in values
-                if last.get(ref.node, number) <= number and ref.node not in kept
-            }
+            done = {ref for ref in values if last.get(ref.node, number) <= number and ref.node not in kept}
             for ref in done - {Ref(number, 0)}:
                 del values[ref]
-        return {
-            address: ops.convert_to_numpy(self._wanted(address, values))
-            for address in self.wanted
-        }
+        return {address: ops.convert_to_numpy(self._wanted(address, values)) for address in self.wanted}
 
-    def _wanted(self, address: str, values: dict[Ref, Any]) -> Any:  # noqa: ANN401  (a tensor)
+    def _wanted(self, address: str, values: dict[Ref, Any]) -> Any:
         ref = self.wanted[address]
         if ref not in values:
-            message = (
-                f'"{escape(address, 80)}": layer has no output number {ref.output}.'
-            )
+            message = f'"{escape(address, 80)}": layer has no output number {ref.output}.'
             raise ModelError(message)
         return values[ref]
 
@@ -168,7 +141,7 @@ class Cut:
         node = self.graph.nodes[number]
         return node.args, node.kwargs
 
-    def _call(self, number: int, values: dict[Ref, Any]) -> Any:  # noqa: ANN401  (a structure of tensors)
+    def _call(self, number: int, values: dict[Ref, Any]) -> Any:
         node = self.graph.nodes[number]
         args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
         try:
@@ -188,11 +161,7 @@ def reason(failure: BaseException) -> str:
     """
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
     text = next(
-        (
-            line
-            for line in lines
-            if not line.startswith(("Exception encountered", "Arguments received"))
-        ),
+        (line for line in lines if not line.startswith(("Exception encountered", "Arguments received"))),
         "",
     )
     return escape(text, 160) or type(failure).__name__
@@ -207,7 +176,7 @@ def outputs_of(outputs: object) -> list[Any]:
     return [outputs]
 
 
-def _filled(value: Any, values: dict[Ref, Any]) -> Any:  # noqa: ANN401  (JSON with references)
+def _filled(value: Any, values: dict[Ref, Any]) -> Any:
     if isinstance(value, Ref):
         return values[value]
     if isinstance(value, dict):
@@ -221,46 +190,56 @@ def _filled(value: Any, values: dict[Ref, Any]) -> Any:  # noqa: ANN401  (JSON w
     return value
 
 
-def _input_tensor(values: NDArray[Any], dtype: str) -> Any:  # noqa: ANN401  (a tensor)
+def _input_tensor(values: NDArray[Any], dtype: str) -> Any:
     import tensorflow as tf
 
     return tf.convert_to_tensor(values, dtype=tf.as_dtype(dtype))
 
 
-def _make(entry: Entry, file: str) -> Any:  # noqa: ANN401  (a Keras layer or operation)
+def _make(entry: Entry, file: str) -> Any:
     """Make one layer or operation from its checked configuration."""
     import copy
 
     from keras.saving import deserialize_keras_object
 
+    _register_old_functions()
     config = copy.deepcopy(entry.config)
     if isinstance(config.get("name"), str):
         # Keras and TensorFlow take few characters as names; the true name is ours to keep.
         config["name"] = (
-            "".join(
-                mark if mark.isascii() and (mark.isalnum() or mark == "_") else "_"
-                for mark in config["name"]
-            )[:200]
+            "".join(mark if mark.isascii() and (mark.isalnum() or mark == "_") else "_" for mark in config["name"])[
+                :200
+            ]
             or "_"
         )
     described = {
         "module": entry.module,
         "class_name": entry.kind,
         "config": config,
-        "registered_name": entry.kind
-        if entry.module.startswith("keras.src.")
-        else None,
+        "registered_name": entry.kind if entry.module.startswith("keras.src.") else None,
     }
     try:
         return deserialize_keras_object(described, safe_mode=True)
     except Exception as failure:
-        message = f'{file}: layer "{escape(entry.key, 80)}" ({escape(entry.kind, 60)}) cannot be made: {reason(failure)}'
+        message = (
+            f'{file}: layer "{escape(entry.key, 80)}" ({escape(entry.kind, 60)}) cannot be made: {reason(failure)}'
+        )
         raise ModelError(message) from failure
 
 
-def _load(
-    layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: str
-) -> None:  # noqa: ANN401
+def _register_old_functions() -> None:
+    """Teach Keras the activation functions whose meaning it changed."""
+    from keras import ops
+    from keras.saving import get_registered_object, register_keras_serializable
+
+    if get_registered_object("actviz>hard_sigmoid") is None:
+
+        @register_keras_serializable("actviz", "hard_sigmoid")  # type: ignore[untyped-decorator]  # Keras has no types
+        def hard_sigmoid(x: Any) -> Any:
+            return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def _load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> None:
     """Give a built layer its weights, or refuse them where they do not fit."""
     variables = getattr(layer, "variables", ())
     if not variables:
@@ -285,7 +264,7 @@ def _load(
             _set_random_state(variable, entry, file)
 
 
-def _set_random_state(variable: Any, entry: Entry, file: str) -> None:  # noqa: ANN401
+def _set_random_state(variable: Any, entry: Entry, file: str) -> None:
     """Give a random generator its state: inference never draws from it."""
     import numpy as np
 
@@ -295,7 +274,7 @@ def _set_random_state(variable: Any, entry: Entry, file: str) -> None:  # noqa: 
     variable._initialize(np.zeros(tuple(variable.shape), variable.dtype))  # noqa: SLF001
 
 
-def _load_named(layer: Any, weights: NamedWeights, entry: Entry, file: str) -> None:  # noqa: ANN401
+def _load_named(layer: Any, weights: NamedWeights, entry: Entry, file: str) -> None:
     variables = layer.trainable_weights + layer.non_trainable_weights
     if not variables:
         return
@@ -310,17 +289,11 @@ def _load_named(layer: Any, weights: NamedWeights, entry: Entry, file: str) -> N
         layer.finalize_state()
 
 
-def _load_tree(
-    layer: Any, state: StateTree, weights: TreeWeights, entry: Entry, file: str
-) -> None:  # noqa: ANN401
+def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: Entry, file: str) -> None:
     """Load an object of the tree layout and the objects inside it."""
     from keras import layers
 
-    own = (
-        layer._trainable_variables + layer._non_trainable_variables
-        if isinstance(layer, layers.Layer)
-        else []
-    )  # noqa: SLF001
+    own = _own_variables(layer) if isinstance(layer, layers.Layer) else []
     if own:
         if len(state.own) != len(own):
             message = f'{file}: layer "{escape(entry.key, 80)}" has {len(own)} weights, the file holds {len(state.own)}; save it again with model.save(...).'
@@ -331,9 +304,7 @@ def _load_tree(
             for number, variable in enumerate(own):
                 variable._initialize(weights.read(state.own[str(number)]))  # noqa: SLF001
         else:
-            arrays = {
-                number: weights.read(dataset) for number, dataset in state.own.items()
-            }
+            arrays = {number: weights.read(dataset) for number, dataset in state.own.items()}
             for number, variable in enumerate(own):
                 variable._initialize(arrays[str(number)])  # noqa: SLF001
             layer.load_own_variables(arrays)
@@ -343,6 +314,11 @@ def _load_tree(
             _load_list(inner, child, weights, entry, file)
         elif inner is not None:
             _load_tree(inner, child, weights, entry, file)
+
+
+def _own_variables(layer: Any) -> list[Any]:
+    """Return a layer's variables, those of layers inside it left out, in the order of files."""
+    return list(layer._trainable_variables + layer._non_trainable_variables)  # noqa: SLF001  (as load_own_variables)
 
 
 def _load_list(
@@ -365,7 +341,7 @@ def _load_list(
             _load_tree(item, child, weights, entry, file)
 
 
-def _check_shape(variable: Any, dataset: Any, entry: Entry, file: str) -> None:  # noqa: ANN401
+def _check_shape(variable: Any, dataset: Any, entry: Entry, file: str) -> None:
     if tuple(variable.shape) != tuple(dataset.shape):
         message = f'{file}: a weight of layer "{escape(entry.key, 80)}" has the shape {tuple(dataset.shape)}, {tuple(variable.shape)} was expected; the file is damaged, save it again.'
         raise ModelError(message)

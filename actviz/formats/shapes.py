@@ -32,9 +32,7 @@ KEEP = frozenset(
     }
 )  # fmt: skip
 MERGE = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
-NON_NEGATIVE = frozenset(
-    {"relu", "relu6", "sigmoid", "softmax", "softplus", "hard_sigmoid", "exponential"}
-)
+NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softmax", "softplus", "hard_sigmoid", "exponential"})
 # What lies between these and a non-negative activation does not change its sign.
 SIGN_KEEPING = frozenset(
     {
@@ -58,11 +56,7 @@ def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
         given = [known.get(ref, (None, ())) for ref in refs(node.args)]
         ref = Ref(number, 0)
         declared = graph.shapes.get(ref)
-        shape = (
-            tuple(declared[0])
-            if declared
-            else _shape_of(entry.kind, entry.config, [item[0] for item in given])
-        )
+        shape = tuple(declared[0]) if declared else _shape_of(entry.kind, entry.config, [item[0] for item in given])
         known[ref] = (
             shape,
             axes_of(entry.kind, entry.config, shape, [item[1] for item in given]),
@@ -77,12 +71,8 @@ def signs(graph: Graph) -> dict[int, bool | None]:
         entry = graph.entries[node.entry]
         activation = activation_of(entry)
         inputs = [found.get(ref.node) for ref in refs(node.args)]
-        if activation in NON_NEGATIVE:
-            found[number] = False
-        elif (
-            entry.kind in SIGN_KEEPING
-            and inputs
-            and all(sign is False for sign in inputs)
+        if activation in NON_NEGATIVE or (
+            entry.kind in SIGN_KEEPING and inputs and all(sign is False for sign in inputs)
         ):
             found[number] = False
         elif activation in {"tanh", "linear", "elu", "selu", "softsign"}:
@@ -98,7 +88,7 @@ def activation_of(entry: Entry) -> str | None:
         return "relu"
     if entry.kind == "Softmax":
         return "softmax"
-    if entry.kind == "Relu" or entry.kind == "Relu6":
+    if entry.kind in {"Relu", "Relu6"}:
         return "relu"
     value = entry.config.get("activation")
     if isinstance(value, dict):
@@ -145,12 +135,10 @@ def _concatenate(config: Json, shapes: list[Shape]) -> Shape | None:
     sizes = [shape[axis] for shape in shapes]
     total = None if None in sizes else sum(size for size in sizes if size is not None)
     rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
-    return (
-        None if len(rest) != 1 else (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
-    )
+    return None if len(rest) != 1 else (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
 
 
-def _pair(value: Any, rank: int) -> tuple[int, ...]:  # noqa: ANN401  (JSON is of any type)
+def _pair(value: Any, rank: int) -> tuple[int, ...]:
     return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
@@ -161,17 +149,13 @@ def _spatial(config: Json, shape: Shape) -> tuple[Shape, int | None]:
     return shape[1:-1], shape[-1]
 
 
-def _joined(
-    config: Json, batch: int | None, space: Shape, channels: int | None
-) -> Shape:
+def _joined(config: Json, batch: int | None, space: Shape, channels: int | None) -> Shape:
     if config.get("data_format") == "channels_first":
         return (batch, channels, *space)
     return (batch, *space, channels)
 
 
-def _window(
-    size: int | None, kernel: int, stride: int, padding: str, dilation: int = 1
-) -> int | None:
+def _window(size: int | None, kernel: int, stride: int, padding: str, dilation: int = 1) -> int | None:
     """Return the output size of a sliding window; ``None`` for a free size."""
     if size is None:
         return None
@@ -191,8 +175,7 @@ def _convolution(config: Json, shape: Shape) -> Shape | None:
     dilation = _pair(config.get("dilation_rate", 1), rank)
     padding = config.get("padding", "valid")
     sizes = tuple(
-        _window(*values[:3], padding, values[3])
-        for values in zip(space, kernel, stride, dilation, strict=True)
+        _window(*values[:3], padding, values[3]) for values in zip(space, kernel, stride, dilation, strict=True)
     )
     return _joined(config, shape[0], sizes, config["filters"])
 
@@ -208,9 +191,7 @@ def _pooling(config: Json, shape: Shape) -> Shape | None:
     size = _pair(config["pool_size"], len(space))
     stride = _pair(config.get("strides") or size, len(space))
     padding = config.get("padding", "valid")
-    sizes = tuple(
-        _window(*values, padding) for values in zip(space, size, stride, strict=True)
-    )
+    sizes = tuple(_window(*values, padding) for values in zip(space, size, stride, strict=True))
     return _joined(config, shape[0], sizes, channels)
 
 
@@ -239,15 +220,11 @@ def _padding(sign: int) -> Rule:
     def rule(config: Json, shape: Shape) -> Shape | None:
         amounts = config["padding" if sign > 0 else "cropping"]
         space, channels = _spatial(config, shape)
-        pairs = [
-            _pair(amount, 2)
-            for amount in (amounts if isinstance(amounts, list) else [amounts])
-        ]
+        pairs = [_pair(amount, 2) for amount in (amounts if isinstance(amounts, list) else [amounts])]
         if len(space) == 1 and len(pairs) == 2:  # noqa: PLR2004  (before and after)
             pairs = [(pairs[0][0], pairs[1][0])]
         sizes = tuple(
-            None if size is None else size + sign * sum(pair)
-            for size, pair in zip(space, pairs, strict=True)
+            None if size is None else size + sign * sum(pair) for size, pair in zip(space, pairs, strict=True)
         )
         return _joined(config, shape[0], sizes, channels)
 
@@ -257,10 +234,7 @@ def _padding(sign: int) -> Rule:
 def _up_sampling(config: Json, shape: Shape) -> Shape | None:
     space, channels = _spatial(config, shape)
     factor = _pair(config["size"], len(space))
-    sizes = tuple(
-        None if size is None else size * times
-        for size, times in zip(space, factor, strict=True)
-    )
+    sizes = tuple(None if size is None else size * times for size, times in zip(space, factor, strict=True))
     return _joined(config, shape[0], sizes, channels)
 
 
@@ -282,11 +256,7 @@ def _bidirectional(config: Json, shape: Shape) -> Shape | None:
     if result is None or config.get("merge_mode") is None:
         return None
     width = result[-1]
-    return (
-        result
-        if config["merge_mode"] != "concat" or width is None
-        else (*result[:-1], width * 2)
-    )
+    return result if config["merge_mode"] != "concat" or width is None else (*result[:-1], width * 2)
 
 
 def _time_distributed(config: Json, shape: Shape) -> Shape | None:
@@ -386,11 +356,7 @@ def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
     if kind.startswith("ConvLSTM"):
         space = SPACE[{"ConvLSTM1D": 1, "ConvLSTM2D": 2, "ConvLSTM3D": 3}.get(kind, 2)]
         steps = ("step",) if config.get("return_sequences") else ()
-        return (
-            ("batch", *steps, "channel", *space)
-            if first
-            else ("batch", *steps, *space, "channel")
-        )
+        return ("batch", *steps, "channel", *space) if first else ("batch", *steps, *space, "channel")
     dimension = next((number for number in (1, 2, 3) if f"{number}D" in kind), None)
     if dimension is None or rank != dimension + 2:
         return None

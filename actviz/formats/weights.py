@@ -59,7 +59,7 @@ class _Reader:
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
         values = read_dataset(dataset, self.name)
         self.hash.update(f"{dataset.name}{values.dtype.str}{values.shape}".encode())
-        self.hash.update(memoryview(values).cast("B") if values.size else b"")
+        self.hash.update(values.tobytes())
         return values
 
 
@@ -86,11 +86,7 @@ class TreeWeights:
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
         state = self.state(entry)
-        return (
-            {}
-            if state is None
-            else _normalisation([state.own.get("0"), state.own.get("1")], self._reader)
-        )
+        return {} if state is None else _normalisation([state.own.get("0"), state.own.get("1")], self._reader)
 
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
         """Read one dataset."""
@@ -127,11 +123,7 @@ def group_names(model: dict[str, Any]) -> list[str | None]:
         if operation or (kind == "InputLayer" and model["class_name"] == "Sequential"):
             names.append(None)
             continue
-        base = snake_case(
-            "Functional"
-            if is_model(layer) and kind == "Model"
-            else kind.rsplit(">", 1)[-1]
-        )
+        base = snake_case("Functional" if is_model(layer) and kind == "Model" else kind.rsplit(">", 1)[-1])
         number = used.get(base, 0)
         used[base] = number + 1
         names.append(f"layers/{base}" if number == 0 else f"layers/{base}_{number}")
@@ -150,9 +142,7 @@ def _tree(group: h5py.Group) -> StateTree:
     children = {}
     for name, item in group.items():
         if name == "vars" and hasattr(item, "items"):
-            own = {
-                key: value for key, value in item.items() if not hasattr(value, "items")
-            }
+            own = {key: value for key, value in item.items() if not hasattr(value, "items")}
         elif hasattr(item, "items"):
             children[name] = _tree(item)
     return StateTree(own, children)
@@ -196,17 +186,11 @@ class NamedWeights:
         """Return the shapes of a layer's weights, ``None`` inside nested models."""
         if entry.owner:
             return None
-        return (
-            [tuple(dataset.shape) for dataset in self.arrays(entry)]
-            if entry.name in self._root
-            else []
-        )
+        return [tuple(dataset.shape) for dataset in self.arrays(entry)] if entry.name in self._root else []
 
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
-        return (
-            {} if entry.owner else _normalisation(self.arrays(entry)[:2], self._reader)
-        )
+        return {} if entry.owner else _normalisation(self.arrays(entry)[:2], self._reader)
 
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
         """Read one dataset."""
@@ -217,9 +201,7 @@ class NamedWeights:
         return str(self._reader.hash.hexdigest())
 
 
-def _normalisation(
-    datasets: list[h5py.Dataset | None], reader: _Reader
-) -> dict[str, tuple[float, ...]]:
+def _normalisation(datasets: list[h5py.Dataset | None], reader: _Reader) -> dict[str, tuple[float, ...]]:
     """Read the mean and variance of a Normalization layer, outside the digest."""
     if len(datasets) < 2 or any(dataset is None for dataset in datasets):  # noqa: PLR2004  (mean, variance)
         return {}
@@ -244,7 +226,4 @@ def _attribute_names(group: h5py.Group, name: str) -> list[str]:
         while f"{name}{number}" in attributes:
             values += list(attributes[f"{name}{number}"])
             number += 1
-    return [
-        value.decode("utf-8") if isinstance(value, bytes) else str(value)
-        for value in values
-    ]
+    return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]

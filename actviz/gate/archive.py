@@ -69,9 +69,7 @@ class Archive:
         """Return a seekable file over a member: in place where it is stored uncompressed."""
         info = self._info(member)
         if info.compress_type != zipfile.ZIP_STORED:
-            return io.BytesIO(
-                self.read(member, MAXIMUM_RATIO * max(info.compress_size, SMALL))
-            )
+            return io.BytesIO(self.read(member, MAXIMUM_RATIO * max(info.compress_size, SMALL)))
         self.file.seek(info.header_offset)
         header = self.file.read(LOCAL_HEADER_BYTES)
         if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
@@ -82,7 +80,9 @@ class Archive:
 
     def _info(self, member: str) -> zipfile.ZipInfo:
         if member not in self.members:
-            message = f"{self.name}: the archive holds no {member}; a .keras file was expected, save with model.save(...)."
+            message = (
+                f"{self.name}: the archive holds no {member}; a .keras file was expected, save with model.save(...)."
+            )
             raise ModelError(message)
         return self.members[member]
 
@@ -114,9 +114,7 @@ class _Window(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[
-            whence
-        ]
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
@@ -183,9 +181,7 @@ def _check_member(entry: zipfile.ZipInfo, name: str) -> None:
     if entry.flag_bits & ENCRYPTED:
         message = f'{name}: refused: the archive member "{shown}" is encrypted; there is no flag that allows it.'
         raise UnsafeError(message)
-    if entry.file_size > SMALL and entry.file_size > MAXIMUM_RATIO * max(
-        entry.compress_size, 1
-    ):
+    if entry.file_size > SMALL and entry.file_size > MAXIMUM_RATIO * max(entry.compress_size, 1):
         ratio = entry.file_size // max(entry.compress_size, 1)
         message = f'{name}: the archive member "{shown}" grows {ratio:,} times when unpacked (limit {MAXIMUM_RATIO}): a zip bomb.'
         raise LimitError(message)

@@ -16,9 +16,7 @@ from actviz.errors import LimitError, ModelError, UnsafeError, escape
 from actviz.gate import tables
 from actviz.gate.strict_json import MAXIMUM_LAYERS
 
-RUNS_CODE = frozenset(
-    {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-)
+RUNS_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 STRUCTURES = frozenset(
     {
@@ -63,18 +61,14 @@ NO_FLAG = "there is no flag that allows it"
 class Finding:
     """Something in a configuration that is not loaded: what it is and where."""
 
-    error: type[UnsafeError] | type[ModelError]
+    error: type[UnsafeError | ModelError]
     message: str
 
 
-def drop_compile_config(value: Any) -> Any:  # noqa: ANN401  (JSON is of any type)
+def drop_compile_config(value: Any) -> Any:
     """Return a copy of a configuration without `compile_config` at any depth."""
     if isinstance(value, dict):
-        return {
-            key: drop_compile_config(item)
-            for key, item in value.items()
-            if key != "compile_config"
-        }
+        return {key: drop_compile_config(item) for key, item in value.items() if key != "compile_config"}
     if isinstance(value, list):
         return [drop_compile_config(item) for item in value]
     return value
@@ -103,15 +97,9 @@ def check_configuration(value: object, name: str) -> tuple[Finding, ...]:
             if isinstance(item.get("vocabulary"), str):
                 text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
                 findings.append(Finding(UnsafeError, text))
-            todo.extend(
-                (child, layer)
-                for child in item.values()
-                if isinstance(child, (dict, list))
-            )
+            todo.extend((child, layer) for child in item.values() if isinstance(child, (dict, list)))
         elif isinstance(item, list):
-            todo.extend(
-                (child, layer) for child in item if isinstance(child, (dict, list))
-            )
+            todo.extend((child, layer) for child in item if isinstance(child, (dict, list)))
         if objects > MAXIMUM_LAYERS * 10:
             message = f"{name}: the configuration holds more than {MAXIMUM_LAYERS * 10:,} objects."
             raise LimitError(message)
@@ -166,17 +154,9 @@ def _check_function(item: dict[str, Any], layer: str, name: str) -> list[Finding
     """Functions may only be activations; anything else could be called with any argument."""
     called, module = item.get("config"), item.get("module")
     shown = escape(str(called), 80)
-    if (
-        isinstance(called, str)
-        and called in tables.ACTIVATIONS
-        and (module in (None, "builtins") or _is_keras(module))
-    ):
+    if isinstance(called, str) and called in tables.ACTIVATIONS and (module in (None, "builtins") or _is_keras(module)):
         return []
-    if (
-        module in (None, "builtins")
-        and item.get("registered_name") == called
-        and called not in vars(builtins)
-    ):
+    if module in (None, "builtins") and item.get("registered_name") == called and called not in vars(builtins):
         return [_unknown(shown, called, layer, name, keras_own=False)]
     text = f'{name}: refused: layer "{layer}" names the function "{escape(str(module), 80)}.{shown}"; only activation functions of Keras are allowed and {NO_FLAG}.'
     return [Finding(UnsafeError, text)]
@@ -190,9 +170,7 @@ def _foreign(module: object, shown: str, layer: str, name: str) -> Finding:
     return _unknown(shown, f"{module}.{shown}", layer, name, keras_own=False)
 
 
-def _unknown(
-    kind: str, registered: object, layer: str, name: str, *, keras_own: bool
-) -> Finding:
+def _unknown(kind: str, registered: object, layer: str, name: str, *, keras_own: bool) -> Finding:
     if keras_own:
         text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {tables.MADE_FROM_KERAS}); update actviz.'
     else:

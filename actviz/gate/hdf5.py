@@ -45,9 +45,7 @@ def open_hdf5(file: BinaryIO, name: str, size: int) -> h5py.File:
     try:
         _check_objects(opened, name, size)
     except HDF5_ERRORS:
-        message = (
-            f"{name}: this HDF5 file is damaged inside; copy or save the model again."
-        )
+        message = f"{name}: this HDF5 file is damaged inside; copy or save the model again."
         raise ModelError(message) from None
     return opened
 
@@ -74,9 +72,7 @@ def _check_objects(opened: h5py.File, name: str, size: int) -> None:
                 continue
             seen.add(key)
             if len(seen) > MAXIMUM_OBJECTS:
-                message = (
-                    f"{name}: more than {MAXIMUM_OBJECTS:,} objects in the HDF5 file."
-                )
+                message = f"{name}: more than {MAXIMUM_OBJECTS:,} objects in the HDF5 file."
                 raise LimitError(message)
             if isinstance(child, h5g.GroupID):
                 todo.append((f"{shown}/", child))
@@ -90,19 +86,23 @@ def _check_objects(opened: h5py.File, name: str, size: int) -> None:
         raise LimitError(message)
 
 
-def _check_dataset(dataset: Any, name: str, shown: str) -> int:  # noqa: ANN401  (h5py's low level has no types)
+def _check_dataset(dataset: Any, name: str, shown: str) -> int:
     """Check one dataset and return the bytes that it declares."""
     from h5py import h5d, h5t
 
     properties = dataset.get_create_plist()
     if properties.get_external_count():
-        message = f'{name}: refused: "{shown}" reads another file (HDF5 external storage); there is no flag that allows it.'
+        message = (
+            f'{name}: refused: "{shown}" reads another file (HDF5 external storage); there is no flag that allows it.'
+        )
         raise UnsafeError(message)
     if properties.get_layout() == h5d.VIRTUAL:
-        message = f'{name}: refused: "{shown}" reads other files (HDF5 virtual dataset); there is no flag that allows it.'
+        message = (
+            f'{name}: refused: "{shown}" reads other files (HDF5 virtual dataset); there is no flag that allows it.'
+        )
         raise UnsafeError(message)
     kind = dataset.get_type()
-    declared = math.prod(dataset.shape or ()) * kind.get_size()
+    declared = int(math.prod(dataset.shape or ()) * kind.get_size())
     if kind.get_class() not in (
         h5t.INTEGER,
         h5t.FLOAT,
@@ -116,9 +116,7 @@ def _check_dataset(dataset: Any, name: str, shown: str) -> int:  # noqa: ANN401 
         if properties.get_filter(position)[0] not in PLAIN_FILTERS:
             message = f'{name}: "{shown}" is compressed by a filter that needs a plug-in; save the model without it.'
             raise ModelError(message)
-    if declared > SMALL and declared > MAXIMUM_RATIO * max(
-        dataset.get_storage_size(), 1
-    ):
+    if declared > SMALL and declared > MAXIMUM_RATIO * max(dataset.get_storage_size(), 1):
         message = f'{name}: "{shown}" declares {declared:,} bytes but stores {dataset.get_storage_size():,}: a bomb.'
         raise LimitError(message)
     return declared
@@ -129,5 +127,7 @@ def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
     try:
         return dataset[()]  # type: ignore[no-any-return]  # h5py has no types
     except HDF5_ERRORS:
-        message = f'{name}: the weights "{escape(str(dataset.name), 120)}" cannot be read; copy or save the model again.'
+        message = (
+            f'{name}: the weights "{escape(str(dataset.name), 120)}" cannot be read; copy or save the model again.'
+        )
         raise ModelError(message) from None

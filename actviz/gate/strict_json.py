@@ -16,7 +16,7 @@ class _RejectedError(Exception):
     """Carries the reason out of the JSON parser's hooks."""
 
 
-def parse_json(raw: bytes, name: str) -> Any:  # noqa: ANN401  (JSON is of any type)
+def parse_json(raw: bytes, name: str) -> Any:
     """Parse the configuration of the model called `name`.
 
     Raises
@@ -32,12 +32,12 @@ def parse_json(raw: bytes, name: str) -> Any:  # noqa: ANN401  (JSON is of any t
     try:
         parsed = json.loads(raw, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
-        message = f"{name}: the configuration is nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
+        message = (
+            f"{name}: the configuration is nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
+        )
         raise ModelError(message) from None
     except _RejectedError as rejected:
-        message = (
-            f"{name}: the configuration {rejected}; the file is damaged or hostile."
-        )
+        message = f"{name}: the configuration {rejected}; the file is damaged or hostile."
         raise ModelError(message) from None
     except ValueError:
         message = f"{name}: the configuration is not valid JSON; the file is damaged, save the model again."

@@ -67,11 +67,7 @@ def _header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[
 
     try:
         version = npy.read_magic(file)
-        reader = (
-            npy.read_array_header_1_0
-            if version == (1, 0)
-            else npy.read_array_header_2_0
-        )
+        reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = reader(file, max_header_size=MAXIMUM_HEADER)
         return tuple(int(axis) for axis in shape), bool(fortran), dtype
     except (
@@ -108,19 +104,12 @@ def read_npz(file: BinaryIO, name: str) -> dict[str, NDArray[Any]]:
     if sum(entry.file_size for entry in entries) > MAXIMUM_BYTES:
         message = f"{name}: the archive unpacks to more than {MAXIMUM_BYTES:,} bytes; split it."
         raise LimitError(message)
-    return {
-        entry.filename.removesuffix(".npy"): _member(archive, entry, name)
-        for entry in entries
-    }
+    return {entry.filename.removesuffix(".npy"): _member(archive, entry, name) for entry in entries}
 
 
-def _member(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str
-) -> NDArray[Any]:
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[Any]:
     shown = f"{name}[{escape(entry.filename, 60)}]"
-    if entry.file_size > SMALL and entry.file_size > MAXIMUM_RATIO * max(
-        entry.compress_size, 1
-    ):
+    if entry.file_size > SMALL and entry.file_size > MAXIMUM_RATIO * max(entry.compress_size, 1):
         message = f"{shown}: grows {entry.file_size // max(entry.compress_size, 1):,} times when unpacked (limit {MAXIMUM_RATIO}): a zip bomb."
         raise LimitError(message)
     try:
@@ -134,9 +123,7 @@ def _member(
         NotImplementedError,
         RuntimeError,
     ):
-        message = (
-            f"{shown}: cannot be unpacked; save the archive again with numpy.savez."
-        )
+        message = f"{shown}: cannot be unpacked; save the archive again with numpy.savez."
         raise InputError(message) from None
     if not content.startswith(NPY_MAGIC):
         message = f"{shown}: is no array; an archive made by numpy.savez was expected."

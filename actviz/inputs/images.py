@@ -29,9 +29,7 @@ TRUNCATED = "the image is truncated or damaged; copy or save it again"
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def decode(
-    content: bytes, name: str, options: InputOptions
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def decode(content: bytes, name: str, options: InputOptions) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Decode an image.
 
     Returns
@@ -93,9 +91,7 @@ def _seek(image: Image.Image, name: str, frame: int) -> tuple[str, ...]:
     return (f"{name}: frame {frame} of {frames} is used; choose another with --frame",)
 
 
-def _picture(
-    image: Image.Image, options: InputOptions, name: str
-) -> NDArray[np.float32]:
+def _picture(image: Image.Image, options: InputOptions, name: str) -> NDArray[np.float32]:
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):
         return _stacked(np.asarray(upright).astype(np.float32) / np.float32(DEEP))
@@ -114,9 +110,7 @@ def _picture(
     return np.asarray(upright.convert("RGB"), np.float32) / np.float32(BYTE)
 
 
-def _composited(
-    image: Image.Image, background: tuple[int, int, int]
-) -> NDArray[np.float32]:
+def _composited(image: Image.Image, background: tuple[int, int, int]) -> NDArray[np.float32]:
     """Lay a transparent image over the background: hidden colours stay hidden."""
     grey = image.mode in {"LA", "La", "L"}
     values = np.asarray(image.convert("RGBA"), np.float32) / np.float32(BYTE)
@@ -179,17 +173,11 @@ def resized(
     return board, f"fitted {said}"
 
 
-def _resample(
-    picture: NDArray[np.float32], rows: int, columns: int
-) -> NDArray[np.float32]:
+def _resample(picture: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
     if picture.shape[:2] == (rows, columns):
         return picture
     channels = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(picture[..., number])).resize(
-                (columns, rows), RESAMPLING
-            )
-        )
+        np.asarray(Image.fromarray(np.ascontiguousarray(picture[..., number])).resize((columns, rows), RESAMPLING))
         for number in range(picture.shape[-1])
     ]
     return np.clip(np.stack(channels, axis=-1), picture.min(), picture.max())

@@ -57,11 +57,7 @@ class Preprocessing:
             swapped = picture[..., ::-1] * np.float32(BYTE)
             return swapped - (mean if picture.shape[-1] == mean.size else mean.mean())
         mean, std = self._normalisation()
-        return (
-            picture
-            if mean is None
-            else (picture - _fitted(mean, picture)) / _fitted(std, picture)
-        )
+        return picture if mean is None else (picture - _fitted(mean, picture)) / _fitted(std, picture)
 
     def undo(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Map the network's range back to 0..1; values outside it stay outside."""
@@ -72,16 +68,10 @@ class Preprocessing:
             return (picture + np.float32(1)) / np.float32(2)
         if self.name == "caffe":
             mean = np.array(CAFFE_MEAN, np.float32)
-            shifted = (
-                picture + (mean if picture.shape[-1] == mean.size else mean.mean())
-            ) / np.float32(BYTE)
+            shifted = (picture + (mean if picture.shape[-1] == mean.size else mean.mean())) / np.float32(BYTE)
             return shifted[..., ::-1]
         mean, std = self._normalisation()
-        return (
-            picture
-            if mean is None
-            else picture * _fitted(std, picture) + _fitted(mean, picture)
-        )
+        return picture if mean is None else picture * _fitted(std, picture) + _fitted(mean, picture)
 
     def _normalisation(
         self,
@@ -91,9 +81,7 @@ class Preprocessing:
         return (self.mean, self.std) if self.name == "mean,std" else (None, ())
 
 
-def _fitted(
-    numbers: tuple[float, ...], picture: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _fitted(numbers: tuple[float, ...], picture: NDArray[np.float32]) -> NDArray[np.float32]:
     array = np.array(numbers, np.float32)
     return array if array.size in (1, picture.shape[-1]) else array.mean(keepdims=True)
 
@@ -116,15 +104,11 @@ def choose_preprocessing(facts: ModelFacts, option: str) -> Preprocessing:
     for operation in facts.operations:
         wanted = _wanted_by(operation)
         if wanted is not None:
-            return Preprocessing(
-                wanted, f"{wanted} (the model starts with {operation.kind})"
-            )
+            return Preprocessing(wanted, f"{wanted} (the model starts with {operation.kind})")
     for name in facts.names:
         for pattern, wanted in FAMILIES:
             if re.search(pattern, name.lower()):
-                return Preprocessing(
-                    wanted, f'{wanted} (the model is called "{escape(name, 40)}")'
-                )
+                return Preprocessing(wanted, f'{wanted} (the model is called "{escape(name, 40)}")')
     return Preprocessing("0..1", "0..1 (nothing in the model says otherwise)")
 
 
@@ -136,11 +120,7 @@ def _given(option: str) -> Preprocessing:
     except ValueError:
         numbers = []
     half = len(numbers) // 2
-    if (
-        len(numbers) not in (2, 6)
-        or not all(np.isfinite(numbers))
-        or min(numbers[half:]) <= 0
-    ):
+    if len(numbers) not in (2, 6) or not all(np.isfinite(numbers)) or min(numbers[half:]) <= 0:
         message = (
             f'--preprocess: "{escape(option, 60)}" is no range; give {", ".join(NAMED)}, or MEAN,STD on a scale of '
             "0..1 such as 0.5,0.25 (three means, then three stds for colour)."
@@ -163,11 +143,7 @@ def _wanted_by(operation: InputOperation) -> str | None:
     """
     numbers = operation.numbers
     if operation.kind == "Rescaling" and numbers.get("scale"):
-        return (
-            "0..255"
-            if max(abs(scale) for scale in numbers["scale"]) <= BYTE_SCALE
-            else "0..1"
-        )
+        return "0..255" if max(abs(scale) for scale in numbers["scale"]) <= BYTE_SCALE else "0..1"
     if operation.kind == "Normalization" and numbers.get("mean"):
         largest = max(
             abs(value)

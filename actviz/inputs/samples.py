@@ -107,7 +107,9 @@ def _from_image(
 ) -> Sample:
     if len(specs) != 1:
         names = ", ".join(escape(spec.name, 40) for spec in specs)
-        message = f"{name}: the model has {len(specs)} inputs ({names}); give an .npz file with an array under each name."
+        message = (
+            f"{name}: the model has {len(specs)} inputs ({names}); give an .npz file with an array under each name."
+        )
         raise InputError(message)
     spec = specs[0]
     picture, notes = images.decode(content, name, options)
@@ -136,11 +138,7 @@ def _fed(
     values = preprocessing.apply(picture)
     thumbnail = _thumbnail(preprocessing.undo(values))
     shape = " × ".join(map(str, values.shape))
-    fed = (
-        f"{shape}, {preprocessing.name}"
-        + (", inverted" if options.invert else "")
-        + (f", {said}" if said else "")
-    )
+    fed = f"{shape}, {preprocessing.name}" + (", inverted" if options.invert else "") + (f", {said}" if said else "")
     values = values.transpose(2, 0, 1) if first else values
     batch = {spec.name: _as_dtype(values[None], spec.dtype)}
     return Sample(name, batch, thumbnail, fed, _digest(batch), notes)
@@ -158,14 +156,8 @@ def _thumbnail(picture: NDArray[np.float32]) -> NDArray[np.uint8]:
     stride = max(1, max(picture.shape[:2]) // THUMBNAIL_SIDE)
     rows, columns = (size // stride * stride for size in picture.shape[:2])
     cut = np.nan_to_num(picture[:rows, :columns])
-    small = cut.reshape(rows // stride, stride, columns // stride, stride, -1).mean(
-        (1, 3)
-    )
-    small = (
-        small[..., :3]
-        if small.shape[-1] >= 3
-        else np.repeat(small[..., :1], 3, axis=-1)
-    )  # noqa: PLR2004
+    small = cut.reshape(rows // stride, stride, columns // stride, stride, -1).mean((1, 3))
+    small = small[..., :3] if small.shape[-1] >= 3 else np.repeat(small[..., :1], 3, axis=-1)  # noqa: PLR2004
     return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
 
 
@@ -173,16 +165,8 @@ def _digest(batch: dict[str, NDArray[Any]]) -> str:
     found = hashlib.sha256()
     for name in sorted(batch):
         values = batch[name]
-        found.update(
-            f"{name}\0{values.dtype.str}\0{values.shape}\0".encode(
-                "utf-8", "surrogatepass"
-            )
-        )
-        found.update(
-            values.tobytes()
-            if values.dtype.kind != "O"
-            else repr(values.tolist()).encode()
-        )
+        found.update(f"{name}\0{values.dtype.str}\0{values.shape}\0".encode("utf-8", "surrogatepass"))
+        found.update(values.tobytes() if values.dtype.kind != "O" else repr(values.tolist()).encode())
     return found.hexdigest()
 
 
@@ -211,11 +195,11 @@ def _from_arrays(
 ) -> list[Sample]:
     if len(specs) > len(found):
         names = ", ".join(escape(spec.name, 40) for spec in specs)
-        message = f"{name}: the model has {len(specs)} inputs ({names}); give an .npz file with an array under each name."
+        message = (
+            f"{name}: the model has {len(specs)} inputs ({names}); give an .npz file with an array under each name."
+        )
         raise InputError(message)
-    fitted = {
-        spec.name: _checked(found[spec.name], spec, name, options) for spec in specs
-    }
+    fitted = {spec.name: _checked(found[spec.name], spec, name, options) for spec in specs}
     count = {len(values) for values in fitted.values()}
     if len(count) != 1:
         message = f"{name}: the arrays hold different numbers of samples ({', '.join(map(str, sorted(count)))})."
@@ -224,36 +208,23 @@ def _from_arrays(
     samples = []
     for number in range(total):
         batch = {key: values[number : number + 1] for key, values in fitted.items()}
-        broken = sum(
-            int((~np.isfinite(v)).sum()) for v in batch.values() if v.dtype.kind == "f"
-        )
-        notes = (
-            (f"{name}: {broken:,} NaN or infinite values are fed",) if broken else ()
-        )
-        shapes = "; ".join(
-            " × ".join(map(str, values.shape[1:])) for values in batch.values()
-        )
+        broken = sum(int((~np.isfinite(v)).sum()) for v in batch.values() if v.dtype.kind == "f")
+        notes = (f"{name}: {broken:,} NaN or infinite values are fed",) if broken else ()
+        shapes = "; ".join(" × ".join(map(str, values.shape[1:])) for values in batch.values())
         shown = name if total == 1 else f"{name}[{number}]"
         thumbnail = _array_thumbnail(specs[0], batch[specs[0].name])
-        samples.append(
-            Sample(
-                shown, batch, thumbnail, f"{shapes}, as given", _digest(batch), notes
-            )
-        )
+        samples.append(Sample(shown, batch, thumbnail, f"{shapes}, as given", _digest(batch), notes))
     return samples
 
 
-def _checked(
-    values: NDArray[Any], spec: TensorSpec, name: str, options: InputOptions
-) -> NDArray[Any]:
+def _checked(values: NDArray[Any], spec: TensorSpec, name: str, options: InputOptions) -> NDArray[Any]:
     """Return an array with a batch axis that fits the input, or say what was expected."""
     if options.layout != "auto" and values.ndim >= IMAGE_RANK - 1:
         values = _laid_out(values, spec, options.layout)
     if values.ndim == len(spec.shape) - 1:
         values = values[None]
     fits = values.ndim == len(spec.shape) and all(
-        want in (None, have)
-        for want, have in zip(spec.shape[1:], values.shape[1:], strict=True)
+        want in (None, have) for want, have in zip(spec.shape[1:], values.shape[1:], strict=True)
     )
     if not fits or not values.size:
         hint = _layout_hint(values, spec)
@@ -264,11 +235,7 @@ def _checked(
         raise InputError(message)
     if spec.dtype == "string":
         return values.astype(object)
-    if (
-        values.dtype.kind == "f"
-        and not options.allow_nonfinite
-        and not np.isfinite(values).all()
-    ):
+    if values.dtype.kind == "f" and not options.allow_nonfinite and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         message = f"{name}: holds {count:,} NaN or infinite values; mend them or pass --allow-nonfinite."
         raise InputError(message)
@@ -279,21 +246,11 @@ def _converted(values: NDArray[Any], spec: TensorSpec, name: str) -> NDArray[Any
     kind = np.dtype("float32" if spec.dtype == "bfloat16" else spec.dtype)
     with np.errstate(all="ignore"):
         result = np.ascontiguousarray(values).astype(kind)
-    if (
-        kind.kind in "iub"
-        and values.dtype.kind != "b"
-        and not np.array_equal(result.astype(values.dtype), values)
-    ):
+    if kind.kind in "iub" and values.dtype.kind != "b" and not np.array_equal(result.astype(values.dtype), values):
         message = f"{name}: the input takes {kind}, and the values ({values.dtype}) do not fit into it."
         raise InputError(message)
-    if (
-        kind.kind == "f"
-        and values.dtype.kind == "f"
-        and np.isinf(result).sum() != np.isinf(values).sum()
-    ):
-        message = (
-            f"{name}: the input takes {kind}, and some values are too large for it."
-        )
+    if kind.kind == "f" and values.dtype.kind == "f" and np.isinf(result).sum() != np.isinf(values).sum():
+        message = f"{name}: the input takes {kind}, and some values are too large for it."
         raise InputError(message)
     return result
 
@@ -310,32 +267,19 @@ def _laid_out(values: NDArray[Any], spec: TensorSpec, layout: str) -> NDArray[An
 
 def _layout_hint(values: NDArray[Any], spec: TensorSpec) -> str:
     if values.ndim == len(spec.shape) == IMAGE_RANK:
-        moved = (
-            np.moveaxis(values, 1, -1).shape
-            if spec.axes[1:2] != ("channel",)
-            else np.moveaxis(values, -1, 1).shape
-        )
-        if all(
-            want in (None, have)
-            for want, have in zip(spec.shape[1:], moved[1:], strict=True)
-        ):
-            other = (
-                "channels_last" if spec.axes[1:2] == ("channel",) else "channels_first"
-            )
+        moved = np.moveaxis(values, 1, -1).shape if spec.axes[1:2] != ("channel",) else np.moveaxis(values, -1, 1).shape
+        if all(want in (None, have) for want, have in zip(spec.shape[1:], moved[1:], strict=True)):
+            other = "channels_last" if spec.axes[1:2] == ("channel",) else "channels_first"
             return f", but pass --layout {other} if that is how it is stored"
     return ""
 
 
 def _shape_text(spec: TensorSpec) -> str:
-    sizes = ", ".join(
-        "any" if size is None else str(size) for size in ("any", *spec.shape[1:])
-    )
+    sizes = ", ".join("any" if size is None else str(size) for size in ("any", *spec.shape[1:]))
     return f"({sizes})"
 
 
-def _array_thumbnail(
-    spec: TensorSpec, values: NDArray[Any]
-) -> NDArray[np.uint8] | None:
+def _array_thumbnail(spec: TensorSpec, values: NDArray[Any]) -> NDArray[np.uint8] | None:
     if not _is_picture(spec) or values.dtype.kind == "O":
         return None
     picture = np.nan_to_num(values[0].astype(np.float32), posinf=0, neginf=0)
@@ -349,9 +293,7 @@ def _array_thumbnail(
     return _thumbnail((picture - low) / max(high - low, 1e-12))
 
 
-def default_sample(
-    specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions
-) -> Sample:
+def default_sample(specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions) -> Sample:
     """Return what is fed when no input is given.
 
     Networks for images get the photograph that matplotlib ships, cropped; others get seeded
@@ -363,12 +305,7 @@ def default_sample(
         When an input takes text, which cannot be made up.
     """
     path = _photograph()
-    if (
-        len(specs) == 1
-        and len(specs[0].shape) == IMAGE_RANK
-        and _channels(specs[0]) in IMAGE_CHANNELS
-        and path
-    ):
+    if len(specs) == 1 and len(specs[0].shape) == IMAGE_RANK and _channels(specs[0]) in IMAGE_CHANNELS and path:
         from dataclasses import replace
 
         content = path.read_bytes()
@@ -376,18 +313,14 @@ def default_sample(
         crop = replace(options, resize="crop")
         side = max(picture.shape[:2])
         if None in specs[0].shape[1:] and side > FREE_SIDE:
-            rows, columns = (
-                round(size * FREE_SIDE / side) for size in picture.shape[:2]
-            )
+            rows, columns = (round(size * FREE_SIDE / side) for size in picture.shape[:2])
             picture, _ = images.resized(picture, (rows, columns), crop)
         sample = _fed("sample photograph", picture, specs[0], preprocessing, (crop, ()))
         note = "no input given: matplotlib's sample photograph is used; give an image or .npy file after the model"
         return replace(sample, notes=(note,))
     random = np.random.default_rng(options.seed)
     batch = {spec.name: _noise(spec, random) for spec in specs}
-    shapes = "; ".join(
-        " × ".join(map(str, values.shape[1:])) for values in batch.values()
-    )
+    shapes = "; ".join(" × ".join(map(str, values.shape[1:])) for values in batch.values())
     note = f"no input given: random numbers are used (--seed {options.seed}); give an .npy file after the model"
     fed = f"{shapes}, random, seed {options.seed}"
     return Sample(
@@ -404,12 +337,7 @@ def _photograph() -> Path | None:
     found = importlib.util.find_spec("matplotlib")
     if found is None or not found.submodule_search_locations:
         return None
-    path = (
-        Path(found.submodule_search_locations[0])
-        / "mpl-data"
-        / "sample_data"
-        / "grace_hopper.jpg"
-    )
+    path = Path(found.submodule_search_locations[0]) / "mpl-data" / "sample_data" / "grace_hopper.jpg"
     return path if path.exists() else None
 
 

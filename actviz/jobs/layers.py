@@ -60,7 +60,10 @@ def as_json(result: LayersResult) -> dict[str, Any]:
         "written_by": facts.writer,
         "preprocessing": result.preprocessing or None,
         "code": list(facts.code),
-        "inputs": [{"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "axes": list(spec.axes)} for spec in facts.inputs],
+        "inputs": [
+            {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "axes": list(spec.axes)}
+            for spec in facts.inputs
+        ],
         "layers": [_layer(layer, drawn) for layer, drawn in zip(facts.layers, result.drawn_as, strict=True)],
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from actviz.inputs import InputOptions
-    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
+    from actviz.records import Activation, LayerInfo, ModelFacts, Picture, Sample, Style
 
 SHEET = "sheet"
 SPATIAL = "grid"
@@ -105,7 +105,9 @@ def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[Lay
     spatial = [layer for layer, kind in zip(layers, kinds, strict=True) if kind == SPATIAL]
     drawable = [layer for layer, kind in zip(layers, kinds, strict=True) if kind is not None]
     if not drawable:
-        message = f"{facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {request.model}"
+        message = (
+            f"{facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {request.model}"
+        )
         raise UsageError(message)
     return spatial or drawable
 
@@ -230,9 +232,7 @@ def _record(picture: Picture, facts: ModelFacts, sample: Sample, address: str) -
         "input_sha256": sample.digest,
         "fed": sample.fed,
         "numbers": picture.numbers,
-        "tiles": [
-            [tile.channel, *tile.box, tile.low, tile.high, tile.state] for tile in picture.tiles[:MAXIMUM_TILES]
-        ],
+        "tiles": [[tile.channel, *tile.box, tile.low, tile.high, tile.state] for tile in picture.tiles[:MAXIMUM_TILES]],
     }
 
 
@@ -250,7 +250,7 @@ def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
     output.write_manifest(plan.folder, records, about)
 
 
-def replace_nonfinite(value: Any) -> Any:  # noqa: ANN401  (JSON-ready values)
+def replace_nonfinite(value: Any) -> Any:
     """Return JSON-ready values without NaN, which JSON does not know."""
     if isinstance(value, dict):
         return {key: replace_nonfinite(item) for key, item in value.items()}

@@ -50,14 +50,10 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     kind = kind_of(activation.axes)
     if kind is None:
         axes = ", ".join(activation.axes)
-        message = (
-            f"layer {name!r} has the axes ({axes}), nothing draws that yet; choose another layer."
-        )
+        message = f"layer {name!r} has the axes ({axes}), nothing draws that yet; choose another layer."
         raise UsageError(message)
     if 0 in values.shape:
         sizes = " x ".join(str(size) for size in values.shape[1:])
-        message = (
-            f"layer {name!r} is empty ({sizes}): there is nothing to draw; give a larger input."
-        )
+        message = f"layer {name!r} is empty ({sizes}): there is nothing to draw; give a larger input."
         raise UsageError(message)
     return RENDERERS[kind].draw(activation, index, context, style)

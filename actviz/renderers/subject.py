@@ -95,9 +95,7 @@ class Subject:
         return record
 
 
-def prepare(
-    activation: Activation, maps: NDArray[Any], style: Style, scale: colors.Scale
-) -> Subject:
+def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: colors.Scale) -> Subject:
     """Settle what is drawn of `maps`, ``(channel, row, column)``, and in which colours.
 
     Raises

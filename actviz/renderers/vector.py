@@ -132,9 +132,7 @@ class _Plan:
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
         raise NotImplementedError
 
-    def _place(
-        self, canvas: figure.Canvas, subject: Subject, top: int, left: int, *, framed: bool
-    ) -> list[Tile]:
+    def _place(self, canvas: figure.Canvas, subject: Subject, top: int, left: int, *, framed: bool) -> list[Tile]:
         grid = replace(self.grid, top=self.grid.top + top, left=self.grid.left + left)
         count = len(subject.channels)
         if framed:
@@ -166,9 +164,7 @@ class _Bars(_Plan):
         length = {1: 320, 2: 220}.get(columns, 150)
         step = number + cls.GAP + cls.SWATCH + cls.GAP + length + cls.GAP + value
         step += cls.BETWEEN
-        grid = mosaic.Grid(
-            rows, columns, 4, number + cls.GAP, cls.ROW, step, cls.SWATCH, cls.SWATCH
-        )
+        grid = mosaic.Grid(rows, columns, 4, number + cls.GAP, cls.ROW, step, cls.SWATCH, cls.SWATCH)
         return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words)
 
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
@@ -233,9 +229,7 @@ class _Swatches(_Plan):
         if columns is None:
             columns = next((ten for ten in (10, 20) if count <= 3 * ten * ten), 50)
         rows, columns = mosaic.grid_shape(count, step_down, step_right, columns)
-        grid = mosaic.Grid(
-            rows, columns, face.height + 2, 1, step_down, step_right, cls.HEIGHT, width - 2
-        )
+        grid = mosaic.Grid(rows, columns, face.height + 2, 1, step_down, step_right, cls.HEIGHT, width - 2)
         return cls((rows * step_down - cls.GAP, columns * step_right - cls.GAP), grid, words)
 
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
@@ -280,9 +274,7 @@ class _Cells(_Plan):
         self._write_labels(canvas, subject, top, (first_row, first_column))
         return tiles
 
-    def _write_labels(
-        self, canvas: figure.Canvas, subject: Subject, top: int, corner: tuple[int, int]
-    ) -> None:
+    def _write_labels(self, canvas: figure.Canvas, subject: Subject, top: int, corner: tuple[int, int]) -> None:
         face, color, grid = text.face(11), canvas.theme.muted, self.grid
         side = grid.height
         for row in range(0, grid.rows, _every(side, face.height + 2)):
@@ -300,9 +292,4 @@ class _Cells(_Plan):
 
 def _every(side: int, room: int) -> int:
     """Return how many cells of `side` pixels apart labels that need `room` pixels stand."""
-    return next(
-        step
-        for power in (1, 10, 100, 1000)
-        for step in (power, 2 * power, 5 * power)
-        if step * side >= room
-    )
+    return next(step for power in (1, 10, 100, 1000) for step in (power, 2 * power, 5 * power) if step * side >= room)

@@ -50,9 +50,7 @@ class Channel:
         for descriptor in (reader, writer):
             _enlarge(descriptor)
 
-    def send(
-        self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
-    ) -> None:
+    def send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         """Send a message and named arrays of numbers or strings.
 
         Raises
@@ -73,9 +71,7 @@ class Channel:
         except BrokenPipeError:
             raise ClosedError from None
 
-    def receive(
-        self, timeout: float | None = None
-    ) -> tuple[Message, dict[str, NDArray[Any]]]:
+    def receive(self, timeout: float | None = None) -> tuple[Message, dict[str, NDArray[Any]]]:
         """Wait for the next message.
 
         Parameters
@@ -113,10 +109,7 @@ class Channel:
         content = bytearray(size)
         view = memoryview(content)
         while view.nbytes:
-            if (
-                timeout is not None
-                and not select.select([self._reader], [], [], timeout)[0]
-            ):
+            if timeout is not None and not select.select([self._reader], [], [], timeout)[0]:
                 raise SilentError
             count = os.readv(self._reader, [view])
             if not count:
@@ -145,9 +138,7 @@ def _packed(values: NDArray[Any]) -> tuple[str, memoryview]:
         ]
         return "string", memoryview(json.dumps(texts).encode("ascii"))
     flat = np.ascontiguousarray(values).reshape(-1)
-    return values.dtype.name, memoryview(flat.view(np.uint8)).cast(
-        "B"
-    ) if flat.size else memoryview(b"")
+    return values.dtype.name, flat.view(np.uint8).data.cast("B") if flat.size else memoryview(b"")
 
 
 def _unpacked(kind: str, shape: tuple[int, ...], content: bytearray) -> NDArray[Any]:

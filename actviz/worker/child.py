@@ -43,9 +43,7 @@ class _Blocker:
     """A finder that says of some optional packages that they are not installed."""
 
     @staticmethod
-    def find_spec(
-        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         del path, target
         if name in NOT_NEEDED:
             raise ModuleNotFoundError(name=name)
@@ -56,7 +54,7 @@ def main() -> None:
     """Answer the command until it closes the channel."""
     reader, writer, verbose, model = sys.argv[1:5]
     _protect()
-    sys.meta_path.insert(0, _Blocker())  # type: ignore[arg-type]  # a finder needs no more
+    sys.meta_path.insert(0, _Blocker())
     channel = Channel(int(reader), int(writer))
     try:
         _serve(channel, Path(model), verbose=verbose == "1")
@@ -90,10 +88,8 @@ def _serve(channel: Channel, model: Path, *, verbose: bool) -> None:
         except ActvizError as failure:
             channel.send({"error": failure.message, "code": failure.exit_code})
         except MemoryError:
-            failure = LimitError(
-                f"{model.name}: out of memory; choose fewer layers or smaller inputs."
-            )
-            channel.send({"error": failure.message, "code": failure.exit_code})
+            text = f"{model.name}: out of memory; choose fewer layers or smaller inputs."
+            channel.send({"error": text, "code": LimitError.exit_code})
         except ClosedError:
             raise
         except Exception as failure:  # noqa: BLE001  (a bug: the command reports it)
@@ -115,9 +111,7 @@ def _import_libraries(*, verbose: bool) -> None:
     keras.config.disable_traceback_filtering()
 
 
-def _answer(
-    channel: Channel, network: Network, message: Message, arrays: dict[str, Any]
-) -> None:
+def _answer(channel: Channel, network: Network, message: Message, arrays: dict[str, Any]) -> None:
     ask = message["ask"]
     if ask == "facts":
         channel.send(dataclasses.asdict(network.facts))
@@ -147,11 +141,5 @@ def _answer(
 
 
 def _versions() -> dict[str, str]:
-    modules = {
-        name: sys.modules.get(name) for name in ("keras", "tensorflow", "h5py", "numpy")
-    }
-    return {
-        name: str(getattr(module, "__version__", ""))
-        for name, module in modules.items()
-        if module is not None
-    }
+    modules = {name: sys.modules.get(name) for name in ("keras", "tensorflow", "h5py", "numpy")}
+    return {name: str(getattr(module, "__version__", "")) for name, module in modules.items() if module is not None}

@@ -50,9 +50,7 @@ class Worker:
         Let the libraries of the child print to stderr.
     """
 
-    def __init__(
-        self, model: Path, timeout: float = DEFAULT_TIMEOUT, *, verbose: bool = False
-    ) -> None:
+    def __init__(self, model: Path, timeout: float = DEFAULT_TIMEOUT, *, verbose: bool = False) -> None:
         self._name = model.name
         self._timeout = timeout
         to_child, from_parent = os.pipe(), os.pipe()
@@ -93,17 +91,11 @@ class Worker:
         """Let the child load TensorFlow while the command goes on; nothing is awaited."""
         self._send({"ask": "prepare"})
 
-    def activations(
-        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]
-    ) -> dict[str, Activation]:
+    def activations(self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
-        message, arrays = self._ask(
-            {"ask": "activations", "addresses": list(addresses)}, batch
-        )
+        message, arrays = self._ask({"ask": "activations", "addresses": list(addresses)}, batch)
         return {
-            address: Activation(
-                values=arrays[address], axes=tuple(said.pop("axes")), **said
-            )
+            address: Activation(values=arrays[address], axes=tuple(said.pop("axes")), **said)
             for address, said in message["activations"].items()
         }
 
@@ -124,9 +116,7 @@ class Worker:
         with contextlib.suppress(OSError):
             self._channel.close()
 
-    def _send(
-        self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
-    ) -> None:
+    def _send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         try:
             self._channel.send(message, arrays)
         except ClosedError:
@@ -159,9 +149,7 @@ class Worker:
                 return LimitError(
                     f"{self._name}: the model parser crashed ({name}){hint}; the file is damaged, hostile or too large."
                 )
-        return LimitError(
-            f"{self._name}: the model's process ended with code {code}; run again with -v to see why."
-        )
+        return LimitError(f"{self._name}: the model's process ended with code {code}; run again with -v to see why.")
 
 
 class WorkerBugError(Exception):
@@ -171,11 +159,7 @@ class WorkerBugError(Exception):
 def _environment(*, verbose: bool) -> dict[str, str]:
     """Return the child's environment: without secrets, and the same for every caller."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    paths = [
-        path
-        for path in os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        if os.path.isabs(path)
-    ]
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
     if paths:
         kept["PYTHONPATH"] = os.pathsep.join(paths)
     kept |= {
@@ -193,10 +177,7 @@ def _environment(*, verbose: bool) -> dict[str, str]:
 def _facts(said: Message) -> ModelFacts:
     said["names"], said["code"] = tuple(said["names"]), tuple(said["code"])
     said["inputs"] = tuple(
-        TensorSpec(
-            item["name"], tuple(item["shape"]), item["dtype"], tuple(item["axes"])
-        )
-        for item in said["inputs"]
+        TensorSpec(item["name"], tuple(item["shape"]), item["dtype"], tuple(item["axes"])) for item in said["inputs"]
     )
     said["layers"] = tuple(_layer(item) for item in said["layers"])
     said["operations"] = tuple(

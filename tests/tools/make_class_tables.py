@@ -11,12 +11,8 @@ import inspect
 import pkgutil
 from pathlib import Path
 
-RUNS_CODE = frozenset(
-    {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-)
-ABSTRACT = frozenset(
-    {"Layer", "Wrapper", "Model", "Pipeline", "Distiller", "FeatureSpace"}
-)
+RUNS_CODE = frozenset({"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
+ABSTRACT = frozenset({"Layer", "Wrapper", "Model", "Pipeline", "Distiller", "FeatureSpace"})
 NOT_ACTIVATIONS = frozenset({"deserialize", "serialize", "get"})
 CALLS_FUNCTIONS = frozenset(
     {

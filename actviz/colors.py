@@ -28,7 +28,7 @@ _LAST = STEPS - 1
 # The colour of zero where the range is empty: the first, or the neutral one.
 _FLAT = {False: 0, True: STEPS // 2}
 _BLOCK = 1 << 15
-_HUGE = 1e300
+_HUGE, _TINY = 1e300, 1e-300
 _BAND = 64
 # What paints NaN, +infinity and -infinity is picked from these, far from every colour of
 # the table and from each other.
@@ -243,7 +243,9 @@ def quantise(
         ``(channel, ...)``, real numbers of any dtype; not written to.
     low, high
         Float64, ``(channel,)``; equal ends make an empty range, which is drawn in the
-        colour of zero: the first, or the middle one where `signed`.
+        colour of zero.
+    signed
+        Whether the colour of zero is the middle one, not the first.
     """
     flat = values.reshape(len(values), -1)
     steps = np.empty(flat.shape, dtype=np.uint8)
@@ -339,7 +341,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     if not width > 0:
         return [low]
     raw = width * 2 / (most - 1) if width < _HUGE else width / (most - 1) * 2
-    power = 10.0 ** math.floor(math.log10(raw)) if raw > 1e-300 else raw  # noqa: PLR2004 - below it, powers of ten lose digits
+    power = 10.0 ** math.floor(math.log10(raw)) if raw > _TINY else raw
     step = next((power * unit for unit in (1, 2, 5, 10) if power * unit >= raw), raw)
     first, last = math.ceil(low / step), math.floor(high / step)
     if last - first > 2 * most:

@@ -6,8 +6,6 @@ Anything that is not an `ActvizError` is a bug of actviz and keeps its traceback
 
 from __future__ import annotations
 
-import unicodedata
-
 __all__ = [
     "EXIT_BUG",
     "EXIT_INTERRUPTED",
@@ -114,9 +112,6 @@ def error_of_code(code: int, message: str) -> ActvizError:
 
 
 LAST_OF_BYTE, LAST_OF_PLANE = 0xFF, 0xFFFF
-# Categories of characters that can move the cursor, reorder or hide text: controls,
-# formats (bidi overrides among them), surrogates, private use, line separators.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def escape(text: str, limit: int = 200) -> str:
@@ -135,10 +130,7 @@ def escape(text: str, limit: int = 200) -> str:
         safe = text
     else:
         cut = text if len(text) <= limit else text[: limit - 3] + "..."
-        safe = "".join(
-            _escape_character(character) if unicodedata.category(character) in _HIDDEN else character
-            for character in cut
-        )
+        safe = "".join(character if character.isprintable() else _escape_character(character) for character in cut)
     return safe if not safe.startswith("::") else "\\x3a" + safe[1:]
 
 

@@ -131,7 +131,7 @@ class Canvas:
         if not words:
             return column
         alpha = face.alpha(words)
-        bottom, right = row + alpha.shape[0], column + alpha.shape[1]
+        bottom, right = row + int(alpha.shape[0]), column + int(alpha.shape[1])
         self.pixels[row:bottom, column:right] = self.ink(color)[alpha]
         self.labels.append(Label(words, (row, column, bottom, right)))
         return right
@@ -156,7 +156,7 @@ def check_size(height: int, width: int) -> None:
     """
     if max(height, width) > LARGEST_SIDE or height * width > LARGEST_AREA:
         message = (
-            f"the figure would be {width:,} x {height:,} pixels, at most {LARGEST_AREA // 1_000_000}"
+            f"the figure would be {width:,} x {height:,} pixels; at most {LARGEST_AREA // 1_000_000}"
             f" megapixels and {LARGEST_SIDE:,} a side are drawn; show fewer with --channels or"
             " --top, or use a smaller --zoom."
         )
@@ -299,7 +299,7 @@ class _Footer:
         height = leading * len(caption)
         bar = layout.bar
         if bar is None:
-            return cls(None, small, 0, [], False, caption, height)
+            return cls(None, small, 0, [], beside=False, caption=caption, height=height)
         bar_width = colors.STEPS * max(1, round(scale))
         room = width - bar_width - 3 * _GAP
         notes = [*bar.notes, *([""] if bar.marks else [])]
@@ -327,7 +327,7 @@ class _Footer:
                 canvas.write(note, row, left, small, theme.muted)
                 row += leading
             if self.bar.marks:
-                self._draw_marks(canvas, row, left)
+                self._draw_marks(canvas, self.bar, (row, left))
                 row += leading
             row = max(row, bottom) + 8
         for line in self.caption:
@@ -355,10 +355,10 @@ class _Footer:
             free = canvas.write(words, bottom + 3, begin, small, theme.ink) + 8
         return bottom + 3 + small.height
 
-    def _draw_marks(self, canvas: Canvas, row: int, left: int) -> None:
+    def _draw_marks(self, canvas: Canvas, bar: ColorBar, corner: tuple[int, int]) -> None:
         small, theme = self.face, canvas.theme
-        assert self.bar is not None  # noqa: S101 - for the type checker; `draw` asked
-        for color, words in self.bar.marks:
+        row, left = corner
+        for color, words in bar.marks:
             side = small.ascent - 2
             canvas.fill((row + 2, left, row + 2 + side, left + side), color)
             left = canvas.write(words, row, left + side + 6, small, theme.muted) + _GAP

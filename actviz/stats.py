@@ -169,7 +169,8 @@ def _of_mixed(flat: NDArray[Any]) -> ChannelStatistics:
         columns[5, channels] = part.zeros * (values.shape[1] / size)
         if good[channels].all():
             state[channels] = part.state
-    return ChannelStatistics(*columns, nan=nan, infinite=infinite, state=state)
+    low, high, mean, std, l2, zeros = columns
+    return ChannelStatistics(low, high, mean, std, l2, zeros, nan, infinite, state)
 
 
 def order(numbers: ChannelStatistics, channels: Sequence[int], measure: str) -> list[int]:

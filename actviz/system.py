@@ -171,3 +171,23 @@ def unchanged(path: Path, file: BinaryIO, before: Stamp, error: type[ActvizError
     if stamp(file) != before:
         message = f"{path}: changed while reading; wait until it is written and run again."
         raise error(message)
+
+
+@contextlib.contextmanager
+def reading(path: Path, error: type[ActvizError] = InputError, noun: str = "file") -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file for a block that only reads it; give the file and its size.
+
+    Raises
+    ------
+    ActvizError
+        Of class `error`, when the file cannot be opened or read, or when it changed
+        while the block ran.
+    """
+    file, before = open_regular(path, error, noun)
+    with file:
+        try:
+            with unchanged(path, file, before, error):
+                yield file, before.size
+        except OSError as failure:
+            message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
+            raise error(message) from None

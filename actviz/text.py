@@ -52,6 +52,7 @@ class Face:
     """A font at one size, with the glyphs drawn so far."""
 
     def __init__(self, size: int, *, bold: bool = False) -> None:
+        """Open the font at a size in pixels and draw the glyphs of numbers."""
         # The basic layout gives the same pixels whether or not Raqm is installed.
         self._font = ImageFont.truetype(
             io.BytesIO(_font_content(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC
@@ -67,7 +68,7 @@ class Face:
         try:
             return sum([self._advance[character] for character in text])
         except KeyError:
-            return self.alpha(text).shape[1]
+            return int(self.alpha(text).shape[1])
 
     def alpha(self, text: str) -> NDArray[np.uint8]:
         """Return the coverage of `text`, ``(row, column)``, 0 (none) to 255 (full)."""
@@ -131,7 +132,7 @@ def number(value: float, digits: int = 3) -> str:
     """Return a number with `digits` significant digits, as people write it.
 
     Whole digits are never rounded away below 100,000; what is larger than that or
-    smaller than 0.001 gets an exponent (``1.2e−5``).
+    smaller than 0.001 gets an exponent (``1.2e-5``, with a real minus sign).
     """
     size = abs(value)
     if size == 0:
@@ -153,7 +154,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def shape(sizes: Sequence[int]) -> str:
-    """Return a shape as people write it: ``11 × 11 × 64``."""
+    """Return a shape as people write it: ``11 x 11 x 64``, with real multiplication signs."""
     return f" {TIMES} ".join(str(size) for size in sizes)
 
 

@@ -6,6 +6,7 @@ call as ``{"args", "kwargs"}``, shapes in an `InputLayer`. Each rule answers one
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from actviz.errors import ModelError, escape
@@ -36,6 +37,7 @@ OLD_HARD_SIGMOID = {
     "config": "actviz>hard_sigmoid",
     "registered_name": "actviz>hard_sigmoid",
 }
+REPEATS_MASKED = "actviz_repeats_masked_steps"
 INNER = ("layer", "backward_layer", "cell")
 HISTORY = 3
 
@@ -57,7 +59,10 @@ def canonical(config: Any, version: str, file: str) -> Json:
     try:
         if is_keras_3(version):
             return _layer_3(config)
-        return _model_2(_untupled(config), file)
+        model = _model_2(_untupled(config), file)
+        if not version.endswith("-tf") and re.match(r"2\.[0-3]\.|1\.|$", version):
+            _mark_repeated_steps(model)
+        return model
     except (KeyError, IndexError, TypeError, AttributeError):
         message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
         raise ModelError(message) from None
@@ -67,6 +72,18 @@ def is_keras_3(version: str) -> bool:
     """Tell whether a Keras version string is of Keras 3 or later."""
     major = version.split(".", maxsplit=1)[0]
     return major.isdigit() and int(major) >= 3  # noqa: PLR2004  (the number is the name)
+
+
+def _mark_repeated_steps(model: Json) -> None:
+    """Keep what standalone Keras did at masked steps of a Bidirectional.
+
+    Until 2.3 the forward half repeated its last output there; later versions give zeros.
+    """
+    for layer in model["config"]["layers"]:
+        if layer["class_name"] in MODELS:
+            _mark_repeated_steps(layer)
+        elif layer["class_name"] == "Bidirectional":
+            layer["config"][REPEATS_MASKED] = True
 
 
 def _layer_3(layer: Json) -> Json:

@@ -61,6 +61,10 @@ class KerasFile:
     file: BinaryIO
     stamp: Stamp
 
+    def close(self) -> None:
+        """Close the file; weights that were not read yet cannot be read any more."""
+        self.file.close()
+
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
         if stamp(self.file) != self.stamp:
@@ -77,6 +81,14 @@ def open_keras_file(path: Path) -> KerasFile:
         When it is no model, must not be loaded, or is too large.
     """
     file, status = open_regular(path, ModelError, "model")
+    try:
+        return _recognised(path, file, status)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _recognised(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
     name = path.name
     head = file.read(HEAD_BYTES)
     file.seek(0)

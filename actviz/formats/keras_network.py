@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import InputError, escape
 from actviz.formats.graph import Entry, Node, Ref, refs
@@ -31,11 +31,27 @@ class KerasNetwork:
 
     def __init__(self, path: Path) -> None:
         self._file: KerasFile = open_keras_file(path)
-        self._graph = self._file.graph
-        self._known = infer(self._graph)
-        self._signs = signs(self._graph)
         self._cuts: dict[tuple[str, ...], Cut] = {}
-        self._facts = self._make_facts()
+        try:
+            self._graph = self._file.graph
+            self._known = infer(self._graph)
+            self._signs = signs(self._graph)
+            self._facts = self._make_facts()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the network itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     @property
     def facts(self) -> ModelFacts:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, ModelError, escape
+from actviz.formats.canonical import REPEATS_MASKED
 from actviz.formats.graph import Entry, Graph, Ref, refs
 from actviz.formats.weights import NamedWeights, StateTree, TreeWeights
 
@@ -212,6 +213,7 @@ def _make(entry: Entry, file: str) -> Any:
             ]
             or "_"
         )
+    repeats_masked = config.pop(REPEATS_MASKED, False)
     described = {
         "module": entry.module,
         "class_name": entry.kind,
@@ -219,12 +221,15 @@ def _make(entry: Entry, file: str) -> Any:
         "registered_name": entry.kind if entry.module.startswith("keras.src.") else None,
     }
     try:
-        return deserialize_keras_object(described, safe_mode=True)
+        layer = deserialize_keras_object(described, safe_mode=True)
     except Exception as failure:
         message = (
             f'{file}: layer "{escape(entry.key, 80)}" ({escape(entry.kind, 60)}) cannot be made: {reason(failure)}'
         )
         raise ModelError(message) from failure
+    if repeats_masked:
+        layer.forward_layer.zero_output_for_mask = layer.backward_layer.zero_output_for_mask = False
+    return layer
 
 
 def _register_old_functions() -> None:

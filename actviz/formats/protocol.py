@@ -51,5 +51,8 @@ class Network(Protocol):
             An `Activation` for each address: values batch first, in the layer's own dtype.
         """
 
+    def close(self) -> None:
+        """Close the file."""
+
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""

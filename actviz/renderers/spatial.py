@@ -1,4 +1,6 @@
-"""Grids of maps: axes row and column, with channels or without::
+"""Grids of maps: axes row and column, with channels or without.
+
+::
 
 0        1        2
 [tile]   [tile]   [tile]
@@ -262,7 +264,8 @@ def _write(canvas: figure.Canvas, subject: Subject, tiles: list[Tile], plan: _Pl
 
 
 def _color_bar(subject: Subject) -> figure.ColorBar:
-    notes = []
+    notes: list[str] = []
+    ticks: tuple[tuple[float, str], ...]
     if subject.total > 1:
         notes.append("line below a tile: its strength compared with the strongest filter")
     if subject.scale.kind != "filter":

@@ -106,6 +106,9 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: col
     if style.sort not in stats.MEASURES:
         message = f"nothing is sorted by {style.sort!r}; use {', '.join(stats.MEASURES)}."
         raise UsageError(message)
+    if style.columns is not None and style.columns < 1:
+        message = f"columns {style.columns} leave no room; use 1 or more."
+        raise UsageError(message)
     if style.zoom is not None and style.zoom < 1:
         message = f"zoom {style.zoom} leaves nothing to see; use 1 or more."
         raise UsageError(message)

@@ -66,7 +66,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     sizes = f"{subject.total} unit{'s' if subject.total > 1 else ''}"
     layout = figure.Layout(
         replace(subjects.heading(activation, context), sizes=sizes),
-        subjects.numeric_bar(subject, _notes(subject)),
+        subjects.numeric_bar(subject, _notes(subject, cells=isinstance(plan, _Cells))),
         subjects.caption(subject, style, "unit", "zero"),
         *plan.size,
     )
@@ -75,9 +75,9 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     return canvas.picture(tiles, subject.record(style))
 
 
-def _notes(subject: Subject) -> list[str]:
+def _notes(subject: Subject, *, cells: bool) -> list[str]:
     notes = ["one scale, as asked" if subject.scale.kind == "fixed" else "one scale for all units"]
-    if len(subject.channels) > _MOST_SWATCHES and subject.whole:
+    if cells:
         notes.append("number of a unit: label of its row + label of its column")
     if len(subject.channels) > _MOST_BARS:
         strength = subject.numbers.strength
@@ -257,8 +257,7 @@ class _Cells(_Plan):
         return cls(size, grid, [])
 
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
-        face, theme = text.face(11), canvas.theme
-        grid = self.grid
+        theme, grid = canvas.theme, self.grid
         count, side = len(subject.channels), grid.height
         first_row, first_column = top + grid.top, left + grid.left
         bottom = first_row + grid.rows * side

@@ -1,0 +1,61 @@
+"""What tests share: paths, the command as a person runs it, small model files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.update(
+    TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="-1", KERAS_HOME=os.devnull + "/keras"
+)
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "sample_models"
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The last line of stderr, the only one an error may have beside notes."""
+        return self.err.strip().splitlines()[-1]
+
+
+def run_actviz(*arguments, cwd, env=None, **options):
+    """Run the command in a folder and return what a shell sees."""
+    command = [sys.executable, "-P", "-m", "actviz", *map(str, arguments)]
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=120,
+        check=False,
+        **options,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def actviz(tmp_path):
+    """Return a function that runs the command in an empty folder."""
+
+    def run(*arguments, **options):
+        return run_actviz(*arguments, cwd=options.pop("cwd", tmp_path), **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def samples():
+    return SAMPLES

@@ -1,0 +1,68 @@
+"""What the tests of pictures share: activations, and a reader that undoes a figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz import colors
+from actviz.records import Activation, Context
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import Label, Picture, Tile
+
+SPATIAL = ("batch", "row", "column", "channel")
+VECTOR = ("batch", "unit")
+CONTEXT = Context("digits_cnn.h5", "seven.png", "28 x 28 x 1, 0..1")
+
+
+def spatial(maps: NDArray[Any], *, address: str = "conv", signed: bool | None = None) -> Activation:
+    """Return maps ``(row, column, channel)`` as an activation with a batch of one."""
+    return Activation(address, "Conv2D", maps[None], SPATIAL, signed)
+
+
+def vector(units: NDArray[Any], *, address: str = "dense", signed: bool | None = None) -> Activation:
+    """Return units ``(unit,)`` as an activation with a batch of one."""
+    return Activation(address, "Dense", units[None], VECTOR, signed)
+
+
+def decode(picture: Picture, tile: Tile, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Read the values ``(row, column)`` of a tile back from the pixels alone."""
+    top, left, bottom, right = tile.box
+    if tile.state == "dead":
+        return np.zeros(shape)
+    down, across = (bottom - top) // shape[0], (right - left) // shape[1]
+    block = picture.pixels[top:bottom, left:right].astype(np.int64)
+    wide = block.reshape(shape[0], down, shape[1], across, 3)
+    assert (wide == wide[:, :1, :, :1]).all(), "a value is not one colour"
+    colors_ = colors.table(picture.numbers["colormap"]).colors.astype(np.int64)
+    distance = ((wide[:, 0, :, 0, None] - colors_) ** 2).sum(axis=-1)
+    assert (distance.min(axis=-1) == 0).all(), "a colour is not in the table"
+    low, high = np.array([tile.low]), np.array([tile.high])
+    return colors.dequantise(distance.argmin(axis=-1)[None].astype(np.uint8), low, high)[0]
+
+
+def step_of(tile: Tile) -> float:
+    """Return the width of one colour step."""
+    return tile.high / 255 - tile.low / 255
+
+
+def assert_labels_apart(picture: Picture, labels: tuple[Label, ...] | None = None) -> None:
+    """Check that no label leaves the picture, and that none lies on another or on a tile."""
+    height, width = picture.pixels.shape[:2]
+    taken = np.zeros((height, width), dtype=bool)
+    for tile in picture.tiles:
+        top, left, bottom, right = tile.box
+        assert 0 <= top < bottom <= height
+        assert 0 <= left < right <= width
+        assert not taken[top:bottom, left:right].any(), tile
+        taken[top:bottom, left:right] = True
+    for label in labels or picture.labels:
+        top, left, bottom, right = label.box
+        assert 0 <= top < bottom <= height, label
+        assert 0 <= left < right <= width, label
+        assert not taken[top:bottom, left:right].any(), label
+        taken[top:bottom, left:right] = True

@@ -1,0 +1,166 @@
+import pytest
+
+from actviz.errors import ModelError
+from actviz.formats.canonical import canonical
+from actviz.formats.graph import parse_graph, quoted
+from actviz.formats.shapes import infer
+
+
+def tensor(name, call=0, output=0, shape=None):
+    config = {"shape": shape, "dtype": "float32", "keras_history": [name, call, output]}
+    return {"class_name": "__keras_tensor__", "config": config}
+
+
+def node(*tensors):
+    return {"args": [tensors[0] if len(tensors) == 1 else list(tensors)], "kwargs": {}}
+
+
+def layer(name, kind, nodes, **config):
+    return {
+        "module": "keras.layers",
+        "class_name": kind,
+        "name": name,
+        "config": {"name": name, "trainable": True, **config},
+        "inbound_nodes": nodes,
+    }
+
+
+def source(name, shape):
+    config = {"name": name, "batch_shape": [None, *shape], "dtype": "float32"}
+    return {"module": "keras.layers", "class_name": "InputLayer", "name": name, "config": config, "inbound_nodes": []}
+
+
+def model(name, layers, inputs, outputs):
+    return {
+        "module": "keras",
+        "class_name": "Functional",
+        "name": name,
+        "config": {"name": name, "layers": layers, "input_layers": inputs, "output_layers": outputs},
+    }
+
+
+def shared_encoder():
+    encoder = model(
+        "encoder",
+        [source("x", [8]), layer("hidden", "Dense", [node(tensor("x"))], units=4)],
+        ["x", 0, 0],
+        ["hidden", 0, 0],
+    )
+    encoder["inbound_nodes"] = [node(tensor("left")), node(tensor("right"))]
+    return model(
+        "siamese",
+        [
+            source("left", [8]),
+            source("right", [8]),
+            encoder,
+            layer("difference", "Subtract", [node(tensor("encoder", 1), tensor("encoder", 2))]),
+            layer("score", "Dense", [node(tensor("difference"))], units=1),
+        ],
+        [["left", 0, 0], ["right", 0, 0]],
+        ["score", 0, 0],
+    )
+
+
+def addresses(graph):
+    return [entry.address for entry in graph.nodes]
+
+
+def test_every_call_of_a_shared_model_is_a_node():
+    graph = parse_graph(shared_encoder(), "m.keras")
+    assert addresses(graph) == ["left", "right", "encoder#0/hidden", "encoder#1/hidden", "difference", "score"]
+    assert set(graph.entries) == {"left", "right", "encoder/hidden", "difference", "score"}
+
+
+def test_a_cut_holds_the_ancestors_and_nothing_else():
+    graph = parse_graph(shared_encoder(), "m.keras")
+    place = {address: number for number, address in enumerate(addresses(graph))}
+    kept = [graph.nodes[number].address for number in graph.ancestors([place["encoder#1/hidden"]])]
+    assert kept == ["right", "encoder#1/hidden"]
+
+
+def test_shapes_follow_the_calls():
+    graph = parse_graph(shared_encoder(), "m.keras")
+    shapes = {graph.nodes[ref.node].address: shape for ref, (shape, _) in infer(graph).items()}
+    assert shapes["encoder#1/hidden"] == (None, 4)
+    assert shapes["score"] == (None, 1)
+
+
+def test_indices_are_those_of_model_layers():
+    graph = parse_graph(shared_encoder(), "m.keras")
+    assert [graph.entries[name].index for name in ("left", "right", "difference", "score")] == [0, 1, 3, 4]
+    assert graph.entries["encoder/hidden"].index is None
+
+
+def test_loops_and_missing_layers_are_malformed():
+    looped = model(
+        "loop",
+        [
+            source("x", [8]),
+            layer("a", "Dense", [node(tensor("b"))], units=4),
+            layer("b", "Dense", [node(tensor("a"))], units=4),
+        ],
+        ["x", 0, 0],
+        ["b", 0, 0],
+    )
+    with pytest.raises(ModelError, match="loop"):
+        parse_graph(looped, "m.keras")
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"class_name": "Dense", "config": {}}, {"class_name": "Functional", "config": {"layers": 3}}]
+)
+def test_other_configurations_are_refused_in_one_line(value):
+    with pytest.raises(ModelError) as caught:
+        parse_graph(value, "m.keras")
+    assert "\n" not in caught.value.message
+
+
+def test_a_keras_2_sequential_gets_its_input_and_loses_what_inference_does_not_need():
+    dense = {
+        "class_name": "Dense",
+        "config": {
+            "name": "d",
+            "units": 3,
+            "batch_input_shape": [None, 5],
+            "kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None, "dtype": "float32"}},
+            "recurrent_activation": "hard_sigmoid",
+        },
+    }
+    for config in ([dense], {"name": "s", "layers": [dense]}):
+        form = canonical({"class_name": "Sequential", "config": config}, "2.2.4", "m.h5")
+        first, second = form["config"]["layers"]
+        assert first["class_name"] == "InputLayer"
+        assert first["config"]["batch_shape"] == [None, 5]
+        assert "kernel_initializer" not in second["config"]
+        assert second["config"]["recurrent_activation"]["config"] == "actviz>hard_sigmoid"
+
+
+def test_time_major_is_dropped_when_false_and_refused_when_true():
+    for value, fine in ((False, True), (True, False)):
+        config = {"name": "r", "units": 3, "batch_input_shape": [None, 5, 2], "time_major": value}
+        raw = {
+            "class_name": "Sequential",
+            "config": {"name": "s", "layers": [{"class_name": "LSTM", "config": config}]},
+        }
+        if fine:
+            assert "time_major" not in canonical(raw, "2.10.0", "m.h5")["config"]["layers"][1]["config"]
+        else:
+            with pytest.raises(ModelError, match="time_major"):
+                canonical(raw, "2.10.0", "m.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("conv_1", "conv_1"),
+        ("block1/conv", "block1%2Fconv"),
+        ("a b", "a%20b"),
+        ("convé", "convé"),
+        ("7", "%37"),
+        ("x#1", "x%231"),
+        ("-x", "%2Dx"),
+        ("", "%"),
+    ],
+)
+def test_the_printed_form_of_names(name, printed):
+    assert quoted(name) == printed

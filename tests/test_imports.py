@@ -1,0 +1,66 @@
+"""What a command costs before it does anything: the modules that it loads."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+PROBE = """
+import json, sys
+sys.argv = ["actviz", *json.loads(sys.argv[1])]
+import os
+real = os._exit
+def leave(code):
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+    real(code)
+os._exit = leave
+import actviz.cli
+actviz.cli.main()
+"""
+HEAVY = {"tensorflow", "keras", "matplotlib", "matplotlib.pyplot"}
+
+
+def modules_after(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROBE, json.dumps([str(argument) for argument in arguments])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.strip().splitlines()[-1]))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["show", "--help"]])
+def test_help_loads_click_and_little_else(arguments):
+    loaded = modules_after(*arguments)
+    assert not loaded & (HEAVY | {"numpy", "PIL", "h5py"})
+
+
+def test_the_command_never_loads_tensorflow_itself(samples):
+    assert not modules_after("layers", samples / "digits_cnn.h5") & HEAVY
+
+
+def test_the_probe_can_fail():
+    done = subprocess.run(
+        [sys.executable, "-c", "import matplotlib, sys; print('matplotlib' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "True"
+
+
+def test_the_worker_describes_a_model_without_tensorflow(samples):
+    program = (
+        "import sys; from pathlib import Path; from actviz.formats import open_network; "
+        "open_network(Path(sys.argv[1])); print('tensorflow' in sys.modules, 'keras' in sys.modules)"
+    )
+    for name in ("digits_cnn.h5", "digits_cnn.keras", "photo_features.keras", "ner_bilstm.h5"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(samples / name)], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout.strip() == "False False"

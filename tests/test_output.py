@@ -1,0 +1,89 @@
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from actviz import output
+from actviz.errors import OutputError
+
+IDENTITY = {"model": "m.h5", "input": "a.png", "address": "conv"}
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_png_comes_back_as_it_was(height, width, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    content = output.encode_png(pixels, IDENTITY)
+    with Image.open(io.BytesIO(content)) as image:
+        assert json.loads(image.text["actviz"]) == IDENTITY
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+    assert content == output.encode_png(pixels, IDENTITY)
+
+
+def test_a_figure_of_ours_is_replaced_and_nothing_else(tmp_path):
+    path = tmp_path / "conv.png"
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    output.write_figure(path, pixels, IDENTITY)
+    output.check_target(path, IDENTITY, overwrite=False)
+    with pytest.raises(OutputError, match="--overwrite"):
+        output.check_target(path, IDENTITY | {"address": "other"}, overwrite=False)
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(OutputError, match="--overwrite"):
+        output.check_target(path, IDENTITY, overwrite=False)
+    output.check_target(path, IDENTITY, overwrite=True)
+
+
+def test_a_planted_link_is_replaced_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    link = tmp_path / "conv.png"
+    link.symlink_to(victim)
+    with pytest.raises(OutputError, match="symbolic link"):
+        output.check_target(link, IDENTITY, overwrite=False)
+    output.write_figure(link, np.zeros((2, 2, 3), np.uint8), IDENTITY)
+    assert victim.read_text() == "precious"
+    assert not link.is_symlink()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "conv.png"
+    output.write_figure(path, np.zeros((2, 2, 3), np.uint8), IDENTITY)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        output.write_figure(path, np.ones((9, 9, 3), np.uint8), IDENTITY)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["conv.png"]
+
+
+@given(st.text())
+def test_slugs_are_safe_names(name):
+    slug = output.slug(name)
+    assert slug.isascii()
+    assert 0 < len(slug.encode()) <= 120
+    assert "/" not in slug
+    assert slug.strip(".") == slug
+    assert slug.lower() not in {"con", "nul", "..", "."}
+
+
+@given(st.lists(st.text(), unique=True))
+def test_names_never_collide(names):
+    taken = output.Names()
+    from pathlib import Path
+
+    paths = [taken.take(Path("out") / f"{output.slug(name)}.png", name) for name in names]
+    assert len({str(path).lower() for path in paths}) == len(paths)
+
+
+def test_plain_names_stay_as_they_are():
+    assert output.slug("conv_intermediate") == "conv_intermediate"
+    assert output.slug("block1/conv2") == "block1-conv2"
+    assert output.slug("../../etc/passwd").startswith("-..-etc-passwd-") is True

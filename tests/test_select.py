@@ -1,0 +1,84 @@
+import pytest
+
+from actviz.errors import UsageError
+from actviz.records import LayerInfo
+from actviz.select import select_layers
+
+KINDS = ("InputLayer", "Conv2D", "Conv2D", "MaxPooling2D", "Dense")
+NAMES = ("image", "block1_conv1", "block1_conv2", "pool", "scores")
+
+
+def layer(address, index, kind, name=None):
+    return LayerInfo(address, name or address, index, kind, (None, 4), "float32", 0, ("batch", "unit"))
+
+
+FLAT = [layer(name, index, kind) for index, (name, kind) in enumerate(zip(NAMES, KINDS, strict=True))]
+NESTED = [
+    layer("image", 0, "InputLayer"),
+    layer("encoder#0/conv", None, "Conv2D", "conv"),
+    layer("encoder#0/only", None, "Conv2D", "only"),
+    layer("encoder#1/conv", None, "Conv2D", "conv"),
+    layer("encoder#1/only", None, "Conv2D", "only"),
+    layer("head/conv", None, "Conv2D", "conv"),
+]
+
+
+def chosen(layers, *wanted):
+    return [found.address for found in select_layers(layers, wanted, "model.h5")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("pool", ["pool"]),
+        ("0", ["image"]),
+        ("-1", ["scores"]),
+        ("1:3", ["block1_conv1", "block1_conv2"]),
+        ("-2:", ["pool", "scores"]),
+        (":", list(NAMES)),
+        ("::2", ["image", "block1_conv2", "scores"]),
+        ("block1_*", ["block1_conv1", "block1_conv2"]),
+        ("block1_conv[2-9]", ["block1_conv2"]),
+        ("@Conv*", ["block1_conv1", "block1_conv2"]),
+        ("@Dense", ["scores"]),
+        ("scores,0", ["scores", "image"]),
+        ("pool,pool", ["pool"]),
+    ],
+)
+def test_forms_of_addresses(wanted, expected):
+    assert chosen(FLAT, wanted) == expected
+
+
+def test_an_exact_name_always_wins():
+    layers = [*FLAT, layer("3", 5, "Dense"), layer("a,b", 6, "Dense")]
+    assert chosen(layers, "3") == ["3"]
+    assert chosen(layers, "a,b") == ["a,b"]
+
+
+def test_calls_and_levels_of_nested_models():
+    assert chosen(NESTED, "encoder/conv") == ["encoder#0/conv", "encoder#1/conv"]
+    assert chosen(NESTED, "encoder#1/conv") == ["encoder#1/conv"]
+    assert chosen(NESTED, "only") == ["encoder#0/only", "encoder#1/only"]
+    assert chosen(NESTED, "*") == ["image"]
+    assert chosen(NESTED, "*/conv") == ["encoder#0/conv", "encoder#1/conv", "head/conv"]
+    assert chosen(NESTED, "**only") == ["encoder#0/only", "encoder#1/only"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted", "said"),
+    [
+        (FLAT, "block1_conv3", "did you mean block1_conv"),
+        (FLAT, "9", "there is no layer 9; the model has 5 (0 to 4)"),
+        (FLAT, "-6", "there is no layer -6"),
+        (FLAT, "@Conv3D", "did you mean @Conv2D"),
+        (FLAT, "7:9", 'no layer "7:9"'),
+        (FLAT, "1:2:0", "the step of a slice cannot be 0"),
+        (NESTED, "conv", '"conv" means 2 layers (encoder/conv, head/conv)'),
+        (FLAT, "zzz", "actviz layers model.h5"),
+    ],
+)
+def test_wrong_addresses_say_what_is_near(layers, wanted, said):
+    with pytest.raises(UsageError) as caught:
+        chosen(layers, wanted)
+    assert said in caught.value.message
+    assert len(caught.value.message) < 300

@@ -93,7 +93,8 @@ def _run() -> int:
     except _TerminatedError:
         _complain("terminated; what was finished is kept.")
         return EXIT_TERMINATED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # click answers a closed pipe by ending the process, the only time it does so here.
         return EXIT_PIPE_CLOSED
     except OSError as failure:
         return _stream_failure(failure)

@@ -60,12 +60,12 @@ def canonical(config: Any, version: str, file: str) -> Json:
         if is_keras_3(version):
             return _layer_3(config)
         model = _model_2(_untupled(config), file)
-        if not version.endswith("-tf") and re.match(r"2\.[0-3]\.|1\.|$", version):
-            _mark_repeated_steps(model)
-        return model
     except (KeyError, IndexError, TypeError, AttributeError):
         message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
         raise ModelError(message) from None
+    if not version.endswith("-tf") and re.match(r"2\.[0-3]\.|1\.|$", version):
+        _mark_repeated_steps(model)
+    return model
 
 
 def is_keras_3(version: str) -> bool:

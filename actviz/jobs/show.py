@@ -12,12 +12,15 @@ from actviz.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from actviz.inputs import InputOptions
-    from actviz.records import Activation, LayerInfo, ModelFacts, Picture, Sample, Style
+    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
 
 SHEET = "sheet"
 SPATIAL = "grid"
+WRITERS = 2
+MAXIMUM_TILES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +73,36 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
     with Worker(request.model, request.timeout, verbose=request.verbose) as worker:
         facts = worker.facts()
         worker.prepare()
+        _check_style(request.style)
         layers = _choose(request, facts, worker)
         samples, failures = _read(request, facts)
         for failure in failures:
             yield Said(failure.message)
         yield from _say_inputs(samples, facts, request)
         plan = _plan(request, facts, layers, samples)
-        from actviz.output import shown_path
-
         versions: dict[str, str] = {}
+        addresses = [layer.address for layer in layers]
         for number, sample in enumerate(samples):
-            found = worker.activations(sample.values, [layer.address for layer in layers])
+            found = worker.activations(sample.values, addresses)
             versions = versions or worker.versions()
             if number == len(samples) - 1:
                 worker.stop()
-            for path in _draw(request, facts, plan, (number, sample, found, versions)):
-                yield Written(path)
+            yield from _draw(request, facts, plan, _Work(number, sample, found, versions))
         _finish(plan, facts, versions)
         if failures:
-            message = f"{len(failures)} of {len(failures) + len(request.inputs) - len(failures)} inputs failed: {shown_path(request.inputs[0].parent) if not samples else 'see the lines above'}."
+            message = (
+                f"{len(failures)} of {len(request.inputs)} inputs failed, for the reasons above; the rest is written."
+            )
             raise PartialError(message)
+
+
+def _check_style(style: Style) -> None:
+    """Refuse a scale or colormap that means nothing before anything is computed."""
+    from actviz import colors
+
+    colors.parse_scale(style.scale)
+    if style.cmap is not None:
+        colors.table(style.cmap)
 
 
 def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[LayerInfo]:
@@ -191,32 +204,58 @@ def _stem(name: str) -> str:
     return Path(file).stem + mark + rest
 
 
-def _draw(
-    request: ShowRequest,
-    facts: ModelFacts,
-    plan: _Plan,
-    work: tuple[int, Sample, Mapping[str, Activation], dict[str, str]],
-) -> Iterator[Path]:
-    from actviz import output, renderers
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One input's activations, ready to be drawn."""
+
+    number: int
+    sample: Sample
+    found: Mapping[str, Activation]
+    versions: dict[str, str]
+
+
+def _draw(request: ShowRequest, facts: ModelFacts, plan: _Plan, work: _Work) -> Iterator[Written]:
+    """Draw and write the figures of one input; one is packed while the next is drawn."""
+    from collections import deque
+    from concurrent.futures import ThreadPoolExecutor
+
     from actviz.records import Context
 
-    number, sample, found, versions = work
-    context = Context(facts.file, sample.name, sample.fed, sample.thumbnail)
-    for (target, key), path in plan.targets.items():
-        if target != number:
-            continue
-        if key == SHEET:
-            from actviz.sheet import draw_sheet
+    context = Context(facts.file, work.sample.name, work.sample.fed, work.sample.thumbnail)
+    weights = next(iter(work.found.values())).weights_digest
+    with ThreadPoolExecutor(WRITERS) as pool:
+        pending: deque[Future[Written]] = deque()
+        for (number, key), path in plan.targets.items():
+            if number == work.number:
+                picture = _picture(key, work.found, context, request.style)
+                more = {"weights": weights, "versions": work.versions}
+                pending.append(
+                    pool.submit(_write, plan, path, picture, _record(picture, facts, work.sample, key) | more)
+                )
+            while len(pending) > WRITERS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
-            picture = draw_sheet(list(found.values()), 0, context, request.style)
-        else:
-            picture = renderers.draw(found[key], 0, context, request.style)
-        weights = next(iter(found.values())).weights_digest
-        record = _record(picture, facts, sample, key) | {"weights": weights, "versions": versions}
-        size = output.write_figure(path, picture.pixels, record)
-        relative = str(path.relative_to(plan.folder)) if plan.folder else str(path)
-        plan.records.append(record | {"file": relative, "bytes": size})
-        yield path
+
+def _picture(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> Picture:
+    if key == SHEET:
+        from actviz.sheet import draw_sheet
+
+        return draw_sheet(list(found.values()), 0, context, style)
+    from actviz import renderers
+
+    return renderers.draw(found[key], 0, context, style)
+
+
+def _write(plan: _Plan, path: Path, picture: Picture, record: dict[str, Any]) -> Written:
+    """Write one figure; runs beside the drawing of the next (packing releases the lock)."""
+    from actviz import output
+
+    size = output.write_figure(path, picture.pixels, record)
+    relative = str(path.relative_to(plan.folder)) if plan.folder else str(path)
+    plan.records.append(record | {"file": relative, "bytes": size})
+    return Written(path)
 
 
 def _record(picture: Picture, facts: ModelFacts, sample: Sample, address: str) -> dict[str, Any]:
@@ -236,9 +275,6 @@ def _record(picture: Picture, facts: ModelFacts, sample: Sample, address: str) -
     }
 
 
-MAXIMUM_TILES = 4096
-
-
 def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
     if plan.folder is None:
         return
@@ -246,14 +282,5 @@ def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
     from actviz.version import VERSION
 
     about = {"actviz": VERSION, "model": facts.file, "configuration": facts.digest, "versions": versions}
-    records = [replace_nonfinite(record) for record in plan.records]
+    records = sorted(plan.records, key=lambda record: str(record["file"]))
     output.write_manifest(plan.folder, records, about)
-
-
-def replace_nonfinite(value: Any) -> Any:
-    """Return JSON-ready values without NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: replace_nonfinite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [replace_nonfinite(item) for item in value]
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124  (NaN)

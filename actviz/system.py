@@ -191,3 +191,25 @@ def reading(path: Path, error: type[ActvizError] = InputError, noun: str = "file
         except OSError as failure:
             message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
             raise error(message) from None
+
+
+@contextlib.contextmanager
+def native_silence() -> Iterator[None]:
+    """Run a block with the process's standard error closed to C libraries.
+
+    Some print about damaged files by themselves. It concerns the whole process, so the
+    block must be short and be run by one thread at a time.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield  # there is no standard error to keep clean
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -111,7 +111,6 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     """Take the values of `reading` out of a command's keywords."""
     from actviz.inputs.options import InputOptions
 
-    names = (
-        "resize", "preprocess", "invert", "layout", "allow_nonfinite", "max_pixels", "frame", "background", "seed"
-    )  # fmt: skip
-    return InputOptions(**{name: values.pop(name) for name in names})
+    names = ("resize", "preprocess", "invert", "layout", "allow_nonfinite", "frame", "background", "seed")
+    taken = {name: values.pop(name) for name in names}
+    return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))

@@ -1,13 +1,37 @@
-"""Files to what a network is fed: decoding, resizing, range, and saying what was done."""
+"""Files from the command line as samples for a network, and what stands in for none.
 
-from actviz.inputs.options import InputOptions
-from actviz.inputs.preprocessing import Preprocessing, choose_preprocessing
-from actviz.inputs.samples import default_sample, read_samples
+`choose_preprocessing` decides the range of images from what the model says about itself;
+`read_samples` and `stream` turn images and arrays into samples; `default_sample`
+gives one where there is no input.
+"""
+
+from actviz.inputs.fallback import default_sample
+from actviz.inputs.options import (
+    LAYOUTS,
+    MAXIMUM_PIXELS,
+    RESIZES,
+    InputOptions,
+)
+from actviz.inputs.preprocessing import (
+    PREPROCESS_CHOICES,
+    PREPROCESSINGS,
+    Preprocessing,
+    choose_preprocessing,
+    parse_preprocessing,
+)
+from actviz.inputs.reading import read_samples, stream
 
 __all__ = [
+    "LAYOUTS",
+    "MAXIMUM_PIXELS",
+    "PREPROCESSINGS",
+    "PREPROCESS_CHOICES",
+    "RESIZES",
     "InputOptions",
     "Preprocessing",
     "choose_preprocessing",
     "default_sample",
+    "parse_preprocessing",
     "read_samples",
+    "stream",
 ]

@@ -1,131 +1,232 @@
-"""`.npy` and `.npz` to arrays: headers first, never a pickle, sizes before memory."""
+"""`.npy` and `.npz` files: the header first, then the bytes, and never a pickle.
+
+Everything a header declares is compared with the size of the file before memory is
+asked for.
+"""
 
 from __future__ import annotations
 
-import io
 import math
 import zipfile
-from typing import TYPE_CHECKING, Any, BinaryIO
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.lib import format as numpy_format
 
-from actviz.errors import InputError, LimitError, UnsafeError, escape
+from actviz.errors import ActvizError, InputError, LimitError, UnsafeError, escape
+from actviz.inputs.quiet import without_warnings
+from actviz.inputs.sniff import model_refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NPY_MAGIC = b"\x93NUMPY"
-ZIP_MAGIC = b"PK\x03\x04"
-MAXIMUM_BYTES = 8 << 30
-MAXIMUM_RATIO = 100
-SMALL = 1 << 20
-MAXIMUM_HEADER = 10_000
-KINDS = "biufU"
+MAX_BYTES = 2 << 30
+MAX_HEADER = 10_000
+MAX_MEMBERS = 10_000
+MAX_RANK = 32
+# Deflate cannot do better than about 1,030: zeros in a small file are honest, many are not.
+MAX_RATIO = 200
+RATIO_FLOOR = 16 << 20
+_PLAIN = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
+_ENCRYPTED = 0x1
+_MODEL_MEMBERS = frozenset({"config.json", "model.weights.h5", "metadata.json"})
+_STORED_OR_DEFLATED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
-def read_npy(file: BinaryIO, name: str, size: int) -> NDArray[Any]:
-    """Read one array from a stream of `size` bytes, in native byte order and C layout.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of a `.npy` file declares, and where its data begin."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    start: int
+
+    @property
+    def data_bytes(self) -> int:
+        """Size of the declared data (a Python integer: it cannot overflow)."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(head: bytes, size: int, path: str) -> Header:
+    """Read and check the header of a `.npy` file of `size` bytes that begins with `head`.
+
+    Raises
+    ------
+    UnsafeError
+        When the array holds Python objects, which are pickles.
+    LimitError
+        When it declares more than is ever read.
+    InputError
+        When it is malformed, or declares another size than the file has.
+
+    """
+    header = _parse(head, path)
+    if header.dtype.hasobject:
+        message = f"{path}: pickled data (an array of Python objects), which can run any code when it is read; actviz never does, and no option allows it. Save plain numbers with numpy.save(file, array)."
+        raise UnsafeError(message)
+    if header.dtype.kind != "U" and header.dtype.str[1:] not in _PLAIN:
+        raise InputError(_unsupported(path, header.dtype))
+    if header.data_bytes > MAX_BYTES:
+        message = f"{path}: the header declares {header.data_bytes:,} bytes {header.shape}, at most {MAX_BYTES:,} are read; give a smaller array."
+        raise LimitError(message)
+    held = size - header.start
+    if held < header.data_bytes:
+        message = f"{path}: truncated: {header.data_bytes:,} bytes of data declared, {max(held, 0):,} there; copy or save it again."
+        raise InputError(message)
+    if held > header.data_bytes:
+        message = f"{path}: {held - header.data_bytes:,} bytes follow the array, which a .npy file cannot have; save it again with numpy.save."
+        raise InputError(message)
+    return header
+
+
+def array_of(content: bytes, header: Header, path: str) -> NDArray[Any]:
+    """Return the array of a checked file: native byte order, C order, not writable.
 
     Raises
     ------
     InputError
-        For a malformed header, missing or trailing bytes, or a dtype that is no number.
-    UnsafeError
-        For arrays of Python objects, which are pickles.
-    LimitError
-        For arrays that declare more than the limit.
+        When its bytes are not what the dtype allows.
+
     """
-    shape, fortran, dtype = _header(file, name)
-    if dtype.hasobject:
-        message = f"{name}: refused: it holds pickled data (Python objects), which can run any code; save plain numbers with numpy.save."
-        raise UnsafeError(message)
-    if dtype.kind not in KINDS:
-        message = f"{name}: dtype {escape(str(dtype), 60)} is not supported; save real numbers, such as float32."
-        raise InputError(message)
-    if any(axis < 0 for axis in shape):
-        message = f"{name}: the header has a negative size; the file is damaged."
-        raise InputError(message)
-    declared = math.prod(shape) * dtype.itemsize
-    stored = size - file.tell()
-    if declared > MAXIMUM_BYTES:
-        message = f"{name}: the header declares {declared:,} bytes (limit {MAXIMUM_BYTES:,}); split the array."
-        raise LimitError(message)
-    if declared != stored:
-        message = f"{name}: the header declares {declared:,} bytes of values and {stored:,} follow; the file is truncated or damaged."
-        raise InputError(message)
-    content = file.read(declared)
-    if len(content) != declared:
-        message = f"{name}: {len(content):,} of {declared:,} bytes could be read; the file is truncated."
-        raise InputError(message)
-    flat = np.frombuffer(content, dtype)
-    values = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
-    return np.ascontiguousarray(values, dtype.newbyteorder("="))
-
-
-def _header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    from numpy.lib import format as npy
-
+    order = "F" if header.fortran else "C"
     try:
-        version = npy.read_magic(file)
-        reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = reader(file, max_header_size=MAXIMUM_HEADER)
-        return tuple(int(axis) for axis in shape), bool(fortran), dtype
-    except (
-        ValueError,
-        TypeError,
-        SyntaxError,
-        EOFError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        OSError,
-    ):
-        message = f"{name}: the header of the array is malformed; save it again with numpy.save."
+        if not header.data_bytes:
+            return np.empty(header.shape, header.dtype.newbyteorder("="))
+        flat = np.frombuffer(content, header.dtype, offset=header.start)
+        shaped = flat.reshape(header.shape, order=cast("Any", order))
+        array = np.ascontiguousarray(shaped, header.dtype.newbyteorder("="))
+    except ValueError:
+        message = f"{path}: malformed data; save it again with numpy.save."
         raise InputError(message) from None
+    array = array.reshape(header.shape)
+    if array.dtype.kind == "b":
+        truth: NDArray[np.bool_] = array.view(np.uint8) != 0
+        return truth
+    return array
 
 
-def read_npz(file: BinaryIO, name: str) -> dict[str, NDArray[Any]]:
-    """Read every array of an `.npz` archive by name.
+def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str, NDArray[Any]]:
+    """Read the arrays that the inputs `names` need from a `.npz` archive.
+
+    An archive with a single array serves a single input whatever its name; otherwise
+    every input must be there by name. Other arrays are left unread.
 
     Raises
     ------
-    InputError, UnsafeError, LimitError
-        As `read_npy`; also for damaged archives, duplicate members and zip bombs.
+    ActvizError
+        When the archive is malformed, unsafe, beyond a limit or lacks an input.
+
     """
     try:
-        archive = zipfile.ZipFile(file)
-        entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError):
-        message = f"{name}: this archive is truncated or damaged; save it again with numpy.savez."
-        raise InputError(message) from None
-    if len({entry.filename for entry in entries}) != len(entries):
-        message = f"{name}: refused: the archive holds two arrays of one name; save it again with numpy.savez."
-        raise UnsafeError(message)
-    if sum(entry.file_size for entry in entries) > MAXIMUM_BYTES:
-        message = f"{name}: the archive unpacks to more than {MAXIMUM_BYTES:,} bytes; split it."
-        raise LimitError(message)
-    return {entry.filename.removesuffix(".npy"): _member(archive, entry, name) for entry in entries}
-
-
-def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[Any]:
-    shown = f"{name}[{escape(entry.filename, 60)}]"
-    if entry.file_size > SMALL and entry.file_size > MAXIMUM_RATIO * max(entry.compress_size, 1):
-        message = f"{shown}: grows {entry.file_size // max(entry.compress_size, 1):,} times when unpacked (limit {MAXIMUM_RATIO}): a zip bomb."
-        raise LimitError(message)
-    try:
-        with archive.open(entry) as stream:
-            content = stream.read(entry.file_size + 1)
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            members = _members(archive, path)
+            chosen = _chosen(tuple(members), names, path)
+            _check_total([members[key] for key in chosen.values()], path)
+            return {name: _read_member(archive, members[key], f"{path}[{key}]") for name, key in chosen.items()}
+    except ActvizError:
+        raise
+    except MemoryError:
+        message = f"{path}: not enough memory to read it; give a smaller archive."
+        raise LimitError(message) from None
     except (
         zipfile.BadZipFile,
-        OSError,
+        zlib.error,
         ValueError,
-        EOFError,
-        NotImplementedError,
         RuntimeError,
+        EOFError,
+        OSError,
+        LookupError,
+        OverflowError,
     ):
-        message = f"{shown}: cannot be unpacked; save the archive again with numpy.savez."
+        # All that zipfile and zlib raise on damaged bytes; their text is not repeated.
+        message = f"{path}: the archive is truncated or damaged; save it again with numpy.savez."
         raise InputError(message) from None
-    if not content.startswith(NPY_MAGIC):
-        message = f"{shown}: is no array; an archive made by numpy.savez was expected."
+
+
+def _parse(head: bytes, path: str) -> Header:
+    malformed = f"{path}: malformed .npy header; save the array again with numpy.save."
+    major, width = head[6:7], 2 if head[6:7] == b"\x01" else 4
+    declared = int.from_bytes(head[8 : 8 + width], "little")
+    if major not in {b"\x01", b"\x02", b"\x03"}:
+        raise InputError(malformed)
+    if declared > MAX_HEADER:
+        message = f"{path}: a .npy header of {declared:,} bytes, at most {MAX_HEADER:,} are read; save the array again with numpy.save."
         raise InputError(message)
-    return read_npy(io.BytesIO(content), shown, len(content))
+    stream = BytesIO(head)
+    read = numpy_format.read_array_header_1_0 if width == 2 else numpy_format.read_array_header_2_0  # noqa: PLR2004  (bytes)
+    try:
+        numpy_format.read_magic(stream)
+        with without_warnings():
+            shape, fortran, dtype = read(stream, max_header_size=MAX_HEADER)
+    except Exception:  # noqa: BLE001  (numpy's parser raises anything on a malformed header, and hints at pickles)
+        raise InputError(malformed) from None
+    if any(isinstance(size, bool) or size < 0 for size in shape) or len(shape) > MAX_RANK:
+        raise InputError(malformed)
+    return Header(shape, bool(fortran), dtype, stream.tell())
+
+
+def _unsupported(path: str, dtype: np.dtype[Any]) -> str:
+    name = dtype.name if dtype.names is None else "of records"
+    return f"{path}: dtype {escape(name, 40)} not supported; save it as whole numbers, floats or booleans (array.astype('float32'))."
+
+
+def _members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
+    """Return the arrays by key, after checking the directory of the archive alone."""
+    entries = archive.infolist()
+    files = [entry.filename for entry in entries]
+    if _MODEL_MEMBERS & set(files):
+        raise model_refusal(path)
+    if len(entries) > MAX_MEMBERS:
+        message = f"{path}: {len(entries):,} members, at most {MAX_MEMBERS:,} are read; give a smaller archive."
+        raise LimitError(message)
+    if len(set(files)) != len(files):
+        message = f"{path}: two members of the archive have the same name, so what is read would depend on the reader; no option allows it. Save it again with numpy.savez."
+        raise UnsafeError(message)
+    arrays = {entry.filename.removesuffix(".npy"): entry for entry in entries if entry.filename.endswith(".npy")}
+    if not arrays:
+        message = f"{path}: a zip archive without a .npy array; an .npz from numpy.savez was expected."
+        raise InputError(message)
+    return arrays
+
+
+def _chosen(keys: tuple[str, ...], names: tuple[str, ...], path: str) -> dict[str, str]:
+    if len(names) == 1 and len(keys) == 1:
+        return {names[0]: keys[0]}
+    missing = [name for name in names if name not in keys]
+    if missing:
+        lacks = ", ".join(escape(name, 40) for name in missing[:5])
+        holds = ", ".join(escape(key, 40) for key in keys[:8]) + (
+            ", ..." if len(keys) > 8 else ""  # noqa: PLR2004  (eight are shown)
+        )
+        message = f"{path}: no array for the input {lacks}; it holds {holds}. Save it with numpy.savez(file, NAME=array) by the inputs' names."
+        raise InputError(message)
+    return {name: name for name in names}
+
+
+def _check_total(entries: list[zipfile.ZipInfo], path: str) -> None:
+    total = sum(entry.file_size for entry in entries)
+    for entry in entries:
+        packed = max(entry.compress_size, 1)
+        if entry.file_size > max(RATIO_FLOOR, MAX_RATIO * packed):
+            message = f"{path}: {packed:,} bytes unpack to {entry.file_size:,}, at most {MAX_RATIO} times as many are read; save it again with numpy.savez."
+            raise LimitError(message)
+    if total > MAX_BYTES:
+        message = f"{path}: {total:,} bytes unpacked, at most {MAX_BYTES:,} are read; give smaller arrays."
+        raise LimitError(message)
+
+
+def _read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str) -> NDArray[Any]:
+    if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _STORED_OR_DEFLATED:
+        message = f"{path}: encrypted or compressed in an unusual way; save it again with numpy.savez."
+        raise InputError(message)
+    with archive.open(entry) as member:
+        content = member.read(entry.file_size + 1)
+    if len(content) != entry.file_size:
+        message = f"{path}: {len(content):,} bytes instead of the {entry.file_size:,} declared; save it again with numpy.savez."
+        raise InputError(message)
+    header = read_header(content[: MAX_HEADER + 16], len(content), path)
+    return array_of(content, header, path)

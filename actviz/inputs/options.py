@@ -1,30 +1,101 @@
-"""How inputs are read: the options of the command line, parsed."""
+"""What a person can ask of the inputs: one frozen record, checked when it is made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actviz.errors import UsageError, escape
+from actviz.inputs.preprocessing import AUTO, parse_preprocessing
+
 RESIZES = ("fit", "crop", "stretch")
+LAYOUTS = ("auto", "channels_last", "channels_first")
 MAXIMUM_PIXELS = 50_000_000
+MAX_FRAME = 9_999
 
 
 @dataclass(frozen=True, slots=True)
 class InputOptions:
-    """How inputs become arrays.
+    """How files become what the network is fed.
 
-    `resize` is ``fit`` (whole picture, padded with `background`), ``crop`` (filled, centre
-    kept) or ``stretch``. `preprocess` is ``auto`` or one of the named ranges, or
-    ``MEAN,STD``. `layout` says the order of the axes of an array: ``auto`` takes it as the
-    network's own, ``channels_first`` and ``channels_last`` convert. `background` is RGB,
-    0..255, behind transparent pixels and around fitted pictures.
+    Parameters
+    ----------
+    resize
+        What happens to an image of another size. ``fit``: all of it is kept, scaled to
+        fit inside, and the rest is filled with `background`. ``crop``: scaled to cover,
+        then cut around the centre. ``stretch``: scaled to the size whatever its shape.
+    preprocess
+        ``auto`` or a range that `parse_preprocessing` knows. Arrays are never rescaled.
+    invert
+        Turn images into their negative (ink on paper becomes light on black).
+    layout
+        How the axes of an array for an image input lie; ``auto`` takes the network's own
+        order and refuses an array that could be read both ways.
+    allow_nonfinite
+        Accept NaN and infinity, counted in a note.
+    maximum_pixels
+        Most pixels of an image, read from its header before anything is decoded.
+    frame
+        Which frame of an animation, or page of a TIFF, is read; the first is 0.
+    background
+        RGB, 0..255, or a name or ``#rrggbb``: what shows through transparent pixels and fills borders.
+    seed
+        Of the noise that stands in where no input is given.
+
     """
 
     resize: str = "fit"
-    preprocess: str = "auto"
+    preprocess: str = AUTO
     invert: bool = False
     layout: str = "auto"
     allow_nonfinite: bool = False
-    max_pixels: int = MAXIMUM_PIXELS
+    maximum_pixels: int = MAXIMUM_PIXELS
     frame: int = 0
-    background: str = "white"
+    background: tuple[int, int, int] | str = (255, 255, 255)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing, before any file is opened."""
+        _one_of("--resize", self.resize, RESIZES)
+        _one_of("--layout", self.layout, LAYOUTS)
+        if self.preprocess != AUTO:
+            parse_preprocessing(self.preprocess)
+        _at_least("--max-pixels", self.maximum_pixels, 1)
+        _at_least("--frame", self.frame, 0)
+        if self.frame > MAX_FRAME:
+            message = f"--frame {self.frame}: at most {MAX_FRAME:,} is read."
+            raise UsageError(message)
+        _at_least("--seed", self.seed, 0)
+        parse_colour(self.background)
+
+
+def parse_colour(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:
+    """Return red, green and blue (0..255) of a colour, a name or ``#rrggbb``.
+
+    Raises
+    ------
+    UsageError
+        When it is none of these.
+
+    """
+    if isinstance(colour, tuple):
+        return colour
+    from PIL import ImageColor  # the default needs no Pillow
+
+    try:
+        red, green, blue = ImageColor.getrgb(colour)[:3]
+    except ValueError:
+        message = f"--background {escape(colour, 40)}: not a colour; give a name such as black, or #rrggbb."
+        raise UsageError(message) from None
+    return red, green, blue
+
+
+def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        message = f"{option} {escape(value, 40)}: choose one of {', '.join(choices)}."
+        raise UsageError(message)
+
+
+def _at_least(option: str, value: int, lowest: int) -> None:
+    if value < lowest:
+        message = f"{option} {value}: give a whole number of at least {lowest}."
+        raise UsageError(message)

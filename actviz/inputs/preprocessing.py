@@ -1,9 +1,14 @@
-"""Which range of values a network wants, decided from facts and always said."""
+"""Which range of numbers the network expects, how it is made and how it is undone.
+
+A picture has values 0..1; every range here is the same small formula, per channel:
+``fed = (picture * factor - mean) / std``, with the channels in RGB or BGR order.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,142 +20,264 @@ if TYPE_CHECKING:
 
     from actviz.records import InputOperation, ModelFacts
 
-# Mean of each channel of ImageNet in BGR, 0..255, and mean and std in RGB, 0..1: the numbers
-# of keras.applications.imagenet_utils.preprocess_input, modes "caffe" and "torch".
-CAFFE_MEAN = (103.939, 116.779, 123.68)
-TORCH_MEAN, TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-NAMED = ("auto", "0..1", "-1..1", "0..255", "caffe", "torch")
-BYTE = 255.0
-BYTE_SCALE = 1 / 32
-
-FAMILIES = (
-    (r"vgg(16|19)", "caffe"),
-    (r"resnet(50|101|152)(?!.*v2)", "caffe"),
-    (r"mobilenet_?v3|efficientnet|convnext|regnet|resnetrs", "0..255"),
-    (r"densenet", "torch"),
-    (r"mobilenet|inception|xception|nasnet|resnet.*v2", "-1..1"),
-)
-"""Names of `keras.applications` models and what each documents; the first match counts."""
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A range and the reason for it.
+    """A range, as the formula that makes it from a picture of values 0..1.
 
-    `name` is one of the named ranges or ``mean,std``; `mean` and `std` are in units of
-    0..1 and used by the latter only. `said` is the sentence for the reader.
+    `mean` and `std` hold one number, or one per channel in the order in which they are
+    fed; `reversed` says that this order is blue, green, red. `label` is how figures name
+    it; `reason` is a sentence that says why it was chosen.
     """
 
     name: str
-    said: str
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
+    label: str
+    factor: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    reversed: bool = False
+    reason: str = ""
 
-    def apply(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Map a picture ``(row, column, channel)``, float32, 0..1, to the network's range."""
-        if self.name == "0..255":
-            return picture * np.float32(BYTE)
-        if self.name == "-1..1":
-            return picture * np.float32(2) - np.float32(1)
-        if self.name == "caffe":
-            mean = np.array(CAFFE_MEAN, np.float32)
-            swapped = picture[..., ::-1] * np.float32(BYTE)
-            return swapped - (mean if picture.shape[-1] == mean.size else mean.mean())
-        mean, std = self._normalisation()
-        return picture if mean is None else (picture - _fitted(mean, picture)) / _fitted(std, picture)
+    @property
+    def said(self) -> str:
+        """The range and the reason for it, for people."""
+        return f"{self.name} ({self.reason})" if self.reason else self.name
 
-    def undo(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Map the network's range back to 0..1; values outside it stay outside."""
-        picture = values.astype(np.float32)
-        if self.name == "0..255":
-            return picture / np.float32(BYTE)
-        if self.name == "-1..1":
-            return (picture + np.float32(1)) / np.float32(2)
-        if self.name == "caffe":
-            mean = np.array(CAFFE_MEAN, np.float32)
-            shifted = (picture + (mean if picture.shape[-1] == mean.size else mean.mean())) / np.float32(BYTE)
-            return shifted[..., ::-1]
-        mean, std = self._normalisation()
-        return picture if mean is None else picture * _fitted(std, picture) + _fitted(mean, picture)
-
-    def _normalisation(
-        self,
-    ) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, tuple[()]]:
-        if self.name == "torch":
-            return TORCH_MEAN, TORCH_STD
-        return (self.mean, self.std) if self.name == "mean,std" else (None, ())
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lowest and highest value that it can feed."""
+        pairs = list(zip(self.mean, self.std, strict=True))
+        return (
+            min((0.0 - mean) / std for mean, std in pairs),
+            max((self.factor - mean) / std for mean, std in pairs),
+        )
 
 
-def _fitted(numbers: tuple[float, ...], picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    array = np.array(numbers, np.float32)
-    return array if array.size in (1, picture.shape[-1]) else array.mean(keepdims=True)
+PREPROCESSINGS: dict[str, Preprocessing] = {
+    "0..1": Preprocessing("0..1", "0..1"),
+    "-1..1": Preprocessing("-1..1", "-1..1", mean=(0.5,), std=(0.5,)),
+    "0..255": Preprocessing("0..255", "0..255", factor=255.0),
+    "caffe": Preprocessing(
+        "caffe",
+        "caffe (BGR 0..255 minus the ImageNet mean)",
+        factor=255.0,
+        mean=(103.939, 116.779, 123.68),
+        std=(1.0, 1.0, 1.0),
+        reversed=True,
+    ),
+    "torch": Preprocessing(
+        "torch",
+        "torch (ImageNet mean and std)",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    ),
+}
+PREPROCESS_CHOICES = (AUTO, *PREPROCESSINGS, "MEAN,STD")
+
+# How the applications that Keras ships name their models, and the range each was trained
+# on. The longer names come first: resnet50v2 is no resnet50, mobilenetv3 no mobilenet.
+FAMILIES: tuple[tuple[str, str, str], ...] = (
+    (r"resnet\d+v2", "ResNetV2", "-1..1"),
+    (r"resnet[-_]?rs[-_]?\d*", "ResNet-RS", "0..255"),
+    (r"inception[-_]?resnet([-_]?v2)?", "InceptionResNet", "-1..1"),
+    (r"mobilenet[-_]?v3\w*", "MobileNetV3", "0..255"),
+    (r"efficientnet(v2)?(-\w+|[a-z]\d?)?", "EfficientNet", "0..255"),
+    (r"convnext\w*", "ConvNeXt", "0..255"),
+    (r"regnet\w*", "RegNet", "0..255"),
+    (r"vgg(16|19)", "VGG", "caffe"),
+    (r"resnet\d+", "ResNet", "caffe"),
+    (r"densenet\d+", "DenseNet", "torch"),
+    (r"resnext\d+", "ResNeXt", "torch"),
+    (r"mobilenet([-_]?v2)?([-_]\d\.\d+(_\d+)?)?", "MobileNet", "-1..1"),
+    (r"xception", "Xception", "-1..1"),
+    (r"inception[-_]?v3", "Inception", "-1..1"),
+    (r"nasnet([-_]?(large|mobile))?", "NASNet", "-1..1"),
+)
 
 
-def choose_preprocessing(facts: ModelFacts, option: str) -> Preprocessing:
-    """Decide the range of image inputs.
+def parse_preprocessing(text: str) -> Preprocessing:
+    """Return the range that `text` names.
 
-    What the user says wins. Otherwise the numbers of the model's own first layer tell: a
-    Rescaling or Normalization was written for one range. Otherwise a `keras.applications`
-    family is recognised by the name of the model or of the model that it starts with.
-    Otherwise 0..1, the most common choice of hand-written training code.
+    A name of `PREPROCESSINGS`, or ``MEAN,STD``: two numbers for all channels, or six,
+    the means of red, green and blue and then their standard deviations. They are on the
+    scale 0..1 if none is beyond 1, as in ``0.5,0.25``; else all are on the scale 0..255,
+    as in ``123.7,58``. Means and deviations are published on either scale, and a mean or
+    deviation beyond 1 can only belong to the second.
 
     Raises
     ------
     UsageError
-        When `option` is neither a named range nor ``MEAN,STD``.
+        When it is none of these.
+
     """
-    if option != "auto":
-        return _given(option)
-    for operation in facts.operations:
-        wanted = _wanted_by(operation)
-        if wanted is not None:
-            return Preprocessing(wanted, f"{wanted} (the model starts with {operation.kind})")
-    for name in facts.names:
-        for pattern, wanted in FAMILIES:
-            if re.search(pattern, name.lower()):
-                return Preprocessing(wanted, f'{wanted} (the model is called "{escape(name, 40)}")')
-    return Preprocessing("0..1", "0..1 (nothing in the model says otherwise)")
-
-
-def _given(option: str) -> Preprocessing:
-    if option in NAMED:
-        return Preprocessing(option, f"{option} (as given)")
+    if text in PREPROCESSINGS:
+        return replace(PREPROCESSINGS[text], reason=f"asked for with --preprocess {text}")
     try:
-        numbers = [float(part) for part in option.split(",")]
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
-        numbers = []
+        numbers = ()
     half = len(numbers) // 2
-    if len(numbers) not in (2, 6) or not all(np.isfinite(numbers)) or min(numbers[half:]) <= 0:
+    means, deviations = numbers[:half], numbers[half:]
+    if len(numbers) not in {2, 6} or not all(math.isfinite(number) for number in numbers) or min(deviations) <= 0:
         message = (
-            f'--preprocess: "{escape(option, 60)}" is no range; give {", ".join(NAMED)}, or MEAN,STD on a scale of '
-            "0..1 such as 0.5,0.25 (three means, then three stds for colour)."
+            f"--preprocess {escape(text, 60)}: choose one of {', '.join((AUTO, *PREPROCESSINGS))}, or numbers as "
+            "MEAN,STD or MEAN,MEAN,MEAN,STD,STD,STD with a STD above 0."
         )
         raise UsageError(message)
+    factor = 255.0 if max(abs(number) for number in numbers) > 1 else 1.0
+    label = f"mean {_listed(means)}, std {_listed(deviations)}"
     return Preprocessing(
-        "mean,std",
-        f"({option}) mean,std as given",
-        tuple(numbers[:half]),
-        tuple(numbers[half:]),
+        name=text,
+        label=label,
+        factor=factor,
+        mean=means,
+        std=deviations,
+        reason=f"asked for with --preprocess, read on the scale 0..{factor:g}",
     )
 
 
-def _wanted_by(operation: InputOperation) -> str | None:
-    """Return the range that a first layer was written for.
+def choose_preprocessing(facts: ModelFacts, option: str = AUTO) -> Preprocessing:
+    """Choose the range of the images, and say why.
 
-    A Rescaling that divides by more than 32 expects bytes; one that makes -1..1 of 0..1
-    expects 0..1. A Normalization adapted to means or spreads above 2 has seen bytes; to
-    means near zero with spreads near one half, -1..1.
+    In this order: what was asked for; whole-number inputs take 0..255, which is all they
+    can hold of an image; the network's own first Rescaling or Normalization, because its
+    numbers only make sense for one range; a `keras.applications` family known by name;
+    else 0..1, the commonest range of networks trained from scratch.
     """
-    numbers = operation.numbers
-    if operation.kind == "Rescaling" and numbers.get("scale"):
-        return "0..255" if max(abs(scale) for scale in numbers["scale"]) <= BYTE_SCALE else "0..1"
-    if operation.kind == "Normalization" and numbers.get("mean"):
-        largest = max(
-            abs(value)
-            for value in (
-                *numbers["mean"],
-                *(v**0.5 for v in numbers.get("variance", ())),
-            )
-        )
-        return "0..255" if largest > 2 else "0..1"  # noqa: PLR2004  (the rule above)
+    if option != AUTO:
+        return parse_preprocessing(option)
+    if facts.inputs and facts.inputs[0].dtype.startswith(("uint", "int")):
+        kind = facts.inputs[0].dtype
+        return _because("0..255", f"the input is of whole numbers ({kind})")
+    for operation in facts.operations:
+        found = range_of_operation(operation)
+        if found is not None:
+            return _because(found, _operation_reason(operation))
+    for name in facts.names:
+        family = family_of(name)
+        if family is not None:
+            return _because(family[1], f"{escape(name, 40)} is a {family[0]} of keras.applications")
+    return _because("0..1", "nothing in the model says otherwise")
+
+
+def range_of_operation(operation: InputOperation) -> str | None:
+    """Name the range that a first operation is made for, ``None`` if it does not tell."""
+    if operation.kind == "Rescaling":
+        scales = operation.numbers.get("scale", ())
+        offsets = operation.numbers.get("offset", ()) or (0.0,)
+        return range_of_rescaling(scales[0], offsets[0]) if scales else None
+    if operation.kind == "Normalization":
+        means = operation.numbers.get("mean", ())
+        variances = operation.numbers.get("variance", ())
+        return range_of_normalization(means, variances)
     return None
+
+
+def range_of_rescaling(scale: float, offset: float) -> str | None:
+    """Name the range that ``x * scale + offset`` maps onto a range in common use.
+
+    A Rescaling exists to turn one usual range into another: 1/255 makes 0..1 of 0..255,
+    1/127.5 and -1 make -1..1 of it, 2 and -1 make -1..1 of 0..1. If no pair fits, a
+    scale below 0.1 can only be meant for large numbers. The identity tells nothing.
+    """
+    if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0:
+        return None
+    if (scale, offset) == (1.0, 0.0):
+        return None
+    usual = ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
+    for name, low, high in (("0..255", 0, 255), ("0..1", 0, 1), ("-1..1", -1, 1)):
+        made = (low * scale + offset, high * scale + offset)
+        for ends in usual:
+            slack = 0.02 * (ends[1] - ends[0])
+            if all(abs(a - b) <= slack for a, b in zip(made, ends, strict=True)):
+                return name
+    return "0..255" if abs(scale) < 0.1 else "0..1"  # noqa: PLR2004  (see the docstring)
+
+
+def range_of_normalization(means: tuple[float, ...], variances: tuple[float, ...]) -> str | None:
+    """Name the range of images whose mean and variance these are.
+
+    Beyond 2, a mean or deviation belongs to 0..255; a mean below 0 can only come from
+    -1..1; else it is 0..1. Mean 0 and variance 1 are those of a layer that was never
+    adapted and tell nothing.
+    """
+    numbers = (*means, *variances)
+    if not means or not variances or not all(math.isfinite(one) for one in numbers):
+        return None
+    if set(means) == {0.0} and set(variances) == {1.0}:
+        return None
+    deviations = [math.sqrt(max(variance, 0.0)) for variance in variances]
+    if max(abs(number) for number in (*means, *deviations)) > 2:  # noqa: PLR2004  (see the docstring)
+        return "0..255"
+    return "-1..1" if min(means) < 0 else "0..1"
+
+
+def family_of(name: str) -> tuple[str, str] | None:
+    """Return the `keras.applications` family of a model's name and its range.
+
+    The name must begin with the family's own, as Keras gives it; it may go on after an
+    underscore or hyphen (``vgg16_1``). ``my_vgg16_like`` is somebody's own network.
+    """
+    for pattern, family, chosen in FAMILIES:
+        if re.fullmatch(rf"{pattern}([-_].*)?", name, re.IGNORECASE | re.DOTALL):
+            return family, chosen
+    return None
+
+
+def apply(picture: NDArray[np.uint8] | NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Return a picture, ``(row, column, channel)``, in the range that is fed.
+
+    The picture holds uint8 0..255 or float 0..1. Bytes go through a table of their 256
+    results, worked out in double precision, so that 0..255 stays exact. Numbers given per
+    colour serve three channels; for grey, and for a fourth channel, their average is
+    taken, since none of the three is meant for it.
+    """
+    ordered = _reordered(picture, preprocessing)
+    channels = picture.shape[2]
+    mean, std = _numbers(preprocessing, channels)
+    if picture.dtype == np.uint8:
+        levels = np.arange(256, dtype=np.float64)[:, None] * preprocessing.factor / 255
+        table = ((levels - mean) / std).astype(np.float32)
+        planes = [table[:, channel][ordered[:, :, channel]] for channel in range(channels)]
+        return np.stack(planes, axis=2)
+    values = ordered.astype(np.float64) * preprocessing.factor
+    return ((values - mean) / std).astype(np.float32)
+
+
+def undo(fed: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.float64]:
+    """Return the picture ``(row, column, channel)`` of values 0..1 that was fed."""
+    mean, std = _numbers(preprocessing, fed.shape[2])
+    picture = (fed.astype(np.float64) * std + mean) / preprocessing.factor
+    return _reordered(picture, preprocessing)
+
+
+def _reordered(picture: NDArray[Any], preprocessing: Preprocessing) -> NDArray[Any]:
+    if not preprocessing.reversed or picture.shape[2] == 1:
+        return picture
+    order = [2, 1, 0, *range(3, picture.shape[2])]
+    return picture[:, :, order]
+
+
+def _numbers(preprocessing: Preprocessing, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    found = []
+    for given in (preprocessing.mean, preprocessing.std):
+        average = sum(given) / len(given)
+        whole = given if len(given) <= channels else ()
+        found.append(np.array([*whole, *[average] * channels][:channels], np.float64))
+    return found[0], found[1]
+
+
+def _because(name: str, reason: str) -> Preprocessing:
+    return replace(PREPROCESSINGS[name], reason=reason)
+
+
+def _operation_reason(operation: InputOperation) -> str:
+    numbers = ", ".join(f"{name} {_listed(values)}" for name, values in operation.numbers.items())
+    return f"the model begins with {escape(operation.kind, 40)} ({numbers})"
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    shown = "/".join(f"{number:.4g}" for number in numbers[:3])
+    return shown if len(numbers) <= 3 else f"{shown}/..."  # noqa: PLR2004  (three are shown)

@@ -1,0 +1,195 @@
+"""Pictures and arrays as samples: the values, what they look like, and how to say it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError
+from actviz.inputs import geometry
+from actviz.inputs.matching import check_finite, fed_dtype
+from actviz.inputs.options import parse_colour
+from actviz.inputs.preprocessing import apply, undo
+from actviz.records import Sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from actviz.inputs.geometry import ImageShape
+    from actviz.inputs.images import Decoded
+    from actviz.inputs.options import InputOptions
+    from actviz.inputs.preprocessing import Preprocessing
+    from actviz.records import TensorSpec
+
+THUMBNAIL_SIDE = 256
+_BYTE = 255
+
+
+def sample_of_image(
+    image: Decoded,
+    spec: TensorSpec,
+    preprocessing: Preprocessing,
+    options: InputOptions,
+    source: Path,
+) -> Sample:
+    """Return a decoded image as the sample of a network with one input.
+
+    Inverted if asked, then resized, then brought into the range, dtype and order of axes
+    of the input.
+
+    Raises
+    ------
+    ActvizError
+        When the input takes no image or not that range, or it would be too large.
+
+    """
+    path = str(source)
+    shape = geometry.check_takes_images(spec, path)
+    notes = (*image.notes, *check_finite(image.values, path, options))
+    picture = negative(image.values) if options.invert else image.values
+    own = (picture.shape[0], picture.shape[1])
+    size = geometry.target_size(own, shape)
+    geometry.check_pixels(size, options.maximum_pixels, path)
+    plan = geometry.plan(own, size, options.resize)
+    picture = geometry.resize(picture, plan, parse_colour(options.background))
+    fed = _in_dtype(apply(picture, preprocessing), spec, preprocessing, path)
+    if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
+        notes += (f"{path}: the input has no channel axis; the image is fed as grey rows and columns.",)
+    values = {spec.name: to_axes(fed, shape)[None]}
+    text = [geometry.TIMES.join(str(side) for side in _sizes(fed, shape)), preprocessing.label]
+    if options.invert:
+        text.append("inverted")
+    if plan.word:
+        text.append(f"{plan.word} from {sizes_text(own)}")
+    thumbnail = thumbnail_of_picture(undo(fed, preprocessing))
+    return Sample(source.name, values, thumbnail, ", ".join(text), digest(values), notes)
+
+
+def sample_of_arrays(
+    values: dict[str, NDArray[Any]],
+    specs: tuple[TensorSpec, ...],
+    name: str,
+    notes: tuple[str, ...] = (),
+    origin: str = "as given",
+) -> Sample:
+    """Return arrays with a batch axis of one, in the inputs' own dtypes, as a sample.
+
+    `origin` says in the text where the numbers come from.
+    """
+    thumbnail = None
+    texts = []
+    for spec in specs:
+        array = values[spec.name]
+        if thumbnail is None:
+            thumbnail = thumbnail_of_array(array[0], spec)
+        text = f"{sizes_text(array.shape[1:])}, {origin}, {range_text(array)}"
+        texts.append(text if len(specs) == 1 else f"{spec.name} {text}")
+    return Sample(name, values, thumbnail, "; ".join(texts), digest(values), notes)
+
+
+def negative(picture: NDArray[Any]) -> NDArray[Any]:
+    """Return the negative of ``(row, column, channel)``; a fourth channel is alpha and stays."""
+    top = _BYTE if picture.dtype == np.uint8 else 1
+    inverted = picture.copy()
+    inverted[:, :, :3] = top - picture[:, :, :3]
+    return inverted
+
+
+def to_axes(fed: NDArray[Any], shape: ImageShape) -> NDArray[Any]:
+    """Put ``(row, column, channel)`` into the order of an input's axes, in memory too."""
+    if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
+        return np.ascontiguousarray(fed[:, :, 0])
+    return np.ascontiguousarray(np.moveaxis(fed, (0, 1, 2), shape.order))
+
+
+def digest(values: dict[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 over dtype, shape and bytes of every value, in order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(values):
+        array = values[name]
+        total.update(f"{array.dtype.str} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def thumbnail_of_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Return ``(row, column, channel)`` of values 0..1 as a small uint8 ``(row, column, RGB)``."""
+    finite = np.nan_to_num(picture, nan=0.0, posinf=1.0, neginf=0.0)
+    pixels = np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8)
+    colour = (
+        np.repeat(pixels[:, :, :1], 3, axis=2)
+        if pixels.shape[2] < 3  # noqa: PLR2004  (RGB)
+        else np.ascontiguousarray(pixels[:, :, :3])
+    )
+    return geometry.shrink(colour, THUMBNAIL_SIDE)
+
+
+def thumbnail_of_array(array: NDArray[Any], spec: TensorSpec) -> NDArray[np.uint8] | None:
+    """Return an array without batch axis as a picture, ``None`` if it is none.
+
+    Values within 0..1 and within 0..255 are taken for what they look like; any others
+    are spread from their minimum (black) to their maximum (white).
+    """
+    shape = geometry.image_shape(spec)
+    if shape is None or array.dtype.kind == "U" or len(shape.order) != 3:  # noqa: PLR2004  (row, column, channel)
+        return None
+    picture = np.moveaxis(array, shape.order, (0, 1, 2)).astype(np.float64)
+    if picture.shape[2] not in {1, 3, 4}:
+        return None
+    low, high = _ends(picture)
+    if low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    elif low >= 0 and high <= _BYTE:
+        low, high = 0.0, float(_BYTE)
+    with np.errstate(all="ignore"):
+        spread = (picture / 2 - low / 2) / max(high / 2 - low / 2, 1e-300)
+    return thumbnail_of_picture(spread)
+
+
+def range_text(array: NDArray[Any]) -> str:
+    """Say which values an array holds: ``values -1.2..3.5``."""
+    if array.dtype.kind == "U":
+        return "text"
+    if array.dtype.kind == "b":
+        return "true and false"
+    low, high = _ends(array)
+    return f"values {low:.4g}..{high:.4g}" if low != high else f"all {low:.4g}"
+
+
+def sizes_text(sizes: tuple[int, ...]) -> str:
+    """Return sizes as ``28 x 28 x 1`` (with multiplication signs); an input without axes is a ``single value``."""
+    return geometry.TIMES.join(str(size) for size in sizes) or "single value"
+
+
+def _sizes(fed: NDArray[Any], shape: ImageShape) -> tuple[int, ...]:
+    return fed.shape[: len(shape.order)]
+
+
+def _ends(array: NDArray[Any]) -> tuple[float, float]:
+    if not array.size:
+        return 0.0, 0.0
+    if array.dtype.kind == "f":
+        finite = array[np.isfinite(array)]
+        return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return float(array.min()), float(array.max())
+
+
+def _in_dtype(
+    fed: NDArray[np.float32],
+    spec: TensorSpec,
+    preprocessing: Preprocessing,
+    path: str,
+) -> NDArray[Any]:
+    dtype = fed_dtype(spec.dtype)
+    if dtype.kind == "f":
+        return fed.astype(dtype, copy=False)
+    low, high = preprocessing.ends
+    limits = np.iinfo(dtype)
+    if preprocessing.name != "0..255" or limits.max < _BYTE:
+        message = f"{path}: the input holds whole numbers ({spec.dtype}), which cannot be fed {preprocessing.label} ({low:.4g}..{high:.4g}); use --preprocess 0..255, or give an array (.npy)."
+        raise InputError(message)
+    return np.rint(fed).astype(dtype)

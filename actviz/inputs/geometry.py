@@ -1,0 +1,216 @@
+"""Where the pixels of an image go when the network wants another size.
+
+Bytes are resampled as bytes and floats as floats, always with an antialiased bicubic
+filter; an image that already has the size is not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError, LimitError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import TensorSpec
+
+TIMES = " \N{MULTIPLICATION SIGN} "
+Size = tuple[int, int]
+"""Rows and columns."""
+
+_IMAGE_CHANNELS = (1, 3, 4)
+_RANK_WITH_CHANNELS = 4
+_RANK_WITHOUT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ImageShape:
+    """How an input takes an image: rows and columns (``None``: any) and channels.
+
+    `order` holds the positions of row, column and channel among the axes after the batch
+    axis; it has two entries where the input has no channel axis and so takes grey.
+    """
+
+    rows: int | None
+    columns: int | None
+    channels: int
+    order: tuple[int, ...]
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the channel axis comes before the rows."""
+        return len(self.order) > 2 and self.order[2] < self.order[0]  # noqa: PLR2004  (has a channel axis)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an image of one size becomes one of another.
+
+    `box` is the part that is read (top, left, bottom, right; fractions of a pixel are
+    allowed), `inner` the size it is scaled to, `size` the size in the end, with the
+    background around. `word` says it: ``""`` where nothing is done, else ``cropped`` ...
+    """
+
+    box: tuple[float, float, float, float]
+    inner: Size
+    size: Size
+    word: str
+
+
+def image_shape(spec: TensorSpec) -> ImageShape | None:
+    """Tell how an input takes an image, ``None`` if its rank is not that of one."""
+    axes, sizes = spec.axes[1:], spec.shape[1:]
+    if len(spec.shape) == _RANK_WITHOUT:
+        return ImageShape(sizes[0], sizes[1], 1, (0, 1))
+    if len(spec.shape) != _RANK_WITH_CHANNELS:
+        return None
+    order = (0, 1, 2)
+    if set(axes) == {"row", "column", "channel"}:
+        order = (axes.index("row"), axes.index("column"), axes.index("channel"))
+    channels = sizes[order[2]]
+    return ImageShape(sizes[order[0]], sizes[order[1]], 3 if channels is None else channels, order)
+
+
+def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
+    """Return how an input takes an image.
+
+    Raises
+    ------
+    InputError
+        When it does not: another rank, or channels that no image has.
+
+    """
+    shape = image_shape(spec)
+    if shape is None or spec.dtype in {"string", "bool"}:
+        message = f"{path}: an image, but the input is {shape_text(spec.shape)} {spec.dtype}; give an array of that shape (.npy)."
+        raise InputError(message)
+    if shape.channels not in _IMAGE_CHANNELS:
+        message = f"{path}: an image has 1, 3 or 4 channels, but the input {shape_text(spec.shape)} has {shape.channels}; give an array of that shape (.npy)."
+        raise InputError(message)
+    return shape
+
+
+def target_size(own: Size, shape: ImageShape) -> Size:
+    """Return the size that is fed: what is free keeps the image's own size or its shape.
+
+    Where one side is given and the other free, the free one follows in proportion.
+    """
+    rows, columns = shape.rows, shape.columns
+    if rows is None and columns is None:
+        return own
+    if rows is None:
+        columns = own[1] if columns is None else columns
+        return max(1, round(own[0] * columns / own[1])), columns
+    if columns is None:
+        return rows, max(1, round(own[1] * rows / own[0]))
+    return rows, columns
+
+
+def plan(own: Size, size: Size, how: str) -> Plan:
+    """Work out how an image gets to `size`; `how` is ``fit``, ``crop`` or ``stretch``.
+
+    ``fit`` takes the smaller of the two factors and so shows everything, ``crop`` the
+    larger and so fills everything; where both agree within a pixel it is a plain scaling.
+    """
+    whole = (0.0, 0.0, float(own[0]), float(own[1]))
+    if own == size:
+        return Plan(whole, size, size, "")
+    factors = size[0] / own[0], size[1] / own[1]
+    factor = min(factors)
+    inner = (
+        min(size[0], max(1, round(own[0] * factor))),
+        min(size[1], max(1, round(own[1] * factor))),
+    )
+    if inner == size:
+        return Plan(whole, size, size, "scaled")
+    if how == "stretch":
+        return Plan(whole, size, size, "stretched")
+    if how == "fit":
+        return Plan(whole, inner, size, "fitted")
+    seen = size[0] / max(factors), size[1] / max(factors)
+    top, left = (own[0] - seen[0]) / 2, (own[1] - seen[1]) / 2
+    box = (max(0.0, top), max(0.0, left), min(top + seen[0], own[0]), min(left + seen[1], own[1]))
+    return Plan(box, size, size, "cropped")
+
+
+def resize(picture: NDArray[Any], wanted: Plan, background: tuple[int, int, int]) -> NDArray[Any]:
+    """Carry out a plan on ``(row, column, channel)``; uint8 stays uint8, float32 float32.
+
+    Floats may not leave the range of the image by the filter's overshoot.
+    """
+    if not wanted.word:
+        return picture
+    if picture.dtype == np.uint8:
+        inner = _resample(picture, wanted)
+    else:
+        planes = [_resample(picture[:, :, channel], wanted) for channel in range(picture.shape[2])]
+        low, high = np.fmin.reduce(picture, axis=None), np.fmax.reduce(picture, axis=None)
+        inner = np.clip(np.stack(planes, axis=2), low, high)
+    inner = inner if inner.ndim == picture.ndim else inner[:, :, None]
+    if wanted.inner == wanted.size:
+        return inner
+    page = _ground(picture, wanted.size, background)
+    top = (wanted.size[0] - wanted.inner[0]) // 2
+    left = (wanted.size[1] - wanted.inner[1]) // 2
+    page[top : top + wanted.inner[0], left : left + wanted.inner[1]] = inner
+    return page
+
+
+def check_pixels(size: Size, limit: int, path: str) -> None:
+    """Refuse to make an image of more than `limit` pixels.
+
+    Raises
+    ------
+    LimitError
+        Before anything of that size is allocated.
+
+    """
+    if size[0] * size[1] > limit:
+        message = f"{path}: {size[0]:,} x {size[1]:,} pixels would be fed, at most {limit:,} in all are; give a smaller image or raise --max-pixels."
+        raise LimitError(message)
+
+
+def shrink(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return ``(row, column, RGB)`` with no side above `side`, averaged, in proportion."""
+    rows, columns = picture.shape[:2]
+    factor = side / max(rows, columns)
+    if factor >= 1:
+        return picture
+    from PIL import Image
+
+    size = max(1, round(columns * factor)), max(1, round(rows * factor))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def shape_text(shape: tuple[int | None, ...]) -> str:
+    """Return a shape in words, ``(any, 28, 28, 1)``."""
+    return f"({', '.join('any' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def _resample(plane: NDArray[Any], wanted: Plan) -> NDArray[Any]:
+    from PIL import Image
+
+    flat = plane[:, :, 0] if plane.ndim == 3 and plane.shape[2] == 1 else plane  # noqa: PLR2004  (row, column, channel)
+    top, left, bottom, right = wanted.box
+    resized = Image.fromarray(np.ascontiguousarray(flat)).resize(
+        (wanted.inner[1], wanted.inner[0]),
+        Image.Resampling.BICUBIC,
+        box=(left, top, right, bottom),
+    )
+    return np.asarray(resized)
+
+
+def _ground(picture: NDArray[Any], size: Size, background: tuple[int, int, int]) -> NDArray[Any]:
+    """Return a page of the background: grey by its brightness, with full alpha."""
+    red, green, blue = background
+    grey = round(0.299 * red + 0.587 * green + 0.114 * blue)
+    channels = picture.shape[2]
+    colour = (grey,) if channels == 1 else (*background, 255)[:channels]
+    page = np.empty((*size, channels), picture.dtype)
+    scale = 1 if picture.dtype == np.uint8 else 255
+    page[:] = np.array(colour, np.float64) / scale
+    return page

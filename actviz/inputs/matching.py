@@ -1,0 +1,173 @@
+"""Arrays against the inputs of a network: never resized, rescaled or rounded.
+
+The only freedoms are those that change no number: a missing batch axis, another dtype
+that can hold the same numbers, and the order of the axes when `--layout` names it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError
+from actviz.inputs.geometry import image_shape, shape_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.inputs.options import InputOptions
+    from actviz.records import TensorSpec
+
+_IMAGE_RANK = 4
+
+
+def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOptions) -> NDArray[Any]:
+    """Return an array with a batch axis, in the axes and dtype of an input.
+
+    Raises
+    ------
+    InputError
+        When shape or values do not fit, or the order of the axes is in doubt.
+
+    """
+    rank = len(spec.shape)
+    batch = array if array.ndim == rank else array[None]
+    if batch.ndim != rank:
+        raise InputError(_wrong_shape(array, spec, path))
+    if not batch.shape[0]:
+        message = f"{path}: the array {shape_text(array.shape)} holds no sample; at least one was expected."
+        raise InputError(message)
+    batch = _in_layout(batch, array, spec, path, options)
+    if not _fits(batch.shape[1:], spec.shape[1:]) or 0 in batch.shape:
+        raise InputError(_wrong_shape(array, spec, path))
+    return to_dtype(batch, spec.dtype, path)
+
+
+def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
+    """Return an array in the dtype of an input, if its numbers survive that.
+
+    Floats may lose digits but not become infinite; whole numbers must stay what they
+    are; floats become whole numbers only where they are; text is for text inputs alone.
+
+    Raises
+    ------
+    InputError
+        When a value cannot be held.
+
+    """
+    if (dtype == "string") != (array.dtype.kind == "U"):
+        message = (
+            f"{path}: dtype {array.dtype.name} not supported; the input takes {'text' if dtype == 'string' else dtype}."
+        )
+        raise InputError(message)
+    if dtype == "string":
+        return array
+    wanted = fed_dtype(dtype)
+    if array.dtype == wanted:
+        return array
+    with np.errstate(all="ignore"):
+        converted = array.astype(wanted)
+        if array.dtype.kind == "f" and wanted.kind == "f":
+            lost = np.isinf(converted) & np.isfinite(array)
+        else:
+            lost = _changed(array, converted)
+    if lost.any():
+        value = array[lost][0]
+        message = f"{path}: the value {value} cannot be held by the input's dtype {dtype}; save the array as {dtype}."
+        raise InputError(message)
+    return converted
+
+
+def fed_dtype(dtype: str) -> np.dtype[Any]:
+    """Return the dtype in which an input is fed: bfloat16 is unknown to numpy, so float32."""
+    return np.dtype("float32" if dtype.startswith(("bfloat", "float8")) else dtype)
+
+
+def check_finite(values: NDArray[Any], path: str, options: InputOptions) -> tuple[str, ...]:
+    """Refuse NaN and infinity, or count them in a note where they are allowed.
+
+    Raises
+    ------
+    InputError
+        When there is one and `options` do not allow it.
+
+    """
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return ()
+    nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    found = f"{nan:,} NaN and {infinite:,} infinite of {values.size:,} values"
+    if not options.allow_nonfinite:
+        message = f"{path}: {found}; finite numbers were expected. Use --allow-nonfinite to feed them as they are."
+        raise InputError(message)
+    return (f"{path}: {found} are fed as they are.",)
+
+
+def _in_layout(
+    batch: NDArray[Any],
+    array: NDArray[Any],
+    spec: TensorSpec,
+    path: str,
+    options: InputOptions,
+) -> NDArray[Any]:
+    """Return a batch of images in the order of the network's axes.
+
+    `--layout` decides where it is given. Without it the network's own order is taken;
+    an array that only fits the other order, or that fits both and reads differently, is
+    refused: the wrong picture would be fed without a sign of it.
+    """
+    shape = image_shape(spec) if len(spec.shape) == _IMAGE_RANK else None
+    if shape is None:
+        return batch
+    own = "channels_first" if shape.channels_first else "channels_last"
+    other = "channels_last" if shape.channels_first else "channels_first"
+    moved = np.moveaxis(batch, -1, 1) if shape.channels_first else np.moveaxis(batch, 1, -1)
+    if options.layout == other:
+        return np.ascontiguousarray(moved)
+    if options.layout == own or not _fits(moved.shape[1:], spec.shape[1:]):
+        return batch
+    if not _fits(batch.shape[1:], spec.shape[1:]):
+        message = (
+            f"{_wrong_shape(array, spec, path)} It looks like {other}: use --layout {other} to have its axes moved."
+        )
+        raise InputError(message)
+    sizes = batch.shape[1:]
+    same = sum(size > 1 for size in sizes) <= 1 and sizes == moved.shape[1:]
+    if same:
+        return batch
+    message = f"{path}: the array {shape_text(array.shape)} can be read as channels_last and as channels_first; say which with --layout."
+    raise InputError(message)
+
+
+def _fits(sizes: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(sizes) == len(wanted) and all(
+        want is None or size == want for size, want in zip(sizes, wanted, strict=True)
+    )
+
+
+def _wrong_shape(array: NDArray[Any], spec: TensorSpec, path: str) -> str:
+    return f"{path}: expected {shape_text((None, *spec.shape[1:]))}, got {shape_text(array.shape)}; arrays are never resized or reshaped."
+
+
+def _changed(array: NDArray[Any], converted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which numbers would not stay what they are, when one side is whole numbers.
+
+    A range is compared as numbers, not by converting back alone: beyond the range that
+    conversion is undefined and may come back equal by chance.
+    """
+    changed: NDArray[np.bool_]
+    if array.dtype.kind == "b":
+        changed = np.zeros(array.shape, bool)
+    elif converted.dtype.kind == "b":
+        changed = (array != 0) & (array != 1)
+    elif converted.dtype.kind == "f":
+        edge = float(np.iinfo(array.dtype).max) + 1
+        changed = (converted.astype(array.dtype) != array) | (converted >= edge)
+    else:
+        lowest, highest = np.iinfo(converted.dtype).min, np.iinfo(converted.dtype).max
+        if array.dtype.kind == "f":
+            whole = np.trunc(array) == array
+            changed = ~whole | (array < lowest) | (array >= float(highest) + 1)
+        else:
+            changed = (array < lowest) | (array > highest)
+    return changed

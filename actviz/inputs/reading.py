@@ -1,0 +1,170 @@
+"""From paths to samples: each file is opened once, recognised by content, and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actviz import system
+from actviz.errors import InputError, LimitError, escape
+from actviz.inputs import arrays, sniff
+from actviz.inputs.feeding import sample_of_arrays, sample_of_image
+from actviz.inputs.geometry import check_takes_images
+from actviz.inputs.images import DECODERS, decode
+from actviz.inputs.matching import check_finite, to_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from actviz.inputs.options import InputOptions
+    from actviz.inputs.preprocessing import Preprocessing
+    from actviz.records import Sample, TensorSpec
+
+MAX_IMAGE_BYTES = 1 << 30
+_MODEL_FOLDER = ("saved_model.pb", "saved_model.pbtxt")
+
+
+def read_samples(
+    path: str | Path,
+    specs: tuple[TensorSpec, ...],
+    preprocessing: Preprocessing,
+    options: InputOptions,
+) -> list[Sample]:
+    """Return the samples of one file: one of an image, as many as an array holds.
+
+    Raises
+    ------
+    ActvizError
+        When the file cannot be read, is unsafe, beyond a limit, or does not fit.
+
+    """
+    return list(stream(path, specs, preprocessing, options))
+
+
+def stream(
+    path: str | Path,
+    specs: tuple[TensorSpec, ...],
+    preprocessing: Preprocessing,
+    options: InputOptions,
+) -> Iterator[Sample]:
+    """Yield the samples of one file, each made when it is asked for.
+
+    Raises
+    ------
+    ActvizError
+        As `read_samples`; everything but a NaN in a later sample shows before the first is made.
+
+    """
+    path = Path(path)
+    label = str(path)
+    _check_folder(path, label)
+    kind, content = _load(path, label, specs)
+    if kind in DECODERS:
+        if len(specs) != 1:
+            raise InputError(_several(specs, label))
+        shape = check_takes_images(specs[0], label)
+        image = decode(content, kind, label, shape.channels, options)
+        yield sample_of_image(image, specs[0], preprocessing, options, path)
+        return
+    given = _arrays(kind, content, specs, label)
+    yield from _array_samples(given, specs, preprocessing, options, path)
+
+
+def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> tuple[str, bytes]:
+    """Read a file once it is known to be an input; huge or foreign ones are not read."""
+    with system.reading(path) as (file, size):
+        head = file.read(sniff.HEAD_BYTES)
+        kind = sniff.kind_of(head)
+        if kind is None:
+            raise sniff.refusal(head, size, label)
+        if kind == "npy":
+            if len(specs) != 1:
+                raise InputError(_several(specs, label))
+            arrays.read_header(head, size, label)
+        limit = MAX_IMAGE_BYTES if kind in DECODERS else arrays.MAX_BYTES + (1 << 20)
+        if size > limit:
+            message = f"{label}: {size:,} bytes, at most {limit:,} are read; give a smaller file."
+            raise LimitError(message)
+        content = head + file.read(max(0, size - len(head)))
+    return kind, content
+
+
+def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str) -> dict[str, NDArray[Any]]:
+    names = tuple(spec.name for spec in specs)
+    if kind == "zip":
+        return arrays.read_archive(content, names, label)
+    header = arrays.read_header(content[: sniff.HEAD_BYTES], len(content), label)
+    return {names[0]: arrays.array_of(content, header, label)}
+
+
+def _array_samples(
+    given: dict[str, NDArray[Any]],
+    specs: tuple[TensorSpec, ...],
+    preprocessing: Preprocessing,
+    options: InputOptions,
+    path: Path,
+) -> Iterator[Sample]:
+    batches = {}
+    for spec in specs:
+        label = str(path) if len(specs) == 1 else f"{path}[{spec.name}]"
+        batches[spec.name] = to_batch(given[spec.name], spec, label, options)
+    counts = {len(batch) for batch in batches.values()}
+    if len(counts) != 1:
+        message = f"{path}: the inputs hold different numbers of samples ({', '.join(str(count) for count in sorted(counts))}); the same number of each was expected."
+        raise InputError(message)
+    count = counts.pop()
+    for number in range(count):
+        name = path.name if count == 1 else f"{path.name}[{number}]"
+        label = str(path) if count == 1 else f"{path}[{number}]"
+        values = {key: batch[number : number + 1] for key, batch in batches.items()}
+        notes = _array_notes(values, specs, preprocessing, options, label) if not number else ()
+        for value in values.values():
+            notes += check_finite(value, label, options)
+        yield sample_of_arrays(values, specs, name, notes)
+
+
+def _array_notes(
+    values: dict[str, NDArray[Any]],
+    specs: tuple[TensorSpec, ...],
+    preprocessing: Preprocessing,
+    options: InputOptions,
+    label: str,
+) -> tuple[str, ...]:
+    """Say what was not done to an array and what in its values looks like a mistake.
+
+    Bytes for a network that takes small numbers, and small numbers for one that takes
+    bytes, are both silent: the figure is drawn and means nothing.
+    """
+    notes = []
+    if options.invert:
+        notes.append(f"{label}: --invert is for images; the array is fed as it is.")
+    values_of = values[specs[0].name]
+    is_image = {"row", "column", "channel"} <= set(specs[0].axes)
+    if len(specs) == 1 and is_image and values_of.dtype.kind in "iuf":
+        high = preprocessing.ends[1]
+        top = float(values_of.max())
+        if top > max(4 * high, 4.0) or (high >= 100 and 0 < top <= 1):  # noqa: PLR2004  (caffe and 0..255 go beyond 100)
+            notes.append(
+                f"{label}: its largest value is {top:.4g}, but images are fed to this model as {preprocessing.said}; arrays are fed as they are."
+            )
+    return tuple(notes)
+
+
+def _check_folder(path: Path, label: str) -> None:
+    try:
+        if not system.is_folder(path):
+            return
+    except OSError:
+        return  # opening it fails for the same reason, and says which
+    if any(system.exists(path / name) for name in _MODEL_FOLDER):
+        raise sniff.model_refusal(label)
+    message = f"{label}: this is a folder; name the files in it, for instance {label}/*.png."
+    raise InputError(message)
+
+
+def _several(specs: tuple[TensorSpec, ...], label: str) -> str:
+    names = ", ".join(escape(spec.name, 40) for spec in specs[:8])
+    return f"{label}: one file for a model with {len(specs)} inputs ({names}); give an .npz with an array for each, by these names."

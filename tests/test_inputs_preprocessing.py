@@ -1,0 +1,137 @@
+"""Which range is chosen and why; making it and undoing it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actviz.errors import UsageError
+from actviz.inputs import PREPROCESSINGS, InputOptions, choose_preprocessing, parse_preprocessing
+from actviz.inputs.preprocessing import apply, range_of_normalization, range_of_rescaling, undo
+from actviz.records import InputOperation, ModelFacts, TensorSpec
+
+
+def facts(names=("mine",), operations=(), dtype="float32"):
+    spec = TensorSpec("image", (None, 8, 8, 3), dtype, ("batch", "row", "column", "channel"))
+    return ModelFacts("m.h5", "h5", "keras", tuple(names), (spec,), (), tuple(operations), (), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vgg16", "caffe"), ("vgg19", "caffe"), ("resnet50", "caffe"), ("resnet152", "caffe"), ("VGG16_1", "caffe"),
+        ("resnet50v2", "-1..1"), ("resnet101v2", "-1..1"), ("mobilenet_1.00_224", "-1..1"),
+        ("mobilenetv2_1.00_224", "-1..1"), ("xception", "-1..1"), ("inception_v3", "-1..1"),
+        ("inception_resnet_v2", "-1..1"), ("NASNet", "-1..1"), ("nasnet_mobile", "-1..1"),
+        ("MobileNetV3Small", "0..255"), ("MobilenetV3large", "0..255"), ("efficientnetb0", "0..255"),
+        ("efficientnetv2-b0", "0..255"), ("efficientnetv2-s", "0..255"), ("convnext_tiny", "0..255"),
+        ("densenet121", "torch"), ("densenet201", "torch"),
+        ("my_vgg16", "0..1"), ("digits_cnn", "0..1"), ("functional", "0..1"), ("resnet", "0..1"), ("", "0..1"),
+    ],
+)  # fmt: skip
+def test_families(name, expected):
+    assert choose_preprocessing(facts([name])).name == expected
+    assert choose_preprocessing(facts(["outer", name])).name == expected
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "expected"),
+    [
+        (1 / 255, 0, "0..255"), (1 / 127.5, -1, "0..255"), (2, -1, "0..1"), (255, 0, "0..1"),
+        (127.5, 127.5, "-1..1"), (0.5, 0.5, "-1..1"), (1, 0, None), (0, 0, None), (float("nan"), 0, None),
+        (1 / 128, -1, "0..255"), (0.003, 0.2, "0..255"), (3, 0, "0..1"), (-1 / 255, 1, "0..255"),
+    ],
+)  # fmt: skip
+def test_rescaling(scale, offset, expected):
+    assert range_of_rescaling(scale, offset) == expected
+
+
+@pytest.mark.parametrize(
+    ("means", "variances", "expected"),
+    [
+        ((123.7, 116.3, 103.5), (3400.0,), "0..255"), ((0.485, 0.456, 0.406), (0.05,), "0..1"),
+        ((-0.1,), (0.3,), "-1..1"), ((0.0,), (1.0,), None), ((), (), None), ((1.0,), (900.0,), "0..255"),
+    ],
+)  # fmt: skip
+def test_normalization(means, variances, expected):
+    assert range_of_normalization(means, variances) == expected
+
+
+def test_the_networks_own_numbers_go_before_its_name():
+    operation = InputOperation("Rescaling", {"scale": (1 / 127.5,), "offset": (-1.0,)})
+    chosen = choose_preprocessing(facts(["mobilenetv2_1.00_224"], [operation]))
+    assert chosen.said == "0..255 (the model begins with Rescaling (scale 0.007843, offset -1))"
+
+
+def test_operations_that_tell_nothing_are_passed_over():
+    operations = [InputOperation("Normalization"), InputOperation("Rescaling", {"scale": (1 / 255,)})]
+    assert choose_preprocessing(facts(operations=operations)).name == "0..255"
+
+
+def test_asked_for_wins_and_whole_numbers_take_bytes():
+    assert choose_preprocessing(facts(["vgg16"]), "torch").name == "torch"
+    assert choose_preprocessing(facts(["vgg16"], dtype="uint8")).name == "0..255"
+    assert choose_preprocessing(facts()).said == "0..1 (nothing in the model says otherwise)"
+    said = choose_preprocessing(facts(["vgg16"])).said
+    assert said == "caffe (vgg16 is a VGG of keras.applications)"
+
+
+def test_numbers_on_either_scale():
+    half = np.full((1, 1, 3), 0.5, np.float32)
+    np.testing.assert_allclose(apply(half, parse_preprocessing("0.5,0.25")), 0)
+    np.testing.assert_allclose(apply(half, parse_preprocessing("27.5,50")), 2)
+    six = parse_preprocessing("0.5,0.4,0.3,0.1,0.2,0.2")
+    np.testing.assert_allclose(apply(half, six)[0, 0], [0, 0.5, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "0..2", "1", "1,2,3", "0,0", "0,-1", "nan,1", "0,inf", "1,2,3,4,5,6,7,8", "\x1b[2J"]
+)
+def test_what_is_no_range(text):
+    with pytest.raises(UsageError, match="--preprocess") as caught:
+        InputOptions(preprocess=text)
+    assert "\x1b" not in caught.value.message
+
+
+def test_ranges_are_those_of_keras():
+    picture = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    numbers = picture.astype(np.float32)
+    expected = {
+        "0..1": numbers / 255,
+        "-1..1": numbers / 127.5 - 1,
+        "0..255": numbers,
+        "caffe": numbers[:, :, ::-1] - np.float32([103.939, 116.779, 123.68]),
+        "torch": (numbers / 255 - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225]),
+    }
+    for name, wanted in expected.items():
+        np.testing.assert_allclose(apply(picture, PREPROCESSINGS[name]), wanted, rtol=1e-6, atol=1e-5)
+    np.testing.assert_array_equal(apply(picture, PREPROCESSINGS["0..1"]), expected["0..1"])
+    np.testing.assert_array_equal(apply(picture, PREPROCESSINGS["0..255"]), expected["0..255"])
+
+
+@given(
+    st.sampled_from([*PREPROCESSINGS, "0.5,0.25", "123.7,58", "1,2,3,4,5,6"]),
+    st.sampled_from([1, 3, 4]),
+    st.integers(0, 2**32 - 1),
+)
+def test_undo_brings_every_byte_back(name, channels, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, (4, 3, channels), np.uint8)
+    before = picture.copy()
+    chosen = parse_preprocessing(name)
+    back = np.rint(undo(apply(picture, chosen), chosen) * 255)
+    np.testing.assert_array_equal(back, picture)
+    np.testing.assert_array_equal(picture, before)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"resize": "zoom"}, {"layout": "x"}, {"frame": -1}, {"frame": 10_000}, {"maximum_pixels": 0},
+        {"seed": -1}, {"background": "nocolour"}, {"background": "#12"},
+    ],
+)  # fmt: skip
+def test_options_are_checked(wrong):
+    with pytest.raises(UsageError):
+        InputOptions(**wrong)

@@ -149,7 +149,8 @@ def _plan(subject: Subject, style: Style) -> _Plan:
     room = max(tile[1], _NARROWEST)
     words = below(subject, room)
     numbers = max(len(str(channel)) for channel in subject.channels) * face.width("0")
-    cell_width = max(tile[1] + 2, numbers, room) + _CELL_GAP
+    widest = max(map(face.width, words), default=0)
+    cell_width = max(tile[1] + 2, numbers, room, widest) + _CELL_GAP
     foot = _LABEL_GAP + _BAR + _LABEL_GAP + face.height
     cell_height = face.height + _LABEL_GAP + tile[0] + 1 + foot + _ROW_GAP
     rows, columns = mosaic.grid_shape(count, cell_height, cell_width, style.columns)

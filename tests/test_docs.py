@@ -1,0 +1,95 @@
+"""The README cannot lie: its commands are run, its pictures made again."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PICTURES = ROOT / "sample_models" / "pictures"
+MADE = {
+    "flower_edges": "sample_models/photo_features.keras sample_models/flower.jpg -l edges --sort std --top 12",
+    "china_sheet": "sample_models/photo_features.keras sample_models/china.jpg",
+    "seven_conv_intermediate": "sample_models/digits_cnn.h5 --layer conv_intermediate sample_models/seven.png",
+}
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    """A folder that has the sample models and the command, as a clone does."""
+    shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    script = commands / "actviz"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m actviz "$@"\n')
+    script.chmod(0o755)
+    return tmp_path
+
+
+def in_shell(command, folder):
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def examples():
+    blocks = re.findall(r"<!-- output -->\n```console\n\$ (.+?)\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) >= 4
+    return blocks
+
+
+@pytest.mark.parametrize(("command", "output"), examples(), ids=lambda text: text.split("\n")[0][:50])
+def test_examples_print_what_the_readme_says(workplace, command, output):
+    done = in_shell(f"{command} 2>&1", workplace)
+    assert done.returncode == 0
+    assert done.stdout == output
+
+
+def test_the_first_command_is_the_one_under_the_first_picture(workplace):
+    command = re.search(r"flower_edges\.png\)\n\n```sh\n(actviz .+?)\n```", README)[1]
+    assert command == f"actviz show {MADE['flower_edges']} -o flower_edges.png"
+    assert in_shell(command, workplace).returncode == 0
+    assert (workplace / "flower_edges.png").is_file()
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_pictures_are_those_that_the_commands_make(workplace, name):
+    """Pixel for pixel, but for the last colour step, in which processors may differ."""
+    assert f"sample_models/pictures/{name}.png" in README
+    done = in_shell(f"actviz show -q {MADE[name]} -o new.png", workplace)
+    assert done.returncode == 0, done.stderr
+    if os.environ.get("ACTVIZ_UPDATE_GOLDEN"):
+        shutil.copy(workplace / "new.png", PICTURES / f"{name}.png")
+    with Image.open(workplace / "new.png") as new, Image.open(PICTURES / f"{name}.png") as old:
+        difference = np.abs(np.asarray(new).astype(int) - np.asarray(old).astype(int))
+    assert (difference > 12).mean() < 0.001
+
+
+def test_exit_codes_and_addresses_are_documented():
+    from actviz import errors
+
+    section = README.split("## Exit codes")[1].split("##")[0]
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ActvizError)
+    }
+    assert {str(code) for code in codes} <= set(re.findall(r"\d+", section))
+
+
+def test_options_that_the_readme_names_exist():
+    from click.testing import CliRunner
+
+    from actviz.cli.program import program
+
+    known = "".join(CliRunner().invoke(program, [name, "--help"]).output for name in ("show", "layers")) + "--version"
+    for option in set(re.findall(r"`(--[a-z-]+)", README)):
+        assert option in known, option

@@ -24,6 +24,13 @@ def test_png_comes_back_as_it_was(height, width, seed):
     assert content == output.encode_png(pixels, IDENTITY)
 
 
+def test_large_pictures_are_packed_in_stripes_that_join():
+    pixels = np.random.default_rng(0).integers(0, 256, (900, 1700, 3), np.uint8)
+    assert pixels.nbytes > 2 * output.STRIPE
+    with Image.open(io.BytesIO(output.encode_png(pixels, {}))) as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
 def test_a_figure_of_ours_is_replaced_and_nothing_else(tmp_path):
     path = tmp_path / "conv.png"
     pixels = np.zeros((2, 2, 3), np.uint8)

@@ -80,6 +80,7 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
             yield Said(failure.message)
         yield from _say_inputs(samples, facts, request)
         plan = _plan(request, facts, layers, samples)
+        _warm_up()
         versions: dict[str, str] = {}
         addresses = [layer.address for layer in layers]
         for number, sample in enumerate(samples):
@@ -94,6 +95,18 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
                 f"{len(failures)} of {len(request.inputs)} inputs failed, for the reasons above; the rest is written."
             )
             raise PartialError(message)
+
+
+def _warm_up() -> None:
+    """Load and try out everything that draws while the worker still loads TensorFlow."""
+    import numpy as np
+
+    from actviz import renderers
+    from actviz.records import Activation, Context, Style
+
+    values = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
+    axes = ("batch", "row", "column", "channel")
+    renderers.draw(Activation("warm", "up", values, axes), 0, Context("", "", ""), Style())
 
 
 def _check_style(style: Style) -> None:

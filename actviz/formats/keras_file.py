@@ -137,13 +137,17 @@ def _what_text(name: str, head: bytes, size: int) -> str:
         )
     if text.startswith(b"{") and b"class_name" in head:
         return f"{name}: this JSON holds an architecture but no weights; save the whole model with model.save(...)."
-    try:
-        head.decode("utf-8")
-        kind = "a text file"
-    except UnicodeDecodeError:
-        kind = "no Keras file"
+    kind = "no Keras file" if b"\0" in head or not _is_text(head) else "a text file"
     first = escape(repr(head[:8])[2:-1], 60)
     return f"{name}: this is {kind} ({size:,} bytes, first bytes {first}); a .keras or .h5 file saved with model.save(...) was expected."
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head[:-4].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _from_hdf5(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:

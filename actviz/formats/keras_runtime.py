@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_PARAMETERS = 2_000_000_000
 MAXIMUM_ACTIVATION_BYTES = 4 << 30
-RANDOM_STATE = "SeedGenerator"
+CAUSE = "Exception encountered: "
 
 
 @dataclass
@@ -156,16 +156,15 @@ class Cut:
 
 
 def reason(failure: BaseException) -> str:
-    """Return the first informative line of a library's exception, cut and escaped.
+    """Return the one line of a library's exception that says why, cut and escaped.
 
-    Keras repeats whole configurations in its messages; their text is the file's, not ours.
+    Keras wraps what went wrong in a description of the whole layer, which repeats the
+    file's own text; the cause follows ``Exception encountered:``.
     """
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
-    text = next(
-        (line for line in lines if not line.startswith(("Exception encountered", "Arguments received"))),
-        "",
-    )
-    return escape(text, 160) or type(failure).__name__
+    text = str(failure)
+    text = text.rpartition(CAUSE)[2] if CAUSE in text else text
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return escape(lines[0], 160) if lines else type(failure).__name__
 
 
 def outputs_of(outputs: object) -> list[Any]:

@@ -1,6 +1,6 @@
 """Train `digits_cnn` on scikit-learn's handwritten digits and save it with two inputs.
 
-Run ``python sample_models/train_digits_cnn.py``; it takes about a minute on two cores.
+Run ``python sample_models/train_digits_cnn.py``; it takes about a quarter of a minute on two cores.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from sklearn.model_selection import train_test_split
 HERE = Path(__file__).parent
 SEED = 7
 SIDE = 28
-EPOCHS, BATCH = 8, 64
-SHOWN = {"seven": 7, "three": 3}
+MARGIN = 2
+SHOWN = {"seven": (7, 15), "three": (3, 11)}  # which of the test part's sevens and threes; chosen by eye
 
 
 def enlarged(images: np.ndarray) -> np.ndarray:
-    """Return 8 x 8 digits (0..16) as (sample, row, column, channel), 28 x 28, 0..1."""
+    """Return 8 x 8 digits (0..16) as (sample, row, column, channel), 28 x 28 with a black margin, 0..1."""
+    inner = (SIDE - 2 * MARGIN, SIDE - 2 * MARGIN)
     pictures = [
-        Image.fromarray((image * 255 / 16).astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        Image.fromarray(np.round(image * 255 / 16).astype(np.uint8)).resize(inner, Image.Resampling.BICUBIC)
         for image in images
     ]
-    return np.stack([np.asarray(picture) for picture in pictures])[..., None].astype(np.float32) / 255
+    values = np.stack([np.asarray(picture) for picture in pictures])[..., None].astype(np.float32) / 255
+    return np.pad(values, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)))
 
 
-def moved(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and four copies of each, moved by two pixels in each direction."""
-    moves = [(0, 0), (2, 0), (-2, 0), (0, 2), (0, -2)]
-    return np.concatenate([np.roll(images, move, (1, 2)) for move in moves]), np.tile(labels, len(moves))
+def shifted(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the images, each moved by at most the margin, so that no ink leaves the frame."""
+    steps = random.integers(-MARGIN, MARGIN + 1, (len(images), 2))
+    return np.stack([np.roll(image, tuple(step), (0, 1)) for image, step in zip(images, steps, strict=True)])
 
 
 def network() -> keras.Model:
@@ -48,26 +50,38 @@ def network() -> keras.Model:
     return keras.Model(image, scores, name="digits_cnn")
 
 
+def save_digits(images: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
+    """Save the shown digits of the test part as PNG files; each must be recognised."""
+    for name, (digit, place) in SHOWN.items():
+        number = np.flatnonzero(labels == digit)[place]
+        if scores[number].argmax() != digit:
+            message = f"the {name} is not recognised"
+            raise ValueError(message)
+        print(f"{name}: score {scores[number].max():.3f}")
+        Image.fromarray(np.round(images[number, :, :, 0] * 255).astype(np.uint8)).save(HERE / f"{name}.png")
+
+
 def main() -> None:
     """Train, save the model in both formats, its history and two held-out digits."""
     keras.utils.set_random_seed(SEED)
+    random = np.random.default_rng(SEED)
     digits = load_digits()
     images, labels = enlarged(digits.images), digits.target
-    train_x, test_x, train_y, test_y = train_test_split(images, labels, test_size=0.2, random_state=SEED)
-    moved_x, moved_y = moved(train_x, train_y)
+    images, test_x, labels, test_y = train_test_split(images, labels, test_size=0.2, random_state=SEED)
+    train_x, val_x, train_y, val_y = train_test_split(images, labels, test_size=0.1, random_state=SEED)
+    train_x = np.concatenate([train_x, shifted(train_x, random), shifted(train_x, random)])
     model = network()
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * len(moved_x) // BATCH)
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    history = model.fit(moved_x, moved_y, validation_data=(test_x, test_y), epochs=EPOCHS, batch_size=BATCH, verbose=2)
-    plain = keras.Model(model.inputs, model.outputs, name=model.name)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(
+        train_x, np.tile(train_y, 3), validation_data=(val_x, val_y), epochs=12, batch_size=64, verbose=2
+    )
+    scores = model.predict(test_x, verbose=0)
+    print(f"test accuracy {np.mean(scores.argmax(1) == test_y):.4f} of {len(test_y)} digits")
+    plain = keras.Model(model.input, model.output, name=model.name)  # without the optimizer's state
     plain.save(HERE / "digits_cnn.keras")
     plain.save(HERE / "digits_cnn.h5", include_optimizer=False)
     (HERE / "digits_cnn.history.json").write_text(json.dumps(history.history, indent=1) + "\n")
-    scores = model.predict(test_x, verbose=0)
-    for name, digit in SHOWN.items():
-        sure = np.where((test_y == digit) & (scores.argmax(1) == digit), scores[:, digit], 0)
-        best = test_x[sure.argmax(), :, :, 0]
-        Image.fromarray(np.round(best * 255).astype(np.uint8)).save(HERE / f"{name}.png")
+    save_digits(test_x, test_y, scores)
 
 
 if __name__ == "__main__":

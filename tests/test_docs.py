@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PICTURES = ROOT / "sample_models" / "pictures"
 MADE = {
-    "flower_edges": "sample_models/photo_features.keras sample_models/flower.jpg -l edges --sort std --top 12",
+    "flower_edges": "sample_models/photo_features.keras sample_models/flower.jpg -l edges --channels 1:4,5:8,11,15,28",
     "china_sheet": "sample_models/photo_features.keras sample_models/china.jpg",
     "seven_conv_intermediate": "sample_models/digits_cnn.h5 --layer conv_intermediate sample_models/seven.png",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.errors import ModelError
+from actviz.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +30,13 @@ def open_network(path: Path) -> Network:
 
     Raises
     ------
+    UsageError
+        When the path is remote.
     ModelError, UnsafeError, LimitError
         When it is no model, must not be loaded, or is too large.
     """
     text = str(path)
     if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
         message = f"{text}: remote paths are not supported; download the model and give its path."
-        raise ModelError(message)
+        raise UsageError(message)
     return FORMATS["keras"](path)

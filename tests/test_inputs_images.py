@@ -180,6 +180,11 @@ def test_lab_known_colours(tmp_path, rgb):
 def test_ycbcr_is_converted(tmp_path):
     path = tmp_path / "y.tif"
     Image.new("RGB", (4, 4), (200, 30, 60)).convert("YCbCr").save(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError:
+        pytest.skip("this Pillow cannot read the YCbCr TIFF that it writes")
     np.testing.assert_allclose(values(path, spec(), "0..255")[0, 0], (200, 30, 60), atol=2)
 
 

@@ -166,7 +166,7 @@ def _from_hdf5(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
         message = f"{name}: the file holds an architecture but no weights; save the whole model with model.save(...)."
         raise ModelError(message)
     writer = f"Keras {escape(text or '1', 40)}"
-    weights = NamedWeights(group, name)
+    weights = NamedWeights(group, graph, name)
     return KerasFile(path, name, "hdf5", writer, text, graph, weights, digest, code, file, status)
 
 

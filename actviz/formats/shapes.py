@@ -364,3 +364,38 @@ def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
         return ("batch", "unit", "step") if first else ("batch", "step", "unit")
     space = SPACE[dimension]
     return ("batch", "channel", *space) if first else ("batch", *space, "channel")
+
+
+WITHOUT_WEIGHTS = (
+    KEEP
+    - {"PReLU", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "Normalization"}
+    - {"SpectralNormalization"}
+    | MERGE
+    | SIGN_KEEPING
+    | {"InputLayer", "Dot", "Resizing", "CenterCrop", "GetItem", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}
+)
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
+
+
+def weight_counts(kind: str, config: Json) -> tuple[int, int] | None:
+    """Return how many weights a layer trains and how many it does not; ``None``: unknown."""
+    bias = int(bool(config.get("use_bias", True)))
+    if kind in WITHOUT_WEIGHTS:
+        return (0, 0)
+    if kind.startswith("SeparableConv"):
+        return (2 + bias, 0)
+    if kind in {"Dense", *(name for name in RULES if "Conv" in name)} or kind.endswith("Transpose"):
+        return (1 + bias, 0)
+    if kind in {"BatchNormalization", "LayerNormalization", "GroupNormalization"}:
+        trained = int(bool(config.get("scale", True))) + int(bool(config.get("center", True)))
+        return (trained, 2 if kind == "BatchNormalization" else 0)
+    if kind in RECURRENT:
+        return (2 + bias, 0)
+    if kind in {"Embedding", "PReLU"}:
+        return (1, 0)
+    inner = config.get("layer")
+    if kind in {"Bidirectional", "TimeDistributed"} and isinstance(inner, dict):
+        found = weight_counts(str(inner["class_name"]), inner["config"])
+        times = 2 if kind == "Bidirectional" else 1
+        return None if found is None else (found[0] * times, found[1] * times)
+    return (0, 3) if kind == "Normalization" else None

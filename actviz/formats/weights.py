@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actviz.errors import ModelError, escape
-from actviz.formats.graph import Entry, Graph, is_model
+from actviz.formats.graph import Entry, Graph, is_model, layer_name
+from actviz.formats.shapes import weight_counts
 from actviz.gate import read_dataset
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RANDOM_STATE = "seed_generator"
+OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class TreeWeights:
         self._root = root
         self._graph = graph
         self._reader = _Reader(name)
-        self._numbers: dict[str, list[str | None]] = {}
+        self._paths: dict[str, list[str | None]] = {}
 
     def state(self, entry: Entry) -> StateTree | None:
         """Return the stored state of a layer, ``None`` when the file has none for it."""
@@ -97,24 +99,26 @@ class TreeWeights:
         return str(self._reader.hash.hexdigest())
 
     def _path(self, owner: str, position: int) -> str | None:
-        own = self._group_names(owner)[position]
-        if own is None or not owner:
-            return own
-        _, outer, place = self._graph.models[owner]
-        prefix = self._path(outer, place)
-        return None if prefix is None else f"{prefix}/{own}"
+        if owner not in self._paths:
+            prefix = ""
+            if owner:
+                _, outer, place = self._graph.models[owner]
+                found = self._path(outer, place)
+                prefix = "" if found is None else f"{found}/"
+            group = self._root.get(prefix.rstrip("/")) if prefix else self._root
+            names = group_names(self._graph.models[owner][0], group)
+            self._paths[owner] = [None if name is None else prefix + name for name in names]
+        return self._paths[owner][position]
 
-    def _group_names(self, owner: str) -> list[str | None]:
-        if owner not in self._numbers:
-            self._numbers[owner] = group_names(self._graph.models[owner][0])
-        return self._numbers[owner]
 
-
-def group_names(model: dict[str, Any]) -> list[str | None]:
+def group_names(model: dict[str, Any], stored: h5py.Group | None = None) -> list[str | None]:
     """Return the group of each layer of a model, in the order of its configuration.
 
     Operations are no layers and have none; a Sequential does not count its InputLayer.
+    Keras 2.12 and 2.13 call the container otherwise and count a layer that has weights
+    twice (``conv2d``, ``conv2d_2``): `stored` tells which layers have some.
     """
+    container = OLD_CONTAINER if stored is not None and OLD_CONTAINER in stored else "layers"
     used: dict[str, int] = {}
     names: list[str | None] = []
     for layer in model["config"]["layers"]:
@@ -125,9 +129,15 @@ def group_names(model: dict[str, Any]) -> list[str | None]:
             continue
         base = snake_case("Functional" if is_model(layer) and kind == "Model" else kind.rsplit(">", 1)[-1])
         number = used.get(base, 0)
-        used[base] = number + 1
-        names.append(f"layers/{base}" if number == 0 else f"layers/{base}_{number}")
+        name = f"{container}/{base}" if number == 0 else f"{container}/{base}_{number}"
+        names.append(name)
+        twice = container == OLD_CONTAINER and stored is not None and name in stored and _has_arrays(stored[name])
+        used[base] = number + (2 if twice else 1)
     return names
+
+
+def _has_arrays(group: h5py.Group) -> bool:
+    return any(_has_arrays(item) if hasattr(item, "items") else True for item in group.values())
 
 
 def snake_case(name: str) -> str:
@@ -159,10 +169,12 @@ def _shapes(state: StateTree) -> list[tuple[int, ...]]:
 class NamedWeights:
     """The layout of `.h5` files: a group for each layer of the outermost model."""
 
-    def __init__(self, root: h5py.Group, name: str) -> None:
+    def __init__(self, root: h5py.Group, graph: Graph, name: str) -> None:
         self._root = root
+        self._graph = graph
         self._name = name
         self._reader = _Reader(name)
+        self._numbered: dict[str, dict[str, list[int]] | None] = {}
 
     def arrays(self, entry: Entry) -> list[h5py.Dataset]:
         """Return the datasets of a layer, in the order in which Keras lists its weights.
@@ -172,7 +184,8 @@ class NamedWeights:
         ModelError
             When the file has no weights under the layer's name.
         """
-        group = self._root.get(entry.name) if not entry.owner else None
+        top = self._top(entry)
+        group = self._root.get(top)
         if group is None:
             message = f'{self._name}: the file holds no weights for layer "{escape(entry.key, 80)}"; save it again with model.save(...).'
             raise ModelError(message)
@@ -180,17 +193,69 @@ class NamedWeights:
         if any(dataset is None or hasattr(dataset, "items") for dataset in found):
             message = f'{self._name}: weights of layer "{escape(entry.key, 80)}" are missing from the file; save it again with model.save(...).'
             raise ModelError(message)
-        return found
+        if not entry.owner:
+            return found
+        places = self._places(top)
+        if places is None or sum(map(len, places.values())) != len(found):
+            message = f'{self._name}: the weights of the nested model "{escape(top, 80)}" are not those that its layers have; save it again as .keras.'
+            raise ModelError(message)
+        return [found[place] for place in places[entry.key]]
+
+    def _top(self, entry: Entry) -> str:
+        """Return the name of the outermost model's layer that an entry lies in."""
+        owner = entry.owner
+        if not owner:
+            return entry.name
+        while self._graph.models[owner][1]:
+            owner = self._graph.models[owner][1]
+        return layer_name(self._graph.models[owner][0])
+
+    def _places(self, top: str) -> dict[str, list[int]] | None:
+        """Number the weights of a nested model: all that are trained, then all others.
+
+        Layer by layer in both parts; a frozen layer has all its weights in the second.
+        """
+        if top not in self._numbered:
+            inside = [entry for entry in self._graph.entries.values() if entry.owner and self._top(entry) == top]
+            inside.sort(key=self._order)
+            counts = [weight_counts(entry.kind, entry.config) for entry in inside]
+            if None in counts:
+                self._numbered[top] = None
+                return None
+            places: dict[str, list[int]] = {entry.key: [] for entry in inside}
+            number = 0
+            for part in (0, 1):
+                for entry, count in zip(inside, counts, strict=True):
+                    trained, other = count or (0, 0)
+                    if entry.config.get("trainable") is False:
+                        trained, other = 0, trained + other
+                    more = (trained, other)[part]
+                    places[entry.key] += range(number, number + more)
+                    number += more
+            self._numbered[top] = places
+        return self._numbered[top]
+
+    def _order(self, entry: Entry) -> tuple[int, ...]:
+        """Return the position of an entry in the nesting, for sorting in model order."""
+        places = [entry.position]
+        owner = entry.owner
+        while owner:
+            _, owner, place = self._graph.models[owner]
+            places.insert(0, place)
+        return tuple(places)
 
     def shapes(self, entry: Entry) -> list[tuple[int, ...]] | None:
-        """Return the shapes of a layer's weights, ``None`` inside nested models."""
-        if entry.owner:
+        """Return the shapes of a layer's weights, ``None`` where they cannot be told."""
+        top = self._top(entry)
+        if top not in self._root:
+            return []
+        if entry.owner and self._places(top) is None:
             return None
-        return [tuple(dataset.shape) for dataset in self.arrays(entry)] if entry.name in self._root else []
+        return [tuple(dataset.shape) for dataset in self.arrays(entry)]
 
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
-        return {} if entry.owner else _normalisation(self.arrays(entry)[:2], self._reader)
+        return _normalisation(self.arrays(entry)[:2], self._reader)
 
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
         """Read one dataset."""

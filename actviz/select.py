@@ -82,7 +82,7 @@ def _named(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo
 
 
 def _without_calls(address: str) -> str:
-    return re.sub(r"#\d+", "", address)
+    return re.sub(r"[#@]\d+", "", address)
 
 
 def _indexed(layers: Sequence[LayerInfo], index: int, model: str) -> list[LayerInfo]:

@@ -22,6 +22,11 @@ GONE = {
     "input_dtype": (None, "float32"),
     "ragged": (False,),
     "batch_input_shape": (),
+    "implementation": (),
+    "query_shape": (),
+    "key_shape": (),
+    "value_shape": (),
+    "input_length": (),
 }
 KEEPS_GROUPS = frozenset({"Conv1D", "Conv2D", "Conv3D", "GroupNormalization"})
 RENAMED = {
@@ -29,6 +34,8 @@ RENAMED = {
     "BatchNormalizationV2": "BatchNormalization",
     "LSTMV2": "LSTM",
     "GRUV2": "GRU",
+    "CuDNNLSTM": "LSTM",
+    "CuDNNGRU": "GRU",
 }
 # hard_sigmoid was clip(0.2 x + 0.5) until Keras 3 made it clip(x / 6 + 0.5).
 OLD_HARD_SIGMOID = {
@@ -40,6 +47,7 @@ OLD_HARD_SIGMOID = {
 REPEATS_MASKED = "actviz_repeats_masked_steps"
 INNER = ("layer", "backward_layer", "cell")
 HISTORY = 3
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM2D", "Bidirectional", "CuDNNLSTM", "CuDNNGRU"})
 
 
 def canonical(config: Any, version: str, file: str) -> Json:
@@ -157,7 +165,9 @@ def _model_2(model: Json, file: str) -> Json:
     for layer in config["layers"]:
         translated = _layer_2(layer, file)
         translated["name"] = layer_name(layer)
-        translated["inbound_nodes"] = [_node_2(node) for node in layer.get("inbound_nodes") or []]
+        translated["inbound_nodes"] = [
+            _node_2(node, str(layer["class_name"])) for node in layer.get("inbound_nodes") or []
+        ]
         layers.append(translated)
     return _keras("Functional", {**config, "layers": layers}, "keras.src.models.functional")
 
@@ -188,6 +198,7 @@ def _layer_2(layer: Json, file: str) -> Json:
     for name in ("activation", "recurrent_activation"):
         if config.get(name) == "hard_sigmoid":
             config[name] = dict(OLD_HARD_SIGMOID)
+    config = {name: _plain_number(value) for name, value in config.items()}
     axis = config.get("axis")
     if isinstance(axis, list) and len(axis) == 1:
         config["axis"] = axis[0]
@@ -198,6 +209,16 @@ def _layer_2(layer: Json, file: str) -> Json:
     if shape:
         translated["input_shape"] = shape
     return translated
+
+
+def _plain_number(value: Any) -> Any:
+    """Replace a serialised NumPy number by the number."""
+    if isinstance(value, dict) and value.get("class_name") in {"__numpy__", "__ndarray__"}:
+        inner = value.get("config", value)
+        return inner.get("value") if isinstance(inner, dict) else value
+    if isinstance(value, dict) and value.get("type") == "ndarray":
+        return value.get("value")
+    return value
 
 
 def _is_gone(kind: str, name: str, value: object, file: str) -> bool:
@@ -232,7 +253,7 @@ def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:
     return [_keras("InputLayer", config), *layers]
 
 
-def _node_2(node: Any) -> Json:
+def _node_2(node: Any, kind: str) -> Json:
     """Translate one call: ``[[name, call, output, kwargs], ...]`` or one such entry."""
     if isinstance(node, dict) and set(node) == {"args", "kwargs"}:
         return node
@@ -247,6 +268,8 @@ def _node_2(node: Any) -> Json:
         if len(entry) > HISTORY and entry[HISTORY]:
             kwargs = {key: _tensor_2(item) for key, item in entry[HISTORY].items()}
     tensors = [_tensor_2(entry[:HISTORY]) for entry in entries]
+    if len(tensors) > 1 and kind in RECURRENT:
+        return {"args": tensors[:1], "kwargs": {**kwargs, "initial_state": tensors[1:]}}
     return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs}
 
 

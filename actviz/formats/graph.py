@@ -57,6 +57,18 @@ class Node:
     kwargs: Json
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one call of a nested model gives: its outputs, and after how many calls."""
+
+    name: str
+    entry: str
+    kind: str
+    index: int | None
+    outputs: list[Ref]
+    after: int
+
+
 @dataclass(slots=True)
 class Graph:
     """All calls of a model, in an order in which they can be run.
@@ -71,7 +83,7 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[Ref] = field(default_factory=list)
-    results: dict[str, tuple[str, list[Ref]]] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
     models: dict[str, tuple[Json, str, int]] = field(default_factory=dict)
     shapes: dict[Ref, tuple[tuple[int | None, ...], str]] = field(default_factory=dict)
 
@@ -158,6 +170,20 @@ class _Expansion:
         for position, layer in enumerate(model["config"]["layers"]):
             if layer["class_name"] == "InputLayer":
                 current = [self._input(layer, key, address, current, None, position)]
+                continue
+            if current is None and is_model(layer):
+                inner = join(key, layer_name(layer))
+                self.graph.models.setdefault(inner, (layer, key, position))
+                current = self.expand(layer, inner, join(address, layer_name(layer)), None)
+                self.graph.results[join(address, layer_name(layer))] = Result(
+                    layer_name(layer),
+                    inner,
+                    str(layer["class_name"]),
+                    None if key else index,
+                    current,
+                    len(self.graph.nodes),
+                )
+                index += 1
                 continue
             if current is None:
                 message = f"{self.file}: this Sequential model was saved before it knew its input shape; build or call it once and save it again."
@@ -259,7 +285,9 @@ class _Expansion:
         if is_model(layer):
             self.graph.models.setdefault(entry, (layer, *owner))
             results = self.expand(layer, entry, address, list(refs(arguments)))
-            self.graph.results[address] = (entry, results)
+            self.graph.results[address] = Result(
+                layer_name(layer), entry, str(layer["class_name"]), index, results, len(self.graph.nodes)
+            )
             return results
         self.graph.entries.setdefault(
             entry,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import InputError, escape
-from actviz.formats.graph import Entry, Node, Ref, refs
+from actviz.formats.graph import Entry, Ref, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
-from actviz.formats.shapes import activation_of, axes_of, infer, signs
+from actviz.formats.shapes import activation_of, axes_of, infer, output_count, signs
 from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -78,10 +78,9 @@ class KerasNetwork:
             return self._facts
         cut = self._plan(tuple(layer.address for layer in self.layers))
         described = cut.prepare()
-        for number in range(len(self._graph.nodes)):
-            ref = Ref(number, 0)
-            if self._known[ref][0] is None and ref in described:
-                node = self._graph.nodes[number]
+        for ref in self._outputs.values():
+            if self._known.get(ref, (None, ()))[0] is None and ref in described:
+                node = self._graph.nodes[ref.node]
                 entry = self._graph.entries[node.entry]
                 shape = described[ref][0]
                 given = [self._known[source][1] for source in refs(node.args) if source in self._known]
@@ -133,14 +132,11 @@ class KerasNetwork:
         return Cut(self._graph, self._file.name, steps, wanted)
 
     def _ref(self, address: str) -> Ref:
-        results = self._graph.results.get(address)
-        if results is not None:
-            return results[1][0]
-        return Ref(self._numbers[address], 0)
+        return self._outputs[address]
 
     def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
-        self._numbers = {node.address: number for number, node in enumerate(self._graph.nodes)}
-        layers = tuple(self._layer(number, node, parameters or {}) for number, node in enumerate(self._graph.nodes))
+        self._outputs: dict[str, Ref] = {}
+        layers = tuple(self._every_layer(parameters or {}))
         return ModelFacts(
             file=self._file.name,
             format=self._file.format,
@@ -153,17 +149,60 @@ class KerasNetwork:
             digest=self._file.digest,
         )
 
-    def _layer(self, number: int, node: Node, parameters: Mapping[str, int]) -> LayerInfo:
-        entry = self._graph.entries[node.entry]
-        shape, axes = self._known[Ref(number, 0)]
+    def _every_layer(self, parameters: Mapping[str, int]) -> Iterator[LayerInfo]:
+        """Yield every addressable output: those of calls, and of nested models after them."""
+        ends: dict[int, list[str]] = {}
+        for address, result in self._graph.results.items():
+            ends.setdefault(result.after, []).append(address)
+        for number, node in enumerate(self._graph.nodes):
+            entry = self._graph.entries[node.entry]
+            count = output_count(entry.kind, entry.config)
+            for output in range(count):
+                address = node.address if count == 1 else f"{node.address}@{output}"
+                self._outputs[address] = Ref(number, output)
+                yield self._layer(address, Ref(number, output), parameters)
+            for address in ends.get(number + 1, ()):
+                yield from self._model(address)
+
+    def _model(self, call: str) -> Iterator[LayerInfo]:
+        """Yield the outputs of one call of a nested model."""
+        result = self._graph.results[call]
+        for output, ref in enumerate(result.outputs):
+            address = call if len(result.outputs) == 1 else f"{call}@{output}"
+            self._outputs[address] = ref
+            shape, axes = self._known.get(ref, (None, ()))
+            yield LayerInfo(
+                address,
+                result.name,
+                result.index,
+                result.kind,
+                shape,
+                self._dtype(ref),
+                self._inside(result.entry),
+                axes,
+            )
+
+    def _inside(self, model: str) -> int | None:
+        """Return the number of parameters of all layers in a nested model."""
+        counts = [
+            self._count(entry)
+            for entry in self._graph.entries.values()
+            if entry.owner == model or entry.owner.startswith(f"{model}/")
+        ]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    def _layer(self, address: str, ref: Ref, parameters: Mapping[str, int]) -> LayerInfo:
+        entry = self._graph.entries[self._graph.nodes[ref.node].entry]
+        shape, axes = self._known.get(ref, (None, ()))
         count = self._count(entry) if entry.key not in parameters else parameters[entry.key]
         return LayerInfo(
-            address=node.address,
+            address=address,
             name=entry.name,
             index=entry.index,
             kind=entry.kind,
             shape=shape,
-            dtype=self._dtype(number, entry),
+            dtype=self._dtype(ref),
             parameters=count,
             axes=axes,
             activation=activation_of(entry),
@@ -181,8 +220,9 @@ class KerasNetwork:
             total += size
         return total
 
-    def _dtype(self, number: int, entry: Entry) -> str:
-        declared = self._graph.shapes.get(Ref(number, 0))
+    def _dtype(self, ref: Ref) -> str:
+        entry = self._graph.entries[self._graph.nodes[ref.node].entry]
+        declared = self._graph.shapes.get(ref)
         if declared is not None and entry.kind == "InputLayer":
             return declared[1]
         dtype = entry.config.get("dtype", "float32")
@@ -204,9 +244,7 @@ class KerasNetwork:
 
     def _names(self) -> tuple[str, ...]:
         names = [self._graph.name]
-        for key, (model, owner, _) in self._graph.models.items():
-            if key and not owner:
-                names.append(str(model["config"].get("name", "") if isinstance(model["config"], dict) else ""))
+        names += [layer_name(model) for key, (model, owner, _) in self._graph.models.items() if key and not owner]
         return tuple(names)
 
     def _operations(self) -> tuple[InputOperation, ...]:

@@ -244,7 +244,7 @@ def _resizing(config: Json, shape: Shape) -> Shape | None:
 
 
 def _recurrent(config: Json, shape: Shape) -> Shape | None:
-    if config.get("return_state") or len(shape) != 3:  # noqa: PLR2004  (batch, step, unit)
+    if len(shape) != 3:  # noqa: PLR2004  (batch, step, unit)
         return None
     steps = (shape[1],) if config.get("return_sequences") else ()
     return (shape[0], *steps, config["units"])
@@ -399,3 +399,20 @@ def weight_counts(kind: str, config: Json) -> tuple[int, int] | None:
         times = 2 if kind == "Bidirectional" else 1
         return None if found is None else (found[0] * times, found[1] * times)
     return (0, 3) if kind == "Normalization" else None
+
+
+def output_count(kind: str, config: Json) -> int:
+    """Return how many outputs a layer has: recurrent layers may give their states too."""
+    inner = config.get("layer")
+    if kind == "Bidirectional" and isinstance(inner, dict):
+        states = output_count(str(inner["class_name"]), inner["config"]) - 1
+        halves = 2 if config.get("merge_mode", "concat") is None else 1
+        return halves + 2 * states
+    if not config.get("return_state"):
+        return 1
+    return 3 if kind == "LSTM" or kind.startswith("ConvLSTM") else 2
+
+
+def state_shape(config: Json, given: Shape | None) -> Shape | None:
+    """Return the shape of a state of a recurrent layer over vectors."""
+    return (given[0], config["units"]) if given is not None and "units" in config else None

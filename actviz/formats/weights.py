@@ -211,7 +211,7 @@ class NamedWeights:
         return layer_name(self._graph.models[owner][0])
 
     def _places(self, top: str) -> dict[str, list[int]] | None:
-        """Number the weights of a nested model: all that are trained, then all others.
+        """Say which weights of a nested model are whose: all that are trained come first.
 
         Layer by layer in both parts; a frozen layer has all its weights in the second.
         """

@@ -156,7 +156,7 @@ def _check_function(item: dict[str, Any], layer: str, name: str) -> list[Finding
     shown = escape(str(called), 80)
     if isinstance(called, str) and called in tables.ACTIVATIONS and (module in (None, "builtins") or _is_keras(module)):
         return []
-    if module in (None, "builtins") and item.get("registered_name") == called and called not in vars(builtins):
+    if module in (None, "builtins") and called not in vars(builtins):
         return [_unknown(shown, called, layer, name, keras_own=False)]
     text = f'{name}: refused: layer "{layer}" names the function "{escape(str(module), 80)}.{shown}"; only activation functions of Keras are allowed and {NO_FLAG}.'
     return [Finding(UnsafeError, text)]

@@ -164,3 +164,57 @@ def test_time_major_is_dropped_when_false_and_refused_when_true():
 )
 def test_the_printed_form_of_names(name, printed):
     assert quoted(name) == printed
+
+
+def test_keras_1_names_become_todays():
+    convolution = {
+        "class_name": "Convolution2D",
+        "config": {
+            "name": "c", "nb_filter": 8, "nb_row": 3, "nb_col": 5, "border_mode": "same", "subsample": [1, 1], "bias": True,
+            "dim_ordering": "tf", "init": "glorot_uniform", "W_regularizer": None, "batch_input_shape": [None, 9, 9, 1],
+        },
+    }  # fmt: skip
+    form = canonical({"class_name": "Sequential", "config": [convolution]}, "", "m.h5")
+    layer_ = form["config"]["layers"][1]
+    assert layer_["class_name"] == "Conv2D"
+    assert layer_["config"]["kernel_size"] == [3, 5]
+    assert layer_["config"]["filters"] == 8
+    assert layer_["config"]["data_format"] == "channels_last"
+    assert not {"init", "nb_filter", "W_regularizer"} & set(layer_["config"])
+
+
+def test_states_given_to_a_recurrent_layer_of_keras_2_are_its_initial_state():
+    raw = {
+        "class_name": "Model",
+        "config": {
+            "name": "m",
+            "layers": [
+                {"class_name": "InputLayer", "name": "x", "config": {"name": "x", "batch_input_shape": [None, 5, 4]}, "inbound_nodes": []},
+                {"class_name": "InputLayer", "name": "h", "config": {"name": "h", "batch_input_shape": [None, 3]}, "inbound_nodes": []},
+                {"class_name": "GRU", "name": "g", "config": {"name": "g", "units": 3}, "inbound_nodes": [[["x", 0, 0, {}], ["h", 0, 0, {}]]]},
+            ],
+            "input_layers": [["x", 0, 0], ["h", 0, 0]],
+            "output_layers": [["g", 0, 0]],
+        },
+    }  # fmt: skip
+    graph = parse_graph(canonical(raw, "2.10.0", "m.h5"), "m.h5")
+    called = graph.nodes[-1]
+    assert len(called.args) == 1
+    assert [ref.node for ref in called.kwargs["initial_state"]] == [1]
+
+
+def test_weights_of_2_13_archives_count_a_layer_with_weights_twice():
+    from actviz.formats.weights import OLD_CONTAINER, group_names
+
+    stored = {OLD_CONTAINER: {}}
+    for name, arrays in (("conv2d", {"vars": {"0": 1}}), ("conv2d_2", {"vars": {"0": 1}}), ("dense", {"vars": {}})):
+        stored[f"{OLD_CONTAINER}/{name}"] = arrays
+    layers = [layer("a", "Conv2D", []), layer("b", "Conv2D", []), layer("c", "Dense", []), layer("d", "Dense", [])]
+    names = group_names(model("m", layers, [], []), stored)
+    assert names == [f"{OLD_CONTAINER}/{name}" for name in ("conv2d", "conv2d_2", "dense", "dense_1")]
+    assert group_names(model("m", layers, [], [])) == [
+        "layers/conv2d",
+        "layers/conv2d_1",
+        "layers/dense",
+        "layers/dense_1",
+    ]

@@ -27,6 +27,7 @@ GONE = {
     "key_shape": (),
     "value_shape": (),
     "input_length": (),
+    "softmax_robust_masking": (False,),
 }
 KEEPS_GROUPS = frozenset({"Conv1D", "Conv2D", "Conv3D", "GroupNormalization"})
 RENAMED = {
@@ -45,6 +46,44 @@ OLD_HARD_SIGMOID = {
     "registered_name": "actviz>hard_sigmoid",
 }
 REPEATS_MASKED = "actviz_repeats_masked_steps"
+KERAS_1_CLASSES = {
+    "Convolution1D": "Conv1D",
+    "Convolution2D": "Conv2D",
+    "Convolution3D": "Conv3D",
+    "Deconvolution2D": "Conv2DTranspose",
+    "SeparableConvolution2D": "SeparableConv2D",
+    "AtrousConvolution2D": "Conv2D",
+    "Merge": "Merge",
+}
+KERAS_1_NAMES = {
+    "nb_filter": "filters",
+    "border_mode": "padding",
+    "subsample": "strides",
+    "subsample_length": "strides",
+    "bias": "use_bias",
+    "output_dim": "units",
+    "p": "rate",
+    "atrous_rate": "dilation_rate",
+    "pool_length": "pool_size",
+    "inner_activation": "recurrent_activation",
+}
+KERAS_1_ARGUMENTS = (frozenset(KERAS_1_NAMES) | {"dim_ordering", "nb_row"}) - {"output_dim"} | {"W_regularizer", "mode"}
+# What Keras 1 wrote for training, and what later versions work out by themselves.
+KERAS_1_TRAINING = frozenset(
+    {
+        "init", "inner_init", "forget_bias_init", "W_regularizer", "b_regularizer", "U_regularizer", "W_constraint",
+        "b_constraint", "activity_regularizer", "input_dim", "input_length", "gamma_regularizer", "beta_regularizer",
+        "mode", "consume_less", "weights",
+    }
+)  # fmt: skip
+MERGE_MODES = {
+    "sum": "Add",
+    "mul": "Multiply",
+    "concat": "Concatenate",
+    "ave": "Average",
+    "max": "Maximum",
+    "dot": "Dot",
+}
 INNER = ("layer", "backward_layer", "cell")
 HISTORY = 3
 RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM2D", "Bidirectional", "CuDNNLSTM", "CuDNNGRU"})
@@ -185,6 +224,8 @@ def _layer_2(layer: Json, file: str) -> Json:
     kind, config = layer["class_name"], layer["config"]
     if kind in MODELS and (isinstance(config, list) or "layers" in config):
         return _model_2(layer, file)
+    if set(config) & KERAS_1_ARGUMENTS or kind in KERAS_1_CLASSES:
+        kind, config = _from_keras_1(kind, config, file)
     config = _dtype(dict(config))
     shape = config.get("batch_input_shape") or config.get("batch_shape")
     if kind == "InputLayer":
@@ -209,6 +250,33 @@ def _layer_2(layer: Json, file: str) -> Json:
     if shape:
         translated["input_shape"] = shape
     return translated
+
+
+def _from_keras_1(kind: str, config: Json, file: str) -> tuple[str, Json]:
+    """Translate the names of Keras 1: classes, arguments and the orders of axes."""
+    if kind == "Merge":
+        return _merge(config, file)
+    if kind == "Embedding":
+        return kind, config
+    kind = KERAS_1_CLASSES.get(kind, kind)
+    result = {KERAS_1_NAMES.get(name, name): value for name, value in config.items()}
+    if "nb_row" in result:
+        result["kernel_size"] = [result.pop("nb_row"), result.pop("nb_col")]
+    if "filter_length" in result:
+        result["kernel_size"] = [result.pop("filter_length")]
+    if "dim_ordering" in result:
+        result["data_format"] = {"tf": "channels_last", "th": "channels_first"}[result.pop("dim_ordering")]
+    known = {name: value for name, value in result.items() if name not in KERAS_1_TRAINING}
+    return kind, known
+
+
+def _merge(config: Json, file: str) -> tuple[str, Json]:
+    mode = config.get("mode")
+    kind = MERGE_MODES.get(mode) if isinstance(mode, str) else None
+    if kind is None:
+        message = f'{file}: layer "{escape(str(config.get("name")), 80)}" merges by "{escape(str(mode), 40)}", which is no layer of Keras 3.'
+        raise ModelError(message)
+    return kind, {"name": config["name"]} | ({"axis": config["concat_axis"]} if kind == "Concatenate" else {})
 
 
 def _plain_number(value: Any) -> Any:

@@ -57,10 +57,10 @@ def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
         ref = Ref(number, 0)
         declared = graph.shapes.get(ref)
         shape = tuple(declared[0]) if declared else _shape_of(entry.kind, entry.config, [item[0] for item in given])
-        known[ref] = (
-            shape,
-            axes_of(entry.kind, entry.config, shape, [item[1] for item in given]),
-        )
+        known[ref] = (shape, axes_of(entry.kind, entry.config, shape, [item[1] for item in given]))
+        for output in range(1, output_count(entry.kind, entry.config)):
+            state = state_shape(entry.config, given[0][0] if given else None)
+            known[Ref(number, output)] = (state, DEFAULT_AXES[2] if state else ())
     return known
 
 

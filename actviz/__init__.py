@@ -1,7 +1,24 @@
-"""See what a saved neural network computes, from a shell."""
+"""See what a saved neural network computes, from a shell or from Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from actviz.version import VERSION
 
+if TYPE_CHECKING:
+    from actviz.api import draw, open  # noqa: A004  (actviz.open reads as what it does)
+
 __version__ = VERSION
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "draw", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Python interface when it is used, so that the command stays light."""
+    if name not in {"draw", "open"}:
+        message = f"module 'actviz' has no attribute {name!r}"
+        raise AttributeError(message)
+    from actviz import api
+
+    return getattr(api, name)

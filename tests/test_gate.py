@@ -256,3 +256,30 @@ def test_a_truncated_file_is_damaged(tmp_path):
         path.write_bytes(content[:cut])
         with pytest.raises(ModelError):
             opened(path)
+
+
+# ------------------------------------------------------------------ saved TensorFlow calls
+@pytest.mark.parametrize("function", ["nn.relu", "math.multiply", "__operators__.getitem", "concat", "image.resize"])
+def test_pure_functions_pass(function):
+    assert errors_of({"class_name": "TFOpLambda", "config": {"name": "f", "function": function}}) == []
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["io.write_file", "io.read_file", "py_function", "numpy_function", "raw_ops.WriteFile", "print", None, 3],
+)
+def test_functions_that_touch_anything_else_are_unsafe(function):
+    assert errors_of({"class_name": "TFOpLambda", "config": {"name": "f", "function": function}}) == [UnsafeError]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fine"), [("Relu", True), ("WriteFile", False), ("PyFunc", False), ("PrintV2", False)]
+)
+def test_operations_are_allowed_by_name(operation, fine):
+    config = {"name": "f", "node_def": {"name": "f", "op": operation}, "constants": {}}
+    assert errors_of({"class_name": "TensorFlowOpLayer", "config": config}) == ([] if fine else [UnsafeError])
+
+
+def test_a_custom_activation_is_unknown():
+    assert errors_of(dense(config={"name": "d", "activation": "swish"})) == []
+    assert errors_of(dense(config={"name": "d", "activation": "custom_act"})) == [ModelError]

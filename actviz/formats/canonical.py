@@ -11,7 +11,7 @@ from typing import Any
 
 from actviz.errors import ModelError, escape
 from actviz.formats.graph import Json, layer_name
-from actviz.gate import MODELS, OPERATION_MODULES
+from actviz.gate import CALLS, MODELS, OPERATION_MODULES
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
@@ -45,6 +45,7 @@ OLD_HARD_SIGMOID = {
     "config": "actviz>hard_sigmoid",
     "registered_name": "actviz>hard_sigmoid",
 }
+CALLS_MODULE = "actviz.tensorflow_calls"
 REPEATS_MASKED = "actviz_repeats_masked_steps"
 KERAS_1_CLASSES = {
     "Convolution1D": "Conv1D",
@@ -86,6 +87,7 @@ MERGE_MODES = {
 }
 INNER = ("layer", "backward_layer", "cell")
 HISTORY = 3
+CONSTANT = "_CONSTANT_VALUE"
 RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM2D", "Bidirectional", "CuDNNLSTM", "CuDNNGRU"})
 
 
@@ -233,6 +235,8 @@ def _layer_2(layer: Json, file: str) -> Json:
         return _keras(kind, {"name": config["name"], "dtype": dtype, "batch_shape": shape})
     if config.get("dtype", 0) is None:
         del config["dtype"]
+    if kind in CALLS:
+        return _keras(str(kind), config, CALLS_MODULE)
     for name in list(config):
         if name.endswith(NOT_FOR_INFERENCE) or _is_gone(kind, name, config[name], file):
             del config[name]
@@ -331,6 +335,8 @@ def _node_2(node: Any, kind: str) -> Json:
             "kwargs": {},
         }
     entries = [node] if node and isinstance(node[0], str) else node
+    if kind in CALLS and entries and entries[0][0] == CONSTANT:
+        return {"args": [entries[0][2]], "kwargs": {key: _tensor_2(item) for key, item in entries[0][HISTORY].items()}}
     kwargs: Json = {}
     for entry in entries:
         if len(entry) > HISTORY and entry[HISTORY]:

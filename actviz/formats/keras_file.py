@@ -39,6 +39,7 @@ IMAGE_MAGICS = (
 )
 LFS_MAGIC = b"version https://git-lfs"
 HEAD_BYTES = 4096
+ASSET_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,11 @@ def _from_archive(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
     graph, digest, code = _graph(raw, version, name)
     member = archive.open("model.weights.h5")
     root = open_hdf5(member, name, archive.members["model.weights.h5"].file_size)
-    weights = TreeWeights(root, graph, name)
+
+    def asset(path: str) -> bytes | None:
+        return archive.read(path, ASSET_BYTES) if path in archive.members else None
+
+    weights = TreeWeights(root, graph, name, asset)
     writer = f"Keras {escape(version or '3', 40)}"
     return KerasFile(path, name, "keras", writer, version, graph, weights, digest, code, file, status)
 

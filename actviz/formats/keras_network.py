@@ -102,7 +102,7 @@ class KerasNetwork:
         cut = self._cuts.get(chosen)
         if cut is None:
             cut = self._plan(chosen)
-            cut.build(self._file.weights)
+            cut.build()
             self._cuts = {chosen: cut}
             self.check_unchanged()
         missing = [name for name in cut.input_names() if name not in batch]
@@ -129,7 +129,7 @@ class KerasNetwork:
 
         wanted = {address: self._ref(address) for address in addresses}
         steps = self._graph.ancestors([ref.node for ref in wanted.values()])
-        return Cut(self._graph, self._file.name, steps, wanted)
+        return Cut(self._graph, self._file.name, steps, wanted, self._file.weights)
 
     def _ref(self, address: str) -> Ref:
         return self._outputs[address]

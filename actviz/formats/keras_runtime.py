@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, ModelError, escape
-from actviz.formats.canonical import REPEATS_MASKED
+from actviz.formats.canonical import CALLS_MODULE, REPEATS_MASKED
 from actviz.formats.graph import Entry, Graph, Ref, refs
 from actviz.formats.weights import NamedWeights, StateTree, TreeWeights
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_PARAMETERS = 2_000_000_000
 MAXIMUM_ACTIVATION_BYTES = 4 << 30
+VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 CAUSE = "Exception encountered: "
 
 
@@ -39,10 +40,11 @@ class Cut:
     file: str
     steps: list[int]
     wanted: dict[str, Ref]
+    weights: TreeWeights | NamedWeights
     layers: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
 
-    def build(self, weights: TreeWeights | NamedWeights) -> None:
+    def build(self) -> None:
         """Make the layers and give them their weights.
 
         Raises
@@ -54,7 +56,7 @@ class Cut:
         """
         self.prepare()
         for key, layer in self.layers.items():
-            _load(layer, self.graph.entries[key], weights, self.file)
+            _load(layer, self.graph.entries[key], self.weights, self.file)
         _forget_uninitialised()
 
     def prepare(self) -> dict[Ref, tuple[tuple[int | None, ...], str]]:
@@ -62,7 +64,7 @@ class Cut:
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind != "InputLayer" and entry.key not in self.layers:
-                self.layers[entry.key] = _make(entry, self.file)
+                self.layers[entry.key] = _make(entry, self.weights, self.file)
         return self.describe({})
 
     def input_names(self) -> list[str]:
@@ -196,7 +198,7 @@ def _input_tensor(values: NDArray[Any], dtype: str) -> Any:
     return tf.convert_to_tensor(values, dtype=tf.as_dtype(dtype))
 
 
-def _make(entry: Entry, file: str) -> Any:
+def _make(entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> Any:
     """Make one layer or operation from its checked configuration."""
     import copy
 
@@ -212,6 +214,8 @@ def _make(entry: Entry, file: str) -> Any:
             ]
             or "_"
         )
+    if entry.kind in VOCABULARIES and not config.get("vocabulary"):
+        config["vocabulary"] = _vocabulary(entry, weights, file)
     repeats_masked = config.pop(REPEATS_MASKED, False)
     described = {
         "module": entry.module,
@@ -220,6 +224,10 @@ def _make(entry: Entry, file: str) -> Any:
         "registered_name": entry.kind if entry.module.startswith("keras.src.") else None,
     }
     try:
+        if entry.module == CALLS_MODULE:
+            from actviz.formats.tensorflow_calls import make
+
+            return make(entry.kind, config)
         layer = deserialize_keras_object(described, safe_mode=True)
     except Exception as failure:
         message = (
@@ -229,6 +237,14 @@ def _make(entry: Entry, file: str) -> Any:
     if repeats_masked:
         layer.forward_layer.zero_output_for_mask = layer.backward_layer.zero_output_for_mask = False
     return layer
+
+
+def _vocabulary(entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> list[str]:
+    found = weights.vocabulary(entry)
+    if found is None:
+        message = f'{file}: the file does not hold the vocabulary of layer "{escape(entry.key, 80)}"; save the model as .keras, which does.'
+        raise ModelError(message)
+    return found
 
 
 def _register_old_functions() -> None:

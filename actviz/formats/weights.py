@@ -19,6 +19,8 @@ from actviz.formats.shapes import weight_counts
 from actviz.gate import read_dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import h5py
     import numpy as np
     from numpy.typing import NDArray
@@ -44,6 +46,9 @@ class Weights(Protocol):
     def shapes(self, entry: Entry) -> list[tuple[int, ...]] | None:
         """Return the shapes of a layer's weights, ``None`` where the file does not tell."""
 
+    def vocabulary(self, entry: Entry) -> list[str] | None:
+        """Return the vocabulary of a layer that looks words up, if the file keeps it apart."""
+
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
 
@@ -68,10 +73,13 @@ class _Reader:
 class TreeWeights:
     """The layout of `.keras` archives: a tree of objects."""
 
-    def __init__(self, root: h5py.Group, graph: Graph, name: str) -> None:
+    def __init__(
+        self, root: h5py.Group, graph: Graph, name: str, asset: Callable[[str], bytes | None] = lambda _: None
+    ) -> None:
         self._root = root
         self._graph = graph
         self._reader = _Reader(name)
+        self._asset = asset
         self._paths: dict[str, list[str | None]] = {}
 
     def state(self, entry: Entry) -> StateTree | None:
@@ -84,6 +92,12 @@ class TreeWeights:
         """Return the shapes of a layer's weights, random states left out."""
         state = self.state(entry)
         return [] if state is None else _shapes(state)
+
+    def vocabulary(self, entry: Entry) -> list[str] | None:
+        """Return the vocabulary that the archive keeps beside the weights, if it does."""
+        path = self._path(entry.owner, entry.position)
+        content = self._asset(f"assets/{path}/vocabulary.txt")
+        return None if content is None else content.decode("utf-8", "replace").split("\n")
 
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
@@ -252,6 +266,11 @@ class NamedWeights:
         if entry.owner and self._places(top) is None:
             return None
         return [tuple(dataset.shape) for dataset in self.arrays(entry)]
+
+    def vocabulary(self, entry: Entry) -> list[str] | None:
+        """Return ``None``: `.h5` files keep vocabularies in the configuration or not at all."""
+        del entry
+        return None
 
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""

@@ -12,11 +12,13 @@ from actviz.gate.classes import (
     check_configuration,
     drop_compile_config,
 )
+from actviz.gate.functions import CALLS
 from actviz.gate.hdf5 import open_hdf5, read_dataset
 from actviz.gate.strict_json import parse_json
 from actviz.gate.tables import OPERATIONS as OPERATION_MODULES
 
 __all__ = [
+    "CALLS",
     "MODELS",
     "OPERATION_MODULES",
     "Archive",

@@ -14,6 +14,7 @@ from typing import Any
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
 from actviz.gate import tables
+from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
 
 RUNS_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
@@ -41,6 +42,8 @@ OLDER = frozenset(
         "Convolution3D", "Deconvolution2D", "AtrousConvolution2D", "SeparableConvolution2D",
     }
 )  # fmt: skip
+# Names that Keras's own `activations.get` takes beside the exported ones.
+ALIASES = frozenset({"swish", "hard_swish", "softmax_v2", "relu_v2"})
 CLASSES = (
     tables.LAYERS
     | tables.INITIALIZERS
@@ -94,6 +97,7 @@ def check_configuration(value: object, name: str) -> tuple[Finding, ...]:
             if "class_name" in item:
                 objects += 1
                 findings += _check_object(item, layer, name)
+            findings += _check_activation(item, layer, name)
             if isinstance(item.get("vocabulary"), str):
                 text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
                 findings.append(Finding(UnsafeError, text))
@@ -130,6 +134,8 @@ def _check_object(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
         return [Finding(UnsafeError, text)]
     if kind == "function":
         return _check_function(item, layer, name)
+    if kind in CALLS:
+        return _check_call(kind, item.get("config"), layer, name)
     if isinstance(module, str) and module.startswith("keras.src.ops."):
         if kind in tables.OPERATIONS.get(module.removeprefix("keras.src.ops."), ()):
             return []
@@ -144,6 +150,24 @@ def _check_object(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
         text = f'{name}: refused: "{shown}" of layer "{layer}" is registered under another name ("{escape(str(registered), 80)}"); {NO_FLAG}.'
         return [Finding(UnsafeError, text)]
     return []
+
+
+def _check_activation(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+    """Keras 2 names a custom activation by a bare string, as it does its own."""
+    named = [item.get(key) for key in ("activation", "recurrent_activation")]
+    return [
+        _unknown(text, text, layer, name, keras_own=False)
+        for text in named
+        if isinstance(text, str) and text not in tables.ACTIVATIONS | ALIASES
+    ]
+
+
+def _check_call(kind: str, config: object, layer: str, name: str) -> list[Finding]:
+    called, allowed = named_call(kind, config) if isinstance(config, dict) else ("", False)
+    if allowed:
+        return []
+    text = f'{name}: refused: layer "{layer}" calls TensorFlow\'s "{escape(called, 80)}", which is not on the list of pure functions; {NO_FLAG}.'
+    return [Finding(UnsafeError, text)]
 
 
 def _is_keras(module: object) -> bool:

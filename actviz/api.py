@@ -1,0 +1,170 @@
+"""The Python interface: the same network, activations and figures, in the caller's process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from actviz.errors import InputError, escape
+from actviz.records import Context, Style
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+    from PIL.Image import Image
+
+    from actviz.formats.protocol import Network
+    from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+
+
+class OpenNetwork:
+    """A model opened by `actviz.open`; closes its file at the end of a ``with`` block."""
+
+    def __init__(self, network: Network, path: Path) -> None:
+        self._network = network
+        self._path = path
+
+    def __enter__(self) -> Self:
+        """Return the network itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Say what is open."""
+        facts = self.facts
+        return f"<actviz network {escape(facts.file)}: {facts.writer}, {len(facts.layers)} layers>"
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the file says about itself."""
+        return self._network.facts
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Every addressable output, in model order."""
+        return self._network.layers
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the model's order."""
+        return self._network.inputs
+
+    def activations(
+        self, inputs: ArrayLike | Mapping[str, ArrayLike], addresses: str | Sequence[str] | None = None
+    ) -> dict[str, Activation]:
+        """Compute the outputs of some layers for a batch.
+
+        Parameters
+        ----------
+        inputs
+            Arrays by input name, batch axis first; or one array for a network of one input.
+        addresses
+            Layer addresses as on the command line; ``None`` for every layer.
+
+        Returns
+        -------
+        dict
+            By address, an `Activation`: ``.values`` with the batch axis first, in the
+            layer's own dtype, and ``.axes``. An address that means several layers gives
+            several keys.
+
+        Raises
+        ------
+        UsageError
+            When an address means nothing.
+        InputError
+            When an input is missing, unknown or of the wrong shape.
+        """
+        from actviz.select import select_layers
+
+        wanted = [addresses] if isinstance(addresses, str) else addresses
+        chosen = self.layers if wanted is None else select_layers(self.layers, wanted, str(self._path))
+        return self._network.activations(self._batch(inputs), [layer.address for layer in chosen])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._network.close()
+
+    def _batch(self, inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        from collections.abc import Mapping
+
+        import numpy as np
+
+        names = [spec.name for spec in self.inputs]
+        if not isinstance(inputs, Mapping):
+            if len(names) != 1:
+                message = f"the network has {len(names)} inputs ({', '.join(map(escape, names))}); give a dictionary of arrays by name."
+                raise InputError(message)
+            inputs = {names[0]: inputs}
+        unknown = [str(name) for name in inputs if name not in names]
+        if unknown:
+            message = f'there is no input "{escape(unknown[0], 60)}"; the network has {", ".join(map(escape, names))}.'
+            raise InputError(message)
+        batch = {name: np.asarray(values) for name, values in inputs.items()}
+        for spec in self.inputs:
+            values = batch.get(spec.name)
+            if values is not None and not _fits(values.shape, spec.shape):
+                sizes = ", ".join("any" if size is None else str(size) for size in spec.shape)
+                message = f'input "{escape(spec.name, 60)}": expected ({sizes}), got {values.shape}; the first axis is the batch.'
+                raise InputError(message)
+        return batch
+
+
+def _fits(have: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(have) == len(wanted) and all(
+        want in (None, size) for size, want in zip(have[1:], wanted[1:], strict=True)
+    )
+
+
+def open(path: str | os.PathLike[str]) -> OpenNetwork:  # noqa: A001  (actviz.open reads as what it does)
+    """Open a model file of any format that actviz reads.
+
+    Nothing in the file is run. Its layers are known at once; TensorFlow is imported when
+    activations are asked for.
+
+    Parameters
+    ----------
+    path
+        A `.keras` or `.h5` file.
+
+    Raises
+    ------
+    ModelError, UnsafeError, LimitError
+        When it is no model, must not be loaded, or is too large.
+    """
+    from actviz.formats import open_network
+
+    place = Path(path)
+    return OpenNetwork(open_network(place), place)
+
+
+def draw(activation: Activation, index: int = 0, style: Style | None = None, context: Context | None = None) -> Image:
+    """Draw the output of a layer for one input of its batch, as `actviz show` does.
+
+    Parameters
+    ----------
+    activation
+        One value of the result of `OpenNetwork.activations`.
+    index
+        Position along the batch axis.
+    style
+        Scale, colours, channels and layout; the defaults of the command line otherwise.
+    context
+        What the figure says about model and input.
+
+    Raises
+    ------
+    UsageError
+        When nothing draws these axes.
+    """
+    from PIL import Image
+
+    from actviz import renderers
+
+    said = context or Context(model="", input=f"sample {index}", fed="")
+    return Image.fromarray(renderers.draw(activation, index, said, style or Style()).pixels)

@@ -192,10 +192,11 @@ def test_no_file_of_the_corpus_gives_a_wrong_number():
     """Files open or are refused for a reason; whatever is computed is the writer's own value."""
     outcomes = [corpus.check(path) for path in corpus.files()]
     assert not [(outcome.path, outcome.wrong) for outcome in outcomes if outcome.wrong]
-    assert sum(outcome.right for outcome in outcomes) >= 185
+    assert sum(outcome.right for outcome in outcomes) >= 193
     for outcome in outcomes:
         if outcome.refused:
-            assert "a10" in outcome.path.name or "a11" in outcome.path.name, outcome
+            # Custom code, and an LSTMCell that Keras 2.0.9 saved without its configuration.
+            assert outcome.path.name[:3] in {"a10", "a11"} or outcome.path.parent.name == "keras209_tf115", outcome
 
 
 def test_every_listed_function_of_tensorflow_exists():

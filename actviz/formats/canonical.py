@@ -250,6 +250,10 @@ def _layer_2(layer: Json, file: str) -> Json:
     for name in INNER:
         if isinstance(config.get(name), dict) and "class_name" in config[name]:
             config[name] = _layer_2(config[name], file)
+    if isinstance(config.get("cells"), list):
+        config["cells"] = [_layer_2(cell, file) for cell in config["cells"]]
+    if kind == "LeakyReLU" and "alpha" in config:
+        config["negative_slope"] = config.pop("alpha")
     translated = _keras(RENAMED.get(str(kind), str(kind)), config)
     if shape:
         translated["input_shape"] = shape

@@ -121,7 +121,7 @@ def _fits(have: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def open(path: str | os.PathLike[str]) -> OpenNetwork:  # noqa: A001  (actviz.open reads as what it does)
+def open(path: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None = None) -> OpenNetwork:  # noqa: A001  (actviz.open reads as what it does)
     """Open a model file of any format that actviz reads.
 
     Nothing in the file is run. Its layers are known at once; TensorFlow is imported when
@@ -130,7 +130,9 @@ def open(path: str | os.PathLike[str]) -> OpenNetwork:  # noqa: A001  (actviz.op
     Parameters
     ----------
     path
-        A `.keras` or `.h5` file.
+        A `.keras` or `.h5` file, an unpacked `.keras` folder, or the JSON of an architecture.
+    weights
+        The HDF5 file of the weights, for a JSON.
 
     Raises
     ------
@@ -140,7 +142,7 @@ def open(path: str | os.PathLike[str]) -> OpenNetwork:  # noqa: A001  (actviz.op
     from actviz.formats import open_network
 
     place = Path(path)
-    return OpenNetwork(open_network(place), place)
+    return OpenNetwork(open_network(place, None if weights is None else Path(weights)), place)
 
 
 def draw(activation: Activation, index: int = 0, style: Style | None = None, context: Context | None = None) -> Image:

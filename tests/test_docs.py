@@ -73,6 +73,15 @@ def test_pictures_are_those_that_the_commands_make(workplace, name):
     assert (difference > 12).mean() < 0.001
 
 
+def test_the_python_example_runs(workplace):
+    code = re.search(r"```python\n(.+?)```", README, re.DOTALL)[1]
+    prepared = "import numpy as np\nbatch = np.zeros((2, 28, 28, 1))\n" + code
+    done = subprocess.run(
+        [sys.executable, "-c", prepared], cwd=workplace, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_exit_codes_and_addresses_are_documented():
     from actviz import errors
 

@@ -23,13 +23,14 @@ RIGHT = (0, 4)
 @click.command("layers")
 @options.model
 @click.option("--json", "as_text", is_flag=True, help="One JSON object with everything.")
+@options.weights
 @options.timeout
 @options.verbose
-def command(model: Path, *, as_text: bool, timeout: float, verbose: bool) -> None:
+def command(model: Path, *, as_text: bool, weights: Path | None, timeout: float, verbose: bool) -> None:
     """List the layers of MODEL: what `--layer` takes, and what each is drawn as."""
     from actviz.jobs.layers import LayersRequest, as_json, list_layers
 
-    result = list_layers(LayersRequest(model, timeout, verbose))
+    result = list_layers(LayersRequest(model, timeout, verbose, weights))
     click.echo(json.dumps(as_json(result)) if as_text else table(result))
 
 

@@ -31,6 +31,9 @@ layer = click.option(
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
+weights = click.option(
+    "--weights", type=PATH, metavar="FILE", help="HDF5 weights, where MODEL is the JSON of an architecture."
+)
 timeout = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

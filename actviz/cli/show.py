@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @options.reading
 @options.overwrite
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+@options.weights
 @options.timeout
 @options.quiet
 @options.verbose
@@ -32,6 +33,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     overwrite: bool,
     fail_fast: bool,
+    weights: Path | None,
     timeout: float,
     quiet: bool,
     verbose: bool,
@@ -55,6 +57,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         overwrite=overwrite,
         timeout=timeout,
         verbose=verbose,
+        weights=weights,
         fail_fast=fail_fast,
     )
     for event in show(request):

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "open_network"]
 
 
-def _keras(path: Path) -> Network:
+def _keras(path: Path, weights: Path | None) -> Network:
     from actviz.formats.keras_network import KerasNetwork
 
-    return KerasNetwork(path)
+    return KerasNetwork(path, weights)
 
 
-FORMATS: dict[str, Callable[[Path], Network]] = {"keras": _keras}
+FORMATS: dict[str, Callable[[Path, Path | None], Network]] = {"keras": _keras}
 """A new format is one module and one line here; `open_network` asks them in turn."""
 
 
-def open_network(path: Path) -> Network:
-    """Open a model file.
+def open_network(path: Path, weights: Path | None = None) -> Network:
+    """Open a model file; `weights` is the HDF5 file that goes with the JSON of an architecture.
 
     Raises
     ------
@@ -39,4 +39,4 @@ def open_network(path: Path) -> Network:
     if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
         message = f"{text}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
-    return FORMATS["keras"](path)
+    return FORMATS["keras"](path, weights)

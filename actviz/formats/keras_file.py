@@ -18,7 +18,7 @@ from actviz.gate import (
     open_hdf5,
     parse_json,
 )
-from actviz.system import Stamp, open_regular, stamp
+from actviz.system import Stamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,16 +73,23 @@ class KerasFile:
             raise ModelError(message)
 
 
-def open_keras_file(path: Path) -> KerasFile:
+def open_keras_file(path: Path, weights: Path | None = None) -> KerasFile:
     """Open, check and parse a model file without Keras or TensorFlow.
+
+    `path` is a `.keras` archive, the folder that one was unpacked to, an `.h5` file, or
+    the JSON of an architecture, whose weights are in the HDF5 file `weights`.
 
     Raises
     ------
     ModelError, UnsafeError, LimitError
         When it is no model, must not be loaded, or is too large.
     """
+    if is_folder(path) and exists(path / "config.json"):
+        return _from_folder(path)
     file, status = open_regular(path, ModelError, "model")
     try:
+        if weights is not None:
+            return _from_parts(path, file, status, weights)
         return _recognised(path, file, status)
     except BaseException:
         file.close()
@@ -137,7 +144,7 @@ def _what_text(name: str, head: bytes, size: int) -> str:
             "save the model itself with model.save(...)."
         )
     if text.startswith(b"{") and b"class_name" in head:
-        return f"{name}: this JSON holds an architecture but no weights; save the whole model with model.save(...)."
+        return f"{name}: this JSON holds an architecture but no weights; give them with --weights, or save the whole model with model.save(...)."
     kind = "no Keras file" if b"\0" in head or not _is_text(head) else "a text file"
     first = escape(repr(head[:8])[2:-1], 60)
     return f"{name}: this is {kind} ({size:,} bytes, first bytes {first}); a .keras or .h5 file saved with model.save(...) was expected."
@@ -149,6 +156,55 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _from_folder(path: Path) -> KerasFile:
+    """Open the folder that a `.keras` archive was unpacked to; links in it are refused."""
+    name = path.name
+    for member in ("config.json", "metadata.json", "model.weights.h5"):
+        if is_link(path / member):
+            message = f'{name}: refused: "{member}" in the folder is a link; there is no flag that allows it.'
+            raise UnsafeError(message)
+    raw = read_bytes(path / "config.json", CONFIGURATION_BYTES, ModelError)
+    version = ""
+    if exists(path / "metadata.json"):
+        metadata = parse_json(read_bytes(path / "metadata.json", 1 << 20, ModelError), name)
+        version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+    graph, digest, code = _graph(raw, version, name)
+    file, status = open_regular(path / "model.weights.h5", ModelError, "weights file")
+    try:
+        weights = TreeWeights(open_hdf5(file, name, status.size), graph, name)
+    except BaseException:
+        file.close()
+        raise
+    writer = f"Keras {escape(version or '3', 40)}"
+    return KerasFile(path, name, "keras", writer, version, graph, weights, digest, code, file, status)
+
+
+def _from_parts(path: Path, file: BinaryIO, status: Stamp, weights: Path) -> KerasFile:
+    """Join the JSON of an architecture and the HDF5 file of its weights, of either layout."""
+    name = path.name
+    raw = file.read(min(status.size, CONFIGURATION_BYTES) + 1)
+    if not raw.lstrip().startswith(b"{"):
+        message = f"{name}: --weights goes with the JSON of an architecture (model.to_json()); this file is none."
+        raise ModelError(message)
+    parsed = parse_json(raw, name)
+    version = str(parsed.get("keras_version", "")) if isinstance(parsed, dict) else ""
+    if not version and isinstance(parsed, dict) and "module" in parsed:
+        version = "3"  # Keras 3 names modules and no version in its JSON
+    graph, digest, code = _graph(raw, version, name)
+    source, stored = open_regular(weights, ModelError, "weights file")
+    try:
+        root = open_hdf5(source, weights.name, stored.size)
+        group = root.get("model_weights", root)
+        legacy = "layer_names" in group.attrs or "layer_names0" in group.attrs
+        found = NamedWeights(group, graph, weights.name) if legacy else TreeWeights(root, graph, weights.name)
+    except BaseException:
+        source.close()
+        raise
+    file.close()
+    writer = f"Keras {escape(version or '1', 40)}"
+    return KerasFile(path, name, "json", writer, version, graph, found, digest, code, source, stored)
 
 
 def _from_hdf5(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:

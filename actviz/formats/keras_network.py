@@ -29,8 +29,8 @@ class KerasNetwork:
     activations are asked for: then just the calls that they need are built.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file: KerasFile = open_keras_file(path)
+    def __init__(self, path: Path, weights: Path | None = None) -> None:
+        self._file: KerasFile = open_keras_file(path, weights)
         self._cuts: dict[tuple[str, ...], Cut] = {}
         try:
             self._graph = self._file.graph

@@ -20,6 +20,7 @@ class LayersRequest:
     model: Path
     timeout: float
     verbose: bool = False
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class LayersResult:
 
 def list_layers(request: LayersRequest) -> LayersResult:
     """Open a model and describe it; TensorFlow is only asked what the file does not tell."""
-    with Worker(request.model, request.timeout, verbose=request.verbose) as worker:
+    with Worker(request.model, request.timeout, verbose=request.verbose, weights=request.weights) as worker:
         from actviz.inputs.preprocessing import choose_preprocessing
         from actviz.renderers import kind_of
 

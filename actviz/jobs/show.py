@@ -36,6 +36,7 @@ class ShowRequest:
     overwrite: bool = False
     timeout: float = 120.0
     verbose: bool = False
+    weights: Path | None = None
     fail_fast: bool = False
 
 
@@ -70,7 +71,7 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
     ActvizError
         When nothing could be made; `PartialError` at the end when part of it failed.
     """
-    with Worker(request.model, request.timeout, verbose=request.verbose) as worker:
+    with Worker(request.model, request.timeout, verbose=request.verbose, weights=request.weights) as worker:
         facts = worker.facts()
         worker.prepare()
         _check_style(request.style)

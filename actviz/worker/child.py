@@ -52,12 +52,12 @@ class _Blocker:
 
 def main() -> None:
     """Answer the command until it closes the channel."""
-    reader, writer, verbose, model = sys.argv[1:5]
+    reader, writer, verbose, *files = sys.argv[1:]
     _protect()
     sys.meta_path.insert(0, _Blocker())
     channel = Channel(int(reader), int(writer))
     try:
-        _serve(channel, Path(model), verbose=verbose == "1")
+        _serve(channel, [Path(file) for file in files], verbose=verbose == "1")
     except (ClosedError, KeyboardInterrupt):
         pass
     finally:
@@ -72,7 +72,8 @@ def _protect() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _serve(channel: Channel, model: Path, *, verbose: bool) -> None:
+def _serve(channel: Channel, files: list[Path], *, verbose: bool) -> None:
+    model = files[0]
     network: Network | None = None
     while True:
         message, arrays = channel.receive()
@@ -80,7 +81,7 @@ def _serve(channel: Channel, model: Path, *, verbose: bool) -> None:
             if network is None:
                 from actviz.formats import open_network
 
-                network = open_network(model)
+                network = open_network(*files)
             if message["ask"] == "prepare":
                 _import_libraries(verbose=verbose)
             else:

@@ -46,11 +46,15 @@ class Worker:
         Path of the model file.
     timeout
         Seconds of silence after which the child counts as hung.
+    weights
+        Path of the weights, where the model is the JSON of an architecture.
     verbose
         Let the libraries of the child print to stderr.
     """
 
-    def __init__(self, model: Path, timeout: float = DEFAULT_TIMEOUT, *, verbose: bool = False) -> None:
+    def __init__(
+        self, model: Path, timeout: float = DEFAULT_TIMEOUT, *, verbose: bool = False, weights: Path | None = None
+    ) -> None:
         self._name = model.name
         self._timeout = timeout
         to_child, from_parent = os.pipe(), os.pipe()
@@ -61,6 +65,7 @@ class Worker:
             str(int(verbose)),
             os.fspath(model),
         ]
+        arguments += [] if weights is None else [os.fspath(weights)]
         self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
             [sys.executable, "-P", "-c", program, *arguments],
             pass_fds=(to_child[0], from_parent[1]),

@@ -242,7 +242,7 @@ def report(folder: Path, runs: int) -> None:
             f"{plain / floor:.1f} x bare mosaics and zlib level 1",
             "3 x",
         ),
-        ("the same as full figures, drawing and packing on one thread", f"{full:.2f} s", "", "2 s"),
+        ("the same as full figures, drawing and packing", f"{full:.2f} s", "", "2 s"),
         (
             "the same, whole command",
             f"{found['mobilenet'].wall:.2f} s",

@@ -131,6 +131,6 @@ def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], model:
         or [name for name in names if text.strip("@*").lower() in name.lower()][:NEAR]
     )
     sign = "@" if text.startswith("@") else ""
-    hint = f"did you mean {', '.join(sign + escape(name, 60) for name in near)}? " if near else ""
-    message = f'no layer "{escape(text, 80)}"; {hint}List them with: actviz layers {escape(model, 100)}'
+    hint = f"did you mean {', '.join(sign + escape(name, 60) for name in near)}? Or list" if near else "list"
+    message = f'no layer "{escape(text, 80)}"; {hint} them with: actviz layers {escape(model, 100)}'
     raise UsageError(message)

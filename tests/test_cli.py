@@ -176,6 +176,7 @@ def test_what_is_no_model(actviz, samples, tmp_path, kind, said):
         (["-l", "conv", "--sort", "size"], "--sort"),
         (["-l", "conv", "--preprocess", "0-1"], "0-1"),
         (["-l", "conv,scores", "-o", "one.png"], "folder"),
+        (["-l", "conv", "-o", "one.jpg"], "figures are written as PNG"),
         (["--zoom", "x"], "--zoom"),
         (["--wrong"], "--wrong"),
     ],

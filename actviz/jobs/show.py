@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from actviz.errors import ActvizError, PartialError, UsageError
 from actviz.select import select_layers
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SHEET = "sheet"
 SPATIAL = "grid"
 WRITERS = 2
+OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
 MAXIMUM_TILES = 4096
 
 
@@ -179,13 +181,18 @@ def _plan(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo], 
     single = len(samples) == 1 and len(keys) == 1
     stem = output.slug(Path(facts.file).stem)
     given = request.output
+    if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
+        message = f"-o {given}: figures are written as PNG; give a name that ends in .png, or a folder."
+        raise UsageError(message)
     if given is not None and given.lower().endswith(".png"):
         if not single:
             message = f"-o {given}: {len(samples) * len(keys)} figures do not fit into one file; give a folder, such as -o {given[:-4]}/"
             raise UsageError(message)
         plan = _Plan({(0, keys[0]): Path(given)}, None)
     elif given is None and single:
-        parts = [stem, output.slug(keys[0])] + ([output.slug(Path(samples[0].name).stem)] if request.inputs else [])
+        parts = [stem, output.slug(unquote(keys[0]))] + (
+            [output.slug(Path(samples[0].name).stem)] if request.inputs else []
+        )
         plan = _Plan({(0, keys[0]): Path("_".join(parts) + ".png")}, None)
     else:
         plan = _foldered(Path(given) if given is not None else Path(f"{stem}-actviz"), facts, keys, samples)
@@ -207,7 +214,9 @@ def _foldered(folder: Path, facts: ModelFacts, keys: Sequence[str], samples: Seq
     for number, sample in enumerate(samples):
         inside = folders.take(folder / output.slug(_stem(sample.name)), sample.name)
         for key in keys:
-            name = f"{positions.get(key, 0):0{digits}d}_{output.slug(key)}.png" if key != SHEET else "sheet.png"
+            name = (
+                f"{positions.get(key, 0):0{digits}d}_{output.slug(unquote(key))}.png" if key != SHEET else "sheet.png"
+            )
             targets[number, key] = files.take(inside / name, key)
     return _Plan(targets, folder)
 

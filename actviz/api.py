@@ -108,7 +108,7 @@ class OpenNetwork:
         batch = {name: np.asarray(values) for name, values in inputs.items()}
         for spec in self.inputs:
             values = batch.get(spec.name)
-            if values is not None and not _fits(values.shape, spec.shape):
+            if values is not None and spec.shape and not _fits(values.shape, spec.shape):
                 sizes = ", ".join("any" if size is None else str(size) for size in spec.shape)
                 message = f'input "{escape(spec.name, 60)}": expected ({sizes}), got {values.shape}; the first axis is the batch.'
                 raise InputError(message)
@@ -121,10 +121,16 @@ def _fits(have: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     )
 
 
-def open(path: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None = None) -> OpenNetwork:  # noqa: A001  (actviz.open reads as what it does)
+def open(  # noqa: A001  (actviz.open reads as what it does)
+    path: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    custom_objects: str | Sequence[str] | Mapping[str, Any] = (),
+    allow_code: bool = False,
+) -> OpenNetwork:
     """Open a model file of any format that actviz reads.
 
-    Nothing in the file is run. Its layers are known at once; TensorFlow is imported when
+    Nothing in the file is run unless `allow_code` says so. Its layers are known at once; TensorFlow is imported when
     activations are asked for.
 
     Parameters
@@ -133,16 +139,30 @@ def open(path: str | os.PathLike[str], *, weights: str | os.PathLike[str] | None
         A `.keras` or `.h5` file, an unpacked `.keras` folder, or the JSON of an architecture.
     weights
         The HDF5 file of the weights, for a JSON.
+    custom_objects
+        The code of custom layers, models and functions: the objects by name, or texts as
+        ``--custom-objects`` takes them (``module:Name``, ``file.py:Name``, ``file.py``). The
+        function of a Lambda may be given under the layer's name.
+    allow_code
+        Let Lambda layers run the bytecode in the file.
 
     Raises
     ------
     ModelError, UnsafeError, LimitError
         When it is no model, must not be loaded, or is too large.
     """
+    from collections.abc import Mapping
+
     from actviz.formats import open_network
+    from actviz.gate import Trust
 
     place = Path(path)
-    return OpenNetwork(open_network(place, None if weights is None else Path(weights)), place)
+    if isinstance(custom_objects, Mapping):
+        trust = Trust((), dict(custom_objects), allow_code)
+    else:
+        texts = [custom_objects] if isinstance(custom_objects, str) else custom_objects
+        trust = Trust(tuple(texts), {}, allow_code)
+    return OpenNetwork(open_network(place, None if weights is None else Path(weights), trust), place)
 
 
 def draw(activation: Activation, index: int = 0, style: Style | None = None, context: Context | None = None) -> Image:

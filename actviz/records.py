@@ -21,7 +21,8 @@ Axes = tuple[str, ...]
 class TensorSpec:
     """One input of a network.
 
-    `shape` has the batch axis first, ``None`` where the size is free; `dtype` is a numpy
+    `shape` has the batch axis first, ``None`` where the size is free, and is empty where the
+    file does not tell even the rank (a subclassed model); `dtype` is a numpy
     name or ``"string"``; `axes` names the axes as the network reads them, for instance
     ``("batch", "row", "column", "channel")``.
     """

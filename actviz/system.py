@@ -85,6 +85,11 @@ def is_folder(path: Path) -> bool:
     return path.is_dir()
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether a path is a regular file, links followed."""
+    return path.is_file()
+
+
 def exists(path: Path) -> bool:
     """Tell whether something, a dangling link included, stands at `path`."""
     return os.path.lexists(path)

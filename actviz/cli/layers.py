@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,14 +23,12 @@ RIGHT = (0, 4)
 @click.command("layers")
 @options.model
 @click.option("--json", "as_text", is_flag=True, help="One JSON object with everything.")
-@options.weights
-@options.timeout
-@options.verbose
-def command(model: Path, *, as_text: bool, weights: Path | None, timeout: float, verbose: bool) -> None:
+@options.opened
+def command(model: Path, *, as_text: bool, **values: Any) -> None:
     """List the layers of MODEL: what `--layer` takes, and what each is drawn as."""
     from actviz.jobs.layers import LayersRequest, as_json, list_layers
 
-    result = list_layers(LayersRequest(model, timeout, verbose, weights))
+    result = list_layers(LayersRequest(options.opening_of(model, values)))
     click.echo(json.dumps(as_json(result)) if as_text else table(result))
 
 
@@ -43,7 +41,7 @@ def table(result: LayersResult) -> str:
     ]
     if result.preprocessing:
         lines.append(f"images are fed as {result.preprocessing}")
-    lines.append(f"code inside: {', '.join(facts.code) or 'none'}")
+    lines.append(f"code inside: {', '.join(escape(text, 100) for text in facts.code) or 'none'}")
     rows = [HEADINGS]
     for layer, drawn in zip(facts.layers, result.drawn_as, strict=True):
         rows.append(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from actviz.inputs import InputOptions
     from actviz.records import Style
+    from actviz.worker import Opening
 
 SORTS = ("index", "max", "mean", "std", "l2")
 RESIZES = ("fit", "crop", "stretch")
@@ -31,20 +32,29 @@ layer = click.option(
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
-weights = click.option(
-    "--weights", type=PATH, metavar="FILE", help="HDF5 weights, where MODEL is the JSON of an architecture."
-)
-timeout = click.option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Silence after which the model counts as hung.",
-)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
-verbose = click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints.")
 
+_OPENING = (
+    click.option(
+        "--weights", type=PATH, metavar="FILE", help="HDF5 weights, where MODEL is the JSON of an architecture."
+    ),
+    click.option(
+        "--custom-objects",
+        multiple=True,
+        metavar="CODE",
+        help="Run this code for custom layers: module:Name, file.py:Name, or file.py for all in it. Repeats.",
+    ),
+    click.option("--allow-code", is_flag=True, help="Let Lambda layers run the code that is in the model file."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Silence after which the model counts as hung.",
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints."),
+)
 _STYLE = (
     click.option("--scale", default="filter", show_default=True, metavar="SCALE", help="filter, layer or MIN:MAX."),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
@@ -100,6 +110,23 @@ def reading(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_READING):
         function = option(function)
     return function
+
+
+def opened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide how a model is opened."""
+    for option in reversed(_OPENING):
+        function = option(function)
+    return function
+
+
+def opening_of(model: Path, values: dict[str, Any]) -> Opening:
+    """Take the values of `opened` out of a command's keywords."""
+    from actviz.gate import Trust
+    from actviz.worker import Opening
+
+    trust = Trust(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
+    _ = trust.sources  # refuses what names no code before anything is started
+    return Opening(model, values.pop("weights"), trust, values.pop("timeout"), values.pop("verbose"))
 
 
 def style_of(values: dict[str, Any]) -> Style:

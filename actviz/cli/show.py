@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 @options.reading
 @options.overwrite
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
-@options.weights
-@options.timeout
+@options.opened
 @options.quiet
-@options.verbose
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,
     inputs: tuple[Path, ...],
@@ -33,10 +31,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     overwrite: bool,
     fail_fast: bool,
-    weights: Path | None,
-    timeout: float,
     quiet: bool,
-    verbose: bool,
     **values: Any,
 ) -> None:
     """Draw what layers of MODEL compute for INPUTS, as labelled PNG figures.
@@ -48,16 +43,13 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from actviz.jobs.show import Said, ShowRequest, show
 
     request = ShowRequest(
-        model=model,
+        opening=options.opening_of(model, values),
         inputs=inputs,
         layers=layers,
         output=output,
         style=options.style_of(values),
         reading=options.reading_of(values),
         overwrite=overwrite,
-        timeout=timeout,
-        verbose=verbose,
-        weights=weights,
         fail_fast=fail_fast,
     )
     for event in show(request):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
+from actviz.gate import NO_TRUST, Trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,18 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "open_network"]
 
 
-def _keras(path: Path, weights: Path | None) -> Network:
+def _keras(path: Path, weights: Path | None, trust: Trust) -> Network:
     from actviz.formats.keras_network import KerasNetwork
 
-    return KerasNetwork(path, weights)
+    return KerasNetwork(path, weights, trust)
 
 
-FORMATS: dict[str, Callable[[Path, Path | None], Network]] = {"keras": _keras}
+FORMATS: dict[str, Callable[[Path, Path | None, Trust], Network]] = {"keras": _keras}
 """A new format is one module and one line here; `open_network` asks them in turn."""
 
 
-def open_network(path: Path, weights: Path | None = None) -> Network:
-    """Open a model file; `weights` is the HDF5 file that goes with the JSON of an architecture.
+def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUST) -> Network:
+    """Open a model file.
+
+    `weights` is the HDF5 file that goes with the JSON of an architecture; `trust` names the
+    code that the model may bring along.
 
     Raises
     ------
@@ -39,4 +43,4 @@ def open_network(path: Path, weights: Path | None = None) -> Network:
     if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
         message = f"{text}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
-    return FORMATS["keras"](path, weights)
+    return FORMATS["keras"](path, weights, trust)

@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from actviz.errors import ModelError, escape
-from actviz.formats.graph import Json, layer_name
-from actviz.gate import CALLS, MODELS, OPERATION_MODULES
+from actviz.formats.graph import CUSTOM_MODULE, Json, layer_name
+from actviz.gate import CALLS, MODELS, OPERATION_MODULES, is_custom, is_keras_activation
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
@@ -102,6 +102,8 @@ def canonical(config: Any, version: str, file: str) -> Json:
     ModelError
         When it is not a configuration of a model, or uses what cannot be kept exactly.
     """
+    if isinstance(config, dict) and isinstance(config.get("class_name"), str) and is_custom(config):
+        return {**config, **custom(str(config.get("registered_name") or config["class_name"]))}
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         message = f"{file}: the configuration is not that of a model; save it with model.save(...)."
         raise ModelError(message)
@@ -150,10 +152,21 @@ def _layer_3(layer: Json) -> Json:
             if isinstance(config.get(name), dict) and "class_name" in config[name]:
                 config[name] = _layer_3(config[name])
         result["config"] = config
+    if is_custom(layer):
+        return result | custom(str(layer.get("registered_name") or layer["class_name"]))
     if not result.get("module"):
         result["module"] = _module(layer)
         result["registered_name"] = None
     return result
+
+
+def custom(registered: str) -> Json:
+    """Return the module, class and registered name of a class whose code the user gives."""
+    return {
+        "module": CUSTOM_MODULE,
+        "class_name": registered.rpartition(">")[2],
+        "registered_name": registered,
+    }
 
 
 def _module(layer: Json) -> str:
@@ -237,12 +250,17 @@ def _layer_2(layer: Json, file: str) -> Json:
         del config["dtype"]
     if kind in CALLS:
         return _keras(str(kind), config, CALLS_MODULE)
+    if is_custom(layer):
+        config.pop("batch_input_shape", None)
+        return {"config": config, **custom(str(layer.get("registered_name") or kind)), "input_shape": shape}
     for name in list(config):
         if name.endswith(NOT_FOR_INFERENCE) or _is_gone(kind, name, config[name], file):
             del config[name]
     for name in ("activation", "recurrent_activation"):
         if config.get(name) == "hard_sigmoid":
             config[name] = dict(OLD_HARD_SIGMOID)
+        elif isinstance(config.get(name), str) and not is_keras_activation(config[name]):
+            config[name] = {"module": "builtins", "class_name": "function", "config": config[name]}
     config = {name: _plain_number(value) for name, value in config.items()}
     axis = config.get("axis")
     if isinstance(axis, list) and len(axis) == 1:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = dict[str, Any]
+CUSTOM_MODULE = "actviz.custom_objects"
+ROOT = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,22 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class Inner:
+    """One tensor inside a call: the output number `output` of the layer at `path` in it."""
+
+    node: int
+    path: str
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One layer or operation, however often it is called.
 
     `key` is its place in the nesting (``outer/inner/conv``), `owner` the key of the model
-    that it lies in and `position` its place in that model's configuration. `index` is the
-    position in the user's own ``model.layers``.
+    that it lies in and `position` its place in that model's configuration (`ROOT` for a
+    model whose layers only its own code knows). `index` is the position in the user's own
+    ``model.layers``, `registered` the name under which a custom class is registered.
     """
 
     key: str
@@ -45,6 +57,12 @@ class Entry:
     index: int | None
     owner: str
     position: int
+    registered: str = ""
+
+    @property
+    def custom(self) -> bool:
+        """Tell whether the class is one whose code the user gives."""
+        return self.module == CUSTOM_MODULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +92,9 @@ class Graph:
     """All calls of a model, in an order in which they can be run.
 
     `models` holds every model by key, the root under ``""``: its configuration, the key of
-    the model that it lies in and its position there; `results` maps the address of a nested model's call to its outputs; `shapes` holds the
-    shape and dtype that the file itself gives for a tensor.
+    the model that it lies in and its position there; `results` maps the address of a nested
+    model's call to its outputs, `arguments` that of an InputLayer inside it to what it is
+    given; `shapes` holds the shape and dtype that the file itself gives for a tensor.
     """
 
     name: str
@@ -84,6 +103,7 @@ class Graph:
     inputs: list[int] = field(default_factory=list)
     outputs: list[Ref] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
+    arguments: dict[str, Result] = field(default_factory=dict)
     models: dict[str, tuple[Json, str, int]] = field(default_factory=dict)
     shapes: dict[Ref, tuple[tuple[int | None, ...], str]] = field(default_factory=dict)
 
@@ -127,6 +147,8 @@ def parse_graph(model: Json, file: str) -> Graph:
         When it is not the configuration of a Functional or Sequential model, or when its
         calls form a loop or name layers that are not there.
     """
+    if model.get("module") == CUSTOM_MODULE:
+        return _opaque(model)
     if not is_model(model):
         kind = escape(str(model.get("class_name")), 80)
         message = f'{file}: the file holds a "{kind}", whose layers are only known to its own Python code; a Functional or Sequential model was expected.'
@@ -146,6 +168,44 @@ def parse_graph(model: Json, file: str) -> Graph:
         message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
         raise ModelError(message) from None
     return graph
+
+
+def _opaque(model: Json) -> Graph:
+    """Return the graph of a subclassed model: its inputs, and one call of the whole."""
+    config = model.get("config")
+    name = str((config.get("name") if isinstance(config, dict) else None) or model["class_name"])
+    graph = Graph(name=name)
+    graph.models[""] = (model, "", 0)
+    built = model.get("build_config")
+    built = built if isinstance(built, dict) else {}
+    arguments = _inputs_of(graph, built.get("input_shape") or built.get("shapes_dict"), "input")
+    key = quoted(name)
+    graph.entries[key] = Entry(
+        key, name, str(model["class_name"]), CUSTOM_MODULE, config or {}, None, "", ROOT, str(model["registered_name"])
+    )
+    graph.nodes.append(Node(key, key, [arguments], {}))
+    graph.outputs = [Ref(len(graph.nodes) - 1, 0)]
+    return graph
+
+
+def _inputs_of(graph: Graph, shape: Any, name: str) -> Any:
+    """Add the inputs that a built model's shapes tell of, in the structure of its argument."""
+    if isinstance(shape, dict):
+        return {key: _inputs_of(graph, item, str(key)) for key, item in shape.items()}
+    if isinstance(shape, list) and shape and isinstance(shape[0], (list, dict)):
+        return [_inputs_of(graph, item, f"{name}_{number}") for number, item in enumerate(shape)]
+    sizes: list[int | None] | None = None
+    if isinstance(shape, list) and shape and all(size is None or isinstance(size, int) for size in shape):
+        sizes = [None, *shape[1:]]
+    config = {"name": name, "batch_shape": sizes, "dtype": "float32"}
+    key = quoted(name)
+    graph.entries[key] = Entry(key, name, "InputLayer", "keras.layers", config, None, "", ROOT)
+    graph.nodes.append(Node(key, key, [], {}))
+    ref = Ref(len(graph.nodes) - 1, 0)
+    graph.inputs.append(ref.node)
+    if sizes is not None:
+        graph.shapes[ref] = (tuple(sizes), "float32")
+    return ref
 
 
 def layer_name(layer: Json) -> str:
@@ -254,9 +314,12 @@ class _Expansion:
         position: int,
     ) -> Ref:
         name = layer_name(layer)
-        if given is not None:
-            return given[0]
         entry = join(key, name)
+        if given is not None:
+            self.graph.arguments[join(address, name)] = Result(
+                name, entry, "InputLayer", index, given, len(self.graph.nodes)
+            )
+            return given[0]
         config = layer["config"]
         self.graph.entries.setdefault(
             entry,
@@ -284,7 +347,7 @@ class _Expansion:
         entry, address = place
         if is_model(layer):
             self.graph.models.setdefault(entry, (layer, *owner))
-            results = self.expand(layer, entry, address, list(refs(arguments)))
+            results = self.expand(layer, entry, address, _given(layer, arguments))
             self.graph.results[address] = Result(
                 layer_name(layer), entry, str(layer["class_name"]), index, results, len(self.graph.nodes)
             )
@@ -299,6 +362,7 @@ class _Expansion:
                 layer["config"],
                 index,
                 *owner,
+                str(layer.get("registered_name") or ""),
             ),
         )
         self.graph.nodes.append(Node(address, entry, *arguments))
@@ -332,6 +396,20 @@ class _Expansion:
         if isinstance(value, list):
             return [self._resolve(item, produced, offsets) for item in value]
         return value
+
+
+def _given(model: Json, arguments: tuple[list[Any], Json]) -> list[Ref]:
+    """Return what a nested model is called with, in the order of its inputs.
+
+    A dictionary gives each input by name; a structure otherwise has their order.
+    """
+    given = arguments[0][0] if arguments[0] else None
+    if isinstance(given, dict) and model["class_name"] != "Sequential":
+        wanted = model["config"]["input_layers"]
+        names = list(wanted) if isinstance(wanted, dict) else [name for name, _, _ in history_list(wanted)]
+        if set(names) == set(given):
+            return [ref for name in names for ref in refs(given[name])]
+    return list(refs(arguments))
 
 
 class _NotYetError(Exception):

@@ -12,6 +12,8 @@ from actviz.formats.canonical import canonical, is_keras_3
 from actviz.formats.graph import Graph, parse_graph
 from actviz.formats.weights import NamedWeights, TreeWeights
 from actviz.gate import (
+    NO_TRUST,
+    Trust,
     check_configuration,
     drop_compile_config,
     open_archive,
@@ -43,11 +45,24 @@ ASSET_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
+class Configuration:
+    """A checked configuration.
+
+    `digest` is the SHA-256 of its canonical form; `code` lists what in it needs code that is
+    not Keras's (``lam (Lambda)``), `custom` the registered names that the user has to give.
+    """
+
+    graph: Graph
+    digest: str
+    code: tuple[str, ...]
+    custom: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class KerasFile:
     """What a `.keras` or `.h5` file holds.
 
-    `writer` is for people (``Keras 3.15.1``), `version` the bare number, `digest` the
-    SHA-256 of the checked configuration.
+    `writer` is for people (``Keras 3.15.1``), `version` the bare number.
     """
 
     path: Path
@@ -55,10 +70,8 @@ class KerasFile:
     format: str
     writer: str
     version: str
-    graph: Graph
+    configuration: Configuration
     weights: TreeWeights | NamedWeights
-    digest: str
-    code: tuple[str, ...]
     file: BinaryIO
     stamp: Stamp
 
@@ -73,7 +86,7 @@ class KerasFile:
             raise ModelError(message)
 
 
-def open_keras_file(path: Path, weights: Path | None = None) -> KerasFile:
+def open_keras_file(path: Path, weights: Path | None = None, trust: Trust = NO_TRUST) -> KerasFile:
     """Open, check and parse a model file without Keras or TensorFlow.
 
     `path` is a `.keras` archive, the folder that one was unpacked to, an `.h5` file, or
@@ -85,25 +98,25 @@ def open_keras_file(path: Path, weights: Path | None = None) -> KerasFile:
         When it is no model, must not be loaded, or is too large.
     """
     if is_folder(path) and exists(path / "config.json"):
-        return _from_folder(path)
+        return _from_folder(path, trust)
     file, status = open_regular(path, ModelError, "model")
     try:
         if weights is not None:
-            return _from_parts(path, file, status, weights)
-        return _recognised(path, file, status)
+            return _from_parts(path, file, status, weights, trust)
+        return _recognised(path, file, status, trust)
     except BaseException:
         file.close()
         raise
 
 
-def _recognised(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
+def _recognised(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> KerasFile:
     name = path.name
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if head.startswith(HDF5_MAGIC):
-        return _from_hdf5(path, file, status)
+        return _from_hdf5(path, file, status, trust)
     if head.startswith(ZIP_MAGIC):
-        return _from_archive(path, file, status)
+        return _from_archive(path, file, status, trust)
     if HDF5_MAGIC in head[: 1 << 12 : 512] or (status.size >= len(head) and HDF5_MAGIC in head):
         message = f"{name}: HDF5 data follow other data in this file; a plain HDF5 or .keras file was expected."
         raise UnsafeError(message)
@@ -158,7 +171,7 @@ def _is_text(head: bytes) -> bool:
     return True
 
 
-def _from_folder(path: Path) -> KerasFile:
+def _from_folder(path: Path, trust: Trust) -> KerasFile:
     """Open the folder that a `.keras` archive was unpacked to; links in it are refused."""
     name = path.name
     for member in ("config.json", "metadata.json", "model.weights.h5"):
@@ -170,18 +183,18 @@ def _from_folder(path: Path) -> KerasFile:
     if exists(path / "metadata.json"):
         metadata = parse_json(read_bytes(path / "metadata.json", 1 << 20, ModelError), name)
         version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
-    graph, digest, code = _graph(raw, version, name)
+    configuration = _configuration(raw, version, name, trust)
     file, status = open_regular(path / "model.weights.h5", ModelError, "weights file")
     try:
-        weights = TreeWeights(open_hdf5(file, name, status.size), graph, name)
+        weights = TreeWeights(open_hdf5(file, name, status.size), configuration.graph, name)
     except BaseException:
         file.close()
         raise
     writer = f"Keras {escape(version or '3', 40)}"
-    return KerasFile(path, name, "keras", writer, version, graph, weights, digest, code, file, status)
+    return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
 
 
-def _from_parts(path: Path, file: BinaryIO, status: Stamp, weights: Path) -> KerasFile:
+def _from_parts(path: Path, file: BinaryIO, status: Stamp, weights: Path, trust: Trust) -> KerasFile:
     """Join the JSON of an architecture and the HDF5 file of its weights, of either layout."""
     name = path.name
     raw = file.read(min(status.size, CONFIGURATION_BYTES) + 1)
@@ -192,22 +205,26 @@ def _from_parts(path: Path, file: BinaryIO, status: Stamp, weights: Path) -> Ker
     version = str(parsed.get("keras_version", "")) if isinstance(parsed, dict) else ""
     if not version and isinstance(parsed, dict) and "module" in parsed:
         version = "3"  # Keras 3 names modules and no version in its JSON
-    graph, digest, code = _graph(raw, version, name)
+    configuration = _configuration(raw, version, name, trust)
     source, stored = open_regular(weights, ModelError, "weights file")
     try:
         root = open_hdf5(source, weights.name, stored.size)
         group = root.get("model_weights", root)
         legacy = "layer_names" in group.attrs or "layer_names0" in group.attrs
-        found = NamedWeights(group, graph, weights.name) if legacy else TreeWeights(root, graph, weights.name)
+        found = (
+            NamedWeights(group, configuration.graph, weights.name)
+            if legacy
+            else TreeWeights(root, configuration.graph, weights.name)
+        )
     except BaseException:
         source.close()
         raise
     file.close()
     writer = f"Keras {escape(version or '1', 40)}"
-    return KerasFile(path, name, "json", writer, version, graph, found, digest, code, source, stored)
+    return KerasFile(path, name, "json", writer, version, configuration, found, source, stored)
 
 
-def _from_hdf5(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
+def _from_hdf5(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> KerasFile:
     name = path.name
     root = open_hdf5(file, name, status.size)
     raw = _attribute(root, "model_config")
@@ -217,14 +234,14 @@ def _from_hdf5(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
     if version is None and "model_weights" in root:
         version = _attribute(root["model_weights"], "keras_version")
     text = version.decode("utf-8", "replace") if version else ""
-    graph, digest, code = _graph(raw, text, name)
+    configuration = _configuration(raw, text, name, trust)
     group = root.get("model_weights")
     if group is None:
         message = f"{name}: the file holds an architecture but no weights; save the whole model with model.save(...)."
         raise ModelError(message)
     writer = f"Keras {escape(text or '1', 40)}"
-    weights = NamedWeights(group, graph, name)
-    return KerasFile(path, name, "hdf5", writer, text, graph, weights, digest, code, file, status)
+    weights = NamedWeights(group, configuration.graph, name)
+    return KerasFile(path, name, "hdf5", writer, text, configuration, weights, file, status)
 
 
 def _without_architecture(name: str, root: h5py.File) -> str:
@@ -243,7 +260,7 @@ def _attribute(group: h5py.Group, name: str) -> bytes | None:
     return value if isinstance(value, bytes) else None
 
 
-def _from_archive(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
+def _from_archive(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> KerasFile:
     name = path.name
     archive = open_archive(file, name)
     if "config.json" not in archive.members:
@@ -254,28 +271,31 @@ def _from_archive(path: Path, file: BinaryIO, status: Stamp) -> KerasFile:
     if "metadata.json" in archive.members:
         metadata = parse_json(archive.read("metadata.json", 1 << 20), name)
         version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
-    graph, digest, code = _graph(raw, version, name)
+    configuration = _configuration(raw, version, name, trust)
     member = archive.open("model.weights.h5")
     root = open_hdf5(member, name, archive.members["model.weights.h5"].file_size)
 
     def asset(path: str) -> bytes | None:
         return archive.read(path, ASSET_BYTES) if path in archive.members else None
 
-    weights = TreeWeights(root, graph, name, asset)
+    weights = TreeWeights(root, configuration.graph, name, asset)
     writer = f"Keras {escape(version or '3', 40)}"
-    return KerasFile(path, name, "keras", writer, version, graph, weights, digest, code, file, status)
+    return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
 
 
-def _graph(raw: bytes, version: str, name: str) -> tuple[Graph, str, tuple[str, ...]]:
-    """Parse and check a configuration; return its graph, its digest and what runs code."""
+def _configuration(raw: bytes, version: str, name: str, trust: Trust) -> Configuration:
+    """Parse and check a configuration."""
     config = drop_compile_config(parse_json(raw, name))
-    findings = check_configuration(config, name)
-    if findings:
-        raise findings[0].error(findings[0].message)
+    findings = check_configuration(config, name, trust)
+    for finding in findings:
+        if not finding.allowed:
+            raise finding.error(finding.message)
     form = canonical(config, version, name)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     if not is_keras_3(version) and version.split(".", maxsplit=1)[0] not in {"", "1", "2"}:
         message = f'{name}: written by Keras "{escape(version, 40)}", which is not known; update actviz.'
         raise ModelError(message)
-    return parse_graph(form, name), digest, ()
+    code = tuple(dict.fromkeys(finding.code for finding in findings if finding.code))
+    custom = tuple(dict.fromkeys(finding.named for finding in findings if finding.named))
+    return Configuration(parse_graph(form, name), digest, code, custom)

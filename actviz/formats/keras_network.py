@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import InputError, escape
-from actviz.formats.graph import Entry, Ref, layer_name, refs
+from actviz.formats.custom import CustomObjects
+from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
 from actviz.formats.shapes import activation_of, axes_of, infer, output_count, signs
+from actviz.formats.wrapped import InnerLayer, wrapped
+from actviz.gate import NO_TRUST, Trust
 from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.keras_runtime import Cut
+    from actviz.records import Shape
 
 LOOKED_THROUGH = frozenset({"InputLayer", "Resizing", "CenterCrop", "Identity"})
 FIRST_OPERATIONS = frozenset({"Rescaling", "Normalization"})
@@ -29,14 +34,17 @@ class KerasNetwork:
     activations are asked for: then just the calls that they need are built.
     """
 
-    def __init__(self, path: Path, weights: Path | None = None) -> None:
-        self._file: KerasFile = open_keras_file(path, weights)
+    def __init__(self, path: Path, weights: Path | None = None, trust: Trust = NO_TRUST) -> None:
+        self._file: KerasFile = open_keras_file(path, weights, trust)
+        self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
         self._cuts: dict[tuple[str, ...], Cut] = {}
+        self._inside: dict[int, dict[str, InnerLayer]] = {}
         try:
-            self._graph = self._file.graph
+            self._graph = self._file.configuration.graph
             self._known = infer(self._graph)
             self._signs = signs(self._graph)
             self._facts = self._make_facts()
+            self._complete = False
         except BaseException:
             self.close()
             raise
@@ -55,41 +63,65 @@ class KerasNetwork:
 
     @property
     def facts(self) -> ModelFacts:
-        """What the file says, as far as it is known without running the model."""
+        """What the file says, as far as it is known without running the model.
+
+        Layers inside custom classes are known to their code alone: it is asked here.
+        """
+        if any(entry.custom for entry in self._graph.entries.values()):
+            return self.complete()
         return self._facts
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
         """Every addressable output, in model order."""
-        return self._facts.layers
+        return self.facts.layers
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, in the model's order."""
-        return self._facts.inputs
+        return self.facts.inputs
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
         self._file.check_unchanged()
 
     def complete(self) -> ModelFacts:
-        """Work out the shapes that the file leaves open, without allocating weights."""
-        if all(layer.shape is not None and layer.parameters is not None for layer in self.layers):
+        """Work out what the file leaves open, without allocating weights.
+
+        Those are shapes and counts, and the layers inside custom classes.
+        """
+        known = all(layer.shape is not None and layer.parameters is not None for layer in self._facts.layers)
+        opaque = [number for number, node in enumerate(self._graph.nodes) if self._graph.entries[node.entry].custom]
+        if self._complete or (known and not opaque):
             return self._facts
-        cut = self._plan(tuple(layer.address for layer in self.layers))
-        described = cut.prepare()
+        cut = self._plan(tuple(layer.address for layer in self._facts.layers))
+        if any(number not in self._known_inputs() for number in self._graph.inputs):
+            cut.make_layers()
+            self._inside |= {number: cut.inventory(number) for number in opaque}
+            self._facts = self._make_facts()
+            return self._facts
+        self._add_shapes(cut.prepare())
+        for number, found in self._inside.items():
+            for path, layer in cut.inventory(number).items() if found else ():
+                if path in found and found[path].parameters is None:
+                    found[path] = replace(found[path], parameters=layer.parameters)
+        self._inside |= {number: cut.outline(number) for number in opaque}
+        self._complete = True
+        self._facts = self._make_facts(cut.parameters)
+        return self._facts
+
+    def _known_inputs(self) -> set[int]:
+        return {number for number in self._graph.inputs if Ref(number, 0) in self._graph.shapes}
+
+    def _add_shapes(self, described: Mapping[Ref, tuple[Shape, str]]) -> None:
+        """Take the shapes that Keras worked out where the file gives none."""
         for ref in self._outputs.values():
-            if self._known.get(ref, (None, ()))[0] is None and ref in described:
+            if isinstance(ref, Ref) and self._known.get(ref, (None, ()))[0] is None and ref in described:
                 node = self._graph.nodes[ref.node]
                 entry = self._graph.entries[node.entry]
                 shape = described[ref][0]
                 given = [self._known[source][1] for source in refs(node.args) if source in self._known]
-                self._known[ref] = (
-                    shape,
-                    axes_of(entry.kind, entry.config, shape, given),
-                )
-        self._facts = self._make_facts(cut.parameters)
-        return self._facts
+                self._known[ref] = (shape, axes_of(entry.kind, entry.config, shape, given))
 
     def activations(
         self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
@@ -98,6 +130,7 @@ class KerasNetwork:
 
         See `actviz.formats.protocol.Network.activations`.
         """
+        self._settle(batch)
         chosen = tuple(layer.address for layer in self.layers) if addresses is None else tuple(addresses)
         cut = self._cuts.get(chosen)
         if cut is None:
@@ -118,7 +151,17 @@ class KerasNetwork:
             for address in chosen
         }
 
-    def _activation(self, layer: LayerInfo, ref: Ref, values: NDArray[Any], digest: str) -> Activation:
+    def _settle(self, batch: Mapping[str, NDArray[Any]]) -> None:
+        """Take the shapes of inputs that the file does not tell from the first batch."""
+        for number in set(self._graph.inputs) - self._known_inputs():
+            entry = self._graph.entries[self._graph.nodes[number].entry]
+            if entry.name in batch:
+                shape = (None, *batch[entry.name].shape[1:])
+                entry.config["batch_shape"] = list(shape)
+                self._graph.shapes[Ref(number, 0)] = (shape, str(batch[entry.name].dtype))
+                self._known[Ref(number, 0)] = (shape, axes_of("InputLayer", {}, shape, []))
+
+    def _activation(self, layer: LayerInfo, ref: Ref | Inner, values: NDArray[Any], digest: str) -> Activation:
         axes = layer.axes
         if len(axes) != values.ndim:
             axes = axes_of(layer.kind, {}, values.shape, [])
@@ -129,13 +172,13 @@ class KerasNetwork:
 
         wanted = {address: self._ref(address) for address in addresses}
         steps = self._graph.ancestors([ref.node for ref in wanted.values()])
-        return Cut(self._graph, self._file.name, steps, wanted, self._file.weights)
+        return Cut(self._graph, self._file.name, steps, wanted, self._file.weights, self._custom)
 
-    def _ref(self, address: str) -> Ref:
+    def _ref(self, address: str) -> Ref | Inner:
         return self._outputs[address]
 
     def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
-        self._outputs: dict[str, Ref] = {}
+        self._outputs: dict[str, Ref | Inner] = {}
         layers = tuple(self._every_layer(parameters or {}))
         return ModelFacts(
             file=self._file.name,
@@ -145,44 +188,59 @@ class KerasNetwork:
             inputs=tuple(self._input(number) for number in self._graph.inputs),
             layers=layers,
             operations=self._operations(),
-            code=self._file.code,
-            digest=self._file.digest,
+            code=self._file.configuration.code,
+            digest=self._file.configuration.digest,
         )
 
     def _every_layer(self, parameters: Mapping[str, int]) -> Iterator[LayerInfo]:
         """Yield every addressable output: those of calls, and of nested models after them."""
-        ends: dict[int, list[str]] = {}
+        given: dict[int, list[tuple[str, Result]]] = {}
+        ends: dict[int, list[tuple[str, Result]]] = {}
+        for address, result in self._graph.arguments.items():
+            given.setdefault(result.after, []).append((address, result))
         for address, result in self._graph.results.items():
-            ends.setdefault(result.after, []).append(address)
+            ends.setdefault(result.after, []).append((address, result))
         for number, node in enumerate(self._graph.nodes):
+            for address, result in given.get(number, ()):
+                yield from self._model(address, result)
             entry = self._graph.entries[node.entry]
             count = output_count(entry.kind, entry.config)
+            yield from self._layers_inside(number, parameters)
             for output in range(count):
                 address = node.address if count == 1 else f"{node.address}@{output}"
                 self._outputs[address] = Ref(number, output)
                 yield self._layer(address, Ref(number, output), parameters)
-            for address in ends.get(number + 1, ()):
-                yield from self._model(address)
+            for address, result in ends.get(number + 1, ()):
+                yield from self._model(address, result)
 
-    def _model(self, call: str) -> Iterator[LayerInfo]:
-        """Yield the outputs of one call of a nested model."""
-        result = self._graph.results[call]
+    def _model(self, call: str, result: Result) -> Iterator[LayerInfo]:
+        """Yield the outputs of one call of a nested model, or what one of its inputs is given."""
         for output, ref in enumerate(result.outputs):
             address = call if len(result.outputs) == 1 else f"{call}@{output}"
             self._outputs[address] = ref
             shape, axes = self._known.get(ref, (None, ()))
-            yield LayerInfo(
-                address,
-                result.name,
-                result.index,
-                result.kind,
-                shape,
-                self._dtype(ref),
-                self._inside(result.entry),
-                axes,
-            )
+            count = 0 if result.kind == "InputLayer" else self._parameters_of(result.entry)
+            yield LayerInfo(address, result.name, result.index, result.kind, shape, self._dtype(ref), count, axes)
 
-    def _inside(self, model: str) -> int | None:
+    def _layers_inside(self, number: int, parameters: Mapping[str, int]) -> Iterator[LayerInfo]:
+        """Yield the outputs of the layers inside a wrapper or a custom layer."""
+        node = self._graph.nodes[number]
+        entry = self._graph.entries[node.entry]
+        if number not in self._inside:
+            source = next(refs(node.args), None)
+            shape = self._known[source][0] if source in self._known else None
+            self._inside[number] = wrapped(entry, shape, self._parameters(entry, parameters), self._file.name)
+        prefix = "" if entry.position == ROOT else f"{node.address}/"
+        for path, layer in self._inside[number].items():
+            outputs = layer.outputs or ((None, "float32", ()),)
+            for output, (shape, dtype, axes) in enumerate(outputs):
+                address = prefix + (path if len(outputs) == 1 else f"{path}@{output}")
+                self._outputs[address] = Inner(number, path, output)
+                yield LayerInfo(
+                    address, layer.name, None, layer.kind, shape, dtype, layer.parameters, axes, layer.activation
+                )
+
+    def _parameters_of(self, model: str) -> int | None:
         """Return the number of parameters of all layers in a nested model."""
         counts = [
             self._count(entry)
@@ -195,7 +253,6 @@ class KerasNetwork:
     def _layer(self, address: str, ref: Ref, parameters: Mapping[str, int]) -> LayerInfo:
         entry = self._graph.entries[self._graph.nodes[ref.node].entry]
         shape, axes = self._known.get(ref, (None, ()))
-        count = self._count(entry) if entry.key not in parameters else parameters[entry.key]
         return LayerInfo(
             address=address,
             name=entry.name,
@@ -203,10 +260,13 @@ class KerasNetwork:
             kind=entry.kind,
             shape=shape,
             dtype=self._dtype(ref),
-            parameters=count,
+            parameters=self._parameters(entry, parameters),
             axes=axes,
             activation=activation_of(entry),
         )
+
+    def _parameters(self, entry: Entry, counted: Mapping[str, int]) -> int | None:
+        return counted[entry.key] if entry.key in counted else self._count(entry)
 
     def _count(self, entry: Entry) -> int | None:
         shapes = self._file.weights.shapes(entry)
@@ -231,6 +291,8 @@ class KerasNetwork:
 
     def _input(self, number: int) -> TensorSpec:
         entry = self._graph.entries[self._graph.nodes[number].entry]
+        if Ref(number, 0) not in self._graph.shapes:
+            return TensorSpec(entry.name, (), "float32", ())
         shape, dtype = self._graph.shapes[Ref(number, 0)]
         axes = self._known[Ref(number, 0)][1]
         first = any(

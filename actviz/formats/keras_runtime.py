@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, ModelError, escape
-from actviz.formats.canonical import CALLS_MODULE, REPEATS_MASKED
-from actviz.formats.graph import Entry, Graph, Ref, refs
-from actviz.formats.weights import NamedWeights, StateTree, TreeWeights
+from actviz.formats.graph import Entry, Graph, Inner, Ref, refs
+from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
+from actviz.formats.keras_layers import make_layer
+from actviz.formats.keras_loading import load, reason
+from actviz.formats.shapes import axes_of
+from actviz.formats.wrapped import InnerLayer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,10 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from actviz.formats.custom import CustomObjects
+    from actviz.formats.weights import NamedWeights, TreeWeights
+
 MAXIMUM_PARAMETERS = 2_000_000_000
 MAXIMUM_ACTIVATION_BYTES = 4 << 30
-VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
-CAUSE = "Exception encountered: "
 
 
 @dataclass
@@ -39,10 +43,12 @@ class Cut:
     graph: Graph
     file: str
     steps: list[int]
-    wanted: dict[str, Ref]
+    wanted: dict[str, Ref | Inner]
     weights: TreeWeights | NamedWeights
+    custom: CustomObjects
     layers: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
+    symbols: dict[Ref, Any] = field(default_factory=dict)
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -56,15 +62,12 @@ class Cut:
         """
         self.prepare()
         for key, layer in self.layers.items():
-            _load(layer, self.graph.entries[key], self.weights, self.file)
+            load(layer, self.graph.entries[key], self.weights, self.file)
         _forget_uninitialised()
 
     def prepare(self) -> dict[Ref, tuple[tuple[int | None, ...], str]]:
         """Make the layers without allocating weights and describe every tensor."""
-        for number in self.steps:
-            entry = self.graph.entries[self.graph.nodes[number].entry]
-            if entry.kind != "InputLayer" and entry.key not in self.layers:
-                self.layers[entry.key] = _make(entry, self.weights, self.file)
+        self.make_layers()
         return self.describe({})
 
     def input_names(self) -> list[str]:
@@ -93,7 +96,49 @@ class Cut:
                 for position, output in enumerate(outputs_of(outputs)):
                     values[Ref(number, position)] = output
                 self._check_size(entry, outputs_of(outputs))
+        self.symbols = values
         return {ref: (tuple(value.shape), str(value.dtype)) for ref, value in values.items() if hasattr(value, "shape")}
+
+    def outline(self, number: int) -> dict[str, InnerLayer]:
+        """Describe the layers inside one call by the addresses that a forward pass gives them.
+
+        The call is traced with the shapes of its inputs alone; `prepare` comes first.
+        """
+        import keras
+        from keras.src import backend
+
+        node, layer = self.graph.nodes[number], self.layers[self.graph.nodes[number].entry]
+        found: dict[str, Any] = {}
+
+        def trace(*args: Any, **kwargs: Any) -> dict[str, list[Any]]:
+            with Recorder(children(layer)) as record:
+                layer(*args, **kwargs)
+            found.clear()
+            found.update(record.layers)
+            return {
+                address: [item for item in outputs_of(outputs) if hasattr(item, "shape")]
+                for address, outputs in record.outputs.items()
+            }
+
+        args, kwargs = _filled(node.args, self.symbols), _filled(node.kwargs, self.symbols)
+        with keras.StatelessScope(initialize_variables=False):
+            specs = backend.compute_output_spec(trace, *args, **kwargs)
+        return {
+            address: described(inner, [(tuple(item.shape), str(item.dtype)) for item in specs[address]])
+            for address, inner in found.items()
+        }
+
+    def inventory(self, number: int) -> dict[str, InnerLayer]:
+        """Describe the layers inside one call as far as they are known before any call."""
+        layer = self.layers[self.graph.nodes[number].entry]
+        return {path: described(inner, []) for path, inner in tree(layer)}
+
+    def make_layers(self) -> None:
+        """Make the layers without building them."""
+        for number in self.steps:
+            entry = self.graph.entries[self.graph.nodes[number].entry]
+            if entry.kind != "InputLayer" and entry.key not in self.layers:
+                self.layers[entry.key] = make_layer(entry, self.weights, self.file, self.custom)
 
     def _check_size(self, entry: Entry, outputs: Sequence[Any]) -> None:
         layer = self.layers.get(entry.key)
@@ -119,11 +164,14 @@ class Cut:
 
         last = {ref.node: number for number in self.steps for ref in refs(self._arguments(number))}
         kept = {ref.node for ref in self.wanted.values()}
-        values: dict[Ref, Any] = {}
+        inside = {ref.node for ref in self.wanted.values() if isinstance(ref, Inner)}
+        values: dict[Ref | Inner, Any] = {}
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind == "InputLayer":
                 outputs = _input_tensor(batch[entry.name], self.graph.shapes[Ref(number, 0)][1])
+            elif number in inside:
+                outputs = self._recorded_call(number, values)
             else:
                 outputs = self._call(number, values)
             for position, output in enumerate(outputs_of(outputs)):
@@ -133,9 +181,30 @@ class Cut:
                 del values[ref]
         return {address: ops.convert_to_numpy(self._wanted(address, values)) for address in self.wanted}
 
-    def _wanted(self, address: str, values: dict[Ref, Any]) -> Any:
+    def _recorded_call(self, number: int, values: dict[Ref | Inner, Any]) -> Any:
+        """Call a layer and keep what the wanted layers inside it gave."""
+        layer = self.layers[self.graph.nodes[number].entry]
+        if self.graph.entries[self.graph.nodes[number].entry].kind == "TimeDistributed":
+            outputs = self._call(number, values)
+            given = _filled(self.graph.nodes[number].args, values)
+            found = every_step(layer, given[0])
+        else:
+            with Recorder(children(layer)) as record:
+                outputs = self._call(number, values)
+            found = record.outputs
+        for ref in self.wanted.values():
+            if isinstance(ref, Inner) and ref.node == number:
+                given = outputs_of(found.get(ref.path, []))
+                if ref.output < len(given) and hasattr(given[ref.output], "numpy"):
+                    values[ref] = given[ref.output]
+        return outputs
+
+    def _wanted(self, address: str, values: dict[Ref | Inner, Any]) -> Any:
         ref = self.wanted[address]
         if ref not in values:
+            if isinstance(ref, Inner):
+                message = f'{self.file}: "{escape(address, 80)}" was not computed as a value of its own in this forward pass; choose the layer around it.'
+                raise ModelError(message)
             message = f'"{escape(address, 80)}": layer has no output number {ref.output}.'
             raise ModelError(message)
         return values[ref]
@@ -144,7 +213,7 @@ class Cut:
         node = self.graph.nodes[number]
         return node.args, node.kwargs
 
-    def _call(self, number: int, values: dict[Ref, Any]) -> Any:
+    def _call(self, number: int, values: Mapping[Any, Any]) -> Any:
         node = self.graph.nodes[number]
         args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
         try:
@@ -157,28 +226,15 @@ class Cut:
             raise ModelError(message) from failure
 
 
-def reason(failure: BaseException) -> str:
-    """Return the one line of a library's exception that says why, cut and escaped.
-
-    Keras wraps what went wrong in a description of the whole layer, which repeats the
-    file's own text; the cause follows ``Exception encountered:``.
-    """
-    text = str(failure)
-    text = text.rpartition(CAUSE)[2] if CAUSE in text else text
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return escape(lines[0], 160) if lines else type(failure).__name__
+def described(layer: Any, outputs: list[tuple[tuple[int | None, ...], str]]) -> InnerLayer:
+    """Return what is known of a made layer that gives tensors of these shapes and dtypes."""
+    parameters = sum(math.prod(variable.shape) for variable in getattr(layer, "weights", ()))
+    kind, config = type(layer).__name__, {"data_format": getattr(layer, "data_format", None)}
+    named = tuple((shape, dtype, axes_of(kind, config, shape, [])) for shape, dtype in outputs)
+    return InnerLayer(str(layer.name), kind, named, parameters)
 
 
-def outputs_of(outputs: object) -> list[Any]:
-    """Return the outputs of a call as a flat list."""
-    if isinstance(outputs, dict):
-        return [item for value in outputs.values() for item in outputs_of(value)]
-    if isinstance(outputs, (list, tuple)):
-        return [item for value in outputs for item in outputs_of(value)]
-    return [outputs]
-
-
-def _filled(value: Any, values: dict[Ref, Any]) -> Any:
+def _filled(value: Any, values: Mapping[Any, Any]) -> Any:
     if isinstance(value, Ref):
         return values[value]
     if isinstance(value, dict):
@@ -196,175 +252,6 @@ def _input_tensor(values: NDArray[Any], dtype: str) -> Any:
     import tensorflow as tf
 
     return tf.convert_to_tensor(values, dtype=tf.as_dtype(dtype))
-
-
-def _make(entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> Any:
-    """Make one layer or operation from its checked configuration."""
-    import copy
-
-    from keras.saving import deserialize_keras_object
-
-    _register_old_functions()
-    config = copy.deepcopy(entry.config)
-    if isinstance(config.get("name"), str):
-        # Keras and TensorFlow take few characters as names; the true name is ours to keep.
-        config["name"] = (
-            "".join(mark if mark.isascii() and (mark.isalnum() or mark == "_") else "_" for mark in config["name"])[
-                :200
-            ]
-            or "_"
-        )
-    if entry.kind in VOCABULARIES and not config.get("vocabulary"):
-        config["vocabulary"] = _vocabulary(entry, weights, file)
-    repeats_masked = config.pop(REPEATS_MASKED, False)
-    described = {
-        "module": entry.module,
-        "class_name": entry.kind,
-        "config": config,
-        "registered_name": entry.kind if entry.module.startswith("keras.src.") else None,
-    }
-    try:
-        if entry.module == CALLS_MODULE:
-            from actviz.formats.tensorflow_calls import make
-
-            return make(entry.kind, config)
-        layer = deserialize_keras_object(described, safe_mode=True)
-    except Exception as failure:
-        message = (
-            f'{file}: layer "{escape(entry.key, 80)}" ({escape(entry.kind, 60)}) cannot be made: {reason(failure)}'
-        )
-        raise ModelError(message) from failure
-    if repeats_masked:
-        layer.forward_layer.zero_output_for_mask = layer.backward_layer.zero_output_for_mask = False
-    return layer
-
-
-def _vocabulary(entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> list[str]:
-    found = weights.vocabulary(entry)
-    if found is None:
-        message = f'{file}: the file does not hold the vocabulary of layer "{escape(entry.key, 80)}"; save the model as .keras, which does.'
-        raise ModelError(message)
-    return found
-
-
-def _register_old_functions() -> None:
-    """Teach Keras the activation functions whose meaning it changed."""
-    from keras import ops
-    from keras.saving import get_registered_object, register_keras_serializable
-
-    if get_registered_object("actviz>hard_sigmoid") is None:
-
-        @register_keras_serializable("actviz", "hard_sigmoid")  # type: ignore[untyped-decorator]  # Keras has no types
-        def hard_sigmoid(x: Any) -> Any:
-            return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
-
-
-def _load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> None:
-    """Give a built layer its weights, or refuse them where they do not fit."""
-    variables = getattr(layer, "variables", ())
-    if not variables:
-        return
-    try:
-        if isinstance(weights, NamedWeights):
-            _load_named(layer, weights, entry, file)
-        else:
-            state = weights.state(entry)
-            if state is None and layer.weights:
-                message = f'{file}: the file holds no weights for layer "{escape(entry.key, 80)}"; save it again with model.save(...).'
-                raise ModelError(message)
-            if state is not None:
-                _load_tree(layer, state, weights, entry, file)
-    except ActvizError:
-        raise
-    except Exception as failure:
-        message = f'{file}: the weights of layer "{escape(entry.key, 80)}" cannot be used: {reason(failure)}'
-        raise ModelError(message) from failure
-    for variable in layer.variables:
-        if variable._value is None:  # noqa: SLF001  (Keras has no public question for it)
-            _set_random_state(variable, entry, file)
-
-
-def _set_random_state(variable: Any, entry: Entry, file: str) -> None:
-    """Give a random generator its state: inference never draws from it."""
-    import numpy as np
-
-    if "seed" not in variable.path:
-        message = f'{file}: weights of layer "{escape(entry.key, 80)}" are missing from the file; save it again with model.save(...).'
-        raise ModelError(message)
-    variable._initialize(np.zeros(tuple(variable.shape), variable.dtype))  # noqa: SLF001
-
-
-def _load_named(layer: Any, weights: NamedWeights, entry: Entry, file: str) -> None:
-    variables = layer.trainable_weights + layer.non_trainable_weights
-    if not variables:
-        return
-    datasets = weights.arrays(entry)
-    if len(datasets) != len(variables):
-        message = f'{file}: layer "{escape(entry.key, 80)}" has {len(variables)} weights, the file holds {len(datasets)}; save it again with model.save(...).'
-        raise ModelError(message)
-    for variable, dataset in zip(variables, datasets, strict=True):
-        _check_shape(variable, dataset, entry, file)
-        variable._initialize(weights.read(dataset))  # noqa: SLF001  (assign() would allocate twice)
-    if hasattr(layer, "finalize_state"):
-        layer.finalize_state()
-
-
-def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: Entry, file: str) -> None:
-    """Load an object of the tree layout and the objects inside it."""
-    from keras import layers
-
-    own = _own_variables(layer) if isinstance(layer, layers.Layer) else []
-    if own:
-        if len(state.own) != len(own):
-            message = f'{file}: layer "{escape(entry.key, 80)}" has {len(own)} weights, the file holds {len(state.own)}; save it again with model.save(...).'
-            raise ModelError(message)
-        for number, variable in enumerate(own):
-            _check_shape(variable, state.own[str(number)], entry, file)
-        if type(layer).load_own_variables is layers.Layer.load_own_variables:
-            for number, variable in enumerate(own):
-                variable._initialize(weights.read(state.own[str(number)]))  # noqa: SLF001
-        else:
-            arrays = {number: weights.read(dataset) for number, dataset in state.own.items()}
-            for number, variable in enumerate(own):
-                variable._initialize(arrays[str(number)])  # noqa: SLF001
-            layer.load_own_variables(arrays)
-    for name, child in state.children.items():
-        inner = getattr(layer, name, None)
-        if isinstance(inner, (list, tuple)):
-            _load_list(inner, child, weights, entry, file)
-        elif inner is not None:
-            _load_tree(inner, child, weights, entry, file)
-
-
-def _own_variables(layer: Any) -> list[Any]:
-    """Return a layer's variables, those of layers inside it left out, in the order of files."""
-    return list(layer._trainable_variables + layer._non_trainable_variables)  # noqa: SLF001  (as load_own_variables)
-
-
-def _load_list(
-    items: Sequence[Any],
-    state: StateTree,
-    weights: TreeWeights,
-    entry: Entry,
-    file: str,
-) -> None:
-    """Load the objects of a list attribute, which are numbered class by class."""
-    from actviz.formats.weights import snake_case
-
-    used: dict[str, int] = {}
-    for item in items:
-        base = snake_case(type(item).__name__)
-        number = used.get(base, 0)
-        used[base] = number + 1
-        child = state.children.get(base if number == 0 else f"{base}_{number}")
-        if child is not None:
-            _load_tree(item, child, weights, entry, file)
-
-
-def _check_shape(variable: Any, dataset: Any, entry: Entry, file: str) -> None:
-    if tuple(variable.shape) != tuple(dataset.shape):
-        message = f'{file}: a weight of layer "{escape(entry.key, 80)}" has the shape {tuple(dataset.shape)}, {tuple(variable.shape)} was expected; the file is damaged, save it again.'
-        raise ModelError(message)
 
 
 def _forget_uninitialised() -> None:

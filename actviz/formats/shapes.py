@@ -56,7 +56,7 @@ def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
         given = [known.get(ref, (None, ())) for ref in refs(node.args)]
         ref = Ref(number, 0)
         declared = graph.shapes.get(ref)
-        shape = tuple(declared[0]) if declared else _shape_of(entry.kind, entry.config, [item[0] for item in given])
+        shape = tuple(declared[0]) if declared else shape_of(entry.kind, entry.config, [item[0] for item in given])
         known[ref] = (shape, axes_of(entry.kind, entry.config, shape, [item[1] for item in given]))
         for output in range(1, output_count(entry.kind, entry.config)):
             state = state_shape(entry.config, given[0][0] if given else None)
@@ -98,7 +98,8 @@ def activation_of(entry: Entry) -> str | None:
     return None
 
 
-def _shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | None:
+def shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | None:
+    """Return the shape of a layer's first output, ``None`` where no plain rule gives it."""
     shapes = [shape for shape in given if shape is not None]
     if not given or len(shapes) != len(given):
         return None
@@ -252,7 +253,7 @@ def _recurrent(config: Json, shape: Shape) -> Shape | None:
 
 def _bidirectional(config: Json, shape: Shape) -> Shape | None:
     inner = config["layer"]
-    result = _shape_of(inner["class_name"], inner["config"], [shape])
+    result = shape_of(inner["class_name"], inner["config"], [shape])
     if result is None or config.get("merge_mode") is None:
         return None
     width = result[-1]
@@ -261,7 +262,7 @@ def _bidirectional(config: Json, shape: Shape) -> Shape | None:
 
 def _time_distributed(config: Json, shape: Shape) -> Shape | None:
     inner = config["layer"]
-    result = _shape_of(inner["class_name"], inner["config"], [(shape[0], *shape[2:])])
+    result = shape_of(inner["class_name"], inner["config"], [(shape[0], *shape[2:])])
     return None if result is None else (shape[0], shape[1], *result[1:])
 
 

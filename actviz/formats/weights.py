@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actviz.errors import ModelError, escape
-from actviz.formats.graph import Entry, Graph, is_model, layer_name
+from actviz.formats.graph import ROOT, Entry, Graph, is_model, layer_name
 from actviz.formats.shapes import weight_counts
 from actviz.gate import read_dataset
 
@@ -84,6 +84,8 @@ class TreeWeights:
 
     def state(self, entry: Entry) -> StateTree | None:
         """Return the stored state of a layer, ``None`` when the file has none for it."""
+        if entry.position == ROOT:
+            return _tree(self._root)
         path = self._path(entry.owner, entry.position)
         group = self._root.get(path) if path else None
         return None if group is None else _tree(group)
@@ -203,10 +205,7 @@ class NamedWeights:
         if group is None:
             message = f'{self._name}: the file holds no weights for layer "{escape(entry.key, 80)}"; save it again with model.save(...).'
             raise ModelError(message)
-        found = [group.get(name) for name in _attribute_names(group, "weight_names")]
-        if any(dataset is None or hasattr(dataset, "items") for dataset in found):
-            message = f'{self._name}: weights of layer "{escape(entry.key, 80)}" are missing from the file; save it again with model.save(...).'
-            raise ModelError(message)
+        found = self.group(top)
         if not entry.owner:
             return found
         places = self._places(top)
@@ -214,6 +213,19 @@ class NamedWeights:
             message = f'{self._name}: the weights of the nested model "{escape(top, 80)}" are not those that its layers have; save it again as .keras.'
             raise ModelError(message)
         return [found[place] for place in places[entry.key]]
+
+    def layer_names(self) -> list[str]:
+        """Return the names of the groups, one for each layer of the outermost model."""
+        return [name for name in _attribute_names(self._root, "layer_names") if name in self._root]
+
+    def group(self, name: str) -> list[h5py.Dataset]:
+        """Return the datasets of one group in the order of its weights."""
+        group = self._root[name]
+        found = [group.get(weight) for weight in _attribute_names(group, "weight_names")]
+        if any(dataset is None or hasattr(dataset, "items") for dataset in found):
+            message = f'{self._name}: weights of layer "{escape(name, 80)}" are missing from the file; save it again with model.save(...).'
+            raise ModelError(message)
+        return found
 
     def _top(self, entry: Entry) -> str:
         """Return the name of the outermost model's layer that an entry lies in."""
@@ -260,6 +272,9 @@ class NamedWeights:
 
     def shapes(self, entry: Entry) -> list[tuple[int, ...]] | None:
         """Return the shapes of a layer's weights, ``None`` where they cannot be told."""
+        if entry.position == ROOT:
+            groups = [self.group(name) for name in self.layer_names()]
+            return [tuple(dataset.shape) for group in groups for dataset in group]
         top = self._top(entry)
         if top not in self._root:
             return []

@@ -11,20 +11,27 @@ from actviz.gate.classes import (
     Finding,
     check_configuration,
     drop_compile_config,
+    is_custom,
+    is_keras_activation,
 )
 from actviz.gate.functions import CALLS
 from actviz.gate.hdf5 import open_hdf5, read_dataset
 from actviz.gate.strict_json import parse_json
 from actviz.gate.tables import OPERATIONS as OPERATION_MODULES
+from actviz.gate.trust import NO_TRUST, Trust
 
 __all__ = [
     "CALLS",
     "MODELS",
+    "NO_TRUST",
     "OPERATION_MODULES",
     "Archive",
     "Finding",
+    "Trust",
     "check_configuration",
     "drop_compile_config",
+    "is_custom",
+    "is_keras_activation",
     "open_archive",
     "open_hdf5",
     "parse_json",

@@ -16,8 +16,10 @@ from actviz.errors import LimitError, ModelError, UnsafeError, escape
 from actviz.gate import tables
 from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
+from actviz.gate.trust import NO_TRUST, Trust
 
-RUNS_CODE = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
+LAMBDAS = frozenset({"Lambda", "__lambda__"})
+RUNS_CODE = LAMBDAS | {"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 STRUCTURES = frozenset(
     {
@@ -62,10 +64,17 @@ NO_FLAG = "there is no flag that allows it"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in a configuration that is not loaded: what it is and where."""
+    """Something in a configuration that is not Keras's own: what it is and where.
+
+    `code` says it in a word for a list (``lam (Lambda)``), `named` is the registered name
+    of a custom class or function, and `allowed` says that the user gave it or let it run.
+    """
 
     error: type[UnsafeError | ModelError]
     message: str
+    code: str = ""
+    named: str = ""
+    allowed: bool = False
 
 
 def drop_compile_config(value: Any) -> Any:
@@ -77,10 +86,11 @@ def drop_compile_config(value: Any) -> Any:
     return value
 
 
-def check_configuration(value: object, name: str) -> tuple[Finding, ...]:
-    """Return what in a configuration must not be loaded, the unsafe before the unknown.
+def check_configuration(value: object, name: str, trust: Trust = NO_TRUST) -> tuple[Finding, ...]:
+    """Return what in a configuration is not Keras's own, the unsafe before the unknown.
 
-    `value` is the parsed JSON, `compile_config` dropped; `name` the model's file name.
+    `value` is the parsed JSON, `compile_config` dropped; `name` the model's file name. What
+    `trust` covers is marked as allowed.
 
     Raises
     ------
@@ -96,8 +106,8 @@ def check_configuration(value: object, name: str) -> tuple[Finding, ...]:
             layer = _layer_name(item, layer)
             if "class_name" in item:
                 objects += 1
-                findings += _check_object(item, layer, name)
-            findings += _check_activation(item, layer, name)
+                findings += _check_object(item, layer, name, trust)
+            findings += _check_activation(item, layer, name, trust)
             if isinstance(item.get("vocabulary"), str):
                 text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
                 findings.append(Finding(UnsafeError, text))
@@ -112,11 +122,11 @@ def check_configuration(value: object, name: str) -> tuple[Finding, ...]:
 
 def _layer_name(item: dict[str, Any], outer: str) -> str:
     config = item.get("config")
-    found = config.get("name") if isinstance(config, dict) else None
+    found = (config.get("name") if isinstance(config, dict) else None) or item.get("name")
     return escape(found, 80) if isinstance(found, str) else outer
 
 
-def _check_object(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+def _check_object(item: dict[str, Any], layer: str, name: str, trust: Trust) -> list[Finding]:
     kind = item["class_name"]
     if isinstance(kind, dict):
         return []  # a plain dictionary that happens to have the key
@@ -129,11 +139,15 @@ def _check_object(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
         ]
     shown = escape(kind, 80)
     module = item.get("module")
+    if kind in LAMBDAS:
+        text = f'{name}: layer "{layer}" is a Lambda: it can run any code. Use --allow-code if you trust this file.'
+        allowed = trust.allow_code or trust.names(layer) or _is_named_function(item, trust)
+        return [Finding(UnsafeError, text, f"{layer} (Lambda)", "", allowed)]
     if kind in RUNS_CODE:
-        text = f'{name}: layer "{layer}" is a {shown}: it can run any code. Remove it and save the model again, or export the model to a SavedModel.'
+        text = f'{name}: layer "{layer}" is a {shown}: it can run any code; {NO_FLAG}.'
         return [Finding(UnsafeError, text)]
     if kind == "function":
-        return _check_function(item, layer, name)
+        return _check_function(item, layer, name, trust)
     if kind in CALLS:
         return _check_call(kind, item.get("config"), layer, name)
     if isinstance(module, str) and module.startswith("keras.src.ops."):
@@ -142,23 +156,43 @@ def _check_object(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
         text = f'{name}: refused: the operation "{shown}" of layer "{layer}" is not on the list of pure functions; {NO_FLAG}.'
         return [Finding(UnsafeError, text)]
     if module not in (None, "builtins") and not _is_keras(module):
-        return [_foreign(module, shown, layer, name)]
+        return [_foreign(item, layer, name, trust)]
     registered = item.get("registered_name")
-    if kind not in CLASSES and kind not in OPERATIONS:
-        return [_unknown(kind, registered, layer, name, keras_own=_is_keras(module))]
+    if is_custom(item):
+        if _is_keras(module):
+            return [_newer(kind, layer, name)]
+        return [_unknown(registered or kind, layer, name, trust)]
     if registered not in (None, kind):
         text = f'{name}: refused: "{shown}" of layer "{layer}" is registered under another name ("{escape(str(registered), 80)}"); {NO_FLAG}.'
         return [Finding(UnsafeError, text)]
     return []
 
 
-def _check_activation(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+def is_custom(item: dict[str, Any]) -> bool:
+    """Tell whether a serialised object is of a class that Keras does not have."""
+    kind = item["class_name"]
+    return kind not in CLASSES and kind not in OPERATIONS and kind not in RUNS_CODE and kind not in CALLS
+
+
+def is_keras_activation(name: str) -> bool:
+    """Tell whether a bare string names an activation function of Keras."""
+    return name in tables.ACTIVATIONS | ALIASES
+
+
+def _is_named_function(item: dict[str, Any], trust: Trust) -> bool:
+    """Tell whether a Lambda calls a function by name, of which the user gives the code."""
+    config = item.get("config")
+    function = config.get("function") if isinstance(config, dict) else None
+    if isinstance(function, dict) and function.get("class_name") == "function":
+        function = function.get("config")
+    return isinstance(function, str) and trust.gives(function)
+
+
+def _check_activation(item: dict[str, Any], layer: str, name: str, trust: Trust) -> list[Finding]:
     """Keras 2 names a custom activation by a bare string, as it does its own."""
     named = [item.get(key) for key in ("activation", "recurrent_activation")]
     return [
-        _unknown(text, text, layer, name, keras_own=False)
-        for text in named
-        if isinstance(text, str) and text not in tables.ACTIVATIONS | ALIASES
+        _unknown(text, layer, name, trust) for text in named if isinstance(text, str) and not is_keras_activation(text)
     ]
 
 
@@ -174,30 +208,37 @@ def _is_keras(module: object) -> bool:
     return isinstance(module, str) and module.split(".")[0] in KERAS_MODULES
 
 
-def _check_function(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+def _check_function(item: dict[str, Any], layer: str, name: str, trust: Trust) -> list[Finding]:
     """Functions may only be activations; anything else could be called with any argument."""
     called, module = item.get("config"), item.get("module")
     shown = escape(str(called), 80)
     if isinstance(called, str) and called in tables.ACTIVATIONS and (module in (None, "builtins") or _is_keras(module)):
         return []
     if module in (None, "builtins") and called not in vars(builtins):
-        return [_unknown(shown, called, layer, name, keras_own=False)]
+        return [_unknown(called, layer, name, trust)]
+    if isinstance(module, str) and not _is_keras(module) and module.split(".")[0] not in sys.stdlib_module_names:
+        return [_unknown(called, layer, name, trust)]
     text = f'{name}: refused: layer "{layer}" names the function "{escape(str(module), 80)}.{shown}"; only activation functions of Keras are allowed and {NO_FLAG}.'
     return [Finding(UnsafeError, text)]
 
 
-def _foreign(module: object, shown: str, layer: str, name: str) -> Finding:
-    root = str(module).split(".")[0]
-    if not isinstance(module, str) or root in sys.stdlib_module_names:
-        text = f'{name}: refused: layer "{layer}" names "{escape(str(module), 80)}.{shown}", which is outside Keras; {NO_FLAG}.'
+def _foreign(item: dict[str, Any], layer: str, name: str, trust: Trust) -> Finding:
+    """Judge an object of a module outside Keras: Python's own are never a model's."""
+    module, kind = item["module"], item["class_name"]
+    if not isinstance(module, str) or module.split(".")[0] in sys.stdlib_module_names - {"__main__"}:
+        text = f'{name}: refused: layer "{layer}" names "{escape(str(module), 80)}.{escape(kind, 80)}", which is outside Keras; {NO_FLAG}.'
         return Finding(UnsafeError, text)
-    return _unknown(shown, f"{module}.{shown}", layer, name, keras_own=False)
+    return _unknown(item.get("registered_name") or kind, layer, name, trust)
 
 
-def _unknown(kind: str, registered: object, layer: str, name: str, *, keras_own: bool) -> Finding:
-    if keras_own:
-        text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {tables.MADE_FROM_KERAS}); update actviz.'
-    else:
-        known_as = registered if isinstance(registered, str) and registered else kind
-        text = f'{name}: layer "{layer}" is of the custom class "{escape(known_as, 80)}", whose code is not in the file; export the model to a SavedModel or save it with Keras layers only.'
+def _newer(kind: str, layer: str, name: str) -> Finding:
+    text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {tables.MADE_FROM_KERAS}); update actviz.'
     return Finding(ModelError, text)
+
+
+def _unknown(registered: object, layer: str, name: str, trust: Trust) -> Finding:
+    """Say that a class or function has its code elsewhere, and how to give it."""
+    text = registered if isinstance(registered, str) else str(registered)
+    shown, bare = escape(text, 80), escape(text.rpartition(">")[2].rpartition(".")[2], 80)
+    message = f'{name}: layer "{layer}" needs the custom object "{shown}", whose code is not in the file; give it with --custom-objects module:{bare} or file.py:{bare}, or export the model to a SavedModel.'
+    return Finding(ModelError, message, f"{layer} ({shown})", text, trust.gives(text))

@@ -84,6 +84,9 @@ def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
         When it does not: another rank, or channels that no image has.
 
     """
+    if not spec.shape:
+        message = f"{path}: the model file does not tell the size of its input, so an image cannot be fitted to it; give an array with the batch axis first (.npy)."
+        raise InputError(message)
     shape = image_shape(spec)
     if shape is None or spec.dtype in {"string", "bool"}:
         message = f"{path}: an image, but the input is {shape_text(spec.shape)} {spec.dtype}; give an array of that shape (.npy)."

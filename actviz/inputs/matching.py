@@ -31,6 +31,8 @@ def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOpt
         When shape or values do not fit, or the order of the axes is in doubt.
 
     """
+    if not spec.shape:
+        return _as_given(array, spec, path)
     rank = len(spec.shape)
     batch = array if array.ndim == rank else array[None]
     if batch.ndim != rank:
@@ -42,6 +44,14 @@ def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOpt
     if not _fits(batch.shape[1:], spec.shape[1:]) or 0 in batch.shape:
         raise InputError(_wrong_shape(array, spec, path))
     return to_dtype(batch, spec.dtype, path)
+
+
+def _as_given(array: NDArray[Any], spec: TensorSpec, path: str) -> NDArray[Any]:
+    """Return an array for an input of which the file tells no shape: its batch axis is there."""
+    if array.ndim < 1 or not len(array):
+        message = f"{path}: the file of the model does not tell the shape of its input; give an array with the batch axis first."
+        raise InputError(message)
+    return to_dtype(array, spec.dtype, path)
 
 
 def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actviz.worker import Worker
+from actviz.errors import escape
+from actviz.worker import Opening, Worker
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from actviz.gate import Trust
     from actviz.records import LayerInfo, ModelFacts
 
 
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 class LayersRequest:
     """What the command asks for."""
 
-    model: Path
-    timeout: float
-    verbose: bool = False
-    weights: Path | None = None
+    opening: Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class LayersResult:
 
 def list_layers(request: LayersRequest) -> LayersResult:
     """Open a model and describe it; TensorFlow is only asked what the file does not tell."""
-    with Worker(request.model, request.timeout, verbose=request.verbose, weights=request.weights) as worker:
+    with Worker(request.opening) as worker:
         from actviz.inputs.preprocessing import choose_preprocessing
         from actviz.renderers import kind_of
 
@@ -45,6 +42,17 @@ def list_layers(request: LayersRequest) -> LayersResult:
         said = choose_preprocessing(facts, "auto").said
         drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
     return LayersResult(facts, said if takes_images(facts) else "", drawn)
+
+
+def say_code(facts: ModelFacts, trust: Trust) -> list[str]:
+    """Say which code runs that is not Keras's own, because the user let it."""
+    given = ", ".join(escape(text, 80) for text in trust.custom_objects)
+    lines = []
+    if facts.code and trust.allow_code:
+        lines.append(f"{facts.file}: code in the file is allowed to run: {', '.join(facts.code)}")
+    if facts.code and given:
+        lines.append(f"{facts.file}: code from {given} is run for {', '.join(facts.code)}")
+    return lines
 
 
 def takes_images(facts: ModelFacts) -> bool:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from actviz.errors import ActvizError, PartialError, UsageError
+from actviz.jobs.layers import say_code
 from actviz.select import select_layers
-from actviz.worker import Worker
+from actviz.worker import Opening, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,17 +30,19 @@ MAXIMUM_TILES = 4096
 class ShowRequest:
     """What the command asks for, parsed."""
 
-    model: Path
+    opening: Opening
     inputs: tuple[Path, ...]
     layers: tuple[str, ...]
     output: str | None
     style: Style
     reading: InputOptions
     overwrite: bool = False
-    timeout: float = 120.0
-    verbose: bool = False
-    weights: Path | None = None
     fail_fast: bool = False
+
+    @property
+    def model(self) -> Path:
+        """Return the path of the model file."""
+        return self.opening.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,9 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
     ActvizError
         When nothing could be made; `PartialError` at the end when part of it failed.
     """
-    with Worker(request.model, request.timeout, verbose=request.verbose, weights=request.weights) as worker:
+    with Worker(request.opening) as worker:
         facts = worker.facts()
+        yield from (Said(line) for line in say_code(facts, request.opening.trust))
         worker.prepare()
         _check_style(request.style)
         layers = _choose(request, facts, worker)
@@ -294,6 +298,7 @@ def _record(picture: Picture, facts: ModelFacts, sample: Sample, address: str) -
         "input_sha256": sample.digest,
         "fed": sample.fed,
         "numbers": picture.numbers,
+        "code": list(facts.code),
         "tiles": [[tile.channel, *tile.box, tile.low, tile.high, tile.state] for tile in picture.tiles[:MAXIMUM_TILES]],
     }
 
@@ -304,6 +309,12 @@ def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
     from actviz import output
     from actviz.version import VERSION
 
-    about = {"actviz": VERSION, "model": facts.file, "configuration": facts.digest, "versions": versions}
+    about = {
+        "actviz": VERSION,
+        "model": facts.file,
+        "configuration": facts.digest,
+        "code": list(facts.code),
+        "versions": versions,
+    }
     records = sorted(plan.records, key=lambda record: str(record["file"]))
     output.write_manifest(plan.folder, records, about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -52,12 +53,14 @@ class _Blocker:
 
 def main() -> None:
     """Answer the command until it closes the channel."""
-    reader, writer, verbose, *files = sys.argv[1:]
+    reader, writer, text = sys.argv[1:]
+    opening = json.loads(text)
     _protect()
-    sys.meta_path.insert(0, _Blocker())
+    if not opening["custom_objects"]:
+        sys.meta_path.insert(0, _Blocker())
     channel = Channel(int(reader), int(writer))
     try:
-        _serve(channel, [Path(file) for file in files], verbose=verbose == "1")
+        _serve(channel, opening)
     except (ClosedError, KeyboardInterrupt):
         pass
     finally:
@@ -72,18 +75,16 @@ def _protect() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _serve(channel: Channel, files: list[Path], *, verbose: bool) -> None:
-    model = files[0]
+def _serve(channel: Channel, opening: dict[str, Any]) -> None:
+    model = Path(opening["model"])
     network: Network | None = None
     while True:
         message, arrays = channel.receive()
         try:
             if network is None:
-                from actviz.formats import open_network
-
-                network = open_network(*files)
+                network = _open(model, opening)
             if message["ask"] == "prepare":
-                _import_libraries(verbose=verbose)
+                _import_libraries(verbose=opening["verbose"])
             else:
                 _answer(channel, network, message, arrays)
         except ActvizError as failure:
@@ -97,6 +98,15 @@ def _serve(channel: Channel, files: list[Path], *, verbose: bool) -> None:
             from actviz.worker.supervisor import traceback_of
 
             channel.send({"bug": traceback_of(failure)})
+
+
+def _open(model: Path, opening: dict[str, Any]) -> Network:
+    from actviz.formats import open_network
+    from actviz.gate import Trust
+
+    weights = opening["weights"]
+    trust = Trust(tuple(opening["custom_objects"]), allow_code=opening["allow_code"])
+    return open_network(model, None if weights is None else Path(weights), trust)
 
 
 def _import_libraries(*, verbose: bool) -> None:

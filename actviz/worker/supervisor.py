@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import ActvizError, LimitError, error_of_code, escape
+from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
     Activation,
     InputOperation,
@@ -34,6 +37,22 @@ KEPT_VARIABLES = (
 NOWHERE = os.devnull + "/actviz"
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A model file and how to open it.
+
+    `weights` is the path of the weights where the model is the JSON of an architecture,
+    `trust` the code that may run beside it, `timeout` the seconds of silence after which the
+    child counts as hung; `verbose` lets the libraries of the child print to stderr.
+    """
+
+    model: Path
+    weights: Path | None = None
+    trust: Trust = NO_TRUST
+    timeout: float = DEFAULT_TIMEOUT
+    verbose: bool = False
+
+
 class Worker:
     """A child process that holds one open model.
 
@@ -42,37 +61,30 @@ class Worker:
 
     Parameters
     ----------
-    model
-        Path of the model file.
-    timeout
-        Seconds of silence after which the child counts as hung.
-    weights
-        Path of the weights, where the model is the JSON of an architecture.
-    verbose
-        Let the libraries of the child print to stderr.
+    opening
+        The model file and how to open it.
     """
 
-    def __init__(
-        self, model: Path, timeout: float = DEFAULT_TIMEOUT, *, verbose: bool = False, weights: Path | None = None
-    ) -> None:
-        self._name = model.name
-        self._timeout = timeout
+    def __init__(self, opening: Opening) -> None:
+        self._name = opening.model.name
+        self._timeout = opening.timeout
         to_child, from_parent = os.pipe(), os.pipe()
         program = "from actviz.worker.child import main; main()"
-        arguments = [
-            str(to_child[0]),
-            str(from_parent[1]),
-            str(int(verbose)),
-            os.fspath(model),
-        ]
-        arguments += [] if weights is None else [os.fspath(weights)]
+        told = {
+            "model": os.fspath(opening.model),
+            "weights": None if opening.weights is None else os.fspath(opening.weights),
+            "custom_objects": opening.trust.custom_objects,
+            "allow_code": opening.trust.allow_code,
+            "verbose": opening.verbose,
+        }
+        arguments = [str(to_child[0]), str(from_parent[1]), json.dumps(told)]
         self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
             [sys.executable, "-P", "-c", program, *arguments],
             pass_fds=(to_child[0], from_parent[1]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=None if verbose else subprocess.DEVNULL,
-            env=_environment(verbose=verbose),
+            stderr=None if opening.verbose else subprocess.DEVNULL,
+            env=_environment(verbose=opening.verbose),
             start_new_session=True,
         )
         os.close(to_child[0])

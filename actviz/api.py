@@ -82,9 +82,14 @@ class OpenNetwork:
         """
         from actviz.select import select_layers
 
+        batch = self._batch(inputs)
+        if not all(spec.shape for spec in self.inputs):
+            self._network.complete({name: values.shape for name, values in batch.items()})
+        if addresses is None:
+            return self._network.activations(batch)
         wanted = [addresses] if isinstance(addresses, str) else addresses
-        chosen = self.layers if wanted is None else select_layers(self.layers, wanted, str(self._path))
-        return self._network.activations(self._batch(inputs), [layer.address for layer in chosen])
+        chosen = select_layers(self.layers, wanted, str(self._path))
+        return self._network.activations(batch, [layer.address for layer in chosen])
 
     def close(self) -> None:
         """Close the file."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -13,9 +16,19 @@ from actviz.errors import ActvizError
 from actviz.formats import open_network
 from actviz.gate import NO_TRUST, Trust
 
-FOLDER = Path(__file__).parents[2] / "shared" / "corpus"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actviz.formats.protocol import Network
+
+HERE = Path(__file__).parent
+CORPUS = HERE.parents[1] / "shared" / "corpus"
+DATA = HERE / "data"
+KERAS_FILES = frozenset({"keras", "h5", "h5-named-keras"})
 CUSTOM = ("a10a", "a10c", "a10d", "a10e", "a11", "a15d")
 TOLERANCE, HALF_TOLERANCE = 1e-4, 1e-2
+# What cannot be right: bytecode of another Python, and cells that Keras 2.0.9 did not save.
+OTHER_PYTHON, WITHOUT_CELLS = "bytecode of another Python", "without the configuration of its LSTMCell"
 
 
 @dataclass(frozen=True)
@@ -33,14 +46,24 @@ class Outcome:
         return not (self.refused or self.wrong or self.missing)
 
 
-def files() -> list[Path]:
-    """Return every Keras file with an architecture, and the numbers its writer computed."""
-    found = sorted([*FOLDER.glob("*/*.keras"), *FOLDER.glob("*/*.h5")])
-    return [path for path in found if not path.name.endswith(".weights.h5") and expected(path).exists()]
+@functools.cache
+def manifest(folder: Path) -> dict[Path, dict[str, Any]]:
+    """Return what is known of each file of a collection."""
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
+    return {folder / item["file"]: item for item in json.loads(text)["files"]}
+
+
+def files(folder: Path = CORPUS, formats: frozenset[str] = KERAS_FILES) -> list[Path]:
+    """Return every file of some formats that has the numbers its writer computed."""
+    if not (folder / "manifest.json").exists():
+        return []
+    return sorted(path for path, item in manifest(folder).items() if item["format"] in formats and item["expected"])
 
 
 def expected(path: Path) -> Path:
-    return path.parent / f"{path.name.split('.')[0]}.expected.npz"
+    """Return the file of the numbers that the writer of a model computed."""
+    folder = path.parents[1]
+    return folder / manifest(folder)[path]["expected"]
 
 
 def trust(path: Path) -> Trust:
@@ -49,7 +72,7 @@ def trust(path: Path) -> Trust:
         return NO_TRUST
     import keras
 
-    spec = importlib.util.spec_from_file_location("corpus_customs", FOLDER / "customs.py")
+    spec = importlib.util.spec_from_file_location("corpus_customs", path.parents[1] / "customs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return Trust((), module.make(keras, True), allow_code=True)
@@ -62,10 +85,7 @@ def check(path: Path, *, given: bool = True) -> Outcome:
     """
     try:
         with np.load(expected(path)) as truth, open_network(path, None, trust(path) if given else NO_TRUST) as network:
-            batch = {key.split(":", 2)[2]: truth[key] for key in truth.files if key.startswith("in:")}
-            if set(batch) != {spec.name for spec in network.inputs}:
-                batch = {spec.name: values for spec, values in zip(network.inputs, batch.values(), strict=True)}
-            found = {unquote(name): item.values for name, item in network.activations(batch).items()}
+            found = {unquote(name): item.values for name, item in network.activations(batch(truth, network)).items()}
             wanted = {key[4:]: truth[key] for key in truth.files if key.startswith("act:")}
     except ActvizError as failure:
         return Outcome(path, refused=failure.message, code=failure.exit_code)
@@ -73,6 +93,14 @@ def check(path: Path, *, given: bool = True) -> Outcome:
     wrong = [name for name, values in wanted.items() if name in found and not _equal(found[name], values, tolerance)]
     missing = [name for name in wanted if name not in found]
     return Outcome(path, wrong=tuple(wrong), missing=tuple(missing))
+
+
+def batch(truth: Mapping[str, np.ndarray], network: Network) -> dict[str, np.ndarray]:
+    """Return the writer's inputs, by the names or else in the order of the network's own."""
+    given = {key.split(":", 2)[2]: values for key, values in truth.items() if key.startswith("in:")}
+    if set(given) == {spec.name for spec in network.inputs}:
+        return given
+    return {spec.name: values for spec, values in zip(network.inputs, given.values(), strict=True)}
 
 
 def _equal(values: np.ndarray, correct: np.ndarray, tolerance: float) -> bool:

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from actviz.errors import ModelError, escape
-from actviz.formats.graph import CUSTOM_MODULE, Json, layer_name
+from actviz.formats.graph import CUSTOM_MODULE, FLAT, Json, layer_name
 from actviz.gate import CALLS, MODELS, OPERATION_MODULES, is_custom, is_keras_activation
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
@@ -208,9 +208,13 @@ def _model_2(model: Json, file: str) -> Json:
     if model["class_name"] == "Sequential":
         raw = config if isinstance(config, list) else config["layers"]
         shape = None if isinstance(config, list) else config.get("build_input_shape")
-        layers = _with_input([_layer_2(layer, file) for layer in raw], shape)
-        name = "sequential" if isinstance(config, list) else config.get("name", "sequential")
-        return _keras("Sequential", {"name": name, "layers": layers}, "keras")
+        layers = [_layer_2(layer, file) for layer in raw]
+        if isinstance(config, list):
+            return _keras(
+                "Sequential", {"name": "sequential", "layers": _with_input(layers, None), FLAT: True}, "keras"
+            )
+        layers = _with_input(_with_model_input(layers), shape)
+        return _keras("Sequential", {"name": config.get("name", "sequential"), "layers": layers}, "keras")
     if not isinstance(config, dict) or "layers" not in config:
         kind = escape(str(model["class_name"]), 80)
         message = f'{file}: the file holds a "{kind}", whose layers are only known to its own Python code; a Functional or Sequential model was expected.'
@@ -269,6 +273,7 @@ def _layer_2(layer: Json, file: str) -> Json:
         if isinstance(config.get(name), dict) and "class_name" in config[name]:
             config[name] = _layer_2(config[name], file)
     if isinstance(config.get("cells"), list):
+        _check_cells(config, file)
         config["cells"] = [_layer_2(cell, file) for cell in config["cells"]]
     if kind == "LeakyReLU" and "alpha" in config:
         config["negative_slope"] = config.pop("alpha")
@@ -276,6 +281,14 @@ def _layer_2(layer: Json, file: str) -> Json:
     if shape:
         translated["input_shape"] = shape
     return translated
+
+
+def _check_cells(config: Json, file: str) -> None:
+    """Refuse cells that were saved without their sizes, as Keras 2.0 did."""
+    for cell in config["cells"]:
+        if not cell["config"].get("units"):
+            message = f'{file}: layer "{escape(str(config.get("name")), 80)}" was saved without the configuration of its {escape(str(cell["class_name"]), 60)}; save it again with a later Keras.'
+            raise ModelError(message)
 
 
 def _from_keras_1(kind: str, config: Json, file: str) -> tuple[str, Json]:
@@ -344,6 +357,17 @@ def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:
         "dtype": dtype,
         "batch_shape": shape,
     }
+    return [_keras("InputLayer", config), *layers]
+
+
+def _with_model_input(layers: list[Json]) -> list[Json]:
+    """Put the InputLayer that Keras 2.2 and later adds before a leading model."""
+    if not layers or layers[0]["class_name"] not in MODELS:
+        return layers
+    inside = [layer for layer in layers[0]["config"]["layers"] if layer["class_name"] == "InputLayer"]
+    if len(inside) != 1:
+        return layers
+    config = {**inside[0]["config"], "name": f"{layer_name(layers[0])}_input"}
     return [_keras("InputLayer", config), *layers]
 
 

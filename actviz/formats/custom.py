@@ -60,7 +60,7 @@ class CustomObjects:
                 bare = needed.rpartition(">")[2]
                 value = found.get(needed, found.get(bare, found.get(bare.rpartition(".")[2])))
                 if value is None:
-                    given = ", ".join(escape(source, 60) for source, _ in self._trust.sources)
+                    given = ", ".join(escape(Path(source).name, 60) for source, _ in self._trust.sources)
                     message = f'{self._file}: the model needs the custom object "{escape(needed, 80)}", which {given} does not define; name where it is with --custom-objects.'
                     raise ModelError(message)
                 found[needed] = found[bare] = value

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
+FLAT = "actviz_flat"
+"""Marks a Sequential of Keras 1 or 2.0: the layers of a leading model count as its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,17 +234,7 @@ class _Expansion:
                 current = [self._input(layer, key, address, current, None, position)]
                 continue
             if current is None and is_model(layer):
-                inner = join(key, layer_name(layer))
-                self.graph.models.setdefault(inner, (layer, key, position))
-                current = self.expand(layer, inner, join(address, layer_name(layer)), None)
-                self.graph.results[join(address, layer_name(layer))] = Result(
-                    layer_name(layer),
-                    inner,
-                    str(layer["class_name"]),
-                    None if key else index,
-                    current,
-                    len(self.graph.nodes),
-                )
+                current = self._leading(layer, (key, position), address, flat=bool(model["config"].get(FLAT)))
                 index += 1
                 continue
             if current is None:
@@ -256,6 +248,22 @@ class _Expansion:
             message = f"{self.file}: this Sequential model holds no layers."
             raise ModelError(message)
         return current
+
+    def _leading(self, layer: Json, owner: tuple[str, int], address: str, *, flat: bool) -> list[Ref]:
+        """Add the call of a model that a Sequential starts with: its inputs are the whole's."""
+        inner = join(owner[0], layer_name(layer))
+        self.graph.models.setdefault(inner, (layer, *owner))
+        called = join(address, layer_name(layer))
+        outputs = self.expand(layer, inner, address if flat else called, None)
+        self.graph.results[called] = Result(
+            layer_name(layer),
+            inner,
+            str(layer["class_name"]),
+            None if owner[0] else 0,
+            outputs,
+            len(self.graph.nodes),
+        )
+        return outputs
 
     @staticmethod
     def _single(tensors: list[Ref]) -> list[Any]:

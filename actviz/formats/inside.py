@@ -11,6 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.formats.graph import quoted
+from actviz.formats.wrapped import half_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 Step = tuple[str, int]
 """An inner layer's path in its parent, and the number of its call there."""
 
-# Attributes in which Keras itself lists layers that others hold by name.
-LISTS = frozenset({"_layers", "_flat_layers"})
+Child = tuple[str, Any, tuple[int, ...]]
+"""A path, the layer there, and the numbers of its calls in the order in which they run.
+
+The numbers are empty where calls are numbered as they come; a graph numbers them as they
+were made, and may run them in another order.
+"""
+
+# Attributes in which Keras and TensorFlow list layers that others hold by name.
+LISTS = ("_layers", "_flat_layers", "_self_")
 
 
 class Recorder:
@@ -30,7 +38,7 @@ class Recorder:
     called more than once) to what each call gave.
     """
 
-    def __init__(self, inside: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, inside: Iterable[Child]) -> None:
         self._inside = list(inside)
         self._stack: list[tuple[Step, ...]] = [()]
         self._counts: dict[tuple[tuple[Step, ...], str], int] = {}
@@ -42,10 +50,10 @@ class Recorder:
         seen: set[int] = set()
         todo = list(self._inside)
         while todo:
-            path, layer = todo.pop(0)
+            path, layer, order = todo.pop(0)
             if id(layer) not in seen:
                 seen.add(id(layer))
-                self._wrap(path, layer)
+                self._wrap(path, layer, order)
                 todo.extend(children(layer))
         return self
 
@@ -71,7 +79,7 @@ class Recorder:
             parts.append(path + (f"#{number}" if many else ""))
         return "/".join(parts)
 
-    def _wrap(self, path: str, layer: Any) -> None:
+    def _wrap(self, path: str, layer: Any, order: tuple[int, ...]) -> None:
         if "call" in vars(layer):
             return
         original: Callable[..., Any] = layer.call
@@ -81,7 +89,7 @@ class Recorder:
             outer = self._stack[-1]
             number = self._counts.get((outer, path), 0)
             self._counts[outer, path] = number + 1
-            steps = (*outer, (path, number))
+            steps = (*outer, (path, order[number] if number < len(order) else number))
             self._stack.append(steps)
             try:
                 outputs = original(*args, **kwargs)
@@ -94,7 +102,7 @@ class Recorder:
         self._wrapped.append(layer)
 
 
-def children(layer: Any) -> Iterator[tuple[str, Any]]:
+def children(layer: Any) -> Iterator[Child]:
     """Yield the layers directly inside a layer with their paths.
 
     Those of Keras's own classes go by their names, as in a graph; those of other classes by
@@ -106,26 +114,46 @@ def children(layer: Any) -> Iterator[tuple[str, Any]]:
 
     if isinstance(layer, (layers.RNN, layers.TimeDistributed)):
         return
-    if isinstance(layer, Functional):
-        yield from ((quoted(item.name), item) for item in layer.operations if not isinstance(item, layers.InputLayer))
+    if isinstance(layer, layers.Bidirectional):
+        yield half_name("forward", layer.forward_layer.name), layer.forward_layer, ()
+        yield half_name("backward", layer.backward_layer.name), layer.backward_layer, ()
+    elif isinstance(layer, Functional):
+        orders = _orders(layer)
+        for item in layer.operations:
+            if not isinstance(item, layers.InputLayer):
+                yield quoted(item.name), item, orders[id(item)]
     elif isinstance(layer, Sequential) or type(layer).__module__.startswith("keras."):
-        yield from ((quoted(item.name), item) for item in layer._layers if not isinstance(item, layers.InputLayer))  # noqa: SLF001  (`layers` is public for models only)
+        for item in getattr(layer, "_layers", ()):
+            if not isinstance(item, layers.InputLayer):
+                yield quoted(item.name), item, ()
     else:
         yield from _attributes(layer)
 
 
-def _attributes(layer: Any) -> Iterator[tuple[str, Any]]:
-    held = [(name, value) for name, value in vars(layer).items() if name not in LISTS]
+def _orders(functional: Any) -> dict[int, tuple[int, ...]]:
+    """Return for each operation of a graph the numbers of its calls in the order in which they run."""
+    by_depth = functional._nodes_by_depth  # noqa: SLF001  (Keras runs them in this order, deepest first)
+    ran = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    orders: dict[int, tuple[int, ...]] = {}
+    for operation in functional.operations:
+        mine = [node for node in ran if node.operation is operation]
+        made = [node for node in operation._inbound_nodes if node in mine]  # noqa: SLF001  (no public list of calls)
+        orders[id(operation)] = tuple(made.index(node) for node in mine)
+    return orders
+
+
+def _attributes(layer: Any) -> Iterator[Child]:
+    held = [(name, value) for name, value in vars(layer).items() if not name.startswith(LISTS)]
     held.sort(key=lambda item: item[0].startswith("_"))  # a layer's public name is its name
     seen: set[int] = set()
     for name, value in held:
         for path, item in _layers_in(value, quoted(name)):
             if id(item) not in seen:
                 seen.add(id(item))
-                yield path, item
+                yield path, item, ()
     for item in getattr(layer, "_layers", ()):
         if id(item) not in seen:
-            yield quoted(item.name), item
+            yield quoted(item.name), item, ()
 
 
 def _layers_in(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -148,7 +176,7 @@ def tree(layer: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     todo = [(prefix, layer)]
     while todo:
         outer, parent = todo.pop(0)
-        for path, child in children(parent):
+        for path, child, _ in children(parent):
             if id(child) not in seen:
                 seen.add(id(child))
                 whole = f"{outer}/{path}" if outer else path
@@ -169,7 +197,7 @@ def every_step(layer: Any, inputs: Any) -> dict[str, Any]:
     mask = getattr(inputs, "_keras_mask", None)
     if mask is not None and len(mask.shape) > 2 and layer.layer._call_has_mask_arg:  # noqa: PLR2004, SLF001  (batch and step; as TimeDistributed itself asks)
         kwargs["mask"] = ops.reshape(mask, (-1, *mask.shape[2:]))
-    with Recorder([(quoted(layer.layer.name), layer.layer)]) as record:
+    with Recorder([(quoted(layer.layer.name), layer.layer, ())]) as record:
         layer.layer(ops.reshape(inputs, (-1, *inputs.shape[2:])), **kwargs)
 
     def unfolded(output: Any) -> Any:

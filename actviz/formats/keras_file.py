@@ -19,6 +19,7 @@ from actviz.gate import (
     open_archive,
     open_hdf5,
     parse_json,
+    refusal,
 )
 from actviz.system import Stamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
 
@@ -287,9 +288,9 @@ def _configuration(raw: bytes, version: str, name: str, trust: Trust) -> Configu
     """Parse and check a configuration."""
     config = drop_compile_config(parse_json(raw, name))
     findings = check_configuration(config, name, trust)
-    for finding in findings:
-        if not finding.allowed:
-            raise finding.error(finding.message)
+    refused = refusal(findings, name)
+    if refused is not None:
+        raise refused
     form = canonical(config, version, name)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -102,6 +102,8 @@ def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: Entry,
             layer.load_own_variables(arrays)
     for name, child in state.children.items():
         inner = getattr(layer, "layers" if name == OLD_CONTAINER else name, None)
+        if isinstance(inner, dict):
+            inner = list(inner.values())
         if isinstance(inner, (list, tuple)):
             _load_list(inner, child, weights, entry, file)
         elif inner is not None:

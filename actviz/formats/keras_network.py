@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from actviz.errors import InputError, escape
+from actviz.errors import InputError, ModelError, escape
 from actviz.formats.custom import CustomObjects
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
@@ -85,11 +85,13 @@ class KerasNetwork:
         """Refuse a file that was written to since it was opened."""
         self._file.check_unchanged()
 
-    def complete(self) -> ModelFacts:
+    def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
         """Work out what the file leaves open, without allocating weights.
 
-        Those are shapes and counts, and the layers inside custom classes.
+        Those are shapes and counts, and the layers inside custom classes. `shapes` gives
+        the shapes of inputs that the file does not tell.
         """
+        self._settle(shapes or {})
         known = all(layer.shape is not None and layer.parameters is not None for layer in self._facts.layers)
         opaque = [number for number, node in enumerate(self._graph.nodes) if self._graph.entries[node.entry].custom]
         if self._complete or (known and not opaque):
@@ -130,7 +132,7 @@ class KerasNetwork:
 
         See `actviz.formats.protocol.Network.activations`.
         """
-        self._settle(batch)
+        self._settle({name: values.shape for name, values in batch.items()})
         chosen = tuple(layer.address for layer in self.layers) if addresses is None else tuple(addresses)
         cut = self._cuts.get(chosen)
         if cut is None:
@@ -146,19 +148,24 @@ class KerasNetwork:
         values = cut.run(batch)
         digest = self._file.weights.digest()
         kinds = {layer.address: layer for layer in self.layers}
+        lost = [address for address in chosen if address not in values]
+        if lost and addresses is not None:
+            message = f'{self._file.name}: "{escape(lost[0], 80)}" gave no value of its own in this forward pass; choose the layer around it.'
+            raise ModelError(message)
         return {
             address: self._activation(kinds[address], cut.wanted[address], values[address], digest)
             for address in chosen
+            if address in values
         }
 
-    def _settle(self, batch: Mapping[str, NDArray[Any]]) -> None:
-        """Take the shapes of inputs that the file does not tell from the first batch."""
+    def _settle(self, shapes: Mapping[str, Shape]) -> None:
+        """Take the shapes of inputs that the file does not tell, batch axis first."""
         for number in set(self._graph.inputs) - self._known_inputs():
             entry = self._graph.entries[self._graph.nodes[number].entry]
-            if entry.name in batch:
-                shape = (None, *batch[entry.name].shape[1:])
+            if entry.name in shapes:
+                shape = (None, *shapes[entry.name][1:])
                 entry.config["batch_shape"] = list(shape)
-                self._graph.shapes[Ref(number, 0)] = (shape, str(batch[entry.name].dtype))
+                self._graph.shapes[Ref(number, 0)] = (shape, "float32")
                 self._known[Ref(number, 0)] = (shape, axes_of("InputLayer", {}, shape, []))
 
     def _activation(self, layer: LayerInfo, ref: Ref | Inner, values: NDArray[Any], digest: str) -> Activation:

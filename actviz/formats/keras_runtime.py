@@ -17,6 +17,7 @@ from actviz.formats.inside import Recorder, children, every_step, outputs_of, tr
 from actviz.formats.keras_layers import make_layer
 from actviz.formats.keras_loading import load, reason
 from actviz.formats.shapes import axes_of
+from actviz.formats.weights import NamedWeights
 from actviz.formats.wrapped import InnerLayer
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.custom import CustomObjects
-    from actviz.formats.weights import NamedWeights, TreeWeights
+    from actviz.formats.weights import TreeWeights
 
 MAXIMUM_PARAMETERS = 2_000_000_000
 MAXIMUM_ACTIVATION_BYTES = 4 << 30
@@ -61,9 +62,25 @@ class Cut:
             When a layer cannot be built as the file describes it, or its weights do not fit.
         """
         self.prepare()
+        self._measure()
         for key, layer in self.layers.items():
             load(layer, self.graph.entries[key], self.weights, self.file)
         _forget_uninitialised()
+
+    def _measure(self) -> None:
+        """Count the weights of nested models whose layers' rules are not known.
+
+        An `.h5` file holds them in one row; whose they are is known once all are built.
+        """
+        if not isinstance(self.weights, NamedWeights):
+            return
+        for top in self.weights.unmeasured(self.graph.entries[key] for key in self.layers):
+            inside = {entry.key for entry in self.weights.entries_of(top)}
+            numbers = [number for number, node in enumerate(self.graph.nodes) if node.entry in inside]
+            steps = self.graph.ancestors(numbers)
+            whole = Cut(self.graph, self.file, steps, {}, self.weights, self.custom)
+            whole.prepare()
+            self.weights.measure({key: _trained(whole.layers[key]) for key in inside & set(whole.layers)})
 
     def prepare(self) -> dict[Ref, tuple[tuple[int | None, ...], str]]:
         """Make the layers without allocating weights and describe every tensor."""
@@ -157,6 +174,7 @@ class Cut:
     def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
         """Compute the wanted tensors for a batch and return them by address.
 
+        What a layer inside another gave is left out where its forward pass did not show it.
         `batch` maps input names to arrays, batch axis first. A tensor is dropped as soon as
         the last call that reads it is done.
         """
@@ -179,7 +197,7 @@ class Cut:
             done = {ref for ref in values if last.get(ref.node, number) <= number and ref.node not in kept}
             for ref in done - {Ref(number, 0)}:
                 del values[ref]
-        return {address: ops.convert_to_numpy(self._wanted(address, values)) for address in self.wanted}
+        return {address: ops.convert_to_numpy(values[ref]) for address, ref in self.wanted.items() if ref in values}
 
     def _recorded_call(self, number: int, values: dict[Ref | Inner, Any]) -> Any:
         """Call a layer and keep what the wanted layers inside it gave."""
@@ -198,16 +216,6 @@ class Cut:
                 if ref.output < len(given) and hasattr(given[ref.output], "numpy"):
                     values[ref] = given[ref.output]
         return outputs
-
-    def _wanted(self, address: str, values: dict[Ref | Inner, Any]) -> Any:
-        ref = self.wanted[address]
-        if ref not in values:
-            if isinstance(ref, Inner):
-                message = f'{self.file}: "{escape(address, 80)}" was not computed as a value of its own in this forward pass; choose the layer around it.'
-                raise ModelError(message)
-            message = f'"{escape(address, 80)}": layer has no output number {ref.output}.'
-            raise ModelError(message)
-        return values[ref]
 
     def _arguments(self, number: int) -> tuple[Any, Any]:
         node = self.graph.nodes[number]
@@ -232,6 +240,15 @@ def described(layer: Any, outputs: list[tuple[tuple[int | None, ...], str]]) -> 
     kind, config = type(layer).__name__, {"data_format": getattr(layer, "data_format", None)}
     named = tuple((shape, dtype, axes_of(kind, config, shape, [])) for shape, dtype in outputs)
     return InnerLayer(str(layer.name), kind, named, parameters)
+
+
+def _trained(layer: Any) -> tuple[int, int]:
+    """Return how many weights a layer could train and how many not, whether frozen or not."""
+    trained = len(getattr(layer, "trainable_variables", ()))
+    every = len(getattr(layer, "weights", ()))
+    if every and not layer.trainable:
+        return every, 0
+    return trained, every - trained
 
 
 def _filled(value: Any, values: Mapping[Any, Any]) -> Any:

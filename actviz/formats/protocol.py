@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+    from actviz.records import Activation, LayerInfo, ModelFacts, Shape, TensorSpec
 
 
 class Network(Protocol):
@@ -30,8 +30,11 @@ class Network(Protocol):
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, in the model's order."""
 
-    def complete(self) -> ModelFacts:
-        """Work out what the file leaves open (shapes) and return the facts again."""
+    def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
+        """Work out what the file leaves open and return the facts again.
+
+        `shapes` gives the shape, batch axis first, of inputs whose `TensorSpec` has none.
+        """
 
     def activations(
         self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None

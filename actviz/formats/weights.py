@@ -19,7 +19,7 @@ from actviz.formats.shapes import weight_counts
 from actviz.gate import read_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     import h5py
     import numpy as np
@@ -191,6 +191,8 @@ class NamedWeights:
         self._name = name
         self._reader = _Reader(name)
         self._numbered: dict[str, dict[str, list[int]] | None] = {}
+        self._groups: dict[str, list[h5py.Dataset]] = {}
+        self._measured: dict[str, tuple[int, int]] = {}
 
     def arrays(self, entry: Entry) -> list[h5py.Dataset]:
         """Return the datasets of a layer, in the order in which Keras lists its weights.
@@ -220,11 +222,14 @@ class NamedWeights:
 
     def group(self, name: str) -> list[h5py.Dataset]:
         """Return the datasets of one group in the order of its weights."""
+        if name in self._groups:
+            return self._groups[name]
         group = self._root[name]
         found = [group.get(weight) for weight in _attribute_names(group, "weight_names")]
         if any(dataset is None or hasattr(dataset, "items") for dataset in found):
             message = f'{self._name}: weights of layer "{escape(name, 80)}" are missing from the file; save it again with model.save(...).'
             raise ModelError(message)
+        self._groups[name] = found
         return found
 
     def _top(self, entry: Entry) -> str:
@@ -242,9 +247,8 @@ class NamedWeights:
         Layer by layer in both parts; a frozen layer has all its weights in the second.
         """
         if top not in self._numbered:
-            inside = [entry for entry in self._graph.entries.values() if entry.owner and self._top(entry) == top]
-            inside.sort(key=self._order)
-            counts = [weight_counts(entry.kind, entry.config) for entry in inside]
+            inside = sorted(self.entries_of(top), key=self._order)
+            counts = [self._measured.get(entry.key) or weight_counts(entry.kind, entry.config) for entry in inside]
             if None in counts:
                 self._numbered[top] = None
                 return None
@@ -260,6 +264,19 @@ class NamedWeights:
                     number += more
             self._numbered[top] = places
         return self._numbered[top]
+
+    def unmeasured(self, entries: Iterable[Entry]) -> set[str]:
+        """Return the nested models of these entries in which some layer's weights are not counted."""
+        return {self._top(entry) for entry in entries if entry.owner and self._places(self._top(entry)) is None}
+
+    def entries_of(self, top: str) -> list[Entry]:
+        """Return the layers inside the nested model of that name."""
+        return [entry for entry in self._graph.entries.values() if entry.owner and self._top(entry) == top]
+
+    def measure(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Take how many weights layers train and how many they do not, by key."""
+        self._measured |= counts
+        self._numbered.clear()
 
     def _order(self, entry: Entry) -> tuple[int, ...]:
         """Return the position of an entry in the nesting, for sorting in model order."""

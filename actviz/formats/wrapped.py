@@ -52,8 +52,19 @@ def _halves(config: Json, inner: Json, given: Shape | None, parameters: int | No
     other = config.get("backward_layer")
     backward = layer_name(other) if isinstance(other, dict) else layer_name(inner)
     half = None if parameters is None or isinstance(other, dict) else parameters // 2
-    names = (f"forward_{layer_name(inner)}", f"backward_{backward}")
-    return {quoted(name): replace(_layer(inner, given), name=name, parameters=half) for name in names}
+    names = (half_name("forward", layer_name(inner)), half_name("backward", backward))
+    return {name: replace(_layer(inner, given), name=name, parameters=half) for name in names}
+
+
+def half_name(direction: str, name: str) -> str:
+    """Return how a half of a Bidirectional is addressed: ``forward_lstm`` for ``lstm``.
+
+    Keras gives the halves such names too, but some of its versions save them with the
+    prefix and put it before them once more.
+    """
+    while name.startswith(("forward_", "backward_")):
+        name = name.partition("_")[2]
+    return f"{direction}_{quoted(name)}"
 
 
 def _layer(layer: Json, given: Shape | None) -> InnerLayer:

@@ -13,6 +13,7 @@ from actviz.gate.classes import (
     drop_compile_config,
     is_custom,
     is_keras_activation,
+    refusal,
 )
 from actviz.gate.functions import CALLS
 from actviz.gate.hdf5 import open_hdf5, read_dataset
@@ -36,4 +37,5 @@ __all__ = [
     "open_hdf5",
     "parse_json",
     "read_dataset",
+    "refusal",
 ]

@@ -59,6 +59,7 @@ CLASSES = (
 OPERATIONS = frozenset[str]().union(*tables.OPERATIONS.values())
 KERAS_MODULES = ("keras", "tf_keras")
 MAXIMUM_NAME = 2000
+SHOWN = 8
 NO_FLAG = "there is no flag that allows it"
 
 
@@ -111,13 +112,28 @@ def check_configuration(value: object, name: str, trust: Trust = NO_TRUST) -> tu
             if isinstance(item.get("vocabulary"), str):
                 text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
                 findings.append(Finding(UnsafeError, text))
-            todo.extend((child, layer) for child in item.values() if isinstance(child, (dict, list)))
+            todo.extend((child, layer) for child in reversed(item.values()) if isinstance(child, (dict, list)))
         elif isinstance(item, list):
-            todo.extend((child, layer) for child in item if isinstance(child, (dict, list)))
+            todo.extend((child, layer) for child in reversed(item) if isinstance(child, (dict, list)))
         if objects > MAXIMUM_LAYERS * 10:
             message = f"{name}: the configuration holds more than {MAXIMUM_LAYERS * 10:,} objects."
             raise LimitError(message)
     return tuple(sorted(findings, key=lambda finding: finding.error is not UnsafeError))
+
+
+def refusal(findings: tuple[Finding, ...], name: str) -> UnsafeError | ModelError | None:
+    """Return the error of what is not allowed; all custom objects that lack are named at once."""
+    refused = [finding for finding in findings if not finding.allowed]
+    if not refused:
+        return None
+    missing = list(dict.fromkeys(finding.named for finding in refused if finding.named))
+    if refused[0].named and len(missing) > 1:
+        shown = ", ".join(f'"{escape(text, 60)}"' for text in missing[:SHOWN]) + (
+            " ..." if len(missing) > SHOWN else ""
+        )
+        message = f"{name}: needs {len(missing)} custom objects whose code is not in the file ({shown}); give it with --custom-objects file.py, or module:Name for each, or export the model to a SavedModel."
+        return ModelError(message)
+    return refused[0].error(refused[0].message)
 
 
 def _layer_name(item: dict[str, Any], outer: str) -> str:

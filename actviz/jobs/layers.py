@@ -37,7 +37,7 @@ def list_layers(request: LayersRequest) -> LayersResult:
 
         facts = worker.facts()
         if any(layer.shape is None or layer.parameters is None for layer in facts.layers):
-            facts = worker.facts(complete=True)
+            facts = worker.complete()
         worker.stop()
         said = choose_preprocessing(facts, "auto").said
         drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)

@@ -81,8 +81,12 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
         worker.prepare()
         _check_style(request.style)
-        layers = _choose(request, facts, worker)
+        unknown = not all(spec.shape for spec in facts.inputs)
+        layers = [] if unknown else _choose(request, facts, worker)
         samples, failures = _read(request, facts)
+        if unknown:
+            facts = worker.complete({name: values.shape for name, values in samples[0].values.items()})
+            layers = _choose(request, facts, worker)
         for failure in failures:
             yield Said(failure.message)
         yield from _say_inputs(samples, facts, request)
@@ -132,7 +136,7 @@ def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[Lay
     if request.layers:
         return select_layers(facts.layers, request.layers, str(request.model))
     if any(layer.shape is None for layer in facts.layers):
-        facts = worker.facts(complete=True)
+        facts = worker.complete()
     layers = [layer for layer in facts.layers if layer.kind != "InputLayer"]
     kinds = [kind_of(layer.axes) for layer in layers]
     spatial = [layer for layer, kind in zip(layers, kinds, strict=True) if kind == SPATIAL]

@@ -127,7 +127,7 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
     if ask == "facts":
         channel.send(dataclasses.asdict(network.facts))
     elif ask == "complete":
-        channel.send(dataclasses.asdict(network.complete()))
+        channel.send(dataclasses.asdict(network.complete(message["shapes"])))
     elif ask == "versions":
         channel.send({"versions": _versions()})
     elif ask == "activations":

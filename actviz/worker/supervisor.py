@@ -18,6 +18,7 @@ from actviz.records import (
     InputOperation,
     LayerInfo,
     ModelFacts,
+    Shape,
     TensorSpec,
 )
 from actviz.worker.channel import Channel, ClosedError, Message, SilentError
@@ -99,9 +100,15 @@ class Worker:
         """Kill and reap the child."""
         self.close()
 
-    def facts(self, *, complete: bool = False) -> ModelFacts:
-        """Return what the model file says; with `complete`, every shape worked out."""
-        message, _ = self._ask({"ask": "complete" if complete else "facts"})
+    def facts(self) -> ModelFacts:
+        """Return what the model file says."""
+        message, _ = self._ask({"ask": "facts"})
+        return _facts(message)
+
+    def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
+        """Return the facts with everything worked out; see `formats.protocol.Network`."""
+        told = {name: list(shape) for name, shape in (shapes or {}).items()}
+        message, _ = self._ask({"ask": "complete", "shapes": told})
         return _facts(message)
 
     def prepare(self) -> None:

@@ -17,7 +17,8 @@ HEAD = """# Which files open
 
 Made by `python tests/tools/make_compatibility.py` from real files of many Keras versions. "All layers right" means that
 every activation that the writing version itself computed is found under its address and equal to 1e-4 (1e-2 for
-float16). Nothing here was run from the files: those that carry code are refused.
+float16). Custom classes were given with `custom_objects` and Lambda layers allowed to run; without that, the files that
+need it are refused, with the flag named.
 
 | writer | format | files | all layers right | a layer not found | refused | wrong values |
 |---|---|---|---|---|---|---|

@@ -11,7 +11,7 @@ from typing import Any
 
 from actviz.errors import ModelError, escape
 from actviz.formats.graph import CUSTOM_MODULE, FLAT, Json, layer_name
-from actviz.gate import CALLS, MODELS, OPERATION_MODULES, is_custom, is_keras_activation
+from actviz.gate import APPLICATIONS, CALLS, MODELS, OPERATION_MODULES, is_custom, is_keras_activation
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
@@ -181,7 +181,7 @@ def _module(layer: Json) -> str:
         for module, names in OPERATION_MODULES.items():
             if kind in names:
                 return f"keras.src.ops.{module}"
-    return "keras.layers"
+    return APPLICATIONS.get(kind, "keras.layers")
 
 
 def _dtype(config: Json) -> Json:
@@ -277,7 +277,7 @@ def _layer_2(layer: Json, file: str) -> Json:
         config["cells"] = [_layer_2(cell, file) for cell in config["cells"]]
     if kind == "LeakyReLU" and "alpha" in config:
         config["negative_slope"] = config.pop("alpha")
-    translated = _keras(RENAMED.get(str(kind), str(kind)), config)
+    translated = _keras(RENAMED.get(str(kind), str(kind)), config, APPLICATIONS.get(str(kind), "keras.layers"))
     if shape:
         translated["input_shape"] = shape
     return translated

@@ -399,7 +399,9 @@ def weight_counts(kind: str, config: Json) -> tuple[int, int] | None:
         found = weight_counts(str(inner["class_name"]), inner["config"])
         times = 2 if kind == "Bidirectional" else 1
         return None if found is None else (found[0] * times, found[1] * times)
-    return (0, 3) if kind == "Normalization" else None
+    if kind == "Normalization":
+        return (0, 3) if config.get("mean") is None else (0, 0)
+    return None
 
 
 def output_count(kind: str, config: Json) -> int:

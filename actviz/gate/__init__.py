@@ -7,6 +7,7 @@ parser.
 
 from actviz.gate.archive import Archive, open_archive
 from actviz.gate.classes import (
+    APPLICATIONS,
     MODELS,
     Finding,
     check_configuration,
@@ -22,6 +23,7 @@ from actviz.gate.tables import OPERATIONS as OPERATION_MODULES
 from actviz.gate.trust import NO_TRUST, Trust
 
 __all__ = [
+    "APPLICATIONS",
     "CALLS",
     "MODELS",
     "NO_TRUST",

@@ -44,6 +44,8 @@ OLDER = frozenset(
         "Convolution3D", "Deconvolution2D", "AtrousConvolution2D", "SeparableConvolution2D",
     }
 )  # fmt: skip
+# Layers that keras.applications defines for its own networks.
+APPLICATIONS = {"LayerScale": "keras.src.applications.convnext", "StochasticDepth": "keras.src.applications.convnext"}
 # Names that Keras's own `activations.get` takes beside the exported ones.
 ALIASES = frozenset({"swish", "hard_swish", "softmax_v2", "relu_v2"})
 CLASSES = (
@@ -55,6 +57,7 @@ CLASSES = (
     | MODELS
     | STRUCTURES
     | OLDER
+    | frozenset(APPLICATIONS)
 )
 OPERATIONS = frozenset[str]().union(*tables.OPERATIONS.values())
 KERAS_MODULES = ("keras", "tf_keras")

@@ -25,9 +25,10 @@ class TensorSpec:
     name or ``"string"``; `axes` names the axes as the network reads them, for instance
     ``("batch", "row", "column", "channel")``. `limit` is the number of entries of the
     smallest table that the values are looked up in: whole numbers from 0 to below it are
-    valid (``None``: no such table is known). `words` are some of the words that a text
-    input knows; `split` says how it takes a text apart (``whitespace``, ``punctuation``:
-    whitespace after punctuation was dropped, ``character``, ``""``: not, or not known).
+    valid (``None``: no such table is known). `words` are some of the words (or whole
+    numbers, as text) in the vocabulary behind the input; `split` says how a text is taken
+    apart (``whitespace``, ``punctuation``: whitespace after punctuation was dropped,
+    ``character``, ``""``: not, or not known).
     """
 
     name: str

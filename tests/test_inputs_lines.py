@@ -122,8 +122,12 @@ def test_whatever_the_file_holds_it_is_read_or_refused_in_one_line(content, spec
 
 def test_files_that_are_too_large_are_a_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(lines, "MAX_CELLS", 5)
-    with pytest.raises(LimitError, match="more than 5 values"):
-        read(tmp_path, "1 2 3\n4 5 6", VECTOR)
+    for content in ("1 2 3\n4 5 6", "1 2 3 4 5 x"):
+        with pytest.raises(LimitError, match="more than 5 values"):
+            read(tmp_path, content, VECTOR)
+    monkeypatch.setattr(lines, "MAX_SAMPLES", 1)
+    with pytest.raises(LimitError, match="more than 1 samples"):
+        read(tmp_path, "a\nb", TEXT)
     monkeypatch.setattr(lines, "MAX_WORD_BYTES", 100)
     with pytest.raises(LimitError, match="too many"):
         read(tmp_path, "a " * 20 + "b" * 20, FREE_WORDS)

@@ -7,6 +7,7 @@ and which inputs each call depends on: all told from the configuration, without 
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING
 
 from actviz.formats.graph import Entry, Graph, Json, Ref, refs
@@ -26,12 +27,13 @@ KEEPING = frozenset(
 KEEPING_FUNCTIONS = frozenset({"cast", "identity", "expand_dims", "squeeze", "reshape", "transpose", "concat"})
 SAVED_CALLS = frozenset({"TFOpLambda", "TensorFlowOpLayer"})
 TABLES = {"Embedding": "input_dim", "ReversibleEmbedding": "input_dim", "CategoryEncoding": "num_tokens"}
-TEXT_LAYERS = frozenset({"TextVectorization", "StringLookup"})
+LOOKUPS = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 STRIPPING = frozenset({"strip_punctuation", "lower_and_strip_punctuation"})
 PLAIN = frozenset({"lower", "", "none"})
 UNKNOWN_WORD = "[UNK]"
 SHOWN_WORDS = 64
 LONGEST_WORD = 60
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 def needs(graph: Graph) -> list[tuple[str, ...]]:
@@ -73,17 +75,18 @@ def limit_of(entries: Sequence[Entry]) -> int | None:
 
 
 def words_of(entries: Sequence[Entry], vocabulary: Callable[[Entry], list[str] | None]) -> tuple[str, ...]:
-    """Return some plain words of the first vocabulary among a text input's readers.
+    """Return some plain words, or whole numbers as text, of the first vocabulary among an input's readers.
 
     `vocabulary` gives the words of a layer whose configuration does not hold them.
     """
     for entry in entries:
-        if entry.kind in TEXT_LAYERS:
+        if entry.kind in LOOKUPS:
             held = entry.config.get("vocabulary")
             if not isinstance(held, (list, tuple)):
                 held = vocabulary(entry) or ()
             special = (UNKNOWN_WORD, entry.config.get("oov_token"), entry.config.get("mask_token"))
-            plain = (word for word in held if isinstance(word, str) and word not in special and _is_plain(word))
+            words = (str(word) for word in held if isinstance(word, (str, int)) and word not in special)
+            plain = (word for word in words if _is_plain(word) and _fits_kind(word, entry.kind))
             return tuple(itertools.islice(plain, SHOWN_WORDS))
     return ()
 
@@ -118,6 +121,10 @@ def _declared_size(kind: str, config: object) -> int | None:
 
 def _is_plain(word: str) -> bool:
     return word.isprintable() and not any(mark.isspace() for mark in word) and 0 < len(word) <= LONGEST_WORD
+
+
+def _fits_kind(word: str, kind: str) -> bool:
+    return kind != "IntegerLookup" or WHOLE_NUMBER.fullmatch(word) is not None
 
 
 def _split_rule(config: Json) -> str:

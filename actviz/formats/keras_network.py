@@ -252,7 +252,7 @@ class KerasNetwork:
             dtype,
             axes,
             limit=None if text else limit_of(self._readers[number]),
-            words=words_of(self._readers[number], self._vocabulary) if text else (),
+            words=words_of(self._readers[number], self._vocabulary),
             split=split_of(self._readers[number]) if text else "",
         )
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, LimitError, ModelError, escape
+from actviz.errors import ActvizError, InputError, LimitError, ModelError, escape
 from actviz.formats.canonical import CALLS_MODULE, REPEATS_MASKED
 from actviz.formats.graph import Entry, Graph, Ref, refs
 from actviz.formats.weights import NamedWeights, StateTree, TreeWeights
@@ -26,6 +26,7 @@ MAXIMUM_PARAMETERS = 2_000_000_000
 MAXIMUM_ACTIVATION_BYTES = 4 << 30
 VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 CAUSE = "Exception encountered: "
+NO_UNKNOWN = "num_oov_indices=0"
 
 
 @dataclass
@@ -153,8 +154,20 @@ class Cut:
             raise
         except Exception as failure:
             kind = self.graph.entries[node.entry].kind
+            if kind in VOCABULARIES and NO_UNKNOWN in str(failure):
+                raise InputError(_unknown_words(self.layers[node.entry], args, node.address)) from None
             message = f'{self.file}: layer "{escape(node.address, 80)}" ({escape(kind, 60)}) cannot be computed: {reason(failure)}'
             raise ModelError(message) from failure
+
+
+def _unknown_words(layer: Any, args: Sequence[Any], address: str) -> str:
+    """Name the first value that a layer without an entry for unknown words cannot look up."""
+    known = dict.fromkeys(str(word) for word in layer.get_vocabulary())
+    given = args[0].numpy().ravel().tolist() if args else []
+    texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in given]
+    unknown = next((text for text in texts if text not in known), "")
+    some = ", ".join(escape(word, 40) for word in list(known)[:5]) + (", ..." if len(known) > 5 else "")  # noqa: PLR2004  (five are shown)
+    return f'"{escape(unknown, 60)}" is outside the vocabulary of layer "{escape(address, 80)}", which has no entry for unknown words; it knows {some}.'
 
 
 def reason(failure: BaseException) -> str:

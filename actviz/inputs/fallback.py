@@ -99,7 +99,7 @@ def _stand_in(
     values = {spec.name: _random(spec, generator)}
     seed = options.seed
     aside = f" (--seed {seed})"
-    if spec.limit is not None:
+    if spec.limit is not None or spec.words:
         sample = sample_of_arrays(values, (spec,), f"tokens-{seed}", (), f"random tokens of seed {seed}")
         return _StandIn(sample, "random tokens of the vocabulary are", "an array or a file of numbers", aside)
     sample = sample_of_arrays(values, (spec,), f"noise-{seed}", (), f"random noise of seed {seed}")
@@ -197,6 +197,8 @@ def _random(spec: TensorSpec, generator: np.random.Generator) -> NDArray[Any]:
         return generator.integers(0, 2, shape).astype(bool)
     if spec.limit is not None:
         return generator.integers(min(1, spec.limit - 1), spec.limit, shape).astype(dtype)
+    if dtype.kind in "iu" and spec.words:
+        return generator.choice(np.array([int(word) for word in spec.words]), shape).astype(dtype)
     if dtype.kind in "iu":
         return generator.integers(*TOKENS, shape).astype(dtype)
     return generator.standard_normal(shape).astype(dtype)

@@ -90,7 +90,7 @@ def sample_of_arrays(
     pictures = [thumbnail_of_array(values[spec.name][0], spec) for spec in specs]
     texts = {spec.name: _fed_text(values[spec.name], origin) for spec in specs}
     words = only([words_of_text(values[spec.name][0], spec) for spec in specs])
-    fed = listed_texts(texts)
+    fed = listed_texts(texts) if len(texts) > 1 else "".join(texts.values())
     return Sample(name, values, row_of_pictures(pictures), fed, digest(values), notes, words)
 
 
@@ -115,9 +115,7 @@ def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
 
 
 def listed_texts(texts: Mapping[str, str]) -> str:
-    """Join what each input was fed in few words; the name is left out where there is one input."""
-    if len(texts) == 1:
-        return next(iter(texts.values()))
+    """Join what each input was fed, by name, in few words: four of them, and how many more."""
     shown = [f"{name} {text}" for name, text in itertools.islice(texts.items(), SHOWN_INPUTS)]
     rest = len(texts) - len(shown)
     return "; ".join(shown) + (f"; and {rest} more" if rest else "")

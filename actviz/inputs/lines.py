@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 64 << 20
 MAX_CELLS = 10_000_000
+MAX_SAMPLES = 1_000_000
 MAX_WORD_BYTES = 1 << 30
 LONGEST_NUMBER = 64
 UTF_8_MARK = b"\xef\xbb\xbf"
@@ -58,15 +59,13 @@ def rows_of(content: bytes, spec: TensorSpec, path: str) -> list[NDArray[Any]]:
         When it holds more than is ever read.
 
     """
-    rows = []
+    rows: list[NDArray[Any]] = []
     cells = 0
     wrong: dict[int, int] = {}
     for line, text in _lines(content, path):
         row = _row(text, spec, f"{path}: line {line}")
         cells += row.size
-        if cells > MAX_CELLS:
-            message = f"{path}: more than {MAX_CELLS:,} values; give a smaller file."
-            raise LimitError(message)
+        _check_count(cells, len(rows) + 1, path)
         if _width(spec) not in {None, row.size}:
             wrong.setdefault(row.size, line)
         rows.append(row[0] if len(spec.shape) < VECTOR_RANK else row)
@@ -114,6 +113,13 @@ def _width(spec: TensorSpec) -> int | None:
     return 1 if len(spec.shape) < VECTOR_RANK else spec.shape[1]
 
 
+def _check_count(cells: int, samples: int, where: str) -> None:
+    if cells > MAX_CELLS or samples > MAX_SAMPLES:
+        count = f"{MAX_CELLS:,} values" if cells > MAX_CELLS else f"{MAX_SAMPLES:,} samples"
+        message = f"{where}: more than {count}; give a smaller file."
+        raise LimitError(message)
+
+
 def _row(line: str, spec: TensorSpec, where: str) -> NDArray[Any]:
     """Return what a line holds, ``(1, unit)``, in the dtype of the input."""
     if spec.dtype != "string":
@@ -132,6 +138,7 @@ def _words(line: str, where: str) -> NDArray[Any]:
 
 def _numbers(line: str, spec: TensorSpec, where: str) -> NDArray[Any]:
     cells = [cell.strip() for cell in line.split(",")] if "," in line else line.split()
+    _check_count(len(cells), 1, where)
     parse = _whole if is_token(spec) else _number
     values = []
     for column, cell in enumerate(cells, start=1):

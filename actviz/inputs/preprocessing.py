@@ -164,6 +164,15 @@ def choose_preprocessing(facts: ModelFacts, option: str = AUTO, name: str | None
     return _because("0..1", "nothing in the model says otherwise")
 
 
+def say_ranges(facts: ModelFacts) -> str:
+    """Say which range the images of a model get without any option, by input where it differs."""
+    images = [spec for spec in facts.inputs if len(spec.shape) == _IMAGE_RANK]
+    said = {spec.name: choose_preprocessing(facts, AUTO, spec.name).said for spec in images}
+    if len(set(said.values())) <= 1:
+        return choose_preprocessing(facts).said
+    return "; ".join(f"{escape(name, 60)} {text}" for name, text in said.items())
+
+
 def _first_of_images(specs: tuple[TensorSpec, ...]) -> TensorSpec | None:
     """Return the first input of the rank of colour images, else the first of all."""
     images = [spec for spec in specs if len(spec.shape) == _IMAGE_RANK]

@@ -115,7 +115,7 @@ def test_a_file_for_each_input(actviz, samples, tmp_path):
         "out",
     )
     assert ran.code == 0, ran.err
-    assert ran.out == "out/flower+china+meta/007_flat.png\nout/flower+china+meta/010_all.png\n"
+    assert ran.out == "out/flower+china+meta/010_all.png\nout/flower+china+meta/007_flat.png\n"
     assert "actviz: preprocessing: left 0..255 (the model begins with Rescaling" in ran.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert {figure["input"] for figure in manifest["figures"]} == {"left=flower.jpg, right=china.jpg, meta=meta.csv"}

@@ -139,3 +139,9 @@ def test_every_call_knows_the_inputs_that_it_depends_on():
 def test_dependence_through_keyword_arguments():
     attention = layer("a", "MultiHeadAttention", [{"args": [tensor("x")], "kwargs": {"value": tensor("y")}}])
     assert needs(graph_of(attention, inputs=("y", "x")))[-1] == ("y", "x")
+
+
+def test_a_graph_of_very_many_inputs_is_not_followed():
+    graph = graph_of(embedding(source_name="x0"), inputs=tuple(f"x{number}" for number in range(300)))
+    assert set(needs(graph)) == {None}
+    assert limit_of(readers(graph)[graph.inputs[0]]) is None

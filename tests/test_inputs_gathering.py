@@ -168,8 +168,8 @@ def test_tokens_outside_the_vocabulary_are_refused_before_anything_runs(pair, fi
 # ------------------------------------------------------------------ pictures of several inputs
 def test_pictures_stand_side_by_side_each_whole(pair, files):
     (sample,) = by_name(pair, "right=black.png", "meta=meta.csv", "left=white.png")
-    expected = np.full((8, 17, 3), 255, np.uint8)
-    expected[:, 9:] = 0
+    expected = np.full((8, 17, 3), 200, np.uint8)
+    expected[:, :8], expected[:, 9:] = 255, 0
     np.testing.assert_array_equal(sample.thumbnail, expected)
 
 
@@ -178,7 +178,7 @@ def test_small_pictures_grow_by_a_whole_factor_beside_large_ones():
     page = row_of_pictures([None, small, large])
     assert page.shape == (8, 4 + 1 + 8, 3)
     np.testing.assert_array_equal(page[1:7, :4], 0)
-    np.testing.assert_array_equal(page[[0, 7], :4], 255)
+    np.testing.assert_array_equal(page[[0, 7], :4], 200)
     np.testing.assert_array_equal(page[:, 5:], 9)
     assert row_of_pictures([small, None]) is small
     assert row_of_pictures([None]) is None

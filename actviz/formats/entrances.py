@@ -31,13 +31,20 @@ LOOKUPS = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 STRIPPING = frozenset({"strip_punctuation", "lower_and_strip_punctuation"})
 PLAIN = frozenset({"lower", "", "none"})
 UNKNOWN_WORD = "[UNK]"
+# Nobody feeds more by hand; following them through every call would take memory by the square.
+MOST_INPUTS = 256
 SHOWN_WORDS = 64
 LONGEST_WORD = 60
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
-def needs(graph: Graph) -> list[tuple[str, ...]]:
-    """Return for every call the names of the graph's inputs that it depends on, in their order."""
+def needs(graph: Graph) -> list[tuple[str, ...] | None]:
+    """Return for every call the names of the graph's inputs that it depends on, in their order.
+
+    ``None`` (not known) for all calls of a graph with more inputs than are followed.
+    """
+    if len(graph.inputs) > MOST_INPUTS:
+        return [None] * len(graph.nodes)
     order = {number: place for place, number in enumerate(graph.inputs)}
     found: list[frozenset[int]] = []
     for number, node in enumerate(graph.nodes):
@@ -50,6 +57,8 @@ def needs(graph: Graph) -> list[tuple[str, ...]]:
 def readers(graph: Graph) -> dict[int, tuple[Entry, ...]]:
     """Return for every input the layers that read its values as they are, in the order of the calls."""
     found: dict[int, list[Entry]] = {number: [] for number in graph.inputs}
+    if len(graph.inputs) > MOST_INPUTS:
+        return dict.fromkeys(graph.inputs, ())
     same: dict[Ref, frozenset[int]] = {Ref(number, 0): frozenset({number}) for number in graph.inputs}
     for place, node in enumerate(graph.nodes):
         given = frozenset[int]().union(*(same.get(ref, ()) for ref in refs(node.args)))

@@ -33,6 +33,7 @@ SHOWN_PICTURES = 4
 SHOWN_INPUTS = 4
 SHOWN_TEXT = 60
 _BYTE = 255
+_GREY = 200
 
 
 def sample_of_image(
@@ -140,7 +141,8 @@ def row_of_pictures(pictures: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.
     """Return pictures ``(row, column, RGB)`` side by side, ``None`` if there is none.
 
     The lower ones grow by a whole factor, as far as that goes below the height of the
-    highest, and are centred on white, with a gap of white between neighbours.
+    highest, and are centred on grey, with a gap of it between neighbours: pictures often
+    have white borders of their own.
     """
     found = [picture for picture in pictures if picture is not None][:SHOWN_PICTURES]
     if len(found) < 2:  # noqa: PLR2004  (nothing to put side by side)
@@ -148,7 +150,7 @@ def row_of_pictures(pictures: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.
     height = max(picture.shape[0] for picture in found)
     grown = [_grown(picture, height // picture.shape[0]) for picture in found]
     gap = max(1, height // 16)
-    page = np.full((height, sum(one.shape[1] for one in grown) + gap * (len(grown) - 1), 3), _BYTE, np.uint8)
+    page = np.full((height, sum(one.shape[1] for one in grown) + gap * (len(grown) - 1), 3), _GREY, np.uint8)
     column = 0
     for picture in grown:
         rows, columns = picture.shape[:2]

@@ -50,10 +50,6 @@ class Given:
             message = f"{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
             raise UsageError(message)
 
-    def __bool__(self) -> bool:
-        """Whether anything was given."""
-        return bool(self.paths or self.named)
-
 
 @dataclass(frozen=True, slots=True)
 class Gathered:

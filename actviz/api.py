@@ -63,6 +63,7 @@ class OpenNetwork:
         ----------
         inputs
             Arrays by input name, batch axis first; or one array for a network of one input.
+            What the layers do not depend on may be left out.
         addresses
             Layer addresses as on the command line; ``None`` for every layer.
 
@@ -78,7 +79,8 @@ class OpenNetwork:
         UsageError
             When an address means nothing.
         InputError
-            When an input is missing, unknown or of the wrong shape.
+            When an input that the layers need is missing; when one is unknown, of the wrong
+            shape or dtype, or holds tokens outside the vocabulary.
         """
         from actviz.select import select_layers
 
@@ -98,32 +100,25 @@ class OpenNetwork:
     def _batch(self, inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         from collections.abc import Mapping
 
-        import numpy as np
+        from actviz.inputs.matching import as_fed, listed
 
         names = [spec.name for spec in self.inputs]
         if not isinstance(inputs, Mapping):
             if len(names) != 1:
-                message = f"the network has {len(names)} inputs ({', '.join(map(escape, names))}); give a dictionary of arrays by name."
+                message = f"the network has {len(names)} inputs ({listed(names)}); give a dictionary of arrays by name."
                 raise InputError(message)
             inputs = {names[0]: inputs}
         unknown = [str(name) for name in inputs if name not in names]
         if unknown:
-            message = f'there is no input "{escape(unknown[0], 60)}"; the network has {", ".join(map(escape, names))}.'
+            message = f'there is no input "{escape(unknown[0], 60)}"; the network has {listed(names)}.'
             raise InputError(message)
-        batch = {name: np.asarray(values) for name, values in inputs.items()}
-        for spec in self.inputs:
-            values = batch.get(spec.name)
-            if values is not None and spec.shape and not _fits(values.shape, spec.shape):
-                sizes = ", ".join("any" if size is None else str(size) for size in spec.shape)
-                message = f'input "{escape(spec.name, 60)}": expected ({sizes}), got {values.shape}; the first axis is the batch.'
-                raise InputError(message)
+        batch = {spec.name: as_fed(inputs[spec.name], spec) for spec in self.inputs if spec.name in inputs}
+        counts = {name: len(values) for name, values in batch.items()}
+        if len(set(counts.values())) > 1:
+            held = ", ".join(f"{escape(name, 40)} {count}" for name, count in list(counts.items())[:8])
+            message = f"the inputs hold different numbers of samples ({held}); the same number for each was expected."
+            raise InputError(message)
         return batch
-
-
-def _fits(have: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(have) == len(wanted) and all(
-        want in (None, size) for size, want in zip(have[1:], wanted[1:], strict=True)
-    )
 
 
 def open(  # noqa: A001  (actviz.open reads as what it does)

@@ -35,12 +35,12 @@ PROVENANCE_BYTES = 1 << 20
 def slug(name: str) -> str:
     """Return a name that is safe as a file name everywhere, and recognisable.
 
-    ``/`` becomes ``-``, and anything else but ASCII letters, digits, ``_``, ``-`` and ``.``
-    becomes ``_``. A short hash of the true name follows where little of it would be left:
+    ``/`` becomes ``-``, and anything else but ASCII letters, digits, ``_``, ``-``, ``+`` and
+    ``.`` becomes ``_``. A short hash of the true name follows where little of it would be left:
     names with ``..``, control or non-ASCII characters, reserved, empty or long ones.
     """
     plain = unicodedata.normalize("NFKD", name.replace("/", "-"))
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", plain).strip("._")
+    safe = re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("._")
     recognisable = name.isascii() and name.isprintable() and ".." not in name and 0 < len(safe) <= SLUG_LENGTH
     if recognisable and not RESERVED.fullmatch(safe):
         return safe

@@ -24,13 +24,21 @@ class TensorSpec:
     `shape` has the batch axis first, ``None`` where the size is free, and is empty where the
     file does not tell even the rank (a subclassed model); `dtype` is a numpy
     name or ``"string"``; `axes` names the axes as the network reads them, for instance
-    ``("batch", "row", "column", "channel")``.
+    ``("batch", "row", "column", "channel")``. `limit` is the number of entries of the
+    smallest table that the values are looked up in: whole numbers from 0 to below it are
+    valid (``None``: no such table is known). `words` are some of the words (or whole
+    numbers, as text) in the vocabulary behind the input; `split` says how a text is taken
+    apart (``whitespace``, ``punctuation``: whitespace after punctuation was dropped,
+    ``character``, ``""``: not, or not known).
     """
 
     name: str
     shape: Shape
     dtype: str
     axes: Axes
+    limit: int | None = None
+    words: tuple[str, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,8 @@ class LayerInfo:
     and for layers of nested models). `shape` has the batch axis first; ``None`` stands
     for the whole shape where it is not known, and for an axis where the size is free.
     `activation` is the name of the activation function inside the layer, if it has one.
+    `needs` names the network's inputs that the output depends on (``None``: not known,
+    so all of them).
     """
 
     address: str
@@ -52,18 +62,21 @@ class LayerInfo:
     parameters: int | None
     axes: Axes
     activation: str | None = None
+    needs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class InputOperation:
-    """A fact about what the network does first to its input.
+    """A fact about what the network does first to an input.
 
     `kind` is the class (``Rescaling``, ``Normalization``, ``Resizing`` ...), `numbers`
     its own numbers: ``scale`` and ``offset``, or ``mean`` and ``variance`` per channel.
+    `input` is the input's name; ``""`` stands for every input.
     """
 
     kind: str
     numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    input: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +123,10 @@ class Sample:
     `values` maps input names to arrays with a batch axis of one. `thumbnail` is what was
     really fed, as a picture: uint8, ``(row, column, RGB)``, or ``None`` where the input is
     no picture. `fed` says it in words (``28 x 28 x 1, 0..1``). `digest` is the SHA-256 of
-    the fed values. `notes` are lines worth saying on stderr.
+    the fed values. `notes` are lines worth saying on stderr. `words` are those of a text,
+    one for each step that the network sees, where the text was given and that is known.
+    `ranges` says for images which range was chosen and why. `stem` is `name` as a file
+    name begins (``""``: `name` without its suffix).
     """
 
     name: str
@@ -119,6 +135,9 @@ class Sample:
     fed: str
     digest: str
     notes: tuple[str, ...] = ()
+    words: tuple[str, ...] | None = None
+    ranges: tuple[str, ...] = ()
+    stem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 
+import model_files
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,6 +94,76 @@ def test_version_and_help(actviz):
         ran = actviz(*command, "--help")
         assert ran.code == 0
         assert "Usage: " in ran.out
+
+
+def test_a_file_for_each_input(actviz, samples, tmp_path):
+    model_files.pair(tmp_path / "pair.keras")
+    (tmp_path / "meta.csv").write_text("1 2 5\n")
+    left, right = f"left={samples / 'flower.jpg'}", f"right={samples / 'china.jpg'}"
+    ran = actviz(
+        "show",
+        "pair.keras",
+        "--input",
+        left,
+        "--input",
+        right,
+        "--input",
+        "meta=meta.csv",
+        "-l",
+        "all,flat",
+        "-o",
+        "out",
+    )
+    assert ran.code == 0, ran.err
+    assert ran.out == "out/flower+china+meta/010_all.png\nout/flower+china+meta/007_flat.png\n"
+    assert "actviz: preprocessing: left 0..255 (the model begins with Rescaling" in ran.err
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert {figure["input"] for figure in manifest["figures"]} == {"left=flower.jpg, right=china.jpg, meta=meta.csv"}
+    again = actviz("show", "pair.keras", "--input", left, "-l", "mean", "-q")
+    assert (again.code, again.out) == (0, "pair_mean_flower.png\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--input", "left=a.png"], 3, "these layers also need the input right, meta; give it with --input right=FILE"),
+        (["--input", "middle=a.png"], 2, 'there is no input "middle"; the model has left, right, meta'),
+        (["--input", "meta"], 2, "give NAME=FILE"),
+        (["a.png", "--input", "left=a.png"], 2, "do not go together"),
+        (["meta.csv"], 3, "a model with 3 inputs (left, right, meta); give a file for each (--input left=FILE ...)"),
+        (["meta.csv", "-l", "flat"], 3, "meta.csv: line 2 column 1: 6 is outside the vocabulary"),
+    ],
+)
+def test_inputs_by_name_that_do_not_fit(actviz, tmp_path, arguments, code, said):
+    model_files.pair(tmp_path / "pair.keras")
+    (tmp_path / "meta.csv").write_text("1,2,5\n6,0,0\n")
+    ran = actviz("show", "pair.keras", *([] if "-l" in arguments else ["-l", "all"]), *arguments)
+    assert ran.code == code
+    assert said in only_line(ran)
+    assert sorted(os.listdir(tmp_path)) == ["meta.csv", "pair.keras"]
+
+
+def test_each_line_of_a_text_file_is_a_sample(actviz, tmp_path):
+    model_files.reader(tmp_path / "reader.keras")
+    (tmp_path / "text.txt").write_text("The cat sat.\n\nA dog?\n", encoding="utf-8")
+    ran = actviz("show", "reader.keras", "text.txt", "-l", "flat")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "reader-actviz/text_0/003_flat.png\nreader-actviz/text_1/003_flat.png\n"
+    with Image.open(tmp_path / "reader-actviz" / "text_0" / "003_flat.png") as image:
+        about = json.loads(image.text["actviz"])
+    assert about["fed"] == '"The cat sat."'
+    assert actviz("show", "reader.keras", "-l", "flat").err.startswith(
+        "actviz: no input given: words of the model's vocabulary"
+    )
+
+
+def test_layers_says_which_tokens_an_input_takes(actviz, tmp_path):
+    model_files.pair(tmp_path / "pair.keras")
+    assert (
+        "input meta: 3 int32, whole numbers from 0 to 5\nimages are fed as left 0..255 ("
+        in actviz("layers", "pair.keras").out
+    )
+    assert json.loads(actviz("layers", "pair.keras", "--json").out)["inputs"][2]["limit"] == 6
 
 
 # ------------------------------------------------------------------ what is refused

@@ -85,6 +85,38 @@ def test_shapes_follow_the_calls():
     assert shapes["score"] == (None, 1)
 
 
+def difference(inputs, call):
+    """A nested model b - a, its inputs a list or a dictionary, called with `call`."""
+    inner = model(
+        "inner",
+        [source("b", [4]), source("a", [4]), layer("sub", "Subtract", [node(tensor("b"), tensor("a"))])],
+        inputs,
+        ["sub", 0, 0],
+    )
+    inner["inbound_nodes"] = [{"args": [call], "kwargs": {"mask": {"a": None, "b": None}}}]
+    return model("m", [source("p", [4]), source("q", [4]), inner], [["p", 0, 0], ["q", 0, 0]], ["inner", 0, 0])
+
+
+@pytest.mark.parametrize("inputs", [{"b": ["b", 0, 0], "a": ["a", 0, 0]}, [["b", 0, 0], ["a", 0, 0]]])
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ({"a": tensor("p"), "b": tensor("q")}, ["q", "p"]),
+        ({"a": tensor("q"), "b": tensor("p")}, ["p", "q"]),
+        ({"b": tensor("q"), "a": tensor("p")}, ["q", "p"]),
+    ],
+)
+def test_a_nested_model_called_with_a_dictionary_gets_its_inputs_by_name(inputs, call, expected):
+    graph = parse_graph(difference(inputs, call), "m.keras")
+    assert [graph.nodes[ref.node].address for ref in graph.nodes[-1].args[0]] == expected
+
+
+def test_a_list_for_a_model_of_a_dictionary_goes_by_the_sorted_keys():
+    inputs = {"b": ["b", 0, 0], "a": ["a", 0, 0]}
+    graph = parse_graph(difference(inputs, [tensor("p"), tensor("q")]), "m.keras")
+    assert [graph.nodes[ref.node].address for ref in graph.nodes[-1].args[0]] == ["q", "p"]
+
+
 def test_indices_are_those_of_model_layers():
     graph = parse_graph(shared_encoder(), "m.keras")
     assert [graph.entries[name].index for name in ("left", "right", "difference", "score")] == [0, 1, 3, 4]

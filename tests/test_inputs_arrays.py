@@ -112,7 +112,7 @@ def test_no_pickle_ever_runs(tmp_path):
         (b"\x93NUMPY", InputError, "malformed .npy header"),
         (b"\x93NUMPY\x09\x00\x10\x00{}", InputError, "malformed .npy header"),
         (b"\x93NUMPY\x01\x00\xff\x00" + b"(" * 255, InputError, "malformed .npy header"),
-        (b"hello", InputError, "a text file"),
+        (b"hello", InputError, 'line 1 column 1: "hello"'),
         (b"", InputError, "the file is empty"),
     ],
 )
@@ -395,7 +395,7 @@ def test_a_single_array_needs_no_name_but_several_do(tmp_path):
 def test_one_file_cannot_serve_several_inputs(tmp_path):
     specs = (VECTOR, TensorSpec("tokens", (None, 3), "int32", ("batch", "step")))
     path = saved(tmp_path, np.ones(4))
-    with pytest.raises(InputError, match=r"a model with 2 inputs \(x, tokens\); give an .npz"):
+    with pytest.raises(InputError, match=r"a model with 2 inputs \(x, tokens\); give a file for each \(--input x=FILE"):
         read(path, *specs)
 
 

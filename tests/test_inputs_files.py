@@ -240,8 +240,8 @@ def test_noise(dtype):
 
 
 def test_noise_that_cannot_be(monkeypatch):
-    with pytest.raises(InputError, match="takes text"):
-        stand_in(TensorSpec("words", (None,), "string", ("batch",)))
+    with pytest.raises(LimitError, match="at most 1,000,000 are made"):
+        stand_in(TensorSpec("words", (None, 10**7), "string", ("batch", "step")))
     with pytest.raises(LimitError, match="at most 100,000,000 are made"):
         stand_in(TensorSpec("x", (None, 10**6, 10**6), "float32", ("batch", "step", "unit")))
     monkeypatch.setattr("actviz.inputs.fallback.find_photograph", lambda: None)

@@ -2,10 +2,12 @@ import os
 import signal
 import threading
 
+import model_files
 import numpy as np
 import pytest
 
 from actviz.errors import LimitError, ModelError
+from actviz.formats import open_network
 from actviz.worker import Opening, Worker
 from actviz.worker.channel import Channel, ClosedError, SilentError
 
@@ -43,6 +45,16 @@ def test_silence_and_an_ended_partner_are_told_apart():
         near.receive(1)
     with pytest.raises(ClosedError):
         near.send({})
+
+
+@pytest.mark.parametrize("make", [model_files.pair, model_files.reader])
+def test_facts_arrive_as_they_are(tmp_path, make):
+    path = make(tmp_path / "model.keras")
+    with open_network(path) as network, Worker(Opening(path)) as worker:
+        facts = worker.facts()
+        assert facts == network.facts
+    assert [spec.limit for spec in facts.inputs] in ([None, None, 6], [None])
+    assert all(isinstance(layer.needs, tuple) for layer in facts.layers)
 
 
 @pytest.mark.parametrize("deadly", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.jobs.layers import LayersResult
-    from actviz.records import Shape
+    from actviz.records import Shape, TensorSpec
 
 HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
 RIGHT = (0, 4)
@@ -36,9 +36,7 @@ def table(result: LayersResult) -> str:
     """Return the header and the table as text."""
     facts = result.facts
     lines = [f"{escape(facts.file, 200)}: written by {facts.writer}"]
-    lines += [
-        f"input {escape(spec.name, 80)}: {shape_text(spec.shape)} {escape(spec.dtype, 40)}" for spec in facts.inputs
-    ]
+    lines += [input_text(spec) for spec in facts.inputs]
     if result.preprocessing:
         lines.append(f"images are fed as {result.preprocessing}")
     lines.append(f"code inside: {', '.join(escape(text, 100) for text in facts.code) or 'none'}")
@@ -63,6 +61,12 @@ def table(result: LayersResult) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def input_text(spec: TensorSpec) -> str:
+    """Return what one input takes: its shape and dtype, and which numbers if only some have a meaning."""
+    limit = "" if spec.limit is None else f", whole numbers from 0 to {spec.limit - 1:,}"
+    return f"input {escape(spec.name, 80)}: {shape_text(spec.shape)} {escape(spec.dtype, 40)}{limit}"
 
 
 def shape_text(shape: Shape | None) -> str:

@@ -22,6 +22,13 @@ PATH = click.Path(path_type=Path)
 
 model = click.argument("model", type=PATH)
 inputs = click.argument("inputs", type=PATH, nargs=-1)
+named = click.option(
+    "--input",
+    "named",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="The file for one input of a model with several. Repeats; together they make one sample, or one for each row.",
+)
 layer = click.option(
     "-l",
     "--layer",

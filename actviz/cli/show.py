@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 @click.command("show")
 @options.model
 @options.inputs
+@options.named
 @options.layer
 @options.output
 @options.styled
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,
     inputs: tuple[Path, ...],
+    named: tuple[str, ...],
     layers: tuple[str, ...],
     output: str | None,
     *,
@@ -36,15 +38,20 @@ def command(  # noqa: PLR0913  (one parameter an option)
 ) -> None:
     """Draw what layers of MODEL compute for INPUTS, as labelled PNG figures.
 
-    MODEL is a .keras or .h5 file. INPUTS are images, or arrays as .npy or .npz; without any, a
-    sample photograph or seeded noise is fed. Without --layer, one sheet shows every spatial
-    layer. The path of each file written is printed, one a line.
+    MODEL is a .keras or .h5 file. INPUTS are images, arrays as .npy or .npz, or text files;
+    without any, a sample photograph, words of the vocabulary or seeded noise are fed. Each line
+    of a text file is one sample: a text, or its words or numbers where the model takes several.
+    A model with several inputs takes --input NAME=FILE for each that the layers need.
+
+    Without --layer, one sheet shows every spatial layer. The path of each file written is
+    printed, one a line.
     """
     from actviz.jobs.show import Said, ShowRequest, show
 
     request = ShowRequest(
         opening=options.opening_of(model, values),
         inputs=inputs,
+        named=named,
         layers=layers,
         output=output,
         style=options.style_of(values),

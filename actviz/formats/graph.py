@@ -355,7 +355,7 @@ class _Expansion:
         entry, address = place
         if is_model(layer):
             self.graph.models.setdefault(entry, (layer, *owner))
-            results = self.expand(layer, entry, address, _given(layer, arguments))
+            results = self.expand(layer, entry, address, arranged(layer["config"].get("input_layers"), arguments))
             self.graph.results[address] = Result(
                 layer_name(layer), entry, str(layer["class_name"]), index, results, len(self.graph.nodes)
             )
@@ -406,22 +406,28 @@ class _Expansion:
         return value
 
 
-def _given(model: Json, arguments: tuple[list[Any], Json]) -> list[Ref]:
-    """Return what a nested model is called with, in the order of its inputs.
-
-    A dictionary gives each input by name; a structure otherwise has their order.
-    """
-    given = arguments[0][0] if arguments[0] else None
-    if isinstance(given, dict) and model["class_name"] != "Sequential":
-        wanted = model["config"]["input_layers"]
-        names = list(wanted) if isinstance(wanted, dict) else [name for name, _, _ in history_list(wanted)]
-        if set(names) == set(given):
-            return [ref for name in names for ref in refs(given[name])]
-    return list(refs(arguments))
-
-
 class _NotYetError(Exception):
     """A tensor whose call has not been added yet."""
+
+
+def arranged(declared: Any, arguments: tuple[list[Any], Json]) -> list[Ref]:
+    """Return the tensors of a nested model's call in the order of its `input_layers`.
+
+    Tensors in a dictionary go by its keys: those of the model's own dictionary, else the
+    names of its inputs. A list for a model of a dictionary goes by the sorted keys, in
+    which Keras flattens dictionaries.
+    """
+    args, kwargs = arguments
+    given = args[0] if args else kwargs.get("inputs")
+    if isinstance(given, dict):
+        keys = list(declared) if isinstance(declared, dict) else [name for name, _, _ in history_list(declared or [])]
+        if all(key in given for key in keys):
+            return [ref for key in keys for ref in refs(given[key])]
+    flat = list(refs(arguments))
+    if isinstance(declared, dict) and len(flat) >= len(declared):
+        places = sorted(declared)
+        return [flat[places.index(key)] for key in declared]
+    return flat
 
 
 def join(prefix: str, name: str) -> str:

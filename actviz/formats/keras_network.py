@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from actviz.errors import InputError, ModelError, escape
+from actviz.errors import ActvizError, InputError, ModelError, escape
 from actviz.formats.custom import CustomObjects
+from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
 from actviz.formats.shapes import activation_of, axes_of, infer, output_count, signs
@@ -43,6 +44,8 @@ class KerasNetwork:
             self._graph = self._file.configuration.graph
             self._known = infer(self._graph)
             self._signs = signs(self._graph)
+            self._needs = needs(self._graph)
+            self._readers = readers(self._graph)
             self._facts = self._make_facts()
             self._complete = False
         except BaseException:
@@ -227,7 +230,17 @@ class KerasNetwork:
             self._outputs[address] = ref
             shape, axes = self._known.get(ref, (None, ()))
             count = 0 if result.kind == "InputLayer" else self._parameters_of(result.entry)
-            yield LayerInfo(address, result.name, result.index, result.kind, shape, self._dtype(ref), count, axes)
+            yield LayerInfo(
+                address,
+                result.name,
+                result.index,
+                result.kind,
+                shape,
+                self._dtype(ref),
+                count,
+                axes,
+                needs=self._needs[ref.node],
+            )
 
     def _layers_inside(self, number: int, parameters: Mapping[str, int]) -> Iterator[LayerInfo]:
         """Yield the outputs of the layers inside a wrapper or a custom layer."""
@@ -244,7 +257,16 @@ class KerasNetwork:
                 address = prefix + (path if len(outputs) == 1 else f"{path}@{output}")
                 self._outputs[address] = Inner(number, path, output)
                 yield LayerInfo(
-                    address, layer.name, None, layer.kind, shape, dtype, layer.parameters, axes, layer.activation
+                    address,
+                    layer.name,
+                    None,
+                    layer.kind,
+                    shape,
+                    dtype,
+                    layer.parameters,
+                    axes,
+                    layer.activation,
+                    needs=self._needs[number],
                 )
 
     def _parameters_of(self, model: str) -> int | None:
@@ -270,6 +292,7 @@ class KerasNetwork:
             parameters=self._parameters(entry, parameters),
             axes=axes,
             activation=activation_of(entry),
+            needs=self._needs[ref.node],
         )
 
     def _parameters(self, entry: Entry, counted: Mapping[str, int]) -> int | None:
@@ -309,7 +332,23 @@ class KerasNetwork:
         )
         if first and len(shape) == 4:  # noqa: PLR2004  (batch, channel, row, column)
             axes = ("batch", "channel", "row", "column")
-        return TensorSpec(entry.name, tuple(shape), dtype, axes)
+        text = dtype == "string"
+        return TensorSpec(
+            entry.name,
+            tuple(shape),
+            dtype,
+            axes,
+            limit=None if text else limit_of(self._readers[number]),
+            words=words_of(self._readers[number], self._vocabulary),
+            split=split_of(self._readers[number]) if text else "",
+        )
+
+    def _vocabulary(self, entry: Entry) -> list[str] | None:
+        """Return a layer's vocabulary; a damaged one is refused when the layer is built."""
+        try:
+            return self._file.weights.vocabulary(entry)
+        except ActvizError:
+            return None
 
     def _names(self) -> tuple[str, ...]:
         names = [self._graph.name]
@@ -317,25 +356,29 @@ class KerasNetwork:
         return tuple(names)
 
     def _operations(self) -> tuple[InputOperation, ...]:
-        """Follow the first input through what keeps its meaning and collect its numbers."""
-        found: list[InputOperation] = []
-        if not self._graph.inputs:
-            return ()
-        current = self._graph.inputs[0]
-        while True:
-            users = [
-                number
-                for number, node in enumerate(self._graph.nodes)
-                if any(ref.node == current for ref in refs((node.args, node.kwargs)))
-            ]
-            if len(users) != 1:
-                return tuple(found)
-            current = users[0]
-            entry = self._graph.entries[self._graph.nodes[current].entry]
+        """Follow every input through what keeps its meaning and collect the numbers there."""
+        users: dict[int, list[int]] = {}
+        for place, node in enumerate(self._graph.nodes):
+            for number in {ref.node for ref in refs((node.args, node.kwargs))}:
+                users.setdefault(number, []).append(place)
+        return tuple(
+            InputOperation(entry.kind, self._operation_numbers(entry), self._entry(number).name)
+            for number in self._graph.inputs
+            for entry in self._first_operations(number, users)
+        )
+
+    def _first_operations(self, number: int, users: Mapping[int, Sequence[int]]) -> Iterator[Entry]:
+        current = number
+        while len(users.get(current, ())) == 1:
+            current = users[current][0]
+            entry = self._entry(current)
             if entry.kind in FIRST_OPERATIONS:
-                found.append(InputOperation(entry.kind, self._operation_numbers(entry)))
+                yield entry
             elif entry.kind not in LOOKED_THROUGH and not entry.kind.startswith("Random"):
-                return tuple(found)
+                return
+
+    def _entry(self, number: int) -> Entry:
+        return self._graph.entries[self._graph.nodes[number].entry]
 
     def _operation_numbers(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         if entry.kind == "Rescaling":

@@ -11,10 +11,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, LimitError, ModelError, escape
+from actviz.errors import ActvizError, InputError, LimitError, ModelError, escape
 from actviz.formats.graph import Entry, Graph, Inner, Ref, refs
 from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
-from actviz.formats.keras_layers import make_layer
+from actviz.formats.keras_layers import VOCABULARIES, make_layer
 from actviz.formats.keras_loading import load, reason
 from actviz.formats.shapes import axes_of
 from actviz.formats.weights import NamedWeights
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_PARAMETERS = 2_000_000_000
 MAXIMUM_ACTIVATION_BYTES = 4 << 30
+NO_UNKNOWN = "num_oov_indices=0"
 
 
 @dataclass
@@ -230,6 +231,8 @@ class Cut:
             raise
         except Exception as failure:
             kind = self.graph.entries[node.entry].kind
+            if kind in VOCABULARIES and NO_UNKNOWN in str(failure):
+                raise InputError(_unknown_words(self.layers[node.entry], args, node.address)) from None
             message = f'{self.file}: layer "{escape(node.address, 80)}" ({escape(kind, 60)}) cannot be computed: {reason(failure)}'
             raise ModelError(message) from failure
 
@@ -240,6 +243,16 @@ def described(layer: Any, outputs: list[tuple[tuple[int | None, ...], str]]) -> 
     kind, config = type(layer).__name__, {"data_format": getattr(layer, "data_format", None)}
     named = tuple((shape, dtype, axes_of(kind, config, shape, [])) for shape, dtype in outputs)
     return InnerLayer(str(layer.name), kind, named, parameters)
+
+
+def _unknown_words(layer: Any, args: Sequence[Any], address: str) -> str:
+    """Name the first value that a layer without an entry for unknown words cannot look up."""
+    known = dict.fromkeys(str(word) for word in layer.get_vocabulary())
+    given = args[0].numpy().ravel().tolist() if args else []
+    texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in given]
+    unknown = next((text for text in texts if text not in known), "")
+    some = ", ".join(escape(word, 40) for word in list(known)[:5]) + (", ..." if len(known) > 5 else "")  # noqa: PLR2004  (five are shown)
+    return f'"{escape(unknown, 60)}" is outside the vocabulary of layer "{escape(address, 80)}", which has no entry for unknown words; it knows {some}.'
 
 
 def _trained(layer: Any) -> tuple[int, int]:

@@ -1,11 +1,12 @@
 """Files from the command line as samples for a network, and what stands in for none.
 
 `choose_preprocessing` decides the range of images from what the model says about itself;
-`read_samples` and `stream` turn images and arrays into samples; `default_sample`
-gives one where there is no input.
+`read_samples` and `stream` turn images, arrays and text into samples; `default_sample`
+gives one where there is no input. `gather` does all of it for a command.
 """
 
 from actviz.inputs.fallback import default_sample
+from actviz.inputs.gathering import Gathered, Given, gather
 from actviz.inputs.options import (
     LAYOUTS,
     MAXIMUM_PIXELS,
@@ -27,10 +28,13 @@ __all__ = [
     "PREPROCESSINGS",
     "PREPROCESS_CHOICES",
     "RESIZES",
+    "Gathered",
+    "Given",
     "InputOptions",
     "Preprocessing",
     "choose_preprocessing",
     "default_sample",
+    "gather",
     "parse_preprocessing",
     "read_samples",
     "stream",

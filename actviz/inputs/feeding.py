@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.errors import InputError
 from actviz.inputs import geometry
+from actviz.inputs.lines import steps_of
 from actviz.inputs.matching import check_finite, fed_dtype
 from actviz.inputs.options import parse_colour
 from actviz.inputs.preprocessing import apply, undo
 from actviz.records import Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
     from actviz.records import TensorSpec
 
 THUMBNAIL_SIDE = 256
+SHOWN_PICTURES = 4
+SHOWN_INPUTS = 4
+SHOWN_TEXT = 60
 _BYTE = 255
+_GREY = 200
 
 
 def sample_of_image(
@@ -66,7 +73,8 @@ def sample_of_image(
     if plan.word:
         text.append(f"{plan.word} from {sizes_text(own)}")
     thumbnail = thumbnail_of_picture(undo(fed, preprocessing))
-    return Sample(source.name, values, thumbnail, ", ".join(text), digest(values), notes)
+    fed_text = ", ".join(text)
+    return Sample(source.name, values, thumbnail, fed_text, digest(values), notes, ranges=(preprocessing.said,))
 
 
 def sample_of_arrays(
@@ -80,15 +88,80 @@ def sample_of_arrays(
 
     `origin` says in the text where the numbers come from.
     """
-    thumbnail = None
-    texts = []
-    for spec in specs:
-        array = values[spec.name]
-        if thumbnail is None:
-            thumbnail = thumbnail_of_array(array[0], spec)
-        text = f"{sizes_text(array.shape[1:])}, {origin}, {range_text(array)}"
-        texts.append(text if len(specs) == 1 else f"{spec.name} {text}")
-    return Sample(name, values, thumbnail, "; ".join(texts), digest(values), notes)
+    pictures = [thumbnail_of_array(values[spec.name][0], spec) for spec in specs]
+    texts = {spec.name: _fed_text(values[spec.name], origin) for spec in specs}
+    words = only([words_of_text(values[spec.name][0], spec) for spec in specs])
+    fed = listed_texts(texts) if len(texts) > 1 else "".join(texts.values())
+    return Sample(name, values, row_of_pictures(pictures), fed, digest(values), notes, words)
+
+
+def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
+    """Return samples of one input each, by the inputs' names, as one sample of all of them."""
+    values = {key: value for sample in samples.values() for key, value in sample.values.items()}
+    notes = tuple(dict.fromkeys(note for sample in samples.values() for note in sample.notes))
+    said = {key: sample.ranges for key, sample in samples.items() if sample.ranges}
+    same = len(set(said.values())) == 1
+    ranges = tuple(text if same else f"{key} {text}" for key, texts in said.items() for text in texts)
+    return Sample(
+        name,
+        values,
+        row_of_pictures([sample.thumbnail for sample in samples.values()]),
+        listed_texts({key: sample.fed for key, sample in samples.items()}),
+        digest(values),
+        notes,
+        only([sample.words for sample in samples.values()]),
+        tuple(dict.fromkeys(ranges)),
+        stem,
+    )
+
+
+def listed_texts(texts: Mapping[str, str]) -> str:
+    """Join what each input was fed, by name, in few words: four of them, and how many more."""
+    shown = [f"{name} {text}" for name, text in itertools.islice(texts.items(), SHOWN_INPUTS)]
+    rest = len(texts) - len(shown)
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
+def only(found: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """Return the words of the one input that has some; two would name each other's steps."""
+    words = [item for item in found if item is not None]
+    return words[0] if len(words) == 1 else None
+
+
+def words_of_text(texts: NDArray[Any], spec: TensorSpec) -> tuple[str, ...] | None:
+    """Return the words of a text without batch axis, one a step, ``None`` where that is not known."""
+    if spec.dtype != "string" or texts.ndim > 1:
+        return None
+    if texts.size == 1 and spec.shape[1:] in {(), (1,)}:
+        return steps_of(str(texts.ravel()[0]), spec.split)
+    return tuple(map(str, texts.tolist()))
+
+
+def row_of_pictures(pictures: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8] | None:
+    """Return pictures ``(row, column, RGB)`` side by side, ``None`` if there is none.
+
+    The lower ones grow by a whole factor, as far as that goes below the height of the
+    highest, and are centred on grey, with a gap of it between neighbours: pictures often
+    have white borders of their own.
+    """
+    found = [picture for picture in pictures if picture is not None][:SHOWN_PICTURES]
+    if len(found) < 2:  # noqa: PLR2004  (nothing to put side by side)
+        return found[0] if found else None
+    height = max(picture.shape[0] for picture in found)
+    grown = [_grown(picture, height // picture.shape[0]) for picture in found]
+    gap = max(1, height // 16)
+    page = np.full((height, sum(one.shape[1] for one in grown) + gap * (len(grown) - 1), 3), _GREY, np.uint8)
+    column = 0
+    for picture in grown:
+        rows, columns = picture.shape[:2]
+        top = (height - rows) // 2
+        page[top : top + rows, column : column + columns] = picture
+        column += columns + gap
+    return page
+
+
+def _grown(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def negative(picture: NDArray[Any]) -> NDArray[Any]:
@@ -158,6 +231,20 @@ def range_text(array: NDArray[Any]) -> str:
         return "true and false"
     low, high = _ends(array)
     return f"values {low:.4g}..{high:.4g}" if low != high else f"all {low:.4g}"
+
+
+def _fed_text(array: NDArray[Any], origin: str) -> str:
+    """Say what an array with a batch axis of one holds; a single text says it by itself."""
+    if array.dtype.kind == "U" and array.size == 1:
+        return shortened(str(array.ravel()[0]))
+    if array.dtype.kind == "U":
+        return f"{sizes_text(array.shape[1:])} words, {origin}"
+    return f"{sizes_text(array.shape[1:])}, {origin}, {range_text(array)}"
+
+
+def shortened(text: str) -> str:
+    """Return a text in quotes, cut where it is long."""
+    return f'"{text if len(text) <= SHOWN_TEXT else text[: SHOWN_TEXT - 3] + "..."}"'
 
 
 def sizes_text(sizes: tuple[int, ...]) -> str:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.errors import InputError
+from actviz.errors import InputError, escape
 from actviz.inputs.geometry import image_shape, shape_text
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
 
     from actviz.inputs.options import InputOptions
     from actviz.records import TensorSpec
@@ -34,6 +36,8 @@ def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOpt
     if not spec.shape:
         return _as_given(array, spec, path)
     rank = len(spec.shape)
+    if spec.dtype == "string" and spec.shape[1:] == (1,) and array.ndim == 1:
+        array = array[:, None]  # a list of texts is one text a sample
     batch = array if array.ndim == rank else array[None]
     if batch.ndim != rank:
         raise InputError(_wrong_shape(array, spec, path))
@@ -43,6 +47,7 @@ def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOpt
     batch = _in_layout(batch, array, spec, path, options)
     if not _fits(batch.shape[1:], spec.shape[1:]) or 0 in batch.shape:
         raise InputError(_wrong_shape(array, spec, path))
+    check_tokens(array, spec, path)
     return to_dtype(batch, spec.dtype, path)
 
 
@@ -52,6 +57,82 @@ def _as_given(array: NDArray[Any], spec: TensorSpec, path: str) -> NDArray[Any]:
         message = f"{path}: the file of the model does not tell the shape of its input; give an array with the batch axis first."
         raise InputError(message)
     return to_dtype(array, spec.dtype, path)
+
+
+def is_token(spec: TensorSpec) -> bool:
+    """Tell whether an input takes whole numbers only: by its dtype, or because it looks them up."""
+    return spec.limit is not None or spec.dtype.startswith(("int", "uint", "bool"))
+
+
+def check_tokens(array: NDArray[Any], spec: TensorSpec, path: str) -> None:
+    """Refuse numbers that the table behind an input has no entry for.
+
+    The network itself would fail deep inside, or give zeros without a word on a graphics
+    card; a fraction would silently be cut off.
+
+    Raises
+    ------
+    InputError
+        When there is one, with its position in the array as it was given.
+
+    """
+    if spec.limit is None or array.dtype.kind not in "iufb":
+        return
+    right = (array >= 0) & (array < spec.limit)
+    if array.dtype.kind == "f":
+        right &= np.trunc(array) == array
+    if right.all():
+        return
+    place = tuple(int(index) for index in np.argwhere(~right)[0])
+    at = f" at {list(place)}" if place else ""
+    message = f"{path}: the value {array[place]}{at} is outside the vocabulary; {allowed_text(spec.limit)}."
+    raise InputError(message)
+
+
+def allowed_text(limit: int) -> str:
+    """Say which whole numbers a table of `limit` entries allows."""
+    return f"whole numbers from 0 to {limit - 1:,} were expected"
+
+
+def as_fed(values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
+    """Return a batch given from Python as an array for an input: nothing is reshaped or rounded.
+
+    Texts may be of dtype ``U``, bytes in UTF-8, or objects that are all one or the other.
+
+    Raises
+    ------
+    InputError
+        When shape, dtype or values are not what the input takes; with the input's name.
+
+    """
+    where = f'input "{escape(spec.name, 60)}"'
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        message = f"{where}: the rows have different lengths; one array was expected."
+        raise InputError(message) from None
+    if spec.shape and (array.ndim != len(spec.shape) or not _fits(array.shape[1:], spec.shape[1:])):
+        message = f"{where}: expected {shape_text(spec.shape)}, got {array.shape}; the first axis is the batch."
+        raise InputError(message)
+    if spec.dtype == "string" and array.dtype.kind in "OS":
+        array = _as_text(array, where)
+    elif array.dtype.kind not in "iufbU" and array.dtype.name != spec.dtype:
+        message = f"{where}: dtype {array.dtype.name} not supported; the input takes {spec.dtype}."
+        raise InputError(message)
+    check_tokens(array, spec, where)
+    return array if array.dtype.name == spec.dtype else to_dtype(array, spec.dtype, where)
+
+
+def _as_text(array: NDArray[Any], where: str) -> NDArray[Any]:
+    try:
+        texts = [item.decode("utf-8") if isinstance(item, bytes) else item for item in array.ravel().tolist()]
+    except UnicodeDecodeError:
+        message = f"{where}: bytes that are not UTF-8; give the texts as str."
+        raise InputError(message) from None
+    if not all(isinstance(text, str) for text in texts):
+        message = f"{where}: objects that are no texts; the input takes text."
+        raise InputError(message)
+    return np.array(texts, "U").reshape(array.shape)
 
 
 def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
@@ -72,6 +153,7 @@ def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
         )
         raise InputError(message)
     if dtype == "string":
+        _check_text(array, path)
         return array
     wanted = fed_dtype(dtype)
     if array.dtype == wanted:
@@ -87,6 +169,20 @@ def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
         message = f"{path}: the value {value} cannot be held by the input's dtype {dtype}; save the array as {dtype}."
         raise InputError(message)
     return converted
+
+
+def _check_text(array: NDArray[Any], path: str) -> None:
+    try:
+        for text in array.ravel().tolist():
+            text.encode("utf-8")
+    except UnicodeEncodeError:
+        message = f"{path}: a text holds half of a character (a lone surrogate), which no UTF-8 text can; correct it and save it again."
+        raise InputError(message) from None
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names of inputs for a message: escaped, at most eight."""
+    return ", ".join(escape(name, 40) for name in names[:8]) + (", ..." if len(names) > 8 else "")  # noqa: PLR2004  (eight are shown)
 
 
 def fed_dtype(dtype: str) -> np.dtype[Any]:

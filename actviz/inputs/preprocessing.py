@@ -18,9 +18,10 @@ from actviz.errors import UsageError, escape
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.records import InputOperation, ModelFacts
+    from actviz.records import InputOperation, ModelFacts, TensorSpec
 
 AUTO = "auto"
+_IMAGE_RANK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,8 @@ def parse_preprocessing(text: str) -> Preprocessing:
     )
 
 
-def choose_preprocessing(facts: ModelFacts, option: str = AUTO) -> Preprocessing:
-    """Choose the range of the images, and say why.
+def choose_preprocessing(facts: ModelFacts, option: str = AUTO, name: str | None = None) -> Preprocessing:
+    """Choose the range of the images for the input `name` (or the first that takes images), and say why.
 
     In this order: what was asked for; whole-number inputs take 0..255, which is all they
     can hold of an image; the network's own first Rescaling or Normalization, because its
@@ -148,18 +149,34 @@ def choose_preprocessing(facts: ModelFacts, option: str = AUTO) -> Preprocessing
     """
     if option != AUTO:
         return parse_preprocessing(option)
-    if facts.inputs and facts.inputs[0].dtype.startswith(("uint", "int")):
-        kind = facts.inputs[0].dtype
-        return _because("0..255", f"the input is of whole numbers ({kind})")
+    spec = next((spec for spec in facts.inputs if spec.name == name), None) or _first_of_images(facts.inputs)
+    if spec is not None and spec.dtype.startswith(("uint", "int")):
+        return _because("0..255", f"the input is of whole numbers ({spec.dtype})")
     for operation in facts.operations:
-        found = range_of_operation(operation)
+        own = spec is None or operation.input in {"", spec.name}
+        found = range_of_operation(operation) if own else None
         if found is not None:
             return _because(found, _operation_reason(operation))
-    for name in facts.names:
-        family = family_of(name)
+    for model in facts.names:
+        family = family_of(model)
         if family is not None:
-            return _because(family[1], f"{escape(name, 40)} is a {family[0]} of keras.applications")
+            return _because(family[1], f"{escape(model, 40)} is a {family[0]} of keras.applications")
     return _because("0..1", "nothing in the model says otherwise")
+
+
+def say_ranges(facts: ModelFacts) -> str:
+    """Say which range the images of a model get without any option, by input where it differs."""
+    images = [spec for spec in facts.inputs if len(spec.shape) == _IMAGE_RANK]
+    said = {spec.name: choose_preprocessing(facts, AUTO, spec.name).said for spec in images}
+    if len(set(said.values())) <= 1:
+        return choose_preprocessing(facts).said
+    return "; ".join(f"{escape(name, 60)} {text}" for name, text in said.items())
+
+
+def _first_of_images(specs: tuple[TensorSpec, ...]) -> TensorSpec | None:
+    """Return the first input of the rank of colour images, else the first of all."""
+    images = [spec for spec in specs if len(spec.shape) == _IMAGE_RANK]
+    return next(iter(images or specs), None)
 
 
 def range_of_operation(operation: InputOperation) -> str | None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from actviz import system
 from actviz.errors import InputError, LimitError, escape
-from actviz.inputs import arrays, sniff
+from actviz.inputs import arrays, lines, sniff
 from actviz.inputs.feeding import sample_of_arrays, sample_of_image
 from actviz.inputs.geometry import check_takes_images
 from actviz.inputs.images import DECODERS, decode
-from actviz.inputs.matching import check_finite, to_batch
+from actviz.inputs.matching import check_finite, listed, to_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actviz.records import Sample, TensorSpec
 
 MAX_IMAGE_BYTES = 1 << 30
+LINES = "lines"
 _MODEL_FOLDER = ("saved_model.pb", "saved_model.pbtxt")
 
 
@@ -33,7 +34,7 @@ def read_samples(
     preprocessing: Preprocessing,
     options: InputOptions,
 ) -> list[Sample]:
-    """Return the samples of one file: one of an image, as many as an array holds.
+    """Return the samples of one file: one of an image, as many as an array or a text holds.
 
     Raises
     ------
@@ -69,8 +70,18 @@ def stream(
         image = decode(content, kind, label, shape.channels, options)
         yield sample_of_image(image, specs[0], preprocessing, options, path)
         return
+    if kind == LINES:
+        yield from _samples(
+            {specs[0].name: lines.rows_of(content, specs[0], label)}, specs, preprocessing, options, path
+        )
+        return
     given = _arrays(kind, content, specs, label)
-    yield from _array_samples(given, specs, preprocessing, options, path)
+    batches = {}
+    for spec in specs:
+        where = label if len(specs) == 1 else f"{label}[{spec.name}]"
+        batch = to_batch(given[spec.name], spec, where, options)
+        batches[spec.name] = [batch[number : number + 1] for number in range(len(batch))]
+    yield from _samples(batches, specs, preprocessing, options, path)
 
 
 def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> tuple[str, bytes]:
@@ -79,17 +90,31 @@ def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> tuple[str, b
         head = file.read(sniff.HEAD_BYTES)
         kind = sniff.kind_of(head)
         if kind is None:
-            raise sniff.refusal(head, size, label)
+            kind = _lines_or_refused(head, size, label, specs)
         if kind == "npy":
             if len(specs) != 1:
                 raise InputError(_several(specs, label))
             arrays.read_header(head, size, label)
-        limit = MAX_IMAGE_BYTES if kind in DECODERS else arrays.MAX_BYTES + (1 << 20)
+        limit = {LINES: lines.MAX_BYTES}.get(
+            kind, MAX_IMAGE_BYTES if kind in DECODERS else arrays.MAX_BYTES + (1 << 20)
+        )
         if size > limit:
             message = f"{label}: {size:,} bytes, at most {limit:,} are read; give a smaller file."
             raise LimitError(message)
         content = head + file.read(max(0, size - len(head)))
     return kind, content
+
+
+def _lines_or_refused(head: bytes, size: int, label: str, specs: tuple[TensorSpec, ...]) -> str:
+    """Take a file of no known kind for lines where the input takes them, or refuse it."""
+    takes = [lines.takes_lines(spec) for spec in specs]
+    text = all(spec.dtype == "string" for spec in specs)
+    if any(takes) and sniff.is_lines(head, size, label, text=text):
+        if len(specs) != 1:
+            raise InputError(_several(specs, label))
+        return LINES
+    accepted = sniff.ACCEPTED_TEXT if text else sniff.ACCEPTED_NUMBERS
+    raise sniff.refusal(head, size, label, accepted if all(takes) else sniff.ACCEPTED)
 
 
 def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str) -> dict[str, NDArray[Any]]:
@@ -100,18 +125,15 @@ def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str
     return {names[0]: arrays.array_of(content, header, label)}
 
 
-def _array_samples(
-    given: dict[str, NDArray[Any]],
+def _samples(
+    given: Mapping[str, Sequence[NDArray[Any]]],
     specs: tuple[TensorSpec, ...],
     preprocessing: Preprocessing,
     options: InputOptions,
     path: Path,
 ) -> Iterator[Sample]:
-    batches = {}
-    for spec in specs:
-        label = str(path) if len(specs) == 1 else f"{path}[{spec.name}]"
-        batches[spec.name] = to_batch(given[spec.name], spec, label, options)
-    counts = {len(batch) for batch in batches.values()}
+    """Yield what each row of the inputs holds; a row has a batch axis of one."""
+    counts = {len(rows) for rows in given.values()}
     if len(counts) != 1:
         message = f"{path}: the inputs hold different numbers of samples ({', '.join(str(count) for count in sorted(counts))}); the same number of each was expected."
         raise InputError(message)
@@ -119,7 +141,7 @@ def _array_samples(
     for number in range(count):
         name = path.name if count == 1 else f"{path.name}[{number}]"
         label = str(path) if count == 1 else f"{path}[{number}]"
-        values = {key: batch[number : number + 1] for key, batch in batches.items()}
+        values = {key: rows[number] for key, rows in given.items()}
         notes = _array_notes(values, specs, preprocessing, options, label) if not number else ()
         for value in values.values():
             notes += check_finite(value, label, options)
@@ -166,5 +188,6 @@ def _check_folder(path: Path, label: str) -> None:
 
 
 def _several(specs: tuple[TensorSpec, ...], label: str) -> str:
-    names = ", ".join(escape(spec.name, 40) for spec in specs[:8])
-    return f"{label}: one file for a model with {len(specs)} inputs ({names}); give an .npz with an array for each, by these names."
+    names = listed(tuple(spec.name for spec in specs))
+    first = escape(specs[0].name, 40)
+    return f"{label}: one file for a model with {len(specs)} inputs ({names}); give a file for each (--input {first}=FILE ...), or an .npz with an array for each, by these names."

@@ -7,6 +7,8 @@ from actviz.inputs.quiet import without_warnings
 
 HEAD_BYTES = 16_384
 ACCEPTED = "an image (PNG, JPEG, WebP, BMP, TIFF, GIF) or an array (.npy, .npz)"
+ACCEPTED_NUMBERS = "an array (.npy, .npz) or lines of numbers (.csv, .txt)"
+ACCEPTED_TEXT = "a text file in UTF-8 or an array of text (.npy, .npz)"
 
 _IMAGES = (
     ("PNG", b"\x89PNG\r\n\x1a\n"),
@@ -32,6 +34,9 @@ _FOREIGN = (
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
     (b"\x1f\x8b", "a gzip archive"),
 )
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
 _PICKLE_NAMES = (".npy", ".npz", ".pkl", ".pickle", ".p", ".joblib")
 _MODEL_NAMES = (".pb", ".pbtxt", ".h5", ".hdf5", ".keras", ".tflite", ".onnx")
 
@@ -52,11 +57,23 @@ def kind_of(head: bytes) -> str | None:
     return None
 
 
-def refusal(head: bytes, size: int, path: str) -> ActvizError:
-    """Say in plain words what a file is that cannot be an input."""
+def is_lines(head: bytes, size: int, path: str, *, text: bool) -> bool:
+    """Tell whether this can be lines of text, or of numbers where `text` is false.
+
+    It can if it is no other known kind of file and has nothing binary in it. Whether it is
+    UTF-8 is not decided here: who reads it can name the line that is not.
+    """
+    if not size or head.startswith(_POINTER) or is_model(head, path) or is_pickle(head, size, path):
+        return False
+    plain = {"a text file", _unknown(head)} | ({"a JSON file"} if text else set())
+    return not set(head) & _BINARY and _foreign(head) in plain
+
+
+def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> ActvizError:
+    """Say in plain words what a file is that cannot be an input; `accepted` what can."""
     if not size:
-        return InputError(f"{path}: the file is empty; {ACCEPTED} was expected.")
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        return InputError(f"{path}: the file is empty; {accepted} was expected.")
+    if head.startswith(_POINTER):
         return InputError(f"{path}: a Git LFS pointer stands in for the file itself; run git lfs pull.")
     if is_model(head, path):
         return model_refusal(path)
@@ -66,7 +83,7 @@ def refusal(head: bytes, size: int, path: str) -> ActvizError:
             "allows it. Save plain numbers with numpy.save(file, array)."
         )
     what = _foreign(head)
-    return InputError(f"{path}: this is {what}; {ACCEPTED} was expected.")
+    return InputError(f"{path}: this is {what}; {accepted} was expected.")
 
 
 def is_model(head: bytes, path: str) -> bool:
@@ -117,6 +134,10 @@ def _foreign(head: bytes) -> str:
         return "an AVIF image (export it as PNG)" if head[8:12] in {b"avif", b"avis"} else "a video"
     if _is_text(head):
         return "a JSON file" if start[:1] in {b"{", b"["} else "a text file"
+    return "UTF-16 text (save it as UTF-8)" if head.startswith(_UTF_16) else _unknown(head)
+
+
+def _unknown(head: bytes) -> str:
     return f"no known kind of file (it begins with {head[:8].hex(' ')})"
 
 

@@ -32,14 +32,14 @@ class LayersResult:
 def list_layers(request: LayersRequest) -> LayersResult:
     """Open a model and describe it; TensorFlow is only asked what the file does not tell."""
     with Worker(request.opening) as worker:
-        from actviz.inputs.preprocessing import choose_preprocessing
+        from actviz.inputs.preprocessing import say_ranges
         from actviz.renderers import kind_of
 
         facts = worker.facts()
         if any(layer.shape is None or layer.parameters is None for layer in facts.layers):
             facts = worker.complete()
         worker.stop()
-        said = choose_preprocessing(facts, "auto").said
+        said = say_ranges(facts)
         drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
     return LayersResult(facts, said if takes_images(facts) else "", drawn)
 
@@ -70,7 +70,13 @@ def as_json(result: LayersResult) -> dict[str, Any]:
         "preprocessing": result.preprocessing or None,
         "code": list(facts.code),
         "inputs": [
-            {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype, "axes": list(spec.axes)}
+            {
+                "name": spec.name,
+                "shape": list(spec.shape),
+                "dtype": spec.dtype,
+                "axes": list(spec.axes),
+                "limit": spec.limit,
+            }
             for spec in facts.inputs
         ],
         "layers": [_layer(layer, drawn) for layer, drawn in zip(facts.layers, result.drawn_as, strict=True)],

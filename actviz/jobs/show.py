@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from actviz.errors import ActvizError, PartialError, UsageError
+from actviz.errors import PartialError, UsageError
 from actviz.jobs.layers import say_code
 from actviz.select import select_layers
 from actviz.worker import Opening, Worker
@@ -38,6 +38,7 @@ class ShowRequest:
     reading: InputOptions
     overwrite: bool = False
     fail_fast: bool = False
+    named: tuple[str, ...] = ()
 
     @property
     def model(self) -> Path:
@@ -76,6 +77,9 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
     ActvizError
         When nothing could be made; `PartialError` at the end when part of it failed.
     """
+    from actviz.inputs import Given, gather
+
+    given = Given(request.inputs, request.named)
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
@@ -83,13 +87,14 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
         _check_style(request.style)
         unknown = not all(spec.shape for spec in facts.inputs)
         layers = [] if unknown else _choose(request, facts, worker)
-        samples, failures = _read(request, facts)
+        gathered = gather(given, facts, layers or facts.layers, request.reading, fail_fast=request.fail_fast)
+        samples, failures = gathered.samples, gathered.failures
         if unknown:
             facts = worker.complete({name: values.shape for name, values in samples[0].values.items()})
             layers = _choose(request, facts, worker)
         for failure in failures:
             yield Said(failure.message)
-        yield from _say_inputs(samples, facts, request)
+        yield from _say_inputs(samples)
         plan = _plan(request, facts, layers, samples)
         _warm_up()
         versions: dict[str, str] = {}
@@ -149,35 +154,10 @@ def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[Lay
     return spatial or drawable
 
 
-def _read(request: ShowRequest, facts: ModelFacts) -> tuple[list[Sample], list[ActvizError]]:
-    """Read every input; a broken one costs its own figures only."""
-    from actviz.inputs import choose_preprocessing, default_sample, read_samples
-
-    preprocessing = choose_preprocessing(facts, request.reading.preprocess)
-    if not request.inputs:
-        return [default_sample(facts.inputs, preprocessing, request.reading)], []
-    samples: list[Sample] = []
-    failures: list[ActvizError] = []
-    for path in request.inputs:
-        try:
-            samples += read_samples(path, facts.inputs, preprocessing, request.reading)
-        except ActvizError as failure:
-            if request.fail_fast or len(request.inputs) == 1:
-                raise
-            failures.append(failure)
-    if not samples:
-        raise max(failures, key=lambda failure: failure.exit_code)
-    return samples, failures
-
-
-def _say_inputs(samples: Sequence[Sample], facts: ModelFacts, request: ShowRequest) -> Iterator[Said]:
-    from actviz.inputs import choose_preprocessing
-    from actviz.jobs.layers import takes_images
-
+def _say_inputs(samples: Sequence[Sample]) -> Iterator[Said]:
     for note in dict.fromkeys(note for sample in samples for note in sample.notes):
         yield Said(note)
-    if takes_images(facts) and any("as given" not in sample.fed for sample in samples):
-        said = choose_preprocessing(facts, request.reading.preprocess).said
+    for said in dict.fromkeys(said for sample in samples for said in sample.ranges):
         yield Said(f"preprocessing: {said}; change it with --preprocess")
 
 
@@ -199,7 +179,7 @@ def _plan(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo], 
         plan = _Plan({(0, keys[0]): Path(given)}, None)
     elif given is None and single:
         parts = [stem, output.slug(unquote(keys[0]))] + (
-            [output.slug(Path(samples[0].name).stem)] if request.inputs else []
+            [output.slug(_stem(samples[0]))] if request.inputs or request.named else []
         )
         plan = _Plan({(0, keys[0]): Path("_".join(parts) + ".png")}, None)
     else:
@@ -220,7 +200,7 @@ def _foldered(folder: Path, facts: ModelFacts, keys: Sequence[str], samples: Seq
     files, folders = output.Names(), output.Names()
     targets = {}
     for number, sample in enumerate(samples):
-        inside = folders.take(folder / output.slug(_stem(sample.name)), sample.name)
+        inside = folders.take(folder / output.slug(_stem(sample)), sample.name)
         for key in keys:
             name = (
                 f"{positions.get(key, 0):0{digits}d}_{output.slug(unquote(key))}.png" if key != SHEET else "sheet.png"
@@ -229,10 +209,10 @@ def _foldered(folder: Path, facts: ModelFacts, keys: Sequence[str], samples: Seq
     return _Plan(targets, folder)
 
 
-def _stem(name: str) -> str:
+def _stem(sample: Sample) -> str:
     """Return an input's name without its suffix: ``cat.png`` -> ``cat``, ``x.npy[3]`` -> ``x[3]``."""
-    file, mark, rest = name.partition("[")
-    return Path(file).stem + mark + rest
+    file, mark, rest = sample.name.partition("[")
+    return sample.stem or Path(file).stem + mark + rest
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,22 +200,28 @@ def _environment(*, verbose: bool) -> dict[str, str]:
 
 def _facts(said: Message) -> ModelFacts:
     said["names"], said["code"] = tuple(said["names"]), tuple(said["code"])
-    said["inputs"] = tuple(
-        TensorSpec(item["name"], tuple(item["shape"]), item["dtype"], tuple(item["axes"])) for item in said["inputs"]
-    )
+    said["inputs"] = tuple(_input(item) for item in said["inputs"])
     said["layers"] = tuple(_layer(item) for item in said["layers"])
     said["operations"] = tuple(
         InputOperation(
             item["kind"],
             {name: tuple(values) for name, values in item["numbers"].items()},
+            item["input"],
         )
         for item in said["operations"]
     )
     return ModelFacts(**said)
 
 
+def _input(item: dict[str, Any]) -> TensorSpec:
+    for name in ("shape", "axes", "words"):
+        item[name] = tuple(item[name])
+    return TensorSpec(**item)
+
+
 def _layer(item: dict[str, Any]) -> LayerInfo:
-    item["shape"] = None if item["shape"] is None else tuple(item["shape"])
+    for name in ("shape", "needs"):
+        item[name] = None if item[name] is None else tuple(item[name])
     item["axes"] = tuple(item["axes"])
     return LayerInfo(**item)
 

@@ -92,6 +92,8 @@ def test_subclassed_models_open_with_their_code(subclassed, suffix):
         found = network.activations(images())
         assert [layer.shape for layer in network.layers if layer.address == "backbone/conv"] == [(None, 6, 6, 3)]
         assert [layer.parameters for layer in network.layers if layer.address == "head"] == [16]
+        indexed = {layer.index: layer.address for layer in network.layers if layer.index is not None}
+        assert [indexed[number] for number in range(4)] == ["backbone", "block", "pool", "head"]
     inner = model.backbone(images())
     expected = {f"block/{path}": values for path, values in by_hand(model.block, inner).items()}
     expected |= {"backbone": inner.numpy(), "backbone/conv": inner.numpy(), "whole": model(images()).numpy()}

@@ -66,7 +66,8 @@ def table(result: LayersResult) -> str:
 def input_text(spec: TensorSpec) -> str:
     """Return what one input takes: its shape and dtype, and which numbers if only some have a meaning."""
     limit = "" if spec.limit is None else f", whole numbers from 0 to {spec.limit - 1:,}"
-    return f"input {escape(spec.name, 80)}: {shape_text(spec.shape)} {escape(spec.dtype, 40)}{limit}"
+    shape = shape_text(spec.shape) if spec.shape else "of a shape that the file does not tell,"
+    return f"input {escape(spec.name, 80)}: {shape} {escape(spec.dtype, 40)}{limit}"
 
 
 def shape_text(shape: Shape | None) -> str:

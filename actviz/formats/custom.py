@@ -31,7 +31,7 @@ class CustomObjects:
         self._trust = trust
         self._needed = needed
         self._file = file
-        self._found: dict[str, Any] | None = None
+        self._given: dict[str, Any] | None = None
 
     def __bool__(self) -> bool:
         """Tell whether the model needs any."""
@@ -43,7 +43,7 @@ class CustomObjects:
         return self._trust.allow_code
 
     def by_name(self) -> dict[str, Any]:
-        """Return every object by the names under which the file may ask for it.
+        """Return every object that the file asks for, by the names under which it may.
 
         Raises
         ------
@@ -52,24 +52,21 @@ class CustomObjects:
         ModelError
             When the model needs an object that none of them has.
         """
-        if self._found is None:
-            found = dict(self._trust.objects)
-            for source, name in self._trust.sources:
-                found |= _objects(source, name)
-            for needed in self._needed:
-                bare = needed.rpartition(">")[2]
-                value = found.get(needed, found.get(bare, found.get(bare.rpartition(".")[2])))
-                if value is None:
-                    given = ", ".join(escape(Path(source).name, 60) for source, _ in self._trust.sources)
-                    message = f'{self._file}: the model needs the custom object "{escape(needed, 80)}", which {given} does not define; name where it is with --custom-objects.'
-                    raise ModelError(message)
-                found[needed] = found[bare] = value
-            self._found = found
-        return self._found
+        given = self._all()
+        found = {}
+        for needed in self._needed:
+            bare = needed.rpartition(">")[2]
+            value = given.get(needed, given.get(bare, given.get(bare.rpartition(".")[2])))
+            if value is None:
+                places = ", ".join(escape(Path(source).name, 60) for source, _ in self._trust.sources)
+                message = f'{self._file}: the model needs the custom object "{escape(needed, 80)}", which {places} does not define; name where it is with --custom-objects.'
+                raise ModelError(message)
+            found[needed] = found[bare] = value
+        return found
 
     def function_for(self, layer: str, function: object) -> Any:
         """Return the function of a Lambda: the one given, or the file's own bytecode."""
-        given = self.by_name() if self._trust.objects or self._trust.custom_objects else {}
+        given = self._all()
         name = function.get("config") if isinstance(function, dict) else function
         for key in (layer, name):
             if isinstance(key, str) and callable(given.get(key)):
@@ -79,20 +76,23 @@ class CustomObjects:
             raise ModelError(message)
         return function_of(function, layer, self._file)
 
+    def _all(self) -> dict[str, Any]:
+        if self._given is None:
+            self._given = dict(self._trust.objects)
+            for source, name in self._trust.sources:
+                self._given |= _objects(source, name)
+        return self._given
+
 
 def _objects(source: str, name: str | None) -> dict[str, Any]:
-    """Import a source and return the object of that name, or all that it defines."""
+    """Import a source and return the object of that name, or all that it holds."""
     module = _import(source)
     if name is not None:
         if not hasattr(module, name):
             message = f'--custom-objects: {escape(source, 120)} has no "{escape(name, 80)}".'
             raise UsageError(message)
         return {name: getattr(module, name)}
-    return {
-        key: value
-        for key, value in vars(module).items()
-        if callable(value) and getattr(value, "__module__", None) == module.__name__
-    }
+    return {key: value for key, value in vars(module).items() if callable(value)}
 
 
 def _import(source: str) -> ModuleType:

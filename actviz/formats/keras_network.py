@@ -259,7 +259,7 @@ class KerasNetwork:
                 yield LayerInfo(
                     address,
                     layer.name,
-                    None,
+                    layer.index,
                     layer.kind,
                     shape,
                     dtype,
@@ -299,6 +299,8 @@ class KerasNetwork:
         return counted[entry.key] if entry.key in counted else self._count(entry)
 
     def _count(self, entry: Entry) -> int | None:
+        if entry.kind == "InputLayer":
+            return 0
         shapes = self._file.weights.shapes(entry)
         if shapes is None:
             return None

@@ -22,7 +22,8 @@ class InnerLayer:
     """A layer inside a call: what is known of it before it runs.
 
     `outputs` holds shape (batch axis first), dtype and axis names of each output;
-    `parameters` is ``None`` where only the layer itself can tell.
+    `parameters` is ``None`` where only the layer itself can tell, `index` the position in
+    ``model.layers`` of a subclassed model.
     """
 
     name: str
@@ -30,6 +31,7 @@ class InnerLayer:
     outputs: tuple[Output, ...]
     parameters: int | None = None
     activation: str | None = None
+    index: int | None = None
 
 
 def wrapped(entry: Entry, given: Shape | None, parameters: int | None, file: str) -> dict[str, InnerLayer]:

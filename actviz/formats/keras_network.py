@@ -246,6 +246,8 @@ class KerasNetwork:
         """Yield the outputs of the layers inside a wrapper or a custom layer."""
         node = self._graph.nodes[number]
         entry = self._graph.entries[node.entry]
+        if not entry.custom and not isinstance(entry.config.get("layer"), dict):
+            return
         if number not in self._inside:
             source = next(refs(node.args), None)
             shape = self._known[source][0] if source in self._known else None

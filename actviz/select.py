@@ -78,7 +78,24 @@ def _named(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo
         named = ", ".join(escape(place, 60) for place in sorted(places)[:LISTED])
         message = f'"{escape(text, 80)}" means {len(places)} layers ({named}); give the whole address.'
         raise UsageError(message)
+    if not nested:
+        _check_number(layers, text)
     return _some(nested, text, layers, model)
+
+
+def _check_number(layers: Sequence[LayerInfo], text: str) -> None:
+    """Refuse the number of a call or output that does not exist, naming those that do."""
+    for place in re.finditer(r"[#@](\d+)", text):
+        before, mark = text[: place.start()], place[0][0]
+        family = re.compile(rf"{re.escape(before)}{mark}(\d+)")
+        numbers = sorted({int(found[1]) for layer in layers if (found := family.match(layer.address))})
+        what = "call" if mark == "#" else "output"
+        if numbers and int(place[1]) not in numbers:
+            message = f'"{escape(text, 80)}": "{escape(before, 80)}" has {len(numbers)} {what}s, {mark}{numbers[0]} to {mark}{numbers[-1]}.'
+            raise UsageError(message)
+        if not numbers and any(layer.address == before for layer in layers):
+            message = f'"{escape(text, 80)}": "{escape(before, 80)}" has one {what}; leave {place[0]} away.'
+            raise UsageError(message)
 
 
 def _without_calls(address: str) -> str:

@@ -214,7 +214,7 @@ class KerasNetwork:
             for address, result in given.get(number, ()):
                 yield from self._model(address, result)
             entry = self._graph.entries[node.entry]
-            count = output_count(entry.kind, entry.config)
+            count = self._graph.output_count(number, output_count(entry.kind, entry.config))
             yield from self._layers_inside(number, parameters)
             for output in range(count):
                 address = node.address if count == 1 else f"{node.address}@{output}"
@@ -317,7 +317,7 @@ class KerasNetwork:
     def _dtype(self, ref: Ref) -> str:
         entry = self._graph.entries[self._graph.nodes[ref.node].entry]
         declared = self._graph.shapes.get(ref)
-        if declared is not None and entry.kind == "InputLayer":
+        if declared is not None and (entry.kind == "InputLayer" or "dtype" not in entry.config):
             return declared[1]
         dtype = entry.config.get("dtype", "float32")
         name = dtype if isinstance(dtype, str) else "float32"

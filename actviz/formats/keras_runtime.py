@@ -261,6 +261,8 @@ class Cut:
         try:
             if node.entry in self.plain and not kwargs and not _special(args):
                 return layer.call(*args)
+            if getattr(layer, "_call_has_training_arg", False):
+                kwargs["training"] = False  # as `predict` does, whatever the graph recorded
             return layer(*args, **kwargs)
         except ActvizError:
             raise

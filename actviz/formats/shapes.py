@@ -28,7 +28,7 @@ KEEP = frozenset(
         "LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization", "Dropout", "SpatialDropout1D",
         "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Rescaling",
         "Normalization", "Identity", "ActivityRegularization", "Masking", "RandomFlip", "RandomRotation",
-        "RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness", "SpectralNormalization",
+        "RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness",
     }
 )  # fmt: skip
 MERGE = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
@@ -58,9 +58,10 @@ def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
         declared = graph.shapes.get(ref)
         shape = tuple(declared[0]) if declared else shape_of(entry.kind, entry.config, [item[0] for item in given])
         known[ref] = (shape, axes_of(entry.kind, entry.config, shape, [item[1] for item in given]))
-        for output in range(1, output_count(entry.kind, entry.config)):
-            state = state_shape(entry.config, given[0][0] if given else None)
-            known[Ref(number, output)] = (state, DEFAULT_AXES[2] if state else ())
+        for output in range(1, graph.output_count(number, output_count(entry.kind, entry.config))):
+            told = graph.shapes.get(Ref(number, output))
+            state = tuple(told[0]) if told else state_shape(entry.config, given[0][0] if given else None)
+            known[Ref(number, output)] = (state, axes_of("", {}, state, []) if state else ())
     return known
 
 
@@ -266,6 +267,10 @@ def _time_distributed(config: Json, shape: Shape) -> Shape | None:
     return None if result is None else (shape[0], shape[1], *result[1:])
 
 
+def _of_inner(config: Json, shape: Shape) -> Shape | None:
+    return shape_of(config["layer"]["class_name"], config["layer"]["config"], [shape])
+
+
 RULES: dict[str, Rule] = {
     "Dense": lambda config, shape: (*shape[:-1], config["units"]),
     "Conv1D": _convolution,
@@ -311,6 +316,7 @@ RULES: dict[str, Rule] = {
     "SimpleRNN": _recurrent,
     "Bidirectional": _bidirectional,
     "TimeDistributed": _time_distributed,
+    "SpectralNormalization": _of_inner,
 }
 
 
@@ -370,7 +376,6 @@ def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
 WITHOUT_WEIGHTS = (
     KEEP
     - {"PReLU", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "Normalization"}
-    - {"SpectralNormalization"}
     | MERGE
     | SIGN_KEEPING
     | {"InputLayer", "Dot", "Resizing", "CenterCrop", "GetItem", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}
@@ -404,6 +409,21 @@ def weight_counts(kind: str, config: Json) -> tuple[int, int] | None:
     return None
 
 
+def _pieces(config: Json) -> int:
+    """Return into how many pieces a Split cuts: a number of them, or the places of the cuts."""
+    cuts = config.get("indices_or_sections", 1)
+    return cuts if isinstance(cuts, int) else len(cuts) + 1
+
+
+# Operations with several outputs.
+OPERATION_OUTPUTS: dict[str, Callable[[Json], int]] = {
+    "Split": _pieces,
+    "ArraySplit": _pieces,
+    "Unstack": lambda config: config.get("num") or 1,
+    **dict.fromkeys(("Eig", "Eigh", "Qr", "TopK", "Moments", "Modf", "Frexp", "Divmod", "Slogdet"), lambda _: 2),
+}
+
+
 def output_count(kind: str, config: Json) -> int:
     """Return how many outputs a layer has: recurrent layers may give their states too."""
     inner = config.get("layer")
@@ -411,6 +431,8 @@ def output_count(kind: str, config: Json) -> int:
         states = output_count(str(inner["class_name"]), inner["config"]) - 1
         halves = 2 if config.get("merge_mode", "concat") is None else 1
         return halves + 2 * states
+    if kind in OPERATION_OUTPUTS:
+        return OPERATION_OUTPUTS[kind](config)
     if not config.get("return_state"):
         return 1
     return 3 if kind == "LSTM" or kind.startswith("ConvLSTM") else 2

@@ -64,7 +64,8 @@ class OpenNetwork:
         inputs
             Arrays by input name, batch axis first; or one array for a network of one input.
         addresses
-            Layer addresses as on the command line; ``None`` for every layer.
+            Layer addresses as on the command line; ``None`` for every layer, but not for
+            the scores of attention, which are computed where they are asked for.
 
         Returns
         -------
@@ -83,8 +84,9 @@ class OpenNetwork:
         from actviz.select import select_layers
 
         wanted = [addresses] if isinstance(addresses, str) else addresses
-        chosen = self.layers if wanted is None else select_layers(self.layers, wanted, str(self._path))
-        return self._network.activations(self._batch(inputs), [layer.address for layer in chosen])
+        chosen = None if wanted is None else select_layers(self.layers, wanted, str(self._path))
+        addresses = None if chosen is None else [layer.address for layer in chosen]
+        return self._network.activations(self._batch(inputs), addresses)
 
     def close(self) -> None:
         """Close the file."""

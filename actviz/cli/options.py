@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SORTS = ("index", "max", "mean", "std", "l2")
 RESIZES = ("fit", "crop", "stretch")
+PROJECTIONS = ("max",)
 LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
@@ -34,6 +35,10 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace files that t
 weights = click.option(
     "--weights", type=PATH, metavar="FILE", help="HDF5 weights, where MODEL is the JSON of an architecture."
 )
+labels = click.option(
+    "--labels", type=PATH, metavar="FILE", help="Names of the classes: one a line, a JSON list or {index: name}."
+)
+tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
 timeout = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
@@ -53,6 +58,7 @@ _STYLE = (
     click.option("--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
+    click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
 )
 _READING = (
@@ -106,7 +112,7 @@ def style_of(values: dict[str, Any]) -> Style:
     """Take the values of `styled` out of a command's keywords."""
     from actviz.records import Style
 
-    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare")
+    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project")
     return Style(**{name: values.pop(name) for name in names})
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 @options.reading
 @options.overwrite
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+@options.labels
+@options.tokens
 @options.weights
 @options.timeout
 @options.quiet
@@ -33,6 +35,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     overwrite: bool,
     fail_fast: bool,
+    labels: Path | None,
+    tokens: Path | None,
     weights: Path | None,
     timeout: float,
     quiet: bool,
@@ -59,6 +63,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
         verbose=verbose,
         weights=weights,
         fail_fast=fail_fast,
+        labels=labels,
+        tokens=tokens,
     )
     for event in show(request):
         if not isinstance(event, Said):

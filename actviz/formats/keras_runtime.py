@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ActvizError, LimitError, ModelError, escape
 from actviz.formats.canonical import CALLS_MODULE, REPEATS_MASKED
 from actviz.formats.graph import Entry, Graph, Ref, refs
+from actviz.formats.shapes import SCORES
 from actviz.formats.weights import NamedWeights, StateTree, TreeWeights
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ MAXIMUM_PARAMETERS = 2_000_000_000
 MAXIMUM_ACTIVATION_BYTES = 4 << 30
 VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 CAUSE = "Exception encountered: "
+MASK_RANK = 2  # (batch, step)
 
 
 @dataclass
@@ -33,7 +35,8 @@ class Cut:
     """A feature-extraction sub-model: the calls that some outputs need, and nothing else.
 
     `steps` are the numbers of the calls in order; `wanted` maps each address to the tensor
-    that it stands for.
+    that it stands for. After a run, `masks` holds the steps ``(batch, step)`` that Keras does
+    not leave out, by address, where there is a mask.
     """
 
     graph: Graph
@@ -43,6 +46,7 @@ class Cut:
     weights: TreeWeights | NamedWeights
     layers: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
+    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -118,20 +122,30 @@ class Cut:
         from keras import ops
 
         last = {ref.node: number for number in self.steps for ref in refs(self._arguments(number))}
-        kept = {ref.node for ref in self.wanted.values()}
+        scored = set(self.wanted.values())
+        kept = {ref.node for ref in scored}
         values: dict[Ref, Any] = {}
+        masks: dict[Ref, Any] = {}
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind == "InputLayer":
                 outputs = _input_tensor(batch[entry.name], self.graph.shapes[Ref(number, 0)][1])
             else:
+                before = {ref: _keras_mask(values[ref]) for ref in refs(self._arguments(number))}
                 outputs = self._call(number, values)
+                if Ref(number, SCORES) in scored:
+                    values[Ref(number, SCORES)] = self._scores(number, values, before)
             for position, output in enumerate(outputs_of(outputs)):
                 values[Ref(number, position)] = output
+                # Noted now: attention deletes the masks of what it reads.
+                masks[Ref(number, position)] = _keras_mask(output)
             done = {ref for ref in values if last.get(ref.node, number) <= number and ref.node not in kept}
             for ref in done - {Ref(number, 0)}:
                 del values[ref]
-        return {address: ops.convert_to_numpy(self._wanted(address, values)) for address in self.wanted}
+        wanted = {address: self._wanted(address, values) for address in self.wanted}
+        found = {address: _steps_that_count(masks.get(ref)) for address, ref in self.wanted.items()}
+        self.masks = {address: mask for address, mask in found.items() if mask is not None}
+        return {address: ops.convert_to_numpy(tensor) for address, tensor in wanted.items()}
 
     def _wanted(self, address: str, values: dict[Ref, Any]) -> Any:
         ref = self.wanted[address]
@@ -144,9 +158,27 @@ class Cut:
         node = self.graph.nodes[number]
         return node.args, node.kwargs
 
-    def _call(self, number: int, values: dict[Ref, Any]) -> Any:
+    def _scores(self, number: int, values: dict[Ref, Any], masks: dict[Ref, Any]) -> Any:
+        """Return the scores of an attention layer, from a call of their own.
+
+        Keras computes the output in another way when it returns the scores too, so that the
+        output itself would not stay what it is, bit for bit. `masks` are those that the
+        tensors read had before the first call.
+        """
+        layer = self.layers[self.graph.nodes[number].entry]
+        flash = getattr(layer, "_flash_attention", None)
+        try:
+            layer._flash_attention = False  # noqa: SLF001  (it cannot return scores)
+            for ref, mask in masks.items():
+                if mask is not None:
+                    values[ref]._keras_mask = mask  # noqa: SLF001
+            return self._call(number, values, return_attention_scores=True)[1]
+        finally:
+            layer._flash_attention = flash  # noqa: SLF001
+
+    def _call(self, number: int, values: dict[Ref, Any], **more: Any) -> Any:
         node = self.graph.nodes[number]
-        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
+        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
         try:
             return self.layers[node.entry](*args, **kwargs)
         except ActvizError:
@@ -167,6 +199,18 @@ def reason(failure: BaseException) -> str:
     text = text.rpartition(CAUSE)[2] if CAUSE in text else text
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return escape(lines[0], 160) if lines else type(failure).__name__
+
+
+def _keras_mask(tensor: Any) -> Any:
+    return getattr(tensor, "_keras_mask", None)
+
+
+def _steps_that_count(mask: Any) -> NDArray[np.bool_] | None:
+    """Return the mask that Keras gave a tensor, if it is one of steps: ``(batch, step)``."""
+    import numpy as np
+
+    found = None if mask is None else np.asarray(mask)
+    return None if found is None or found.ndim != MASK_RANK else found.astype(bool)
 
 
 def outputs_of(outputs: object) -> list[Any]:

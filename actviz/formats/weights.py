@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RANDOM_STATE = "seed_generator"
+# Classes that Keras exports under another name than their own, after which files name weights.
+OTHER_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
 
@@ -141,7 +143,8 @@ def group_names(model: dict[str, Any], stored: h5py.Group | None = None) -> list
         if operation or (kind == "InputLayer" and model["class_name"] == "Sequential"):
             names.append(None)
             continue
-        base = snake_case("Functional" if is_model(layer) and kind == "Model" else kind.rsplit(">", 1)[-1])
+        kind = "Functional" if is_model(layer) and kind == "Model" else kind.rsplit(">", 1)[-1]
+        base = snake_case(OTHER_NAMES.get(kind, kind))
         number = used.get(base, 0)
         name = f"{container}/{base}" if number == 0 else f"{container}/{base}_{number}"
         names.append(name)

@@ -6,6 +6,7 @@ gives one where there is no input.
 """
 
 from actviz.inputs.fallback import default_sample
+from actviz.inputs.names import read_names
 from actviz.inputs.options import (
     LAYOUTS,
     MAXIMUM_PIXELS,
@@ -32,6 +33,7 @@ __all__ = [
     "choose_preprocessing",
     "default_sample",
     "parse_preprocessing",
+    "read_names",
     "read_samples",
     "stream",
 ]

@@ -65,7 +65,8 @@ class OpenNetwork:
             Arrays by input name, batch axis first; or one array for a network of one input.
             What the layers do not depend on may be left out.
         addresses
-            Layer addresses as on the command line; ``None`` for every layer.
+            Layer addresses as on the command line; ``None`` for every layer, but not for
+            the scores of attention, which are computed where they are asked for.
 
         Returns
         -------

@@ -304,10 +304,58 @@ def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
     assert (tmp_path / "file").read_text() == (tmp_path / "mine.png").read_text() == "precious"
 
 
-def test_a_layer_without_a_drawing_says_so(actviz, samples):
-    ran = actviz("show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "bilstm")
+@pytest.mark.parametrize(
+    ("content", "option", "code", "said"),
+    [
+        ("a\nb\n", "--labels", 2, "2 names, but the layers drawn have 7 units"),
+        ("a\nb\n", "--tokens", 2, "2 names, but the layers drawn have 12 steps"),
+        ('{"0": "a", "2": "b"}', "--labels", 3, "no name for index 1"),
+        ("", "--labels", 3, "there is no name"),
+        ("{", "--labels", 3, "malformed"),
+        ("[[1]]", "--labels", 3, "holds no names"),
+        (None, "--tokens", 3, "no such file"),
+    ],
+)
+def test_names_that_do_not_fit(actviz, samples, tmp_path, content, option, code, said):
+    if content is not None:
+        (tmp_path / "names").write_text(content)
+    ran = actviz(
+        "show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "tags", option, "names", "-o", "out/"
+    )
+    assert ran.code == code
+    assert said in only_line(ran)
+    assert os.listdir(tmp_path) == ([] if content is None else ["names"])
+
+
+def test_words_and_classes_are_written_beside_a_sequence(actviz, samples, tmp_path):
+    given = ("--tokens", samples / "sentence.txt", "--labels", samples / "ner_labels.txt")
+    ran = actviz(
+        "show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "tags", *given, "-o", "tags.png", "-q"
+    )
+    assert (ran.code, ran.out) == (0, "tags.png\n")
+    plain = actviz("show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "tags", "-o", "plain.png", "-q")
+    assert plain.code == 0
+    with Image.open(tmp_path / "tags.png") as named, Image.open(tmp_path / "plain.png") as unnamed:
+        first, second = (json.loads(image.text["actviz"])["numbers"] for image in (named, unnamed))
+        assert first["masked"] == second["masked"] == 3
+        assert named.size != unnamed.size
+
+
+def test_what_cannot_be_drawn_costs_nobody_else_a_picture(actviz, samples, tmp_path):
+    ran = actviz(
+        "show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv,scores", "--channels", "20", "-o", "out/"
+    )
+    assert ran.code == 1
+    assert ran.out == "out/seven/001_conv.png\n"
+    assert "actviz: no figure: channel 20 does not exist" in ran.err
+    assert "1 of 2 figures could not be drawn" in only_line(ran)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [item["address"] for item in manifest["missing"]] == ["scores"]
+    ran = actviz(
+        "show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv,scores", "--channels", "99", "-o", "none/"
+    )
     assert ran.code == 2
-    assert "nothing draws" in only_line(ran)
+    assert "channel 99 does not exist" in only_line(ran)
 
 
 # ------------------------------------------------------------------ endings

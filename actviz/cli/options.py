@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SORTS = ("index", "max", "mean", "std", "l2")
 RESIZES = ("fit", "crop", "stretch")
+PROJECTIONS = ("max",)
 LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
@@ -39,6 +40,10 @@ layer = click.option(
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
+labels = click.option(
+    "--labels", type=PATH, metavar="FILE", help="Names of the classes: one a line, a JSON list or {index: name}."
+)
+tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
 _OPENING = (
@@ -70,6 +75,7 @@ _STYLE = (
     click.option("--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
+    click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
 )
 _READING = (
@@ -140,7 +146,7 @@ def style_of(values: dict[str, Any]) -> Style:
     """Take the values of `styled` out of a command's keywords."""
     from actviz.records import Style
 
-    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare")
+    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project")
     return Style(**{name: values.pop(name) for name in names})
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 @options.reading
 @options.overwrite
 @click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+@options.labels
+@options.tokens
 @options.opened
 @options.quiet
 def command(  # noqa: PLR0913  (one parameter an option)
@@ -33,6 +35,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     overwrite: bool,
     fail_fast: bool,
+    labels: Path | None,
+    tokens: Path | None,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -58,6 +62,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
         reading=options.reading_of(values),
         overwrite=overwrite,
         fail_fast=fail_fast,
+        labels=labels,
+        tokens=tokens,
     )
     for event in show(request):
         if not isinstance(event, Said):

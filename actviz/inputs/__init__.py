@@ -7,6 +7,7 @@ gives one where there is no input. `gather` does all of it for a command.
 
 from actviz.inputs.fallback import default_sample
 from actviz.inputs.gathering import Gathered, Given, gather
+from actviz.inputs.names import read_names
 from actviz.inputs.options import (
     LAYOUTS,
     MAXIMUM_PIXELS,
@@ -36,6 +37,7 @@ __all__ = [
     "default_sample",
     "gather",
     "parse_preprocessing",
+    "read_names",
     "read_samples",
     "stream",
 ]

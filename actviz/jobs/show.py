@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from actviz.errors import PartialError, UsageError
+from actviz.errors import ActvizError, LimitError, PartialError, UsageError
 from actviz.jobs.layers import say_code
+from actviz.jobs.naming import Names, check_fits, check_names, read_names_of
 from actviz.select import select_layers
 from actviz.worker import Opening, Worker
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from actviz.inputs import InputOptions
-    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
+    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style, Tile
 
 SHEET = "sheet"
 SPATIAL = "grid"
@@ -39,6 +40,8 @@ class ShowRequest:
     overwrite: bool = False
     fail_fast: bool = False
     named: tuple[str, ...] = ()
+    labels: Path | None = None
+    tokens: Path | None = None
 
     @property
     def model(self) -> Path:
@@ -62,11 +65,17 @@ class Written:
 
 @dataclass(slots=True)
 class _Plan:
-    """Where each figure goes: decided before anything is computed."""
+    """Where each figure goes: decided before anything is computed.
+
+    `names` are what classes and steps are called; `failures` says why figures are missing.
+    """
 
     targets: dict[tuple[int, str], Path]
     folder: Path | None
+    names: Names = field(default_factory=Names)
     records: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[ActvizError] = field(default_factory=list)
+    missing: list[dict[str, Any]] = field(default_factory=list)
 
 
 def show(request: ShowRequest) -> Iterator[Said | Written]:
@@ -94,8 +103,11 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
             layers = _choose(request, facts, worker)
         for failure in failures:
             yield Said(failure.message)
+        names = read_names_of(request.labels, request.tokens)
+        check_names(names, layers, [sample.values for sample in samples])
         yield from _say_inputs(samples)
         plan = _plan(request, facts, layers, samples)
+        plan.names = names
         _warm_up()
         versions: dict[str, str] = {}
         addresses = [layer.address for layer in layers]
@@ -106,6 +118,7 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
                 worker.stop()
             yield from _draw(request, facts, plan, _Work(number, sample, found, versions))
         _finish(plan, facts, versions)
+        _raise_failures(plan)
         if failures:
             message = (
                 f"{len(failures)} of {len(request.inputs)} inputs failed, for the reasons above; the rest is written."
@@ -142,7 +155,7 @@ def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[Lay
         return select_layers(facts.layers, request.layers, str(request.model))
     if any(layer.shape is None for layer in facts.layers):
         facts = worker.complete()
-    layers = [layer for layer in facts.layers if layer.kind != "InputLayer"]
+    layers = [layer for layer in facts.layers if layer.kind != "InputLayer" and not layer.address.endswith("@scores")]
     kinds = [kind_of(layer.axes) for layer in layers]
     spatial = [layer for layer, kind in zip(layers, kinds, strict=True) if kind == SPATIAL]
     drawable = [layer for layer, kind in zip(layers, kinds, strict=True) if kind is not None]
@@ -225,20 +238,28 @@ class _Work:
     versions: dict[str, str]
 
 
-def _draw(request: ShowRequest, facts: ModelFacts, plan: _Plan, work: _Work) -> Iterator[Written]:
+def _draw(request: ShowRequest, facts: ModelFacts, plan: _Plan, work: _Work) -> Iterator[Said | Written]:
     """Draw and write the figures of one input; one is packed while the next is drawn."""
     from collections import deque
     from concurrent.futures import ThreadPoolExecutor
 
     from actviz.records import Context
 
-    context = Context(facts.file, work.sample.name, work.sample.fed, work.sample.thumbnail)
+    sample, names = work.sample, plan.names
+    check_fits(names, work.found.values())
+    context = Context(facts.file, sample.name, sample.fed, sample.thumbnail, names.labels, names.steps)
     weights = next(iter(work.found.values())).weights_digest
     with ThreadPoolExecutor(WRITERS) as pool:
         pending: deque[Future[Written]] = deque()
         for (number, key), path in plan.targets.items():
             if number == work.number:
-                picture = _picture(key, work.found, context, request.style)
+                try:
+                    picture = _picture(key, work.found, context, request.style)
+                except (UsageError, LimitError) as failure:
+                    if request.fail_fast or len(plan.targets) == 1:
+                        raise
+                    yield _left_out(plan, failure, key, sample.name)
+                    continue
                 more = {"weights": weights, "versions": work.versions}
                 pending.append(
                     pool.submit(_write, plan, path, picture, _record(picture, facts, work.sample, key) | more)
@@ -247,6 +268,28 @@ def _draw(request: ShowRequest, facts: ModelFacts, plan: _Plan, work: _Work) -> 
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _left_out(plan: _Plan, failure: ActvizError, address: str, sample: str) -> Said:
+    """Note why a layer has no figure; the others go on."""
+    plan.failures.append(failure)
+    plan.missing.append({"address": address, "input": sample, "no_figure": failure.message})
+    return Said(f"no figure: {failure.message}")
+
+
+def _raise_failures(plan: _Plan) -> None:
+    """End with the worst failure where no figure was drawn, with a summary where some were.
+
+    Raises
+    ------
+    ActvizError
+        When a figure is missing.
+    """
+    if len(plan.failures) == len(plan.targets):
+        raise max(plan.failures, key=lambda failure: failure.exit_code)
+    if plan.failures:
+        message = f"{len(plan.failures)} of {len(plan.targets)} figures could not be drawn, for the reasons above; the rest is written."
+        raise PartialError(message)
 
 
 def _picture(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> Picture:
@@ -283,8 +326,14 @@ def _record(picture: Picture, facts: ModelFacts, sample: Sample, address: str) -
         "fed": sample.fed,
         "numbers": picture.numbers,
         "code": list(facts.code),
-        "tiles": [[tile.channel, *tile.box, tile.low, tile.high, tile.state] for tile in picture.tiles[:MAXIMUM_TILES]],
+        "tiles": [_tile(tile) for tile in picture.tiles[:MAXIMUM_TILES]],
     }
+
+
+def _tile(tile: Tile) -> list[Any]:
+    """Return a tile as a list: channel, box, ends of its colours, state; then its place and part, if any."""
+    more = [[list(tile.index), list(tile.part or ())]] if tile.index or tile.part else []
+    return [tile.channel, *tile.box, tile.low, tile.high, tile.state, *(item for pair in more for item in pair)]
 
 
 def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
@@ -293,7 +342,7 @@ def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
     from actviz import output
     from actviz.version import VERSION
 
-    about = {
+    about: dict[str, Any] = {
         "actviz": VERSION,
         "model": facts.file,
         "configuration": facts.digest,
@@ -301,4 +350,6 @@ def _finish(plan: _Plan, facts: ModelFacts, versions: dict[str, str]) -> None:
         "versions": versions,
     }
     records = sorted(plan.records, key=lambda record: str(record["file"]))
+    if plan.missing:
+        about["missing"] = plan.missing
     output.write_manifest(plan.folder, records, about)

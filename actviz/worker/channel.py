@@ -23,6 +23,7 @@ LENGTH = struct.Struct("<Q")
 MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
+MASK = "mask of "  # before an address: the name of its mask, which no address begins with
 
 Message = dict[str, Any]
 

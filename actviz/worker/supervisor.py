@@ -21,7 +21,7 @@ from actviz.records import (
     Shape,
     TensorSpec,
 )
-from actviz.worker.channel import Channel, ClosedError, Message, SilentError
+from actviz.worker.channel import MASK, Channel, ClosedError, Message, SilentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,9 @@ class Worker:
         """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
         message, arrays = self._ask({"ask": "activations", "addresses": list(addresses)}, batch)
         return {
-            address: Activation(values=arrays[address], axes=tuple(said.pop("axes")), **said)
+            address: Activation(
+                values=arrays[address], axes=tuple(said.pop("axes")), mask=arrays.get(MASK + address), **said
+            )
             for address, said in message["activations"].items()
         }
 

@@ -85,6 +85,26 @@ def is_folder(path: Path) -> bool:
     return path.is_dir()
 
 
+def list_folder(path: Path, most: int = 10_000) -> list[Path]:
+    """Return what is in a folder, sorted by name.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or holds more than `most` entries.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(most + 1), strict=False)]
+    except OSError as failure:
+        message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
+        raise InputError(message) from None
+    if len(names) > most:
+        message = f"{path}: a folder with more than {most:,} entries; name the files instead."
+        raise InputError(message)
+    return [path / name for name in sorted(names)]
+
+
 def exists(path: Path) -> bool:
     """Tell whether something, a dangling link included, stands at `path`."""
     return os.path.lexists(path)

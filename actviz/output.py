@@ -200,7 +200,7 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     with file:
         start = file.read(len(SIGNATURE))
         if start.startswith((b"<?xml", b"<svg")):
-            return _svg_provenance(start + file.read(PROVENANCE_BYTES))
+            return provenance_in_svg(start + file.read(PROVENANCE_BYTES))
         if start != SIGNATURE:
             return None
         file.seek(8 + 25)
@@ -213,7 +213,8 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
     return _parsed(text) if keyword == KEYWORD else None
 
 
-def _svg_provenance(content: bytes) -> dict[str, Any] | None:
+def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
+    """Return what `encode_svg` put into a drawing, ``None`` when there is none."""
     _, opened, rest = content.partition(SVG_OPENING)
     text, closed, _ = rest.partition(SVG_CLOSING)
     if not opened or not closed:

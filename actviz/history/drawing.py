@@ -176,11 +176,11 @@ def keys_of(subject: Subject) -> list[Key]:
     if subject.validated:
         if any(training for training, _ in pairs):
             keys.append(Key(subject.training, color, "training"))
-        keys.append(Key("line", color, "validation"))
-    if any(subject.marked(metric, run) for metric in subject.metrics for run in runs):
+        keys.append(Key("line" if subject.long else "point", color, "validation"))
+    if subject.long and any(subject.marked(metric, run) for metric in subject.metrics for run in runs):
         keys.append(Key("best", color, "best epoch"))
         if not several and len(subject.metrics) > 1 and subject.marked(subject.metrics[0], runs[0]):
-            keys.append(Key("dotted", theme.muted, f"that of {text.shown(subject.metrics[0], 40)}"))
+            keys.append(Key("dotted", theme.muted, f"best epoch of {text.shown(subject.metrics[0], 40)}"))
     if subject.style.smooth > 1:
         keys.append(Key("faint", color, "before smoothing"))
     if any(run.seams for run in runs):
@@ -191,13 +191,15 @@ def keys_of(subject: Subject) -> list[Key]:
 
 
 def _sample_width(key: Key) -> int:
-    return _DOT if key.sample in {"best", "seam", "dotted"} else _SAMPLE
+    return _DOT if key.sample in {"best", "point", "hollow", "seam", "dotted"} else _SAMPLE
 
 
 def _draw_sample(page: Page, key: Key, middle: tuple[float, float]) -> None:
     left, row = middle
     if key.sample == "best":
         page.line([left + _DOT / 2], [row], marker="o", **look_of_best(key.color, page.theme))
+    elif key.sample in {"point", "hollow"}:
+        page.line([left + _DOT / 2], [row], **look_of(key.sample, key.color, page.theme, 0))
     elif key.sample in {"seam", "dotted"}:
         style = "solid" if key.sample == "seam" else (0, (1, 2))
         page.line([left + _DOT / 2] * 2, [row - 7, row + 7], color=key.color, linewidth=1, linestyle=style)

@@ -100,6 +100,9 @@ _LONGER_NAMES = (
     ("cosine_similarity", MAXIMUM),
     ("log_likelihood", MAXIMUM),
     ("r_square", MAXIMUM),
+    ("io_u", MAXIMUM),  # as Keras writes MeanIoU
+    ("log_cosh", MINIMUM),
+    ("distance", MINIMUM),
 )
 _FEWEST = 3
 _RISE = 0.1

@@ -27,7 +27,9 @@ LARGEST = 1e300
 
 # Columns, and the width and height of one panel's axes, by the number of panels.
 _SHAPES = ((1, 1, (800, 380)), (8, 2, (520, 250)), (18, 3, (420, 190)), (1 << 30, 4, (380, 160)))
-_MOST_DECADES = 6
+# Powers of ten that are still numbers above zero.
+_LEAST, _GREATEST = -323.3, 308.0
+_DECADES = (1, 2, 3, 5, 10, 20, 30, 50, 100, 150, 400)
 _DECADES_FOR_LOG = 2.0
 
 
@@ -77,7 +79,7 @@ def axis_for(values: Sequence[float], *, log: bool) -> Axis:
     if log:
         exponents = math.log10(low), math.log10(high)
         room = max(0.06 * (exponents[1] - exponents[0]), 0.02)
-        return Axis(max(5e-324, 10 ** max(exponents[0] - room, -323.0)), 10 ** (exponents[1] + room), log=True)
+        return Axis(10 ** max(exponents[0] - room, _LEAST), 10 ** min(exponents[1] + room, _GREATEST), log=True)
     span = high - low
     largest = max(abs(low), abs(high))
     room = 0.06 * span if span > 1e-12 * largest else 0.1 * largest or 1.0
@@ -115,9 +117,9 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
 
 def _log_ticks(axis: Axis, most: int) -> list[float]:
     first, final = math.ceil(math.log10(axis.low)), math.floor(math.log10(axis.high))
-    decades = [exponent for exponent in range(first, final + 1) if exponent > -323]  # noqa: PLR2004  (the smallest double)
+    decades = [exponent for exponent in range(first, final + 1) if exponent > _LEAST]
     if len(decades) > most:
-        every = -(-len(decades) // most)
+        every = next(many for many in _DECADES if len(decades) <= many * most)
         return [10.0**exponent for exponent in decades if exponent % every == 0]
     if len(decades) * 3 <= most + 1 or len(decades) < 2:  # noqa: PLR2004  (one decade is no scale)
         near = [unit * 10.0**exponent for exponent in range(first - 1, final + 1) for unit in (1, 2, 5)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from actviz import text
 from actviz.history import judging, layout
 from actviz.history.page import POINT
+from actviz.history.summary import apart
 from actviz.history.themes import look_of, look_of_best, mixed
 
 if TYPE_CHECKING:
@@ -95,16 +96,20 @@ class Panel:
             said = f"{ends[0]} at the end" if len(runs) == 1 and ends else ""
             return [" ".join([said, *log]).removeprefix(f" {text.DOT} ").strip()]
         (epoch, value), name = (min if way == judging.MINIMUM else max)(found, key=lambda pair: pair[0][1])
-        said = f"best {text.number(value)} at epoch {epoch}"
+        said = f"best {text.number(value)} at epoch {epoch}" if self.subject.long else text.number(value)
         if len(runs) > 1:
             face = text.face(_SMALL)
             options = [[said, f"({face.fit(text.shown(name), 200)})"], [said]]
         else:
             training, validation = self.subject.curves(self.metric, runs[0])
             ends = [text.number(judging.last(curve)[1]) for curve in (validation, training) if curve]
-            of_training = [f"(training {ends[1]})"] if len(ends) > 1 else []
             curve = validation or training
-            end = [text.DOT, f"{ends[0]} at the end"] if curve and curve.epochs[-1] != epoch else [", the last"]
+            if curve and self.subject.long:
+                at_best, ends[0] = apart(value, judging.last(curve)[1])
+                said = f"best {at_best} at epoch {epoch}"
+            of_training = [f"(training {ends[1]})"] if len(ends) > 1 else []
+            late = [", the last"] if self.subject.long else []
+            end = [text.DOT, f"{ends[0]} at the end"] if curve and curve.epochs[-1] != epoch else late
             options = [[said, *end, *of_training], [said, *end], [said]]
         return [" ".join(option + more).replace(" ,", ",") for option in options for more in (log, [])]
 
@@ -126,7 +131,9 @@ class Panel:
         axes.set_xlabel("epoch", color=theme.muted, size=_SMALL * POINT, labelpad=2)
         axes.grid(visible=True, axis="y", color=theme.grid, linewidth=0.8)
         axes.set_axisbelow(True)
-        if len(self.subject.runs) == 1:
+        if self.empty:
+            return
+        if len(self.subject.runs) == 1 and len(self.subject.metrics) > 1:
             run = self.subject.runs[0]
             main = self.subject.marked(self.subject.metrics[0], run)
             if main and len(run.epochs) > 1:
@@ -138,13 +145,14 @@ class Panel:
     def _draw_run(self, axes: Axes, run: Run, color: str, theme: Theme) -> None:
         training, validation = self.subject.curves(self.metric, run)
         plain = not self.subject.validated or judging.is_rate(self.metric)
-        kind = "line" if plain else self.subject.training
-        for curve, look in ((training, kind), (validation, "line")):
+        full = "line" if self.subject.long else "point"
+        kind = full if plain else self.subject.training
+        for curve, look in ((training, kind), (validation, full)):
             if curve is not None:
                 self._draw_curve(axes, curve, look_of(look, color, theme, len(curve.epochs)))
                 self._draw_nonfinite(axes, curve, theme)
         found = self.subject.marked(self.metric, run)
-        if found and (not self.axis.log or found[1] > 0):
+        if self.subject.long and found and (not self.axis.log or found[1] > 0):
             axes.plot(
                 [found[0]], [self.axis.share(found[1])], "o", zorder=5, clip_on=False, **look_of_best(color, theme)
             )
@@ -165,7 +173,7 @@ class Panel:
         steps = "steps-mid" if judging.is_rate(curve.name) else "default"
         axes.plot(curve.epochs, rows, drawstyle=steps, **look)
         points = _lonely(curve, rows)
-        if points.any():
+        if points.any() and self.subject.long:
             axes.plot(np.array(curve.epochs)[points], rows[points], ".", color=look["color"], markersize=6)
 
     def _rows(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -180,7 +188,7 @@ class Panel:
 
     def _draw_nonfinite(self, axes: Axes, curve: Curve, theme: Theme) -> None:
         """Draw a bar along the bottom where a curve has no place on the axis."""
-        for first, final in _stretches(curve):
+        for first, final in stretches(curve):
             axes.plot(
                 [first - 0.5, final + 0.5],
                 [0, 0],
@@ -205,7 +213,7 @@ def _lonely(curve: Curve, rows: NDArray[np.float64]) -> NDArray[np.bool_]:
     return alone
 
 
-def _stretches(curve: Curve) -> list[tuple[int, int]]:
+def stretches(curve: Curve) -> list[tuple[int, int]]:
     """Return first and last epoch of each stretch without a drawable value."""
     found: list[tuple[int, int]] = []
     previous = False

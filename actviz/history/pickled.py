@@ -192,6 +192,8 @@ def _bytes(content: object) -> bytes | None:
                     return text.encode("latin-1")
                 except UnicodeEncodeError:
                     return None
+    if isinstance(content, Made) and content.function == Name("__builtin__", "bytes") and content.arguments == ():
+        return b""
     if isinstance(content, str):  # Python 2 had no other bytes
         try:
             return content.encode("latin-1")

@@ -56,12 +56,19 @@ class Subject:
         return colors_of(len(self.runs), self.theme)
 
     @property
+    def long(self) -> bool:
+        """Whether there is more than one epoch, so that there are lines."""
+        return self.epochs[0] < self.epochs[1]
+
+    @property
     def training(self) -> str:
         """How training is drawn beside validation.
 
         Dashed; but on a long noisy curve dashes cannot be seen, and of many runs they
-        would cover what matters.
+        would cover what matters. A single epoch is a point.
         """
+        if not self.long:
+            return "hollow"
         if len(self.runs) > len(self.theme.runs):
             return "faint"
         return "dashed" if max(len(run.epochs) for run in self.runs) <= _SPARSE else "light"

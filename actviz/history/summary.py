@@ -39,9 +39,8 @@ def facts_of(run: Run, metrics: Sequence[str], otherwise: str | None) -> tuple[s
         phrases.append(f"{_shown(curve.name)} {text.number(value)} at epoch {epoch}{only}")
     else:
         verdict = _verdict(judging.course(training, validation, way))
-        phrases.append(
-            f"{_shown(curve.name)} best {text.number(value)} at epoch {epoch}, {text.number(ending)} at the end{verdict}"
-        )
+        at_best, at_end = apart(value, ending)
+        phrases.append(f"{_shown(curve.name)} best {at_best} at epoch {epoch}, {at_end} at the end{verdict}")
     second = next((name for name in metrics if name != main and judging.direction(name, otherwise)), None)
     if second is not None:
         other = run.curve(TWIN + second) or run.curve(second)
@@ -118,6 +117,15 @@ def _nonfinite(run: Run) -> tuple[str, ...]:
 
 def _shown(name: str) -> str:
     return text.shown(name, _NAME)
+
+
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Return two numbers with as many digits as tell them apart, three at least."""
+    for digits in range(3, 8):
+        words = text.number(one, digits), text.number(other, digits)
+        if words[0] != words[1]:
+            break
+    return words
 
 
 def sentence(phrases: Sequence[str]) -> str:

@@ -67,9 +67,12 @@ def look_of(kind: str, color: str, theme: Theme, count: int) -> dict[str, Any]:
     if kind == "dashed":
         return {"color": mixed(color, theme.page, 0.2), "linewidth": 1.4, "linestyle": _DASHES}
     if kind == "light":
-        return {"color": mixed(color, theme.page, 0.55), "linewidth": 1.4 * thin}
+        return {"color": mixed(color, theme.page, 0.5), "linewidth": 1.4 * thin}
     if kind == "faint":
         return {"color": mixed(color, theme.page, 0.6), "linewidth": 1.0 * thin}
+    if kind in {"point", "hollow"}:
+        inside = color if kind == "point" else theme.page
+        return {"color": color, "marker": "o", "linestyle": "", "markersize": 6, "markerfacecolor": inside}
     return {"color": color, "linewidth": 1.8 * thin}
 
 

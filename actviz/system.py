@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -128,6 +129,11 @@ def make_folder(path: Path) -> None:
     except OSError as failure:
         message = f"{path}: the folder cannot be made ({failure.strerror}); choose another with -o."
         raise OutputError(message) from None
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a temporary folder and what is in it, as far as that can be done."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def probe_writable(folder: Path) -> None:

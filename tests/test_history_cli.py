@@ -172,6 +172,14 @@ def test_what_was_left_out_is_said(actviz, folder):
     assert "left out: val_loss" not in actviz("history", "h.json", "--validation-freq", "3").err
 
 
+def test_a_page_has_room_for_a_few_notes_only(actviz, folder):
+    write(folder / "h.json", HISTORY | {f"note {number}": "x" for number in range(300)})
+    ran = actviz("history", "h.json")
+    assert ran.err.count("left out") == 300
+    with Image.open(folder / "h_history.png") as image:
+        assert image.height < 800
+
+
 def test_hostile_names_are_data(actviz, folder):
     write(folder / "h.json", {"x" * 10_000: [1, 2], "$x_{": [1, 2], "a\x1b[31m\u202e\n::error::": [1, 2], "loss": [1]})
     ran = actviz("history", "h.json", "--json")
@@ -245,6 +253,17 @@ def test_a_file_that_is_not_ours_is_kept(actviz, folder):
     assert (folder / "run_history.png").read_text() == "precious"
     assert actviz("history", "run.history.json", "--overwrite").code == 0
     assert actviz("history", "run.history.json").code == 0
+
+
+def test_what_matplotlib_thinks_of_the_surroundings_is_nobodys_business(actviz, folder, tmp_path_factory):
+    assert actviz("history", "run.history.json", "-o", "plain.png").code == 0
+    (folder / "matplotlibrc").write_text("garbage \x1b[31m: [\nlines.linewidth: abc\nfoo\n")
+    elsewhere = tmp_path_factory.mktemp("temporary")
+    environment = {"MPLCONFIGDIR": "/proc/nowhere", "TMPDIR": str(elsewhere)}
+    ran = actviz("history", "run.history.json", "-o", "other.png", env=environment)
+    assert (ran.code, ran.out, ran.err) == (0, "other.png\n", SAID)
+    assert os.listdir(elsewhere) == []
+    assert (folder / "plain.png").read_bytes() == (folder / "other.png").read_bytes()
 
 
 def test_help_names_every_option(actviz):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import logging
+import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actviz import text
+from actviz import system, text
 from actviz.inputs.quiet import without_warnings
 
 if TYPE_CHECKING:
@@ -19,12 +24,31 @@ if TYPE_CHECKING:
 
 DPI = 100
 POINT = 72 / DPI
+_FOLDER = "MPLCONFIGDIR"
+
+
+@contextlib.contextmanager
+def _without_leftovers() -> Iterator[None]:
+    before = os.environ.get(_FOLDER)
+    try:
+        yield
+    finally:
+        made = os.environ.get(_FOLDER)
+        if made is not None and made != before:  # matplotlib sets it to the folder that it made
+            atexit.unregister(shutil.rmtree)
+            system.remove_folder(Path(made))
 
 
 @contextlib.contextmanager
 def settings(theme: Theme) -> Iterator[None]:
-    """Run a block in which matplotlib has its own defaults, whatever matplotlibrc says."""
-    with without_warnings():
+    """Run a block in which matplotlib has its own defaults, whatever matplotlibrc says.
+
+    What it would say about that file, or about a home that cannot be written to, is kept
+    quiet: it changes nothing here. The temporary folder that it makes in the latter case is
+    removed, because the command ends without giving it the occasion.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)
+    with without_warnings(), _without_leftovers():
         import matplotlib as mpl
 
         defaults: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"}

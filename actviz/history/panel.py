@@ -110,7 +110,7 @@ class Panel:
             of_training = [f"(training {ends[1]})"] if len(ends) > 1 else []
             late = [", the last"] if self.subject.long else []
             end = [text.DOT, f"{ends[0]} at the end"] if curve and curve.epochs[-1] != epoch else late
-            options = [[said, *end, *of_training], [said, *end], [said]]
+            options = [[said, *end, *of_training], [said, *end], [said], [said.replace("epoch ", "")]]
         return [" ".join(option + more).replace(" ,", ",") for option in options for more in (log, [])]
 
     def _prepare(self, axes: Axes, theme: Theme, size: tuple[int, int]) -> None:

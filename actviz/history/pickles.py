@@ -8,7 +8,8 @@ called, hashed or compared; what the notes mean is the business of `pickled`.
 
 The memory is a dictionary (a far index costs nothing), dictionaries are lists of pairs (a
 hostile key is never hashed), nothing here calls itself, blobs beyond `_LARGEST_TAKEN` are
-skipped unread, and the number of steps is limited.
+skipped unread, and the number of steps is limited. It is one machine and the table of its
+instructions, all of protocols 0 to 5, which is why this module is long.
 """
 
 from __future__ import annotations

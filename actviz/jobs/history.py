@@ -22,6 +22,7 @@ MAXIMUM_RUNS = 40
 
 _NAMED_METRICS = 100
 _SHOWN = 80
+_SHOWN_NOTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def _draw(request: HistoryRequest, work: _Work) -> Iterator[Said | Drawn]:
         title = work.identity["history"] if len(request.files) == 1 else "Learning curves"
     notes = tuple(f"{_prefix(run, runs)}{note}" for run in runs for note in run.notes)
     smoothed = (f"smoothed: each point is the mean of {style.smooth} epochs around it",) if style.smooth > 1 else ()
-    subject = Subject(tuple(runs), work.names, work.metrics, style, title, facts, (*notes, *smoothed))
+    subject = Subject(tuple(runs), work.names, work.metrics, style, title, facts, (*_few(notes), *smoothed))
     record = {
         "schema": 1,
         "actviz": VERSION,
@@ -224,15 +225,20 @@ def _draw(request: HistoryRequest, work: _Work) -> Iterator[Said | Drawn]:
         "summary": summary.sentence(facts),
         "runs": [summary.record_of(run, work.metrics, style.best) for run in runs],
     }
-    provenance = _provenance(request, work)
     if work.target.suffix.lower() == ".svg":
-        output.write_drawing(work.target, drawing.draw_svg(subject), provenance)
+        output.write_drawing(work.target, drawing.draw_svg(subject), _provenance(request, work))
     else:
-        output.write_figure(work.target, drawing.draw_png(subject), provenance)
+        output.write_figure(work.target, drawing.draw_png(subject), _provenance(request, work))
     yield Drawn(work.target, record)
     for note in notes:
         yield Said(note)
     yield Said(summary.sentence(facts))
+
+
+def _few(notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return as many notes as belong on a page; stderr has all."""
+    rest = len(notes) - _SHOWN_NOTES
+    return notes if rest <= 0 else (*notes[:_SHOWN_NOTES], f"{rest} more notes")
 
 
 def _prefix(run: Run, runs: Sequence[Run]) -> str:
@@ -241,7 +247,7 @@ def _prefix(run: Run, runs: Sequence[Run]) -> str:
 
 def _provenance(request: HistoryRequest, work: _Work) -> dict[str, Any]:
     """Return what a figure carries inside: no date, no path of this machine."""
-    import matplotlib as mpl
+    import matplotlib as mpl  # after the drawing, which imports it without its chatter
 
     return {
         "actviz": VERSION,

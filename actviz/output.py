@@ -1,4 +1,4 @@
-"""Where figures go: names, the overwrite rule, and PNG files with their provenance inside."""
+"""Where figures go: names, the overwrite rule, and files with their provenance inside."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEYWORD = b"actviz"
+SVG_OPENING = b'<metadata id="actviz">'
+SVG_CLOSING = b"</metadata>"
 SLUG_LENGTH = 80
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 LEVEL = 1
@@ -116,6 +118,31 @@ def write_figure(path: Path, pixels: NDArray[np.uint8], provenance: dict[str, An
     return len(content)
 
 
+def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> int:
+    """Write an SVG with its provenance inside, as `write_figure` writes a PNG.
+
+    Parameters
+    ----------
+    drawing
+        A whole SVG document in UTF-8.
+    """
+    content = encode_svg(drawing, provenance)
+    write_whole(path, content)
+    return len(content)
+
+
+def encode_svg(drawing: bytes, provenance: dict[str, Any]) -> bytes:
+    """Put the provenance into a ``metadata`` element, the first of the drawing."""
+    begin = drawing.index(b"<svg")
+    end = drawing.index(b">", begin) + 1
+    text = _packed_json(provenance).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return b"".join((drawing[:end], b"\n ", SVG_OPENING, text.encode("ascii"), SVG_CLOSING, drawing[end:]))
+
+
+def _packed_json(provenance: dict[str, Any]) -> str:
+    return json.dumps(provenance, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def encode_png(pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> bytes:
     """Encode ``(row, column, RGB)``, uint8, as PNG.
 
@@ -130,7 +157,7 @@ def encode_png(pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> bytes:
     rows[:, 0] = UP
     rows[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
-    text = json.dumps(provenance, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = _packed_json(provenance)
     return b"".join(
         (
             SIGNATURE,
@@ -168,10 +195,13 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:
-    """Return what actviz wrote into a PNG, ``None`` when it did not make the file."""
+    """Return what actviz wrote into a PNG or SVG, ``None`` when it did not make the file."""
     file, _ = open_regular(path, OutputError)
     with file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
+        start = file.read(len(SIGNATURE))
+        if start.startswith((b"<?xml", b"<svg")):
+            return provenance_in_svg(start + file.read(PROVENANCE_BYTES))
+        if start != SIGNATURE:
             return None
         file.seek(8 + 25)
         head = file.read(8)
@@ -180,11 +210,22 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
         length = struct.unpack(">I", head[:4])[0]
         content = file.read(min(length, PROVENANCE_BYTES))
     keyword, _, text = content.partition(b"\0")
-    if keyword != KEYWORD:
+    return _parsed(text) if keyword == KEYWORD else None
+
+
+def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
+    """Return what `encode_svg` put into a drawing, ``None`` when there is none."""
+    _, opened, rest = content.partition(SVG_OPENING)
+    text, closed, _ = rest.partition(SVG_CLOSING)
+    if not opened or not closed:
         return None
+    return _parsed(text.replace(b"&gt;", b">").replace(b"&lt;", b"<").replace(b"&amp;", b"&"))
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

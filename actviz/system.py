@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -90,6 +91,26 @@ def is_file(path: Path) -> bool:
     return path.is_file()
 
 
+def list_folder(path: Path, most: int = 10_000) -> list[Path]:
+    """Return what is in a folder, sorted by name.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or holds more than `most` entries.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(most + 1), strict=False)]
+    except OSError as failure:
+        message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
+        raise InputError(message) from None
+    if len(names) > most:
+        message = f"{path}: a folder with more than {most:,} entries; name the files instead."
+        raise InputError(message)
+    return [path / name for name in sorted(names)]
+
+
 def exists(path: Path) -> bool:
     """Tell whether something, a dangling link included, stands at `path`."""
     return os.path.lexists(path)
@@ -113,6 +134,11 @@ def make_folder(path: Path) -> None:
     except OSError as failure:
         message = f"{path}: the folder cannot be made ({failure.strerror}); choose another with -o."
         raise OutputError(message) from None
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a temporary folder and what is in it, as far as that can be done."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def probe_writable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The command as a shell sees it: what is printed, what is written, the exit code."""
 
+import io
 import json
 import os
 import pickle
@@ -167,6 +168,12 @@ def test_layers_says_which_tokens_an_input_takes(actviz, tmp_path):
 
 
 # ------------------------------------------------------------------ what is refused
+def object_array(value):
+    stream = io.BytesIO()
+    np.save(stream, value, allow_pickle=True)
+    return stream.getvalue()
+
+
 def files_for(kind, folder, samples):
     path = folder / "m.h5"
     model = (samples / "digits_cnn.h5").read_bytes()
@@ -183,6 +190,8 @@ def files_for(kind, folder, samples):
         "array": (samples / "patient.npy").read_bytes(),
         "history json": json.dumps(history).encode(),
         "history pickle": pickle.dumps(history),
+        "history array": object_array(history),
+        "history table": b"epoch,accuracy,loss\n0,0.5,1.0\n",
         "tflite": b"\x1c\0\0\0TFL3" + bytes(50),
     }
     if kind == "folder":
@@ -217,8 +226,11 @@ def files_for(kind, folder, samples):
         ("lfs", "git lfs pull"),
         ("image", "this is an image, not a model"),
         ("array", "this is a NumPy array, not a model"),
-        ("history json", "the record that fit() returned"),
+        ("history json", "draw its curves with: actviz history m.h5"),
         ("history pickle", "Nothing was unpickled"),
+        ("history pickle", "draw its curves with: actviz history m.h5"),
+        ("history array", "draw its curves with: actviz history m.h5"),
+        ("history table", "draw its curves with: actviz history m.h5"),
         ("weights only", "has weights but no architecture: save with model.save(...)"),
         ("zip without model", "it holds no config.json"),
         ("tflite", "TFLite"),

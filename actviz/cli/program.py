@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "show": "Draw what layers of a model compute, as labelled PNG figures.",
     "layers": "List the layers of a model: addresses, shapes, parameters.",
+    "history": "Draw the learning curves of a training from its saved history.",
 }
 
 

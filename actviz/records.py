@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+AXIS_NAMES = ("batch", "row", "column", "channel", "unit", "step", "plane", "head", "query", "key")
+
 Shape = tuple[int | None, ...]
 Axes = tuple[str, ...]
 
@@ -109,7 +111,8 @@ class Sample:
     `values` maps input names to arrays with a batch axis of one. `thumbnail` is what was
     really fed, as a picture: uint8, ``(row, column, RGB)``, or ``None`` where the input is
     no picture. `fed` says it in words (``28 x 28 x 1, 0..1``). `digest` is the SHA-256 of
-    the fed values. `notes` are lines worth saying on stderr.
+    the fed values. `notes` are lines worth saying on stderr. `words` are the tokens or words
+    along the steps, where the input carries them.
     """
 
     name: str
@@ -118,6 +121,7 @@ class Sample:
     fed: str
     digest: str
     notes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +145,13 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a figure says about where its activation comes from."""
+    """What a figure says about where its activation comes from; `steps` are words along them."""
 
     model: str
     input: str
     fed: str
     thumbnail: NDArray[np.uint8] | None = None
+    steps: tuple[str, ...] = ()
 
 
 Box = tuple[int, int, int, int]

@@ -168,12 +168,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 os.unlink(name)
 
 
-@contextlib.contextmanager
-def scratch(folder: Path, in_memory: int) -> Iterator[BinaryIO]:
-    """Give a file without a name for what is only needed while the block runs.
+def scratch(folder: Path, in_memory: int) -> BinaryIO:
+    """Open a file without a name, for what is only needed until it is closed.
 
     Its first `in_memory` bytes stay in memory; what is more lies in `folder`, where it
     vanishes with the process however that ends.
+    """
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(in_memory, dir=os.fspath(folder)))
+
+
+@contextlib.contextmanager
+def writing_scratch(folder: Path) -> Iterator[None]:
+    """Run a block that writes to a `scratch` file in `folder`.
 
     Raises
     ------
@@ -181,8 +187,7 @@ def scratch(folder: Path, in_memory: int) -> Iterator[BinaryIO]:
         When the disk is full or the folder cannot be written to.
     """
     try:
-        with tempfile.SpooledTemporaryFile(in_memory, dir=os.fspath(folder)) as file:
-            yield cast("BinaryIO", file)
+        yield
     except OSError as failure:
         message = (
             f"{folder}: intermediate results cannot be kept there ({failure.strerror}); choose another place with -o."

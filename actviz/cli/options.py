@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from actviz.inputs import InputOptions
+    from actviz.jobs.events import Said, Written
     from actviz.records import Style
 
 SORTS = ("index", "max", "mean", "std", "l2")
@@ -31,6 +32,7 @@ layer = click.option(
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
+fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
 weights = click.option(
     "--weights", type=PATH, metavar="FILE", help="HDF5 weights, where MODEL is the JSON of an architecture."
 )
@@ -117,3 +119,14 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     names = ("resize", "preprocess", "invert", "layout", "allow_nonfinite", "frame", "background", "seed")
     taken = {name: values.pop(name) for name in names}
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
+
+
+def tell(events: Iterable[Said | Written], *, quiet: bool) -> None:
+    """Print what a job tells: paths to stdout, lines for people to stderr."""
+    from actviz.jobs.events import Said
+
+    for event in events:
+        if not isinstance(event, Said):
+            click.echo(str(event.path))
+        elif not quiet:
+            click.echo(f"actviz: {event.text}", err=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @options.styled
 @options.reading
 @options.overwrite
-@click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+@options.fail_fast
 @options.weights
 @options.timeout
 @options.quiet
@@ -45,7 +45,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     sample photograph or seeded noise is fed. Without --layer, one sheet shows every spatial
     layer. The path of each file written is printed, one a line.
     """
-    from actviz.jobs.show import Said, ShowRequest, show
+    from actviz.jobs.show import ShowRequest, show
 
     request = ShowRequest(
         model=model,
@@ -60,8 +60,4 @@ def command(  # noqa: PLR0913  (one parameter an option)
         weights=weights,
         fail_fast=fail_fast,
     )
-    for event in show(request):
-        if not isinstance(event, Said):
-            click.echo(str(event.path))
-        elif not quiet:
-            click.echo(f"actviz: {event.text}", err=True)
+    options.tell(show(request), quiet=quiet)

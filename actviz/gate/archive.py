@@ -82,7 +82,7 @@ class Archive:
         LimitError
             When it is larger than `limit`.
         """
-        info = self._info(member)
+        info = self.info(member)
         if info.file_size > limit:
             message = f"{self.name}: {member} unpacks to {info.file_size:,} bytes (limit {limit:,})."
             raise LimitError(message)
@@ -97,7 +97,7 @@ class Archive:
 
     def open(self, member: str) -> BinaryIO:
         """Return a seekable file over a member: in place where it is stored uncompressed."""
-        info = self._info(member)
+        info = self.info(member)
         if info.compress_type != zipfile.ZIP_STORED:
             return io.BytesIO(self.read(member, MAXIMUM_RATIO * max(info.compress_size, SMALL)))
         self.file.seek(info.header_offset)
@@ -106,9 +106,10 @@ class Archive:
             raise self.rules.error(self.damaged(member))
         name_bytes, extra_bytes = struct.unpack("<HH", header[26:30])
         start = info.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-        return io.BufferedReader(_Window(self.file, start, info.file_size), 1 << 16)
+        return io.BufferedReader(Window(self.file, start, info.file_size), 1 << 16)
 
-    def _info(self, member: str) -> zipfile.ZipInfo:
+    def info(self, member: str) -> zipfile.ZipInfo:
+        """Return the directory's record of a member, which must be there."""
         if member not in self.members:
             message = f"{self.name}: the archive holds no {member}; {self.rules.wanted}."
             raise self.rules.error(message)
@@ -119,14 +120,15 @@ class Archive:
         return f"{self.name}: {escape(member, 80)} in the archive is damaged; {self.rules.remedy}."
 
 
-class _Window(io.RawIOBase):
-    """A stretch of an open file as a file of its own.
+class Window(io.RawIOBase):
+    """A stretch of an open file as a file of its own, at its own position.
 
     `zipfile`'s own reader of a stored member reads everything up to the target of a seek
     before Python 3.13; weights are read at random places of hundreds of megabytes.
     """
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        """Begin at byte `start` of `file`, `size` bytes long; `file` stays open."""
         super().__init__()
         self._file = file
         self._start = start
@@ -134,20 +136,25 @@ class _Window(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
+        """Say that it can be read."""
         return True
 
     def seekable(self) -> bool:
+        """Say that it can be read at any place."""
         return True
 
     def tell(self) -> int:
+        """Return the position within the stretch."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move within the stretch and return the new position."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed asks for a Buffer
+        """Fill a buffer from the position on and return the number of bytes."""
         count = max(0, min(len(buffer), self._size - self._position))
         self._file.seek(self._start + self._position)
         content = self._file.read(count)

@@ -43,6 +43,12 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+def is_supported(dtype: np.dtype[Any], *, with_complex: bool = False) -> bool:
+    """Tell whether arrays of this dtype are read: text, booleans, whole numbers and floats."""
+    name = dtype.str[1:]
+    return dtype.kind == "U" or name in _PLAIN or (with_complex and name in _COMPLEX)
+
+
 def read_header(head: bytes, size: int, path: str, limit: int = MAX_BYTES, *, with_complex: bool = False) -> Header:
     """Read and check the header of a `.npy` file of `size` bytes that begins with `head`.
 
@@ -62,8 +68,7 @@ def read_header(head: bytes, size: int, path: str, limit: int = MAX_BYTES, *, wi
     if header.dtype.hasobject:
         message = f"{path}: pickled data (an array of Python objects), which can run any code when it is read; actviz never does, and no option allows it. Save plain numbers with numpy.save(file, array)."
         raise UnsafeError(message)
-    kinds = _PLAIN | _COMPLEX if with_complex else _PLAIN
-    if header.dtype.kind != "U" and header.dtype.str[1:] not in kinds:
+    if not is_supported(header.dtype, with_complex=with_complex):
         raise InputError(_unsupported(path, header.dtype))
     if header.data_bytes > limit:
         message = f"{path}: the header declares {header.data_bytes:,} bytes {header.shape}, at most {limit:,} are read; give a smaller array."

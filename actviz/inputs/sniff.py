@@ -52,10 +52,10 @@ def kind_of(head: bytes) -> str | None:
     return None
 
 
-def refusal(head: bytes, size: int, path: str) -> ActvizError:
-    """Say in plain words what a file is that cannot be an input."""
+def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> ActvizError:
+    """Say in plain words what a file is that cannot be an input, and what can."""
     if not size:
-        return InputError(f"{path}: the file is empty; {ACCEPTED} was expected.")
+        return InputError(f"{path}: the file is empty; {accepted} was expected.")
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         return InputError(f"{path}: a Git LFS pointer stands in for the file itself; run git lfs pull.")
     if is_model(head, path):
@@ -66,7 +66,7 @@ def refusal(head: bytes, size: int, path: str) -> ActvizError:
             "allows it. Save plain numbers with numpy.save(file, array)."
         )
     what = _foreign(head)
-    return InputError(f"{path}: this is {what}; {ACCEPTED} was expected.")
+    return InputError(f"{path}: this is {what}; {accepted} was expected.")
 
 
 def is_model(head: bytes, path: str) -> bool:

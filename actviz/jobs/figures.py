@@ -1,0 +1,246 @@
+"""Figures of activations, wherever they come from: planned, drawn, written, recorded.
+
+What is drawn is decided first: every file has its name, and none that must not be
+overwritten is touched. Then each input's activations are drawn when they arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from actviz.errors import UsageError
+from actviz.jobs.events import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from actviz.records import Activation, Context, LayerInfo, Picture, Sample, Style
+
+SHEET = "sheet"
+SPATIAL = "grid"
+WRITERS = 2
+OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
+MAXIMUM_TILES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What figures are of: a model's name (a path's last part) and the hash of its configuration.
+
+    `layers` are all of them, whose numbers stand in file names; `named` says whether inputs
+    have names worth a place in the name of a single file. An array that no model is known
+    of has a file's name for `model` and no `configuration`.
+    """
+
+    model: str
+    configuration: str
+    layers: Sequence[LayerInfo]
+    named: bool
+
+
+@dataclass(slots=True)
+class Plan:
+    """Where each figure goes, by number of the input and address: decided before anything is computed."""
+
+    source: Source
+    style: Style
+    targets: dict[tuple[int, str], Path]
+    folder: Path | None
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One input's activations, ready to be drawn."""
+
+    number: int
+    sample: Sample
+    found: Mapping[str, Activation]
+    versions: Mapping[str, str]
+
+
+def check_style(style: Style) -> None:
+    """Refuse a scale or colormap that means nothing before anything is computed."""
+    from actviz import colors
+
+    colors.parse_scale(style.scale)
+    if style.cmap is not None:
+        colors.table(style.cmap)
+
+
+def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return what a sheet shows: every spatial layer, else all that something draws."""
+    from actviz.renderers import kind_of
+
+    inner = [layer for layer in layers if layer.kind != "InputLayer"]
+    kinds = [kind_of(layer.axes) for layer in inner]
+    spatial = [layer for layer, kind in zip(inner, kinds, strict=True) if kind == SPATIAL]
+    return spatial or [layer for layer, kind in zip(inner, kinds, strict=True) if kind is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line says of figures; `addresses` is empty for a sheet."""
+
+    addresses: Sequence[str]
+    output: str | None
+    style: Style
+    overwrite: bool
+
+
+def plan(wish: Wish, source: Source, inputs: Mapping[int, str]) -> Plan:
+    """Name every file and refuse what must not be overwritten.
+
+    Parameters
+    ----------
+    wish
+        Which layers, and where to.
+    source
+        What the figures are of.
+    inputs
+        The names of the inputs by number.
+
+    Raises
+    ------
+    UsageError
+        When several figures would go into one file, or the file's name asks for another format.
+    OutputError
+        When something else stands there.
+    """
+    from actviz import output
+
+    keys = list(wish.addresses) or [SHEET]
+    single = len(inputs) == 1 and len(keys) == 1
+    stem = output.slug(Path(source.model).stem)
+    given = wish.output
+    if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
+        message = f"-o {given}: figures are written as PNG; give a name that ends in .png, or a folder."
+        raise UsageError(message)
+    folder = None
+    if given is not None and given.lower().endswith(".png"):
+        if not single:
+            message = f"-o {given}: {len(inputs) * len(keys)} figures do not fit into one file; give a folder, such as -o {given[:-4]}/"
+            raise UsageError(message)
+        targets = {(next(iter(inputs)), keys[0]): Path(given)}
+    elif given is None and single:
+        layer = output.slug(unquote(keys[0]))
+        parts = [stem, layer] if source.configuration or layer != stem else [stem]
+        parts += [output.slug(_stem(name)) for name in inputs.values()] if source.named else []
+        targets = {(next(iter(inputs)), keys[0]): Path("_".join(parts) + ".png")}
+    else:
+        folder = Path(given) if given is not None else Path(f"{stem}-actviz")
+        targets = _foldered(folder, source, keys, inputs)
+    for parent in sorted({path.parent for path in targets.values()}):
+        output.prepare_folder(parent)
+    for (number, key), path in targets.items():
+        identity = {"model": source.model, "input": inputs[number], "address": key}
+        output.check_target(path, identity, overwrite=wish.overwrite)
+    return Plan(source, wish.style, targets, folder)
+
+
+def _foldered(
+    folder: Path, source: Source, keys: Sequence[str], inputs: Mapping[int, str]
+) -> dict[tuple[int, str], Path]:
+    from actviz import output
+
+    positions = {layer.address: position for position, layer in enumerate(source.layers)}
+    digits = max(3, len(str(len(positions))))
+    files, folders = output.Names(), output.Names()
+    targets = {}
+    for number, name in inputs.items():
+        inside = folders.take(folder / output.slug(_stem(name)), name) if name else folder
+        for key in keys:
+            file = (
+                f"{positions.get(key, 0):0{digits}d}_{output.slug(unquote(key))}.png" if key != SHEET else "sheet.png"
+            )
+            targets[number, key] = files.take(inside / file, key)
+    return targets
+
+
+def _stem(name: str) -> str:
+    """Return an input's name without its suffix: ``cat.png`` -> ``cat``, ``x.npy[3]`` -> ``x[3]``."""
+    file, mark, rest = name.partition("[")
+    return Path(file).stem + mark + rest
+
+
+def draw(planned: Plan, work: Work) -> Iterator[Written]:
+    """Draw and write the figures of one input; one is packed while the next is drawn."""
+    from collections import deque
+    from concurrent.futures import ThreadPoolExecutor
+
+    from actviz.records import Context
+
+    sample = work.sample
+    context = Context(planned.source.model, sample.name, sample.fed, sample.thumbnail, sample.words)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        pending: deque[Future[Written]] = deque()
+        for (number, key), path in planned.targets.items():
+            if number == work.number:
+                picture = _picture(key, work.found, context, planned.style)
+                record = _record(picture, planned.source, work, key)
+                pending.append(pool.submit(_write, planned, path, picture, record))
+            while len(pending) > WRITERS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _picture(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> Picture:
+    if key == SHEET:
+        from actviz.sheet import draw_sheet
+
+        return draw_sheet(list(found.values()), 0, context, style)
+    from actviz import renderers
+
+    return renderers.draw(found[key], 0, context, style)
+
+
+def _write(planned: Plan, path: Path, picture: Picture, record: dict[str, Any]) -> Written:
+    """Write one figure; runs beside the drawing of the next (packing releases the lock)."""
+    from actviz import output
+
+    size = output.write_figure(path, picture.pixels, record)
+    relative = str(path.relative_to(planned.folder)) if planned.folder else str(path)
+    planned.records.append(record | {"file": relative, "bytes": size})
+    return Written(path)
+
+
+def _record(picture: Picture, source: Source, work: Work, address: str) -> dict[str, Any]:
+    """Return the provenance of a figure: no date, no path of this machine."""
+    from actviz.version import VERSION
+
+    return {
+        "actviz": VERSION,
+        "model": source.model,
+        "configuration": source.configuration,
+        "address": address,
+        "input": work.sample.name,
+        "input_sha256": work.sample.digest,
+        "fed": work.sample.fed,
+        "numbers": picture.numbers,
+        "tiles": [[tile.channel, *tile.box, tile.low, tile.high, tile.state] for tile in picture.tiles[:MAXIMUM_TILES]],
+        "weights": next(iter(work.found.values())).weights_digest,
+        "versions": dict(work.versions),
+    }
+
+
+def finish(planned: Plan, versions: Mapping[str, str]) -> None:
+    """Write the manifest of a folder of figures."""
+    if planned.folder is None:
+        return
+    from actviz import output
+    from actviz.version import VERSION
+
+    source = planned.source
+    about = {
+        "actviz": VERSION,
+        "model": source.model,
+        "configuration": source.configuration,
+        "versions": dict(versions),
+    }
+    records = sorted(planned.records, key=lambda record: str(record["file"]))
+    output.write_manifest(planned.folder, records, about)

@@ -4,7 +4,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+import actviz
+from actviz.records import Activation
 
 PROBE = """
 import json, sys
@@ -33,7 +37,9 @@ def modules_after(*arguments):
     return set(json.loads(done.stderr.strip().splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["show", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["show", "--help"], ["extract", "--help"], ["render", "--help"]]
+)
 def test_help_loads_click_and_little_else(arguments):
     loaded = modules_after(*arguments)
     assert not loaded & (HEAVY | {"numpy", "PIL", "h5py"})
@@ -41,6 +47,15 @@ def test_help_loads_click_and_little_else(arguments):
 
 def test_the_command_never_loads_tensorflow_itself(samples):
     assert not modules_after("layers", samples / "digits_cnn.h5") & HEAVY
+
+
+def test_figures_from_a_file_need_no_model_and_no_inputs(tmp_path):
+    values = np.random.default_rng(0).random((1, 3, 4, 2))
+    activation = Activation("conv", "Conv2D", values, ("batch", "row", "column", "channel"))
+    actviz.save(tmp_path / "out.npz", {"conv": activation}, model="m.h5")
+    loaded = modules_after("render", tmp_path / "out.npz", "-l", "conv", "-o", tmp_path / "conv.png")
+    assert (tmp_path / "conv.png").is_file()
+    assert not loaded & (HEAVY | {"h5py", "actviz.inputs", "actviz.worker", "actviz.formats"})
 
 
 def test_the_probe_can_fail():

@@ -37,9 +37,9 @@ The same activations give the same bytes: members have a fixed date and a fixed 
 """
 
 from actviz.activations.collecting import Collector
-from actviz.activations.description import Description, Entry, Fed, about_model
+from actviz.activations.description import Description, Entry, Fed, about_layers, about_model
 from actviz.activations.foreign import open_array, open_arrays, parse_axes
-from actviz.activations.saved import Saved, open_saved, read_description
+from actviz.activations.saved import Saved, not_activations, open_saved, read_description
 
 __all__ = [
     "Collector",
@@ -47,7 +47,9 @@ __all__ = [
     "Entry",
     "Fed",
     "Saved",
+    "about_layers",
     "about_model",
+    "not_activations",
     "open_array",
     "open_arrays",
     "open_saved",

@@ -15,7 +15,7 @@ from actviz.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actviz.records import Axes, ModelFacts
+    from actviz.records import Activation, Axes, ModelFacts
 
 SCHEMA = 1
 _NUMBERED = re.compile(r"axis\d{1,2}")
@@ -72,6 +72,24 @@ def about_model(facts: ModelFacts, preprocessing: str, versions: Mapping[str, st
     """Describe a model, before anything is known of arrays and inputs."""
     names = tuple(spec.name for spec in facts.inputs)
     return Description(facts.file, facts.digest, names, preprocessing, given, versions, facts.layers)
+
+
+def about_layers(model: str, activations: Mapping[str, Activation]) -> Description:
+    """Describe activations of which nothing else is known than what they say themselves."""
+    layers = tuple(
+        LayerInfo(
+            address=address,
+            name=address,
+            index=index,
+            kind=one.kind,
+            shape=(None, *one.values.shape[1:]),
+            dtype=one.values.dtype.name,
+            parameters=None,
+            axes=one.axes,
+        )
+        for index, (address, one) in enumerate(activations.items())
+    )
+    return Description(model, layers=layers)
 
 
 def to_json(description: Description) -> str:

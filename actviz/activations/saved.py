@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actviz.gate.archive import Archive
 
 MAXIMUM_TEXT = 256 << 20
+MODEL_MEMBERS = frozenset({"config.json", "model.weights.h5", "metadata.json"})
 
 
 class Saved:
@@ -138,6 +139,8 @@ def open_saved(file: BinaryIO, name: str) -> Saved | None:
         When the archive or its description is damaged, unsafe or beyond a limit.
     """
     archive = open_archive(file, name, ARRAYS)
+    if MODEL_MEMBERS & set(archive.members):
+        raise InputError(not_activations(name, "a model"))
     if f"{DESCRIPTION}.npy" not in archive.members:
         return None
     text: NDArray[Any] = of_member(archive, f"{DESCRIPTION}.npy", f"{name}[{DESCRIPTION}]").whole(MAXIMUM_TEXT)
@@ -145,6 +148,11 @@ def open_saved(file: BinaryIO, name: str) -> Saved | None:
         message = f"{name}: actviz.json in it is no text; write the file again with actviz extract."
         raise InputError(message)
     return Saved(name, from_json(str(text[()]), name), {}, archive)
+
+
+def not_activations(name: str, what: str) -> str:
+    """Return the message about a file that another command takes."""
+    return f"{name}: this is {what}, not activations; draw what a model computes with: actviz show MODEL INPUT."
 
 
 def read_description(path: Path) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz import activations, system
-from actviz.errors import InputError, UsageError, escape
+from actviz.errors import ActvizError, InputError, UsageError, escape
 from actviz.jobs import figures
 from actviz.jobs.events import Said, Written
 from actviz.select import select_layers
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from actviz.activations import Saved
     from actviz.records import LayerInfo, Style
 
+ARRAY = b"\x93NUMPY"
+ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 EXAMPLE = "--axes row,column,channel"
 
 
@@ -64,23 +66,28 @@ def render(request: RenderRequest) -> Iterator[Said | Written]:
 
 def _open(request: RenderRequest, file: BinaryIO, size: int) -> Saved:
     """Open what the first bytes say that the file is; its name decides nothing."""
-    from actviz.inputs import sniff
-
     name = str(request.file)
-    head = file.read(sniff.HEAD_BYTES)
-    kind = sniff.kind_of(head)
-    if kind == "npy":
+    start = file.read(len(ARRAY))
+    if start == ARRAY:
         if request.axes is None:
             message = f"{name}: which axes has this array? Name them in order, for instance {EXAMPLE}."
             raise UsageError(message)
         return activations.open_array(file, size, name, request.file.stem, activations.parse_axes(request.axes))
-    if kind == "zip":
+    if start.startswith(ARCHIVES):
         return _open_archive(request, file, name)
-    if kind is not None or sniff.is_model(head, name):
-        what = f"a {kind} image" if kind is not None else "a model"
-        message = f"{name}: this is {what}, not activations; draw what a model computes with: actviz show MODEL INPUT."
-        raise InputError(message)
-    raise sniff.refusal(head, size, name, "activations (.npz of actviz extract) or an array (.npy, .npz)")
+    raise _refusal(file, size, name)
+
+
+def _refusal(file: BinaryIO, size: int, name: str) -> ActvizError:
+    """Say what a file is that holds no arrays; images and models have a command of their own."""
+    from actviz.inputs import sniff  # a third of what the command loads, and seldom needed
+
+    file.seek(0)
+    head = file.read(sniff.HEAD_BYTES)
+    kind = sniff.kind_of(head)
+    if kind is None and not sniff.is_model(head, name):
+        return sniff.refusal(head, size, name, "an .npz of actviz extract, or an array (.npy, .npz),")
+    return InputError(activations.not_activations(name, "a model" if kind is None else f"a {kind} image"))
 
 
 def _open_archive(request: RenderRequest, file: BinaryIO, name: str) -> Saved:

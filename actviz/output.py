@@ -10,12 +10,14 @@ import struct
 import unicodedata
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import OutputError, escape
 from actviz.system import exists, is_folder, is_link, make_folder, open_regular, probe_writable, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -79,15 +81,26 @@ def check_target(path: Path, identity: dict[str, str], *, overwrite: bool) -> No
     OutputError
         When it may not, or the folder cannot be made or written to.
     """
+    check_replaceable(path, identity, Kind("figure", read_provenance), overwrite=overwrite)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of result: what it is called, and how a file says whether it is one and of what."""
+
+    noun: str
+    read: Callable[[Path], Mapping[str, Any] | None]
+
+
+def check_replaceable(path: Path, identity: Mapping[str, str], kind: Kind, *, overwrite: bool) -> None:
+    """Decide whether a result of some kind may be written to `path`; see `check_target`."""
     if is_folder(path):
-        message = f"{path}: a folder stands where the figure should go; choose another name with -o."
+        message = f"{path}: a folder stands where the {kind.noun} should go; choose another name with -o."
         raise OutputError(message)
     if exists(path) and not overwrite and not is_link(path):
-        found = read_provenance(path)
+        found = kind.read(path)
         if found is None or any(found.get(key) != value for key, value in identity.items()):
-            message = (
-                f"{path}: exists and is not this figure; pass --overwrite to replace it or choose another name with -o."
-            )
+            message = f"{path}: exists and is not this {kind.noun}; pass --overwrite to replace it or choose another name with -o."
             raise OutputError(message)
     elif is_link(path) and not overwrite:
         message = f"{path}: a symbolic link stands there; pass --overwrite to replace the link (not what it points to)."

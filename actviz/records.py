@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+AXIS_NAMES = ("batch", "row", "column", "channel", "unit", "step", "plane", "head", "query", "key")
+
 Shape = tuple[int | None, ...]
 Axes = tuple[str, ...]
 

@@ -11,8 +11,10 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from actviz.errors import ActvizError, InputError, OutputError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".actviz-"
 TEMPORARY_SUFFIX = ".tmp"
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,14 @@ def probe_writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all.
+    """Write `content` to `path` whole or not at all; see `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write, which becomes `path` when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, are synced, and the file is
     renamed: a symbolic link at `path` is replaced, not followed, and an older file stays
@@ -168,13 +178,13 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises
     ------
     OutputError
-        When it cannot be written; nothing is left behind.
+        When it cannot be written; nothing is left behind, whatever ends the block.
     """
     name = None
     try:
         descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(descriptor)
             os.fchmod(descriptor, 0o666 & ~_umask())
@@ -187,6 +197,33 @@ def write_whole(path: Path, content: bytes) -> None:
         if name is not None:
             with contextlib.suppress(OSError):
                 os.unlink(name)
+
+
+def scratch(folder: Path, in_memory: int) -> BinaryIO:
+    """Open a file without a name, for what is only needed until it is closed.
+
+    Its first `in_memory` bytes stay in memory; what is more lies in `folder`, where it
+    vanishes with the process however that ends.
+    """
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(in_memory, dir=os.fspath(folder)))
+
+
+@contextlib.contextmanager
+def writing_scratch(folder: Path) -> Iterator[None]:
+    """Run a block that writes to a `scratch` file in `folder`.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as failure:
+        message = (
+            f"{folder}: intermediate results cannot be kept there ({failure.strerror}); choose another place with -o."
+        )
+        raise OutputError(message) from None
 
 
 def _umask() -> int:
@@ -244,3 +281,16 @@ def native_silence() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def without_warnings(*errors: type[Warning]) -> Iterator[None]:
+    """Run a block whose warnings are dropped, those of the classes `errors` raised.
+
+    Python's warning filters belong to the whole process, so one block runs at a time.
+    """
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for error in errors:
+            warnings.simplefilter("error", error)
+        yield

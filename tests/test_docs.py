@@ -49,9 +49,18 @@ def examples():
 
 @pytest.mark.parametrize(("command", "output"), examples(), ids=lambda text: text.split("\n")[0][:50])
 def test_examples_print_what_the_readme_says(workplace, command, output):
-    done = in_shell(f"{command} 2>&1", workplace)
-    assert done.returncode == 0
-    assert done.stdout == output
+    for one, said in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", f"$ {command}\n{output}", re.MULTILINE):
+        done = in_shell(f"{one} 2>&1", workplace)
+        assert done.returncode == 0
+        assert done.stdout == said
+
+
+def test_the_example_with_numpy_runs(workplace):
+    command = re.search(r"^\$ (actviz extract .+)$", README, re.MULTILINE)[1]
+    assert in_shell(command, workplace).returncode == 0
+    (workplace / "example.txt").write_text(re.search(r"```pycon\n(.+?)```", README, re.DOTALL)[1])
+    done = in_shell(f"{sys.executable} -m doctest example.txt", workplace)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_first_command_is_the_one_under_the_first_picture(workplace):

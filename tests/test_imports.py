@@ -4,7 +4,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+import actviz
+from actviz.records import Activation
 
 PROBE = """
 import json, sys
@@ -33,7 +37,10 @@ def modules_after(*arguments, code=0):
     return set(json.loads(done.stderr.strip().splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["show", "--help"], ["history", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], *([name, "--help"] for name in ("show", "extract", "render", "history"))],
+)
 def test_help_loads_click_and_little_else(arguments):
     loaded = modules_after(*arguments)
     assert not loaded & (HEAVY | {"numpy", "PIL", "h5py"})
@@ -54,6 +61,15 @@ def test_a_history_that_cannot_be_read_costs_little(samples, tmp_path):
     for path in (tmp_path / "h.json", tmp_path / "none.csv", samples / "dense.h5"):
         loaded = modules_after("history", path, code=3)
         assert not loaded & (HEAVY | {"numpy", "PIL", "h5py"})
+
+
+def test_figures_from_a_file_need_no_model_and_no_inputs(tmp_path):
+    values = np.random.default_rng(0).random((1, 3, 4, 2))
+    activation = Activation("conv", "Conv2D", values, ("batch", "row", "column", "channel"))
+    actviz.save(tmp_path / "out.npz", {"conv": activation}, model="m.h5")
+    loaded = modules_after("render", tmp_path / "out.npz", "-l", "conv", "-o", tmp_path / "conv.png")
+    assert (tmp_path / "conv.png").is_file()
+    assert not loaded & (HEAVY | {"h5py", "actviz.inputs", "actviz.worker", "actviz.formats"})
 
 
 def test_the_probe_can_fail():

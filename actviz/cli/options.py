@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from actviz.inputs import InputOptions
+    from actviz.jobs.events import Said, Written
     from actviz.records import Style
     from actviz.worker import Opening
 
@@ -43,6 +44,7 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace files that t
 labels = click.option(
     "--labels", type=PATH, metavar="FILE", help="Names of the classes: one a line, a JSON list or {index: name}."
 )
+fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
 tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
@@ -157,3 +159,14 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     names = ("resize", "preprocess", "invert", "layout", "allow_nonfinite", "frame", "background", "seed")
     taken = {name: values.pop(name) for name in names}
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
+
+
+def tell(events: Iterable[Said | Written], *, quiet: bool) -> None:
+    """Print what a job tells: paths to stdout, lines for people to stderr."""
+    from actviz.jobs.events import Said
+
+    for event in events:
+        if not isinstance(event, Said):
+            click.echo(str(event.path))
+        elif not quiet:
+            click.echo(f"actviz: {event.text}", err=True)

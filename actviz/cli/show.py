@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.styled
 @options.reading
 @options.overwrite
-@click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+@options.fail_fast
 @options.labels
 @options.tokens
 @options.opened
@@ -50,7 +50,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     Without --layer, one sheet shows every spatial layer. The path of each file written is
     printed, one a line.
     """
-    from actviz.jobs.show import Said, ShowRequest, show
+    from actviz.jobs.show import ShowRequest, show
 
     request = ShowRequest(
         opening=options.opening_of(model, values),
@@ -65,8 +65,4 @@ def command(  # noqa: PLR0913  (one parameter an option)
         labels=labels,
         tokens=tokens,
     )
-    for event in show(request):
-        if not isinstance(event, Said):
-            click.echo(str(event.path))
-        elif not quiet:
-            click.echo(f"actviz: {event.text}", err=True)
+    options.tell(show(request), quiet=quiet)

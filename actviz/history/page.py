@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz import system, text
-from actviz.inputs.quiet import without_warnings
+from actviz.system import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -44,7 +44,7 @@ def transfer(family, side):
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 @pytest.mark.parametrize("made", [flat, transfer])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_layer_is_that_of_keras_and_parts_are_those_of_the_whole(tmp_path, family, made, suffix):
+def test_every_layer_is_that_of_keras_and_parts_are_those_of_the_whole(tmp_path, monkeypatch, family, made, suffix):
     import keras
 
     keras.backend.clear_session()
@@ -70,3 +70,9 @@ def test_every_layer_is_that_of_keras_and_parts_are_those_of_the_whole(tmp_path,
         with open_network(path) as network:
             part = network.activations(batch, [address])
         np.testing.assert_array_equal(part[address].values, whole[address].values, err_msg=address)
+    if made is flat and suffix == "keras":
+        monkeypatch.setattr("actviz.formats.keras_runtime.COMPILE_AFTER", 0)
+        with open_network(path) as network:
+            graph = network.activations(batch)
+        for address, activation in whole.items():
+            np.testing.assert_array_equal(graph[address].values, activation.values, err_msg=address)

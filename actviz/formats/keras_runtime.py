@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ActvizError, InputError, LimitError, ModelError, escape
 from actviz.formats.graph import ROOT, Entry, Graph, Inner, Ref, refs
 from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
+from actviz.formats.keras_compiled import COMPILE_AFTER, TRACED, Compiled, signature_of
 from actviz.formats.keras_layers import VOCABULARIES, make_layer
 from actviz.formats.keras_loading import load, reason
 from actviz.formats.shapes import SCORES, axes_of
@@ -64,6 +65,8 @@ class Cut:
     symbols: dict[Ref, Any] = field(default_factory=dict)
     plain: set[str] = field(default_factory=set)
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    repeats: tuple[tuple[Any, ...], int] = ((), 0)
+    compiled: Compiled | None = None
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -207,6 +210,9 @@ class Cut:
         """
         import numpy as np
 
+        compiled = self._compiled_for(batch)
+        if compiled is not None:
+            return compiled.run({name: batch[name] for name in self.input_names()})
         wanted = set(self.wanted.values())
         kept = {ref.node for ref in wanted}
         inside = {ref.node for ref in wanted if isinstance(ref, Inner)}
@@ -236,6 +242,40 @@ class Cut:
         self.masks = {address: mask for address, mask in found.items() if mask is not None}
         # The arrays share memory with the tensors: nothing is copied on the way out.
         return {address: np.asarray(values[ref]) for address, ref in self.wanted.items() if ref in values}
+
+    def _compiled_for(self, batch: Mapping[str, NDArray[Any]]) -> Compiled | None:
+        """Return the calls as one graph once batches of one shape have come often enough.
+
+        Only where every call is a plain one: such a graph does what eager calls do.
+        """
+        read = {name: batch[name] for name in self.input_names()}
+        signature = signature_of(read)
+        if self.compiled is not None and self.compiled.signature == signature:
+            return self.compiled
+        seen, count = self.repeats
+        self.repeats = (signature, count + 1 if seen == signature else 1)
+        if self.repeats[1] <= COMPILE_AFTER or not self._is_plain(read):
+            return None
+        self.compiled = Compiled(self._whole, read)
+        return self.compiled
+
+    def _is_plain(self, batch: Mapping[str, NDArray[Any]]) -> bool:
+        called = {self.graph.nodes[number].entry for number in self.steps}
+        entries = [self.graph.entries[key] for key in called]
+        return (
+            all(entry.key in self.plain or entry.kind in TRACED for entry in entries)
+            and all(values.dtype == "float32" for values in batch.values())
+            and all(isinstance(ref, Ref) and ref.output != SCORES for ref in self.wanted.values())
+        )
+
+    def _whole(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Compute the wanted tensors from the inputs, to be traced."""
+        values: dict[Ref, Any] = {}
+        for number in self.steps:
+            entry = self.graph.entries[self.graph.nodes[number].entry]
+            outputs = tensors[entry.name] if entry.kind == "InputLayer" else self._call(number, values)
+            values |= {Ref(number, position): output for position, output in enumerate(outputs_of(outputs))}
+        return {address: values[ref] for address, ref in self.wanted.items() if isinstance(ref, Ref)}
 
     def _last_readers(self, kept: set[int]) -> dict[int, list[Ref]]:
         """Return for each call the tensors that no later call reads and nobody asked for."""
@@ -291,7 +331,7 @@ class Cut:
         args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
         layer = self.layers[node.entry]
         try:
-            if node.entry in self.plain and not kwargs and not _special(args):
+            if node.entry in self.plain and all(value is None for value in kwargs.values()) and not _special(args):
                 return layer.call(*args)
             if getattr(layer, "_call_has_training_arg", False):
                 kwargs["training"] = False  # as `predict` does, whatever the graph recorded

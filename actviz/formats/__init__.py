@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
+from actviz.formats.damage import said_of
 from actviz.gate import NO_TRUST, Trust
 
 if TYPE_CHECKING:
@@ -43,4 +44,5 @@ def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUS
     if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
         message = f"{text}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
-    return FORMATS["keras"](path, weights, trust)
+    with said_of(path.name):
+        return FORMATS["keras"](path, weights, trust)

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
+_LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
+MAXIMUM_OUTPUTS = 1000
+DTYPES = frozenset(
+    {"bfloat16", "bool", "complex64", "complex128", "string", "float8_e4m3fn", "float8_e5m2"}
+    | {f"float{bits}" for bits in (16, 32, 64)}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)}
+)
+"""What a tensor of Keras can hold."""
+MAXIMUM_SIZE = 1 << 40
 FROM_ONE = "actviz_calls_from_one"
 """Marks a model of Keras 1 or 2: the calls of models inside it are counted from 1."""
 FLAT = "actviz_flat"
@@ -180,6 +189,8 @@ def parse_graph(model: Json, file: str) -> Graph:
     ):
         message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
         raise ModelError(message) from None
+    except _NotYetError:
+        raise ModelError(_LOOP.format(file=file)) from None
     return graph
 
 
@@ -318,8 +329,7 @@ class _Expansion:
                 )
                 produced[name, call] = self._call(layer, place, where, (key, position), (args, kwargs))
             if len(waiting) == len(pending):
-                message = f"{self.file}: the calls of this model form a loop or use a layer that is not in the file."
-                raise ModelError(message)
+                raise ModelError(_LOOP.format(file=self.file))
             pending = waiting
         return [self._tensor(history, produced, of_outputs) for history in history_list(config["output_layers"])]
 
@@ -348,11 +358,15 @@ class _Expansion:
         number = len(self.graph.nodes) - 1
         self.graph.inputs.append(number)
         shape = config["batch_shape"]
+        if not is_shape(shape):
+            message = f'{self.file}: the input "{escape(name, 80)}" has no shape of whole numbers; the file is damaged.'
+            raise ModelError(message)
         dtype = config.get("dtype", "float32")
-        self.graph.shapes[Ref(number, 0)] = (
-            tuple(shape),
-            dtype if isinstance(dtype, str) else "float32",
-        )
+        dtype = dtype if isinstance(dtype, str) else "float32"
+        if dtype not in DTYPES:
+            message = f'{self.file}: the input "{escape(name, 80)}" has the unknown dtype "{escape(dtype, 40)}"; the file is damaged.'
+            raise ModelError(message)
+        self.graph.shapes[Ref(number, 0)] = (tuple(shape), dtype)
         return Ref(number, 0)
 
     def _call(
@@ -394,6 +408,9 @@ class _Expansion:
         offsets: dict[str, int],
     ) -> Ref:
         name, call, output = history
+        if not 0 <= output <= MAXIMUM_OUTPUTS:
+            message = f'{self.file}: the model uses output {escape(str(output), 40)} of layer "{escape(name, 80)}", which no layer has; the file is damaged.'
+            raise ModelError(message)
         result = produced.get((name, call - offsets.get(name, 0)))
         if result is None:
             raise _NotYetError
@@ -408,13 +425,21 @@ class _Expansion:
                 config = value["config"]
                 name, call, output = config["keras_history"]
                 ref = self._tensor((name, call, output), produced, offsets)
-                if config.get("shape") and config.get("declared", True):
+                if config.get("shape") and is_shape(config["shape"]) and config.get("declared", True):
                     self.graph.shapes.setdefault(ref, (tuple(config["shape"]), str(config["dtype"])))
                 return ref
             return {key: self._resolve(item, produced, offsets) for key, item in value.items()}
         if isinstance(value, list):
             return [self._resolve(item, produced, offsets) for item in value]
         return value
+
+
+def is_shape(value: object) -> bool:
+    """Tell whether a value of a file is a shape: whole numbers, ``None`` where an axis is free."""
+    return isinstance(value, (list, tuple)) and all(
+        size is None or (isinstance(size, int) and not isinstance(size, bool) and 0 <= size < MAXIMUM_SIZE)
+        for size in value
+    )
 
 
 class _NotYetError(Exception):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import ActvizError, InputError, ModelError, escape
 from actviz.formats.custom import CustomObjects
+from actviz.formats.damage import said_of
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
@@ -109,6 +110,10 @@ class KerasNetwork:
         opaque = [number for number, node in enumerate(self._graph.nodes) if self._graph.entries[node.entry].custom]
         if self._complete or (known and not opaque):
             return self._facts
+        with said_of(self._file.name):
+            return self._worked_out(opaque)
+
+    def _worked_out(self, opaque: Sequence[int]) -> ModelFacts:
         cut = self._plan(tuple(layer.address for layer in self._facts.layers))
         if any(number not in self._known_inputs() for number in self._graph.inputs):
             cut.make_layers()
@@ -153,8 +158,9 @@ class KerasNetwork:
         chosen = tuple(own if addresses is None else addresses)
         cut = self._cuts.get(chosen)
         if cut is None:
-            cut = self._plan(chosen)
-            cut.build()
+            with said_of(self._file.name):
+                cut = self._plan(chosen)
+                cut.build()
             self._cuts = {chosen: cut}
             self.check_unchanged()
         missing = [name for name in cut.input_names() if name not in batch]

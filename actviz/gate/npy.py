@@ -24,6 +24,7 @@ MAX_BYTES = 2 << 30
 MAX_HEADER = 10_000
 HEAD_BYTES = MAX_HEADER + 16
 MAX_RANK = 32
+MAX_CHARACTER = 0x10FFFF
 _PLAIN = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 _COMPLEX = frozenset({"c8", "c16"})
 
@@ -106,6 +107,9 @@ def array_of(content: bytes, header: Header, path: str) -> NDArray[Any]:
     if array.dtype.kind == "b":
         truth: NDArray[np.bool_] = array.view(np.uint8) != 0
         return truth
+    if array.dtype.kind == "U" and array.size and array.view(np.uint32).max() > MAX_CHARACTER:
+        message = f"{path}: a text holds numbers that are no characters; save it again with numpy.save."
+        raise InputError(message)
     return array
 
 

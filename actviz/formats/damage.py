@@ -1,0 +1,35 @@
+"""What is wrong with a file in a way that nobody foresaw is said of the file, in one line."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from actviz.errors import ModelError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What values of the wrong kind, and h5py over damaged bytes, raise far from where they were read.
+MALFORMED = (
+    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SystemError, TypeError, ValueError,
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def said_of(file: str) -> Iterator[None]:
+    """Turn what malformed content raises into an error about the file.
+
+    Raises
+    ------
+    ModelError
+        For any of `MALFORMED`; the failure itself stays its cause.
+    """
+    try:
+        yield
+    except MALFORMED as failure:
+        kind = type(failure).__name__
+        what = " ".join(str(failure).split())
+        said = f"{kind}: {escape(what, 160)}" if what else kind
+        message = f"{file}: the file is damaged or malformed ({said}); save the model again with model.save(...)."
+        raise ModelError(message) from failure

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -218,3 +220,44 @@ def native_silence() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def memory_of(process: int) -> int | None:
+    """Return the bytes of memory that a process holds now, ``None`` where that cannot be told."""
+    try:
+        with open(f"/proc/{process}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None if sys.platform.startswith("linux") else _memory_by_ps(process)
+
+
+def _memory_by_ps(process: int) -> int | None:
+    """Ask `ps`, where there is no ``/proc`` (macOS)."""
+    command = ["/bin/ps", "-o", "rss=", "-p", str(process)]
+    try:
+        said = subprocess.run(command, capture_output=True, timeout=5, check=False).stdout  # noqa: S603  (a fixed program)
+        return int(said) << 10
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def memory_of_machine() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or less in a container."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with contextlib.suppress(OSError), open("/proc/self/cgroup", encoding="ascii", errors="replace") as file:
+        for line in file:
+            _, controllers, path = line.strip().split(":", 2)
+            if controllers in ("", "memory"):
+                limits += _limits_of_group("/sys/fs/cgroup" + f"/{controllers}".rstrip("/"), path)
+    return min(limits)
+
+
+def _limits_of_group(mounted: str, path: str) -> list[int]:
+    """Return the memory limits of a control group and of those around it, of both versions."""
+    found = []
+    parts = [part for part in path.split("/") if part and part != ".."]
+    for count in range(len(parts), -1, -1):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError), open(os.path.join(mounted, *parts[:count], name)) as file:
+                found.append(int(file.read()))
+    return found

@@ -7,19 +7,23 @@ walk over ancestors, and a layer of a nested or shared model is a node like any 
 
 from __future__ import annotations
 
+import heapq
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ModelError, escape
-from actviz.gate import MODELS
+from actviz.errors import LimitError, ModelError, escape
+from actviz.gate import MAXIMUM_LAYERS, MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = dict[str, Any]
+_Pending = tuple[Json, int, int | None, int]
+"""A call to be added: its layer, its number, the layer's index and place in the configuration."""
 CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
+_LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
 FLAT = "actviz_flat"
 """Marks a Sequential of Keras 1 or 2.0: the layers of a leading model count as its own."""
 
@@ -148,6 +152,8 @@ def parse_graph(model: Json, file: str) -> Graph:
     ModelError
         When it is not the configuration of a Functional or Sequential model, or when its
         calls form a loop or name layers that are not there.
+    LimitError
+        When there are more calls than are built, nested models counted at each of theirs.
     """
     if model.get("module") == CUSTOM_MODULE:
         return _opaque(model)
@@ -166,9 +172,12 @@ def parse_graph(model: Json, file: str) -> Graph:
         AttributeError,
         ValueError,
         RecursionError,
+        OverflowError,
     ):
         message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
         raise ModelError(message) from None
+    except _NotYetError:
+        raise ModelError(_LOOP.format(file=file)) from None
     return graph
 
 
@@ -219,9 +228,17 @@ def layer_name(layer: Json) -> str:
 class _Expansion:
     graph: Graph
     file: str
+    models: int = 0
 
     def expand(self, model: Json, key: str, address: str, arguments: list[Ref] | None) -> list[Ref]:
         """Add the calls of one call of `model` and return its outputs."""
+        self.models += 1
+        self._check_count()
+        names = [layer_name(layer) for layer in model["config"]["layers"]]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            message = f'{self.file}: two layers of one model are called "{escape(twice, 80)}", so that it is not sure whose the weights are; the file is damaged.'
+            raise ModelError(message)
         if model["class_name"] == "Sequential":
             return self._sequential(model, key, address, arguments)
         return self._functional(model, key, address, arguments)
@@ -275,7 +292,7 @@ class _Expansion:
         produced: dict[tuple[str, int], list[Ref] | int] = {}
         inputs = [name for name, _, _ in history_list(config["input_layers"])]
         index = 0
-        pending: list[tuple[Json, int, int | None, int]] = []
+        pending: list[_Pending] = []
         for position, layer in enumerate(layers):
             operation = str(layer.get("module") or "").startswith("keras.src.ops.")
             where = None if key or operation else index
@@ -289,28 +306,48 @@ class _Expansion:
             else:
                 pending += [(layer, call, where, position) for call in range(len(layer["inbound_nodes"]))]
         offsets = _offsets(model)
-        while pending:
-            waiting = []
-            for layer, call, where, position in pending:
-                node = layer["inbound_nodes"][call]
-                try:
-                    args = self._resolve(node["args"], produced, offsets)
-                    kwargs = self._resolve(node["kwargs"], produced, offsets)
-                except _NotYetError:
-                    waiting.append((layer, call, where, position))
-                    continue
-                name = layer_name(layer)
-                many = len(layer["inbound_nodes"]) > 1
-                place = (
-                    join(key, name),
-                    join(address, name) + (f"#{call}" if many else ""),
-                )
-                produced[name, call] = self._call(layer, place, where, (key, position), (args, kwargs))
-            if len(waiting) == len(pending):
-                message = f"{self.file}: the calls of this model form a loop or use a layer that is not in the file."
-                raise ModelError(message)
-            pending = waiting
+        self._in_order(pending, (key, address), produced, offsets)
         return [self._tensor(history, produced, offsets) for history in history_list(config["output_layers"])]
+
+    def _in_order(
+        self,
+        pending: list[_Pending],
+        place: tuple[str, str],
+        produced: dict[tuple[str, int], Any],
+        offsets: dict[str, int],
+    ) -> None:
+        """Add calls in rounds over the file's order, each in the first round that has its tensors.
+
+        A call that lacks one waits for it alone, so that no order of a file takes more than
+        one attempt for each of its tensors.
+        """
+        key, address = place
+        todo = [(0, number) for number in range(len(pending))]
+        waiting: dict[tuple[str, int], list[int]] = {}
+        while todo:
+            turn, number = heapq.heappop(todo)
+            layer, call, where, position = pending[number]
+            node = layer["inbound_nodes"][call]
+            try:
+                args = self._resolve(node["args"], produced, offsets)
+                kwargs = self._resolve(node["kwargs"], produced, offsets)
+            except _NotYetError as lacking:
+                waiting.setdefault(lacking.call, []).append(number)
+                continue
+            name = layer_name(layer)
+            many = len(layer["inbound_nodes"]) > 1
+            inside = (join(key, name), join(address, name) + (f"#{call}" if many else ""))
+            produced[name, call] = self._call(layer, inside, where, (key, position), (args, kwargs))
+            for other in waiting.pop((name, call), ()):
+                heapq.heappush(todo, (turn + (other < number), other))
+        if waiting:
+            raise ModelError(_LOOP.format(file=self.file))
+
+    def _check_count(self) -> None:
+        """Refuse models that call themselves to billions of layers in a small file."""
+        if max(self.models, len(self.graph.nodes)) > MAXIMUM_LAYERS:
+            message = f"{self.file}: the model has more than {MAXIMUM_LAYERS:,} calls of layers; only smaller ones are opened."
+            raise LimitError(message)
 
     def _input(  # noqa: PLR0913  (each argument is one fact of one place)
         self,
@@ -374,6 +411,7 @@ class _Expansion:
             ),
         )
         self.graph.nodes.append(Node(address, entry, *arguments))
+        self._check_count()
         return [Ref(len(self.graph.nodes) - 1, 0)]
 
     def _tensor(
@@ -383,9 +421,10 @@ class _Expansion:
         offsets: dict[str, int],
     ) -> Ref:
         name, call, output = history
-        result = produced.get((name, call - offsets.get(name, 0)))
+        wanted = (name, call - offsets.get(name, 0))
+        result = produced.get(wanted)
         if result is None:
-            raise _NotYetError
+            raise _NotYetError(wanted)
         if output < len(result) and (len(result) > 1 or output == 0):
             found: Ref = result[output]
             return found
@@ -408,6 +447,10 @@ class _Expansion:
 
 class _NotYetError(Exception):
     """A tensor whose call has not been added yet."""
+
+    def __init__(self, call: tuple[str, int]) -> None:
+        super().__init__(call)
+        self.call = call
 
 
 def arranged(declared: Any, arguments: tuple[list[Any], Json]) -> list[Ref]:

@@ -16,6 +16,7 @@ from actviz.gate import (
     Trust,
     check_configuration,
     drop_compile_config,
+    ends_as_archive,
     open_archive,
     open_hdf5,
     parse_json,
@@ -41,6 +42,7 @@ IMAGE_MAGICS = (
     b"RIFF",
 )
 LFS_MAGIC = b"version https://git-lfs"
+NAMED = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
 HEAD_BYTES = 4096
 ASSET_BYTES = 256 << 20
 
@@ -75,6 +77,14 @@ class KerasFile:
     weights: TreeWeights | NamedWeights
     file: BinaryIO
     stamp: Stamp
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return lines worth saying about the file: that its name says something else than it is."""
+        is_named, kind = NAMED.get(self.path.suffix.lower(), ""), {"keras": "a .keras archive", "hdf5": "HDF5"}
+        if not is_named or self.format not in kind or is_named == self.format:
+            return ()
+        return (f"{self.name}: this is {kind[self.format]}, not what its name says; it is opened as what it is.",)
 
     def close(self) -> None:
         """Close the file; weights that were not read yet cannot be read any more."""
@@ -115,6 +125,9 @@ def _recognised(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> Kera
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if head.startswith(HDF5_MAGIC):
+        if ends_as_archive(file, status.size):
+            message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; there is no flag that allows it."
+            raise UnsafeError(message)
         return _from_hdf5(path, file, status, trust)
     if head.startswith(ZIP_MAGIC):
         return _from_archive(path, file, status, trust)

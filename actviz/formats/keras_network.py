@@ -40,6 +40,7 @@ class KerasNetwork:
         self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
         self._cuts: dict[tuple[str, ...], Cut] = {}
         self._inside: dict[int, dict[str, InnerLayer]] = {}
+        self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
             self._known = infer(self._graph)
@@ -83,6 +84,11 @@ class KerasNetwork:
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, in the model's order."""
         return self.facts.inputs
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines worth saying about what was read so far, each once."""
+        return list(self._notes)
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
@@ -142,6 +148,7 @@ class KerasNetwork:
             cut = self._plan(chosen)
             cut.build()
             self._cuts = {chosen: cut}
+            self._notes |= dict.fromkeys(cut.notes)
             self.check_unchanged()
         missing = [name for name in cut.input_names() if name not in batch]
         if missing:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ActvizError, InputError, LimitError, ModelError, escape
 from actviz.formats.graph import ROOT, Entry, Graph, Inner, Ref, refs
 from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
-from actviz.formats.keras_layers import VOCABULARIES, make_layer
+from actviz.formats.keras_layers import VOCABULARIES, check_keras, make_layer
 from actviz.formats.keras_loading import load, reason
 from actviz.formats.shapes import axes_of
 from actviz.formats.weights import NamedWeights
@@ -48,7 +48,7 @@ class Cut:
     """A feature-extraction sub-model: the calls that some outputs need, and nothing else.
 
     `steps` are the numbers of the calls in order; `wanted` maps each address to the tensor
-    that it stands for.
+    that it stands for. `notes` are lines worth saying about the weights that were read.
     """
 
     graph: Graph
@@ -61,6 +61,7 @@ class Cut:
     parameters: dict[str, int] = field(default_factory=dict)
     symbols: dict[Ref, Any] = field(default_factory=dict)
     plain: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -75,7 +76,8 @@ class Cut:
         self.prepare()
         self._measure()
         for key, layer in self.layers.items():
-            load(layer, self.graph.entries[key], self.weights, self.file)
+            said = load(layer, self.graph.entries[key], self.weights, self.file)
+            self.notes += [said] if said else []
             dtypes = {getattr(layer, "compute_dtype", None), getattr(layer, "variable_dtype", None)}
             if self.graph.entries[key].kind in PLAIN and dtypes == {"float32"}:
                 self.plain.add(key)
@@ -176,6 +178,7 @@ class Cut:
 
     def make_layers(self) -> None:
         """Make the layers without building them."""
+        check_keras()
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind != "InputLayer" and entry.key not in self.layers:

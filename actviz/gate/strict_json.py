@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from actviz.errors import LimitError, ModelError, escape
@@ -22,7 +23,7 @@ def parse_json(raw: bytes, name: str) -> Any:
     Raises
     ------
     ModelError
-        When it is not JSON, repeats a key, holds NaN or Infinity, or nests too deeply.
+        When it is not JSON, repeats a key, holds NaN, Infinity or numbers beyond floats, or nests too deeply.
     LimitError
         When it has more than 64 MiB.
     """
@@ -30,7 +31,7 @@ def parse_json(raw: bytes, name: str) -> Any:
         message = f"{name}: the configuration has {len(raw):,} bytes, at most {MAXIMUM_BYTES:,} are read."
         raise LimitError(message)
     try:
-        parsed = json.loads(raw, object_pairs_hook=_unique, parse_constant=_no_constant)
+        parsed = json.loads(raw, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         message = (
             f"{name}: the configuration is nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
@@ -59,6 +60,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_constant(constant: str) -> float:
     message = f"holds {constant}, which is not a number"
     raise _RejectedError(message)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_constant(escape(text, 40))
 
 
 def _check_depth(parsed: object, name: str) -> None:

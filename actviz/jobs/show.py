@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from actviz.errors import PartialError, UsageError
+from actviz.errors import PartialError, UsageError, escape
 from actviz.jobs.layers import say_code
 from actviz.select import select_layers
-from actviz.worker import Opening, Worker
+from actviz.worker import DeadWorkerError, Opening, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,8 @@ SPATIAL = "grid"
 WRITERS = 2
 OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
 MAXIMUM_TILES = 4096
+MOST_DEATHS = 3
+"""So many inputs in a row that kill the worker, and it is the model that does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,14 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
     given = Given(request.inputs, request.named)
     with Worker(request.opening) as worker:
         facts = worker.facts()
-        yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        yield from (Said(line) for line in (*say_code(facts, request.opening.trust), *worker.notes()))
         worker.prepare()
         _check_style(request.style)
         unknown = not all(spec.shape for spec in facts.inputs)
         layers = [] if unknown else _choose(request, facts, worker)
         gathered = gather(given, facts, layers or facts.layers, request.reading, fail_fast=request.fail_fast)
-        samples, failures = gathered.samples, gathered.failures
+        samples, failures = gathered.samples, list(gathered.failures)
+        count = len(samples) + len(failures)
         if unknown:
             facts = worker.complete({name: values.shape for name, values in samples[0].values.items()})
             layers = _choose(request, facts, worker)
@@ -99,17 +102,28 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
         _warm_up()
         versions: dict[str, str] = {}
         addresses = [layer.address for layer in layers]
+        died = 0
         for number, sample in enumerate(samples):
-            found = worker.activations(sample.values, addresses)
+            try:
+                found = worker.activations(sample.values, addresses)
+            except DeadWorkerError as failure:
+                died += 1
+                if request.fail_fast or len(samples) == 1 or died == MOST_DEATHS:
+                    raise
+                failures.append(failure)
+                yield Said(f"{escape(sample.name, 120)}: {failure.message}")
+                continue
+            died = 0
             versions = versions or worker.versions()
+            yield from (Said(line) for line in worker.notes())
             if number == len(samples) - 1:
                 worker.stop()
             yield from _draw(request, facts, plan, _Work(number, sample, found, versions))
+        if not versions:
+            raise failures[-1]
         _finish(plan, facts, versions)
         if failures:
-            message = (
-                f"{len(failures)} of {len(request.inputs)} inputs failed, for the reasons above; the rest is written."
-            )
+            message = f"{len(failures)} of {count} inputs failed, for the reasons above; the rest is written."
             raise PartialError(message)
 
 

@@ -12,16 +12,18 @@ import math
 import os
 import select
 import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
 LENGTH = struct.Struct("<Q")
 MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
+WATCH_SECONDS = 0.05
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
 
 Message = dict[str, Any]
@@ -47,6 +49,7 @@ class Channel:
     def __init__(self, reader: int, writer: int) -> None:
         self._reader = reader
         self._writer = writer
+        self._descriptors = frozenset({reader, writer})
         for descriptor in (reader, writer):
             _enlarge(descriptor)
 
@@ -71,13 +74,17 @@ class Channel:
         except BrokenPipeError:
             raise ClosedError from None
 
-    def receive(self, timeout: float | None = None) -> tuple[Message, dict[str, NDArray[Any]]]:
+    def receive(
+        self, timeout: float | None = None, watch: Callable[[], None] = lambda: None
+    ) -> tuple[Message, dict[str, NDArray[Any]]]:
         """Wait for the next message.
 
         Parameters
         ----------
         timeout
             Seconds of silence that are allowed; ``None`` waits for ever.
+        watch
+            Called again and again while nothing comes.
 
         Raises
         ------
@@ -86,18 +93,19 @@ class Channel:
         SilentError
             When nothing came in time.
         """
-        length = LENGTH.unpack(self._read(LENGTH.size, timeout))[0]
+        length = LENGTH.unpack(self._read(LENGTH.size, timeout, watch))[0]
         if length > MAXIMUM_HEADER:
             raise ClosedError
-        header = json.loads(bytes(self._read(length, timeout)))
+        header = json.loads(bytes(self._read(length, timeout, watch)))
         arrays = {}
         for name, kind, shape, size in header["arrays"]:
-            arrays[name] = _unpacked(kind, tuple(shape), self._read(size, timeout))
+            arrays[name] = _unpacked(kind, tuple(shape), self._read(size, timeout, watch))
         return header["message"], arrays
 
     def close(self) -> None:
-        """Close both pipes."""
-        for descriptor in {self._reader, self._writer}:
+        """Close both pipes; closing again does nothing."""
+        descriptors, self._descriptors = self._descriptors, frozenset()
+        for descriptor in descriptors:
             os.close(descriptor)
 
     def _write(self, content: memoryview) -> None:
@@ -105,17 +113,25 @@ class Channel:
         while rest.nbytes:
             rest = rest[os.write(self._writer, rest) :]
 
-    def _read(self, size: int, timeout: float | None) -> bytearray:
+    def _read(self, size: int, timeout: float | None, watch: Callable[[], None]) -> bytearray:
         content = bytearray(size)
         view = memoryview(content)
         while view.nbytes:
-            if timeout is not None and not select.select([self._reader], [], [], timeout)[0]:
-                raise SilentError
+            if timeout is not None:
+                self._wait(timeout, watch)
             count = os.readv(self._reader, [view])
             if not count:
                 raise ClosedError
             view = view[count:]
         return content
+
+    def _wait(self, timeout: float, watch: Callable[[], None]) -> None:
+        """Wait until something can be read."""
+        until = time.monotonic() + timeout
+        while not select.select([self._reader], [], [], min(WATCH_SECONDS, timeout))[0]:
+            watch()
+            if time.monotonic() >= until:
+                raise SilentError
 
 
 def _enlarge(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -80,13 +81,14 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
     network: Network | None = None
     while True:
         message, arrays = channel.receive()
+        if message["ask"] == "prepare":
+            with contextlib.suppress(Exception):  # nobody waits for an answer; the next question fails likewise
+                _import_libraries(verbose=opening["verbose"])
+            continue
         try:
             if network is None:
                 network = _open(model, opening)
-            if message["ask"] == "prepare":
-                _import_libraries(verbose=opening["verbose"])
-            else:
-                _answer(channel, network, message, arrays)
+            _answer(channel, network, message, arrays)
         except ActvizError as failure:
             channel.send({"error": failure.message, "code": failure.exit_code})
         except MemoryError:
@@ -106,7 +108,9 @@ def _open(model: Path, opening: dict[str, Any]) -> Network:
 
     weights = opening["weights"]
     trust = Trust(tuple(opening["custom_objects"]), allow_code=opening["allow_code"])
-    return open_network(model, None if weights is None else Path(weights), trust)
+    network = open_network(model, None if weights is None else Path(weights), trust)
+    network.check_unchanged()
+    return network
 
 
 def _import_libraries(*, verbose: bool) -> None:
@@ -117,6 +121,9 @@ def _import_libraries(*, verbose: bool) -> None:
     if not verbose:
         logging.disable(logging.CRITICAL)
         warnings.simplefilter("ignore")
+    from actviz.formats.keras_layers import check_keras
+
+    check_keras()
     import keras
 
     keras.config.disable_traceback_filtering()
@@ -125,9 +132,11 @@ def _import_libraries(*, verbose: bool) -> None:
 def _answer(channel: Channel, network: Network, message: Message, arrays: dict[str, Any]) -> None:
     ask = message["ask"]
     if ask == "facts":
-        channel.send(dataclasses.asdict(network.facts))
+        facts = network.facts
+        channel.send(dataclasses.asdict(facts) | {"notes": network.notes})
     elif ask == "complete":
-        channel.send(dataclasses.asdict(network.complete(message["shapes"])))
+        facts = network.complete(message["shapes"])
+        channel.send(dataclasses.asdict(facts) | {"notes": network.notes})
     elif ask == "versions":
         channel.send({"versions": _versions()})
     elif ask == "activations":
@@ -143,7 +152,7 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
             for address, item in found.items()
         }
         channel.send(
-            {"activations": said},
+            {"activations": said, "notes": network.notes},
             {address: item.values for address, item in found.items()},
         )
     else:

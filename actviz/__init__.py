@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
-    from actviz.api import draw, open  # noqa: A004  (actviz.open reads as what it does)
+    from actviz.api import draw, load, open, save  # noqa: A004  (actviz.open reads as what it does)
 
 __version__ = VERSION
 
-__all__ = ["__version__", "draw", "open"]
+__all__ = ["__version__", "draw", "load", "open", "save"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the Python interface when it is used, so that the command stays light."""
-    if name not in {"draw", "open"}:
+    if name not in {"draw", "load", "open", "save"}:
         message = f"module 'actviz' has no attribute {name!r}"
         raise AttributeError(message)
     from actviz import api

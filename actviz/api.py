@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import InputError, escape
-from actviz.records import Context, Style
+from actviz.records import Context, Sample, Style
 
 if TYPE_CHECKING:
     import os
@@ -65,7 +66,8 @@ class OpenNetwork:
             Arrays by input name, batch axis first; or one array for a network of one input.
             What the layers do not depend on may be left out.
         addresses
-            Layer addresses as on the command line; ``None`` for every layer.
+            Layer addresses as on the command line; ``None`` for every layer, but not for
+            the scores of attention, which are computed where they are asked for.
 
         Returns
         -------
@@ -190,3 +192,98 @@ def draw(activation: Activation, index: int = 0, style: Style | None = None, con
 
     said = context or Context(model="", input=f"sample {index}", fed="")
     return Image.fromarray(renderers.draw(activation, index, said, style or Style()).pixels)
+
+
+def save(
+    path: str | os.PathLike[str],
+    activations: Mapping[str, Activation],
+    *,
+    model: str = "",
+    overwrite: bool = False,
+    compress: bool = False,
+) -> None:
+    """Save activations as an `.npz` that `load`, `actviz render` and numpy read, without pickle.
+
+    Parameters
+    ----------
+    path
+        Where to; written whole or not at all.
+    activations
+        By address, as `OpenNetwork.activations` returns them, all of one batch.
+    model
+        The name of the model, which figures of the file will show.
+    overwrite
+        Replace a file that stands there.
+    compress
+        Smaller and slower.
+
+    Raises
+    ------
+    InputError
+        When the batches differ in size, or an activation is no array with a batch axis.
+    OutputError
+        When the file cannot be written, or exists.
+    """
+    from actviz import activations as files
+    from actviz import output, system
+
+    place = Path(path)
+    output.prepare_folder(place.parent)
+    output.check_replaceable(place, {"model": model}, output.Kind("file", lambda _: None), overwrite=overwrite)
+    counts = {len(one.values) if one.values.ndim else 0 for one in activations.values()}
+    if len(counts) != 1 or 0 in counts:
+        sizes = ", ".join(map(str, sorted(counts))) or "none"
+        message = f"the activations hold batches of the sizes {sizes}; one batch of at least one was expected."
+        raise InputError(message)
+    with files.Collector(place.parent) as collector:
+        for number in range(counts.pop()):
+            found = {
+                address: dataclasses.replace(one, values=one.values[number : number + 1])
+                for address, one in activations.items()
+            }
+            collector.add(Sample(f"sample {number}", {}, None, "", ""), found)
+        for address, reason in collector.left_out.items():
+            message = f"layer {escape(address, 80)!r} cannot be saved: {reason}."
+            raise InputError(message)
+        with system.replacing(place) as file:
+            collector.write(file, files.about_layers(model, activations), compress=compress)
+
+
+def load(path: str | os.PathLike[str], addresses: str | Sequence[str] | None = None) -> dict[str, Activation]:
+    """Load activations that `save` or `actviz extract` wrote.
+
+    Parameters
+    ----------
+    path
+        The `.npz` file.
+    addresses
+        Layer addresses as on the command line; ``None`` for every layer in the file. Only
+        those are read.
+
+    Returns
+    -------
+    dict
+        By address, an `Activation`. bfloat16 and float8 come back as float32, text as
+        fixed-width unicode.
+
+    Raises
+    ------
+    InputError, UnsafeError, LimitError
+        When it is no such file, damaged, unsafe or a zip bomb.
+    UsageError
+        When an address means nothing, or a layer that is not in the file.
+    """
+    from actviz import activations as files
+    from actviz import system
+    from actviz.select import select_layers
+
+    place = Path(path)
+    with system.reading(place) as (file, _):
+        saved = files.open_saved(file, str(place))
+        if saved is None:
+            message = f"{place}: no actviz.json in it says what its arrays are; open it with numpy.load."
+            raise InputError(message)
+        held = [layer for layer in saved.description.layers if layer.address in saved.description.entries]
+        wanted = [addresses] if isinstance(addresses, str) else addresses
+        chosen = held if wanted is None else select_layers(held, wanted, str(place), "python -m zipfile -l")
+        return {layer.address: saved.whole(layer.address) for layer in chosen}

@@ -73,13 +73,15 @@ class ColorBar:
     """The colours from the first to the last, with true ticks and words beside them.
 
     `ticks` are ``(share, text)`` with the share of the way along the table, 0..1; `marks`
-    are ``(colour, text)`` for what has no place on the scale.
+    are ``(colour, text)`` for what has no place on the scale. Where values are few and
+    whole, `levels` are their ``(step of the table, text)``, drawn as one block each.
     """
 
     table: colors.Table
     ticks: tuple[tuple[float, str], ...]
     notes: tuple[str, ...]
     marks: tuple[tuple[RGB, str], ...] = ()
+    levels: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,15 @@ class Canvas:
         self.pixels[row:bottom, column:right] = self.ink(color)[alpha]
         self.labels.append(Label(words, (row, column, bottom, right)))
         return right
+
+    def write_upwards(self, words: str, bottom: int, column: int, face: text.Face, color: RGB) -> None:
+        """Write one line turned to the left, with the start of its baseline side at a pixel."""
+        if not words:
+            return
+        alpha = np.rot90(face.alpha(words))
+        top, right = bottom - int(alpha.shape[0]), column + int(alpha.shape[1])
+        self.pixels[top:bottom, column:right] = self.ink(color)[alpha]
+        self.labels.append(Label(words, (top, column, bottom, right)))
 
     def fill(self, box: Box, color: RGB) -> None:
         """Fill a box with one colour."""
@@ -335,6 +346,8 @@ class _Footer:
             row += leading
 
     def _draw_bar(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
+        if bar.levels:
+            return self._draw_levels(canvas, bar, top)
         small, theme = self.face, canvas.theme
         width, left = self.bar_width, MARGIN
         steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
@@ -353,6 +366,20 @@ class _Footer:
                 continue
             canvas.fill((bottom, at, bottom + 3, at + 1), theme.muted)
             free = canvas.write(words, bottom + 3, begin, small, theme.ink) + 8
+        return bottom + 3 + small.height
+
+    def _draw_levels(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
+        """Draw a block of colour for each of a few values, its value below it."""
+        small, theme = self.face, canvas.theme
+        bottom, left = top + _BAR_HEIGHT + 2, MARGIN
+        width = self.bar_width // len(bar.levels)
+        for step, words in bar.levels:
+            color = colors.paint(np.array([[step]], dtype=np.uint8), bar.table)
+            canvas.fill((top, left - 1, bottom, left + width - 1), theme.line)
+            canvas.pixels[top + 1 : bottom - 1, left : left + width - 2] = color
+            shown = small.fit(words, width - 4)
+            canvas.write(shown, bottom + 3, left + (width - 2 - small.width(shown)) // 2, small, theme.ink)
+            left += width
         return bottom + 3 + small.height
 
     def _draw_marks(self, canvas: Canvas, bar: ColorBar, corner: tuple[int, int]) -> None:

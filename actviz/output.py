@@ -1,4 +1,4 @@
-"""Where figures go: names, the overwrite rule, and PNG files with their provenance inside."""
+"""Where figures go: names, the overwrite rule, and files with their provenance inside."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import struct
 import unicodedata
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import OutputError, escape
 from actviz.system import exists, is_folder, is_link, make_folder, open_regular, probe_writable, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEYWORD = b"actviz"
+SVG_OPENING = b'<metadata id="actviz">'
+SVG_CLOSING = b"</metadata>"
 SLUG_LENGTH = 80
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 LEVEL = 1
@@ -77,15 +81,26 @@ def check_target(path: Path, identity: dict[str, str], *, overwrite: bool) -> No
     OutputError
         When it may not, or the folder cannot be made or written to.
     """
+    check_replaceable(path, identity, Kind("figure", read_provenance), overwrite=overwrite)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of result: what it is called, and how a file says whether it is one and of what."""
+
+    noun: str
+    read: Callable[[Path], Mapping[str, Any] | None]
+
+
+def check_replaceable(path: Path, identity: Mapping[str, str], kind: Kind, *, overwrite: bool) -> None:
+    """Decide whether a result of some kind may be written to `path`; see `check_target`."""
     if is_folder(path):
-        message = f"{path}: a folder stands where the figure should go; choose another name with -o."
+        message = f"{path}: a folder stands where the {kind.noun} should go; choose another name with -o."
         raise OutputError(message)
     if exists(path) and not overwrite and not is_link(path):
-        found = read_provenance(path)
+        found = kind.read(path)
         if found is None or any(found.get(key) != value for key, value in identity.items()):
-            message = (
-                f"{path}: exists and is not this figure; pass --overwrite to replace it or choose another name with -o."
-            )
+            message = f"{path}: exists and is not this {kind.noun}; pass --overwrite to replace it or choose another name with -o."
             raise OutputError(message)
     elif is_link(path) and not overwrite:
         message = f"{path}: a symbolic link stands there; pass --overwrite to replace the link (not what it points to)."
@@ -116,6 +131,31 @@ def write_figure(path: Path, pixels: NDArray[np.uint8], provenance: dict[str, An
     return len(content)
 
 
+def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> int:
+    """Write an SVG with its provenance inside, as `write_figure` writes a PNG.
+
+    Parameters
+    ----------
+    drawing
+        A whole SVG document in UTF-8.
+    """
+    content = encode_svg(drawing, provenance)
+    write_whole(path, content)
+    return len(content)
+
+
+def encode_svg(drawing: bytes, provenance: dict[str, Any]) -> bytes:
+    """Put the provenance into a ``metadata`` element, the first of the drawing."""
+    begin = drawing.index(b"<svg")
+    end = drawing.index(b">", begin) + 1
+    text = _packed_json(provenance).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return b"".join((drawing[:end], b"\n ", SVG_OPENING, text.encode("ascii"), SVG_CLOSING, drawing[end:]))
+
+
+def _packed_json(provenance: dict[str, Any]) -> str:
+    return json.dumps(provenance, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def encode_png(pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> bytes:
     """Encode ``(row, column, RGB)``, uint8, as PNG.
 
@@ -130,7 +170,7 @@ def encode_png(pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> bytes:
     rows[:, 0] = UP
     rows[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
-    text = json.dumps(provenance, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = _packed_json(provenance)
     return b"".join(
         (
             SIGNATURE,
@@ -168,10 +208,13 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def read_provenance(path: Path) -> dict[str, Any] | None:
-    """Return what actviz wrote into a PNG, ``None`` when it did not make the file."""
+    """Return what actviz wrote into a PNG or SVG, ``None`` when it did not make the file."""
     file, _ = open_regular(path, OutputError)
     with file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
+        start = file.read(len(SIGNATURE))
+        if start.startswith((b"<?xml", b"<svg")):
+            return provenance_in_svg(start + file.read(PROVENANCE_BYTES))
+        if start != SIGNATURE:
             return None
         file.seek(8 + 25)
         head = file.read(8)
@@ -180,11 +223,22 @@ def read_provenance(path: Path) -> dict[str, Any] | None:
         length = struct.unpack(">I", head[:4])[0]
         content = file.read(min(length, PROVENANCE_BYTES))
     keyword, _, text = content.partition(b"\0")
-    if keyword != KEYWORD:
+    return _parsed(text) if keyword == KEYWORD else None
+
+
+def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
+    """Return what `encode_svg` put into a drawing, ``None`` when there is none."""
+    _, opened, rest = content.partition(SVG_OPENING)
+    text, closed, _ = rest.partition(SVG_CLOSING)
+    if not opened or not closed:
         return None
+    return _parsed(text.replace(b"&gt;", b">").replace(b"&lt;", b"<").replace(b"&amp;", b"&"))
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+AXIS_NAMES = ("batch", "row", "column", "channel", "unit", "step", "plane", "head", "query", "key")
+
 Shape = tuple[int | None, ...]
 Axes = tuple[str, ...]
 
@@ -106,6 +108,7 @@ class Activation:
     `values` has the batch axis first and the layer's own dtype; `axes` names every axis.
     `signed` says whether the activation function can give negative values (``None``:
     not known, the data decide). `weights_digest` is the SHA-256 of the weights read.
+    `mask`, ``(batch, step)``, is False at the steps that the network leaves out.
     """
 
     address: str
@@ -114,6 +117,7 @@ class Activation:
     axes: Axes
     signed: bool | None = None
     weights_digest: str = ""
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ class Style:
 
     `scale` is ``filter``, ``layer`` or ``MIN:MAX``; `channels` a selection such as
     ``0:16,40`` (``None``: all); `sort` a measure; `top` the number of channels kept
-    after sorting; `zoom` pixels per value (``None``: chosen).
+    after sorting; `zoom` pixels per value (``None``: chosen). `project` is how planes or
+    frames are brought into one map (``max``), ``None`` to show each.
     """
 
     scale: str = "filter"
@@ -157,16 +162,23 @@ class Style:
     top: int | None = None
     zoom: int | None = None
     bare: bool = False
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a figure says about where its activation comes from."""
+    """What a figure says about where its activation comes from, and what it calls things.
+
+    `labels` are the names of classes, written beside the units of layers that have as
+    many; `steps` are the words of the input, written along sequences that have as many.
+    """
 
     model: str
     input: str
     fed: str
     thumbnail: NDArray[np.uint8] | None = None
+    labels: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
 
 
 Box = tuple[int, int, int, int]
@@ -180,7 +192,9 @@ class Tile:
     `box` is the area of the map itself; `low` and `high` are the values at the two ends
     of the colour table for this tile. `state` is ``live``, ``dead`` (all zero),
     ``constant`` or ``nonfinite`` (at least one NaN or infinity). On a sheet, `address` is
-    the layer's.
+    the layer's. Where tiles run over several axes, such as channel and step, `index` is
+    the place along each. `part` says which rows and columns of its map a tile shows
+    (``None``: all), where a long map is broken into lines.
     """
 
     channel: int
@@ -189,6 +203,8 @@ class Tile:
     high: float
     state: str
     address: str = ""
+    index: tuple[int, ...] = ()
+    part: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +221,8 @@ class Picture:
 
     `numbers` holds what a manifest records: minimum, maximum, mean, std, share of zeros,
     dead, constant, NaN and infinity counts, clipped values, channels shown and in all,
-    the scale, the colormap and its ends.
+    the scale, the colormap and its ends. ``axes`` says what tiles run over and which axis
+    of the activation runs down and across in them (``None``: one value wide).
     """
 
     pixels: NDArray[np.uint8]

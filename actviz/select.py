@@ -19,7 +19,9 @@ PATTERN = re.compile(r"[*?\[]")
 SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+))?")
 
 
-def select_layers(layers: Sequence[LayerInfo], wanted: Sequence[str], model: str) -> list[LayerInfo]:
+def select_layers(
+    layers: Sequence[LayerInfo], wanted: Sequence[str], file: str, command: str = "actviz layers"
+) -> list[LayerInfo]:
     """Return the layers that some addresses mean, each once, in the order asked for.
 
     Parameters
@@ -28,19 +30,22 @@ def select_layers(layers: Sequence[LayerInfo], wanted: Sequence[str], model: str
         All layers of the network, in model order.
     wanted
         Addresses; each may hold several, separated by commas.
-    model
-        Path of the model, for the hint in errors.
+    file
+        Path of the model or file, for the hint in errors.
+    command
+        What lists the layers of such a file.
 
     Raises
     ------
     UsageError
         When an address means nothing or several layers; with the nearest names.
     """
+    listing = f"{command} {escape(file, 100)}"
     found: dict[str, LayerInfo] = {}
     for text in wanted:
         whole = _exact(layers, text)
         for part in [text] if whole else text.split(","):
-            for layer in whole or _resolve(layers, part.strip(), model):
+            for layer in whole or _resolve(layers, part.strip(), listing):
                 found.setdefault(layer.address, layer)
     return list(found.values())
 
@@ -52,22 +57,22 @@ def _exact(layers: Sequence[LayerInfo], text: str) -> list[LayerInfo]:
     ]
 
 
-def _resolve(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo]:
+def _resolve(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerInfo]:
     exact = _exact(layers, text)
     if exact:
         return exact
     if re.fullmatch(r"-?\d+", text):
-        return _indexed(layers, int(text), model)
+        return _indexed(layers, int(text), listing)
     if ":" in text and SLICE.fullmatch(text):
-        return _sliced(layers, text, model)
+        return _sliced(layers, text, listing)
     if text.startswith("@"):
-        return _some([layer for layer in layers if _matches(layer.kind, text[1:])], text, layers, model)
+        return _some([layer for layer in layers if _matches(layer.kind, text[1:])], text, layers, listing)
     if PATTERN.search(text):
-        return _some([layer for layer in layers if _matches(layer.address, text)], text, layers, model)
-    return _named(layers, text, model)
+        return _some([layer for layer in layers if _matches(layer.address, text)], text, layers, listing)
+    return _named(layers, text, listing)
 
 
-def _named(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo]:
+def _named(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerInfo]:
     """Find a call of a shared layer, or a nested layer by its bare name."""
     calls = [layer for layer in layers if _without_calls(layer.address) == text]
     if calls:
@@ -78,30 +83,49 @@ def _named(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo
         named = ", ".join(escape(place, 60) for place in sorted(places)[:LISTED])
         message = f'"{escape(text, 80)}" means {len(places)} layers ({named}); give the whole address.'
         raise UsageError(message)
-    return _some(nested, text, layers, model)
+    if not nested:
+        _check_number(layers, text)
+    return _some(nested, text, layers, listing)
+
+
+def _check_number(layers: Sequence[LayerInfo], text: str) -> None:
+    """Refuse the number of a call or output that does not exist, naming those that do."""
+    for place in re.finditer(r"[#@](\d+)", text):
+        before, mark = text[: place.start()], place[0][0]
+        family = re.compile(rf"{re.escape(before)}{mark}(\d+)")
+        numbers = sorted({int(found[1]) for layer in layers if (found := family.match(layer.address))})
+        what = "call" if mark == "#" else "output"
+        if numbers and int(place[1]) not in numbers:
+            message = f'"{escape(text, 80)}": "{escape(before, 80)}" has {len(numbers)} {what}s, {mark}{numbers[0]} to {mark}{numbers[-1]}.'
+            raise UsageError(message)
+        if not numbers and any(layer.address == before for layer in layers):
+            message = f'"{escape(text, 80)}": "{escape(before, 80)}" has one {what}; leave {place[0]} away.'
+            raise UsageError(message)
 
 
 def _without_calls(address: str) -> str:
     return re.sub(r"[#@]\d+", "", address)
 
 
-def _indexed(layers: Sequence[LayerInfo], index: int, model: str) -> list[LayerInfo]:
+def _indexed(layers: Sequence[LayerInfo], index: int, listing: str) -> list[LayerInfo]:
     count = _count(layers)
     position = index + count if index < 0 else index
     found = [layer for layer in layers if layer.index == position]
     if not found:
-        message = f"there is no layer {index}; the model has {count} (0 to {count - 1}); list them with: actviz layers {escape(model, 100)}"
+        message = f"there is no layer {index}; the model has {count} (0 to {count - 1}); list them with: {listing}"
         raise UsageError(message)
     return found
 
 
-def _sliced(layers: Sequence[LayerInfo], text: str, model: str) -> list[LayerInfo]:
+def _sliced(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerInfo]:
     start, stop, step = (int(part) if part else None for part in (*text.split(":"), "")[:3])
     if step == 0:
         message = f'"{text}": the step of a slice cannot be 0.'
         raise UsageError(message)
     positions = range(_count(layers))[start:stop:step]
-    return _some([layer for position in positions for layer in layers if layer.index == position], text, layers, model)
+    return _some(
+        [layer for position in positions for layer in layers if layer.index == position], text, layers, listing
+    )
 
 
 def _count(layers: Sequence[LayerInfo]) -> int:
@@ -122,7 +146,7 @@ def _matches(name: str, pattern: str) -> bool:
         return False
 
 
-def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], model: str) -> list[LayerInfo]:
+def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], listing: str) -> list[LayerInfo]:
     if found:
         return found
     names = sorted({layer.kind for layer in layers}) if text.startswith("@") else [layer.address for layer in layers]
@@ -132,5 +156,5 @@ def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], model:
     )
     sign = "@" if text.startswith("@") else ""
     hint = f"did you mean {', '.join(sign + escape(name, 60) for name in near)}? Or list" if near else "list"
-    message = f'no layer "{escape(text, 80)}"; {hint} them with: actviz layers {escape(model, 100)}'
+    message = f'no layer "{escape(text, 80)}"; {hint} them with: {listing}'
     raise UsageError(message)

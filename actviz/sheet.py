@@ -21,7 +21,7 @@ from PIL import Image
 from actviz import colors, figure, mosaic, text
 from actviz.errors import LimitError, UsageError
 from actviz.records import Tile
-from actviz.renderers import spatial, vector
+from actviz.renderers import attention, frames, grid, kind_of, montage, sequence, spatial, vector
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
     """
     drawable = [one for one in activations if _accepts(one)]
     if not drawable:
-        message = "none of the layers has a grid of maps or a vector; choose others with --layer."
+        message = "none of the layers holds numbers that can be drawn; choose others with --layer."
         raise UsageError(message)
     style = replace(style, top=style.top or STRONGEST, bare=False, columns=None, zoom=None)
     if style.sort == "index" and style.channels is None:
@@ -109,17 +109,17 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
 
 def _accepts(activation: Activation) -> bool:
     real = activation.values.dtype.kind not in "OSUTc"
-    known = spatial.accepts(activation.axes) or vector.accepts(activation.axes)
+    known = kind_of(activation.axes) is not None and len(set(activation.axes)) == activation.values.ndim
     return real and known and 0 not in activation.values.shape
 
 
 def _prepare(activation: Activation, index: int, style: Style) -> tuple[Subject, str]:
     scale = colors.parse_scale(style.scale)
-    if spatial.accepts(activation.axes):
-        maps = spatial.maps_of(activation, index)
+    if not vector.accepts(activation.axes):
+        maps, noun = _maps(activation, index)
         if maps[0].size == 1 and scale.kind == "filter":
             scale = colors.Scale("layer")
-        return subjects.prepare(activation, maps, style, scale), "filter"
+        return subjects.prepare(activation, maps, style, scale), noun
     values = vector.maps_of(activation, index)
     if scale.kind == "filter":
         scale = colors.Scale("layer")
@@ -132,11 +132,29 @@ def _heading(context: Context, count: int) -> figure.Heading:
     return figure.Heading(context.model, "", layers, replace(context, model=""))
 
 
+def _maps(activation: Activation, index: int) -> tuple[NDArray[Any], str]:
+    """Return one entry of the batch as ``(tile, row, column)``, and what a tile is.
+
+    Of frames and planes it is the maximum, of a sequence all steps and units as one map.
+    """
+    kind = kind_of(activation.axes)
+    if kind == "sequence":
+        whole = sequence.maps_of(activation, index)[None, :, :, 0]
+        return (whole.swapaxes(1, 2) if whole.shape[1] > whole.shape[2] else whole), "map"
+    if kind in {"film", "volume"}:
+        return frames.maps_of(activation, index, "step" if kind == "film" else "plane").max(axis=1), "filter"
+    if kind == "attention":
+        return attention.maps_of(activation, index), "head"
+    if kind == "montage":
+        return montage.maps_of(activation, index), "slice"
+    return spatial.maps_of(activation, index), "filter"
+
+
 def _caption(plan: _Plan, count: int) -> tuple[str, ...]:
     left_out = count - len(plan.bands)
     parts = [f"{len(plan.bands)} of {count} layers"]
     if left_out:
-        parts.append(f"{left_out} without a grid or vector to draw")
+        parts.append(f"{left_out} without numbers to draw")
     parts.append("colours of a tile: from 0, or from minus its largest, to the number below it")
     reduced = sum(band.reduced for band in plan.bands)
     if reduced:
@@ -190,8 +208,8 @@ def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[
 
 
 def _band(activation: Activation, subject: Subject, noun: str, side: int, width: int) -> _Band:
-    if noun == "filter":
-        tiles, reduced = _resized(subject, side)
+    if noun != "unit":
+        tiles, reduced = _resized(subject, side, width if noun == "map" else side)
         return _Band(activation, subject, noun, tiles, tiles.shape[1:], reduced)
     rows = -(-subject.total // width)
     columns = -(-subject.total // rows)
@@ -199,18 +217,18 @@ def _band(activation: Activation, subject: Subject, noun: str, side: int, width:
     return _Band(activation, subject, noun, subject.painted(), cell, reduced=False)
 
 
-def _resized(subject: Subject, side: int) -> tuple[NDArray[np.uint32], bool]:
-    """Return painted tiles whose longer side is at most `side` pixels.
+def _resized(subject: Subject, side: int, widest: int) -> tuple[NDArray[np.uint32], bool]:
+    """Return painted tiles at most `side` pixels high and `widest` wide.
 
     Small maps grow by whole factors; of large ones the values are averaged, not the
     colours, so that colours stay true.
     """
     count, height, width = len(subject.channels), *subject.maps.shape[1:]
-    factor = side // max(height, width)
+    factor = min(side // height, widest // width)
     if factor >= 1:
         down, right = (max(factor, -(-_THINNEST // size)) for size in (height, width))
         return subject.painted().repeat(down, axis=1).repeat(right, axis=2), False
-    share = side / max(height, width)
+    share = min(side / height, widest / width)
     size = max(_THINNEST, round(height * share)), max(_THINNEST, round(width * share))
     small = np.empty((count, *size), dtype=np.float32)
     with np.errstate(over="ignore"):
@@ -275,7 +293,7 @@ def _draw_tiles(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int
     face, theme, subject = text.face(_FACE), canvas.theme, band.subject
     height, width = band.sizes
     tiles = []
-    names = zip(subject.channels, subject.states(), spatial.below(subject, side), strict=True)
+    names = zip(subject.channels, subject.states(), grid.below(subject, side), strict=True)
     for place, (channel, state, words) in enumerate(names):
         row, column = divmod(place, STRONGEST)
         top = corner[0] + row * _row_height(band) + face.height + 2
@@ -284,7 +302,7 @@ def _draw_tiles(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int
         canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
         canvas.pixels[top : box[2], left : box[3]] = band.tiles[place]
         if state == "dead":
-            spatial.hatch(canvas, box)
+            grid.hatch(canvas, box)
         canvas.write(str(channel), top - 2 - face.height, left - 1, face, theme.ink)
         canvas.write(words, box[2] + 3, left - 1, face, theme.muted)
         low, high = float(subject.low[channel]), float(subject.high[channel])

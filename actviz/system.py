@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from actviz.errors import ActvizError, InputError, OutputError
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".actviz-"
 TEMPORARY_SUFFIX = ".tmp"
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,26 @@ def is_file(path: Path) -> bool:
     return path.is_file()
 
 
+def list_folder(path: Path, most: int = 10_000) -> list[Path]:
+    """Return what is in a folder, sorted by name.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or holds more than `most` entries.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(most + 1), strict=False)]
+    except OSError as failure:
+        message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
+        raise InputError(message) from None
+    if len(names) > most:
+        message = f"{path}: a folder with more than {most:,} entries; name the files instead."
+        raise InputError(message)
+    return [path / name for name in sorted(names)]
+
+
 def exists(path: Path) -> bool:
     """Tell whether something, a dangling link included, stands at `path`."""
     return os.path.lexists(path)
@@ -117,6 +141,11 @@ def make_folder(path: Path) -> None:
         raise OutputError(message) from None
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a temporary folder and what is in it, as far as that can be done."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def probe_writable(folder: Path) -> None:
     """Prove that a file can be made in `folder`, before any long work.
 
@@ -135,7 +164,14 @@ def probe_writable(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all.
+    """Write `content` to `path` whole or not at all; see `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write, which becomes `path` when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, are synced, and the file is
     renamed: a symbolic link at `path` is replaced, not followed, and an older file stays
@@ -144,13 +180,13 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises
     ------
     OutputError
-        When it cannot be written; nothing is left behind.
+        When it cannot be written; nothing is left behind, whatever ends the block.
     """
     name = None
     try:
         descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(descriptor)
             os.fchmod(descriptor, 0o666 & ~_umask())
@@ -163,6 +199,33 @@ def write_whole(path: Path, content: bytes) -> None:
         if name is not None:
             with contextlib.suppress(OSError):
                 os.unlink(name)
+
+
+def scratch(folder: Path, in_memory: int) -> BinaryIO:
+    """Open a file without a name, for what is only needed until it is closed.
+
+    Its first `in_memory` bytes stay in memory; what is more lies in `folder`, where it
+    vanishes with the process however that ends.
+    """
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(in_memory, dir=os.fspath(folder)))
+
+
+@contextlib.contextmanager
+def writing_scratch(folder: Path) -> Iterator[None]:
+    """Run a block that writes to a `scratch` file in `folder`.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as failure:
+        message = (
+            f"{folder}: intermediate results cannot be kept there ({failure.strerror}); choose another place with -o."
+        )
+        raise OutputError(message) from None
 
 
 def _umask() -> int:
@@ -261,3 +324,16 @@ def _limits_of_group(mounted: str, path: str) -> list[int]:
             with contextlib.suppress(OSError, ValueError), open(os.path.join(mounted, *parts[:count], name)) as file:
                 found.append(int(file.read()))
     return found
+
+
+@contextlib.contextmanager
+def without_warnings(*errors: type[Warning]) -> Iterator[None]:
+    """Run a block whose warnings are dropped, those of the classes `errors` raised.
+
+    Python's warning filters belong to the whole process, so one block runs at a time.
+    """
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for error in errors:
+            warnings.simplefilter("error", error)
+        yield

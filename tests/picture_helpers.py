@@ -12,7 +12,7 @@ from actviz.records import Activation, Context
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.records import Label, Picture, Tile
+    from actviz.records import Label, Picture, Style, Tile
 
 SPATIAL = ("batch", "row", "column", "channel")
 VECTOR = ("batch", "unit")
@@ -29,18 +29,21 @@ def vector(units: NDArray[Any], *, address: str = "dense", signed: bool | None =
     return Activation(address, "Dense", units[None], VECTOR, signed)
 
 
-def decode(picture: Picture, tile: Tile, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Read the values ``(row, column)`` of a tile back from the pixels alone."""
+def decode(
+    picture: Picture, tile: Tile, shape: tuple[int, int], kept: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """Read the values ``(row, column)`` of a tile back from the pixels alone, where they are `kept`."""
     top, left, bottom, right = tile.box
     if tile.state == "dead":
         return np.zeros(shape)
     down, across = (bottom - top) // shape[0], (right - left) // shape[1]
     block = picture.pixels[top:bottom, left:right].astype(np.int64)
     wide = block.reshape(shape[0], down, shape[1], across, 3)
-    assert (wide == wide[:, :1, :, :1]).all(), "a value is not one colour"
+    kept = np.ones(shape, dtype=bool) if kept is None else kept
+    assert (wide == wide[:, :1, :, :1]).all(axis=(1, 3, 4))[kept].all(), "a value is not one colour"
     colors_ = colors.table(picture.numbers["colormap"]).colors.astype(np.int64)
     distance = ((wide[:, 0, :, 0, None] - colors_) ** 2).sum(axis=-1)
-    assert (distance.min(axis=-1) == 0).all(), "a colour is not in the table"
+    assert (distance.min(axis=-1) == 0)[kept].all(), "a colour is not in the table"
     low, high = np.array([tile.low]), np.array([tile.high])
     return colors.dequantise(distance.argmin(axis=-1)[None].astype(np.uint8), low, high)[0]
 
@@ -66,3 +69,43 @@ def assert_labels_apart(picture: Picture, labels: tuple[Label, ...] | None = Non
         assert 0 <= left < right <= width, label
         assert not taken[top:bottom, left:right].any(), label
         taken[top:bottom, left:right] = True
+
+
+def assert_read_back(picture: Picture, activation: Activation, style: Style, index: int = 0) -> None:
+    """Check that every value of an activation comes back from the pixels within one step.
+
+    What a tile shows is worked out from the record alone, as a reader of a manifest would.
+    Masked steps are left out.
+    """
+    axes = picture.numbers["axes"]
+    tiles, down, across = axes["tiles"], axes["down"], axes["across"]
+    values = np.asarray(activation.values[index], dtype=np.float64)
+    order = [activation.axes.index(name) - 1 for name in (*tiles, down, across) if name is not None]
+    values = values.transpose(order)
+    values = np.expand_dims(values, [place for place, name in ((-1, across), (-2, down)) if name is None])
+    low, high = (float(end) for end in style.scale.split(":")) if ":" in style.scale else (-np.inf, np.inf)
+    seen = np.zeros(values.shape, dtype=bool)
+    skipped = _masked(activation, index, [*tiles, down, across], values.shape)
+    for tile in picture.tiles:
+        place = tile.index or ((tile.channel,) if tiles else ())
+        top, left, bottom, right = tile.part or (0, 0, *values.shape[-2:])
+        part = (*place, slice(top, bottom), slice(left, right))
+        assert not seen[part].any(), tile
+        seen[part] = True
+        expected, kept = np.clip(values[part], low, high), ~skipped[part]
+        found = decode(picture, tile, expected.shape, kept)
+        assert (np.abs(found - expected)[kept] <= step_of(tile) * 0.51 + 1e-300).all(), tile
+    channels = {tile.channel for tile in picture.tiles}
+    assert len(channels) == picture.numbers["shown"]
+    done = seen | skipped
+    assert done.all() if len(channels) == picture.numbers["channels"] else done[sorted(channels)].all()
+
+
+def _masked(activation: Activation, index: int, names: list[str], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which values lie in masked steps, in the arrangement of `names`."""
+    skipped = np.zeros(shape, dtype=bool)
+    if activation.mask is not None and "step" in names:
+        where = [1] * len(shape)
+        where[names.index("step")] = -1
+        skipped |= ~activation.mask[index].reshape(where)
+    return skipped

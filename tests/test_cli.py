@@ -1,5 +1,6 @@
 """The command as a shell sees it: what is printed, what is written, the exit code."""
 
+import io
 import json
 import os
 import pickle
@@ -167,6 +168,12 @@ def test_layers_says_which_tokens_an_input_takes(actviz, tmp_path):
 
 
 # ------------------------------------------------------------------ what is refused
+def object_array(value):
+    stream = io.BytesIO()
+    np.save(stream, value, allow_pickle=True)
+    return stream.getvalue()
+
+
 def files_for(kind, folder, samples):
     path = folder / "m.h5"
     model = (samples / "digits_cnn.h5").read_bytes()
@@ -183,6 +190,8 @@ def files_for(kind, folder, samples):
         "array": (samples / "patient.npy").read_bytes(),
         "history json": json.dumps(history).encode(),
         "history pickle": pickle.dumps(history),
+        "history array": object_array(history),
+        "history table": b"epoch,accuracy,loss\n0,0.5,1.0\n",
         "tflite": b"\x1c\0\0\0TFL3" + bytes(50),
     }
     if kind == "folder":
@@ -217,8 +226,11 @@ def files_for(kind, folder, samples):
         ("lfs", "git lfs pull"),
         ("image", "this is an image, not a model"),
         ("array", "this is a NumPy array, not a model"),
-        ("history json", "the record that fit() returned"),
+        ("history json", "draw its curves with: actviz history m.h5"),
         ("history pickle", "Nothing was unpickled"),
+        ("history pickle", "draw its curves with: actviz history m.h5"),
+        ("history array", "draw its curves with: actviz history m.h5"),
+        ("history table", "draw its curves with: actviz history m.h5"),
         ("weights only", "has weights but no architecture: save with model.save(...)"),
         ("zip without model", "it holds no config.json"),
         ("tflite", "TFLite"),
@@ -304,10 +316,58 @@ def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
     assert (tmp_path / "file").read_text() == (tmp_path / "mine.png").read_text() == "precious"
 
 
-def test_a_layer_without_a_drawing_says_so(actviz, samples):
-    ran = actviz("show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "bilstm")
+@pytest.mark.parametrize(
+    ("content", "option", "code", "said"),
+    [
+        ("a\nb\n", "--labels", 2, "2 names, but the layers drawn have 7 units"),
+        ("a\nb\n", "--tokens", 2, "2 names, but the layers drawn have 12 steps"),
+        ('{"0": "a", "2": "b"}', "--labels", 3, "no name for index 1"),
+        ("", "--labels", 3, "there is no name"),
+        ("{", "--labels", 3, "malformed"),
+        ("[[1]]", "--labels", 3, "holds no names"),
+        (None, "--tokens", 3, "no such file"),
+    ],
+)
+def test_names_that_do_not_fit(actviz, samples, tmp_path, content, option, code, said):
+    if content is not None:
+        (tmp_path / "names").write_text(content)
+    ran = actviz(
+        "show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "tags", option, "names", "-o", "out/"
+    )
+    assert ran.code == code
+    assert said in only_line(ran)
+    assert os.listdir(tmp_path) == ([] if content is None else ["names"])
+
+
+def test_words_and_classes_are_written_beside_a_sequence(actviz, samples, tmp_path):
+    given = ("--tokens", samples / "sentence.txt", "--labels", samples / "ner_labels.txt")
+    ran = actviz(
+        "show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "tags", *given, "-o", "tags.png", "-q"
+    )
+    assert (ran.code, ran.out) == (0, "tags.png\n")
+    plain = actviz("show", samples / "ner_bilstm.h5", samples / "sentence.npy", "-l", "tags", "-o", "plain.png", "-q")
+    assert plain.code == 0
+    with Image.open(tmp_path / "tags.png") as named, Image.open(tmp_path / "plain.png") as unnamed:
+        first, second = (json.loads(image.text["actviz"])["numbers"] for image in (named, unnamed))
+        assert first["masked"] == second["masked"] == 3
+        assert named.size != unnamed.size
+
+
+def test_what_cannot_be_drawn_costs_nobody_else_a_picture(actviz, samples, tmp_path):
+    ran = actviz(
+        "show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv,scores", "--channels", "20", "-o", "out/"
+    )
+    assert ran.code == 1
+    assert ran.out == "out/seven/001_conv.png\n"
+    assert "actviz: no figure: channel 20 does not exist" in ran.err
+    assert "1 of 2 figures could not be drawn" in only_line(ran)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [item["address"] for item in manifest["missing"]] == ["scores"]
+    ran = actviz(
+        "show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv,scores", "--channels", "99", "-o", "none/"
+    )
     assert ran.code == 2
-    assert "nothing draws" in only_line(ran)
+    assert "channel 99 does not exist" in only_line(ran)
 
 
 # ------------------------------------------------------------------ endings

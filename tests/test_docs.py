@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PICTURES = ROOT / "sample_models" / "pictures"
 MADE = {
-    "flower_edges": "sample_models/photo_features.keras sample_models/flower.jpg -l edges --channels 1:4,5:8,11,15,28",
-    "china_sheet": "sample_models/photo_features.keras sample_models/china.jpg",
-    "seven_conv_intermediate": "sample_models/digits_cnn.h5 --layer conv_intermediate sample_models/seven.png",
+    "flower_edges": "show sample_models/photo_features.keras sample_models/flower.jpg -l edges --channels 1:4,5:8,11,15,28",
+    "china_sheet": "show sample_models/photo_features.keras sample_models/china.jpg",
+    "seven_conv_intermediate": "show sample_models/digits_cnn.h5 --layer conv_intermediate sample_models/seven.png",
+    "dense_curves": "history sample_models/dense.history.json",
 }
 
 
@@ -48,14 +49,23 @@ def examples():
 
 @pytest.mark.parametrize(("command", "output"), examples(), ids=lambda text: text.split("\n")[0][:50])
 def test_examples_print_what_the_readme_says(workplace, command, output):
-    done = in_shell(f"{command} 2>&1", workplace)
-    assert done.returncode == 0
-    assert done.stdout == output
+    for one, said in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", f"$ {command}\n{output}", re.MULTILINE):
+        done = in_shell(f"{one} 2>&1", workplace)
+        assert done.returncode == 0
+        assert done.stdout == said
+
+
+def test_the_example_with_numpy_runs(workplace):
+    command = re.search(r"^\$ (actviz extract .+)$", README, re.MULTILINE)[1]
+    assert in_shell(command, workplace).returncode == 0
+    (workplace / "example.txt").write_text(re.search(r"```pycon\n(.+?)```", README, re.DOTALL)[1])
+    done = in_shell(f"{sys.executable} -m doctest example.txt", workplace)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_first_command_is_the_one_under_the_first_picture(workplace):
     command = re.search(r"flower_edges\.png\)\n\n```sh\n(actviz .+?)\n```", README)[1]
-    assert command == f"actviz show {MADE['flower_edges']} -o flower_edges.png"
+    assert command == f"actviz {MADE['flower_edges']} -o flower_edges.png"
     assert in_shell(command, workplace).returncode == 0
     assert (workplace / "flower_edges.png").is_file()
 
@@ -64,13 +74,14 @@ def test_the_first_command_is_the_one_under_the_first_picture(workplace):
 def test_pictures_are_those_that_the_commands_make(workplace, name):
     """Pixel for pixel, but for the last colour step, in which processors may differ."""
     assert f"sample_models/pictures/{name}.png" in README
-    done = in_shell(f"actviz show -q {MADE[name]} -o new.png", workplace)
+    done = in_shell(f"actviz {MADE[name]} -q -o new.png", workplace)
     assert done.returncode == 0, done.stderr
     if os.environ.get("ACTVIZ_UPDATE_GOLDEN"):
         shutil.copy(workplace / "new.png", PICTURES / f"{name}.png")
     with Image.open(workplace / "new.png") as new, Image.open(PICTURES / f"{name}.png") as old:
         difference = np.abs(np.asarray(new).astype(int) - np.asarray(old).astype(int))
-    assert (difference > 12).mean() < 0.001
+    # matplotlib sets the text of curves, from one version to the next a fraction of a pixel aside.
+    assert (difference > 12).mean() < (0.02 if "history" in MADE[name] else 0.001)
 
 
 def test_the_python_example_runs(workplace):
@@ -97,8 +108,8 @@ def test_exit_codes_and_addresses_are_documented():
 def test_options_that_the_readme_names_exist():
     from click.testing import CliRunner
 
-    from actviz.cli.program import program
+    from actviz.cli.program import COMMANDS, program
 
-    known = "".join(CliRunner().invoke(program, [name, "--help"]).output for name in ("show", "layers")) + "--version"
+    known = "".join(CliRunner().invoke(program, [name, "--help"]).output for name in COMMANDS) + "--version"
     for option in set(re.findall(r"`(--[a-z-]+)", README)):
         assert option in known, option

@@ -4,7 +4,11 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+import actviz
+from actviz.records import Activation
 
 PROBE = """
 import json, sys
@@ -21,7 +25,7 @@ actviz.cli.main()
 HEAVY = {"tensorflow", "keras", "matplotlib", "matplotlib.pyplot"}
 
 
-def modules_after(*arguments):
+def modules_after(*arguments, code=0):
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROBE, json.dumps([str(argument) for argument in arguments])],
         capture_output=True,
@@ -29,11 +33,14 @@ def modules_after(*arguments):
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return set(json.loads(done.stderr.strip().splitlines()[-1]))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["show", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], *([name, "--help"] for name in ("show", "extract", "render", "history"))],
+)
 def test_help_loads_click_and_little_else(arguments):
     loaded = modules_after(*arguments)
     assert not loaded & (HEAVY | {"numpy", "PIL", "h5py"})
@@ -41,6 +48,28 @@ def test_help_loads_click_and_little_else(arguments):
 
 def test_the_command_never_loads_tensorflow_itself(samples):
     assert not modules_after("layers", samples / "digits_cnn.h5") & HEAVY
+
+
+def test_curves_need_matplotlib_without_pyplot_and_no_tensorflow(samples, tmp_path):
+    loaded = modules_after("history", samples / "dense.history.json", "-o", tmp_path / "curves.png")
+    assert "matplotlib.figure" in loaded
+    assert not loaded & {"tensorflow", "keras", "h5py", "matplotlib.pyplot"}
+
+
+def test_a_history_that_cannot_be_read_costs_little(samples, tmp_path):
+    (tmp_path / "h.json").write_text("{")
+    for path in (tmp_path / "h.json", tmp_path / "none.csv", samples / "dense.h5"):
+        loaded = modules_after("history", path, code=3)
+        assert not loaded & (HEAVY | {"numpy", "PIL", "h5py"})
+
+
+def test_figures_from_a_file_need_no_model_and_no_inputs(tmp_path):
+    values = np.random.default_rng(0).random((1, 3, 4, 2))
+    activation = Activation("conv", "Conv2D", values, ("batch", "row", "column", "channel"))
+    actviz.save(tmp_path / "out.npz", {"conv": activation}, model="m.h5")
+    loaded = modules_after("render", tmp_path / "out.npz", "-l", "conv", "-o", tmp_path / "conv.png")
+    assert (tmp_path / "conv.png").is_file()
+    assert not loaded & (HEAVY | {"h5py", "actviz.inputs", "actviz.worker", "actviz.formats"})
 
 
 def test_the_probe_can_fail():

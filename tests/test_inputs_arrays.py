@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
+from actviz.gate.npy import array_of, read_header
 from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples
-from actviz.inputs.arrays import array_of, read_header
 from actviz.inputs.feeding import digest
 from actviz.inputs.matching import to_batch, to_dtype
 from actviz.records import TensorSpec

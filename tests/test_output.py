@@ -24,6 +24,31 @@ def test_png_comes_back_as_it_was(height, width, seed):
     assert content == output.encode_png(pixels, IDENTITY)
 
 
+@given(st.text())
+def test_svg_carries_what_it_was_given(name):
+    drawing = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>\n'
+    content = output.encode_svg(drawing, IDENTITY | {"history": name})
+    from xml.etree import ElementTree as ET
+
+    held = ET.fromstring(content).find("{http://www.w3.org/2000/svg}metadata")
+    assert json.loads(held.text) == IDENTITY | {"history": name}
+    assert output.provenance_in_svg(content) == IDENTITY | {"history": name}
+
+
+def test_a_drawing_of_ours_is_replaced_and_nothing_else(tmp_path):
+    path = tmp_path / "curves.svg"
+    output.write_drawing(path, b"<svg></svg>", IDENTITY)
+    output.check_target(path, IDENTITY, overwrite=False)
+    for content in (
+        b"<svg></svg>",
+        b'<svg><metadata id="actviz">[1]</metadata></svg>',
+        b'<svg><metadata id="actviz">{',
+    ):
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match="--overwrite"):
+            output.check_target(path, IDENTITY, overwrite=False)
+
+
 def test_large_pictures_are_packed_in_stripes_that_join():
     pixels = np.random.default_rng(0).integers(0, 256, (900, 1700, 3), np.uint8)
     assert pixels.nbytes > 2 * output.STRIPE

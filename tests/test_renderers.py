@@ -60,9 +60,19 @@ def read_back(picture: Any, values: np.ndarray, style: Style) -> None:
         (("batch", "row", "column"), "grid"),
         (VECTOR, "vector"),
         (("batch",), "vector"),
-        (("batch", "step", "unit"), None),
-        (("batch", "plane", "row", "column", "channel"), None),
+        (("batch", "step"), "vector"),
+        (("batch", "step", "unit"), "sequence"),
+        (("batch", "unit", "step"), "sequence"),
+        (("batch", "query", "key"), "sequence"),
+        (("batch", "step", "row", "column", "channel"), "film"),
+        (("batch", "step", "channel", "row", "column"), "film"),
+        (("batch", "step", "row", "column"), "film"),
+        (("batch", "plane", "row", "column", "channel"), "volume"),
+        (("batch", "head", "query", "key"), "attention"),
+        (("batch", "step", "plane", "row", "column", "channel"), "montage"),
+        (("batch", "axis1", "step", "unit"), "montage"),
         ((), None),
+        (("row", "column"), None),
     ],
 )
 def test_kinds_of_axes(axes: tuple[str, ...], kind: str | None) -> None:
@@ -283,7 +293,8 @@ def test_styles_that_mean_nothing(style: Style, activation: Activation) -> None:
 @pytest.mark.parametrize(
     ("values", "axes", "words"),
     [
-        (np.zeros((1, 2, 3)), ("batch", "step", "unit"), "nothing draws that yet"),
+        (np.zeros((1, 2, 3)), ("step", "unit", "batch"), "the first must be the batch"),
+        (np.zeros((1, 2, 3)), ("batch", "step", "step"), "two axes called 'step'"),
         (np.array([["a"]]), VECTOR, "text"),
         (np.array([[1j]]), VECTOR, "complex"),
         (np.zeros((1, 0, 4, 2)), SPATIAL, "empty"),

@@ -82,3 +82,28 @@ def test_wrong_addresses_say_what_is_near(layers, wanted, said):
         chosen(layers, wanted)
     assert said in caught.value.message
     assert len(caught.value.message) < 300
+
+
+OUTPUTS = [layer(f"lstm@{output}", 1, "LSTM", "lstm") for output in range(3)] + [layer("dense", 2, "Dense")]
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted", "reason"),
+    [
+        (NESTED, "encoder#2/conv", '"encoder" has 2 calls, #0 to #1'),
+        (NESTED, "head#1/conv", 'no layer "head#1/conv"'),
+        (OUTPUTS, "lstm@3", '"lstm" has 3 outputs, @0 to @2'),
+        (OUTPUTS, "dense@1", '"dense" has one output; leave @1 away'),
+        (OUTPUTS, "dense#1", '"dense" has one call; leave #1 away'),
+        (NESTED, "conv", '"conv" means 2 layers (encoder/conv, head/conv); give the whole address'),
+    ],
+)
+def test_calls_and_outputs_that_do_not_exist(layers, wanted, reason):
+    with pytest.raises(UsageError) as caught:
+        chosen(layers, wanted)
+    assert reason in caught.value.message
+
+
+def test_several_outputs_are_all_meant_by_the_name():
+    assert chosen(OUTPUTS, "lstm") == ["lstm@0", "lstm@1", "lstm@2"]
+    assert chosen(OUTPUTS, "lstm@1") == ["lstm@1"]

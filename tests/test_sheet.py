@@ -63,7 +63,7 @@ def test_what_is_not_finite_stays_on_the_sheet() -> None:
 
 
 def test_layers_that_cannot_be_drawn_are_counted() -> None:
-    other = Activation("lstm", "LSTM", np.zeros((1, 2, 3)), ("batch", "step", "unit"))
+    other = Activation("words", "StringLookup", np.array([["a", "b"]]), ("batch", "step"))
 
     picture = sheet.draw_sheet([layer(0, (5, 5, 4)), other], 0, CONTEXT, Style())
     assert any("1 of 2 layers" in label.text for label in picture.labels)

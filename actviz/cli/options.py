@@ -11,14 +11,16 @@ import click
 from actviz.errors import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from actviz.inputs import InputOptions
+    from actviz.jobs.events import Said, Written
     from actviz.records import Style
     from actviz.worker import Opening
 
 SORTS = ("index", "max", "mean", "std", "l2")
 RESIZES = ("fit", "crop", "stretch")
+PROJECTIONS = ("max",)
 LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
@@ -54,6 +56,11 @@ layer = click.option(
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
+labels = click.option(
+    "--labels", type=PATH, metavar="FILE", help="Names of the classes: one a line, a JSON list or {index: name}."
+)
+fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
 _OPENING = (
@@ -91,6 +98,7 @@ _STYLE = (
     click.option("--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
+    click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
 )
 _READING = (
@@ -162,7 +170,7 @@ def style_of(values: dict[str, Any]) -> Style:
     """Take the values of `styled` out of a command's keywords."""
     from actviz.records import Style
 
-    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare")
+    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project")
     return Style(**{name: values.pop(name) for name in names})
 
 
@@ -173,3 +181,14 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     names = ("resize", "preprocess", "invert", "layout", "allow_nonfinite", "frame", "background", "seed")
     taken = {name: values.pop(name) for name in names}
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
+
+
+def tell(events: Iterable[Said | Written], *, quiet: bool) -> None:
+    """Print what a job tells: paths to stdout, lines for people to stderr."""
+    from actviz.jobs.events import Said
+
+    for event in events:
+        if not isinstance(event, Said):
+            click.echo(str(event.path))
+        elif not quiet:
+            click.echo(f"actviz: {event.text}", err=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 COMMANDS = {
     "show": "Draw what layers of a model compute, as labelled PNG figures.",
     "layers": "List the layers of a model: addresses, shapes, parameters.",
+    "extract": "Write what layers of a model compute into an .npz file.",
+    "render": "Draw figures from saved activations or any array, without a model.",
+    "history": "Draw the learning curves of a training from its saved history.",
 }
 
 

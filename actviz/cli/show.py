@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @options.styled
 @options.reading
 @options.overwrite
-@click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+@options.fail_fast
+@options.labels
+@options.tokens
 @options.opened
 @options.quiet
 def command(  # noqa: PLR0913  (one parameter an option)
@@ -33,6 +35,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     overwrite: bool,
     fail_fast: bool,
+    labels: Path | None,
+    tokens: Path | None,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -46,7 +50,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     Without --layer, one sheet shows every spatial layer. The path of each file written is
     printed, one a line.
     """
-    from actviz.jobs.show import Said, ShowRequest, show
+    from actviz.jobs.show import ShowRequest, show
 
     request = ShowRequest(
         opening=options.opening_of(model, values),
@@ -58,9 +62,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         reading=options.reading_of(values),
         overwrite=overwrite,
         fail_fast=fail_fast,
+        labels=labels,
+        tokens=tokens,
     )
-    for event in show(request):
-        if not isinstance(event, Said):
-            click.echo(str(event.path))
-        elif not quiet:
-            click.echo(f"actviz: {event.text}", err=True)
+    options.tell(show(request), quiet=quiet)

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from actviz.errors import ModelError, escape
-from actviz.formats.graph import CUSTOM_MODULE, FLAT, Json, layer_name
+from actviz.formats.graph import CUSTOM_MODULE, FLAT, FROM_ONE, Json, layer_name
 from actviz.gate import APPLICATIONS, CALLS, MODELS, OPERATION_MODULES, is_custom, is_keras_activation
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
@@ -157,6 +157,8 @@ def _layer_3(layer: Json) -> Json:
     if not result.get("module"):
         result["module"] = _module(layer)
         result["registered_name"] = None
+    if result["class_name"] == "GroupedQueryAttention":
+        result["class_name"] = "GroupQueryAttention"  # its name in `keras.layers`
     return result
 
 
@@ -176,6 +178,8 @@ def _module(layer: Json) -> str:
     argument `trainable`, or `batch_shape` for an InputLayer.
     """
     kind, config = layer["class_name"], layer.get("config")
+    if kind in MODELS:
+        return "keras" if kind == "Sequential" else "keras.src.models.functional"
     is_layer = isinstance(config, dict) and ("trainable" in config or "batch_shape" in config)
     if not is_layer:
         for module, names in OPERATION_MODULES.items():
@@ -227,7 +231,7 @@ def _model_2(model: Json, file: str) -> Json:
             _node_2(node, str(layer["class_name"])) for node in layer.get("inbound_nodes") or []
         ]
         layers.append(translated)
-    return _keras("Functional", {**config, "layers": layers}, "keras.src.models.functional")
+    return _keras("Functional", {**config, "layers": layers, FROM_ONE: True}, "keras.src.models.functional")
 
 
 def _keras(kind: str, config: Json, module: str = "keras.layers") -> Json:

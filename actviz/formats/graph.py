@@ -24,6 +24,8 @@ _Pending = tuple[Json, int, int | None, int]
 CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
 _LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
+FROM_ONE = "actviz_calls_from_one"
+"""Marks a model of Keras 1 or 2: the calls of models inside it are counted from 1."""
 FLAT = "actviz_flat"
 """Marks a Sequential of Keras 1 or 2.0: the layers of a leading model count as its own."""
 
@@ -112,6 +114,15 @@ class Graph:
     arguments: dict[str, Result] = field(default_factory=dict)
     models: dict[str, tuple[Json, str, int]] = field(default_factory=dict)
     shapes: dict[Ref, tuple[tuple[int | None, ...], str]] = field(default_factory=dict)
+    _used: dict[int, int] = field(default_factory=dict)
+
+    def output_count(self, number: int, told: int) -> int:
+        """Return how many outputs a node has: as many as its class tells, or as are used."""
+        if not self._used:
+            every = [ref for node in self.nodes for ref in refs((node.args, node.kwargs))]
+            for ref in [*every, *self.outputs]:
+                self._used[ref.node] = max(self._used.get(ref.node, 1), ref.output + 1)
+        return max(told, self._used.get(number, 1))
 
     def ancestors(self, targets: list[int]) -> list[int]:
         """Return the numbers of the nodes that `targets` need, themselves included, in order."""
@@ -305,9 +316,9 @@ class _Expansion:
                 produced[name, 0] = [self._input(layer, key, address, given, where, position)]
             else:
                 pending += [(layer, call, where, position) for call in range(len(layer["inbound_nodes"]))]
-        offsets = _offsets(model)
+        offsets, of_outputs = _offsets(model)
         self._in_order(pending, (key, address), produced, offsets)
-        return [self._tensor(history, produced, offsets) for history in history_list(config["output_layers"])]
+        return [self._tensor(history, produced, of_outputs) for history in history_list(config["output_layers"])]
 
     def _in_order(
         self,
@@ -463,14 +474,10 @@ def arranged(declared: Any, arguments: tuple[list[Any], Json]) -> list[Ref]:
     args, kwargs = arguments
     given = args[0] if args else kwargs.get("inputs")
     if isinstance(given, dict):
-        keys = list(declared) if isinstance(declared, dict) else [name for name, _, _ in history_list(declared or [])]
+        keys = sorted(declared) if isinstance(declared, dict) else [name for name, _, _ in history_list(declared or [])]
         if all(key in given for key in keys):
             return [ref for key in keys for ref in refs(given[key])]
-    flat = list(refs(arguments))
-    if isinstance(declared, dict) and len(flat) >= len(declared):
-        places = sorted(declared)
-        return [flat[places.index(key)] for key in declared]
-    return flat
+    return list(refs(arguments))
 
 
 def join(prefix: str, name: str) -> str:
@@ -503,10 +510,11 @@ def history_list(value: Any) -> list[tuple[str, int, int]]:
     """Flatten `input_layers` or `output_layers` to (layer, call, output) triples.
 
     Keras writes ``[name, 0, 0]`` for one tensor, a list of them for several, and
-    dictionaries for models with named inputs or outputs.
+    dictionaries for models with named inputs or outputs: those are flattened by sorted
+    keys, as everywhere in Keras.
     """
     if isinstance(value, dict):
-        return [triple for item in value.values() for triple in history_list(item)]
+        return [triple for key in sorted(value) for triple in history_list(value[key])]
     if value and isinstance(value[0], str):
         return [(value[0], int(value[1]), int(value[2]))]
     return [triple for item in value for triple in history_list(item)]
@@ -525,22 +533,31 @@ def _histories(value: object) -> Iterator[tuple[str, int, int]]:
             yield from _histories(item)
 
 
-def _offsets(model: Json) -> dict[str, int]:
-    """Return by how much references to nested models are too high.
+def _offsets(model: Json) -> tuple[dict[str, int], dict[str, int]]:
+    """Return by how much references to nested models are too high: by calls, and by outputs.
 
-    A model holds a call of its own from the moment it is built, so Keras counts the calls
-    by others from 1 in some versions and from 0 in others. The numbers that are used tell:
-    a reference past the last call, or none to call 0, means that they start at 1.
+    A model holds a call of its own from the moment it is built, so Keras 1 and 2 count the
+    calls by others from 1, mostly: where call 0 is used, from 0. Keras 3 counts both ways:
+    from 0 in calls; from 1 in the outputs, but not for a Sequential.
     """
     config = model["config"]
-    used: dict[str, set[int]] = {}
+    from_one = bool(config.get(FROM_ONE))
+    by_calls: dict[str, set[int]] = {}
+    by_outputs: dict[str, set[int]] = {}
     for layer in config["layers"]:
         for name, call, _ in _histories(layer.get("inbound_nodes") or []):
-            used.setdefault(name, set()).add(call)
+            by_calls.setdefault(name, set()).add(call)
     for name, call, _ in history_list(config["output_layers"]):
-        used.setdefault(name, set()).add(call)
-    return {
-        layer_name(layer): 1
-        for layer in config["layers"]
-        if is_model(layer) and used.get(layer_name(layer)) and 0 not in used[layer_name(layer)]
-    }
+        by_outputs.setdefault(name, set()).add(call)
+    calls, outputs = {}, {}
+    for layer in config["layers"]:
+        name = layer_name(layer)
+        if not is_model(layer):
+            continue
+        count = len(layer.get("inbound_nodes") or [])
+        used = by_calls.get(name, set())
+        calls[name] = int(bool(used) and (max(used) >= count or (from_one and 0 not in used)))
+        used = by_outputs.get(name, set())
+        high = bool(used) and (max(used) >= count or (layer["class_name"] != "Sequential" and 0 not in used))
+        outputs[name] = max(calls[name], int(high))
+    return calls, outputs

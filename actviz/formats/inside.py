@@ -207,9 +207,9 @@ def every_step(layer: Any, inputs: Any) -> dict[str, Any]:
 
 
 def outputs_of(outputs: object) -> list[Any]:
-    """Return the outputs of a call as a flat list."""
+    """Return the outputs of a call as a flat list, dictionaries by sorted keys as in Keras."""
     if isinstance(outputs, dict):
-        return [item for value in outputs.values() for item in outputs_of(value)]
+        return [item for key in sorted(outputs) for item in outputs_of(outputs[key])]
     if isinstance(outputs, (list, tuple)):
         return [item for value in outputs for item in outputs_of(value)]
     return [outputs]

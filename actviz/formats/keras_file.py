@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -44,6 +45,8 @@ IMAGE_MAGICS = (
 LFS_MAGIC = b"version https://git-lfs"
 NAMED = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
 HEAD_BYTES = 4096
+_HISTORY_WORD = re.compile(rb"[Hh]istory|loss")
+_TABLE = re.compile(rb"(epoch[,;\t]|(.*[,;\t])?(val_)?loss([,;\t\r]|$))")
 ASSET_BYTES = 256 << 20
 
 
@@ -145,18 +148,25 @@ def _what_it_is(name: str, head: bytes, size: int) -> str:
         return f"{name}: this is a Git LFS pointer, not the model; run git lfs pull and try again."
     if head.startswith(IMAGE_MAGICS):
         return f"{name}: this is an image, not a model; the model is the first argument and the inputs follow it."
+    if head.startswith(b"\x93NUMPY") and b"'|O" in head and _HISTORY_WORD.search(head):
+        return _history(name, "a History saved with numpy.save")
     if head.startswith(b"\x93NUMPY"):
         return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
-    if _is_pickle(head) and (b"History" in head or b"history" in head or b"loss" in head):
-        return (
-            f"{name}: this is a pickled record that fit() returned, it holds no layers; "
-            "save the model itself with model.save(...). Nothing was unpickled."
-        )
+    if _is_pickle(head) and _HISTORY_WORD.search(head):
+        return _history(name, "a pickled History") + " Nothing was unpickled."
     if _is_pickle(head):
         return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
     if head[4:8] == b"TFL3":
         return f"{name}: this is a TFLite model, which this version does not open; give the .keras or .h5 file."
     return _what_text(name, head, size)
+
+
+def _history(name: str, what: str) -> str:
+    """Say that a file is the record of a training, and which command it is for."""
+    return (
+        f"{name}: this is {what}, the record of a training without its layers; draw its curves with:"
+        f" actviz history {name}; the model itself is saved with model.save(...)."
+    )
 
 
 def _is_pickle(head: bytes) -> bool:
@@ -166,10 +176,10 @@ def _is_pickle(head: bytes) -> bool:
 def _what_text(name: str, head: bytes, size: int) -> str:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"{") and (b'"loss"' in head or b'"accuracy"' in head or b'"epoch"' in head):
-        return (
-            f"{name}: this is the record that fit() returned (a History), it holds no layers; "
-            "save the model itself with model.save(...)."
-        )
+        return _history(name, "a History as JSON")
+    first_line = text.split(b"\n", 1)[0]
+    if _is_text(head) and _TABLE.match(first_line):
+        return _history(name, "a table as CSVLogger writes it")
     if text.startswith(b"{") and b"class_name" in head:
         return f"{name}: this JSON holds an architecture but no weights; give them with --weights, or save the whole model with model.save(...)."
     kind = "no Keras file" if b"\0" in head or not _is_text(head) else "a text file"

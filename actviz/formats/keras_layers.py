@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.canonical import CALLS_MODULE, REPEATS_MASKED
+from actviz.formats.graph import FLAT, FROM_ONE
 from actviz.formats.keras_loading import reason
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ def _make(entry: Entry, weights: TreeWeights | NamedWeights, file: str, custom: 
         return custom.by_name()[entry.registered].from_config(config)
     if entry.kind in VOCABULARIES and not config.get("vocabulary"):
         config["vocabulary"] = _vocabulary(entry, weights, file)
+        weighted = weights.idf_weights(entry) if config.get("output_mode") == "tf_idf" else None
+        if weighted is not None:
+            config["idf_weights"] = weighted.tolist()
     repeats_masked = config.pop(REPEATS_MASKED, False)
+    config = _unmarked(config)
     described = {
         "module": entry.module,
         "class_name": entry.kind,
@@ -91,6 +96,13 @@ def _make(entry: Entry, weights: TreeWeights | NamedWeights, file: str, custom: 
     if repeats_masked:
         layer.forward_layer.zero_output_for_mask = layer.backward_layer.zero_output_for_mask = False
     return layer
+
+
+def _unmarked(value: Any) -> Any:
+    """Return a configuration without the marks that are for the graph alone."""
+    if isinstance(value, dict):
+        return {key: _unmarked(item) for key, item in value.items() if key not in {FLAT, FROM_ONE}}
+    return [_unmarked(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain_name(name: str) -> str:

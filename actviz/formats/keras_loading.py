@@ -11,7 +11,7 @@ from actviz.formats.weights import OLD_CONTAINER, RANDOM_STATE, NamedWeights, St
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BFLOAT16_BYTES = 2  # h5py has no name for bfloat16 and gives two raw bytes
+SHORT_FLOATS = (1, 2)  # bytes; h5py has no name for bfloat16 and float8 and gives raw bytes
 FOR_TRAINING = ("optimizer", "loss", "metrics", "compile_metrics")
 CAUSE = "Exception encountered: "
 
@@ -156,7 +156,7 @@ def _check_shape(variable: Any, dataset: Any, entry: Entry, file: str) -> None:
     if tuple(variable.shape) != tuple(dataset.shape):
         message = f'{file}: a weight of layer "{escape(entry.key, 80)}" has the shape {tuple(dataset.shape)}, {tuple(variable.shape)} was expected; the file is damaged, save it again.'
         raise ModelError(message)
-    if dataset.dtype.kind not in "fiub" and dataset.dtype.itemsize != BFLOAT16_BYTES:
+    if dataset.dtype.kind not in "fiub" and (dataset.dtype.kind != "V" or dataset.dtype.itemsize not in SHORT_FLOATS):
         message = f'{file}: a weight of layer "{escape(entry.key, 80)}" holds no numbers (dtype {escape(str(dataset.dtype), 40)}); the file is damaged, save it again.'
         raise ModelError(message)
 

@@ -10,7 +10,17 @@ from actviz.formats.custom import CustomObjects
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
-from actviz.formats.shapes import activation_of, axes_of, infer, output_count, signs
+from actviz.formats.shapes import (
+    ATTENTION,
+    SCORES,
+    activation_of,
+    axes_of,
+    infer,
+    output_count,
+    score_axes,
+    score_shape,
+    signs,
+)
 from actviz.formats.wrapped import InnerLayer, wrapped
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
@@ -142,7 +152,11 @@ class KerasNetwork:
         See `actviz.formats.protocol.Network.activations`.
         """
         self._settle({name: values.shape for name, values in batch.items()})
-        chosen = tuple(layer.address for layer in self.layers) if addresses is None else tuple(addresses)
+        if addresses is None:
+            _ = self.facts  # the layers inside custom classes are known once they are asked for
+        # Scores of attention are computed by a call of their own, and only when asked for.
+        own = [address for address, ref in self._outputs.items() if ref.output != SCORES]
+        chosen = tuple(own if addresses is None else addresses)
         cut = self._cuts.get(chosen)
         if cut is None:
             cut = self._plan(chosen)
@@ -163,7 +177,10 @@ class KerasNetwork:
             message = f'{self._file.name}: "{escape(lost[0], 80)}" gave no value of its own in this forward pass; choose the layer around it.'
             raise ModelError(message)
         return {
-            address: self._activation(kinds[address], cut.wanted[address], values[address], digest)
+            address: replace(
+                self._activation(kinds[address], cut.wanted[address], values[address], digest),
+                mask=cut.masks.get(address),
+            )
             for address in chosen
             if address in values
         }
@@ -180,6 +197,8 @@ class KerasNetwork:
 
     def _activation(self, layer: LayerInfo, ref: Ref | Inner, values: NDArray[Any], digest: str) -> Activation:
         axes = layer.axes
+        if ref.output == SCORES:
+            return Activation(layer.address, layer.kind, values, score_axes(values.ndim), None, digest)
         if len(axes) != values.ndim:
             axes = axes_of(layer.kind, {}, values.shape, [])
         return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest)
@@ -221,14 +240,40 @@ class KerasNetwork:
             for address, result in given.get(number, ()):
                 yield from self._model(address, result)
             entry = self._graph.entries[node.entry]
-            count = output_count(entry.kind, entry.config)
+            count = self._graph.output_count(number, output_count(entry.kind, entry.config))
             yield from self._layers_inside(number, parameters)
             for output in range(count):
                 address = node.address if count == 1 else f"{node.address}@{output}"
                 self._outputs[address] = Ref(number, output)
                 yield self._layer(address, Ref(number, output), parameters)
+            if entry.kind in ATTENTION and not entry.custom:
+                yield self._scores(number)
             for address, result in ends.get(number + 1, ()):
                 yield from self._model(address, result)
+
+    def _scores(self, number: int) -> LayerInfo:
+        """Describe the scores of an attention layer, which its output does not hold."""
+        node = self._graph.nodes[number]
+        entry = self._graph.entries[node.entry]
+        address = f"{node.address}@scores"
+        self._outputs[address] = Ref(number, SCORES)
+        given = list(refs((node.args, node.kwargs)))
+        query, key = (self._known.get(ref, (None, ()))[0] for ref in (given[0], given[min(1, len(given) - 1)]))
+        shape = score_shape(entry.config, query, key)
+        rank = 4 if "num_heads" in entry.config or "num_query_heads" in entry.config else 3
+        axes = score_axes(len(shape) if shape else rank)
+        kind = f"{entry.kind} scores"
+        return LayerInfo(
+            address,
+            f"{entry.name}@scores",
+            None,
+            kind,
+            shape,
+            self._dtype(Ref(number, 0)),
+            0,
+            axes,
+            needs=self._needs[number],
+        )
 
     def _model(self, call: str, result: Result) -> Iterator[LayerInfo]:
         """Yield the outputs of one call of a nested model, or what one of its inputs is given."""
@@ -324,7 +369,7 @@ class KerasNetwork:
     def _dtype(self, ref: Ref) -> str:
         entry = self._graph.entries[self._graph.nodes[ref.node].entry]
         declared = self._graph.shapes.get(ref)
-        if declared is not None and entry.kind == "InputLayer":
+        if declared is not None and (entry.kind == "InputLayer" or "dtype" not in entry.config):
             return declared[1]
         dtype = entry.config.get("dtype", "float32")
         name = dtype if isinstance(dtype, str) else "float32"
@@ -336,13 +381,6 @@ class KerasNetwork:
             return TensorSpec(entry.name, (), "float32", ())
         shape, dtype = self._graph.shapes[Ref(number, 0)]
         axes = self._known[Ref(number, 0)][1]
-        first = any(
-            self._graph.entries[node.entry].config.get("data_format") == "channels_first"
-            for node in self._graph.nodes
-            if Ref(number, 0) in set(refs(node.args))
-        )
-        if first and len(shape) == 4:  # noqa: PLR2004  (batch, channel, row, column)
-            axes = ("batch", "channel", "row", "column")
         text = dtype == "string"
         return TensorSpec(
             entry.name,

@@ -16,7 +16,7 @@ from actviz.formats.graph import ROOT, Entry, Graph, Inner, Ref, refs
 from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
 from actviz.formats.keras_layers import VOCABULARIES, check_keras, make_layer
 from actviz.formats.keras_loading import load, reason
-from actviz.formats.shapes import axes_of
+from actviz.formats.shapes import SCORES, axes_of
 from actviz.formats.weights import NamedWeights
 from actviz.formats.wrapped import InnerLayer
 
@@ -41,6 +41,7 @@ PLAIN = frozenset(
     }
 )  # fmt: skip
 NO_UNKNOWN = "num_oov_indices=0"
+MASK_RANK = 2  # (batch, step)
 
 
 @dataclass
@@ -48,7 +49,9 @@ class Cut:
     """A feature-extraction sub-model: the calls that some outputs need, and nothing else.
 
     `steps` are the numbers of the calls in order; `wanted` maps each address to the tensor
-    that it stands for. `notes` are lines worth saying about the weights that were read.
+    that it stands for. `notes` are lines worth saying about the weights that were read. After a
+    run, `masks` holds the steps ``(batch, step)`` that Keras does not leave out, by address,
+    where there is a mask.
     """
 
     graph: Graph
@@ -62,6 +65,7 @@ class Cut:
     symbols: dict[Ref, Any] = field(default_factory=dict)
     plain: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -207,10 +211,13 @@ class Cut:
         """
         import numpy as np
 
-        kept = {ref.node for ref in self.wanted.values()}
-        inside = {ref.node for ref in self.wanted.values() if isinstance(ref, Inner)}
+        wanted = set(self.wanted.values())
+        kept = {ref.node for ref in wanted}
+        inside = {ref.node for ref in wanted if isinstance(ref, Inner)}
+        scored = {ref.node for ref in wanted if ref.output == SCORES}
         done = self._last_readers(kept)
         values: dict[Ref | Inner, Any] = {}
+        masks: dict[Ref | Inner, Any] = {}
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind == "InputLayer":
@@ -218,11 +225,19 @@ class Cut:
             elif number in inside:
                 outputs = self._recorded_call(number, values)
             else:
+                read = refs(self._arguments(number)) if number in scored else ()
+                before = {ref: _keras_mask(values[ref]) for ref in read}
                 outputs = self._call(number, values)
+                if number in scored:
+                    values[Ref(number, SCORES)] = self._scores(number, values, before)
             for position, output in enumerate(outputs_of(outputs)):
                 values[Ref(number, position)] = output
+                # Noted now: attention deletes the masks of what it reads.
+                masks[Ref(number, position)] = _keras_mask(output)
             for ref in done.get(number, ()):
                 values.pop(ref, None)
+        found = {address: _steps_that_count(masks.get(ref)) for address, ref in self.wanted.items()}
+        self.masks = {address: mask for address, mask in found.items() if mask is not None}
         # The arrays share memory with the tensors: nothing is copied on the way out.
         return {address: np.asarray(values[ref]) for address, ref in self.wanted.items() if ref in values}
 
@@ -257,13 +272,33 @@ class Cut:
         node = self.graph.nodes[number]
         return node.args, node.kwargs
 
-    def _call(self, number: int, values: Mapping[Any, Any]) -> Any:
+    def _scores(self, number: int, values: Mapping[Any, Any], masks: Mapping[Ref, Any]) -> Any:
+        """Return the scores of an attention layer, from a call of their own.
+
+        Keras computes the output in another way when it returns the scores too, so that the
+        output itself would not stay what it is, bit for bit. `masks` are those that the
+        tensors read had before the first call.
+        """
+        layer = self.layers[self.graph.nodes[number].entry]
+        flash = getattr(layer, "_flash_attention", None)
+        try:
+            layer._flash_attention = False  # noqa: SLF001  (it cannot return scores)
+            for ref, mask in masks.items():
+                if mask is not None:
+                    values[ref]._keras_mask = mask  # noqa: SLF001
+            return self._call(number, values, return_attention_scores=True)[1]
+        finally:
+            layer._flash_attention = flash  # noqa: SLF001
+
+    def _call(self, number: int, values: Mapping[Any, Any], **more: Any) -> Any:
         node = self.graph.nodes[number]
-        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values)
+        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
         layer = self.layers[node.entry]
         try:
             if node.entry in self.plain and not kwargs and not _special(args):
                 return layer.call(*args)
+            if getattr(layer, "_call_has_training_arg", False):
+                kwargs["training"] = False  # as `predict` does, whatever the graph recorded
             return layer(*args, **kwargs)
         except ActvizError:
             raise
@@ -292,6 +327,18 @@ def _unknown_words(layer: Any, args: Sequence[Any], address: str) -> str:
     unknown = next((text for text in texts if text not in known), "")
     some = ", ".join(escape(word, 40) for word in list(known)[:5]) + (", ..." if len(known) > 5 else "")  # noqa: PLR2004  (five are shown)
     return f'"{escape(unknown, 60)}" is outside the vocabulary of layer "{escape(address, 80)}", which has no entry for unknown words; it knows {some}.'
+
+
+def _keras_mask(tensor: Any) -> Any:
+    return getattr(tensor, "_keras_mask", None)
+
+
+def _steps_that_count(mask: Any) -> NDArray[np.bool_] | None:
+    """Return the mask that Keras gave a tensor, if it is one of steps: ``(batch, step)``."""
+    import numpy as np
+
+    found = None if mask is None else np.asarray(mask)
+    return None if found is None or found.ndim != MASK_RANK else found.astype(bool)
 
 
 def _trained(layer: Any) -> tuple[int, int]:

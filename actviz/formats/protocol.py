@@ -50,7 +50,7 @@ class Network(Protocol):
         batch
             Arrays by input name, batch axis first.
         addresses
-            Addresses as in `layers`; ``None`` for all of them.
+            Addresses as in `layers`; ``None`` for all of them but the scores of attention.
 
         Returns
         -------

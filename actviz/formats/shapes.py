@@ -22,13 +22,15 @@ DEFAULT_AXES: dict[int, Axes] = {
     4: ("batch", "row", "column", "channel"),
     5: ("batch", "plane", "row", "column", "channel"),
 }
+TOKENS: Axes = ("batch", "step")
+SEQUENCE = DEFAULT_AXES[3]
 KEEP = frozenset(
     {
         "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Softmax", "ThresholdedReLU", "BatchNormalization",
         "LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization", "Dropout", "SpatialDropout1D",
         "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Rescaling",
         "Normalization", "Identity", "ActivityRegularization", "Masking", "RandomFlip", "RandomRotation",
-        "RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness", "SpectralNormalization",
+        "RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness",
     }
 )  # fmt: skip
 MERGE = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
@@ -45,6 +47,10 @@ SIGN_KEEPING = frozenset(
     }
 )  # fmt: skip
 
+# What can return its scores beside its output, and the number of that output here.
+ATTENTION = frozenset({"MultiHeadAttention", "GroupQueryAttention", "Attention", "AdditiveAttention"})
+SCORES = -1
+
 Rule = Callable[[Json, Shape], Shape | None]
 
 
@@ -57,10 +63,16 @@ def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
         ref = Ref(number, 0)
         declared = graph.shapes.get(ref)
         shape = tuple(declared[0]) if declared else shape_of(entry.kind, entry.config, [item[0] for item in given])
-        known[ref] = (shape, axes_of(entry.kind, entry.config, shape, [item[1] for item in given]))
-        for output in range(1, output_count(entry.kind, entry.config)):
-            state = state_shape(entry.config, given[0][0] if given else None)
-            known[Ref(number, output)] = (state, DEFAULT_AXES[2] if state else ())
+        axes = axes_of(entry.kind, entry.config, shape, [item[1] for item in given])
+        if entry.kind == "InputLayer" and shape is not None:
+            readers = [graph.entries[other.entry] for other in graph.nodes if ref in set(refs(other.args))]
+            first = any(reader.config.get("data_format") == "channels_first" for reader in readers)
+            axes = input_axes(shape, {reader.kind for reader in readers}, first=first)
+        known[ref] = (shape, axes)
+        for output in range(1, graph.output_count(number, output_count(entry.kind, entry.config))):
+            told = graph.shapes.get(Ref(number, output))
+            state = tuple(told[0]) if told else state_shape(entry.config, given[0][0] if given else None)
+            known[Ref(number, output)] = (state, axes_of("", {}, state, []) if state else ())
     return known
 
 
@@ -266,6 +278,10 @@ def _time_distributed(config: Json, shape: Shape) -> Shape | None:
     return None if result is None else (shape[0], shape[1], *result[1:])
 
 
+def _of_inner(config: Json, shape: Shape) -> Shape | None:
+    return shape_of(config["layer"]["class_name"], config["layer"]["config"], [shape])
+
+
 RULES: dict[str, Rule] = {
     "Dense": lambda config, shape: (*shape[:-1], config["units"]),
     "Conv1D": _convolution,
@@ -311,6 +327,7 @@ RULES: dict[str, Rule] = {
     "SimpleRNN": _recurrent,
     "Bidirectional": _bidirectional,
     "TimeDistributed": _time_distributed,
+    "SpectralNormalization": _of_inner,
 }
 
 
@@ -328,20 +345,58 @@ def axes_of(kind: str, config: Json, shape: Shape | None, given: list[Axes]) -> 
         return ("batch", *(given[0][axis] for axis in config["dims"]))
     if kind in {"Reshape", "Flatten", "RepeatVector"}:
         return DEFAULT_AXES.get(rank, _numbered(rank))
+    inner = config.get("layer")
+    if kind == "TimeDistributed" and given and isinstance(inner, dict) and shape is not None:
+        parts = [("batch", *axes[2:]) for axes in given]
+        return _over_steps(axes_of(inner["class_name"], inner["config"], _inner(shape), parts))
     if given and len(given[0]) == rank and rank:
         return given[0]
-    inner = config.get("layer")
-    if kind == "TimeDistributed" and given and isinstance(inner, dict):
-        return (
-            "batch",
-            "step",
-            *axes_of(inner["class_name"], inner["config"], _inner(shape), [])[1:],
-        )
     return DEFAULT_AXES.get(rank, _numbered(rank))
+
+
+def input_axes(shape: Shape, kinds: set[str], *, first: bool) -> Axes:
+    """Name the axes of an input by the classes that read it.
+
+    The rank alone does not tell tokens from a vector, nor frames from planes. `first` says
+    that channels come first there.
+    """
+    rank = len(shape)
+    steps = any(kind == "TimeDistributed" or kind.startswith("ConvLSTM") for kind in kinds)
+    if rank == len(TOKENS) and "Embedding" in kinds:
+        return TOKENS
+    found = DEFAULT_AXES.get(rank, _numbered(rank))
+    if first and "channel" in found:
+        found = ("batch", "channel", *found[1:-1])
+    if first and rank == len(SEQUENCE) and any("1D" in kind for kind in kinds):
+        found = ("batch", "unit", "step")
+    if steps and found[-4:-1] == ("plane", "row", "column"):
+        return ("batch", "step", "row", "column", "channel")
+    if steps and found[-3:] == ("plane", "row", "column"):
+        return ("batch", "step", "channel", "row", "column")
+    return found
+
+
+def score_axes(rank: int) -> Axes:
+    """Name the axes of the scores of an attention layer."""
+    found = ("batch", "query", "key") if rank == len(SEQUENCE) else ("batch", "head", "query", "key")
+    return found if len(found) == rank else _numbered(rank)
+
+
+def score_shape(config: Json, query: Shape | None, key: Shape | None) -> Shape | None:
+    """Return the shape of the scores of an attention layer over sequences."""
+    if query is None or key is None or {len(query), len(key)} != {len(SEQUENCE)}:
+        return None
+    heads = config.get("num_heads", config.get("num_query_heads"))
+    return (query[0], query[1], key[1]) if heads is None else (query[0], heads, query[1], key[1])
 
 
 def _inner(shape: Shape | None) -> Shape | None:
     return None if shape is None else (shape[0], *shape[2:])
+
+
+def _over_steps(inner: Axes) -> Axes:
+    """Put the axis of `TimeDistributed` before those of the layer inside; no name is used twice."""
+    return ("batch", "step" if "step" not in inner else "axis1", *inner[1:])
 
 
 def _numbered(rank: int) -> Axes:
@@ -351,13 +406,19 @@ def _numbered(rank: int) -> Axes:
 def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
     first = config.get("data_format") == "channels_first"
     inner = config.get("layer")
-    if kind == "TimeDistributed" and isinstance(inner, dict):
+    if kind in {"TimeDistributed", "Bidirectional"} and isinstance(inner, dict):
+        if kind == "Bidirectional":
+            return _class_axes(inner["class_name"], inner["config"], rank)
         found = _class_axes(inner["class_name"], inner["config"], rank - 1)
-        return ("batch", "step", *found[1:]) if found else None
+        return _over_steps(found) if found and len(found) == rank - 1 else None
     if kind.startswith("ConvLSTM"):
-        space = SPACE[{"ConvLSTM1D": 1, "ConvLSTM2D": 2, "ConvLSTM3D": 3}.get(kind, 2)]
+        space = {"ConvLSTM1D": ("column",), "ConvLSTM3D": SPACE[3]}.get(kind, SPACE[2])
         steps = ("step",) if config.get("return_sequences") else ()
         return ("batch", *steps, "channel", *space) if first else ("batch", *steps, *space, "channel")
+    if kind in {"LSTM", "GRU", "SimpleRNN", "RNN"}:
+        return DEFAULT_AXES[3] if config.get("return_sequences") else DEFAULT_AXES[2]
+    if kind == "Embedding" and rank == len(SEQUENCE) + 1:
+        return ("batch", "axis1", "step", "unit")
     dimension = next((number for number in (1, 2, 3) if f"{number}D" in kind), None)
     if dimension is None or rank != dimension + 2:
         return None
@@ -370,7 +431,6 @@ def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
 WITHOUT_WEIGHTS = (
     KEEP
     - {"PReLU", "BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "Normalization"}
-    - {"SpectralNormalization"}
     | MERGE
     | SIGN_KEEPING
     | {"InputLayer", "Dot", "Resizing", "CenterCrop", "GetItem", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}
@@ -404,6 +464,21 @@ def weight_counts(kind: str, config: Json) -> tuple[int, int] | None:
     return None
 
 
+def _pieces(config: Json) -> int:
+    """Return into how many pieces a Split cuts: a number of them, or the places of the cuts."""
+    cuts = config.get("indices_or_sections", 1)
+    return cuts if isinstance(cuts, int) else len(cuts) + 1
+
+
+# Operations with several outputs.
+OPERATION_OUTPUTS: dict[str, Callable[[Json], int]] = {
+    "Split": _pieces,
+    "ArraySplit": _pieces,
+    "Unstack": lambda config: config.get("num") or 1,
+    **dict.fromkeys(("Eig", "Eigh", "Qr", "TopK", "Moments", "Modf", "Frexp", "Divmod", "Slogdet"), lambda _: 2),
+}
+
+
 def output_count(kind: str, config: Json) -> int:
     """Return how many outputs a layer has: recurrent layers may give their states too."""
     inner = config.get("layer")
@@ -411,6 +486,8 @@ def output_count(kind: str, config: Json) -> int:
         states = output_count(str(inner["class_name"]), inner["config"]) - 1
         halves = 2 if config.get("merge_mode", "concat") is None else 1
         return halves + 2 * states
+    if kind in OPERATION_OUTPUTS:
+        return OPERATION_OUTPUTS[kind](config)
     if not config.get("return_state"):
         return 1
     return 3 if kind == "LSTM" or kind.startswith("ConvLSTM") else 2

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RANDOM_STATE = "seed_generator"
+# Classes whose own name is not that under which Keras exports them.
+OWN_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
 
@@ -57,6 +59,9 @@ class Weights(Protocol):
 
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
+
+    def idf_weights(self, entry: Entry) -> NDArray[np.generic] | None:
+        """Return the weights of a vocabulary's words, if the file keeps them."""
 
     def digest(self) -> str:
         """Return the SHA-256 (hexadecimal) of everything read so far."""
@@ -92,10 +97,10 @@ class _Reader:
         import numpy as np
 
         self.total += values.size
-        if values.dtype.kind != "f":
+        if values.dtype.kind not in "fV":  # V: bfloat16 and float8, which read_dataset has typed
             return
         with np.errstate(all="ignore"):
-            if not np.isfinite(np.add.reduce(values, axis=None)):
+            if not np.isfinite(np.add.reduce(values, axis=None, dtype=np.float32)):
                 self.nan += int(np.isnan(values).sum())
                 self.infinite += int(np.isinf(values).sum())
 
@@ -130,6 +135,13 @@ class TreeWeights:
         path = self._path(entry.owner, entry.position)
         content = self._asset(f"assets/{path}/vocabulary.txt")
         return None if content is None else content.decode("utf-8", "replace").split("\n")
+
+    def idf_weights(self, entry: Entry) -> NDArray[np.generic] | None:
+        """Return the weights of the words of a layer that looks them up, where it has some."""
+        state = self.state(entry)
+        held = [] if state is None else [state, *state.children.values()]
+        found = next((item.own["idf_weights"] for item in held if "idf_weights" in item.own), None)
+        return None if found is None else self._reader.read(found)
 
     def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
@@ -188,7 +200,8 @@ def group_names(model: dict[str, Any], stored: h5py.Group | None = None) -> list
         if operation or (kind == "InputLayer" and model["class_name"] == "Sequential"):
             names.append(None)
             continue
-        base = snake_case("Functional" if is_model(layer) and kind == "Model" else kind.rsplit(">", 1)[-1])
+        kind = "Functional" if is_model(layer) and kind == "Model" else kind
+        base = snake_case(OWN_NAMES.get(kind, kind.rsplit(">", 1)[-1]))
         number = used.get(base, 0)
         name = f"{container}/{base}" if number == 0 else f"{container}/{base}_{number}"
         names.append(name)
@@ -348,6 +361,11 @@ class NamedWeights:
 
     def vocabulary(self, entry: Entry) -> list[str] | None:
         """Return ``None``: `.h5` files keep vocabularies in the configuration or not at all."""
+        del entry
+        return None
+
+    def idf_weights(self, entry: Entry) -> NDArray[np.generic] | None:
+        """Return ``None``, as for the vocabulary."""
         del entry
         return None
 

@@ -46,6 +46,9 @@ def wrapped(entry: Entry, given: Shape | None, parameters: int | None, file: str
         return _every_step(inner, given, parameters, file)
     if entry.kind == "Bidirectional":
         return _halves(entry.config, inner, given, parameters)
+    if entry.kind == "SpectralNormalization":
+        layer = _layer(inner, given)
+        return {quoted(layer.name): layer}
     return {}
 
 
@@ -103,7 +106,7 @@ def _of_graph(graph: Graph, known: dict[Ref, Any]) -> dict[str, InnerLayer]:
     for number, node in enumerate(graph.nodes):
         entry = graph.entries[node.entry]
         if entry.kind != "InputLayer":
-            count = output_count(entry.kind, entry.config)
+            count = graph.output_count(number, output_count(entry.kind, entry.config))
             outputs = tuple(_described(graph, known, Ref(number, output)) for output in range(count))
             found[node.address] = InnerLayer(entry.name, entry.kind, outputs, None, activation_of(entry))
     return found

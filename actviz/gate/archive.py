@@ -1,4 +1,4 @@
-"""The `.keras` zip archive: which members it may have, and how they are read in place."""
+"""Zip archives (`.keras`, `.npz`): which members they may have, and how they are read in place."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import io
 import stat
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz.errors import LimitError, ModelError, UnsafeError, escape
+from actviz.errors import ActvizError, InputError, LimitError, ModelError, UnsafeError, escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,45 @@ SMALL = 1 << 20
 LOCAL_HEADER_BYTES = 30
 END_BYTES = 22
 ENCRYPTED = 1
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""All that zipfile and zlib raise on damaged bytes; their text is not repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an archive is for: the error of a damaged one, and what counts as a zip bomb.
+
+    A member may unpack to `floor` bytes, or to `ratio` times its packed size; all of them
+    together to `unpacked` bytes. `remedy` says how to get a good file, `wanted` what was
+    expected where a member is missing.
+    """
+
+    error: type[ActvizError]
+    remedy: str
+    wanted: str
+    ratio: int
+    floor: int
+    unpacked: int
+
+
+MODEL = Rules(
+    ModelError,
+    "copy or save the model again",
+    "a .keras file was expected, save with model.save(...)",
+    MAXIMUM_RATIO,
+    SMALL,
+    MAXIMUM_UNPACKED,
+)
+# Deflate cannot do better than about 1,030: zeros in a small array are honest, many are not.
+ARRAYS = Rules(InputError, "copy or save it again", "an .npz of numpy.savez was expected", 200, 16 << 20, 1 << 40)
 
 
 @dataclass(frozen=True)
@@ -31,76 +71,67 @@ class Archive:
     file: BinaryIO
     members: Mapping[str, zipfile.ZipInfo]
     container: zipfile.ZipFile
+    rules: Rules = MODEL
 
     def read(self, member: str, limit: int) -> bytes:
         """Return the bytes of a small member, at most `limit` of them.
 
         Raises
         ------
-        ModelError
-            When the member is missing or damaged.
+        ActvizError
+            Of the class of the rules, when the member is missing or damaged.
         LimitError
             When it is larger than `limit`.
         """
-        info = self._info(member)
+        info = self.info(member)
         if info.file_size > limit:
             message = f"{self.name}: {member} unpacks to {info.file_size:,} bytes (limit {limit:,})."
             raise LimitError(message)
         try:
             with self.container.open(info) as stream:
                 content = stream.read(limit + 1)
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            ValueError,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-        ):
-            raise ModelError(self._damaged(member)) from None
-        except Exception as failure:
-            if type(failure).__module__ != "zlib":
-                raise
-            raise ModelError(self._damaged(member)) from None
+        except DAMAGED:
+            raise self.rules.error(self.damaged(member)) from None
         if len(content) > limit:
-            raise ModelError(self._damaged(member))
+            raise self.rules.error(self.damaged(member))
         return content
 
     def open(self, member: str) -> BinaryIO:
         """Return a seekable file over a member: in place where it is stored uncompressed."""
-        info = self._info(member)
+        info = self.info(member)
         if info.compress_type != zipfile.ZIP_STORED:
             return io.BytesIO(self.read(member, MAXIMUM_RATIO * max(info.compress_size, SMALL)))
         self.file.seek(info.header_offset)
         header = self.file.read(LOCAL_HEADER_BYTES)
         if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
-            raise ModelError(self._damaged(member))
+            raise self.rules.error(self.damaged(member))
         name_bytes, extra_bytes = struct.unpack("<HH", header[26:30])
         if info.file_size != info.compress_size or self.file.read(name_bytes) not in _spellings(info):
-            raise ModelError(self._damaged(member))
+            raise self.rules.error(self.damaged(member))
         start = info.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-        return io.BufferedReader(_Window(self.file, start, info.file_size), 1 << 16)
+        return io.BufferedReader(Window(self.file, start, info.file_size), 1 << 16)
 
-    def _info(self, member: str) -> zipfile.ZipInfo:
+    def info(self, member: str) -> zipfile.ZipInfo:
+        """Return the directory's record of a member, which must be there."""
         if member not in self.members:
-            message = (
-                f"{self.name}: the archive holds no {member}; a .keras file was expected, save with model.save(...)."
-            )
-            raise ModelError(message)
+            message = f"{self.name}: the archive holds no {member}; {self.rules.wanted}."
+            raise self.rules.error(message)
         return self.members[member]
 
-    def _damaged(self, member: str) -> str:
-        return f"{self.name}: {member} in the archive is damaged; copy or save the model again."
+    def damaged(self, member: str) -> str:
+        """Return the message about a member that cannot be read."""
+        return f"{self.name}: {escape(member, 80)} in the archive is damaged; {self.rules.remedy}."
 
 
-class _Window(io.RawIOBase):
-    """A stretch of an open file as a file of its own.
+class Window(io.RawIOBase):
+    """A stretch of an open file as a file of its own, at its own position.
 
     `zipfile`'s own reader of a stored member reads everything up to the target of a seek
     before Python 3.13; weights are read at random places of hundreds of megabytes.
     """
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        """Begin at byte `start` of `file`, `size` bytes long; `file` stays open."""
         super().__init__()
         self._file = file
         self._start = start
@@ -108,20 +139,25 @@ class _Window(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
+        """Say that it can be read."""
         return True
 
     def seekable(self) -> bool:
+        """Say that it can be read at any place."""
         return True
 
     def tell(self) -> int:
+        """Return the position within the stretch."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move within the stretch and return the new position."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed asks for a Buffer
+        """Fill a buffer from the position on and return the number of bytes."""
         count = max(0, min(len(buffer), self._size - self._position))
         self._file.seek(self._start + self._position)
         content = self._file.read(count)
@@ -143,7 +179,7 @@ def ends_as_archive(file: BinaryIO, size: int) -> bool:
     return bool(len(tail) == place + END_BYTES + comment)
 
 
-def open_archive(file: BinaryIO, name: str) -> Archive:
+def open_archive(file: BinaryIO, name: str, rules: Rules = MODEL) -> Archive:
     """Check the directory of an archive and return it.
 
     Raises
@@ -152,8 +188,8 @@ def open_archive(file: BinaryIO, name: str) -> Archive:
         For members that leave the archive, links, duplicates and encryption.
     LimitError
         For too many members, and for sums and ratios of a zip bomb.
-    ModelError
-        When it is not a zip archive.
+    ActvizError
+        Of the class of the rules, when it is not a zip archive.
     """
     try:
         container = zipfile.ZipFile(file)
@@ -166,8 +202,8 @@ def open_archive(file: BinaryIO, name: str) -> Archive:
         NotImplementedError,
         struct.error,
     ):
-        message = f"{name}: this zip archive is truncated or damaged; copy or save the model again."
-        raise ModelError(message) from None
+        message = f"{name}: this zip archive is truncated or damaged; {rules.remedy}."
+        raise rules.error(message) from None
     if len(entries) > MAXIMUM_MEMBERS:
         message = f"{name}: {len(entries):,} members in the archive (limit {MAXIMUM_MEMBERS:,})."
         raise LimitError(message)
@@ -176,15 +212,15 @@ def open_archive(file: BinaryIO, name: str) -> Archive:
         message = f"{name}: refused: the archive holds two members of one name, so readers disagree on what is in it; there is no flag that allows it."
         raise UnsafeError(message)
     for entry in entries:
-        _check_member(entry, name)
-    if entries and min(int(entry.header_offset) for entry in entries):
+        _check_member(entry, name, rules)
+    if all(entry.header_offset for entry in entries) and entries:
         message = f"{name}: refused: the archive follows other data in this file, so readers disagree on what is in it; there is no flag that allows it."
         raise UnsafeError(message)
     total = sum(entry.file_size for entry in entries)
-    if total > MAXIMUM_UNPACKED:
-        message = f"{name}: the archive unpacks to {total:,} bytes (limit {MAXIMUM_UNPACKED:,})."
+    if total > rules.unpacked:
+        message = f"{name}: the archive unpacks to {total:,} bytes (limit {rules.unpacked:,})."
         raise LimitError(message)
-    return Archive(name, file, members, container)
+    return Archive(name, file, members, container, rules)
 
 
 def _spellings(entry: zipfile.ZipInfo) -> tuple[bytes, ...]:
@@ -192,7 +228,7 @@ def _spellings(entry: zipfile.ZipInfo) -> tuple[bytes, ...]:
     return tuple(entry.orig_filename.encode(coding, "replace") for coding in ("utf-8", "cp437"))
 
 
-def _check_member(entry: zipfile.ZipInfo, name: str) -> None:
+def _check_member(entry: zipfile.ZipInfo, name: str, rules: Rules) -> None:
     path = entry.orig_filename.replace("\\", "/")
     shown = escape(entry.orig_filename, 80)
     drive = len(path) > 1 and path[1] == ":"
@@ -205,7 +241,7 @@ def _check_member(entry: zipfile.ZipInfo, name: str) -> None:
     if entry.flag_bits & ENCRYPTED:
         message = f'{name}: refused: the archive member "{shown}" is encrypted; there is no flag that allows it.'
         raise UnsafeError(message)
-    if entry.file_size > SMALL and entry.file_size > MAXIMUM_RATIO * max(entry.compress_size, 1):
+    if entry.file_size > max(rules.floor, rules.ratio * max(entry.compress_size, 1)):
         ratio = entry.file_size // max(entry.compress_size, 1)
-        message = f'{name}: the archive member "{shown}" grows {ratio:,} times when unpacked (limit {MAXIMUM_RATIO}): a zip bomb.'
+        message = f'{name}: the archive member "{shown}" grows {ratio:,} times when unpacked (limit {rules.ratio}): a zip bomb.'
         raise LimitError(message)

@@ -42,7 +42,7 @@ OLDER = frozenset(
     {
         "BatchNormalizationV1", "BatchNormalizationV2", "LSTMV2", "GRUV2", "CuDNNLSTM", "CuDNNGRU",
         "OrthogonalInitializer", "Policy", "PolicyV1", "Merge", "Convolution1D", "Convolution2D",
-        "Convolution3D", "Deconvolution2D", "AtrousConvolution2D", "SeparableConvolution2D",
+        "Convolution3D", "Deconvolution2D", "GroupedQueryAttention", "AtrousConvolution2D", "SeparableConvolution2D",
     }
 )  # fmt: skip
 # Layers that keras.applications defines for its own networks.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_LINKS = 200_000
 MAXIMUM_DEPTH = 200
+BFLOAT16_BYTES = 2
 MAXIMUM_RATIO = 100
 SMALL = 1 << 20
 PLAIN_FILTERS = frozenset({1, 2, 3})  # deflate, shuffle, fletcher32
@@ -144,9 +145,23 @@ def _check_dataset(dataset: Any, name: str, shown: str) -> int:
 def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
     """Return a checked dataset as an array of its own dtype."""
     try:
-        return dataset[()]  # type: ignore[no-any-return]  # h5py has no types
+        values: NDArray[np.generic] = dataset[()]
+        return _typed(values, dataset, name)
     except HDF5_ERRORS:
         message = (
             f'{name}: the weights "{escape(str(dataset.name), 120)}" cannot be read; copy or save the model again.'
         )
         raise ModelError(message) from None
+
+
+def _typed(values: NDArray[np.generic], dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
+    """Give values of a dtype that HDF5 does not know their own: Keras names it beside them."""
+    if values.dtype.kind != "V":
+        return values
+    told = dataset.attrs.get("dtype", "bfloat16" if values.dtype.itemsize == BFLOAT16_BYTES else None)
+    if told not in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
+        message = f'{name}: the weights "{escape(str(dataset.name), 120)}" are of no dtype that is known; save the model again.'
+        raise ModelError(message)
+    import ml_dtypes
+
+    return values.view(getattr(ml_dtypes, told))

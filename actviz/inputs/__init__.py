@@ -6,7 +6,8 @@ gives one where there is no input. `gather` does all of it for a command.
 """
 
 from actviz.inputs.fallback import default_sample
-from actviz.inputs.gathering import Gathered, Given, gather
+from actviz.inputs.gathering import Gathered, Given, gather, gather_each
+from actviz.inputs.names import read_names
 from actviz.inputs.options import (
     LAYOUTS,
     MAXIMUM_PIXELS,
@@ -35,7 +36,9 @@ __all__ = [
     "choose_preprocessing",
     "default_sample",
     "gather",
+    "gather_each",
     "parse_preprocessing",
+    "read_names",
     "read_samples",
     "stream",
 ]

@@ -1,112 +1,26 @@
-"""`.npy` and `.npz` files: the header first, then the bytes, and never a pickle.
-
-Everything a header declares is compared with the size of the file before memory is
-asked for.
-"""
+"""`.npz` files: the directory first, then only the arrays that are needed, and never a pickle."""
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
-from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
-from numpy.lib import format as numpy_format
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError, escape
-from actviz.inputs.quiet import without_warnings
+from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, array_of, read_header
 from actviz.inputs.sniff import model_refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_BYTES = 2 << 30
-MAX_HEADER = 10_000
 MAX_MEMBERS = 10_000
-MAX_RANK = 32
 # Deflate cannot do better than about 1,030: zeros in a small file are honest, many are not.
 MAX_RATIO = 200
 RATIO_FLOOR = 16 << 20
-_PLAIN = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 _ENCRYPTED = 0x1
 _MODEL_MEMBERS = frozenset({"config.json", "model.weights.h5", "metadata.json"})
 _STORED_OR_DEFLATED = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the header of a `.npy` file declares, and where its data begin."""
-
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype[Any]
-    start: int
-
-    @property
-    def data_bytes(self) -> int:
-        """Size of the declared data (a Python integer: it cannot overflow)."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-def read_header(head: bytes, size: int, path: str) -> Header:
-    """Read and check the header of a `.npy` file of `size` bytes that begins with `head`.
-
-    Raises
-    ------
-    UnsafeError
-        When the array holds Python objects, which are pickles.
-    LimitError
-        When it declares more than is ever read.
-    InputError
-        When it is malformed, or declares another size than the file has.
-
-    """
-    header = _parse(head, path)
-    if header.dtype.hasobject:
-        message = f"{path}: pickled data (an array of Python objects), which can run any code when it is read; actviz never does, and no option allows it. Save plain numbers with numpy.save(file, array)."
-        raise UnsafeError(message)
-    if header.dtype.kind != "U" and header.dtype.str[1:] not in _PLAIN:
-        raise InputError(_unsupported(path, header.dtype))
-    if header.data_bytes > MAX_BYTES:
-        message = f"{path}: the header declares {header.data_bytes:,} bytes {header.shape}, at most {MAX_BYTES:,} are read; give a smaller array."
-        raise LimitError(message)
-    held = size - header.start
-    if held < header.data_bytes:
-        message = f"{path}: truncated: {header.data_bytes:,} bytes of data declared, {max(held, 0):,} there; copy or save it again."
-        raise InputError(message)
-    if held > header.data_bytes:
-        message = f"{path}: {held - header.data_bytes:,} bytes follow the array, which a .npy file cannot have; save it again with numpy.save."
-        raise InputError(message)
-    return header
-
-
-def array_of(content: bytes, header: Header, path: str) -> NDArray[Any]:
-    """Return the array of a checked file: native byte order, C order, not writable.
-
-    Raises
-    ------
-    InputError
-        When its bytes are not what the dtype allows.
-
-    """
-    order = "F" if header.fortran else "C"
-    try:
-        if not header.data_bytes:
-            return np.empty(header.shape, header.dtype.newbyteorder("="))
-        flat = np.frombuffer(content, header.dtype, offset=header.start)
-        shaped = flat.reshape(header.shape, order=cast("Any", order))
-        array = np.ascontiguousarray(shaped, header.dtype.newbyteorder("="))
-    except ValueError:
-        message = f"{path}: malformed data; save it again with numpy.save."
-        raise InputError(message) from None
-    array = array.reshape(header.shape)
-    if array.dtype.kind == "b":
-        truth: NDArray[np.bool_] = array.view(np.uint8) != 0
-        return truth
-    return array
 
 
 def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str, NDArray[Any]]:
@@ -145,33 +59,6 @@ def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str,
         # All that zipfile and zlib raise on damaged bytes; their text is not repeated.
         message = f"{path}: the archive is truncated or damaged; save it again with numpy.savez."
         raise InputError(message) from None
-
-
-def _parse(head: bytes, path: str) -> Header:
-    malformed = f"{path}: malformed .npy header; save the array again with numpy.save."
-    major, width = head[6:7], 2 if head[6:7] == b"\x01" else 4
-    declared = int.from_bytes(head[8 : 8 + width], "little")
-    if major not in {b"\x01", b"\x02", b"\x03"}:
-        raise InputError(malformed)
-    if declared > MAX_HEADER:
-        message = f"{path}: a .npy header of {declared:,} bytes, at most {MAX_HEADER:,} are read; save the array again with numpy.save."
-        raise InputError(message)
-    stream = BytesIO(head)
-    read = numpy_format.read_array_header_1_0 if width == 2 else numpy_format.read_array_header_2_0  # noqa: PLR2004  (bytes)
-    try:
-        numpy_format.read_magic(stream)
-        with without_warnings():
-            shape, fortran, dtype = read(stream, max_header_size=MAX_HEADER)
-    except Exception:  # noqa: BLE001  (numpy's parser raises anything on a malformed header, and hints at pickles)
-        raise InputError(malformed) from None
-    if any(isinstance(size, bool) or size < 0 for size in shape) or len(shape) > MAX_RANK:
-        raise InputError(malformed)
-    return Header(shape, bool(fortran), dtype, stream.tell())
-
-
-def _unsupported(path: str, dtype: np.dtype[Any]) -> str:
-    name = dtype.name if dtype.names is None else "of records"
-    return f"{path}: dtype {escape(name, 40)} not supported; save it as whole numbers, floats or booleans (array.astype('float32'))."
 
 
 def _members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
@@ -228,5 +115,5 @@ def _read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: str) ->
     if len(content) != entry.file_size:
         message = f"{path}: {len(content):,} bytes instead of the {entry.file_size:,} declared; save it again with numpy.savez."
         raise InputError(message)
-    header = read_header(content[: MAX_HEADER + 16], len(content), path)
+    header = read_header(content[:HEAD_BYTES], len(content), path)
     return array_of(content, header, path)

@@ -15,7 +15,7 @@ from actviz.inputs.preprocessing import choose_preprocessing
 from actviz.inputs.reading import read_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actviz.inputs.options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
@@ -78,27 +78,42 @@ def gather(
         When nothing could be read: the worst failure.
 
     """
+    samples: list[Sample] = []
+    failures: list[ActvizError] = []
+    for found in gather_each(given, facts, layers, options, fail_fast=fail_fast):
+        if isinstance(found, ActvizError):
+            failures.append(found)
+        else:
+            samples += found
+    if not samples:
+        raise max(failures, key=lambda failure: failure.exit_code)
+    return Gathered(tuple(samples), tuple(failures))
+
+
+def gather_each(
+    given: Given, facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions, *, fail_fast: bool = False
+) -> Iterator[list[Sample] | ActvizError]:
+    """Yield the samples of each file when they are asked for, or why it gives none; see `gather`."""
     needed = needed_inputs(facts, layers)
     ranges = {spec.name: choose_preprocessing(facts, options.preprocess, spec.name) for spec in facts.inputs}
     if given.named:
-        return Gathered(tuple(_read_named(given.named, facts, needed, ranges, options)))
+        yield _read_named(given.named, facts, needed, ranges, options)
+        return
     if not given.paths:
-        return Gathered((default_sample(needed, ranges, options),))
-    samples: list[Sample] = []
-    failures: list[ActvizError] = []
+        yield [default_sample(needed, ranges, options)]
+        return
+    note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."
     for path in given.paths:
         try:
-            samples += read_samples(path, needed, ranges[needed[0].name], options)
+            samples = read_samples(path, needed, ranges[needed[0].name], options)
         except ActvizError as failure:
             if fail_fast or len(given.paths) == 1:
                 raise
-            failures.append(failure)
-    if not samples:
-        raise max(failures, key=lambda failure: failure.exit_code)
-    if len(needed) == 1 < len(facts.inputs):
-        note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."
-        samples[0] = replace(samples[0], notes=(*samples[0].notes, note))
-    return Gathered(tuple(samples), tuple(failures))
+            yield failure
+            continue
+        if len(needed) == 1 < len(facts.inputs) and samples:
+            samples[0] = replace(samples[0], notes=(*samples[0].notes, note))
+        yield samples
 
 
 def needed_inputs(facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[TensorSpec, ...]:

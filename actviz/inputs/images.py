@@ -19,7 +19,7 @@ import numpy as np
 from actviz import system
 from actviz.errors import ActvizError, InputError, LimitError
 from actviz.inputs.options import parse_colour
-from actviz.inputs.quiet import without_warnings
+from actviz.system import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from actviz import system
 from actviz.errors import InputError, LimitError, escape
-from actviz.inputs import arrays, lines, sniff
+from actviz.gate import npy
+from actviz.inputs import lines, sniff
+from actviz.inputs.arrays import read_archive
 from actviz.inputs.feeding import sample_of_arrays, sample_of_image
 from actviz.inputs.geometry import check_takes_images
 from actviz.inputs.images import DECODERS, decode
@@ -94,10 +96,8 @@ def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> tuple[str, b
         if kind == "npy":
             if len(specs) != 1:
                 raise InputError(_several(specs, label))
-            arrays.read_header(head, size, label)
-        limit = {LINES: lines.MAX_BYTES}.get(
-            kind, MAX_IMAGE_BYTES if kind in DECODERS else arrays.MAX_BYTES + (1 << 20)
-        )
+            npy.read_header(head, size, label)
+        limit = {LINES: lines.MAX_BYTES}.get(kind, MAX_IMAGE_BYTES if kind in DECODERS else npy.MAX_BYTES + (1 << 20))
         if size > limit:
             message = f"{label}: {size:,} bytes, at most {limit:,} are read; give a smaller file."
             raise LimitError(message)
@@ -120,9 +120,9 @@ def _lines_or_refused(head: bytes, size: int, label: str, specs: tuple[TensorSpe
 def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str) -> dict[str, NDArray[Any]]:
     names = tuple(spec.name for spec in specs)
     if kind == "zip":
-        return arrays.read_archive(content, names, label)
-    header = arrays.read_header(content[: sniff.HEAD_BYTES], len(content), label)
-    return {names[0]: arrays.array_of(content, header, label)}
+        return read_archive(content, names, label)
+    header = npy.read_header(content[: sniff.HEAD_BYTES], len(content), label)
+    return {names[0]: npy.array_of(content, header, label)}
 
 
 def _samples(

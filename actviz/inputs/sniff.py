@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actviz.errors import ActvizError, InputError, UnsafeError
-from actviz.inputs.quiet import without_warnings
+from actviz.system import without_warnings
 
 HEAD_BYTES = 16_384
 ACCEPTED = "an image (PNG, JPEG, WebP, BMP, TIFF, GIF) or an array (.npy, .npz)"

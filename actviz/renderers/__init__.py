@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
-from actviz.renderers import spatial, vector
+from actviz.renderers import attention, film, montage, sequence, spatial, vector, volume
 
 if TYPE_CHECKING:
     from actviz.records import Activation, Axes, Context, Picture, Style
@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RENDERERS", "draw", "kind_of"]
 
-RENDERERS: dict[str, Renderer] = {"grid": spatial, "vector": vector}
+RENDERERS: dict[str, Renderer] = {
+    "grid": spatial,
+    "vector": vector,
+    "sequence": sequence,
+    "film": film,
+    "volume": volume,
+    "attention": attention,
+    "montage": montage,
+}
 """Every renderer by the name that the table of layers gives it, the first that accepts wins."""
 
 # Text, objects and complex numbers have no place on a scale of colours.
@@ -47,10 +55,14 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
             f" {', '.join(activation.axes)}; name each one."
         )
         raise UsageError(message)
+    twice = next((axis for axis in activation.axes if activation.axes.count(axis) > 1), None)
+    if twice is not None:
+        message = f"layer {name!r} has two axes called {twice!r}; give each its own name."
+        raise UsageError(message)
     kind = kind_of(activation.axes)
     if kind is None:
         axes = ", ".join(activation.axes)
-        message = f"layer {name!r} has the axes ({axes}), nothing draws that yet; choose another layer."
+        message = f"layer {name!r} has the axes ({axes}), of which the first must be the batch; name them so."
         raise UsageError(message)
     if 0 in values.shape:
         sizes = " x ".join(str(size) for size in values.shape[1:])

@@ -28,13 +28,21 @@ ORDERS = {
 }
 
 
+_MOST_LEVELS = 12
+_HUGE = 1e300
+
+Drawn = tuple[tuple[str, ...], str | None, str | None]
+"""The axes of an activation that tiles run over, and those that run down and across in a tile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One activation of one input, ready to be drawn.
 
     `maps` is ``(channel, row, column)``, float32 or float64, all channels; `numbers` are
     theirs. `channels` are the ones to draw, in order. `low` and `high` are the values at
-    the ends of `table` for every channel, float64 ``(channel,)``.
+    the ends of `table` for every channel, float64 ``(channel,)``. `levels` are the values
+    of whole numbers or truths where there are few of them, in order, and their words.
     """
 
     maps: NDArray[Any]
@@ -45,6 +53,7 @@ class Subject:
     table: colors.Table
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    levels: tuple[tuple[float, str], ...] = ()
 
     @property
     def total(self) -> int:
@@ -76,8 +85,8 @@ class Subject:
         """Return the state of each channel to draw."""
         return [stats.STATES[code] for code in self.numbers.state[self.channels].tolist()]
 
-    def record(self, style: Style) -> dict[str, Any]:
-        """Return what a manifest records about the figure."""
+    def record(self, style: Style, axes: Drawn | None = None) -> dict[str, Any]:
+        """Return what a manifest records about the figure; `axes` as it was drawn."""
         record = stats.layer_numbers(self.maps, self.numbers)
         record.update(
             channels=self.total,
@@ -92,6 +101,8 @@ class Subject:
             clipped=colors.count_clipped(self.shown(), self.scale),
             reduced=False,
         )
+        if axes is not None:
+            record["axes"] = {"tiles": list(axes[0]), "down": axes[1], "across": axes[2]}
         return record
 
 
@@ -112,13 +123,29 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: col
     if style.zoom is not None and style.zoom < 1:
         message = f"zoom {style.zoom} leaves nothing to see; use 1 or more."
         raise UsageError(message)
+    levels = _levels(activation, maps)
+    if levels and scale.kind == "filter":
+        # A whole number means the same in every tile, so it has one colour.
+        scale = colors.Scale("layer")
     numbers = stats.statistics(maps)
     channels = mosaic.parse_channels(style.channels, len(maps))
     channels = mosaic.keep_top(stats.order(numbers, channels, style.sort), style.top)
     signed = colors.is_signed(activation.signed, numbers.minimum)
     low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
     name = style.cmap or colors.default_name(scale, signed=signed)
-    return Subject(maps, numbers, channels, scale, signed, colors.table(name), low, high)
+    return Subject(maps, numbers, channels, scale, signed, colors.table(name), low, high, levels)
+
+
+def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, str], ...]:
+    """Return the few whole numbers or truths that an activation holds, none where it has others."""
+    kind = activation.values.dtype.kind
+    if kind not in "biu" or not maps.size:
+        return ()
+    found = np.unique(maps)
+    if len(found) > _MOST_LEVELS:
+        return ()
+    words = {0.0: "false", 1.0: "true"} if kind == "b" else {}
+    return tuple((value, words.get(value, text.number(value, 6))) for value in found.tolist())
 
 
 def heading(activation: Activation, context: Context) -> Heading:
@@ -192,12 +219,55 @@ def marks(subject: Subject) -> tuple[tuple[RGB, str], ...]:
 def numeric_bar(subject: Subject, notes: Sequence[str]) -> ColorBar:
     """Return a colour bar for one range that all tiles share."""
     low, high = float(subject.low[0]), float(subject.high[0])
+    if subject.levels:
+        values = np.array([[value for value, _ in subject.levels]])
+        steps = colors.quantise(values, subject.low[:1], subject.high[:1], signed=subject.signed)[0].tolist()
+        blocks = tuple(zip(steps, (words for _, words in subject.levels), strict=True))
+        return ColorBar(subject.table, (), tuple(notes), marks(subject), blocks)
     if low == high:
         middle = 0.5 if subject.signed else 0.0
         return ColorBar(subject.table, ((middle, "0"),), tuple(notes), marks(subject))
     found = colors.ticks(low, high)
-    width = high / 2 - low / 2
-    shares = [min(1.0, max(0.0, (tick / 2 - low / 2) / width)) for tick in found]
+    # Halved, the widest ranges stay finite; the narrowest would vanish.
+    factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
+    width = high * factor - low * factor
+    shares = [min(1.0, max(0.0, (tick * factor - low * factor) / width)) for tick in found]
     words = [text.number(tick) for tick in found]
     pairs = tuple(zip(shares, words, strict=True))
     return ColorBar(subject.table, pairs, tuple(notes), marks(subject))
+
+
+def masked(activation: Activation, index: int) -> list[int]:
+    """Return the steps of one entry of the batch that the network leaves out."""
+    mask = activation.mask
+    if mask is None or "step" not in activation.axes:
+        return []
+    if mask.shape[1] != activation.values.shape[activation.axes.index("step")]:
+        return []
+    found: list[int] = np.flatnonzero(~mask[index]).tolist()
+    return found
+
+
+def visible(activation: Activation, masked_steps: Sequence[int], count: int) -> list[int]:
+    """Return the steps that are drawn of `count`.
+
+    Raises
+    ------
+    UsageError
+        When all of them are masked.
+    """
+    if len(masked_steps) == count:
+        message = f"layer {activation.address!r}: all {count} steps are masked on this input, so there is nothing to draw; give another input."
+        raise UsageError(message)
+    left_out = set(masked_steps)
+    return [step for step in range(count) if step not in left_out]
+
+
+def masked_caption(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
+    """Return what a caption says about masked steps."""
+    if not masked_steps:
+        return ()
+    where = text.listing(masked_steps)
+    if masked_steps == list(range(masked_steps[0], masked_steps[-1] + 1)) and len(masked_steps) > 1:
+        where = f"{masked_steps[0]} to {masked_steps[-1]}"
+    return (f"{len(masked_steps):,} of {count:,} steps masked ({where}): hatched, in no number",)

@@ -1,8 +1,8 @@
 """Vectors: one number a unit, each findable and, up to a few hundred, written out.
 
-Up to 64 units are bars from zero; up to 512, and wherever units are out of order, a
-table of swatches with their values; more are a grid of cells that is read by its row and
-column labels, where the strongest are named.
+Up to 64 units are bars from zero; up to 512 a table of swatches with their values; more
+are a strip of cells in rows that is read by its row and column labels, where the strongest
+are named. Where units are out of order, the labels of a strip count places.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from actviz import colors, figure, mosaic, stats, text
 from actviz.records import Picture, Tile
+from actviz.renderers import ruler
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
@@ -25,16 +26,17 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Axes, Context, Style
     from actviz.renderers.subject import Subject
 
-_ACCEPTED = (("batch",), ("batch", "unit"), ("batch", "channel"))
 _MOST_BARS, _MOST_SWATCHES, _BAR_ROWS = 64, 512, 16
+_LONGEST_NAME = 180
 _FACE = 12
 _NAMED = 8
 _BARE_ZOOM = 1
+_MOST_AXES = 2  # the batch and one more
 
 
 def accepts(axes: Axes) -> bool:
     """Tell whether the axes are a batch of vectors, or of single numbers."""
-    return axes in _ACCEPTED
+    return axes[:1] == ("batch",) and len(axes) <= _MOST_AXES
 
 
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
@@ -52,43 +54,63 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     if scale.kind == "filter":
         scale = colors.Scale("layer")
     subject = subjects.prepare(activation, values, style, scale)
+    noun = activation.axes[1] if len(activation.axes) == _MOST_AXES and activation.axes[1] != "channel" else "unit"
+    drawn = activation.axes[1:], None, None
     if style.bare:
-        return _draw_bare(subject, style)
+        return _draw_bare(subject, style, drawn)
+    names = _names(subject, context.steps if noun == "step" else context.labels)
     count = len(subject.channels)
-    whole = subject.channels == list(range(subject.channels[0], subject.channels[0] + count))
     plan: _Plan
     if count <= _MOST_BARS:
-        plan = _Bars.of(subject, style)
-    elif count <= _MOST_SWATCHES or not whole:
-        plan = _Swatches.of(subject, style)
+        plan = _Bars.of(subject, names, style)
+    elif count <= _MOST_SWATCHES:
+        plan = _Swatches.of(subject, names, style)
     else:
-        plan = _Cells.of(subject, style)
-    sizes = f"{subject.total} unit{'s' if subject.total > 1 else ''}"
+        plan = _Cells.of(subject, names, style)
+    sizes = f"{subject.total} {noun}{'s' if subject.total > 1 else ''}"
     layout = figure.Layout(
         replace(subjects.heading(activation, context), sizes=sizes),
-        subjects.numeric_bar(subject, _notes(subject, cells=isinstance(plan, _Cells))),
-        subjects.caption(subject, style, "unit", "zero"),
+        subjects.numeric_bar(subject, _notes(subject, plan, noun)),
+        subjects.caption(subject, style, noun, "zero"),
         *plan.size,
     )
     canvas, top, left = figure.open_page(layout)
     tiles = plan.draw(canvas, subject, top, left)
-    return canvas.picture(tiles, subject.record(style))
+    return canvas.picture(tiles, subject.record(style, drawn))
 
 
-def _notes(subject: Subject, *, cells: bool) -> list[str]:
-    notes = ["one scale, as asked" if subject.scale.kind == "fixed" else "one scale for all units"]
-    if cells:
-        notes.append("number of a unit: label of its row + label of its column")
+def _names(subject: Subject, words: Sequence[str]) -> list[str]:
+    """Return what every unit of the layer is called: its number, and its word if it has one."""
+    if len(words) != subject.total:
+        return list(map(str, range(subject.total)))
+    face = text.face(_FACE)
+    return [face.fit(text.shown(f"{unit} {word}", 80), _LONGEST_NAME) for unit, word in enumerate(words)]
+
+
+def _notes(subject: Subject, plan: _Plan, noun: str) -> list[str]:
+    notes = ["one scale, as asked" if subject.scale.kind == "fixed" else f"one scale for all {noun}s"]
+    if isinstance(plan, _Cells):
+        if in_order(subject.channels):
+            notes.append(f"number of a {noun}: label of its row + label of its column")
+        else:
+            notes.append(
+                f"place in this order: label of its row + label of its column; the first is {noun} {subject.channels[0]}"
+            )
     if len(subject.channels) > _MOST_BARS:
-        strength = subject.numbers.strength
-        order = np.argsort(-strength, kind="stable")[:_NAMED].tolist()
+        drawn = np.array(subject.channels)
+        order = drawn[np.argsort(-subject.numbers.strength[drawn], kind="stable")[:_NAMED]].tolist()
         values = subject.maps[:, 0, 0]
-        named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in order)
+        named = ", ".join(f"{plan.names[unit]} ({text.number(float(values[unit]))})" for unit in order)
         notes.append(f"strongest: {named}")
     return notes
 
 
-def _draw_bare(subject: Subject, style: Style) -> Picture:
+def in_order(channels: Sequence[int]) -> bool:
+    """Tell whether channels follow each other without a gap."""
+    return list(channels) == list(range(channels[0], channels[0] + len(channels)))
+
+
+def _draw_bare(subject: Subject, style: Style, drawn: subjects.Drawn) -> Picture:
     zoom = style.zoom or _BARE_ZOOM
     count = len(subject.channels)
     columns = cell_columns(count) if style.columns is None else style.columns
@@ -100,7 +122,7 @@ def _draw_bare(subject: Subject, style: Style) -> Picture:
         colors.unpacked(pixels),
         tuple(_tiles(subject, [grid.box(place) for place in range(count)])),
         (),
-        subject.record(style),
+        subject.record(style, drawn),
     )
 
 
@@ -128,6 +150,7 @@ class _Plan:
     size: tuple[int, int]
     grid: mosaic.Grid
     words: list[str]
+    names: list[str]
 
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
         raise NotImplementedError
@@ -143,6 +166,9 @@ class _Plan:
 
 def _values(subject: Subject, digits: int = 4) -> list[str]:
     values = subject.maps[:, 0, 0][subject.channels].tolist()
+    words = dict(subject.levels)
+    if words:
+        return [words[value] for value in values]
     return [text.number(float(value), digits) for value in values]
 
 
@@ -152,20 +178,20 @@ class _Bars(_Plan):
     SWATCH, ROW, GAP, BETWEEN = 12, 20, 10, 30
 
     @classmethod
-    def of(cls, subject: Subject, style: Style) -> _Bars:
+    def of(cls, subject: Subject, names: list[str], style: Style) -> _Bars:
         face, count = text.face(_FACE), len(subject.channels)
         words = _values(subject)
         columns = style.columns or math.ceil(count / _BAR_ROWS)
         rows, columns = mosaic.grid_shape(count, 1, 1, columns)
         # Read downwards, the last columns may stay empty.
         columns = math.ceil(count / rows)
-        number = max(face.width(str(channel)) for channel in subject.channels)
+        number = max(face.width(names[channel]) for channel in subject.channels)
         value = max(face.width(word) for word in words)
         length = {1: 320, 2: 220}.get(columns, 150)
         step = number + cls.GAP + cls.SWATCH + cls.GAP + length + cls.GAP + value
         step += cls.BETWEEN
         grid = mosaic.Grid(rows, columns, 4, number + cls.GAP, cls.ROW, step, cls.SWATCH, cls.SWATCH)
-        return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words)
+        return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words, names)
 
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
         face, theme, grid = text.face(_FACE), canvas.theme, self.grid
@@ -183,7 +209,7 @@ class _Bars(_Plan):
             boxes.append((up, start, down, start + grid.width))
             canvas.fill((up - 1, start - 1, down + 1, start + grid.width + 1), theme.line)
             canvas.pixels[up:down, start : start + grid.width] = color
-            name = str(subject.channels[place])
+            name = self.names[subject.channels[place]]
             line = up + (down - up - face.height) // 2
             canvas.write(name, line, start - self.GAP - face.width(name), face, theme.muted)
             first = start + grid.width + self.GAP
@@ -219,10 +245,10 @@ class _Swatches(_Plan):
     HEIGHT, GAP = 10, 12
 
     @classmethod
-    def of(cls, subject: Subject, style: Style) -> _Swatches:
+    def of(cls, subject: Subject, names: list[str], style: Style) -> _Swatches:
         face, count = text.face(11), len(subject.channels)
         words = _values(subject, 3)
-        number = max(face.width(str(channel)) for channel in subject.channels)
+        number = max(face.width(names[channel]) for channel in subject.channels)
         width = number + 8 + max(face.width(word) for word in words)
         step_down, step_right = face.height + cls.HEIGHT + 4 + cls.GAP, width + cls.GAP
         columns = style.columns
@@ -230,7 +256,7 @@ class _Swatches(_Plan):
             columns = next((ten for ten in (10, 20) if count <= 3 * ten * ten), 50)
         rows, columns = mosaic.grid_shape(count, step_down, step_right, columns)
         grid = mosaic.Grid(rows, columns, face.height + 2, 1, step_down, step_right, cls.HEIGHT, width - 2)
-        return cls((rows * step_down - cls.GAP, columns * step_right - cls.GAP), grid, words)
+        return cls((rows * step_down - cls.GAP, columns * step_right - cls.GAP), grid, words, names)
 
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
         tiles = self._place(canvas, subject, top, left, framed=True)
@@ -238,7 +264,7 @@ class _Swatches(_Plan):
         for tile, words in zip(tiles, self.words, strict=True):
             up, start, _, end = tile.box
             row = up - 2 - face.height
-            canvas.write(str(tile.channel), row, start - 1, face, theme.muted)
+            canvas.write(self.names[tile.channel], row, start - 1, face, theme.muted)
             canvas.write(words, row, end + 1 - face.width(words), face, theme.ink)
         return tiles
 
@@ -247,14 +273,14 @@ class _Cells(_Plan):
     """A grid of square cells with the first unit of each row and the step of each column."""
 
     @classmethod
-    def of(cls, subject: Subject, style: Style) -> _Cells:
+    def of(cls, subject: Subject, names: list[str], style: Style) -> _Cells:
         face, count = text.face(11), len(subject.channels)
         rows, columns = mosaic.grid_shape(count, 1, 1, style.columns or cell_columns(count))
         side = style.zoom or max(1, min(16, 1200 // columns))
-        number = face.width(str(subject.channels[-1]))
+        number = face.width(str(subject.total))
         grid = mosaic.Grid(rows, columns, face.height + 6, number + 8, side, side, side, side)
         size = grid.top + rows * side + 1, grid.left + columns * side + face.width("+100")
-        return cls(size, grid, [])
+        return cls(size, grid, [], names)
 
     def draw(self, canvas: figure.Canvas, subject: Subject, top: int, left: int) -> list[Tile]:
         theme, grid = canvas.theme, self.grid
@@ -276,19 +302,15 @@ class _Cells(_Plan):
     def _write_labels(self, canvas: figure.Canvas, subject: Subject, top: int, corner: tuple[int, int]) -> None:
         face, color, grid = text.face(11), canvas.theme.muted, self.grid
         side = grid.height
-        for row in range(0, grid.rows, _every(side, face.height + 2)):
-            name = str(subject.channels[row * grid.columns])
+        start = subject.channels[0] if in_order(subject.channels) else 0
+        for row in range(0, grid.rows, ruler.every(side, face.height + 2)):
+            name = str(row * grid.columns + start)
             middle = corner[0] + row * side + side // 2
             column = corner[1] - 7 - face.width(name)
             canvas.write(name, middle - face.height // 2, column, face, color)
             canvas.fill((middle, corner[1] - 5, middle + 1, corner[1] - 1), color)
-        for column in range(0, grid.columns, _every(side, face.width(f"+{grid.columns}") + 12)):
+        for column in range(0, grid.columns, ruler.every(side, face.width(f"+{grid.columns}") + 12)):
             middle = corner[1] + column * side + side // 2
             name = f"+{column}"
             canvas.write(name, top, middle - face.width(name) // 2, face, color)
             canvas.fill((corner[0] - 5, middle, corner[0] - 1, middle + 1), color)
-
-
-def _every(side: int, room: int) -> int:
-    """Return how many cells of `side` pixels apart labels that need `room` pixels stand."""
-    return next(step for power in (1, 10, 100, 1000) for step in (power, 2 * power, 5 * power) if step * side >= room)

@@ -25,6 +25,7 @@ MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
 WATCH_SECONDS = 0.05
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
+MASK = "mask of "  # before an address: the name of its mask, which no address begins with
 
 Message = dict[str, Any]
 

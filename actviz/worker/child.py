@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, escape
-from actviz.worker.channel import Channel, ClosedError, Message
+from actviz.worker.channel import MASK, Channel, ClosedError, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,10 +151,9 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
             }
             for address, item in found.items()
         }
-        channel.send(
-            {"activations": said, "notes": network.notes},
-            {address: item.values for address, item in found.items()},
-        )
+        arrays = {address: item.values for address, item in found.items()}
+        masks = {MASK + address: item.mask for address, item in found.items() if item.mask is not None}
+        channel.send({"activations": said, "notes": network.notes}, arrays | masks)
     else:
         text = f"unknown question {escape(str(ask))}"
         raise ValueError(text)

@@ -22,7 +22,7 @@ from actviz.records import (
     TensorSpec,
 )
 from actviz.system import memory_of, memory_of_machine
-from actviz.worker.channel import Channel, ClosedError, Message, SilentError
+from actviz.worker.channel import MASK, Channel, ClosedError, Message, SilentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +136,9 @@ class Worker:
         """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
         message, arrays = self._ask({"ask": "activations", "addresses": list(addresses)}, batch)
         return {
-            address: Activation(values=arrays[address], axes=tuple(said.pop("axes")), **said)
+            address: Activation(
+                values=arrays[address], axes=tuple(said.pop("axes")), mask=arrays.get(MASK + address), **said
+            )
             for address, said in message["activations"].items()
         }
 

@@ -1,0 +1,285 @@
+"""What the arrays of a file are, as records and as JSON; see the package for its fields."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import InputError, ModelError, escape
+from actviz.gate import parse_json
+from actviz.records import AXIS_NAMES, LayerInfo
+from actviz.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actviz.records import Activation, Axes, ModelFacts
+
+SCHEMA = 1
+_NUMBERED = re.compile(r"axis\d{1,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One array: its key, its layer, and what `records.Activation` says of its values.
+
+    `axes` are those of the array, batch first.
+    """
+
+    key: str
+    address: str
+    kind: str
+    axes: Axes
+    signed: bool | None = None
+    weights_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """One input, without its values; `picture` is the size (row, column) of its picture."""
+
+    name: str
+    fed: str = ""
+    digest: str = ""
+    picture: tuple[int, int] | None = None
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Where the arrays of a file come from.
+
+    `layers` are all layers of the model, in its order; `entries` those in the file, by
+    address; `left_out` the reasons of those that are not. `given` is false where no input
+    was given and something stood in.
+    """
+
+    model: str
+    configuration: str = ""
+    inputs: tuple[str, ...] = ()
+    preprocessing: str = ""
+    given: bool = True
+    versions: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[LayerInfo, ...] = ()
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    samples: tuple[Fed, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def about_model(facts: ModelFacts, preprocessing: str, versions: Mapping[str, str], *, given: bool) -> Description:
+    """Describe a model, before anything is known of arrays and inputs."""
+    names = tuple(spec.name for spec in facts.inputs)
+    return Description(facts.file, facts.digest, names, preprocessing, given, versions, facts.layers)
+
+
+def about_layers(model: str, activations: Mapping[str, Activation]) -> Description:
+    """Describe activations of which nothing else is known than what they say themselves."""
+    layers = tuple(
+        LayerInfo(
+            address=address,
+            name=address,
+            index=index,
+            kind=one.kind,
+            shape=(None, *one.values.shape[1:]),
+            dtype=one.values.dtype.name,
+            parameters=None,
+            axes=one.axes,
+        )
+        for index, (address, one) in enumerate(activations.items())
+    )
+    return Description(model, layers=layers)
+
+
+def to_json(description: Description) -> str:
+    """Return the text of ``actviz.json``: ASCII, the same for equal descriptions."""
+    said = {
+        "actviz": VERSION,
+        "schema": SCHEMA,
+        "model": description.model,
+        "configuration": description.configuration,
+        "inputs": list(description.inputs),
+        "preprocessing": description.preprocessing,
+        "given": description.given,
+        "versions": dict(sorted(description.versions.items())),
+        "layers": [_layer_said(layer, description) for layer in description.layers],
+        "samples": [_sample_said(sample) for sample in description.samples],
+    }
+    return json.dumps(said, separators=(",", ":"), allow_nan=False)
+
+
+def _layer_said(layer: LayerInfo, description: Description) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "address": layer.address,
+        "name": layer.name,
+        "index": layer.index,
+        "class": layer.kind,
+        "shape": None if layer.shape is None else list(layer.shape),
+        "dtype": layer.dtype,
+    }
+    entry = description.entries.get(layer.address)
+    if entry is not None:
+        said |= {
+            "key": entry.key,
+            "axes": list(entry.axes),
+            "signed": entry.signed,
+            "weights": entry.weights_digest,
+        }
+    elif layer.address in description.left_out:
+        said["left_out"] = description.left_out[layer.address]
+    return said
+
+
+def _sample_said(sample: Fed) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "name": sample.name,
+        "fed": sample.fed,
+        "sha256": sample.digest,
+        "picture": None if sample.picture is None else list(sample.picture),
+    }
+    if sample.words:
+        said["words"] = list(sample.words)
+    return said
+
+
+def from_json(text: str, file: str) -> Description:
+    """Read the text of ``actviz.json``; nothing in it is trusted.
+
+    Raises
+    ------
+    InputError
+        When it is no JSON, lacks a field, or says what cannot be.
+    """
+    try:
+        said = parse_json(text.encode("utf-8", "surrogatepass"), file)
+    except ModelError:
+        raise _damaged(file, "is no valid JSON") from None
+    if not isinstance(said, dict) or not isinstance(said.get("schema"), int):
+        raise _damaged(file, "does not describe activations")
+    if said["schema"] > SCHEMA:
+        made_by = escape(str(said.get("actviz")), 20)
+        message = f"{file}: written by a newer actviz ({made_by}); this is {VERSION}, upgrade it."
+        raise InputError(message)
+    try:
+        layers, entries, left_out = _layers(_list(said["layers"]))
+        return Description(
+            model=_text(said["model"]),
+            configuration=_text(said["configuration"]),
+            inputs=tuple(_text(name) for name in _list(said["inputs"])),
+            preprocessing=_text(said["preprocessing"]),
+            given=_truth(said["given"]),
+            versions={name: _text(version) for name, version in _table(said["versions"]).items()},
+            layers=layers,
+            entries=entries,
+            samples=tuple(_sample(sample) for sample in _list(said["samples"])),
+            left_out=left_out,
+        )
+    except KeyError as failure:
+        raise _damaged(file, f"lacks {escape(str(failure), 60)}") from None
+    except _WrongError as failure:
+        raise _damaged(file, f"holds {escape(str(failure), 120)}") from None
+
+
+class _WrongError(Exception):
+    """Something in the JSON is of another type or value than it must be."""
+
+
+def _damaged(file: str, what: str) -> InputError:
+    return InputError(f"{file}: actviz.json in it {what}; write the file again with actviz extract.")
+
+
+def _layers(said: list[Any]) -> tuple[tuple[LayerInfo, ...], dict[str, Entry], dict[str, str]]:
+    layers: list[LayerInfo] = []
+    entries: dict[str, Entry] = {}
+    left_out: dict[str, str] = {}
+    for one in said:
+        table = _table(one)
+        address, kind = _text(table["address"]), _text(table["class"])
+        axes: Axes = ()
+        if "key" in table:
+            axes = _axes(_list(table["axes"]))
+            signed = table["signed"]
+            if signed is not None:
+                signed = _truth(signed)
+            entries[address] = Entry(_text(table["key"]), address, kind, axes, signed, _text(table["weights"]))
+        elif "left_out" in table:
+            left_out[address] = _text(table["left_out"])
+        layers.append(_layer(table, address, kind, axes))
+    addresses = [layer.address for layer in layers]
+    keys = [entry.key for entry in entries.values()]
+    if len(set(addresses)) != len(addresses) or len(set(keys)) != len(keys):
+        message = "one layer twice"
+        raise _WrongError(message)
+    return tuple(layers), entries, left_out
+
+
+def _layer(table: dict[str, Any], address: str, kind: str, axes: Axes) -> LayerInfo:
+    index, shape = table["index"], table["shape"]
+    return LayerInfo(
+        address=address,
+        name=_text(table["name"]),
+        index=None if index is None else _whole(index),
+        kind=kind,
+        shape=None if shape is None else tuple(None if size is None else _whole(size) for size in _list(shape)),
+        dtype=_text(table["dtype"]),
+        parameters=None,
+        axes=axes,
+    )
+
+
+def _axes(said: list[Any]) -> Axes:
+    axes = tuple(_text(name) for name in said)
+    if axes[:1] != ("batch",) or any(name not in AXIS_NAMES and not _NUMBERED.fullmatch(name) for name in axes):
+        message = f"the axes {', '.join(axes)}"
+        raise _WrongError(message)
+    return axes
+
+
+def _sample(said: object) -> Fed:
+    table = _table(said)
+    picture = table["picture"]
+    size = None
+    if picture is not None:
+        sides = [_whole(side) for side in _list(picture)]
+        if len(sides) != 2 or 0 in sides:  # noqa: PLR2004  (row, column)
+            message = f"a picture of the size {sides}"
+            raise _WrongError(message)
+        size = (sides[0], sides[1])
+    words = tuple(_text(word) for word in _list(table.get("words", [])))
+    return Fed(_text(table["name"]), _text(table["fed"]), _text(table["sha256"]), size, words)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        message = f"{value!r} where a text belongs"
+        raise _WrongError(message)
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        message = f"{value!r} where a count belongs"
+        raise _WrongError(message)
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        message = f"{value!r} where true or false belongs"
+        raise _WrongError(message)
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        message = f"{value!r} where a list belongs"
+        raise _WrongError(message)
+    return value
+
+
+def _table(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        message = f"{value!r} where a table belongs"
+        raise _WrongError(message)
+    return value

@@ -1,0 +1,185 @@
+"""One array of an open `.npz` or `.npy` file, read when and as far as it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import zipfile
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from actviz.errors import InputError, LimitError
+from actviz.gate.archive import DAMAGED, Window
+from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, Header, array_of, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from actviz.gate.archive import Archive
+
+LARGEST = 1 << 40
+CHECKED_WHOLE = 256 << 20
+CHUNK = 1 << 20
+_READABLE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+
+
+class StoredArray:
+    """An array whose header has been checked.
+
+    Its first axis may be read entry by entry, forwards without reading anything twice. The
+    checksum of up to 256 MiB is compared before the first value is returned, that of a
+    larger array when its last entry has been read.
+
+    Parameters
+    ----------
+    label
+        What errors call it.
+    size
+        Its bytes in all, header included.
+    start
+        Opens it at its first byte.
+
+    Raises
+    ------
+    ActvizError
+        When the header is malformed, declares another size, or Python objects.
+    """
+
+    def __init__(self, label: str, size: int, start: Callable[[], BinaryIO]) -> None:
+        self._label = label
+        self._size = size
+        self._start = start
+        self._stream: BinaryIO | None = None
+        self._next = 0
+        self._checked = False
+        with self._damage_is_said():
+            head = self._head()
+        self.header: Header = read_header(head, size, label, LARGEST, with_complex=True)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of its axes."""
+        return self.header.shape
+
+    def as_batch(self) -> StoredArray:
+        """Return the same array as the one entry of a batch."""
+        batch = copy.copy(self)
+        batch.header = replace(self.header, shape=(1, *self.shape))
+        return batch
+
+    def entry(self, number: int) -> NDArray[Any]:
+        """Return one entry along the first axis, which is kept with a size of one.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged.
+        LimitError
+            When the entry has more than 2 GiB.
+        """
+        count, *rest = self.shape
+        one = Header((1, *rest), self.header.fortran, self.header.dtype, 0)
+        self._check_limit(self.header.data_bytes if self.header.fortran and count > 1 else one.data_bytes)
+        if self.header.fortran and count > 1:
+            return self.whole()[number : number + 1]
+        with self._damage_is_said():
+            content = self._row(number, one.data_bytes)
+        return array_of(content, one, self._label)
+
+    def whole(self, limit: int = MAX_BYTES) -> NDArray[Any]:
+        """Return the whole array, of at most `limit` bytes.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged.
+        LimitError
+            When it is larger.
+        """
+        self._check_limit(self.header.data_bytes, limit)
+        with self._damage_is_said():
+            content = self._everything()
+        return array_of(content, self.header, self._label)
+
+    def _check_limit(self, size: int, limit: int = MAX_BYTES) -> None:
+        if size > limit:
+            message = f"{self._label}: {size:,} bytes at a time, at most {limit:,} are read; give a smaller array."
+            raise LimitError(message)
+
+    @contextlib.contextmanager
+    def _damage_is_said(self) -> Iterator[None]:
+        """Turn what zipfile and zlib raise on damaged bytes into one line."""
+        try:
+            yield
+        except DAMAGED:
+            message = f"{self._label}: the file is truncated or damaged; copy or write it again."
+            raise InputError(message) from None
+
+    def _head(self) -> bytes:
+        with self._start() as stream:
+            return stream.read(HEAD_BYTES)
+
+    def _everything(self) -> bytes:
+        with self._start() as stream:
+            content = stream.read(self._size + 1)
+        if len(content) != self._size:
+            raise EOFError
+        return content
+
+    def _row(self, number: int, size: int) -> bytes:
+        """Return the bytes of one entry: forwards in one stream, backwards from its beginning."""
+        if not self._checked:
+            self._checked = True
+            self._compare_checksum()
+        if self._stream is None or number < self._next:
+            self.close()
+            self._stream = self._start()
+            self._stream.read(self.header.start)
+            self._next = 0
+        self._stream.seek((number - self._next) * size, io.SEEK_CUR)
+        content = self._stream.read(size)
+        self._next = number + 1
+        if len(content) != size:
+            raise EOFError
+        return content
+
+    def _compare_checksum(self) -> None:
+        """Read everything once, where that is cheap: zipfile compares at the end."""
+        if self._size <= CHECKED_WHOLE:
+            with self._start() as stream:
+                while stream.read(CHUNK):
+                    pass
+
+    def close(self) -> None:
+        """Close the stream of entries."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def of_member(archive: Archive, member: str, label: str) -> StoredArray:
+    """Return the array in a member of an archive.
+
+    Raises
+    ------
+    ActvizError
+        When the member is missing, packed in an unusual way, or no array that is read.
+    """
+    info = archive.info(member)
+    if info.compress_type not in _READABLE:
+        message = f"{label}: compressed in an unusual way; save it again with numpy.savez."
+        raise InputError(message)
+    return StoredArray(label, info.file_size, lambda: cast("BinaryIO", archive.container.open(info)))
+
+
+def of_file(file: BinaryIO, size: int, label: str) -> StoredArray:
+    """Return the array in an open `.npy` file of `size` bytes, which stays open."""
+
+    def start() -> BinaryIO:
+        file.seek(0)
+        return io.BufferedReader(Window(file, 0, size))
+
+    return StoredArray(label, size, start)

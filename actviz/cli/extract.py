@@ -1,0 +1,60 @@
+"""``actviz extract``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actviz.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("extract")
+@options.model
+@options.inputs
+@options.named
+@options.layer
+@click.option("-o", "--output", metavar="PATH", help="The file to write; MODEL.npz without it.")
+@click.option("--compress", is_flag=True, help="Smaller and slower.")
+@options.reading
+@options.overwrite
+@options.fail_fast
+@options.opened
+@options.quiet
+def command(  # noqa: PLR0913  (one parameter an option)
+    model: Path,
+    inputs: tuple[Path, ...],
+    named: tuple[str, ...],
+    layers: tuple[str, ...],
+    output: str | None,
+    *,
+    compress: bool,
+    overwrite: bool,
+    fail_fast: bool,
+    quiet: bool,
+    **values: Any,
+) -> None:
+    """Write what layers of MODEL compute for INPUTS into an .npz file.
+
+    The file holds one array a layer under its address, the inputs along the first axis,
+    and no pickle: numpy.load opens it, and so does actviz render. Without --layer it holds
+    every layer. INPUTS are as for actviz show; all must have one size. The path of the
+    file is printed.
+    """
+    from actviz.jobs.extract import ExtractRequest, extract
+
+    request = ExtractRequest(
+        opening=options.opening_of(model, values),
+        inputs=inputs,
+        named=named,
+        layers=layers,
+        output=output,
+        reading=options.reading_of(values),
+        overwrite=overwrite,
+        fail_fast=fail_fast,
+        compress=compress,
+    )
+    options.tell(extract(request), quiet=quiet)

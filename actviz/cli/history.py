@@ -1,0 +1,103 @@
+"""``actviz history``."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from actviz.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAYS = ("min", "max")
+
+
+class _Size(click.ParamType[tuple[int, int]]):
+    """``WIDTHxHEIGHT`` in pixels."""
+
+    name = "size"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{2,5})x(\d{2,5})", value)
+        if found is None:
+            self.fail(f"{value!r} is no size in pixels such as 1200x800", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+@click.command("history")
+@click.argument("files", type=options.PATH, nargs=-1, required=True, metavar="FILE...")
+@click.option("-o", "--output", metavar="PATH", help="figure.png or figure.svg, or folder/.")
+@click.option(
+    "-m",
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Only this metric, with its validation; a pattern such as '*accuracy' too. Repeats.",
+)
+@click.option("--best", type=click.Choice(WAYS), help="Which way is better for metrics whose name does not tell.")
+@click.option("--log/--no-log", default=None, help="Logarithmic axes, or none; otherwise the range of a loss decides.")
+@click.option(
+    "--smooth",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    metavar="N",
+    help="Draw the mean of N epochs; the curve as it is stays faint behind it. Off by default.",
+)
+@click.option(
+    "--validation-freq",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Validation ran every N epochs, where the file does not tell.",
+)
+@click.option("--dark", is_flag=True, help="Light curves on a dark page.")
+@click.option("--size", type=_Size(), metavar="WxH", help="Of the figure in pixels, such as 1200x800.")
+@click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Panels in a row.")
+@click.option(
+    "--zoom", type=click.IntRange(1, 4), default=1, metavar="N", help="N pixels for each, for print and fine screens."
+)
+@options.overwrite
+@click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
+@click.option("--json", "as_text", is_flag=True, help="Print one JSON object with the numbers instead of the path.")
+@options.quiet
+def command(  # noqa: PLR0913  (one parameter an option)
+    files: tuple[Path, ...],
+    output: str | None,
+    *,
+    overwrite: bool,
+    validation_freq: int | None,
+    fail_fast: bool,
+    as_text: bool,
+    quiet: bool,
+    metrics: tuple[str, ...],
+    best: str | None,
+    log: bool | None,
+    smooth: int,
+    dark: bool,
+    size: tuple[int, int] | None,
+    columns: int | None,
+    zoom: int,
+) -> None:
+    """Draw the learning curves of a training: one panel a metric, the best epoch marked.
+
+    FILE is what fit() returned, saved: a History as JSON, CSVLogger's CSV, a .npy or a
+    pickle (which is read without running anything in it). Several files, or a folder of
+    them, are compared in one figure. The path of the figure is printed.
+    """
+    from actviz.history.records import Style
+    from actviz.jobs.history import HistoryRequest, Said, history
+
+    style = Style(metrics, best, log, smooth, dark, size, columns, zoom)
+    for event in history(HistoryRequest(files, output, style, overwrite, validation_freq, fail_fast)):
+        if not isinstance(event, Said):
+            click.echo(json.dumps(event.record, allow_nan=False) if as_text else str(event.path))
+        elif not quiet:
+            click.echo(f"actviz: {event.text}", err=True)

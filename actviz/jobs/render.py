@@ -1,0 +1,149 @@
+"""`render`: figures from saved activations, without a model and without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from actviz import activations, system
+from actviz.errors import ActvizError, InputError, UsageError, escape
+from actviz.jobs import figures
+from actviz.jobs.events import Said, Written
+from actviz.select import select_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from actviz.activations import Saved
+    from actviz.records import LayerInfo, Style
+
+ARRAY = b"\x93NUMPY"
+ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
+EXAMPLE = "--axes row,column,channel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """What the command asks for, parsed; `index` chooses one input, ``None`` takes all."""
+
+    file: Path
+    layers: tuple[str, ...]
+    output: str | None
+    style: Style
+    axes: str | None = None
+    index: int | None = None
+    overwrite: bool = False
+
+
+def render(request: RenderRequest) -> Iterator[Said | Written]:
+    """Draw the chosen layers for the chosen inputs; yield what happens as it happens.
+
+    Raises
+    ------
+    ActvizError
+        When the file is no activations, or something that was asked for is not in it.
+    """
+    figures.check_style(request.style)
+    with system.reading(request.file) as (file, size), _open(request, file, size) as saved:
+        about = saved.description
+        layers = _choose(request, saved)
+        missing = [layer for layer in layers if layer.address not in about.entries]
+        for layer in missing:
+            yield Said(_why_missing(layer, saved))
+        addresses = [layer.address for layer in layers if layer not in missing]
+        if not addresses:
+            raise UsageError(_nothing(request, saved))
+        numbers = _numbers(request, saved, addresses)
+        wish = figures.Wish(addresses if request.layers else (), request.output, request.style, request.overwrite)
+        source = figures.Source(about.model, about.configuration, about.layers, named=about.given)
+        plan = figures.plan(wish, source, {number: saved.sample(number) for number in numbers})
+        for number in numbers:
+            found = {address: saved.activation(address, number) for address in addresses}
+            yield from figures.draw(plan, figures.Work(number, saved.sample(number), found, about.versions))
+        figures.finish(plan, about.versions)
+
+
+def _open(request: RenderRequest, file: BinaryIO, size: int) -> Saved:
+    """Open what the first bytes say that the file is; its name decides nothing."""
+    name = str(request.file)
+    start = file.read(len(ARRAY))
+    if start == ARRAY:
+        if request.axes is None:
+            message = f"{name}: which axes has this array? Name them in order, for instance {EXAMPLE}."
+            raise UsageError(message)
+        return activations.open_array(file, size, name, request.file.stem, activations.parse_axes(request.axes))
+    if start.startswith(ARCHIVES):
+        return _open_archive(request, file, name)
+    raise _refusal(file, size, name)
+
+
+def _refusal(file: BinaryIO, size: int, name: str) -> ActvizError:
+    """Say what a file is that holds no arrays; images and models have a command of their own."""
+    from actviz.inputs import sniff  # a third of what the command loads, and seldom needed
+
+    file.seek(0)
+    head = file.read(sniff.HEAD_BYTES)
+    kind = sniff.kind_of(head)
+    if kind is None and not sniff.is_model(head, name):
+        return sniff.refusal(head, size, name, "an .npz of actviz extract, or an array (.npy, .npz),")
+    return InputError(activations.not_activations(name, "a model" if kind is None else f"a {kind} image"))
+
+
+def _open_archive(request: RenderRequest, file: BinaryIO, name: str) -> Saved:
+    saved = activations.open_saved(file, name)
+    if saved is None:
+        if request.axes is None:
+            message = f"{name}: no actviz.json in it says what the axes of its arrays are; name them, for instance {EXAMPLE}, or write the file with actviz extract."
+            raise InputError(message)
+        return activations.open_arrays(file, name, activations.parse_axes(request.axes))
+    if request.axes is not None:
+        message = (
+            f"--axes {escape(request.axes, 80)}: {name} says itself what the axes of its arrays are; leave --axes out."
+        )
+        raise UsageError(message)
+    return saved
+
+
+def _choose(request: RenderRequest, saved: Saved) -> list[LayerInfo]:
+    """Return the layers to draw: those asked for, else what a sheet of those in the file shows."""
+    layers = saved.description.layers
+    if request.layers:
+        return select_layers(layers, request.layers, str(request.file), "python -m zipfile -l")
+    return figures.drawable([layer for layer in layers if layer.address in saved.description.entries])
+
+
+def _why_missing(layer: LayerInfo, saved: Saved) -> str:
+    reason = saved.description.left_out.get(layer.address, "it was not extracted")
+    return f'layer "{escape(layer.address, 80)}" is not in the file: {escape(reason, 200)}.'
+
+
+def _nothing(request: RenderRequest, saved: Saved) -> str:
+    held = list(saved.description.entries)
+    names = ", ".join(escape(address, 60) for address in held[:8]) + (", ..." if len(held) > 8 else "")  # noqa: PLR2004  (eight are shown)
+    if request.layers:
+        return f"{request.file}: none of these layers is in the file; it holds {names}."
+    return f"{request.file}: nothing draws the layers in the file ({names}) yet."
+
+
+def _numbers(request: RenderRequest, saved: Saved, addresses: list[str]) -> list[int]:
+    """Return the numbers of the inputs to draw.
+
+    Raises
+    ------
+    UsageError
+        When there is no such input, or the arrays are of different lengths.
+    """
+    counts = sorted({saved.length(address) for address in addresses})
+    if len(counts) > 1:
+        lengths = ", ".join(str(count) for count in counts)
+        message = f"{request.file}: the arrays hold different numbers of samples ({lengths}); choose some of one length with --layer."
+        raise UsageError(message)
+    count = counts[0]
+    if not count:
+        message = f"{request.file}: the file holds no sample; at least one was expected."
+        raise InputError(message)
+    if request.index is not None and request.index >= count:
+        message = f"--index {request.index}: the file holds {count} (0 to {count - 1})."
+        raise UsageError(message)
+    return list(range(count)) if request.index is None else [request.index]

@@ -1,0 +1,258 @@
+"""Strips of frames: a block for each channel, its steps or planes side by side.
+
+::
+
+    0        0      1      2      3
+    0..3.1   [    ] [    ] [    ] [    ]
+    ===---
+    1        0      1      2      3
+    dead     [    ] [    ] [    ] [    ]
+
+All frames of a channel share one range of colours, so that they compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz import colors, figure, mosaic, stats, text
+from actviz.errors import UsageError
+from actviz.records import Picture, Tile
+from actviz.renderers import grid
+from actviz.renderers import subject as subjects
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Context, Style
+    from actviz.renderers.subject import Subject
+
+PROJECTIONS = ("max",)
+
+_FACE, _NAME = 10, 12
+_WIDEST = 1400
+_GAP, _LABEL_GAP, _LINE_GAP, _BLOCK_GAP, _BETWEEN = 6, 2, 6, 14, 28
+_STRENGTH, _GUTTER = 3, 40
+
+
+def maps_of(activation: Activation, index: int, along: str) -> NDArray[Any]:
+    """Return one entry of the batch as ``(channel, along, row, column)``, contiguous."""
+    axes = list(activation.axes[1:])
+    values = activation.values[index]
+    if "channel" not in axes:
+        values, axes = values[None], ["channel", *axes]
+    values = values.transpose([axes.index(name) for name in ("channel", along, "row", "column")])
+    return np.ascontiguousarray(stats.as_numbers(values))
+
+
+def draw(activation: Activation, index: int, context: Context, style: Style, along: str) -> Picture:
+    """Draw every chosen channel as a strip of frames along an axis, ``step`` or ``plane``."""
+    frames = maps_of(activation, index, along)
+    masked = subjects.masked(activation, index) if along == "step" else []
+    shown = subjects.visible(activation, masked, frames.shape[1])
+    if style.project is not None:
+        return _draw_projection(activation, frames[:, shown], context, style, along)
+    axes = (("channel", along) if "channel" in activation.axes else (along,), "row", "column")
+    visible = frames[:, shown] if masked else frames
+    subject = subjects.prepare(
+        activation, visible.reshape(len(frames), -1, frames.shape[3]), style, colors.parse_scale(style.scale)
+    )
+    film = _Film(subject, frames.shape, shown, axes)
+    if style.bare:
+        return _draw_bare(film, style)
+    plan = _plan(film, style)
+    layout = figure.Layout(
+        subjects.heading(activation, context),
+        _color_bar(subject, along),
+        _caption(film, style, along, masked),
+        *plan.size,
+    )
+    canvas, top, left = figure.open_page(layout)
+    tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left))
+    return canvas.picture(tiles, _record(film, style, plan.zoom))
+
+
+@dataclass(frozen=True, slots=True)
+class _Film:
+    """The frames to draw: `shape` is ``(channel, along, row, column)``, `shown` the frames not masked."""
+
+    subject: Subject
+    shape: tuple[int, ...]
+    shown: list[int]
+    axes: subjects.Drawn
+
+    def painted(self) -> NDArray[np.uint32]:
+        """Return the colours of the chosen channels, ``(channel, shown, row, column)``."""
+        return self.subject.painted().reshape(-1, len(self.shown), *self.shape[2:])
+
+    def tile(self, place: int, frame: int, box: tuple[int, int, int, int], states: list[str]) -> Tile:
+        """Return the tile of one frame of the channel at a place."""
+        channel = self.subject.channels[place]
+        low, high = float(self.subject.low[channel]), float(self.subject.high[channel])
+        index = (channel, frame) if "channel" in self.axes[0] else (frame,)
+        return Tile(channel, box, low, high, states[place], index=index)
+
+
+def _record(film: _Film, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
+    record = film.subject.record(style, film.axes)
+    record["zoom"] = list(zoom)
+    record["masked"] = film.shape[1] - len(film.shown)
+    return record
+
+
+def _draw_projection(
+    activation: Activation, frames: NDArray[Any], context: Context, style: Style, along: str
+) -> Picture:
+    if style.project not in PROJECTIONS:
+        message = f"nothing is projected by {style.project!r}; use {', '.join(PROJECTIONS)}."
+        raise UsageError(message)
+    tiles = ("channel",) if "channel" in activation.axes else ()
+    reduced = f"maximum over {frames.shape[1]} {along}s"
+    deck = grid.Deck(frames.max(axis=1), "filter", (tiles, "row", "column"), reduced=reduced)
+    return grid.draw(activation, deck, context, style)
+
+
+def _draw_bare(film: _Film, style: Style) -> Picture:
+    """Draw channels downwards and their frames across, one pixel between them; masked ones stay out."""
+    zoom = style.zoom or 1
+    _, _, rows, columns = film.shape
+    painted = film.painted()
+    across = style.columns or len(film.shown)
+    flat = painted.reshape(-1, rows, columns)
+    figure.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
+    pixels, places = mosaic.assemble(flat, min(across, len(flat)), colors.pixel((255, 255, 255)), zoom)
+    states = film.subject.states()
+    tiles = tuple(film.tile(*divmod_place(place, film.shown), places.box(place), states) for place in range(len(flat)))
+    return Picture(colors.unpacked(pixels), tiles, (), _record(film, style, (zoom, zoom)))
+
+
+def divmod_place(place: int, shown: list[int]) -> tuple[int, int]:
+    """Return the channel's place and the frame of the tile at a place of a bare mosaic."""
+    channel, frame = divmod(place, len(shown))
+    return channel, shown[frame]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Sizes: blocks in `rows` by `columns`, frames in lines of `per_line`."""
+
+    zoom: tuple[int, int]
+    frame: tuple[int, int]
+    cell: tuple[int, int]
+    per_line: int
+    gutter: int
+    blocks: mosaic.Grid
+    words: list[str]
+    top: int = 0
+    left: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        blocks = self.blocks
+        return (
+            blocks.rows * blocks.step_down - _BLOCK_GAP,
+            blocks.columns * blocks.step_right - _BETWEEN,
+        )
+
+
+def _plan(film: _Film, style: Style) -> _Plan:
+    subject, (_, count, rows, columns) = film.subject, film.shape
+    shown = len(subject.channels)
+    zoom = (style.zoom, style.zoom) if style.zoom else grid.choose_zoom(shown * count, rows, columns)
+    frame = rows * zoom[0], columns * zoom[1]
+    small, name = text.face(_FACE), text.face(_NAME, bold=True)
+    words = grid.below(subject, _GUTTER)
+    names = max(name.width(str(channel)) for channel in subject.channels)
+    gutter = max(_GUTTER, names, *map(small.width, words)) + 10
+    cell = (
+        small.height + _LABEL_GAP + frame[0] + 1 + _LINE_GAP,
+        max(frame[1] + 2, small.width(str(count - 1))) + _GAP,
+    )
+    lines = -(-count // max(1, (_WIDEST - gutter) // cell[1]))
+    per_line = min(style.columns or -(-count // lines), count)
+    lines = -(-count // per_line)
+    height = max(lines * cell[0], name.height + small.height + _STRENGTH + 3 * _LABEL_GAP) + _BLOCK_GAP
+    width = gutter + per_line * cell[1] - _GAP + _BETWEEN
+    down, right = mosaic.grid_shape(shown, height, width, 1 if style.columns else None)
+    blocks = mosaic.Grid(down, right, 0, 0, height, width, height - _BLOCK_GAP, width - _BETWEEN)
+    return _Plan(zoom, frame, cell, per_line, gutter, blocks, words)
+
+
+def _draw_blocks(canvas: figure.Canvas, film: _Film, plan: _Plan) -> list[Tile]:
+    painted, states = film.painted(), film.subject.states()
+    share = _strengths(film.subject)
+    tiles: list[Tile] = []
+    for place in range(len(film.subject.channels)):
+        row, column = divmod(place, plan.blocks.columns)
+        corner = plan.top + row * plan.blocks.step_down, plan.left + column * plan.blocks.step_right
+        _write_gutter(canvas, film.subject, plan, place, (corner, share[place]))
+        tiles += _draw_frames(canvas, film, plan, (place, painted[place], states), corner)
+    return tiles
+
+
+def _strengths(subject: Subject) -> list[float]:
+    largest = subject.numbers.strength
+    share: list[float] = (largest[subject.channels] / (float(largest.max()) or 1.0)).tolist()
+    return share
+
+
+def _write_gutter(
+    canvas: figure.Canvas, subject: Subject, plan: _Plan, place: int, at: tuple[tuple[int, int], float]
+) -> None:
+    """Write channel number, range and strength to the left of its frames."""
+    small, name, theme = text.face(_FACE), text.face(_NAME, bold=True), canvas.theme
+    (row, left), share = at
+    if subject.total > 1:
+        canvas.write(str(subject.channels[place]), row, left, name, theme.ink)
+    row += name.height + _LABEL_GAP
+    canvas.write(plan.words[place], row, left, small, theme.muted)
+    if subject.total > 1:
+        row += small.height + _LABEL_GAP
+        canvas.fill((row, left, row + _STRENGTH, left + _GUTTER), theme.track)
+        canvas.fill((row, left, row + _STRENGTH, left + int(np.ceil(share * _GUTTER))), theme.strength)
+
+
+def _draw_frames(
+    canvas: figure.Canvas,
+    film: _Film,
+    plan: _Plan,
+    channel: tuple[int, NDArray[np.uint32], list[str]],
+    corner: tuple[int, int],
+) -> list[Tile]:
+    """Draw the frames of one channel in lines, masked ones hatched."""
+    place, painted, states = channel
+    small, theme = text.face(_FACE), canvas.theme
+    drawn = dict(zip(film.shown, painted, strict=True))
+    tiles = []
+    for frame in range(film.shape[1]):
+        line, column = divmod(frame, plan.per_line)
+        row = corner[0] + line * plan.cell[0]
+        left = corner[1] + plan.gutter + column * plan.cell[1] + 1
+        canvas.write(str(frame), row, left - 1, small, theme.muted)
+        top = row + small.height + _LABEL_GAP
+        box = (top, left, top + plan.frame[0], left + plan.frame[1])
+        pixels = drawn.get(frame)
+        if pixels is None:
+            grid.hatch(canvas, box, theme.muted)
+            continue
+        canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
+        wide = pixels.repeat(plan.zoom[0], axis=0).repeat(plan.zoom[1], axis=1)
+        canvas.pixels[top : box[2], left : box[3]] = wide
+        tiles.append(film.tile(place, frame, box, states))
+    grid.mark_states(canvas, tiles)
+    return tiles
+
+
+def _color_bar(subject: Subject, along: str) -> figure.ColorBar:
+    bar = grid.color_bar(subject, "channel", "beside")
+    return replace(bar, notes=(*bar.notes, f"number above a frame: its {along}"))
+
+
+def _caption(film: _Film, style: Style, along: str, masked: list[int]) -> tuple[str, ...]:
+    count = film.shape[1]
+    words = subjects.caption(film.subject, style, "channel", "dead")
+    frames = f"{len(film.shown):,} of {count:,} {along}s of each"
+    return (words[0], frames, *words[1:], *subjects.masked_caption(masked, count))

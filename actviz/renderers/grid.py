@@ -1,0 +1,344 @@
+"""Maps as a grid of tiles: what spatial layers, attention and everything flattened share.
+
+::
+
+0        1        2
+[tile]   [tile]   [tile]
+====--   ===---   ------     strength beside the layer's strongest
+0..3.1   0..2.2   dead       range of the colours
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz import colors, figure, mosaic, text
+from actviz.records import Label, Picture, Tile
+from actviz.renderers import ruler
+from actviz.renderers import subject as subjects
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Box, Context, Style
+    from actviz.renderers.ruler import Axis
+    from actviz.renderers.subject import Subject
+
+_SIDES = (
+    (1, 448),
+    (3, 288),
+    (8, 192),
+    (16, 144),
+    (32, 112),
+    (64, 88),
+    (128, 72),
+    (512, 56),
+    (1024, 48),
+)
+_SMALLEST_SIDE = 40
+_LARGEST_ZOOM = 64
+_THINNEST = 12
+_NARROWEST = 38
+_FACE = 10
+_MOST_WORDS = 64
+_LABEL_GAP, _BAR, _CELL_GAP, _ROW_GAP = 2, 3, 8, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Deck:
+    """The maps of one activation, ``(tile, row, column)``, and what they are called.
+
+    `noun` is what one of them is; `axes` names the activation's axes that tiles run over,
+    and those that run down and across in them; `names` stand above tiles instead of their
+    numbers. `indices` are the places along several axes of tiles. `rulers` (down, across)
+    stand beside every tile. `notes` go into the caption, `reduced` says how values were
+    brought together, if they were.
+    """
+
+    maps: NDArray[Any]
+    noun: str
+    axes: subjects.Drawn
+    names: tuple[str, ...] = ()
+    indices: tuple[tuple[int, ...], ...] = ()
+    rulers: tuple[Axis, Axis] | None = None
+    notes: tuple[str, ...] = ()
+    reduced: str = ""
+
+
+def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> Picture:
+    """Draw every chosen map of a deck as a tile."""
+    maps = deck.maps
+    scale = colors.parse_scale(style.scale)
+    if scale.kind == "filter" and maps[0].size == 1:
+        # One value has no range of its own: every tile would have the last colour.
+        scale = colors.Scale("layer")
+    subject = subjects.prepare(activation, maps, style, scale)
+    if style.bare:
+        return _draw_bare(subject, deck, style)
+    plan = _plan(subject, deck, style)
+    layout = figure.Layout(
+        subjects.heading(activation, context),
+        color_bar(subject, deck.noun),
+        _caption(subject, deck, style, plan.zoom),
+        plan.size[0],
+        plan.size[1],
+    )
+    canvas, top, left = figure.open_page(layout)
+    grid = plan.grid(top, left)
+    mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
+    mosaic.place(canvas.pixels, grid, subject.painted(), plan.zoom)
+    tiles = _tiles(subject, deck, grid)
+    mark_states(canvas, tiles)
+    _write(canvas, subject, tiles, plan)
+    if deck.rulers:
+        _write_rulers(canvas, deck.rulers, tiles, plan.zoom)
+    return canvas.picture(tiles, _record(subject, deck, style, plan.zoom))
+
+
+def _record(subject: Subject, deck: Deck, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
+    record = subject.record(style, deck.axes)
+    record["zoom"] = list(zoom)
+    if deck.reduced:
+        record["reduced"] = deck.reduced
+    return record
+
+
+def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
+    zoom = style.zoom or 1
+    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
+    figure.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
+    white = colors.pixel((255, 255, 255))
+    pixels, grid = mosaic.assemble(subject.painted(), columns, white, zoom)
+    record = _record(subject, deck, style, (zoom, zoom))
+    return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Sizes of a grid: the tile, the cell around it, and what is written below it."""
+
+    zoom: tuple[int, int]
+    rows: int
+    columns: int
+    tile: tuple[int, int]
+    cell: tuple[int, int]
+    words: list[str]
+    names: list[str]
+    above: int
+    beside: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rows * self.cell[0] - _ROW_GAP, self.columns * self.cell[1] - _CELL_GAP
+
+    def grid(self, top: int, left: int) -> mosaic.Grid:
+        above = top + text.face(_FACE).height + _LABEL_GAP + self.above
+        return mosaic.Grid(self.rows, self.columns, above, left + 1 + self.beside, *self.cell, *self.tile)
+
+
+def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
+    """Return how many pixels a value gets, down and right, for `count` maps.
+
+    A whole factor that brings the longer side to what a page of so many tiles has room
+    for. A map of one row or column would stay a hair line: its thin side grows further,
+    to 12 pixels, and the caption says so.
+    """
+    side = next((side for most, side in _SIDES if count <= most), _SMALLEST_SIDE)
+    zoom = max(1, min(_LARGEST_ZOOM, side // max(height, width)))
+    thin = -(-_THINNEST // min(height, width))
+    if thin > zoom and max(height, width) > 4 * min(height, width):
+        return (thin, zoom) if height < width else (zoom, thin)
+    return zoom, zoom
+
+
+def _plan(subject: Subject, deck: Deck, style: Style) -> _Plan:
+    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    zoom = (style.zoom, style.zoom) if style.zoom else choose_zoom(count, height, width)
+    above = beside = beyond = 0
+    if deck.rulers:
+        down, across = deck.rulers
+        if not style.zoom:
+            zoom = _readable(zoom, deck.rulers)
+        above, beside = ruler.room_above(across, zoom[1]), ruler.room_left(down)
+        beyond = ruler.overhang(across, zoom[1])
+    tile = height * zoom[0], width * zoom[1]
+    face = text.face(_FACE)
+    room = max(tile[1], _NARROWEST)
+    words = below(subject, room)
+    if deck.names:
+        names = [deck.names[channel] for channel in subject.channels]
+        numbers = max(map(face.width, names))
+    else:
+        names = [str(channel) for channel in subject.channels]
+        numbers = max(map(len, names)) * face.width("0")
+    widest = max(map(face.width, words), default=0)
+    cell_width = beside + max(tile[1] + 2 + beyond, numbers, room, widest) + _CELL_GAP
+    foot = _LABEL_GAP + _BAR + _LABEL_GAP + face.height
+    cell_height = face.height + _LABEL_GAP + above + tile[0] + 1 + foot + _ROW_GAP
+    rows, columns = mosaic.grid_shape(count, cell_height, cell_width, style.columns)
+    return _Plan(zoom, rows, columns, tile, (cell_height, cell_width), words, names, above, beside)
+
+
+def _readable(zoom: tuple[int, int], rulers: tuple[Axis, Axis]) -> tuple[int, int]:
+    """Return a zoom at which words beside a map have room, where they are not many."""
+    thinnest = max(map(ruler.thinnest, rulers)) if max(len(axis.names) for axis in rulers) <= _MOST_WORDS else 1
+    return max(zoom[0], thinnest), max(zoom[1], thinnest)
+
+
+def below(subject: Subject, room: int) -> list[str]:
+    """Return what is written below each tile, in the fullest form that fits them all.
+
+    A tile with its own range shows it (``0..3.1``, ``±3.1``), one on a shared scale the
+    range of its values; where there is no room, only the upper end. A state (``dead``)
+    wins over numbers.
+    """
+    face, channels = text.face(_FACE), subject.channels
+    high = subject.numbers.maximum[channels].tolist()
+    if subject.scale.kind == "filter":
+        high = subject.high[channels].tolist()
+    plain = [text.number(value) for value in high]
+    if subject.scale.kind != "filter":
+        low = subject.numbers.minimum[channels].tolist()
+        pairs = zip(low, plain, strict=True)
+        full = [f"{text.number(value)}..{words}" for value, words in pairs]
+        if subject.maps[0].size == 1:
+            full = plain
+    else:
+        lead = text.PLUS_MINUS if subject.signed else "0.."
+        full = [lead + words for words in plain]
+    states = subject.states()
+    if max(map(face.width, full)) <= room:
+        plain = full
+    elif max(map(face.width, plain)) > room:
+        plain = [_fitting(value, face, room) for value in high]
+    for place, state in enumerate(states):
+        if state == "dead":
+            plain[place] = "dead"
+        elif state == "constant":
+            value = float(subject.numbers.maximum[channels[place]])
+            plain[place] = "= " + _fitting(value, face, room - face.width("= "))
+        elif state == "nonfinite" and np.isnan(subject.numbers.maximum[channels[place]]):
+            plain[place] = "NaN" if subject.numbers.nan[channels[place]] else text.INFINITY
+    return plain
+
+
+def _fitting(value: float, face: text.Face, room: int) -> str:
+    """Return a number with as many digits, of at most three, as fit."""
+    words = (text.number(value, digits) for digits in (3, 2, 1))
+    return next((word for word in words if face.width(word) <= room), text.number(value, 1))
+
+
+def _tiles(subject: Subject, deck: Deck, grid: mosaic.Grid) -> list[Tile]:
+    channels = subject.channels
+    low, high = subject.low[channels].tolist(), subject.high[channels].tolist()
+    indices = deck.indices or ((),) * subject.total
+    return [
+        Tile(channel, grid.box(place), low[place], high[place], state, index=indices[channel])
+        for place, (channel, state) in enumerate(zip(channels, subject.states(), strict=True))
+    ]
+
+
+def mark_states(canvas: figure.Canvas, tiles: list[Tile]) -> None:
+    """Hatch dead tiles, frame constant and non-finite ones."""
+    for tile in tiles:
+        if tile.state == "dead":
+            hatch(canvas, tile.box)
+        elif tile.state != "live":
+            _outline(canvas, tile.box, canvas.theme.ink)
+
+
+def hatch(
+    canvas: figure.Canvas, box: Box, color: colors.RGB | None = None, origin: tuple[int, int] | None = None
+) -> None:
+    """Fill the box of a dead tile with light diagonal lines: nothing like a dark map.
+
+    In a `color` of their own the lines fall to the right, for what is left out rather
+    than dead. Boxes with one `origin`, a pixel, have lines that run on across them.
+    """
+    top, left, bottom, right = box
+    up, before = origin or (top, left)
+    rows, columns = np.arange(top - up, bottom - up), np.arange(left - before, right - before)
+    lines = (np.subtract if color else np.add).outer(rows, columns) % 6 == 0
+    line, ground = colors.pixel(color or canvas.theme.line), colors.pixel(canvas.theme.ground)
+    canvas.pixels[top:bottom, left:right] = np.where(lines, line, ground)
+
+
+def _outline(canvas: figure.Canvas, box: Box, color: colors.RGB) -> None:
+    top, left, bottom, right = box
+    canvas.fill((top - 1, left - 1, top, right + 1), color)
+    canvas.fill((bottom, left - 1, bottom + 1, right + 1), color)
+    canvas.fill((top, left - 1, bottom, left), color)
+    canvas.fill((top, right, bottom, right + 1), color)
+
+
+def _write(canvas: figure.Canvas, subject: Subject, tiles: list[Tile], plan: _Plan) -> None:
+    """Write number, range and strength of every tile: the hot loop of a large figure."""
+    face, theme, pixels = text.face(_FACE), canvas.theme, canvas.pixels
+    ink, muted = canvas.ink(theme.ink), canvas.ink(theme.muted)
+    track, strength = colors.pixel(theme.track), colors.pixel(theme.strength)
+    height, width = face.height, plan.tile[1]
+    largest = subject.numbers.strength
+    share = largest[subject.channels] / (float(largest.max()) or 1.0)
+    alone = subject.total == 1
+    lengths = np.ceil(share * width).astype(int).tolist()
+    labels = canvas.labels
+    for tile, name, words, length in zip(tiles, plan.names, plan.words, lengths, strict=True):
+        top, left, bottom, _ = tile.box
+        row, column = top - 1 - height - plan.above, left - 1
+        alpha = face.alpha(name)
+        right = column + alpha.shape[1]
+        pixels[row : row + height, column:right] = ink[alpha]
+        labels.append(Label(name, (row, column, row + height, right)))
+        row = bottom + 1 + _LABEL_GAP
+        if not alone:
+            pixels[row : row + _BAR, left : left + width] = track
+            pixels[row : row + _BAR, left : left + length] = strength
+        row += _BAR + _LABEL_GAP
+        alpha = face.alpha(words)
+        right = column + alpha.shape[1]
+        pixels[row : row + height, column:right] = muted[alpha]
+        labels.append(Label(words, (row, column, row + height, right)))
+
+
+def _write_rulers(canvas: figure.Canvas, rulers: tuple[Axis, Axis], tiles: list[Tile], zoom: tuple[int, int]) -> None:
+    down, across = rulers
+    for tile in tiles:
+        corner = tile.box[:2]
+        ruler.write_left(canvas, down, range(len(down.names)), corner, zoom[0])
+        ruler.write_above(canvas, across, range(len(across.names)), corner, zoom[1])
+
+
+def color_bar(subject: Subject, noun: str, where: str = "below") -> figure.ColorBar:
+    """Return the colour bar of tiles that are called `noun`, with what it means.
+
+    `where` is the side of a tile on which its range and strength stand.
+    """
+    notes: list[str] = []
+    ticks: tuple[tuple[float, str], ...]
+    if subject.total > 1:
+        notes.append(f"line {where} a tile: its strength compared with the strongest {noun}")
+    if subject.scale.kind != "filter":
+        asked = subject.scale.kind == "fixed"
+        notes.insert(0, "one scale, as asked" if asked else "one scale for the whole layer")
+        return subjects.numeric_bar(subject, notes)
+    if subject.signed:
+        ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
+        notes.insert(0, f"max: each {noun}'s own largest absolute value, written {where} it")
+    else:
+        ticks = ((0.0, "0"), (1.0, "max"))
+        notes.insert(0, f"max: each {noun}'s own maximum, written {where} it")
+    return figure.ColorBar(subject.table, ticks, tuple(notes), subjects.marks(subject))
+
+
+def _caption(subject: Subject, deck: Deck, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
+    words = subjects.caption(subject, style, deck.noun, "dead") + deck.notes
+    if deck.reduced:
+        words += (f"reduced: {deck.reduced}",)
+    down, right = zoom
+    if down != right:
+        words += (f"each value drawn {down} {text.TIMES} {right} pixels",)
+    return words

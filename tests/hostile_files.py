@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import marshal
+import struct
 import types
 import warnings
 import zipfile
@@ -27,7 +28,17 @@ def functional(*layers, out=None, shape=(4,), dtype="float32"):
     first = source("in", list(shape))
     first["config"]["dtype"] = dtype
     last = out or (layers[-1]["name"] if layers else "in")
-    return model("m", [first, *layers], ["in", 0, 0], [last, 0, 0])
+    made = model("m", [first, *_shaped(layers, [None, *shape])], ["in", 0, 0], [last, 0, 0])
+    return made | {"module": "keras.src.models.functional", "registered_name": "Functional"}
+
+
+def _shaped(value, shape):
+    """Give the tensors in nodes a shape: Keras asks for one, though it never looks at it."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            return {**value, "config": {**value["config"], "shape": value["config"]["shape"] or shape}}
+        return {key: _shaped(item, shape) for key, item in value.items()}
+    return [_shaped(item, shape) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def reading(name, kind, given="in", **config):
@@ -39,13 +50,15 @@ def dense(name="d", given="in", **changes):
     return reading(name, "Dense", given, **({"units": 3, "activation": "linear"} | changes))
 
 
-def stored(weights):
-    """The bytes of an HDF5 file with arrays by path."""
+def stored(weights, fill=None):
+    """The bytes of an HDF5 file with arrays by path, and what `fill` writes into it."""
     stream = io.BytesIO()
     with h5py.File(stream, "w") as file:
         file.create_group("layers")
         for name, values in weights.items():
             file[name] = values
+        if fill is not None:
+            fill(file)
     return stream.getvalue()
 
 
@@ -78,6 +91,81 @@ def hdf5(path, config, fill=None):
         group.create_group("in").attrs["weight_names"] = np.array([], "S1")
         if fill is not None:
             fill(file)
+    return path
+
+
+def without_weights(path, config):
+    """A `.keras` or `.h5` model of layers that have none."""
+    if path.suffix == ".keras":
+        return keras(path, config, {})
+
+    def fill(file):
+        del file["model_weights/d"], file["model_weights/in"]
+        file["model_weights"].attrs["layer_names"] = np.array([], "S1")
+
+    return hdf5(path, config, fill)
+
+
+def unpacked(path, config):
+    """The folder that a `.keras` archive was unpacked to."""
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "metadata.json").write_text(METADATA)
+    (path / "model.weights.h5").write_bytes(stored(DENSE))
+    return path
+
+
+def long_attribute(path, config, spaces):
+    """An `.h5` model whose configuration has megabytes of spaces in front."""
+    with h5py.File(path, "w", libver="latest") as file:
+        file.attrs["model_config"] = np.bytes_(b" " * spaces + json.dumps(config).encode())
+    return path
+
+
+# ------------------------------------------------------------------ archives
+def with_member(path, name, content="x", *, alone=False):
+    """A `.keras` archive with one member more, or with another content of one that it has."""
+    members = {
+        "metadata.json": METADATA.encode(),
+        "config.json": json.dumps(functional(dense())).encode(),
+        "model.weights.h5": stored(DENSE),
+    }
+    if alone:
+        del members[name]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for known, item in members.items():
+            archive.writestr(known, item)
+        placeholder = name.replace("\0", "0")  # zipfile cuts names at NUL
+        archive.writestr(placeholder, content)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(placeholder.encode(), name.encode()))
+    return path
+
+
+def patched_directory(path, name, **fields):
+    """Change what the directory of an archive says about a member: flags, packed or whole size."""
+    raw = bytearray(path.read_bytes())
+    place = raw.rindex(name.encode()) - 46
+    assert raw[place : place + 4] == b"PK\x01\x02"
+    for field, value in fields.items():
+        offset, form = {"flags": (8, "<H"), "packed": (20, "<I"), "whole": (24, "<I")}[field]
+        struct.pack_into(form, raw, place + offset, value)
+    path.write_bytes(raw)
+    return path
+
+
+def forged_members(path, count, whole, packed):
+    """An archive whose directory lists many members of sizes that are not there."""
+    keras(path, functional(dense()), extra=[(f"assets/{number:04}", "") for number in range(count)])
+    raw = bytearray(path.read_bytes())
+    place = raw.index(b"PK\x01\x02")
+    while raw[place : place + 4] == b"PK\x01\x02":
+        name_bytes, extra_bytes, comment_bytes = struct.unpack_from("<HHH", raw, place + 28)
+        if raw[place + 46 : place + 53] == b"assets/":
+            struct.pack_into("<H", raw, place + 10, zipfile.ZIP_DEFLATED)
+            struct.pack_into("<II", raw, place + 20, packed, whole)
+        place += 46 + name_bytes + extra_bytes + comment_bytes
+    path.write_bytes(raw)
     return path
 
 
@@ -167,13 +255,23 @@ def elsewhere(path, kind, secret, config=None):
             file["elsewhere"] = KERNEL
             group["kernel"] = h5py.SoftLink("/elsewhere")
         elif kind == "user link":
-            group["kernel"] = h5py.SoftLink("user link")  # its type is patched below
+            group["kernel"] = h5py.ExternalLink(str(other), "/x")  # its class is changed below
         else:
             layout = h5py.VirtualLayout((4, 3), "<f4")
             layout[:] = h5py.VirtualSource(str(other), "x", (4, 3))
             group.create_virtual_dataset("kernel", layout)
 
-    return hdf5(path, config or functional(dense()), fill)
+    hdf5(path, config or functional(dense()), fill)
+    return path if kind != "user link" else _as_user_link(path)
+
+
+def _as_user_link(path):
+    """Give an external link the class of a link whose meaning a program defines (65)."""
+    raw = bytearray(path.read_bytes())
+    place = raw.index(b"\x40" + bytes([len("kernel")]) + b"kernel")  # class 64, length and text of the name
+    raw[place] = 65
+    path.write_bytes(raw)
+    return path
 
 
 def as_archive(path, source_path):

@@ -88,6 +88,7 @@ _OPENING = (
         metavar="SIZE",
         help="Most that opening and running the model may take, such as 4G.  [default: 4/5 of the machine's]",
     ),
+    click.option("--strict", is_flag=True, help="Refuse a model with NaN or infinite weights, or a misleading name."),
     click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints."),
 )
 _STYLE = (
@@ -163,7 +164,7 @@ def opening_of(model: Path, values: dict[str, Any]) -> Opening:
     trust = Trust(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
     _ = trust.sources  # refuses what names no code before anything is started
     weights, timeout, memory = (values.pop(name) for name in ("weights", "timeout", "max_memory"))
-    return Opening(model, weights, trust, timeout, values.pop("verbose"), memory)
+    return Opening(model, weights, trust, timeout, values.pop("verbose"), memory, values.pop("strict"))
 
 
 def style_of(values: dict[str, Any]) -> Style:

@@ -23,6 +23,7 @@ _Pending = tuple[Json, int, int | None, int]
 """A call to be added: its layer, its number, the layer's index and place in the configuration."""
 CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
+MAXIMUM_RANK = 32
 _LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
 FROM_ONE = "actviz_calls_from_one"
 """Marks a model of Keras 1 or 2: the calls of models inside it are counted from 1."""
@@ -210,6 +211,13 @@ def _opaque(model: Json) -> Graph:
     return graph
 
 
+def _is_shape(shape: Any) -> bool:
+    """Tell whether a shape is a list of sizes, open ones ``None``, of a rank that arrays can have."""
+    if not isinstance(shape, list) or len(shape) > MAXIMUM_RANK:
+        return False
+    return all(size is None or (type(size) is int and size >= 0) for size in shape)
+
+
 def _inputs_of(graph: Graph, shape: Any, name: str) -> Any:
     """Add the inputs that a built model's shapes tell of, in the structure of its argument."""
     if isinstance(shape, dict):
@@ -217,7 +225,7 @@ def _inputs_of(graph: Graph, shape: Any, name: str) -> Any:
     if isinstance(shape, list) and shape and isinstance(shape[0], (list, dict)):
         return [_inputs_of(graph, item, f"{name}_{number}") for number, item in enumerate(shape)]
     sizes: list[int | None] | None = None
-    if isinstance(shape, list) and shape and all(size is None or isinstance(size, int) for size in shape):
+    if shape and _is_shape(shape):
         sizes = [None, *shape[1:]]
     config = {"name": name, "batch_shape": sizes, "dtype": "float32"}
     key = quoted(name)
@@ -386,6 +394,9 @@ class _Expansion:
         self.graph.inputs.append(number)
         shape = config["batch_shape"]
         dtype = config.get("dtype", "float32")
+        if not _is_shape(shape):
+            message = f'{self.file}: the input "{escape(name, 80)}" has a shape that is none ({escape(str(shape), 80)}); the file is damaged, save it again.'
+            raise ModelError(message)
         self.graph.shapes[Ref(number, 0)] = (
             tuple(shape),
             dtype if isinstance(dtype, str) else "float32",

@@ -134,8 +134,8 @@ def _recognised(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> Kera
         return _from_hdf5(path, file, status, trust)
     if head.startswith(ZIP_MAGIC):
         return _from_archive(path, file, status, trust)
-    if HDF5_MAGIC in head[: 1 << 12 : 512] or (status.size >= len(head) and HDF5_MAGIC in head):
-        message = f"{name}: HDF5 data follow other data in this file; a plain HDF5 or .keras file was expected."
+    if any(head.startswith(HDF5_MAGIC, place) for place in (512, 1024, 2048)):
+        message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; there is no flag that allows it."
         raise UnsafeError(message)
     raise ModelError(_what_it_is(name, head, status.size))
 

@@ -56,7 +56,7 @@ def make_layer(entry: Entry, weights: TreeWeights | NamedWeights, file: str, cus
             return _make(entry, weights, file, custom)
         with custom_object_scope(custom.by_name()):
             return _make(entry, weights, file, custom)
-    except ActvizError:
+    except (ActvizError, MemoryError):
         raise
     except Exception as failure:
         message = (

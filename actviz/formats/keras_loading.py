@@ -34,7 +34,7 @@ def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: st
                 raise ModelError(message)
             if state is not None:
                 _load_tree(layer, state, weights, entry, file)
-    except ActvizError:
+    except (ActvizError, MemoryError):
         raise
     except Exception as failure:
         message = f'{file}: the weights of layer "{escape(entry.key, 80)}" cannot be used: {reason(failure)}'

@@ -213,9 +213,13 @@ def open_archive(file: BinaryIO, name: str, rules: Rules = MODEL) -> Archive:
         raise UnsafeError(message)
     for entry in entries:
         _check_member(entry, name, rules)
-    if all(entry.header_offset for entry in entries) and entries:
-        message = f"{name}: refused: the archive follows other data in this file, so readers disagree on what is in it; there is no flag that allows it."
+    size = file.seek(0, io.SEEK_END)
+    if (all(entry.header_offset for entry in entries) and entries) or not ends_as_archive(file, size):
+        message = f"{name}: refused: other data stand before or after the archive in this file, so readers disagree on what is in it; there is no flag that allows it."
         raise UnsafeError(message)
+    if sum(entry.compress_size for entry in entries) > size:
+        message = f"{name}: the members of the archive take more bytes than it has, so they overlap: a zip bomb."
+        raise LimitError(message)
     total = sum(entry.file_size for entry in entries)
     if total > rules.unpacked:
         message = f"{name}: the archive unpacks to {total:,} bytes (limit {rules.unpacked:,})."

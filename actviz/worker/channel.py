@@ -12,6 +12,7 @@ import math
 import os
 import select
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 LENGTH = struct.Struct("<Q")
 MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
-WATCH_SECONDS = 0.05
+WATCH_SECONDS = 0.05 if sys.platform.startswith("linux") else 1.0  # elsewhere a look costs a process
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
 MASK = "mask of "  # before an address: the name of its mask, which no address begins with
 
@@ -54,13 +55,23 @@ class Channel:
         for descriptor in (reader, writer):
             _enlarge(descriptor)
 
-    def send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+    def send(
+        self,
+        message: Message,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        timeout: float | None = None,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send a message and named arrays of numbers or strings.
+
+        `timeout` and `watch` are those of `receive`; they count where the pipe does not block.
 
         Raises
         ------
         ClosedError
             When the other end is gone.
+        SilentError
+            When it took nothing in time.
         """
         described, buffers = [], []
         for name, values in (arrays or {}).items():
@@ -69,9 +80,8 @@ class Channel:
             buffers.append(buffer)
         header = json.dumps({"message": message, "arrays": described}).encode("ascii")
         try:
-            self._write(memoryview(LENGTH.pack(len(header)) + header))
-            for buffer in buffers:
-                self._write(buffer)
+            for buffer in (memoryview(LENGTH.pack(len(header)) + header), *buffers):
+                self._write(buffer, timeout, watch)
         except BrokenPipeError:
             raise ClosedError from None
 
@@ -109,27 +119,33 @@ class Channel:
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _write(self, content: memoryview) -> None:
+    def _write(self, content: memoryview, timeout: float | None, watch: Callable[[], None]) -> None:
         rest = content
         while rest.nbytes:
-            rest = rest[os.write(self._writer, rest) :]
+            try:
+                rest = rest[os.write(self._writer, rest) :]
+            except BlockingIOError:
+                self._wait([], [self._writer], timeout, watch)
 
     def _read(self, size: int, timeout: float | None, watch: Callable[[], None]) -> bytearray:
         content = bytearray(size)
         view = memoryview(content)
         while view.nbytes:
-            if timeout is not None:
-                self._wait(timeout, watch)
+            self._wait([self._reader], [], timeout, watch)
             count = os.readv(self._reader, [view])
             if not count:
                 raise ClosedError
             view = view[count:]
         return content
 
-    def _wait(self, timeout: float, watch: Callable[[], None]) -> None:
-        """Wait until something can be read."""
+    @staticmethod
+    def _wait(readers: list[int], writers: list[int], timeout: float | None, watch: Callable[[], None]) -> None:
+        """Wait until a pipe can be read from or written to."""
+        if timeout is None:
+            select.select(readers, writers, [])
+            return
         until = time.monotonic() + timeout
-        while not select.select([self._reader], [], [], min(WATCH_SECONDS, timeout))[0]:
+        while not any(select.select(readers, writers, [], min(WATCH_SECONDS, timeout))):
             watch()
             if time.monotonic() >= until:
                 raise SilentError

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, escape
+from actviz.system import be_first_to_go, limit_memory
 from actviz.worker.channel import MASK, Channel, ClosedError, Message
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def main() -> None:
     """Answer the command until it closes the channel."""
     reader, writer, text = sys.argv[1:]
     opening = json.loads(text)
-    _protect()
+    _protect(opening["memory"])
     if not opening["custom_objects"]:
         sys.meta_path.insert(0, _Blocker())
     channel = Channel(int(reader), int(writer))
@@ -68,11 +69,13 @@ def main() -> None:
         os._exit(0)
 
 
-def _protect() -> None:
-    """No core dumps, no Ctrl-C from the terminal, and no life without the command."""
+def _protect(memory: int) -> None:
+    """No core dumps, at most `memory` bytes of data, no Ctrl-C from the terminal."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_memory(memory)
+    be_first_to_go()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -92,7 +95,7 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
         except ActvizError as failure:
             channel.send({"error": failure.message, "code": failure.exit_code})
         except MemoryError:
-            text = f"{model.name}: out of memory; choose fewer layers or smaller inputs."
+            text = f"{model.name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
             channel.send({"error": text, "code": LimitError.exit_code})
         except ClosedError:
             raise

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from actviz.errors import ActvizError, LimitError, error_of_code, escape
+from actviz.errors import ActvizError, LimitError, ModelError, error_of_code, escape
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
     Activation,
@@ -21,7 +21,7 @@ from actviz.records import (
     Shape,
     TensorSpec,
 )
-from actviz.system import memory_of, memory_of_machine
+from actviz.system import memory_allowed, memory_of
 from actviz.worker.channel import MASK, Channel, ClosedError, Message, SilentError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_TIMEOUT = 120.0
-DEFAULT_MEMORY_SHARE = 0.8
 # What inference needs from the environment; everything else (tokens, keys) stays behind.
 KEPT_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
@@ -48,6 +47,7 @@ class Opening:
     `trust` the code that may run beside it, `timeout` the seconds of silence after which the
     child counts as hung; `verbose` lets the libraries of the child print to stderr. A child
     that holds more than `memory` bytes is killed (``None``: four fifths of the machine's).
+    `strict` makes an error of what is only noted, such as weights that are NaN.
     """
 
     model: Path
@@ -56,6 +56,7 @@ class Opening:
     timeout: float = DEFAULT_TIMEOUT
     verbose: bool = False
     memory: int | None = None
+    strict: bool = False
 
 
 class DeadWorkerError(LimitError):
@@ -78,8 +79,7 @@ class Worker:
         self._opening = opening
         self._name = opening.model.name
         self._timeout = opening.timeout
-        share = int(memory_of_machine() * DEFAULT_MEMORY_SHARE)
-        self._memory = share if opening.memory is None else opening.memory
+        self._memory = memory_allowed() if opening.memory is None else opening.memory
         self._told: dict[str, bool] = {}
         self._dead = False
         self._start()
@@ -94,6 +94,7 @@ class Worker:
             "custom_objects": opening.trust.custom_objects,
             "allow_code": opening.trust.allow_code,
             "verbose": opening.verbose,
+            "memory": self._memory,
         }
         arguments = [str(to_child[0]), str(from_parent[1]), json.dumps(told)]
         self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
@@ -107,6 +108,7 @@ class Worker:
         )
         os.close(to_child[0])
         os.close(from_parent[1])
+        os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
         self._channel = Channel(from_parent[0], to_child[1])
 
     def __enter__(self) -> Self:
@@ -171,9 +173,11 @@ class Worker:
             self._start()
             self._dead = False
         try:
-            self._channel.send(message, arrays)
+            self._channel.send(message, arrays, self._timeout, self._watch)
         except ClosedError:
             raise self._death() from None
+        except SilentError:
+            raise self._silence() from None
 
     def _ask(
         self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
@@ -184,14 +188,15 @@ class Worker:
         except ClosedError:
             raise self._death() from None
         except SilentError:
-            raise self._kill(
-                f"timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
-            ) from None
+            raise self._silence() from None
         if "error" in answer:
             raise error_of_code(int(answer["code"]), str(answer["error"]))
         if "bug" in answer:
             raise WorkerBugError(str(answer["bug"]))
-        self._told = dict.fromkeys(answer.pop("notes", ()), False) | self._told
+        notes = answer.pop("notes", ())
+        if notes and self._opening.strict:
+            raise ModelError(f"{notes[0].rstrip('.')}; --strict refuses it.")
+        self._told = dict.fromkeys(notes, False) | self._told
         return answer, values
 
     def _watch(self) -> None:
@@ -201,6 +206,11 @@ class Worker:
             raise self._kill(
                 f"takes more than {self._memory >> 20:,} MiB of memory; choose fewer layers or smaller inputs, or raise --max-memory."
             )
+
+    def _silence(self) -> DeadWorkerError:
+        return self._kill(
+            f"timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
+        )
 
     def _kill(self, reason: str) -> DeadWorkerError:
         self._dead = True

@@ -152,7 +152,7 @@ class KerasNetwork:
         See `actviz.formats.protocol.Network.activations`.
         """
         self._settle({name: values.shape for name, values in batch.items()})
-        if addresses is None:
+        if addresses is None or not self._outputs.keys() >= set(addresses):
             _ = self.facts  # the layers inside custom classes are known once they are asked for
         # Scores of attention are computed by a call of their own, and only when asked for.
         own = [address for address, ref in self._outputs.items() if ref.output != SCORES]

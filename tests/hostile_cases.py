@@ -494,6 +494,11 @@ case(36, "in metadata.json", 4, "nested too deeply")(
 )
 
 
+case(36, "a key that stands there twice", 4, 'repeats the key "a"')(
+    lambda folder: keras(folder / "m.keras", '{"a": 0,' + "".join(f'"{n}":0,' for n in range(300_000)) + '"a":1}')
+)
+
+
 def chain(count, order=lambda layers: layers):
     """A model of many layers in a row, in any order of the file."""
     links = [
@@ -522,11 +527,18 @@ def multiplied(levels, calls):
     return inner
 
 
+def far_output():
+    made = functional(dense(), reading("r", "Activation", "d", activation="relu"))
+    made["config"]["layers"][-1]["inbound_nodes"] = [node(tensor("d", 0, 10**15))]
+    return files.shaped(made, [None, 4])
+
+
 add(37, "100,000 layers", 6, r"a model of 100,001 layers \(limit 20,000\)", chain(100_000), legacy=False)
 add(37, "a loop", 4, "form a loop", looped())
 add(37, "a layer that is not there", 4, "form a loop or use a layer that is not", functional(dense(given="gone")))
 add(37, "ten to the twelfth calls", 6, "more than 20,000 calls", multiplied(12, 10))
 add(37, "a layer that calls itself", 4, "form a loop", functional(reading("d", "Dense", "d", units=3)))
+add(37, "an output of number 10^15", 6, "has 1,000,000,000,000,001 outputs", far_output())
 add(37, "two layers of one name", 4, "two layers of one model", functional(dense(), dense()))
 add(37, "10,000 layers backwards", 0, "", chain(10_000, lambda links: links[::-1]), legacy=False, weights={})
 NONE = {"-1": -1, "0": 0, "1.5": 1.5, "a text": '"x"', "true": "true", "null": "null", "a list": "[3]", "a dict": "{}"}

@@ -28,17 +28,17 @@ def functional(*layers, out=None, shape=(4,), dtype="float32"):
     first = source("in", list(shape))
     first["config"]["dtype"] = dtype
     last = out or (layers[-1]["name"] if layers else "in")
-    made = model("m", [first, *_shaped(layers, [None, *shape])], ["in", 0, 0], [last, 0, 0])
+    made = model("m", [first, *shaped(layers, [None, *shape])], ["in", 0, 0], [last, 0, 0])
     return made | {"module": "keras.src.models.functional", "registered_name": "Functional"}
 
 
-def _shaped(value, shape):
+def shaped(value, shape):
     """Give the tensors in nodes a shape: Keras asks for one, though it never looks at it."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             return {**value, "config": {**value["config"], "shape": value["config"]["shape"] or shape}}
-        return {key: _shaped(item, shape) for key, item in value.items()}
-    return [_shaped(item, shape) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: shaped(item, shape) for key, item in value.items()}
+    return [shaped(item, shape) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def reading(name, kind, given="in", **config):

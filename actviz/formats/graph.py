@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import LimitError, ModelError, escape
-from actviz.gate import MAXIMUM_LAYERS, MODELS
+from actviz.gate import MAXIMUM_LAYERS, MODELS, first_repeated, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ _Pending = tuple[Json, int, int | None, int]
 CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
 MAXIMUM_RANK = 32
+MAXIMUM_OUTPUTS = 10_000
 _LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
 FROM_ONE = "actviz_calls_from_one"
 """Marks a model of Keras 1 or 2: the calls of models inside it are counted from 1."""
@@ -118,12 +119,23 @@ class Graph:
     _used: dict[int, int] = field(default_factory=dict)
 
     def output_count(self, number: int, told: int) -> int:
-        """Return how many outputs a node has: as many as its class tells, or as are used."""
+        """Return how many outputs a node has: as many as its class tells, or as are used.
+
+        Raises
+        ------
+        LimitError
+            When these are more than any layer has.
+        """
         if not self._used:
             every = [ref for node in self.nodes for ref in refs((node.args, node.kwargs))]
             for ref in [*every, *self.outputs]:
                 self._used[ref.node] = max(self._used.get(ref.node, 1), ref.output + 1)
-        return max(told, self._used.get(number, 1))
+        count = max(told, self._used.get(number, 1))
+        if count > MAXIMUM_OUTPUTS:
+            name = escape(self.nodes[number].address, 80)
+            message = f'layer "{name}" of the model has {count:,} outputs (limit {MAXIMUM_OUTPUTS:,}); the file is damaged or hostile.'
+            raise LimitError(message)
+        return count
 
     def ancestors(self, targets: list[int]) -> list[int]:
         """Return the numbers of the nodes that `targets` need, themselves included, in order."""
@@ -174,20 +186,10 @@ def parse_graph(model: Json, file: str) -> Graph:
         message = f'{file}: the file holds a "{kind}", whose layers are only known to its own Python code; a Functional or Sequential model was expected.'
         raise ModelError(message)
     try:
-        graph = Graph(name=str(model["config"].get("name", "model")))
-        graph.models[""] = (model, "", 0)
-        graph.outputs = _Expansion(graph, file).expand(model, "", "", None)
-    except (
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        RecursionError,
-        OverflowError,
-    ):
-        message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
-        raise ModelError(message) from None
+        with well_formed(file):
+            graph = Graph(name=str(model["config"].get("name", "model")))
+            graph.models[""] = (model, "", 0)
+            graph.outputs = _Expansion(graph, file).expand(model, "", "", None)
     except _NotYetError:
         raise ModelError(_LOOP.format(file=file)) from None
     return graph
@@ -253,9 +255,8 @@ class _Expansion:
         """Add the calls of one call of `model` and return its outputs."""
         self.models += 1
         self._check_count()
-        names = [layer_name(layer) for layer in model["config"]["layers"]]
-        if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        twice = first_repeated(layer_name(layer) for layer in model["config"]["layers"])
+        if twice is not None:
             message = f'{self.file}: two layers of one model are called "{escape(twice, 80)}", so that it is not sure whose the weights are; the file is damaged.'
             raise ModelError(message)
         if model["class_name"] == "Sequential":

@@ -22,6 +22,7 @@ from actviz.gate import (
     open_hdf5,
     parse_json,
     refusal,
+    well_formed,
 )
 from actviz.system import Stamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
 
@@ -310,11 +311,13 @@ def _from_archive(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> Ke
 def _configuration(raw: bytes, version: str, name: str, trust: Trust) -> Configuration:
     """Parse and check a configuration."""
     config = drop_compile_config(parse_json(raw, name))
-    findings = check_configuration(config, name, trust)
+    with well_formed(name):
+        findings = check_configuration(config, name, trust)
     refused = refusal(findings, name)
     if refused is not None:
         raise refused
-    form = canonical(config, version, name)
+    with well_formed(name):
+        form = canonical(config, version, name)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     if not is_keras_3(version) and version.split(".", maxsplit=1)[0] not in {"", "1", "2"}:
@@ -322,4 +325,5 @@ def _configuration(raw: bytes, version: str, name: str, trust: Trust) -> Configu
         raise ModelError(message)
     code = tuple(dict.fromkeys(finding.code for finding in findings if finding.code))
     custom = tuple(dict.fromkeys(finding.named for finding in findings if finding.named))
-    return Configuration(parse_graph(form, name), digest, code, custom)
+    with well_formed(name):
+        return Configuration(parse_graph(form, name), digest, code, custom)

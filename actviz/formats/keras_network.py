@@ -22,7 +22,7 @@ from actviz.formats.shapes import (
     signs,
 )
 from actviz.formats.wrapped import InnerLayer, wrapped
-from actviz.gate import NO_TRUST, Trust
+from actviz.gate import NO_TRUST, Trust, well_formed
 from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -53,11 +53,12 @@ class KerasNetwork:
         self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
-            self._known = infer(self._graph)
-            self._signs = signs(self._graph)
-            self._needs = needs(self._graph)
-            self._readers = readers(self._graph)
-            self._facts = self._make_facts()
+            with well_formed(self._file.name):
+                self._known = infer(self._graph)
+                self._signs = signs(self._graph)
+                self._needs = needs(self._graph)
+                self._readers = readers(self._graph)
+                self._facts = self._make_facts()
             self._complete = False
         except BaseException:
             self.close()

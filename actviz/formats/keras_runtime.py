@@ -316,9 +316,9 @@ class Cut:
 
     def _call(self, number: int, values: Mapping[Any, Any], **more: Any) -> Any:
         node = self.graph.nodes[number]
-        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
-        layer = self.layers[node.entry]
+        layer, args = self.layers[node.entry], ()
         try:
+            args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
             if node.entry in self.plain and not kwargs and not _special(args):
                 return layer.call(*args)
             if getattr(layer, "_call_has_training_arg", False):

@@ -18,7 +18,7 @@ from actviz.gate.classes import (
 )
 from actviz.gate.functions import CALLS
 from actviz.gate.hdf5 import open_hdf5, read_dataset
-from actviz.gate.strict_json import MAXIMUM_LAYERS, parse_json
+from actviz.gate.strict_json import MAXIMUM_LAYERS, first_repeated, parse_json, well_formed
 from actviz.gate.tables import OPERATIONS as OPERATION_MODULES
 from actviz.gate.trust import NO_TRUST, Trust
 
@@ -35,6 +35,7 @@ __all__ = [
     "check_configuration",
     "drop_compile_config",
     "ends_as_archive",
+    "first_repeated",
     "is_custom",
     "is_keras_activation",
     "open_archive",
@@ -42,4 +43,5 @@ __all__ = [
     "parse_json",
     "read_dataset",
     "refusal",
+    "well_formed",
 ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import LimitError, ModelError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAXIMUM_BYTES = 64 << 20
 MAXIMUM_DEPTH = 200
 MAXIMUM_LAYERS = 20_000
+MISFITS = (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
 INTEGER_DIGITS = 20  # of 64 bits, a sign included
 
 
@@ -58,12 +63,37 @@ def parse_json(raw: bytes, name: str) -> Any:
     return parsed
 
 
+@contextlib.contextmanager
+def well_formed(name: str) -> Iterator[None]:
+    """Run a block that walks a configuration, whose values may be of any kind at any place.
+
+    Raises
+    ------
+    ModelError
+        Where a value is of another kind than Keras writes there.
+    """
+    try:
+        yield
+    except MISFITS as failure:
+        message = f"{name}: the configuration of the model is malformed; save it again with model.save(...)."
+        raise ModelError(message) from failure
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that stood there before, ``None`` where each is its own."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [key for key, _ in pairs]
-        repeated = next(key for key in names if names.count(key) > 1)
-        message = f'repeats the key "{escape(repeated, 60)}"'
+        repeated = first_repeated(key for key, _ in pairs)
+        message = f'repeats the key "{escape(repeated or "", 60)}"'
         raise _RejectedError(message)
     layers = result.get("layers")
     if isinstance(layers, list) and len(layers) > MAXIMUM_LAYERS:

@@ -56,6 +56,12 @@ def actviz(tmp_path):
     return run
 
 
+@pytest.fixture
+def code(request):
+    """Return the exit code that the test's row of the threat table says."""
+    return request.node.get_closest_marker("threat").args[1]
+
+
 @pytest.fixture(scope="session")
 def samples():
     return SAMPLES

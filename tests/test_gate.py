@@ -196,13 +196,21 @@ def test_plain_arrays_pass(tmp_path):
     opened(hdf5(tmp_path, fill))
 
 
-def test_a_cycle_of_hard_links_ends(tmp_path):
+@pytest.mark.parametrize("target", ["a", "/", "b"])
+def test_groups_that_two_paths_reach_are_refused(tmp_path, target):
     def fill(file):
+        file.create_group("b")
         group = file.create_group("a")
-        group["self"] = group
-        file["a/b"] = np.zeros(3)
+        group["again"] = file[target]
 
-    opened(hdf5(tmp_path, fill))
+    with pytest.raises(LimitError, match="two paths"):
+        opened(hdf5(tmp_path, fill))
+
+
+def test_groups_that_lie_too_deep_are_refused(tmp_path):
+    opened(hdf5(tmp_path, lambda file: file.create_group("a/" * 190)))
+    with pytest.raises(LimitError, match="nested too deeply"):
+        opened(hdf5(tmp_path, lambda file: file.create_group("a/" * 5000)))
 
 
 @pytest.mark.parametrize("kind", ["soft", "external link", "external storage", "virtual"])

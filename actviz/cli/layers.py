@@ -29,6 +29,8 @@ def command(model: Path, *, as_text: bool, **values: Any) -> None:
     from actviz.jobs.layers import LayersRequest, as_json, list_layers
 
     result = list_layers(LayersRequest(options.opening_of(model, values)))
+    for note in result.notes:
+        click.echo(f"actviz: {note}", err=True)
     click.echo(json.dumps(as_json(result)) if as_text else table(result))
 
 

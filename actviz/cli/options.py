@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from actviz.errors import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +24,18 @@ PROJECTIONS = ("max",)
 LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def _size(text: str) -> int:
+    """Take a number of bytes as people write it: ``4G``, ``500M``, ``1.5 GiB``."""
+    found = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
+    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if not size:
+        message = f'"{escape(text, 40)}" is no size; give one such as 4G or 500M'
+        raise click.BadParameter(message)
+    return size
+
 
 model = click.argument("model", type=PATH)
 inputs = click.argument("inputs", type=PATH, nargs=-1)
@@ -67,6 +82,13 @@ _OPENING = (
         metavar="SECONDS",
         help="Silence after which the model counts as hung.",
     ),
+    click.option(
+        "--max-memory",
+        type=_size,
+        metavar="SIZE",
+        help="Most that opening and running the model may take, such as 4G.  [default: 4/5 of the machine's]",
+    ),
+    click.option("--strict", is_flag=True, help="Refuse a model with NaN or infinite weights, or a misleading name."),
     click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints."),
 )
 _STYLE = (
@@ -141,7 +163,8 @@ def opening_of(model: Path, values: dict[str, Any]) -> Opening:
 
     trust = Trust(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
     _ = trust.sources  # refuses what names no code before anything is started
-    return Opening(model, values.pop("weights"), trust, values.pop("timeout"), values.pop("verbose"))
+    weights, timeout, memory = (values.pop(name) for name in ("weights", "timeout", "max_memory"))
+    return Opening(model, weights, trust, timeout, values.pop("verbose"), memory, values.pop("strict"))
 
 
 def style_of(values: dict[str, Any]) -> Style:

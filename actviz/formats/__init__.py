@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from actviz.errors import UsageError
+from actviz.errors import UsageError, escape
 from actviz.formats.damage import said_of
 from actviz.gate import NO_TRUST, Trust
 
@@ -41,8 +42,8 @@ def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUS
         When it is no model, must not be loaded, or is too large.
     """
     text = str(path)
-    if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
-        message = f"{text}: remote paths are not supported; download the model and give its path."
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # pathlib makes one stroke of two
+        message = f"{escape(text)}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
     with said_of(path.name):
         return FORMATS["keras"](path, weights, trust)

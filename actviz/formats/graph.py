@@ -7,28 +7,32 @@ walk over ancestors, and a layer of a nested or shared model is a node like any 
 
 from __future__ import annotations
 
+import heapq
 import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ModelError, escape
-from actviz.gate import MODELS
+from actviz.errors import LimitError, ModelError, escape
+from actviz.gate import MAXIMUM_LAYERS, MODELS, first_repeated, well_formed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = dict[str, Any]
+_Pending = tuple[Json, int, int | None, int]
+"""A call to be added: its layer, its number, the layer's index and place in the configuration."""
 CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
-_LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
-MAXIMUM_OUTPUTS = 1000
+MAXIMUM_RANK = 32
+MAXIMUM_OUTPUTS = 10_000
+MAXIMUM_SIZE = 1 << 40
 DTYPES = frozenset(
     {"bfloat16", "bool", "complex64", "complex128", "string", "float8_e4m3fn", "float8_e5m2"}
     | {f"float{bits}" for bits in (16, 32, 64)}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)}
 )
 """What a tensor of Keras can hold."""
-MAXIMUM_SIZE = 1 << 40
+_LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
 FROM_ONE = "actviz_calls_from_one"
 """Marks a model of Keras 1 or 2: the calls of models inside it are counted from 1."""
 FLAT = "actviz_flat"
@@ -122,12 +126,23 @@ class Graph:
     _used: dict[int, int] = field(default_factory=dict)
 
     def output_count(self, number: int, told: int) -> int:
-        """Return how many outputs a node has: as many as its class tells, or as are used."""
+        """Return how many outputs a node has: as many as its class tells, or as are used.
+
+        Raises
+        ------
+        LimitError
+            When these are more than any layer has.
+        """
         if not self._used:
             every = [ref for node in self.nodes for ref in refs((node.args, node.kwargs))]
             for ref in [*every, *self.outputs]:
                 self._used[ref.node] = max(self._used.get(ref.node, 1), ref.output + 1)
-        return max(told, self._used.get(number, 1))
+        count = max(told, self._used.get(number, 1))
+        if count > MAXIMUM_OUTPUTS:
+            name = escape(self.nodes[number].address, 80)
+            message = f'layer "{name}" of the model has {count:,} outputs (limit {MAXIMUM_OUTPUTS:,}); the file is damaged or hostile.'
+            raise LimitError(message)
+        return count
 
     def ancestors(self, targets: list[int]) -> list[int]:
         """Return the numbers of the nodes that `targets` need, themselves included, in order."""
@@ -168,6 +183,8 @@ def parse_graph(model: Json, file: str) -> Graph:
     ModelError
         When it is not the configuration of a Functional or Sequential model, or when its
         calls form a loop or name layers that are not there.
+    LimitError
+        When there are more calls than are built, nested models counted at each of theirs.
     """
     if model.get("module") == CUSTOM_MODULE:
         return _opaque(model)
@@ -176,19 +193,10 @@ def parse_graph(model: Json, file: str) -> Graph:
         message = f'{file}: the file holds a "{kind}", whose layers are only known to its own Python code; a Functional or Sequential model was expected.'
         raise ModelError(message)
     try:
-        graph = Graph(name=str(model["config"].get("name", "model")))
-        graph.models[""] = (model, "", 0)
-        graph.outputs = _Expansion(graph, file).expand(model, "", "", None)
-    except (
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        RecursionError,
-    ):
-        message = f"{file}: the configuration of the model is malformed; save it again with model.save(...)."
-        raise ModelError(message) from None
+        with well_formed(file):
+            graph = Graph(name=str(model["config"].get("name", "model")))
+            graph.models[""] = (model, "", 0)
+            graph.outputs = _Expansion(graph, file).expand(model, "", "", None)
     except _NotYetError:
         raise ModelError(_LOOP.format(file=file)) from None
     return graph
@@ -212,6 +220,13 @@ def _opaque(model: Json) -> Graph:
     return graph
 
 
+def _is_shape(shape: Any) -> bool:
+    """Tell whether a shape is a list of sizes, open ones ``None``, of a rank that arrays can have."""
+    if not isinstance(shape, (list, tuple)) or len(shape) > MAXIMUM_RANK:
+        return False
+    return all(size is None or (type(size) is int and 0 <= size < MAXIMUM_SIZE) for size in shape)
+
+
 def _inputs_of(graph: Graph, shape: Any, name: str) -> Any:
     """Add the inputs that a built model's shapes tell of, in the structure of its argument."""
     if isinstance(shape, dict):
@@ -219,7 +234,7 @@ def _inputs_of(graph: Graph, shape: Any, name: str) -> Any:
     if isinstance(shape, list) and shape and isinstance(shape[0], (list, dict)):
         return [_inputs_of(graph, item, f"{name}_{number}") for number, item in enumerate(shape)]
     sizes: list[int | None] | None = None
-    if isinstance(shape, list) and shape and all(size is None or isinstance(size, int) for size in shape):
+    if shape and _is_shape(shape):
         sizes = [None, *shape[1:]]
     config = {"name": name, "batch_shape": sizes, "dtype": "float32"}
     key = quoted(name)
@@ -241,9 +256,16 @@ def layer_name(layer: Json) -> str:
 class _Expansion:
     graph: Graph
     file: str
+    models: int = 0
 
     def expand(self, model: Json, key: str, address: str, arguments: list[Ref] | None) -> list[Ref]:
         """Add the calls of one call of `model` and return its outputs."""
+        self.models += 1
+        self._check_count()
+        twice = first_repeated(layer_name(layer) for layer in model["config"]["layers"])
+        if twice is not None:
+            message = f'{self.file}: two layers of one model are called "{escape(twice, 80)}", so that it is not sure whose the weights are; the file is damaged.'
+            raise ModelError(message)
         if model["class_name"] == "Sequential":
             return self._sequential(model, key, address, arguments)
         return self._functional(model, key, address, arguments)
@@ -297,7 +319,7 @@ class _Expansion:
         produced: dict[tuple[str, int], list[Ref] | int] = {}
         inputs = [name for name, _, _ in history_list(config["input_layers"])]
         index = 0
-        pending: list[tuple[Json, int, int | None, int]] = []
+        pending: list[_Pending] = []
         for position, layer in enumerate(layers):
             operation = str(layer.get("module") or "").startswith("keras.src.ops.")
             where = None if key or operation else index
@@ -311,27 +333,48 @@ class _Expansion:
             else:
                 pending += [(layer, call, where, position) for call in range(len(layer["inbound_nodes"]))]
         offsets, of_outputs = _offsets(model)
-        while pending:
-            waiting = []
-            for layer, call, where, position in pending:
-                node = layer["inbound_nodes"][call]
-                try:
-                    args = self._resolve(node["args"], produced, offsets)
-                    kwargs = self._resolve(node["kwargs"], produced, offsets)
-                except _NotYetError:
-                    waiting.append((layer, call, where, position))
-                    continue
-                name = layer_name(layer)
-                many = len(layer["inbound_nodes"]) > 1
-                place = (
-                    join(key, name),
-                    join(address, name) + (f"#{call}" if many else ""),
-                )
-                produced[name, call] = self._call(layer, place, where, (key, position), (args, kwargs))
-            if len(waiting) == len(pending):
-                raise ModelError(_LOOP.format(file=self.file))
-            pending = waiting
+        self._in_order(pending, (key, address), produced, offsets)
         return [self._tensor(history, produced, of_outputs) for history in history_list(config["output_layers"])]
+
+    def _in_order(
+        self,
+        pending: list[_Pending],
+        place: tuple[str, str],
+        produced: dict[tuple[str, int], Any],
+        offsets: dict[str, int],
+    ) -> None:
+        """Add calls in rounds over the file's order, each in the first round that has its tensors.
+
+        A call that lacks one waits for it alone, so that no order of a file takes more than
+        one attempt for each of its tensors.
+        """
+        key, address = place
+        todo = [(0, number) for number in range(len(pending))]
+        waiting: dict[tuple[str, int], list[int]] = {}
+        while todo:
+            turn, number = heapq.heappop(todo)
+            layer, call, where, position = pending[number]
+            node = layer["inbound_nodes"][call]
+            try:
+                args = self._resolve(node["args"], produced, offsets)
+                kwargs = self._resolve(node["kwargs"], produced, offsets)
+            except _NotYetError as lacking:
+                waiting.setdefault(lacking.call, []).append(number)
+                continue
+            name = layer_name(layer)
+            many = len(layer["inbound_nodes"]) > 1
+            inside = (join(key, name), join(address, name) + (f"#{call}" if many else ""))
+            produced[name, call] = self._call(layer, inside, where, (key, position), (args, kwargs))
+            for other in waiting.pop((name, call), ()):
+                heapq.heappush(todo, (turn + (other < number), other))
+        if waiting:
+            raise ModelError(_LOOP.format(file=self.file))
+
+    def _check_count(self) -> None:
+        """Refuse models that call themselves to billions of layers in a small file."""
+        if max(self.models, len(self.graph.nodes)) > MAXIMUM_LAYERS:
+            message = f"{self.file}: the model has more than {MAXIMUM_LAYERS:,} calls of layers; only smaller ones are opened."
+            raise LimitError(message)
 
     def _input(  # noqa: PLR0913  (each argument is one fact of one place)
         self,
@@ -358,8 +401,8 @@ class _Expansion:
         number = len(self.graph.nodes) - 1
         self.graph.inputs.append(number)
         shape = config["batch_shape"]
-        if not is_shape(shape):
-            message = f'{self.file}: the input "{escape(name, 80)}" has no shape of whole numbers; the file is damaged.'
+        if not _is_shape(shape):
+            message = f'{self.file}: the input "{escape(name, 80)}" has a shape that is none ({escape(str(shape), 80)}); the file is damaged, save it again.'
             raise ModelError(message)
         dtype = config.get("dtype", "float32")
         dtype = dtype if isinstance(dtype, str) else "float32"
@@ -399,6 +442,7 @@ class _Expansion:
             ),
         )
         self.graph.nodes.append(Node(address, entry, *arguments))
+        self._check_count()
         return [Ref(len(self.graph.nodes) - 1, 0)]
 
     def _tensor(
@@ -411,9 +455,10 @@ class _Expansion:
         if not 0 <= output <= MAXIMUM_OUTPUTS:
             message = f'{self.file}: the model uses output {escape(str(output), 40)} of layer "{escape(name, 80)}", which no layer has; the file is damaged.'
             raise ModelError(message)
-        result = produced.get((name, call - offsets.get(name, 0)))
+        wanted = (name, call - offsets.get(name, 0))
+        result = produced.get(wanted)
         if result is None:
-            raise _NotYetError
+            raise _NotYetError(wanted)
         if output < len(result) and (len(result) > 1 or output == 0):
             found: Ref = result[output]
             return found
@@ -425,7 +470,7 @@ class _Expansion:
                 config = value["config"]
                 name, call, output = config["keras_history"]
                 ref = self._tensor((name, call, output), produced, offsets)
-                if config.get("shape") and is_shape(config["shape"]) and config.get("declared", True):
+                if config.get("shape") and _is_shape(config["shape"]) and config.get("declared", True):
                     self.graph.shapes.setdefault(ref, (tuple(config["shape"]), str(config["dtype"])))
                 return ref
             return {key: self._resolve(item, produced, offsets) for key, item in value.items()}
@@ -434,16 +479,12 @@ class _Expansion:
         return value
 
 
-def is_shape(value: object) -> bool:
-    """Tell whether a value of a file is a shape: whole numbers, ``None`` where an axis is free."""
-    return isinstance(value, (list, tuple)) and all(
-        size is None or (isinstance(size, int) and not isinstance(size, bool) and 0 <= size < MAXIMUM_SIZE)
-        for size in value
-    )
-
-
 class _NotYetError(Exception):
     """A tensor whose call has not been added yet."""
+
+    def __init__(self, call: tuple[str, int]) -> None:
+        super().__init__(call)
+        self.call = call
 
 
 def arranged(declared: Any, arguments: tuple[list[Any], Json]) -> list[Ref]:

@@ -17,10 +17,12 @@ from actviz.gate import (
     Trust,
     check_configuration,
     drop_compile_config,
+    ends_as_archive,
     open_archive,
     open_hdf5,
     parse_json,
     refusal,
+    well_formed,
 )
 from actviz.system import Stamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
 
@@ -42,6 +44,7 @@ IMAGE_MAGICS = (
     b"RIFF",
 )
 LFS_MAGIC = b"version https://git-lfs"
+NAMED = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
 HEAD_BYTES = 4096
 _HISTORY_WORD = re.compile(rb"[Hh]istory|loss")
 _TABLE = re.compile(rb"(epoch[,;\t]|(.*[,;\t])?(val_)?loss([,;\t\r]|$))")
@@ -78,6 +81,14 @@ class KerasFile:
     weights: TreeWeights | NamedWeights
     file: BinaryIO
     stamp: Stamp
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return lines worth saying about the file: that its name says something else than it is."""
+        is_named, kind = NAMED.get(self.path.suffix.lower(), ""), {"keras": "a .keras archive", "hdf5": "HDF5"}
+        if not is_named or self.format not in kind or is_named == self.format:
+            return ()
+        return (f"{self.name}: this is {kind[self.format]}, not what its name says; it is opened as what it is.",)
 
     def close(self) -> None:
         """Close the file; weights that were not read yet cannot be read any more."""
@@ -118,11 +129,14 @@ def _recognised(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> Kera
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if head.startswith(HDF5_MAGIC):
+        if ends_as_archive(file, status.size):
+            message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; there is no flag that allows it."
+            raise UnsafeError(message)
         return _from_hdf5(path, file, status, trust)
     if head.startswith(ZIP_MAGIC):
         return _from_archive(path, file, status, trust)
-    if HDF5_MAGIC in head[: 1 << 12 : 512] or (status.size >= len(head) and HDF5_MAGIC in head):
-        message = f"{name}: HDF5 data follow other data in this file; a plain HDF5 or .keras file was expected."
+    if any(head.startswith(HDF5_MAGIC, place) for place in (512, 1024, 2048)):
+        message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; there is no flag that allows it."
         raise UnsafeError(message)
     raise ModelError(_what_it_is(name, head, status.size))
 
@@ -297,11 +311,13 @@ def _from_archive(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> Ke
 def _configuration(raw: bytes, version: str, name: str, trust: Trust) -> Configuration:
     """Parse and check a configuration."""
     config = drop_compile_config(parse_json(raw, name))
-    findings = check_configuration(config, name, trust)
+    with well_formed(name):
+        findings = check_configuration(config, name, trust)
     refused = refusal(findings, name)
     if refused is not None:
         raise refused
-    form = canonical(config, version, name)
+    with well_formed(name):
+        form = canonical(config, version, name)
     text = json.dumps(form, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     if not is_keras_3(version) and version.split(".", maxsplit=1)[0] not in {"", "1", "2"}:
@@ -309,4 +325,5 @@ def _configuration(raw: bytes, version: str, name: str, trust: Trust) -> Configu
         raise ModelError(message)
     code = tuple(dict.fromkeys(finding.code for finding in findings if finding.code))
     custom = tuple(dict.fromkeys(finding.named for finding in findings if finding.named))
-    return Configuration(parse_graph(form, name), digest, code, custom)
+    with well_formed(name):
+        return Configuration(parse_graph(form, name), digest, code, custom)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
@@ -15,7 +16,28 @@ if TYPE_CHECKING:
     from actviz.formats.graph import Entry
     from actviz.formats.weights import NamedWeights, TreeWeights
 
+OLDEST_KERAS = "3.15.1"
 VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
+
+
+def check_keras() -> None:
+    """Refuse to compute with a Keras that has known holes, whatever pip let pass.
+
+    Raises
+    ------
+    ModelError
+        When an older Keras is installed, or none.
+    """
+    from importlib import metadata
+
+    try:
+        found = metadata.version("keras")
+    except metadata.PackageNotFoundError:
+        raise ModelError(f"Keras is not installed; install keras>={OLDEST_KERAS}.") from None
+    numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:3])
+    if numbers < tuple(int(part) for part in OLDEST_KERAS.split(".")):
+        message = f"Keras {escape(found, 40)} is installed, which has known holes that run code from model files; install keras>={OLDEST_KERAS}."
+        raise ModelError(message)
 
 
 def make_layer(entry: Entry, weights: TreeWeights | NamedWeights, file: str, custom: CustomObjects) -> Any:
@@ -34,7 +56,7 @@ def make_layer(entry: Entry, weights: TreeWeights | NamedWeights, file: str, cus
             return _make(entry, weights, file, custom)
         with custom_object_scope(custom.by_name()):
             return _make(entry, weights, file, custom)
-    except ActvizError:
+    except (ActvizError, MemoryError):
         raise
     except Exception as failure:
         message = (

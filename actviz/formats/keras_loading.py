@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.graph import ROOT, Entry
-from actviz.formats.weights import OLD_CONTAINER, NamedWeights, StateTree, TreeWeights, snake_case
+from actviz.formats.weights import OLD_CONTAINER, RANDOM_STATE, NamedWeights, StateTree, TreeWeights, snake_case
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SHORT_FLOATS = (1, 2)  # bytes; h5py has no name for bfloat16 and float8 and gives raw bytes
+FOR_TRAINING = ("optimizer", "loss", "metrics", "compile_metrics")
 CAUSE = "Exception encountered: "
 
 
-def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> None:
-    """Give a built layer its weights, or refuse them where they do not fit."""
+def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> str:
+    """Give a built layer its weights, or refuse them where they do not fit.
+
+    Returns a line worth saying about them, ``""`` where there is none.
+    """
     variables = getattr(layer, "variables", ())
     if not variables:
-        return
+        return ""
     try:
         if isinstance(weights, NamedWeights):
             _load_named(layer, weights, entry, file)
@@ -29,7 +34,7 @@ def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: st
                 raise ModelError(message)
             if state is not None:
                 _load_tree(layer, state, weights, entry, file)
-    except ActvizError:
+    except (ActvizError, MemoryError):
         raise
     except Exception as failure:
         message = f'{file}: the weights of layer "{escape(entry.key, 80)}" cannot be used: {reason(failure)}'
@@ -37,6 +42,8 @@ def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: st
     for variable in layer.variables:
         if variable._value is None:  # noqa: SLF001  (Keras has no public question for it)
             _set_random_state(variable, entry, file)
+    found = weights.not_finite()
+    return found and f'{file}: the weights of layer "{escape(entry.key, 80)}" hold {found}'
 
 
 def _set_random_state(variable: Any, entry: Entry, file: str) -> None:
@@ -100,6 +107,8 @@ def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: Entry,
             for number, variable in enumerate(own):
                 variable._initialize(arrays[str(number)])  # noqa: SLF001
             layer.load_own_variables(arrays)
+    elif state.own and isinstance(layer, layers.Layer):
+        raise ModelError(_extra("vars", entry, file))
     for name, child in state.children.items():
         inner = getattr(layer, "layers" if name == OLD_CONTAINER else name, None)
         if isinstance(inner, dict):
@@ -108,6 +117,12 @@ def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: Entry,
             _load_list(inner, child, weights, entry, file)
         elif inner is not None:
             _load_tree(inner, child, weights, entry, file)
+        elif not child.empty and not name.startswith((RANDOM_STATE, *FOR_TRAINING)):
+            raise ModelError(_extra(name, entry, file))
+
+
+def _extra(name: str, entry: Entry, file: str) -> str:
+    return f'{file}: the file holds weights "{escape(name, 80)}" that layer "{escape(entry.key, 80)}" does not have; save it again with model.save(...).'
 
 
 def _own_variables(layer: Any) -> list[Any]:
@@ -124,18 +139,25 @@ def _load_list(
 ) -> None:
     """Load the objects of a list attribute, which are numbered class by class."""
     used: dict[str, int] = {}
+    rest = dict(state.children)
     for item in items:
         base = snake_case(type(item).__name__)
         number = used.get(base, 0)
         used[base] = number + 1
-        child = state.children.get(base if number == 0 else f"{base}_{number}")
+        child = rest.pop(base if number == 0 else f"{base}_{number}", None)
         if child is not None:
             _load_tree(item, child, weights, entry, file)
+    extra = [name for name, child in rest.items() if not child.empty]
+    if extra:
+        raise ModelError(_extra(extra[0], entry, file))
 
 
 def _check_shape(variable: Any, dataset: Any, entry: Entry, file: str) -> None:
     if tuple(variable.shape) != tuple(dataset.shape):
         message = f'{file}: a weight of layer "{escape(entry.key, 80)}" has the shape {tuple(dataset.shape)}, {tuple(variable.shape)} was expected; the file is damaged, save it again.'
+        raise ModelError(message)
+    if dataset.dtype.kind not in "fiub" and (dataset.dtype.kind != "V" or dataset.dtype.itemsize not in SHORT_FLOATS):
+        message = f'{file}: a weight of layer "{escape(entry.key, 80)}" holds no numbers (dtype {escape(str(dataset.dtype), 40)}); the file is damaged, save it again.'
         raise ModelError(message)
 
 

@@ -23,7 +23,7 @@ from actviz.formats.shapes import (
     signs,
 )
 from actviz.formats.wrapped import InnerLayer, wrapped
-from actviz.gate import NO_TRUST, Trust
+from actviz.gate import NO_TRUST, Trust, well_formed
 from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -51,13 +51,15 @@ class KerasNetwork:
         self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
         self._cuts: dict[tuple[str, ...], Cut] = {}
         self._inside: dict[int, dict[str, InnerLayer]] = {}
+        self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
-            self._known = infer(self._graph)
-            self._signs = signs(self._graph)
-            self._needs = needs(self._graph)
-            self._readers = readers(self._graph)
-            self._facts = self._make_facts()
+            with well_formed(self._file.name):
+                self._known = infer(self._graph)
+                self._signs = signs(self._graph)
+                self._needs = needs(self._graph)
+                self._readers = readers(self._graph)
+                self._facts = self._make_facts()
             self._complete = False
         except BaseException:
             self.close()
@@ -94,6 +96,11 @@ class KerasNetwork:
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, in the model's order."""
         return self.facts.inputs
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines worth saying about what was read so far, each once."""
+        return list(self._notes)
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
@@ -151,7 +158,7 @@ class KerasNetwork:
         See `actviz.formats.protocol.Network.activations`.
         """
         self._settle({name: values.shape for name, values in batch.items()})
-        if addresses is None:
+        if addresses is None or not self._outputs.keys() >= set(addresses):
             _ = self.facts  # the layers inside custom classes are known once they are asked for
         # Scores of attention are computed by a call of their own, and only when asked for.
         own = [address for address, ref in self._outputs.items() if ref.output != SCORES]
@@ -162,6 +169,7 @@ class KerasNetwork:
                 cut = self._plan(chosen)
                 cut.build()
             self._cuts = {chosen: cut}
+            self._notes |= dict.fromkeys(cut.notes)
             self.check_unchanged()
         missing = [name for name in cut.input_names() if name not in batch]
         if missing:

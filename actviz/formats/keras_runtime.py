@@ -15,8 +15,9 @@ from actviz.errors import ActvizError, InputError, LimitError, ModelError, escap
 from actviz.formats.graph import ROOT, Entry, Graph, Inner, Ref, refs
 from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
 from actviz.formats.keras_compiled import COMPILE_AFTER, TRACED, Compiled, signature_of
-from actviz.formats.keras_layers import VOCABULARIES, make_layer
+from actviz.formats.keras_layers import VOCABULARIES, check_keras, make_layer
 from actviz.formats.keras_loading import load, reason
+from actviz.formats.keras_sizes import bytes_of, check_output, check_parameters, check_run
 from actviz.formats.shapes import SCORES, axes_of
 from actviz.formats.weights import NamedWeights
 from actviz.formats.wrapped import InnerLayer
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from actviz.formats.custom import CustomObjects
     from actviz.formats.weights import TreeWeights
 
-MAXIMUM_PARAMETERS = 2_000_000_000
-MAXIMUM_ACTIVATION_BYTES = 4 << 30
 # Layers whose `call` alone computes what calling them does, for float32 and without masks:
 # no state, no random numbers, no conversion of dtypes. Keras spends 0.2 ms a call around it.
 PLAIN = frozenset(
@@ -41,6 +40,7 @@ PLAIN = frozenset(
         "MaxPooling2D", "Maximum", "Multiply", "ReLU", "SeparableConv2D", "Softmax", "ZeroPadding2D",
     }
 )  # fmt: skip
+NO_MEMORY = "ResourceExhaustedError"  # TensorFlow's, which is not imported for its name
 NO_UNKNOWN = "num_oov_indices=0"
 MASK_RANK = 2  # (batch, step)
 
@@ -50,8 +50,9 @@ class Cut:
     """A feature-extraction sub-model: the calls that some outputs need, and nothing else.
 
     `steps` are the numbers of the calls in order; `wanted` maps each address to the tensor
-    that it stands for. After a run, `masks` holds the steps ``(batch, step)`` that Keras does
-    not leave out, by address, where there is a mask.
+    that it stands for. `notes` are lines worth saying about the weights that were read. After a
+    run, `masks` holds the steps ``(batch, step)`` that Keras does not leave out, by address,
+    where there is a mask.
     """
 
     graph: Graph
@@ -64,9 +65,14 @@ class Cut:
     parameters: dict[str, int] = field(default_factory=dict)
     symbols: dict[Ref, Any] = field(default_factory=dict)
     plain: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     repeats: tuple[tuple[Any, ...], int] = ((), 0)
     compiled: Compiled | None = None
+    declared: int = 0
+    weight_bytes: int = 0
+    checked: set[tuple[Any, ...]] = field(default_factory=set)
+    described: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -81,7 +87,8 @@ class Cut:
         self.prepare()
         self._measure()
         for key, layer in self.layers.items():
-            load(layer, self.graph.entries[key], self.weights, self.file)
+            said = load(layer, self.graph.entries[key], self.weights, self.file)
+            self.notes += [said] if said else []
             dtypes = {getattr(layer, "compute_dtype", None), getattr(layer, "variable_dtype", None)}
             if self.graph.entries[key].kind in PLAIN and dtypes == {"float32"}:
                 self.plain.add(key)
@@ -182,6 +189,7 @@ class Cut:
 
     def make_layers(self) -> None:
         """Make the layers without building them."""
+        check_keras()
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind != "InputLayer" and entry.key not in self.layers:
@@ -190,16 +198,35 @@ class Cut:
     def _check_size(self, entry: Entry, outputs: Sequence[Any]) -> None:
         layer = self.layers.get(entry.key)
         if layer is not None and entry.key not in self.parameters:
-            self.parameters[entry.key] = sum(math.prod(variable.shape) for variable in getattr(layer, "weights", ()))
-            total = sum(self.parameters.values())
-            if total > MAXIMUM_PARAMETERS:
-                message = f"{self.file}: declares {total:,} parameters (limit {MAXIMUM_PARAMETERS:,})."
-                raise LimitError(message)
+            held = [(tuple(variable.shape), str(variable.dtype)) for variable in getattr(layer, "weights", ())]
+            self.parameters[entry.key] = sum(math.prod(shape) for shape, _ in held)
+            self.declared += self.parameters[entry.key]
+            self.weight_bytes += sum(bytes_of(shape, dtype) for shape, dtype in held)
+            check_parameters(self.declared, self.weight_bytes, self.file)
         for output in outputs:
-            size = math.prod(axis or 1 for axis in getattr(output, "shape", ())) * 4
-            if size > MAXIMUM_ACTIVATION_BYTES:
-                message = f'{self.file}: the output of layer "{escape(entry.key, 80)}" takes {size:,} bytes (limit {MAXIMUM_ACTIVATION_BYTES:,}).'
-                raise LimitError(message)
+            if hasattr(output, "shape"):
+                check_output(tuple(output.shape), str(output.dtype), entry.key, self.file)
+
+    def _input_shapes(self) -> list[tuple[int | None, ...]]:
+        entries = [self.graph.entries[self.graph.nodes[number].entry] for number in self.steps]
+        return [tuple(entry.config["batch_shape"]) for entry in entries if entry.kind == "InputLayer"]
+
+    def _check_memory(self, batch: Mapping[str, NDArray[Any]]) -> None:
+        """Refuse a batch that does not fit into memory, before any of it is computed."""
+        sizes = {name: (None, *batch[name].shape[1:]) for name in self.input_names()}
+        samples = max((len(batch[name]) for name in sizes), default=1)
+        key = (samples, tuple(sizes.items()))
+        if key in self.checked:
+            return
+        if self.described != sizes and any(None in shape[1:] for shape in self._input_shapes()):
+            self.describe(sizes)
+            self.described = sizes
+        tensors = {
+            ref: (tuple(item.shape), str(item.dtype)) for ref, item in self.symbols.items() if hasattr(item, "shape")
+        }
+        done = self._last_readers({ref.node for ref in self.wanted.values()})
+        check_run(self.steps, tensors, done, (samples, self.weight_bytes), self.file)
+        self.checked.add(key)
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
         """Compute the wanted tensors for a batch and return them by address.
@@ -210,6 +237,7 @@ class Cut:
         """
         import numpy as np
 
+        self._check_memory(batch)
         compiled = self._compiled_for(batch)
         if compiled is not None:
             return compiled.run({name: batch[name] for name in self.input_names()})
@@ -328,9 +356,9 @@ class Cut:
 
     def _call(self, number: int, values: Mapping[Any, Any], **more: Any) -> Any:
         node = self.graph.nodes[number]
-        args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
-        layer = self.layers[node.entry]
+        layer, args = self.layers[node.entry], ()
         try:
+            args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
             if node.entry in self.plain and all(value is None for value in kwargs.values()) and not _special(args):
                 return layer.call(*args)
             if getattr(layer, "_call_has_training_arg", False):
@@ -339,6 +367,9 @@ class Cut:
         except ActvizError:
             raise
         except Exception as failure:
+            if isinstance(failure, MemoryError) or type(failure).__name__ == NO_MEMORY:
+                message = f'{self.file}: not enough memory for layer "{escape(node.address, 80)}"; choose fewer layers or smaller inputs, or raise --max-memory.'
+                raise LimitError(message) from failure
             kind = self.graph.entries[node.entry].kind
             if kind in VOCABULARIES and NO_UNKNOWN in str(failure):
                 raise InputError(_unknown_words(layer, args, node.address)) from None

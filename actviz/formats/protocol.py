@@ -30,6 +30,10 @@ class Network(Protocol):
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, in the model's order."""
 
+    @property
+    def notes(self) -> list[str]:
+        """Lines worth saying about what was read so far, each once."""
+
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
         """Work out what the file leaves open and return the facts again.
 

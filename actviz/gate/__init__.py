@@ -5,7 +5,7 @@ rules, sizes. What passes is what is loaded; nothing is parsed a second time by 
 parser.
 """
 
-from actviz.gate.archive import Archive, open_archive
+from actviz.gate.archive import Archive, ends_as_archive, open_archive
 from actviz.gate.classes import (
     APPLICATIONS,
     MODELS,
@@ -18,13 +18,14 @@ from actviz.gate.classes import (
 )
 from actviz.gate.functions import CALLS
 from actviz.gate.hdf5 import open_hdf5, read_dataset
-from actviz.gate.strict_json import parse_json
+from actviz.gate.strict_json import MAXIMUM_LAYERS, first_repeated, parse_json, well_formed
 from actviz.gate.tables import OPERATIONS as OPERATION_MODULES
 from actviz.gate.trust import NO_TRUST, Trust
 
 __all__ = [
     "APPLICATIONS",
     "CALLS",
+    "MAXIMUM_LAYERS",
     "MODELS",
     "NO_TRUST",
     "OPERATION_MODULES",
@@ -33,6 +34,8 @@ __all__ = [
     "Trust",
     "check_configuration",
     "drop_compile_config",
+    "ends_as_archive",
+    "first_repeated",
     "is_custom",
     "is_keras_activation",
     "open_archive",
@@ -40,4 +43,5 @@ __all__ = [
     "parse_json",
     "read_dataset",
     "refusal",
+    "well_formed",
 ]

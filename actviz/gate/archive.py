@@ -20,6 +20,7 @@ MAXIMUM_UNPACKED = 64 << 30
 MAXIMUM_RATIO = 100
 SMALL = 1 << 20
 LOCAL_HEADER_BYTES = 30
+END_BYTES = 22
 ENCRYPTED = 1
 DAMAGED = (
     zipfile.BadZipFile,
@@ -105,6 +106,8 @@ class Archive:
         if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
             raise self.rules.error(self.damaged(member))
         name_bytes, extra_bytes = struct.unpack("<HH", header[26:30])
+        if info.file_size != info.compress_size or self.file.read(name_bytes) not in _spellings(info):
+            raise self.rules.error(self.damaged(member))
         start = info.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
         return io.BufferedReader(Window(self.file, start, info.file_size), 1 << 16)
 
@@ -163,6 +166,19 @@ class Window(io.RawIOBase):
         return len(content)
 
 
+def ends_as_archive(file: BinaryIO, size: int) -> bool:
+    """Tell whether a file ends as a zip archive does, whatever it begins with."""
+    tail_bytes = min(size, END_BYTES + (1 << 16))
+    file.seek(size - tail_bytes)
+    tail = file.read(tail_bytes)
+    file.seek(0)
+    place = tail.rfind(b"PK\x05\x06")
+    if place < 0 or len(tail) - place < END_BYTES:
+        return False
+    comment = struct.unpack("<H", tail[place + END_BYTES - 2 : place + END_BYTES])[0]
+    return bool(len(tail) == place + END_BYTES + comment)
+
+
 def open_archive(file: BinaryIO, name: str, rules: Rules = MODEL) -> Archive:
     """Check the directory of an archive and return it.
 
@@ -197,11 +213,23 @@ def open_archive(file: BinaryIO, name: str, rules: Rules = MODEL) -> Archive:
         raise UnsafeError(message)
     for entry in entries:
         _check_member(entry, name, rules)
+    size = file.seek(0, io.SEEK_END)
+    if (all(entry.header_offset for entry in entries) and entries) or not ends_as_archive(file, size):
+        message = f"{name}: refused: other data stand before or after the archive in this file, so readers disagree on what is in it; there is no flag that allows it."
+        raise UnsafeError(message)
+    if sum(entry.compress_size for entry in entries) > size:
+        message = f"{name}: the members of the archive take more bytes than it has, so they overlap: a zip bomb."
+        raise LimitError(message)
     total = sum(entry.file_size for entry in entries)
     if total > rules.unpacked:
         message = f"{name}: the archive unpacks to {total:,} bytes (limit {rules.unpacked:,})."
         raise LimitError(message)
     return Archive(name, file, members, container, rules)
+
+
+def _spellings(entry: zipfile.ZipInfo) -> tuple[bytes, ...]:
+    """Return the bytes under which the header beside a member's content may name it."""
+    return tuple(entry.orig_filename.encode(coding, "replace") for coding in ("utf-8", "cp437"))
 
 
 def _check_member(entry: zipfile.ZipInfo, name: str, rules: Rules) -> None:

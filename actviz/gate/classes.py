@@ -19,6 +19,8 @@ from actviz.gate.strict_json import MAXIMUM_LAYERS
 from actviz.gate.trust import NO_TRUST, Trust
 
 LAMBDAS = frozenset({"Lambda", "__lambda__"})
+# What the JSON hooks of Keras 2 turn into objects of TensorFlow, by a name in the file.
+TYPE_SPECS = frozenset({"TypeSpec", "CompositeTensor", "__typespec__"})
 RUNS_CODE = LAMBDAS | {"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 MODELS = frozenset({"Functional", "Model", "Sequential"})
 STRUCTURES = frozenset(
@@ -30,7 +32,6 @@ STRUCTURES = frozenset(
         "__ellipsis__",
         "__slice__",
         "TensorShape",
-        "__typespec__",
         "bytes",
         "slice",
         "dtype",
@@ -164,6 +165,9 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: Trust) -> 
         return [Finding(UnsafeError, text, f"{layer} (Lambda)", "", allowed)]
     if kind in RUNS_CODE:
         text = f'{name}: layer "{layer}" is a {shown}: it can run any code; {NO_FLAG}.'
+        return [Finding(UnsafeError, text)]
+    if kind in TYPE_SPECS:
+        text = f'{name}: refused: layer "{layer}" holds a {shown}, which names a class of TensorFlow to be made; {NO_FLAG}.'
         return [Finding(UnsafeError, text)]
     if kind == "function":
         return _check_function(item, layer, name, trust)

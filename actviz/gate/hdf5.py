@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAXIMUM_OBJECTS = 1_000_000
+MAXIMUM_LINKS = 200_000
+MAXIMUM_DEPTH = 200
 BFLOAT16_BYTES = 2
 MAXIMUM_RATIO = 100
 SMALL = 1 << 20
@@ -29,7 +30,8 @@ def open_hdf5(file: BinaryIO, name: str, size: int) -> h5py.File:
     UnsafeError
         For links, external or virtual storage.
     LimitError
-        For datasets that declare far more than is stored, and for too many objects.
+        For datasets that declare far more than is stored, for too many objects, and for
+        groups that hold themselves or lie too deep.
     ModelError
         When it is damaged, or holds something else than plain numbers.
     """
@@ -55,35 +57,52 @@ def _check_objects(opened: h5py.File, name: str, size: int) -> None:
     """Walk every object once through the low-level interface (10 us an object)."""
     from h5py import h5d, h5g, h5l, h5o
 
-    seen: set[tuple[int, Any]] = set()
-    todo: list[tuple[str, Any]] = [("/", h5g.open(opened.id, b"/"))]
-    declared = 0
+    root = h5g.open(opened.id, b"/")
+    seen = {_address(root)}
+    todo: list[tuple[str, Any]] = [("/", root)]
+    declared = links = 0
     while todo:
         path, group = todo.pop()
         for link in group:
             info = group.links.get_info(link)
-            shown = escape(path + link.decode("utf-8", "replace"), 120)
+            shown = path + escape(link.decode("utf-8", "replace"), 120)
             if info.type != h5l.TYPE_HARD:
-                message = f'{name}: refused: "{shown}" in the HDF5 file is a link to somewhere else; there is no flag that allows it.'
+                message = f'{name}: refused: "{escape(shown)}" in the HDF5 file is a link to somewhere else; there is no flag that allows it.'
                 raise UnsafeError(message)
-            child = h5o.open(group, link)
-            address = h5o.get_info(child)
-            key = (address.fileno, address.addr)
-            if key in seen:
-                continue
-            seen.add(key)
-            if len(seen) > MAXIMUM_OBJECTS:
-                message = f"{name}: more than {MAXIMUM_OBJECTS:,} objects in the HDF5 file."
+            links += 1
+            if links > MAXIMUM_LINKS:
+                message = f"{name}: more than {MAXIMUM_LINKS:,} objects in the HDF5 file; only smaller ones are read."
                 raise LimitError(message)
+            child = h5o.open(group, link)
+            key = _address(child)
             if isinstance(child, h5g.GroupID):
+                _check_group(f"{shown}/", name, again=key in seen)
                 todo.append((f"{shown}/", child))
             elif isinstance(child, h5d.DatasetID):
-                declared += _check_dataset(child, name, shown)
+                declared += 0 if key in seen else _check_dataset(child, name, escape(shown))
             else:
-                message = f'{name}: "{shown}" in the HDF5 file is neither a group nor an array of numbers.'
+                message = f'{name}: "{escape(shown)}" in the HDF5 file is neither a group nor an array of numbers.'
                 raise ModelError(message)
+            seen.add(key)
     if declared > max(MAXIMUM_RATIO * size, 64 * SMALL):
         message = f"{name}: the HDF5 file declares {declared:,} bytes of arrays in a file of {size:,} bytes: a bomb."
+        raise LimitError(message)
+
+
+def _address(item: Any) -> tuple[int, Any]:
+    from h5py import h5o
+
+    info = h5o.get_info(item)
+    return info.fileno, info.addr
+
+
+def _check_group(path: str, name: str, *, again: bool) -> None:
+    """Refuse groups that two paths reach, which is how a loop is made, and groups too deep to be Keras's."""
+    if again:
+        message = f'{name}: two paths in the HDF5 file lead to the group "{escape(path)}", so that it has no end; save the model again.'
+        raise LimitError(message)
+    if path.count("/") > MAXIMUM_DEPTH:
+        message = f"{name}: the groups of the HDF5 file are nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
         raise LimitError(message)
 
 

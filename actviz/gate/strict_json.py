@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import LimitError, ModelError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAXIMUM_BYTES = 64 << 20
 MAXIMUM_DEPTH = 200
 MAXIMUM_LAYERS = 20_000
+MISFITS = (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+INTEGER_DIGITS = 20  # of 64 bits, a sign included
 
 
 class _RejectedError(Exception):
     """Carries the reason out of the JSON parser's hooks."""
+
+
+class _TooManyError(Exception):
+    """Carries a number of layers out of the JSON parser's hooks."""
 
 
 def parse_json(raw: bytes, name: str) -> Any:
@@ -22,20 +33,26 @@ def parse_json(raw: bytes, name: str) -> Any:
     Raises
     ------
     ModelError
-        When it is not JSON, repeats a key, holds NaN or Infinity, or nests too deeply.
+        When it is not JSON, repeats a key, holds NaN, Infinity, numbers beyond floats or beyond 64 bits,
+        or nests too deeply.
     LimitError
-        When it has more than 64 MiB.
+        When it has more than 64 MiB, or a model more layers than are built.
     """
     if len(raw) > MAXIMUM_BYTES:
         message = f"{name}: the configuration has {len(raw):,} bytes, at most {MAXIMUM_BYTES:,} are read."
         raise LimitError(message)
     try:
-        parsed = json.loads(raw, object_pairs_hook=_unique, parse_constant=_no_constant)
+        parsed = json.loads(
+            raw, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_bounded
+        )
     except RecursionError:
         message = (
             f"{name}: the configuration is nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
         )
         raise ModelError(message) from None
+    except _TooManyError as many:
+        message = f"{name}: a model of {many} layers (limit {MAXIMUM_LAYERS:,}); only smaller ones are opened."
+        raise LimitError(message) from None
     except _RejectedError as rejected:
         message = f"{name}: the configuration {rejected}; the file is damaged or hostile."
         raise ModelError(message) from None
@@ -46,19 +63,59 @@ def parse_json(raw: bytes, name: str) -> Any:
     return parsed
 
 
+@contextlib.contextmanager
+def well_formed(name: str) -> Iterator[None]:
+    """Run a block that walks a configuration, whose values may be of any kind at any place.
+
+    Raises
+    ------
+    ModelError
+        Where a value is of another kind than Keras writes there.
+    """
+    try:
+        yield
+    except MISFITS as failure:
+        message = f"{name}: the configuration of the model is malformed; save it again with model.save(...)."
+        raise ModelError(message) from failure
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that stood there before, ``None`` where each is its own."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [key for key, _ in pairs]
-        repeated = next(key for key in names if names.count(key) > 1)
-        message = f'repeats the key "{escape(repeated, 60)}"'
+        repeated = first_repeated(key for key, _ in pairs)
+        message = f'repeats the key "{escape(repeated or "", 60)}"'
         raise _RejectedError(message)
+    layers = result.get("layers")
+    if isinstance(layers, list) and len(layers) > MAXIMUM_LAYERS:
+        raise _TooManyError(f"{len(layers):,}")
     return result
 
 
 def _no_constant(constant: str) -> float:
     message = f"holds {constant}, which is not a number"
     raise _RejectedError(message)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_constant(escape(text, 40))
+
+
+def _bounded(text: str) -> int:
+    if len(text) > INTEGER_DIGITS:
+        message = f"holds {escape(text, 40)}, which is larger than any number in a model"
+        raise _RejectedError(message)
+    return int(text)
 
 
 def _check_depth(parsed: object, name: str) -> None:

@@ -22,11 +22,15 @@ class LayersRequest:
 
 @dataclass(frozen=True, slots=True)
 class LayersResult:
-    """Facts of the model, the preprocessing that would be chosen, and each layer's renderer."""
+    """Facts of the model, the preprocessing that would be chosen, and each layer's renderer.
+
+    `notes` are lines worth saying beside it.
+    """
 
     facts: ModelFacts
     preprocessing: str
     drawn_as: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def list_layers(request: LayersRequest) -> LayersResult:
@@ -39,9 +43,10 @@ def list_layers(request: LayersRequest) -> LayersResult:
         if any(layer.shape is None or layer.parameters is None for layer in facts.layers):
             facts = worker.complete()
         worker.stop()
+        notes = tuple(worker.notes())
         said = say_ranges(facts)
         drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
-    return LayersResult(facts, said if takes_images(facts) else "", drawn)
+    return LayersResult(facts, said if takes_images(facts) else "", drawn, notes)
 
 
 def say_code(facts: ModelFacts, trust: Trust) -> list[str]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actviz.errors import UsageError
+from actviz.errors import UsageError, escape
 from actviz.jobs import feeding, figures
 from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
 from actviz.jobs.layers import say_code
 from actviz.jobs.naming import check_names, read_names_of
 from actviz.select import select_layers
-from actviz.worker import Worker
+from actviz.worker import DeadWorkerError, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from actviz.records import LayerInfo, ModelFacts, Style
+
+MOST_DEATHS = 3
+"""So many inputs in a row that kill the worker, and it is the model that does."""
 
 __all__ = ["Said", "ShowRequest", "Written", "show"]
 
@@ -43,13 +46,14 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
     given = feeding.given_by(request)
     with Worker(request.opening) as worker:
         facts = worker.facts()
-        yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        yield from (Said(line) for line in (*say_code(facts, request.opening.trust), *worker.notes()))
         worker.prepare()
         figures.check_style(request.style)
         unknown = not all(spec.shape for spec in facts.inputs)
         layers = [] if unknown else _choose(request, facts, worker)
         gathered = feeding.gather_all(request, given, facts, layers or facts.layers)
-        samples, failures = gathered.samples, gathered.failures
+        samples, failures = gathered.samples, list(gathered.failures)
+        count = len(samples) + len(failures)
         if unknown:
             facts = worker.complete({name: values.shape for name, values in samples[0].values.items()})
             layers = _choose(request, facts, worker)
@@ -65,15 +69,28 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
         plan.names, plan.fail_fast = names, request.fail_fast
         _warm_up()
         versions: dict[str, str] = {}
+        died = 0
         for number, sample in enumerate(samples):
-            found = worker.activations(sample.values, addresses)
+            try:
+                found = worker.activations(sample.values, addresses)
+            except DeadWorkerError as failure:
+                died += 1
+                if request.fail_fast or len(samples) == 1 or died == MOST_DEATHS:
+                    raise
+                failures.append(failure)
+                yield Said(f"{escape(sample.name, 120)}: {failure.message}")
+                continue
+            died = 0
             versions = versions or worker.versions()
+            yield from (Said(line) for line in worker.notes())
             if number == len(samples) - 1:
                 worker.stop()
             yield from figures.draw(plan, figures.Work(number, sample, found, versions))
+        if not versions:
+            raise feeding.worst(failures)
         figures.finish(plan, versions)
         if failures:
-            raise feeding.partial(len(failures), len(request.inputs))
+            raise feeding.partial(len(failures), count)
 
 
 def _warm_up() -> None:

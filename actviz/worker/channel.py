@@ -12,16 +12,19 @@ import math
 import os
 import select
 import struct
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
 LENGTH = struct.Struct("<Q")
 MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
+WATCH_SECONDS = 0.05 if sys.platform.startswith("linux") else 1.0  # elsewhere a look costs a process
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
 MASK = "mask of "  # before an address: the name of its mask, which no address begins with
 
@@ -48,16 +51,27 @@ class Channel:
     def __init__(self, reader: int, writer: int) -> None:
         self._reader = reader
         self._writer = writer
+        self._descriptors = frozenset({reader, writer})
         for descriptor in (reader, writer):
             _enlarge(descriptor)
 
-    def send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+    def send(
+        self,
+        message: Message,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        timeout: float | None = None,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send a message and named arrays of numbers or strings.
+
+        `timeout` and `watch` are those of `receive`; they count where the pipe does not block.
 
         Raises
         ------
         ClosedError
             When the other end is gone.
+        SilentError
+            When it took nothing in time.
         """
         described, buffers = [], []
         for name, values in (arrays or {}).items():
@@ -66,19 +80,22 @@ class Channel:
             buffers.append(buffer)
         header = json.dumps({"message": message, "arrays": described}).encode("ascii")
         try:
-            self._write(memoryview(LENGTH.pack(len(header)) + header))
-            for buffer in buffers:
-                self._write(buffer)
+            for buffer in (memoryview(LENGTH.pack(len(header)) + header), *buffers):
+                self._write(buffer, timeout, watch)
         except BrokenPipeError:
             raise ClosedError from None
 
-    def receive(self, timeout: float | None = None) -> tuple[Message, dict[str, NDArray[Any]]]:
+    def receive(
+        self, timeout: float | None = None, watch: Callable[[], None] = lambda: None
+    ) -> tuple[Message, dict[str, NDArray[Any]]]:
         """Wait for the next message.
 
         Parameters
         ----------
         timeout
             Seconds of silence that are allowed; ``None`` waits for ever.
+        watch
+            Called again and again while nothing comes.
 
         Raises
         ------
@@ -87,36 +104,51 @@ class Channel:
         SilentError
             When nothing came in time.
         """
-        length = LENGTH.unpack(self._read(LENGTH.size, timeout))[0]
+        length = LENGTH.unpack(self._read(LENGTH.size, timeout, watch))[0]
         if length > MAXIMUM_HEADER:
             raise ClosedError
-        header = json.loads(bytes(self._read(length, timeout)))
+        header = json.loads(bytes(self._read(length, timeout, watch)))
         arrays = {}
         for name, kind, shape, size in header["arrays"]:
-            arrays[name] = _unpacked(kind, tuple(shape), self._read(size, timeout))
+            arrays[name] = _unpacked(kind, tuple(shape), self._read(size, timeout, watch))
         return header["message"], arrays
 
     def close(self) -> None:
-        """Close both pipes."""
-        for descriptor in {self._reader, self._writer}:
+        """Close both pipes; closing again does nothing."""
+        descriptors, self._descriptors = self._descriptors, frozenset()
+        for descriptor in descriptors:
             os.close(descriptor)
 
-    def _write(self, content: memoryview) -> None:
+    def _write(self, content: memoryview, timeout: float | None, watch: Callable[[], None]) -> None:
         rest = content
         while rest.nbytes:
-            rest = rest[os.write(self._writer, rest) :]
+            try:
+                rest = rest[os.write(self._writer, rest) :]
+            except BlockingIOError:
+                self._wait([], [self._writer], timeout, watch)
 
-    def _read(self, size: int, timeout: float | None) -> bytearray:
+    def _read(self, size: int, timeout: float | None, watch: Callable[[], None]) -> bytearray:
         content = bytearray(size)
         view = memoryview(content)
         while view.nbytes:
-            if timeout is not None and not select.select([self._reader], [], [], timeout)[0]:
-                raise SilentError
+            self._wait([self._reader], [], timeout, watch)
             count = os.readv(self._reader, [view])
             if not count:
                 raise ClosedError
             view = view[count:]
         return content
+
+    @staticmethod
+    def _wait(readers: list[int], writers: list[int], timeout: float | None, watch: Callable[[], None]) -> None:
+        """Wait until a pipe can be read from or written to."""
+        if timeout is None:
+            select.select(readers, writers, [])
+            return
+        until = time.monotonic() + timeout
+        while not any(select.select(readers, writers, [], min(WATCH_SECONDS, timeout))):
+            watch()
+            if time.monotonic() >= until:
+                raise SilentError
 
 
 def _enlarge(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, escape
+from actviz.system import be_first_to_go, limit_memory
 from actviz.worker.channel import MASK, Channel, ClosedError, Message
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def main() -> None:
     """Answer the command until it closes the channel."""
     reader, writer, text = sys.argv[1:]
     opening = json.loads(text)
-    _protect()
+    _protect(opening["memory"])
     if not opening["custom_objects"]:
         sys.meta_path.insert(0, _Blocker())
     channel = Channel(int(reader), int(writer))
@@ -67,11 +69,13 @@ def main() -> None:
         os._exit(0)
 
 
-def _protect() -> None:
-    """No core dumps, no Ctrl-C from the terminal, and no life without the command."""
+def _protect(memory: int) -> None:
+    """No core dumps, at most `memory` bytes of data, no Ctrl-C from the terminal."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_memory(memory)
+    be_first_to_go()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -80,17 +84,18 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
     network: Network | None = None
     while True:
         message, arrays = channel.receive()
+        if message["ask"] == "prepare":
+            with contextlib.suppress(Exception):  # nobody waits for an answer; the next question fails likewise
+                _import_libraries(verbose=opening["verbose"])
+            continue
         try:
             if network is None:
                 network = _open(model, opening)
-            if message["ask"] == "prepare":
-                _import_libraries(verbose=opening["verbose"])
-            else:
-                _answer(channel, network, message, arrays)
+            _answer(channel, network, message, arrays)
         except ActvizError as failure:
             channel.send({"error": failure.message, "code": failure.exit_code})
         except MemoryError:
-            text = f"{model.name}: out of memory; choose fewer layers or smaller inputs."
+            text = f"{model.name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
             channel.send({"error": text, "code": LimitError.exit_code})
         except ClosedError:
             raise
@@ -106,7 +111,9 @@ def _open(model: Path, opening: dict[str, Any]) -> Network:
 
     weights = opening["weights"]
     trust = Trust(tuple(opening["custom_objects"]), allow_code=opening["allow_code"])
-    return open_network(model, None if weights is None else Path(weights), trust)
+    network = open_network(model, None if weights is None else Path(weights), trust)
+    network.check_unchanged()
+    return network
 
 
 def _import_libraries(*, verbose: bool) -> None:
@@ -117,6 +124,9 @@ def _import_libraries(*, verbose: bool) -> None:
     if not verbose:
         logging.disable(logging.CRITICAL)
         warnings.simplefilter("ignore")
+    from actviz.formats.keras_layers import check_keras
+
+    check_keras()
     import keras
 
     keras.config.disable_traceback_filtering()
@@ -125,9 +135,11 @@ def _import_libraries(*, verbose: bool) -> None:
 def _answer(channel: Channel, network: Network, message: Message, arrays: dict[str, Any]) -> None:
     ask = message["ask"]
     if ask == "facts":
-        channel.send(dataclasses.asdict(network.facts))
+        facts = network.facts
+        channel.send(dataclasses.asdict(facts) | {"notes": network.notes})
     elif ask == "complete":
-        channel.send(dataclasses.asdict(network.complete(message["shapes"])))
+        facts = network.complete(message["shapes"])
+        channel.send(dataclasses.asdict(facts) | {"notes": network.notes})
     elif ask == "versions":
         channel.send({"versions": _versions()})
     elif ask == "activations":
@@ -144,7 +156,7 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
         }
         arrays = {address: item.values for address, item in found.items()}
         masks = {MASK + address: item.mask for address, item in found.items() if item.mask is not None}
-        channel.send({"activations": said}, arrays | masks)
+        channel.send({"activations": said, "notes": network.notes}, arrays | masks)
     else:
         text = f"unknown question {escape(str(ask))}"
         raise ValueError(text)

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from actviz.errors import ActvizError, LimitError, error_of_code, escape
+from actviz.errors import ActvizError, LimitError, ModelError, error_of_code, escape
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
     Activation,
@@ -21,6 +21,7 @@ from actviz.records import (
     Shape,
     TensorSpec,
 )
+from actviz.system import memory_allowed, memory_of
 from actviz.worker.channel import MASK, Channel, ClosedError, Message, SilentError
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Opening:
 
     `weights` is the path of the weights where the model is the JSON of an architecture,
     `trust` the code that may run beside it, `timeout` the seconds of silence after which the
-    child counts as hung; `verbose` lets the libraries of the child print to stderr.
+    child counts as hung; `verbose` lets the libraries of the child print to stderr. A child
+    that holds more than `memory` bytes is killed (``None``: four fifths of the machine's).
+    `strict` makes an error of what is only noted, such as weights that are NaN.
     """
 
     model: Path
@@ -52,6 +55,12 @@ class Opening:
     trust: Trust = NO_TRUST
     timeout: float = DEFAULT_TIMEOUT
     verbose: bool = False
+    memory: int | None = None
+    strict: bool = False
+
+
+class DeadWorkerError(LimitError):
+    """The child died, hung or took too much memory; the next question starts a new one."""
 
 
 class Worker:
@@ -67,8 +76,16 @@ class Worker:
     """
 
     def __init__(self, opening: Opening) -> None:
+        self._opening = opening
         self._name = opening.model.name
         self._timeout = opening.timeout
+        self._memory = memory_allowed() if opening.memory is None else opening.memory
+        self._told: dict[str, bool] = {}
+        self._dead = False
+        self._start()
+
+    def _start(self) -> None:
+        opening = self._opening
         to_child, from_parent = os.pipe(), os.pipe()
         program = "from actviz.worker.child import main; main()"
         told = {
@@ -77,6 +94,7 @@ class Worker:
             "custom_objects": opening.trust.custom_objects,
             "allow_code": opening.trust.allow_code,
             "verbose": opening.verbose,
+            "memory": self._memory,
         }
         arguments = [str(to_child[0]), str(from_parent[1]), json.dumps(told)]
         self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
@@ -90,6 +108,7 @@ class Worker:
         )
         os.close(to_child[0])
         os.close(from_parent[1])
+        os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
         self._channel = Channel(from_parent[0], to_child[1])
 
     def __enter__(self) -> Self:
@@ -125,6 +144,12 @@ class Worker:
             for address, said in message["activations"].items()
         }
 
+    def notes(self) -> list[str]:
+        """Return lines worth saying about the model that were not returned before."""
+        new = [note for note, returned in self._told.items() if not returned]
+        self._told |= dict.fromkeys(new, True)
+        return new
+
     def versions(self) -> dict[str, str]:
         """Return the versions of the libraries that the child computes with."""
         message, _ = self._ask({"ask": "versions"})
@@ -143,39 +168,69 @@ class Worker:
             self._channel.close()
 
     def _send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+        if self._dead:
+            self.close()
+            self._start()
+            self._dead = False
         try:
-            self._channel.send(message, arrays)
+            self._channel.send(message, arrays, self._timeout, self._watch)
         except ClosedError:
             raise self._death() from None
+        except SilentError:
+            raise self._silence() from None
 
     def _ask(
         self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
     ) -> tuple[Message, dict[str, NDArray[Any]]]:
         self._send(message, arrays)
         try:
-            answer, values = self._channel.receive(self._timeout)
+            answer, values = self._channel.receive(self._timeout, self._watch)
         except ClosedError:
             raise self._death() from None
         except SilentError:
-            self.close()
-            message_text = f"{self._name}: timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
-            raise LimitError(message_text) from None
+            raise self._silence() from None
         if "error" in answer:
             raise error_of_code(int(answer["code"]), str(answer["error"]))
         if "bug" in answer:
             raise WorkerBugError(str(answer["bug"]))
+        notes = answer.pop("notes", ())
+        if notes and self._opening.strict:
+            raise ModelError(f"{notes[0].rstrip('.')}; --strict refuses it.")
+        self._told = dict.fromkeys(notes, False) | self._told
         return answer, values
 
+    def _watch(self) -> None:
+        """Kill a child that takes too much memory, before the machine suffers."""
+        held = memory_of(self._process.pid)
+        if held is not None and held > self._memory:
+            raise self._kill(
+                f"takes more than {self._memory >> 20:,} MiB of memory; choose fewer layers or smaller inputs, or raise --max-memory."
+            )
+
+    def _silence(self) -> DeadWorkerError:
+        return self._kill(
+            f"timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
+        )
+
+    def _kill(self, reason: str) -> DeadWorkerError:
+        self._dead = True
+        self.stop()
+        self._process.wait()
+        return DeadWorkerError(f"{self._name}: {reason}")
+
     def _death(self) -> ActvizError:
+        self._dead = True
         code = self._process.wait()
         if code < 0:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name
                 hint = " (out of memory?)" if name == "SIGKILL" else ""
-                return LimitError(
+                return DeadWorkerError(
                     f"{self._name}: the model parser crashed ({name}){hint}; the file is damaged, hostile or too large."
                 )
-        return LimitError(f"{self._name}: the model's process ended with code {code}; run again with -v to see why.")
+        return DeadWorkerError(
+            f"{self._name}: the model's process ended with code {code}; run again with -v to see why."
+        )
 
 
 class WorkerBugError(Exception):

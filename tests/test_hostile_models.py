@@ -1,0 +1,212 @@
+"""Hostile and broken model files, all of them: what each gets, and that it would do harm elsewhere.
+
+The files are opened by one lean process. Then the same files are given to Keras with its
+guard off (`hostile_controls.py`): a payload that does nothing there proves nothing here.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import hostile_cases
+import numpy as np
+import pytest
+from hostile_cases import CASES, SECRET_NUMBERS
+from threats import threat
+
+HERE = Path(__file__).parent
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+REFUSED = 5
+SECONDS_OF_A_REFUSAL = 0.3
+SECONDS_OF_ANYTHING = 5
+MEGABYTES = 900
+COMMANDED = (1, 2, 5, 7, 9, 11, 13, 14, 15, 16, 20, 21, 22, 25, 31, 33, 36, 39, 42, 47)
+LEAKING = (13, 14, 15, 16)
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-P", str(HERE / script), *map(str, arguments)],
+        env={**os.environ, **QUIET, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def judge(files, folder, samples):
+    """Open files, by case, in one process of their own."""
+    listed = folder / "files.json"
+    listed.write_text(json.dumps([[case.id, str(path), case.computes] for case, path in files.items()]))
+    return run("hostile_judge.py", listed, samples / "dense.h5")
+
+
+def make_all(cases, folder):
+    made = {}
+    for number, case in enumerate(cases):
+        place = folder / str(number)
+        place.mkdir()
+        made[case] = case.make(place)
+    return made
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    return make_all([case for case in CASES if not case.slow], tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.fixture(scope="session")
+def judged(made, tmp_path_factory, samples):
+    found = judge(made, tmp_path_factory.mktemp("judged"), samples)
+    present = [case.id for case, path in made.items() if hostile_cases.marker_in(path.parent).exists()]
+    assert not present, f"code ran: {present}"
+    return found
+
+
+@pytest.fixture(scope="session")
+def controls(made, judged, tmp_path_factory):
+    """What the same files do where nobody guards; `judged` comes first."""
+    marked = {
+        case.id: [str(path), str(hostile_cases.marker_in(path.parent))] for case, path in made.items() if case.marked
+    }
+    by_name = {case.id: str(path) for case, path in made.items()}
+    given = {
+        "marked": marked,
+        "called": _starting(by_name, "4-Lambda_keras.config.set_epsilon"),
+        "words": _starting(by_name, "13-StringLookup", "13-TextVectorization"),
+        "names": _starting(by_name, "21-config.json"),
+        "compiled": _starting(by_name, "8-a_nested"),
+    }
+    folder = tmp_path_factory.mktemp("controls")
+    (folder / "given.json").write_text(json.dumps(given))
+    return run("hostile_controls.py", folder / "given.json", folder)
+
+
+def _starting(by_name, *starts):
+    return {name: path for name, path in by_name.items() if name.startswith(starts)}
+
+
+def check(case, found):
+    assert "\n" not in found["says"]
+    assert (found["code"], bool(re.search(case.says, found["says"]))) == (case.code, True), found["says"]
+    assert not found["compiled"]
+    assert found["tensorflow"] is case.computes, "TensorFlow was there, or was not needed"
+    assert found["seconds"] < (
+        SECONDS_OF_A_REFUSAL if case.code == REFUSED and not case.computes else SECONDS_OF_ANYTHING
+    )
+    assert found["megabytes"] < MEGABYTES
+
+
+def parameters(cases):
+    marks = {True: [pytest.mark.slow], False: []}
+    return [pytest.param(case, id=case.id, marks=[threat(case.row, case.code), *marks[case.slow]]) for case in cases]
+
+
+# ------------------------------------------------------------------ what each file gets
+@pytest.mark.parametrize("case", parameters(case for case in CASES if not case.slow))
+def test_file(case, judged):
+    check(case, judged[case.id])
+
+
+@pytest.mark.parametrize("case", parameters(case for case in CASES if case.slow))
+def test_large_file(case, tmp_path, samples):
+    check(case, judge(make_all([case], tmp_path), tmp_path, samples)[case.id])
+
+
+def first_of_rows():
+    first = {}
+    for case in CASES:
+        if case.row in COMMANDED and not case.computes:
+            first.setdefault(case.row, case)
+    return first.values()
+
+
+@pytest.mark.parametrize("case", parameters(first_of_rows()))
+def test_command(case, made, code, actviz):
+    ran = actviz("layers", made[case], "--timeout", "20")
+    assert (ran.code, ran.out) == (code, "")
+    lines = ran.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("actviz: error: ")
+    assert re.search(case.says, lines[0])
+    assert not hostile_cases.marker_in(made[case].parent).exists()
+
+
+# ------------------------------------------------------------------ what the same files do elsewhere
+MARKED = [case for case in CASES if case.marked]
+
+
+@pytest.mark.parametrize("case", parameters(MARKED))
+def test_code_runs_where_keras_trusts_the_file(case, controls):
+    assert controls[case.id] is True
+
+
+@pytest.mark.parametrize("case", parameters(case for case in MARKED if case.row in {1, 2}))
+def test_code_runs_where_it_is_allowed(case, controls):
+    assert controls[f"{case.id} allowed"] is True
+
+
+@threat(4, 5)
+def test_keras_calls_functions_that_a_file_names_though_it_guards(controls):
+    assert controls["4-Lambda_keras.config.set_epsilon_keras"] is True
+
+
+@threat(8, 0)
+def test_keras_compiles_nested_models_though_it_is_told_not_to(controls, judged):
+    assert controls["8-a_nested_model_that_Keras_compiles"] is True
+    assert judged["8-a_nested_model_that_Keras_compiles"]["compiled"] is False
+
+
+@threat(9, 5)
+def test_keras_runs_the_model_that_another_names(controls, code):
+    assert controls["saved model"] == {"code": code, "guarded": False, "unguarded": True}
+
+
+@threat(21, 5)
+def test_keras_reads_the_last_of_two_members(controls):
+    assert controls["21-config.json"] == ["in", "other"]
+
+
+@threat(13, 5)
+@pytest.mark.parametrize("kind", ["StringLookup", "TextVectorization"])
+def test_keras_reads_words_from_anywhere(controls, kind):
+    assert controls[f"13-{kind}_keras"] is True
+
+
+LINKED = [case for case in CASES if case.row in {14, 15, 16} and case.name.endswith("h5") and "user" not in case.name]
+
+
+@pytest.mark.parametrize("case", parameters(LINKED))
+def test_hdf5_reads_numbers_from_anywhere(case, made):
+    with h5py.File(made[case]) as file:
+        values = file["model_weights/d/d/kernel"][()]
+    elsewhere = hostile_cases.files.KERNEL if case.row != 14 else SECRET_NUMBERS[:12].reshape(4, 3)
+    np.testing.assert_array_equal(values, elsewhere)
+
+
+@pytest.mark.parametrize("case", parameters(case for case in CASES if case.row in LEAKING))
+def test_nothing_of_what_lies_elsewhere_is_said(case, judged):
+    said = json.dumps(judged[case.id])
+    assert not re.search(r"alpha-|bravo|471\d", said)
+
+
+ESCAPING = [case for case in CASES if case.row == 20 and "../x" in case.name]
+
+
+@pytest.mark.parametrize("case", parameters(ESCAPING))
+def test_members_escape_where_they_are_unpacked_by_name(case, made, tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    with zipfile.ZipFile(made[case]) as archive:
+        for name in archive.namelist():
+            if name.endswith("x"):
+                (inner / name).resolve().write_bytes(archive.read(name))
+    assert (tmp_path / "x").exists()

@@ -1,0 +1,79 @@
+"""The rows of the threat table, and the mark that says which test covers which row.
+
+`tests/tools/make_threats.py` writes `tests/THREATS.md` from the marks that pytest collects; a
+test that carries ``threat(row, code)`` gets `code` through the fixture of that name and
+asserts that it is what actviz answers.
+"""
+
+import pytest
+
+CODE = {
+    1: "code in a Lambda of a .keras file",
+    2: "code in a Lambda of an .h5 file; a Keras with known holes installed",
+    3: "code in output_shape or mask of a Lambda",
+    4: "a Lambda that names a function which Keras exports",
+    5: "a function of os, builtins or another module",
+    6: "Keras functions that fetch, load or switch guards off",
+    7: "a Lambda inside nested models and wrappers, up to 5 deep",
+    8: "code in compile_config, at any depth",
+    9: "TFSMLayer, which names a SavedModel elsewhere",
+    10: "TorchModuleWrapper, JaxLayer, FlaxLayer",
+    11: "a class that is not Keras's",
+    12: "a module named by the folder, a config file or the environment",
+    13: "a vocabulary that is a path",
+    14: "HDF5 external storage",
+    15: "HDF5 external, soft and user-defined links, also at the root",
+    16: "HDF5 virtual datasets",
+    17: "HDF5 hard links in a loop, a million objects",
+    18: "HDF5 filters that need a plug-in",
+    19: "weights that are no numbers",
+    20: "archive members that point outside, links",
+    21: "archive members of one name",
+    22: "a file that is two formats at once",
+    23: "a file that is exchanged between check and loading",
+    24: "remote paths",
+    25: "links in an unpacked .keras folder",
+    26: "TypeSpec and CompositeTensor in JSON",
+    27: "a built-in class registered under another name",
+    28: "pickles beside the model",
+}
+RESOURCES = {
+    29: "a layer that declares a trillion weights",
+    30: "layers without weights whose output is enormous",
+    31: "an HDF5 dataset that declares far more than it stores",
+    32: "a configuration that unpacks to 64 MiB",
+    33: "an archive whose members unpack to hundreds of GiB, or overlap",
+    34: "a parser that crashes",
+    35: "a parser that hangs",
+    36: "JSON nested 20,000 deep",
+    37: "too many layers, layers in a loop, models that call models to billions of layers",
+    38: "numbers of units that are none",
+    39: "an empty, truncated or garbage file",
+    40: "an archive called .h5, HDF5 called .keras",
+    41: "weights without a model",
+    42: "a Git LFS pointer",
+    43: "weights that are missing, too many or of another shape",
+    44: "weights that are NaN or infinite",
+    45: "Keras 1 and 2 names with a slash",
+    46: "TensorFlow operations of Keras 2",
+    47: "a FIFO, device, folder or socket",
+    48: "a file that grows while it is read",
+    49: "products of sizes beyond 64 bits",
+    50: "texts that take for ever to split",
+}
+NOT_TRIED = {
+    (3, "mask"): "refused, but no control: Keras does not run a Lambda's mask when a model is loaded or called",
+    (
+        18,
+        "a plug-in that is loaded",
+    ): "refused by the filter's number; that HDF5 would load a plug-in is not shown, which needs a compiler",
+    (34, "a crashing HDF5 file"): "such files are not kept; a worker that kills itself stands for it",
+    (50, "a regular expression"): "no Keras layer takes one from a file; what counts is that every wait ends (row 35)",
+}
+ROWS = CODE | RESOURCES
+
+
+def threat(row, code):
+    """Mark a test as covering a row, with the exit code that it asserts."""
+    assert row in ROWS
+    return pytest.mark.threat(row, code)

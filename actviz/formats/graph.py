@@ -452,7 +452,7 @@ class _Expansion:
         offsets: dict[str, int],
     ) -> Ref:
         name, call, output = history
-        if not 0 <= output <= MAXIMUM_OUTPUTS:
+        if output < 0:
             message = f'{self.file}: the model uses output {escape(str(output), 40)} of layer "{escape(name, 80)}", which no layer has; the file is damaged.'
             raise ModelError(message)
         wanted = (name, call - offsets.get(name, 0))

@@ -35,7 +35,7 @@ def run(script, *arguments):
         env={**os.environ, **QUIET, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

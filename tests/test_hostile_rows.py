@@ -518,7 +518,7 @@ def test_every_row_is_covered_and_the_table_is_up_to_date():
         [sys.executable, str(HERE / "tools" / "make_threats.py"), "--check"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -63,10 +63,8 @@ RESOURCES = {
 }
 NOT_TRIED = {
     (3, "mask"): "refused, but no control: Keras does not run a Lambda's mask when a model is loaded or called",
-    (
-        18,
-        "a plug-in that is loaded",
-    ): "refused by the filter's number; that HDF5 would load a plug-in is not shown, which needs a compiler",
+    (15, "a user-defined link"): "refused, but no control: HDF5 follows one only where a program defines its class",
+    (18, "a plug-in"): "refused by the filter's number; that HDF5 would load one is not shown, which needs a compiler",
     (34, "a crashing HDF5 file"): "such files are not kept; a worker that kills itself stands for it",
     (50, "a regular expression"): "no Keras layer takes one from a file; what counts is that every wait ends (row 35)",
 }

@@ -144,7 +144,7 @@ def _what_it_is(name: str, head: bytes, size: int) -> str:
     if _is_pickle(head):
         return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
     if head[4:8] == b"TFL3":
-        return f"{name}: this is a TFLite model, which this version does not open; give the .keras or .h5 file."
+        return f"{name}: this is a TFLite model, which has its weights inside; leave --weights away."
     return _what_text(name, head, size)
 
 

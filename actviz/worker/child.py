@@ -84,7 +84,7 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
             if network is None:
                 network = _open(model, opening)
             if message["ask"] == "prepare":
-                _import_libraries(verbose=opening["verbose"])
+                _prepare(network, verbose=opening["verbose"])
             else:
                 _answer(channel, network, message, arrays)
         except ActvizError as failure:
@@ -109,17 +109,15 @@ def _open(model: Path, opening: dict[str, Any]) -> Network:
     return open_network(model, None if weights is None else Path(weights), trust)
 
 
-def _import_libraries(*, verbose: bool) -> None:
-    """Import Keras and its TensorFlow backend quietly."""
+def _prepare(network: Network, *, verbose: bool) -> None:
+    """Import what the network computes with, quietly."""
     import logging
     import warnings
 
     if not verbose:
         logging.disable(logging.CRITICAL)
         warnings.simplefilter("ignore")
-    import keras
-
-    keras.config.disable_traceback_filtering()
+    network.prepare()
 
 
 def _answer(channel: Channel, network: Network, message: Message, arrays: dict[str, Any]) -> None:
@@ -151,5 +149,5 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
 
 
 def _versions() -> dict[str, str]:
-    modules = {name: sys.modules.get(name) for name in ("keras", "tensorflow", "h5py", "numpy")}
+    modules = {name: sys.modules.get(name) for name in ("keras", "tensorflow", "ai_edge_litert", "h5py", "numpy")}
     return {name: str(getattr(module, "__version__", "")) for name, module in modules.items() if module is not None}

@@ -53,7 +53,7 @@ def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUS
     if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
         message = f"{text}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
-    return FORMATS[_format_of(path)](path, weights, trust)
+    return FORMATS[_format_of(path) if weights is None else "keras"](path, weights, trust)
 
 
 def _format_of(path: Path) -> str:

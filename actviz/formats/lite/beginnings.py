@@ -27,7 +27,7 @@ def first_operations(model: LiteModel, description: Description, number: int, na
     """
     tensors = model.graph.tensors
     tensor = tensors[number]
-    chain = list(_chain(model, number))
+    chain = list(_chain(description, number))
     quantised = [tensor, *(tensors[operator.outputs[0]] for operator in chain if operator.kind == "QUANTIZE")]
     for item in quantised[:2]:
         ends = _ends(item)
@@ -46,10 +46,10 @@ def first_operations(model: LiteModel, description: Description, number: int, na
         yield InputOperation("Normalization", {"mean": means, "variance": variances}, name)
 
 
-def _chain(model: LiteModel, number: int) -> Iterator[LiteOperator]:
+def _chain(description: Description, number: int) -> Iterator[LiteOperator]:
     """Yield the first operators after an input, as long as each has one reader."""
     for _ in range(STEPS):
-        readers = [operator for operator in model.graph.operators if number in operator.inputs]
+        readers = description.direct_readers(number)
         if len(readers) != 1 or len(readers[0].outputs) != 1:
             return
         operator = readers[0]

@@ -26,9 +26,12 @@ _MADE_UP = re.compile(
     r"(arith\.constant|tfl\.\w+|(Stateful)?PartitionedCall(_\d+)?|Identity(_\d+)?|Const(_\d+)?|unknown(_\d+)?)?\d*"
 )
 # Scopes that Keras and TensorFlow open inside one layer.
-INSIDE = re.compile(r"Conv1D|Tensordot|einsum(_\d+)?|batchnorm(_\d+)?|moments(_\d+)?|while(_\d+)?|cond(_\d+)?")
+INSIDE = re.compile(
+    r"Conv1D|Tensordot|separable_conv2d|Repeat(_\d+)?|einsum(_\d+)?|batchnorm(_\d+)?|moments(_\d+)?|while(_\d+)?|cond(_\d+)?"
+)
 _CALL = re.compile(r"(.+)_(\d+)")
 _OF_KERAS = 2  # the model and its layers
+_LONGEST, _DEEPEST = 8192, 64  # beyond any real name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,9 @@ class Component:
 def components(name: str) -> tuple[Component, ...]:
     """Return the operations in a tensor's name, those that a converter made up left out."""
     found = []
-    for text in name.split(";"):
+    for text in name[:_LONGEST].split(";"):
         parts = tuple(part for part in text.strip().split("/") if part)
-        if parts:
+        if 0 < len(parts) <= _DEEPEST:
             leaf = re.sub(r":\d+\d*$", "", parts[-1])
             if len(parts) > 1 or not _MADE_UP.fullmatch(leaf):
                 found.append(Component(parts[:-1], leaf, _rank(parts[:-1], leaf)))
@@ -104,13 +107,16 @@ def without_second_use(scopes: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...
     for parent in sorted(parents, key=len):
         if parent not in found:
             continue
+        numbered = all(_CALL.fullmatch(name) for name in parents[parent])
+        if not numbered and len(parent) >= _OF_KERAS:
+            continue  # TensorFlow opened them inside a layer, once
         for name in parents[parent]:
             match = _CALL.fullmatch(name)
             use = int(match[2]) if match else 0
             if match is None or use == 0 or (use % 2 == 0 and match[1] not in parents[parent]):
                 if len(parent) < _OF_KERAS:
                     return None
-                continue  # TensorFlow opened it inside a layer, once
+                continue
             base = match[1]
             call = (use - 1) // 2
             mark = f"#{call}" if call else ""

@@ -159,6 +159,10 @@ class Description:
                     found.append(operator)
         return found
 
+    def direct_readers(self, number: int) -> list[LiteOperator]:
+        """Return the operators that read a tensor itself."""
+        return self._readers.get(number, [])
+
     def _default(self, number: int, rank: int) -> Axes:
         found = DEFAULT_AXES.get(rank) or ("batch", *(f"axis{place}" for place in range(1, rank)))
         over_steps = not self.has_batch(number) and "plane" in found

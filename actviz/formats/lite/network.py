@@ -49,6 +49,7 @@ class LiteNetwork:
             self._naming = name_tensors(self._model)
             self._description = Description(self._model, self._naming, self._content)
             self._named = {item.address: item for item in self._naming.tensors}
+            self._input_names = {item.tensor: item.name for item in self._naming.tensors if item.operator is None}
             self._facts = self._make_facts()
         except BaseException:
             self._file.close()
@@ -106,7 +107,7 @@ class LiteNetwork:
         graphs are made for one, and some for a fixed number, which then gets copies.
         """
         chosen = [self._named[address] for address in (self._named if addresses is None else addresses)]
-        inputs = {number: self._naming_of(number) for number in self._model.graph.inputs}
+        inputs = self._input_names
         needed = frozenset().union(*(self._description.needs[item.tensor] for item in chosen))
         missing = [name for number, name in inputs.items() if number in needed and name not in batch]
         if missing:
@@ -214,9 +215,6 @@ class LiteNetwork:
         total.update(memoryview(self._content)[place:])
         return total.hexdigest()
 
-    def _naming_of(self, number: int) -> str:
-        return next(item.name for item in self._naming.tensors if item.operator is None and item.tensor == number)
-
     def _spec(self, number: int) -> TensorSpec:
         tensor = self._model.graph.tensors[number]
         limit = None
@@ -233,7 +231,7 @@ class LiteNetwork:
                 limit = min(limit or found.shape[0], found.shape[0])
         axes = self._description.axes[number]
         return TensorSpec(
-            self._naming_of(number), self._description.shape(number) or (), runtime.real_dtype(tensor), axes, limit
+            self._input_names[number], self._description.shape(number) or (), runtime.real_dtype(tensor), axes, limit
         )
 
     def _layer(self, item: Named) -> LayerInfo:
@@ -249,5 +247,5 @@ class LiteNetwork:
             parameters=0 if item.operator is None else description.parameters(item),
             axes=description.axes[item.tensor],
             activation=description.activation(item),
-            needs=tuple(self._naming_of(number) for number in self._model.graph.inputs if number in inputs),
+            needs=tuple(self._input_names[number] for number in self._model.graph.inputs if number in inputs),
         )

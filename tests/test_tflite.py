@@ -1,5 +1,7 @@
 """Layers of real `.tflite` files: their values, what is said of those that are gone, the command."""
 
+import os
+
 import numpy as np
 import pytest
 import tflite_files
@@ -200,7 +202,7 @@ def test_layers_needs_no_interpreter(actviz, tmp_path):
     for package in ("tensorflow", "ai_edge_litert", "keras"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')\n")
-    env = {"PYTHONPATH": f"{tmp_path}:{tflite_files.corpus.HERE.parent}"}
+    env = {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', tflite_files.corpus.HERE.parent)}"}
     assert actviz("layers", FUSED, env=env).code == 0
     assert actviz("show", FUSED, "-l", "out", env=env).code == 70, "the traps are there"
 
@@ -289,6 +291,6 @@ def test_no_interpreter_of_tensorflow_where_litert_is(actviz, tmp_path):
     for package in ("tensorflow", "keras"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')\n")
-    env = {"PYTHONPATH": f"{tmp_path}:{tflite_files.corpus.HERE.parent}"}
+    env = {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', tflite_files.corpus.HERE.parent)}"}
     ran = actviz("show", FUSED, "-l", "relu6", "-o", "relu6.png", env=env)
     assert ran.code == 0, ran.err

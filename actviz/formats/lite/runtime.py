@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from actviz.gate.tflite import LiteModel, LiteTensor, Quantization
 
-LITERT = "ai_edge_litert"
+LITERT, TENSORFLOW = "ai_edge_litert", "tensorflow.lite.python"
 THREADS = 4
 
 
@@ -30,14 +31,16 @@ def prepare() -> None:
 
 def _interpreter() -> tuple[Any, Any]:
     """Return the class of the interpreter and the kernels that leave every tensor in place."""
-    if importlib.util.find_spec(LITERT) is not None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    elif importlib.util.find_spec("tensorflow") is not None:
-        from tensorflow.lite.python.interpreter import Interpreter, OpResolverType
-    else:
-        message = "no interpreter for .tflite files is installed; install one with: pip install 'actviz[litert]'"
-        raise ModelError(message)
-    return Interpreter, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    for name in (LITERT, TENSORFLOW):
+        if importlib.util.find_spec(name.partition(".")[0]) is None:
+            continue
+        try:
+            module = importlib.import_module(f"{name}.interpreter")
+        except ImportError:
+            continue  # it is there and does not fit this machine
+        return module.Interpreter, module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    message = "no interpreter for .tflite files is installed; install one with: pip install 'actviz[litert]'"
+    raise ModelError(message)
 
 
 class Runner:

@@ -220,7 +220,7 @@ def test_the_range_that_whole_numbers_were_fitted_to():
             chosen = choose_preprocessing(network.facts)
             assert network.inputs[0].dtype == "float32"
         assert chosen.name == "0..1"
-        assert "Quantization" in chosen.reason
+        assert chosen.reason == "the whole numbers of the model were fitted to inputs of 0..1"
 
 
 def test_a_missing_input_is_named():

@@ -308,6 +308,9 @@ def _because(name: str, reason: str) -> Preprocessing:
 
 
 def _operation_reason(operation: InputOperation) -> str:
+    if operation.kind == "Quantization":
+        low, high = (operation.numbers[end][0] for end in ("low", "high"))
+        return f"the whole numbers of the model were fitted to inputs of {low:.3g}..{high:.3g}"
     numbers = ", ".join(f"{name} {_listed(values)}" for name, values in operation.numbers.items())
     return f"the model begins with {escape(operation.kind, 40)} ({numbers})"
 

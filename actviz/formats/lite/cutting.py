@@ -45,15 +45,25 @@ def cut_model(content: bytes, graph: LiteGraph, kept: Sequence[int], outputs: Se
 
     As outputs they keep their memory: an interpreter uses that of any other tensor again.
     """
-    made = bytearray(content)
-    start = graph.operators_at
-    if kept and len(kept) < len(graph.operators):
-        for place, number in enumerate(kept):
-            (offset,) = struct.unpack_from("<I", content, start + WORD * number)
-            struct.pack_into("<I", made, start + WORD * place, offset + WORD * (number - place))
-        struct.pack_into("<I", made, start - WORD, len(kept))
+    changes = [(0, b"")]
+    start, count = graph.operators_at, len(graph.operators)
+    if 0 < len(kept) < count:
+        offsets = struct.unpack_from(f"<{count}I", content, start)
+        moved = [offsets[number] + WORD * (number - place) for place, number in enumerate(kept)]
+        changes.append((start - WORD, struct.pack(f"<{len(kept) + 1}I", len(kept), *moved)))
+    tail = b""
     if graph.outputs_at is not None:
-        made += bytes(-len(made) % WORD)
-        struct.pack_into("<I", made, graph.outputs_at, len(made) - graph.outputs_at)
-        made += struct.pack(f"<I{len(outputs)}i", len(outputs), *outputs)
-    return bytes(made)
+        tail = bytes(-len(content) % WORD)
+        changes.append((graph.outputs_at, struct.pack("<I", len(content) + len(tail) - graph.outputs_at)))
+        tail += struct.pack(f"<I{len(outputs)}i", len(outputs), *outputs)
+    return _changed(content, sorted(changes), tail)
+
+
+def _changed(content: bytes, changes: Sequence[tuple[int, bytes]], tail: bytes) -> bytes:
+    """Return a copy with other bytes at some places, in their order, and more at the end: copied once."""
+    whole = memoryview(content)
+    pieces: list[bytes | memoryview] = []
+    ends = [place for place, _ in changes[1:]] + [len(content)]
+    for (place, new), end in zip(changes, ends, strict=True):
+        pieces += [new, whole[place + len(new) : end]]
+    return b"".join([*pieces, tail])

@@ -191,7 +191,7 @@ class LiteNetwork:
         return ModelFacts(
             file=self._name,
             format="tflite",
-            writer=f"a TFLite converter ({escape(model.description, 40)})"
+            writer=f"a TFLite converter ({escape(model.description.rstrip('.'), 40)})"
             if model.description
             else "a TFLite converter",
             names=self._naming.models,

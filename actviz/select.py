@@ -128,6 +128,9 @@ def _indexed(layers: Sequence[LayerInfo], index: int, listing: str) -> list[Laye
     count = _count(layers)
     position = index + count if index < 0 else index
     found = [layer for layer in layers if layer.index == position]
+    if not count:
+        message = f"the layers of this file have no numbers; give a name. List them with: {listing}"
+        raise UsageError(message)
     if not found:
         message = f"there is no layer {index}; the model has {count} (0 to {count - 1}); list them with: {listing}"
         raise UsageError(message)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 NOTHING, CORE, BIAS, NORM, ACTIVATION = range(5)
 _RANKS = (
@@ -29,8 +29,6 @@ _MADE_UP = re.compile(
 INSIDE = re.compile(
     r"Conv1D|Tensordot|separable_conv2d|Repeat(_\d+)?|einsum(_\d+)?|batchnorm(_\d+)?|moments(_\d+)?|while(_\d+)?|cond(_\d+)?"
 )
-_CALL = re.compile(r"(.+)_(\d+)")
-_OF_KERAS = 2  # the model and its layers
 _LONGEST, _DEEPEST = 8192, 64  # beyond any real name
 
 
@@ -87,38 +85,3 @@ def last_of(found: Sequence[Component], fused: str) -> tuple[Component, bool] | 
             if component.rank == ACTIVATION:
                 return component, True
     return max(found, key=lambda component: component.rank), not fused
-
-
-def without_second_use(scopes: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]] | None:
-    """Undo the numbers that Keras 3 appends to every scope when it exports a model.
-
-    It opens each scope twice, and what is in the graph is the second time: ``conv`` is there
-    as ``conv_1``, its second call as ``conv_3`` and ``dense_1``, where there is a ``dense``,
-    as ``dense_1_2``. The result gives for each scope the names in the model, those of calls
-    after the first with ``#1``, ``#2``...; ``None`` where the scopes do not follow the rule.
-    """
-    found: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
-    parents: dict[tuple[str, ...], list[str]] = {}
-    for scope in scopes:
-        for depth in range(len(scope)):
-            names = parents.setdefault(scope[:depth], [])
-            if scope[depth] not in names and not INSIDE.fullmatch(scope[depth]):
-                names.append(scope[depth])
-    for parent in sorted(parents, key=len):
-        if parent not in found:
-            continue
-        numbered = all(_CALL.fullmatch(name) for name in parents[parent])
-        if not numbered and len(parent) >= _OF_KERAS:
-            continue  # TensorFlow opened them inside a layer, once
-        for name in parents[parent]:
-            match = _CALL.fullmatch(name)
-            use = int(match[2]) if match else 0
-            if match is None or use == 0 or (use % 2 == 0 and match[1] not in parents[parent]):
-                if len(parent) < _OF_KERAS:
-                    return None
-                continue
-            base = match[1]
-            call = (use - 1) // 2
-            mark = f"#{call}" if call else ""
-            found[*parent, name] = (*found[parent], base + mark)
-    return found

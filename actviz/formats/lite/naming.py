@@ -20,15 +20,13 @@ from actviz.formats.lite.components import (
     Component,
     components,
     last_of,
-    without_second_use,
 )
+from actviz.formats.lite.scopes import Scope, names_in_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actviz.gate.tflite import LiteModel, LiteOperator
-
-Scope = tuple[str, ...]
 
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 # Where the bias stands among the inputs of an operator that folds others into itself.
@@ -153,14 +151,17 @@ class _Namer:
         return live
 
     def _find_scopes(self) -> None:
-        """Find the scope of the whole model, and undo what Keras 3 does to scopes."""
-        numbers = self._live | {
-            self._sources.get(number, number)
-            for operator in self._model.graph.operators
-            if operator.kind in BIAS_AT
-            for number in operator.inputs
-            if self.constant(number)
-        }
+        """Find the scope of the whole model, and what scopes are called in it."""
+        numbers = set(self._live)
+        weights: dict[Scope, set[int]] = {}
+        for operator in self._model.graph.operators:
+            if operator.kind in BIAS_AT:
+                held = {self._sources.get(number, number) for number in operator.inputs if self.constant(number)}
+                numbers |= held
+                kernels = {number for number in held if len(self._tensors[number].shape or ()) > 1}
+                for component in components(self._tensors[operator.outputs[0]].name):
+                    for scope in _around(component.scope):
+                        weights.setdefault(scope, set()).update(kernels)
         said = [
             component
             for number in sorted(numbers - set(self._model.graph.inputs))
@@ -168,9 +169,8 @@ class _Namer:
             if component.rank
         ]
         scopes = [component.scope for component in said]
-        ends = set(self._model.outputs.values())
-        if ends and not any(scope and scope[-1] in ends for scope in scopes):
-            self._renamed = without_second_use(scopes) or {}
+        held_by = {scope: frozenset(numbers) for scope, numbers in weights.items()}
+        self._renamed = names_in_model(scopes, set(self._model.outputs.values()), held_by)
         filled = [scope for scope in scopes if scope]
         first = {scope[0] for scope in filled}
         if len(first) == 1 and len(filled) == len(scopes) and any(len(scope) > 1 for scope in scopes):

@@ -92,7 +92,7 @@ class OpenNetwork:
         if addresses is None:
             return self._network.activations(batch)
         wanted = [addresses] if isinstance(addresses, str) else addresses
-        chosen = select_layers(self.layers, wanted, str(self._path))
+        chosen = select_layers(self.layers, wanted, str(self._path), gone=self.facts.gone)
         return self._network.activations(batch, [layer.address for layer in chosen])
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ def open(  # noqa: A001  (actviz.open reads as what it does)
     Parameters
     ----------
     path
-        A `.keras` or `.h5` file, an unpacked `.keras` folder, or the JSON of an architecture.
+        A `.keras`, `.h5` or `.tflite` file, an unpacked `.keras` folder, or the JSON of an architecture.
     weights
         The HDF5 file of the weights, for a JSON.
     custom_objects

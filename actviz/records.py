@@ -87,7 +87,8 @@ class ModelFacts:
 
     `names` holds the model's own name and those of the models it starts with, so that a
     known family is recognised. `code` lists what in the file could run code. `digest` is
-    the SHA-256 (hexadecimal) of the checked configuration.
+    the SHA-256 (hexadecimal) of the checked configuration. `gone` says of addresses of
+    layers that a converter left no values of what became of them.
     """
 
     file: str
@@ -99,6 +100,7 @@ class ModelFacts:
     operations: tuple[InputOperation, ...]
     code: tuple[str, ...]
     digest: str
+    gone: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from actviz.errors import UsageError, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from actviz.records import LayerInfo
 
@@ -20,7 +20,11 @@ SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+))?")
 
 
 def select_layers(
-    layers: Sequence[LayerInfo], wanted: Sequence[str], file: str, command: str = "actviz layers"
+    layers: Sequence[LayerInfo],
+    wanted: Sequence[str],
+    file: str,
+    command: str = "actviz layers",
+    gone: Mapping[str, str] | None = None,
 ) -> list[LayerInfo]:
     """Return the layers that some addresses mean, each once, in the order asked for.
 
@@ -34,6 +38,8 @@ def select_layers(
         Path of the model or file, for the hint in errors.
     command
         What lists the layers of such a file.
+    gone
+        By address, what became of layers that the file holds no values of.
 
     Raises
     ------
@@ -45,6 +51,8 @@ def select_layers(
     for text in wanted:
         whole = _exact(layers, text)
         for part in [text] if whole else text.split(","):
+            if not whole:
+                _check_gone(layers, part.strip(), gone or {}, listing)
             for layer in whole or _resolve(layers, part.strip(), listing):
                 found.setdefault(layer.address, layer)
     return list(found.values())
@@ -55,6 +63,15 @@ def _exact(layers: Sequence[LayerInfo], text: str) -> list[LayerInfo]:
     return [layer for layer in layers if text == layer.address] or [
         layer for layer in layers if text == layer.name and layer.index is not None
     ]
+
+
+def _check_gone(layers: Sequence[LayerInfo], text: str, gone: Mapping[str, str], listing: str) -> None:
+    """Refuse a layer that a converter left no values of, and say what became of it."""
+    lost = [address for address in gone if text in {address, address.rpartition("/")[2]}]
+    there = any(text in {layer.address, layer.name, layer.address.rpartition("/")[2]} for layer in layers)
+    if lost and not there:
+        message = f'"{escape(text, 80)}" has no values of its own in this file: {escape(gone[lost[0]], 300)}; list what there is with: {listing}'
+        raise UsageError(message)
 
 
 def _resolve(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerInfo]:
@@ -111,6 +128,9 @@ def _indexed(layers: Sequence[LayerInfo], index: int, listing: str) -> list[Laye
     count = _count(layers)
     position = index + count if index < 0 else index
     found = [layer for layer in layers if layer.index == position]
+    if not count:
+        message = f"the layers of this file have no numbers; give a name. List them with: {listing}"
+        raise UsageError(message)
     if not found:
         message = f"there is no layer {index}; the model has {count} (0 to {count - 1}); list them with: {listing}"
         raise UsageError(message)

@@ -86,6 +86,16 @@ def read_bytes(path: Path, limit: int, error: type[ActvizError] = InputError) ->
         return file.read(limit + 1)
 
 
+def first_bytes(path: Path, count: int) -> bytes:
+    """Return the first bytes of a regular file, none where it cannot be read."""
+    try:
+        file, _ = open_regular(path)
+        with file:
+            return file.read(count)
+    except (ActvizError, OSError):
+        return b""
+
+
 def is_folder(path: Path) -> bool:
     """Tell whether `path` is an existing folder."""
     return path.is_dir()

@@ -11,6 +11,7 @@ from actviz.cli import options
 from actviz.errors import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from actviz.jobs.layers import LayersResult
@@ -62,7 +63,16 @@ def table(result: LayersResult) -> str:
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, *_gone(facts.gone)])
+
+
+def _gone(gone: Mapping[str, str]) -> list[str]:
+    """Return the lines about layers that the file holds no values of."""
+    if not gone:
+        return []
+    width = max(len(address) for address in gone)
+    lines = [f"  {address.ljust(width)}  {escape(reason, 300)}" for address, reason in gone.items()]
+    return ["", "no values of their own:", *lines]
 
 
 def input_text(spec: TensorSpec) -> str:

@@ -42,7 +42,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
 ) -> None:
     """Draw what layers of MODEL compute for INPUTS, as labelled PNG figures.
 
-    MODEL is a .keras or .h5 file. INPUTS are images, arrays as .npy or .npz, or text files;
+    MODEL is a .keras, .h5 or .tflite file. INPUTS are images, arrays as .npy or .npz, or text files;
     without any, a sample photograph, words of the vocabulary or seeded noise are fed. Each line
     of a text file is one sample: a text, or its words or numbers where the model takes several.
     A model with several inputs takes --input NAME=FILE for each that the layers need.

@@ -157,8 +157,6 @@ def _what_it_is(name: str, head: bytes, size: int) -> str:
         return _history(name, "a pickled History") + " Nothing was unpickled."
     if _is_pickle(head):
         return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
-    if head[4:8] == b"TFL3":
-        return f"{name}: this is a TFLite model, which this version does not open; give the .keras or .h5 file."
     return _what_text(name, head, size)
 
 

@@ -150,6 +150,15 @@ class KerasNetwork:
                 given = [self._known[source][1] for source in refs(node.args) if source in self._known]
                 self._known[ref] = (shape, axes_of(entry.kind, entry.config, shape, given))
 
+    def prepare(self) -> None:
+        """Import Keras and its TensorFlow backend."""
+        from actviz.formats.keras_layers import check_keras
+
+        check_keras()
+        import keras
+
+        keras.config.disable_traceback_filtering()
+
     def activations(
         self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
     ) -> dict[str, Activation]:

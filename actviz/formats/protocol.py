@@ -40,6 +40,9 @@ class Network(Protocol):
         `shapes` gives the shape, batch axis first, of inputs whose `TensorSpec` has none.
         """
 
+    def prepare(self) -> None:
+        """Import what computing needs, ahead of `activations`."""
+
     def activations(
         self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
     ) -> dict[str, Activation]:

@@ -189,6 +189,23 @@ def range_of_operation(operation: InputOperation) -> str | None:
         means = operation.numbers.get("mean", ())
         variances = operation.numbers.get("variance", ())
         return range_of_normalization(means, variances)
+    if operation.kind == "Quantization":
+        low, high = operation.numbers.get("low", ()), operation.numbers.get("high", ())
+        return range_of_quantization(low[0], high[0]) if low and high else None
+    return None
+
+
+def range_of_quantization(low: float, high: float) -> str | None:
+    """Name the range in common use whose ends whole numbers of an input were fitted to.
+
+    A converter fits them to the data that it was shown, so they are the range of what the
+    network was made for, give or take a twentieth; any other range tells nothing.
+    """
+    for name, choice in PREPROCESSINGS.items():
+        ends = choice.ends
+        slack = 0.05 * (ends[1] - ends[0])
+        if abs(low - ends[0]) <= slack and abs(high - ends[1]) <= slack:
+            return name
     return None
 
 
@@ -291,6 +308,9 @@ def _because(name: str, reason: str) -> Preprocessing:
 
 
 def _operation_reason(operation: InputOperation) -> str:
+    if operation.kind == "Quantization":
+        low, high = (operation.numbers[end][0] for end in ("low", "high"))
+        return f"the whole numbers of the model were fitted to inputs of {low:.3g}..{high:.3g}"
     numbers = ", ".join(f"{name} {_listed(values)}" for name, values in operation.numbers.items())
     return f"the model begins with {escape(operation.kind, 40)} ({numbers})"
 

@@ -108,7 +108,7 @@ def _warm_up() -> None:
 def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[LayerInfo]:
     """Return the layers to draw: those asked for, else what a sheet shows."""
     if request.layers:
-        return select_layers(facts.layers, request.layers, str(request.model))
+        return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone)
     if any(layer.shape is None for layer in facts.layers):
         facts = worker.complete()
     layers = figures.drawable(facts.layers)

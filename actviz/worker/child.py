@@ -85,8 +85,9 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
     while True:
         message, arrays = channel.receive()
         if message["ask"] == "prepare":
-            with contextlib.suppress(Exception):  # nobody waits for an answer; the next question fails likewise
-                _import_libraries(verbose=opening["verbose"])
+            if network is not None:
+                with contextlib.suppress(Exception):  # nobody waits for an answer; the next question fails likewise
+                    _prepare(network, verbose=opening["verbose"])
             continue
         try:
             if network is None:
@@ -116,20 +117,15 @@ def _open(model: Path, opening: dict[str, Any]) -> Network:
     return network
 
 
-def _import_libraries(*, verbose: bool) -> None:
-    """Import Keras and its TensorFlow backend quietly."""
+def _prepare(network: Network, *, verbose: bool) -> None:
+    """Import what the network computes with, quietly."""
     import logging
     import warnings
 
     if not verbose:
         logging.disable(logging.CRITICAL)
         warnings.simplefilter("ignore")
-    from actviz.formats.keras_layers import check_keras
-
-    check_keras()
-    import keras
-
-    keras.config.disable_traceback_filtering()
+    network.prepare()
 
 
 def _answer(channel: Channel, network: Network, message: Message, arrays: dict[str, Any]) -> None:
@@ -163,5 +159,5 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
 
 
 def _versions() -> dict[str, str]:
-    modules = {name: sys.modules.get(name) for name in ("keras", "tensorflow", "h5py", "numpy")}
+    modules = {name: sys.modules.get(name) for name in ("keras", "tensorflow", "ai_edge_litert", "h5py", "numpy")}
     return {name: str(getattr(module, "__version__", "")) for name, module in modules.items() if module is not None}

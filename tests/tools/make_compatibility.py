@@ -12,6 +12,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import corpus
+import tflite_files
+
+TFLITE_HEAD = """
+## TFLite
+
+What the converter left, under the names of the layers: right means equal to 1e-4 (1e-2 for float16; within 8 % of the
+largest value for whole numbers, or at their end where the value lies beyond). "Said" are layers of which `layers` says what
+became of them; "no trace" those whose names the file does not hold. Files of `tests/data/tflite` are those that travel with the
+project; `tf215` wrote its own, `tf221` are models of several Keras versions, converted by TensorFlow 2.21.
+
+| file | layers right | wrong | fused or folded, said | no trace |
+|---|---|---|---|---|
+"""
 
 HEAD = """# Which files open
 
@@ -23,6 +36,22 @@ need it are refused, with the flag named.
 | writer | format | files | all layers right | a layer not found | refused | wrong values |
 |---|---|---|---|---|---|---|
 """
+
+
+def tflite_lines() -> list[str]:
+    """Check every TFLite file and return its part of the page."""
+    lines = [TFLITE_HEAD.rstrip("\n")]
+    names: set[str] = set()
+    for path in [*tflite_files.WHOLE, *tflite_files.PART]:
+        if tflite_files.name_of(path) in names:
+            continue
+        names.add(tflite_files.name_of(path))
+        outcome = tflite_files.check(path)
+        count = len(tflite_files.truth(path)[1])
+        rest = count - len(outcome.right) - len(outcome.wrong) - len(outcome.gone)
+        counts = f"{len(outcome.right)} of {count} | {len(outcome.wrong)} | {', '.join(outcome.gone)} | {rest}"
+        lines.append(f"| {tflite_files.name_of(path)} | {counts} |")
+    return lines
 
 
 def main() -> None:
@@ -53,6 +82,7 @@ def main() -> None:
         for outcome in every
         if outcome.missing
     ]
+    lines += tflite_lines()
     target = Path(__file__).parents[1] / "COMPATIBILITY.md"
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -1,0 +1,256 @@
+"""A `.tflite` file as a `Network`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from actviz.errors import InputError, LimitError, ModelError, escape
+from actviz.formats.lite import runtime
+from actviz.formats.lite.beginnings import first_operations
+from actviz.formats.lite.cutting import needed_operators
+from actviz.formats.lite.describing import TABLES, Description
+from actviz.formats.lite.naming import name_tensors
+from actviz.formats.shapes import DEFAULT_AXES
+from actviz.gate.tflite import MAXIMUM_FILE_BYTES, check_sizes, read_tflite
+from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.system import open_regular, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from actviz.formats.lite.naming import Named
+    from actviz.formats.lite.runtime import Runner
+    from actviz.records import InputOperation, Shape
+
+
+class LiteNetwork:
+    """What a converter made of a model: operators, and tensors between them.
+
+    Opening reads the whole file and checks it; no interpreter is loaded until activations
+    are asked for, and then only the operators that they need are run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._file, self._stamp = open_regular(path, ModelError, "model")
+        try:
+            if self._stamp.size > MAXIMUM_FILE_BYTES:
+                message = f"{self._name}: {self._stamp.size:,} bytes, at most {MAXIMUM_FILE_BYTES:,} are read."
+                raise LimitError(message)
+            self._content = self._file.read(self._stamp.size + 1)
+            self.check_unchanged()
+            self._model = read_tflite(self._content, self._name)
+            self._naming = name_tensors(self._model)
+            self._description = Description(self._model, self._naming, self._content)
+            self._named = {item.address: item for item in self._naming.tensors}
+            self._input_names = {item.tensor: item.name for item in self._naming.tensors if item.operator is None}
+            self._facts = self._make_facts()
+        except BaseException:
+            self._file.close()
+            raise
+        self._runner: tuple[tuple[int, ...], Runner, str] | None = None
+
+    def __enter__(self) -> Self:
+        """Return the network itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines worth saying about what was read so far, each once: there are none."""
+        return []
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        if stamp(self._file) != self._stamp or len(self._content) != self._stamp.size:
+            message = f"{self._name}: changed while reading; wait until it is written and run again."
+            raise ModelError(message)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the file says; no interpreter is asked."""
+        return self._facts
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Every tensor that the converter left, in the order of computing."""
+        return self._facts.layers
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the file's order."""
+        return self._facts.inputs
+
+    def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
+        """Return the facts: a file of this format leaves nothing open that could be known without running it."""
+        del shapes
+        return self._facts
+
+    def prepare(self) -> None:
+        """Import the interpreter."""
+        runtime.prepare()
+
+    def activations(
+        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+    ) -> dict[str, Activation]:
+        """Compute the outputs of some layers for a batch.
+
+        See `actviz.formats.protocol.Network.activations`. Samples run one by one: many
+        graphs are made for one, and some for a fixed number, which then gets copies.
+        """
+        chosen = [self._named[address] for address in (self._named if addresses is None else addresses)]
+        inputs = self._input_names
+        needed = frozenset().union(*(self._description.needs[item.tensor] for item in chosen))
+        missing = [name for number, name in inputs.items() if number in needed and name not in batch]
+        if missing:
+            names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
+            message = f"{self._name}: these layers need the input {names}; give it by name."
+            raise InputError(message)
+        runner, digest = self._run_of(chosen)
+        count = max((len(batch[name]) for name in inputs.values() if name in batch), default=1)
+        parts: dict[str, list[NDArray[Any]]] = {item.address: [] for item in chosen}
+        for sample in range(count):
+            fed = {number: self._fed(batch, name, number, sample) for number, name in inputs.items()}
+            found = runner.run({number: values for number, values in fed.items() if values is not None})
+            found |= {
+                number: runtime.from_stored(values, self._model.graph.tensors[number])
+                for number, values in fed.items()
+                if values is not None
+            }
+            for item in chosen:
+                parts[item.address].append(self._of_sample(found[item.tensor], item.tensor))
+        return {item.address: self._activation(item, parts[item.address], digest) for item in chosen}
+
+    def _run_of(self, chosen: Sequence[Named]) -> tuple[Runner, str]:
+        """Return what computes some tensors, and the SHA-256 of the weights that it reads."""
+        made = tuple(dict.fromkeys(item.tensor for item in chosen if item.operator is not None))
+        wanted = made or self._model.graph.outputs
+        if self._runner is None or self._runner[0] != wanted:
+            graph = self._model.graph
+            kept = needed_operators(graph, wanted)
+            computed = {number for place in kept for number in graph.operators[place].outputs}
+            check_sizes((graph.tensors[number] for number in computed), self._name)
+            read = {number for place in kept for number in graph.operators[place].inputs if number >= 0}
+            runner = runtime.Runner(self._model, self._content, kept, wanted, self._name)
+            self._runner = (wanted, runner, self._digest_of(sorted(read)))
+        return self._runner[1], self._runner[2]
+
+    def _digest_of(self, numbers: Sequence[int]) -> str:
+        total = hashlib.sha256()
+        for number in numbers:
+            tensor = self._model.graph.tensors[number]
+            if tensor.constant:
+                total.update(f"{tensor.name}{tensor.dtype}{tensor.shape}".encode("utf-8", "surrogatepass"))
+                total.update(memoryview(self._content)[tensor.start : tensor.start + tensor.length])
+        return total.hexdigest()
+
+    def _fed(self, batch: Mapping[str, NDArray[Any]], name: str, number: int, sample: int) -> NDArray[Any] | None:
+        """Return one sample as the graph takes it; zeros for what the layers do not depend on."""
+        tensor = self._model.graph.tensors[number]
+        if name not in batch:
+            if tensor.dtype == "string" or tensor.shape is None:
+                return None
+            return np.zeros(tensor.shape, tensor.dtype)
+        values = runtime.to_stored(batch[name][sample : sample + 1], tensor)
+        if not self._description.has_batch(number):
+            return np.asarray(values[0])
+        return np.repeat(values, self._description.batch, axis=0)
+
+    def _of_sample(self, values: NDArray[Any], number: int) -> NDArray[Any]:
+        """Return the values of one sample, batch axis first."""
+        batch = self._description.batch
+        dynamic = self._model.graph.tensors[number].shape is None
+        whole = (dynamic or self._description.has_batch(number)) and values.ndim and len(values) == batch
+        return values[:1] if whole else values[None]
+
+    def _activation(self, item: Named, parts: Sequence[NDArray[Any]], digest: str) -> Activation:
+        if len({part.shape for part in parts}) > 1:
+            message = f'{self._name}: "{escape(item.address, 80)}" has another shape for each input; give one input at a time.'
+            raise InputError(message)
+        values = np.concatenate(parts)
+        axes = self._description.axes[item.tensor]
+        if len(axes) != values.ndim:
+            axes = DEFAULT_AXES.get(values.ndim, ("batch", *(f"axis{place}" for place in range(1, values.ndim))))
+        signed = self._description.signed.get(item.tensor)
+        return Activation(item.address, self._description.kind(item), values, axes, signed, digest)
+
+    def _make_facts(self) -> ModelFacts:
+        model = self._model
+        specs = tuple(self._spec(number) for number in model.graph.inputs)
+        operations: list[InputOperation] = []
+        for number, spec in zip(model.graph.inputs, specs, strict=True):
+            operations += first_operations(model, self._description, number, spec.name)
+        return ModelFacts(
+            file=self._name,
+            format="tflite",
+            writer=f"a TFLite converter ({escape(model.description.rstrip('.'), 40)})"
+            if model.description
+            else "a TFLite converter",
+            names=self._naming.models,
+            inputs=specs,
+            layers=tuple(self._layer(item) for item in self._naming.tensors),
+            operations=tuple(operations),
+            code=(),
+            digest=self._configuration_digest(),
+            gone=self._naming.gone,
+        )
+
+    def _configuration_digest(self) -> str:
+        """Return the SHA-256 of everything in the file but its constants."""
+        total = hashlib.sha256()
+        place = 0
+        spans = sorted({(tensor.start, tensor.length) for tensor in self._model.graph.tensors if tensor.constant})
+        for start, length in spans:
+            if start > place:
+                total.update(memoryview(self._content)[place:start])
+            place = max(place, start + length)
+        total.update(memoryview(self._content)[place:])
+        return total.hexdigest()
+
+    def _spec(self, number: int) -> TensorSpec:
+        tensor = self._model.graph.tensors[number]
+        limit = None
+        for operator in self._description.readers(number):
+            places, table = TABLES.get(operator.kind, (0, -1))
+            if (
+                table >= 0
+                and operator.inputs[places] not in self._model.graph.inputs
+                and not tensor.dtype.startswith("int")
+            ):
+                continue
+            found = self._description.constant(operator.inputs[table]) if table >= 0 else None
+            if found is not None and found.shape and found.quantization is None:
+                limit = min(limit or found.shape[0], found.shape[0])
+        axes = self._description.axes[number]
+        return TensorSpec(
+            self._input_names[number], self._description.shape(number) or (), runtime.real_dtype(tensor), axes, limit
+        )
+
+    def _layer(self, item: Named) -> LayerInfo:
+        description = self._description
+        inputs = description.needs[item.tensor]
+        return LayerInfo(
+            address=item.address,
+            name=item.name,
+            index=None,
+            kind=description.kind(item),
+            shape=description.shape(item.tensor),
+            dtype=runtime.real_dtype(self._model.graph.tensors[item.tensor]),
+            parameters=0 if item.operator is None else description.parameters(item),
+            axes=description.axes[item.tensor],
+            activation=description.activation(item),
+            needs=tuple(self._input_names[number] for number in self._model.graph.inputs if number in inputs),
+        )

@@ -225,6 +225,11 @@ def ranges(
     return (-largest if signed else np.zeros(largest.shape)), largest
 
 
+def is_range(low: float, high: float) -> bool:
+    """Tell whether two numbers are the ends of a range: finite, in order, and empty only at 0."""
+    return math.isfinite(low) and math.isfinite(high) and (low < high or low == high == 0)
+
+
 def around_zero(low: float, high: float) -> tuple[float, float]:
     """Return a range in which zero, if it lies inside, is in the middle; else the same range."""
     largest = max(-low, high)

@@ -2,7 +2,7 @@
 
 ::
 
-    distribution of 7,744 values
+    distribution of the layer's 7,744 values
       [#]    10% |  ##
       [#]     5% |  ####
       [#]     0% |_########___
@@ -43,7 +43,9 @@ class Histogram:
     def title(self) -> str:
         """What is counted."""
         count = self.found.total
-        words = f"distribution of {count:,} value{'s' if count != 1 else ''}"
+        words = (
+            f"distribution of the layer's {count:,} values" if count != 1 else "distribution of the layer's one value"
+        )
         return f"{words}; lines: ends of the colours" if self.marks else words
 
     @property

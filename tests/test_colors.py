@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib import colormaps
 
 from actviz import colors
 from actviz.errors import UsageError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
+COLORMAPS = Path(__file__).parent / "COLORMAPS.md"
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @pytest.mark.parametrize("name", colors.colormaps.SHIPPED)
 def test_shipped_tables_are_those_of_matplotlib(name: str) -> None:
-    from matplotlib import colormaps
-
     expected = colormaps[name].resampled(256)(np.arange(256), bytes=True)[:, :3]
 
     np.testing.assert_array_equal(colors.table(name).colors, expected)
@@ -63,9 +65,20 @@ def test_the_default_map_follows_page_and_range() -> None:
     assert colors.around_zero(-3, -1) == (-3, -1)
 
 
-def test_which_maps_can_be_inverted() -> None:
+def test_which_maps_can_be_inverted_is_documented() -> None:
+    rows = re.findall(
+        r"^\| (\w+) \| (\d+) \| (yes|no) \| (yes|no) \|$", COLORMAPS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    known = [row for row in rows if row[0] in colormaps]  # a later matplotlib may have more, an earlier one fewer
+
+    assert len(known) > 80
+    for name, count, invertible, turned in known:
+        assert len(np.unique(colors.table(name).colors, axis=0)) == int(count)
+        assert (count == "256") == (invertible == "yes")
+        assert colors.table(name).invertible == (invertible == "yes")
+        assert colors.table(f"{name}_r").invertible == (turned == "yes")
     assert colors.table("magma").invertible
-    assert not colors.table("tab10").invertible
+    assert not colors.table("viridis").invertible
 
 
 @pytest.mark.parametrize(("wrong", "near"), [("virdis", "viridis"), ("rdbu", "RdBu"), ("?", "for instance")])

@@ -114,8 +114,11 @@ def _numbers(figure: object) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _range(path: Path, address: str, numbers: Mapping[str, Any]) -> tuple[float, float]:
     ends = [numbers.get("low"), numbers.get("high")]
-    low, high = (float(end) if isinstance(end, int | float) else math.nan for end in ends)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+    try:
+        low, high = (float(end) if type(end) in {int, float} else math.nan for end in ends)
+    except OverflowError:
+        low = high = math.nan
+    if not colors.is_range(low, high):
         shown = ", ".join(escape(repr(end), 40) for end in ends)
         message = f'{path}: the range of layer "{escape(address, 80)}" is ({shown}); two finite numbers were expected, the smaller one first.'
         raise InputError(message)

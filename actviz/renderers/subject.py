@@ -189,7 +189,7 @@ def _given(address: str, scale: Scale, style: Style, finite: NDArray[Any]) -> tu
         message = f"scale {scale}: no range is known of layer {address!r}, only of {known}; choose another scale."
         raise UsageError(message)
     low, high = style.ranges[address]
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+    if not colors.is_range(low, high):
         message = f"layer {address!r}: the range {low:g} to {high:g} is none; two finite numbers were expected, the smaller one first."
         raise UsageError(message)
     return low, high

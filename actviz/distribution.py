@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actviz import colors, text
+from actviz.stats import BINS
 
 if TYPE_CHECKING:
     from actviz.canvas import Canvas
+    from actviz.records import Box
     from actviz.stats import Distribution
 
 _HEIGHT, _WIDTH, _GAUGE = 72, 384, 16
 _LEADING, _GAP, _TICK = 5, 14, 3
-_WIDE_BAR = 4
+_WIDE_BAR, _SLIM = 4, 6
 _HUGE = 1e300
 
 
@@ -157,16 +159,38 @@ class Plot:
 
     def _draw_bars(self, canvas: Canvas, top: int, left: int) -> None:
         theme, (height, width) = canvas.theme, self.size
-        found = self.histogram.found
-        bins = len(found.counts)
         bottom = top + height
-        gap = int(width // bins >= _WIDE_BAR)
-        for place, count in enumerate(found.counts):
-            if not count:
-                continue
-            size = max(1, round(height * 100 * count / found.total / self.top))
-            start, end = left + width * place // bins, left + width * (place + 1) // bins
-            canvas.fill((bottom - size, start, bottom, max(start + 1, end - gap)), theme.strength)
+        _draw_counts(canvas, self.histogram.found, (top, left, bottom, left + width), self.top / 100)
         for mark in self.histogram.marks:
             column = left + round(self.histogram.place(mark) * (width - 1))
             canvas.fill((top, column, bottom, column + 1), theme.ink)
+
+
+def _draw_counts(canvas: Canvas, found: Distribution, box: Box, top_share: float) -> None:
+    """Draw a bar for each bin into a box whose height stands for a share of all values, 0..1."""
+    top, left, bottom, right = box
+    height, width, bins = bottom - top, right - left, len(found.counts)
+    gap = int(width // bins >= _WIDE_BAR)
+    for place, count in enumerate(found.counts):
+        if not count:
+            continue
+        size = max(1, round(height * count / found.total / top_share))
+        start, end = left + width * place // bins, left + width * (place + 1) // bins
+        canvas.fill((bottom - size, start, bottom, max(start + 1, end - gap)), canvas.theme.strength)
+
+
+SPARK = (15, 140)
+SPARK_WORDS = "beside it, the distribution of a layer's values from smallest to largest; left of it, where most are 0, the share of these"
+
+
+def draw_spark(canvas: Canvas, found: Distribution, top: int, left: int) -> None:
+    """Draw a distribution without words at a pixel, `SPARK` rows by columns large."""
+    height, width = SPARK
+    bottom, right, theme = top + height, left + width, canvas.theme
+    start = right - 2 * BINS
+    if found.apart:
+        filled = max(1, round(height * found.zeros / found.total))
+        canvas.fill((top, left, bottom + 1, left + _SLIM), theme.track)
+        canvas.fill((bottom + 1 - filled, left, bottom + 1, left + _SLIM), theme.strength)
+    canvas.fill((bottom, start, bottom + 1, right), theme.muted)
+    _draw_counts(canvas, found, (top, start, bottom, right), max(found.counts) / found.total)

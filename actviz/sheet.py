@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from actviz import colors, figure, mosaic, text
+from actviz import colors, distribution, figure, mosaic, text
 from actviz.errors import LimitError, UsageError
 from actviz.records import Tile
 from actviz.renderers import attention, frames, grid, kind_of, montage, sequence, spatial, vector
@@ -153,6 +153,8 @@ def _caption(plan: _Plan, count: int, style: Style) -> tuple[str, ...]:
     clipped = sum(sum(band.subject.clipped()) for band in plan.bands)
     if clipped:
         parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
+    if style.histogram:
+        parts.append(distribution.SPARK_WORDS)
     reduced = sum(band.reduced for band in plan.bands)
     if reduced:
         layers = "1 layer" if reduced == 1 else f"{reduced} layers"
@@ -169,7 +171,7 @@ def _colors_of_tiles(style: Style, subject: Subject) -> str:
         low, high = (text.number(end) for end in subject.given)
         return f"{low} {text.DASH} {high}, as asked; below a tile the range of its values"
     named = {"run": "all inputs of the run", "layer": "each layer"}.get(scale.kind, text.shown(str(scale), 60))
-    return f"one range a layer ({named}); below a tile the range of its values"
+    return f"one range a layer ({named}), beside its name; below a tile the range of its values"
 
 
 def _fit(prepared: Sequence[tuple[Activation, Subject, str]]) -> _Plan:
@@ -268,7 +270,10 @@ def _row_height(band: _Band) -> int:
 def _draw_band(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int], style: Style) -> list[Tile]:
     top, left = corner
     width = STRONGEST * (side + _GAP) - _GAP
-    _write_head(canvas, band, corner, width, style)
+    plot = subjects.histogram(band.subject, style)
+    if plot is not None:
+        distribution.draw_spark(canvas, plot.found, top, left + width - distribution.SPARK[1])
+    _write_head(canvas, band, corner, width - (distribution.SPARK[1] + _GAP if plot else 0), style)
     top += text.face(_HEAD, bold=True).height + 6
     if band.noun == "unit":
         return _draw_strip(canvas, band, (top, left), width)
@@ -283,19 +288,25 @@ def _write_head(canvas: figure.Canvas, band: _Band, corner: tuple[int, int], wid
     if shown < total:
         counts += f", {subjects.ORDERS[style.measure]}"
     kind = plain.fit(text.shown(band.activation.kind), width // 4)
-    facts = [kind, text.shape(band.activation.values.shape[1:]), counts]
-    room = width - sum(plain.width(fact) + 12 for fact in facts)
-    if room < width // 3:
-        facts = facts[1:]
+    sizes, ends = text.shape(band.activation.values.shape[1:]), _ends(band)
+    # Where there is no room for all, the class goes first, then the counts.
+    for facts in ([kind, sizes, counts, ends], [sizes, counts, ends], [ends or sizes]):
         room = width - sum(plain.width(fact) + 12 for fact in facts)
-    if room < width // 3:
-        facts = facts[:-1]
-        room = width - sum(plain.width(fact) + 12 for fact in facts)
+        if room >= width // 3:
+            break
     row, column = corner
     column = canvas.write(head.fit(text.shown(band.activation.address), max(0, room)), row, column, head, theme.ink)
     for fact in facts:
         if fact:
             column = canvas.write(fact, row + head.ascent - plain.ascent, column + 12, plain, theme.muted)
+
+
+def _ends(band: _Band) -> str:
+    """Return the values at the ends of the colours of a layer whose tiles share them."""
+    if band.subject.scale.kind == "filter" or band.noun == "unit":
+        return ""
+    low, high = (text.number(float(ends[0])) for ends in (band.subject.low, band.subject.high))
+    return f"colours {low}..{high}"
 
 
 def _draw_tiles(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int]) -> list[Tile]:

@@ -115,7 +115,9 @@ def _numbers(figure: object) -> list[tuple[str, Mapping[str, Any]]]:
 def _range(path: Path, address: str, numbers: Mapping[str, Any]) -> tuple[float, float]:
     ends = [numbers.get("low"), numbers.get("high")]
     try:
-        low, high = (float(end) if type(end) in {int, float} else math.nan for end in ends)
+        low, high = (
+            float(end) if isinstance(end, int | float) and not isinstance(end, bool) else math.nan for end in ends
+        )
     except OverflowError:
         low = high = math.nan
     if not colors.is_range(low, high):

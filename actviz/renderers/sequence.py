@@ -381,6 +381,9 @@ def _caption(subject: Subject, style: Style, unit: str, sheet: _Matrix, plan: _P
     if panels > 1:
         way = "columns" if plan.counts[0] > 1 else "lines"
         steps.append(f"in {panels} {way}")
+    axis, zoom = (plan.across, plan.zoom[1]) if plan.steps_down else (plan.down, plan.zoom[0])
+    if subject.scale.kind == "filter" and ruler.every(zoom, ruler.room_of(axis, zoom, above=plan.steps_down)) > 1:
+        steps.append(f"ranges of the {unit}s between those written: in the record of the figure")
     if sheet.by != (1, 1):
         steps.append(f"reduced: {reduction.said((noun, unit), sheet.by)}")
     return (words[0], *steps, *words[1:], *subjects.masked_caption(sheet.masked, sheet.count))

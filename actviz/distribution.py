@@ -180,7 +180,7 @@ def _draw_counts(canvas: Canvas, found: Distribution, box: Box, top_share: float
 
 
 SPARK = (15, 140)
-SPARK_WORDS = "beside it, the distribution of a layer's values from smallest to largest; left of it, where most are 0, the share of these"
+SPARK_WORDS = "at the right of a name: the distribution of the layer's values, smallest to largest; before it, where most are 0, their share"
 
 
 def draw_spark(canvas: Canvas, found: Distribution, top: int, left: int) -> None:

@@ -270,7 +270,7 @@ def _row_height(band: _Band) -> int:
 def _draw_band(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int], style: Style) -> list[Tile]:
     top, left = corner
     width = STRONGEST * (side + _GAP) - _GAP
-    plot = subjects.histogram(band.subject, style)
+    plot = subjects.histogram(band.subject)
     if plot is not None:
         distribution.draw_spark(canvas, plot.found, top, left + width - distribution.SPARK[1])
     _write_head(canvas, band, corner, width - (distribution.SPARK[1] + _GAP if plot else 0), style)

@@ -110,4 +110,4 @@ def test_distributions_stand_beside_the_names_of_layers() -> None:
     strength = [(one.pixels == (96, 96, 96)).all(axis=-1).sum() for one in (plain, with_them)]
     assert strength[1] > strength[0] + 3 * 64
     assert all("distribution" in one for one in with_them.numbers["layers"].values())
-    assert any("the distribution of a layer's values" in label.text for label in with_them.labels)
+    assert any("the distribution of the layer's values" in label.text for label in with_them.labels)

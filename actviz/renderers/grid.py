@@ -81,7 +81,7 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
         color_bar(subject, deck.noun),
         _caption(subject, deck, style, plan.zoom),
         *plan.size,
-        subjects.histogram(subject, style),
+        subjects.histogram(subject),
     )
     canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     grid = plan.grid(top, left)

@@ -46,6 +46,7 @@ class Subject:
     the ends of `table` for every channel, float64 ``(channel,)``. `levels` are the values
     of whole numbers or truths where there are few of them, in order, and their words.
     `given` is the range that the scale asked for, so that values may lie beyond it.
+    `distribution` is that of the layer's finite values, where a histogram is wanted.
     """
 
     maps: NDArray[Any]
@@ -58,6 +59,7 @@ class Subject:
     high: NDArray[np.float64]
     levels: tuple[tuple[float, str], ...] = ()
     given: tuple[float, float] | None = None
+    distribution: stats.Distribution | None = None
 
     @property
     def total(self) -> int:
@@ -112,9 +114,8 @@ class Subject:
             clipped_above=above,
             reduced=False,
         )
-        plot = histogram(self, style)
-        if plot is not None:
-            record["distribution"] = dataclasses.asdict(plot.found)
+        if self.distribution is not None:
+            record["distribution"] = dataclasses.asdict(self.distribution)
         if axes is not None:
             record["axes"] = {"tiles": list(axes[0]), "down": axes[1], "across": axes[2]}
         return record
@@ -145,7 +146,7 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Sca
     channels = mosaic.parse_channels(style.channels, len(maps))
     channels = mosaic.keep_top(stats.order(numbers, channels, style.measure), style.top)
     signed = colors.is_signed(activation.signed, numbers.minimum)
-    given = _given(activation.address, scale, style, stats.finite_values(maps, numbers))
+    given = _given(activation.address, scale, style, (maps, numbers))
     if given is None:
         low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
         centred = signed
@@ -153,7 +154,8 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Sca
         low, high = (np.full(len(maps), end) for end in given)
         centred = colors.is_centred(*given)
     name = style.cmap or colors.default_name(centred=centred, dark=style.dark)
-    return Subject(maps, numbers, channels, scale, centred, colors.table(name), low, high, levels, given)
+    found = stats.distribution(stats.finite_values(maps, numbers), whole=bool(levels)) if style.histogram else None
+    return Subject(maps, numbers, channels, scale, centred, colors.table(name), low, high, levels, given, found)
 
 
 def _check(style: Style) -> None:
@@ -171,7 +173,9 @@ def _check(style: Style) -> None:
         raise UsageError(message)
 
 
-def _given(address: str, scale: Scale, style: Style, finite: NDArray[Any]) -> tuple[float, float] | None:
+def _given(
+    address: str, scale: Scale, style: Style, layer: tuple[NDArray[Any], stats.ChannelStatistics]
+) -> tuple[float, float] | None:
     """Return the range that a scale asks for, ``None`` where the layer's own values decide.
 
     Percentiles on both sides of zero make a range with zero in the middle; two that are
@@ -179,8 +183,9 @@ def _given(address: str, scale: Scale, style: Style, finite: NDArray[Any]) -> tu
     """
     if scale.kind == "fixed":
         return scale.low, scale.high
-    if scale.kind == "percentile" and finite.size:
-        low, high = stats.percentiles(finite, (scale.low, scale.high))
+    if scale.kind == "percentile":
+        finite = stats.finite_values(*layer)
+        low, high = stats.percentiles(finite, (scale.low, scale.high)) if finite.size else (0.0, 0.0)
         return colors.around_zero(low, high) if low < high else None
     if scale.kind not in colors.GIVEN:
         return None
@@ -230,7 +235,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     if constant:
         parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
     parts += [*_clipped(subject), _nonfinite(numbers)]
-    if style.histogram and histogram(subject, style) is None:
+    if style.histogram and subject.distribution is None:
         parts.append("no distribution: no finite value")
     return tuple(parts)
 
@@ -271,13 +276,11 @@ def scale_note(subject: Subject, whole: str) -> str:
     return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
 
 
-def histogram(subject: Subject, style: Style) -> Histogram | None:
-    """Return the distribution of the layer's finite values, ``None`` where it is not wanted or there is none."""
-    if not style.histogram:
+def histogram(subject: Subject) -> Histogram | None:
+    """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value."""
+    if subject.distribution is None:
         return None
-    whole = bool(subject.levels)
-    found = stats.distribution(stats.finite_values(subject.maps, subject.numbers), whole=whole)
-    return None if found is None else Histogram(found, subject.levels, subject.given)
+    return Histogram(subject.distribution, subject.levels, subject.given)
 
 
 def _nonfinite(numbers: stats.ChannelStatistics) -> str:

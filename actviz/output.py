@@ -33,7 +33,7 @@ LEVEL = 1
 UP = 2
 STRIPE = 2 << 20
 ZLIB_HEADER = b"\x78\x01"
-PROVENANCE_BYTES = 1 << 20
+PROVENANCE_BYTES = 16 << 20  # a vector may have a hundred thousand dead units, which are listed
 
 
 def slug(name: str) -> str:

@@ -286,7 +286,7 @@ def _write_head(canvas: figure.Canvas, band: _Band, corner: tuple[int, int], wid
     shown, total = len(subject.channels), subject.total
     counts = f"{shown:,} of {total:,} {band.noun}{'s' if total != 1 else ''}"
     if shown < total:
-        counts += f", {subjects.ORDERS[style.measure]}"
+        counts += subjects.choice(subject, style)
     kind = plain.fit(text.shown(band.activation.kind), width // 4)
     sizes, ends = text.shape(band.activation.values.shape[1:]), _ends(band)
     # Where there is no room for all, the class goes first, then the counts.

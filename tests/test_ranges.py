@@ -146,6 +146,16 @@ def test_a_sheet_and_several_inputs_give_ranges_too() -> None:
     assert ranges.read(Path("figures/manifest.json")) == {"plain": (0, 4)}
 
 
+def test_a_figure_of_a_hundred_thousand_dead_units_tells_its_range() -> None:
+    values = np.zeros((1, 150_000), np.float32)
+    values[0, 3] = 2
+    actviz.save("in.npz", {"wide": Activation("wide", "Flatten", values, ("batch", "unit"))}, model="m.h5")
+    run("render", "in.npz", "-l", "wide", "-o", "one.png")
+
+    assert ranges.read(Path("one.png")) == {"wide": (0, 2)}
+    assert run("render", "in.npz", "-l", "wide", "-o", "one.png") == ["one.png"]
+
+
 def test_python_reads_ranges_too() -> None:
     actviz.save("in.npz", batch(2), model="m.h5")
     run("render", "in.npz", "-l", "plain", "-o", "one.png", "--bare", "--scale", "layer")

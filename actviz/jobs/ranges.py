@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from actviz import colors, output, stats, system
 from actviz.errors import InputError, UsageError, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from actviz.records import Activation, Style
@@ -140,11 +141,10 @@ def shared(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
             values = _seen(activation)
             if values is None:
                 continue
-            numbers = stats.statistics(values[None])
-            low, high = float(numbers.minimum[0]), float(numbers.maximum[0])
-            before = ends.get(address, (0.0, 0.0, bool(activation.signed)))
-            # The order of the arguments drops NaN, which stands for no finite value.
-            ends[address] = min(before[0], low), max(before[1], high), before[2]
+            low, high, signed = ends.get(address, (0.0, 0.0, bool(activation.signed)))
+            if not math.isfinite(values.min(initial=0)) or not math.isfinite(values.max(initial=0)):
+                values = values[np.isfinite(values)]
+            ends[address] = min(low, float(values.min(initial=0))), max(high, float(values.max(initial=0))), signed
     return {
         address: (-max(-low, high), max(-low, high)) if signed or low < 0 else (0.0, high)
         for address, (low, high, signed) in ends.items()

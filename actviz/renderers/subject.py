@@ -133,6 +133,9 @@ def scale_of(style: Style, maps: NDArray[Any]) -> Scale:
 def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Scale) -> Subject:
     """Settle what is drawn of `maps`, ``(channel, row, column)``, and in which colours.
 
+    The range decides the colormap: a scale that was given, whatever the values are, so that
+    figures on one scale look alike.
+
     Raises
     ------
     UsageError
@@ -227,7 +230,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     numbers, total = subject.numbers, subject.total
     shown = len(subject.channels)
     first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
-    parts = [first + _choice(subject, style)]
+    parts = [first + choice(subject, style)]
     dead = numbers.channels_in(stats.DEAD)
     word = f"{state} on this input"
     parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
@@ -240,7 +243,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     return tuple(parts)
 
 
-def _choice(subject: Subject, style: Style) -> str:
+def choice(subject: Subject, style: Style) -> str:
     """Return how the channels drawn were chosen and ordered, from the comma on."""
     candidates = len(mosaic.parse_channels(style.channels, subject.total))
     words = ""

@@ -178,20 +178,24 @@ def draw(activation: Activation, index: int = 0, style: Style | None = None, con
         Position along the batch axis.
     style
         Scale, colours, channels and layout; the defaults of the command line otherwise.
+        For the scale ``run`` give it the `ranges` of the layers.
     context
         What the figure says about model and input.
 
     Raises
     ------
     UsageError
-        When nothing draws these axes.
+        When nothing draws these axes, or the style asks for what the activation does not have.
+    InputError
+        When the file that the scale names is none of actviz's.
     """
     from PIL import Image
 
     from actviz import renderers
+    from actviz.jobs import ranges
 
     said = context or Context(model="", input=f"sample {index}", fed="")
-    return Image.fromarray(renderers.draw(activation, index, said, style or Style()).pixels)
+    return Image.fromarray(renderers.draw(activation, index, said, ranges.known(style or Style())).pixels)
 
 
 def save(

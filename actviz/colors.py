@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actviz import colormaps
 from actviz.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 RGB = tuple[int, int, int]
 
 STEPS = 256
-SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
+SEQUENTIAL, DIVERGING, DIVERGING_DARK = "inferno", "RdBu_r", "berlin"
 
 _LAST = STEPS - 1
 # The colour of zero where the range is empty: the first, or the neutral one.
@@ -43,42 +44,6 @@ _MARKS: tuple[RGB, ...] = (
     (0, 0, 0),
     (255, 255, 255),
 )
-# Both have 256 distinct colours, are perceptually uniform or nearly so, and are safe for
-# colour-blind readers; made from matplotlib's own tables, which a test compares.
-_SHIPPED = {
-    "inferno": (
-        "AAADAAAEAAAGAQAHAQEJAQELAgEOAgIQAwISBAMUBAMWBQQYBgQbBwUdCAYfCQYhCgcjCwcmDQgo"
-        "DggqDwktEAkvEgoyEwo0FAs2Fgs5Fws7GQs+GgtAHAxDHQxFHwxHIAxKIgtMJAtOJgtQJwtSKQtU"
-        "KwpWLQpYLgpaMApcMgldNAlfNQlgNwlhOQliOwlkPAllPglmQAlmQQlnQwpoRQppRgppSAtqSgtq"
-        "SwxrTQxrTw1sUA1sUg5sUw5tVQ9tVw9tWBBtWhFtWxFuXRJuXxJuYBNuYhRuYxRuZRVuZhVuaBZu"
-        "ahduaxdubRhubhhucBluchltcxptdRttdhtteBxtehxtex1sfR1sfh5sgB9rgR9rgyBrhSBqhiFq"
-        "iCFqiSJpiyJpjSNpjiRokCRokSVnkyVnlSZmliZmmCdlmShkmyhknCljniljoCpioSthoythpCxg"
-        "pixfpy1fqS5eqy5drC9crjBbrzFbsTFasjJZtDNYtTNXtzRWuDVWujZVuzdUvTdTvjhSvzlRwTpQ"
-        "wjtPxDxOxT1Nxz5MyD5LyT9Ky0BJzEFIzUJHz0RG0EVE0UZD0kdC1EhB1UlA1ko/10s+2U092k47"
-        "20863FA53VI43lM331Q24FY04lcz41gy5Fox5Vsw5lwu5l4t518s6GEr6WIq6mQo62Un7Gcm7Wgl"
-        "7Woj7mwi720h8G8f8HAe8XId8nQc8nUa83cZ83kY9HoW9XwV9X4U9oAS9oER94MQ94UO+IcN+IgM"
-        "+IoL+YwJ+Y4I+ZAI+pEH+pMG+pUG+pcG+5kG+5sG+50G+54H+6AH+6II+6QK+6YL+6gN+6oO+6wQ"
-        "+64S+7AU+7EW+7MY+7Ua+7cc+7ke+rsh+r0j+r8l+sEo+cMq+cUs+ccv+Mkx+Ms0+M03988699E8"
-        "9tM/9tVC9ddF9dlI9NtL9NxP895S8+BW8+JZ8uRd8uZg8ehk8elo8ets8e1w8e508fB58fJ98vOB"
-        "8vSF8/aJ9PeN9fiR9vqV9/uZ+fyd+v2g/P6k"
-    ),
-    "RdBu_r": (
-        "BTBhBjJjBzRmCDZpCThsCjpvCzxyDD51DUB4DkN7D0V+EUeBEkmEE0uHFE2KFU+NFlGQF1STGFaV"
-        "GViYGlqbHFyeHV6hHmCkH2KnIGSqIWasI2itJGquJWyvJ22wKG+wKXGxK3OyLHWzLXa0L3i1MHq2"
-        "MXy3M324NH+5NYG5N4O6OIS7OYa8O4i9PIq+PYu/P43AQI/BQZHCQ5PDRpTESZbFTJjGT5rHUpzI"
-        "VZ7JWKDKW6LLXqTMYabNZajOaKrPa6zQbq7RcbDSdLLTd7TVerbWfbjXgLrYhLzZh77aisDbjcLc"
-        "kMTdk8XelcbfmMjfmsngncrhn8vhos3ipM7jp8/kqdDkq9LlrtPmsNTms9XntdfouNjoutnpvdrq"
-        "v9zrwt3rxN7sx9/tyeHtzOLuzuPv0eXw0uXw0+bw1efw1ufx2Ojx2enx2+nx3Ory3uvy3+zy4ezz"
-        "4u3z5O7z5e7z5+/06PD06vH06/H07fL17vP18PP18fT28/X29PX29vb29/b29/X09/Ty9/Pw+PLu"
-        "+PDs+O/q+O7o+e3n+ezl+evj+erh+enf+ujd+ufb+uXZ+uTX++PW++LU++HS++DQ/N/O/N7M/N3K"
-        "/NzI/dvH/NjE/NbB+9S++9K8+9C5+s62+sy0+sqx+ceu+cWr+cOp+MGm+L+j+L2h97ue97mb97eZ"
-        "9rSW9rKT9bCQ9a6O9ayL9KqI9KiG9KaD86OA8qB+8Z5875t67ph47ZZ27JN065By6o5w6Itu54hs"
-        "5oVq5YNo5IBl4n1j4Xth4Hhf33Vd3nJb3XBZ221X2mpV2WhT2GVR12JP1mBN1F1L01pK0VdJ0FRH"
-        "zlFGzU9FzExDyklCyUZBx0M/xkA+xT48wzs7wjg6wDU4vzI3vjA2vC00uyozuScyuCQxtiEvtR8u"
-        "tBwtshkrsBcqrRYqqhUppxQppBMooRIonhEnmxAnmRAnlg8mkw4mkA0ljQwligskhwokhAkjgQgj"
-        "fgciewYieAUhdQQhcgMgbwIgbAEfaQAfZwAf"
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +64,14 @@ class Table:
 def table(name: str) -> Table:
     """Return a colormap by matplotlib's name for it.
 
-    Only names other than the two defaults import matplotlib, and never pyplot.
+    Only names other than the defaults import matplotlib, and never pyplot.
 
     Raises
     ------
     UsageError
         For an unknown name, with the nearest ones.
     """
-    shipped = _SHIPPED.get(name)
+    shipped = colormaps.SHIPPED.get(name)
     if shipped is not None:
         content = binascii.a2b_base64(shipped)
         colors = np.frombuffer(content, dtype=np.uint8).reshape(STEPS, 3)
@@ -117,18 +82,18 @@ def table(name: str) -> Table:
 
 
 def _from_matplotlib(name: str) -> NDArray[np.uint8]:
-    from matplotlib import colormaps
+    from matplotlib import colormaps as known_maps
 
-    if name not in colormaps:
-        near = difflib.get_close_matches(name, list(colormaps), n=3, cutoff=0.5)
-        lower = {known.lower(): known for known in colormaps}
+    if name not in known_maps:
+        near = difflib.get_close_matches(name, list(known_maps), n=3, cutoff=0.5)
+        lower = {known.lower(): known for known in known_maps}
         if name.lower() in lower:
             near = [lower[name.lower()]]
         hint = f"did you mean {', '.join(near)}?" if near else "for instance viridis, magma, gray."
         message = f"no colormap is called {name!r}; {hint}"
         raise UsageError(message)
     # The number of colours of some maps depends on matplotlibrc: 256 whatever it says.
-    map_ = colormaps[name].resampled(STEPS)
+    map_ = known_maps[name].resampled(STEPS)
     colors: NDArray[np.uint8] = map_(np.arange(STEPS), bytes=True)[:, :3]
     return np.ascontiguousarray(colors)
 
@@ -148,42 +113,85 @@ def _marks(colors: NDArray[np.uint8]) -> tuple[RGB, RGB, RGB]:
 class Scale:
     """What the colours of a tile stand for.
 
-    `kind` is ``filter`` (each tile its own range), ``layer`` (one range for all of them)
-    or ``fixed`` (from `low` to `high`, the same everywhere).
+    `kind` is ``filter`` (each tile its own range), ``layer`` (one range for all of them),
+    ``fixed`` (from `low` to `high`, the same everywhere), ``percentile`` (from percentile
+    `low` to percentile `high` of the layer's values), ``run`` (one range a layer for all
+    inputs of a run) or ``from`` (the ranges in the file `source`). ``auto`` is what fits
+    the axes: ``filter`` where a tile is a map, ``layer`` where it is less. `why` says why
+    a figure has another scale than the one asked for.
     """
 
     kind: str
     low: float = 0.0
     high: float = 0.0
+    source: str = ""
+    why: str = ""
 
     def __str__(self) -> str:
-        """Return what the command line takes."""
-        return self.kind if self.kind != "fixed" else f"{self.low:g}:{self.high:g}"
+        """Return what the command line takes, but of a file only its name."""
+        if self.kind == "fixed":
+            return f"{_plain(self.low)}:{_plain(self.high)}"
+        if self.kind == "percentile":
+            return f"p{_plain(self.low)}:{_plain(self.high)}"
+        return f"from:{self.source.rpartition('/')[2]}" if self.kind == "from" else self.kind
+
+
+WORDS = ("auto", "filter", "layer", "run")
+GIVEN = ("run", "from")
+"""Scales whose ranges are known before a figure is drawn, by address."""
+
+_ALL = 100
+
+
+def _plain(number: float) -> str:
+    """Return a number in full, ``2.5`` or ``3``: reading it gives the same number."""
+    return repr(number).removesuffix(".0")
 
 
 def parse_scale(text: str) -> Scale:
-    """Read ``filter``, ``layer`` or ``MIN:MAX``.
+    """Read ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q`` or ``from:FILE``.
 
     Raises
     ------
     UsageError
-        When it is none of them, or MIN is not below MAX, or one is not finite.
+        When it is none of them, or the first end is not below the second, or one is not
+        finite.
     """
-    if text in {"filter", "layer"}:
+    if text in WORDS:
         return Scale(text)
-    low_text, colon, high_text = text.partition(":")
+    first, colon, rest = text.partition(":")
+    if first == "from" and colon:
+        if not rest:
+            message = "scale 'from:' names no file; give the manifest.json or a PNG of an earlier run, such as from:before/manifest.json."
+            raise UsageError(message)
+        return Scale("from", source=rest)
+    shares = first.startswith("p")
     try:
-        low, high = float(low_text), float(high_text)
+        low, high = float(first[shares:]), float(rest.removeprefix("p") if shares else rest)
     except ValueError:
-        message = f"scale {text!r} means nothing here; use filter, layer or MIN:MAX, for instance 0:5."
+        message = f"scale {text!r} means nothing here; use {', '.join(WORDS)}, MIN:MAX such as 0:5, percentiles such as p1:99, or from:manifest.json."
         raise UsageError(message) from None
-    if not colon or not (math.isfinite(low) and math.isfinite(high)):
-        message = f"scale {text!r}: both ends must be finite numbers, for instance 0:5."
+    if not (math.isfinite(low) and math.isfinite(high)):
+        message = f"scale {text!r}: both ends must be finite numbers, for instance {'p1:99' if shares else '0:5'}."
         raise UsageError(message)
     if low >= high:
         message = f"scale {text!r}: {low:g} is not below {high:g}; write the smaller one first."
         raise UsageError(message)
-    return Scale("fixed", low, high)
+    if shares and not 0 <= low < high <= _ALL:
+        message = f"scale {text!r}: percentiles lie between 0 and 100; write for instance p1:99."
+        raise UsageError(message)
+    return Scale("percentile" if shares else "fixed", low, high)
+
+
+def settled(scale: Scale, *, own: bool, why: str) -> Scale:
+    """Return the scale of a figure whose tiles can have ranges of their `own`, or cannot.
+
+    ``auto`` becomes ``filter`` or ``layer``; where ``filter`` was asked for and cannot
+    be, the result is ``layer`` and says `why`.
+    """
+    if scale.kind == "auto":
+        return Scale("filter" if own else "layer")
+    return scale if own or scale.kind != "filter" else Scale("layer", why=why)
 
 
 def is_signed(known: bool | None, minimum: NDArray[np.float64]) -> bool:  # noqa: FBT001 - a fact, not a switch
@@ -201,8 +209,8 @@ def ranges(
     """Return the values at the first and the last colour of each channel.
 
     Zero means zero: a signed figure runs from -m to m, any other from 0 to m, where m is
-    the largest absolute value of the channel (``filter``) or of all channels (``layer``).
-    A channel without a finite value other than 0 gets the empty range 0 to 0.
+    the largest absolute value of the channel (``filter``) or of all channels (any other
+    scale). A channel without a finite value other than 0 gets the empty range 0 to 0.
 
     Parameters
     ----------
@@ -211,18 +219,38 @@ def ranges(
     minimum, maximum
         Float64, ``(channel,)``, of the finite values; NaN where there is none.
     """
-    if scale.kind == "fixed":
-        return np.full(minimum.shape, scale.low), np.full(minimum.shape, scale.high)
     largest = np.nan_to_num(np.maximum(np.abs(minimum), np.abs(maximum)), nan=0.0)
-    if scale.kind == "layer" and largest.size:
+    if scale.kind != "filter" and largest.size:
         largest = np.full(largest.shape, largest.max())
     return (-largest if signed else np.zeros(largest.shape)), largest
 
 
-def default_name(scale: Scale, *, signed: bool) -> str:
-    """Return the colormap for a figure: diverging only where zero is its neutral middle."""
-    centred = scale.kind != "fixed" or scale.low == -scale.high
-    return DIVERGING if signed and centred else SEQUENTIAL
+def is_range(low: float, high: float) -> bool:
+    """Tell whether two numbers are the ends of a range: finite, in order, and empty only at 0."""
+    return math.isfinite(low) and math.isfinite(high) and (low < high or low == high == 0)
+
+
+def around_zero(low: float, high: float) -> tuple[float, float]:
+    """Return a range in which zero, if it lies inside, is in the middle; else the same range."""
+    largest = max(-low, high)
+    return (-largest, largest) if low < 0 < high else (low, high)
+
+
+def is_centred(low: float, high: float) -> bool:
+    """Tell whether zero is the middle of a range, so that a diverging map is true to it."""
+    return low == -high and low < 0
+
+
+def default_name(*, centred: bool, dark: bool = False) -> str:
+    """Return the colormap of a figure: diverging only where zero is its neutral middle.
+
+    On a dark page the neutral colour of a diverging map is dark: zero must recede as it
+    does in a sequential map, and strong values of either sign stand out from the page. The
+    white middle of the light map would make zero the brightest thing on it.
+    """
+    if not centred:
+        return SEQUENTIAL
+    return DIVERGING_DARK if dark else DIVERGING
 
 
 def quantise(
@@ -323,13 +351,12 @@ def paint_nonfinite(pixels: NDArray[np.uint32], values: NDArray[Any], colors: Ta
     pixels[np.isneginf(values)] = below
 
 
-def count_clipped(values: NDArray[Any], scale: Scale) -> int:
-    """Count the finite values that lie outside a fixed scale."""
-    if scale.kind != "fixed":
-        return 0
+def count_clipped(values: NDArray[Any], low: float, high: float) -> tuple[int, int]:
+    """Count the finite values below and above a range, compared in float64."""
     with np.errstate(invalid="ignore"):
-        outside = (values < scale.low) | (values > scale.high)
-    return int(np.count_nonzero(outside & np.isfinite(values)))
+        below = np.count_nonzero((values < np.float64(low)) & (values != -np.inf))
+        above = np.count_nonzero((values > np.float64(high)) & (values != np.inf))
+    return int(below), int(above)
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:

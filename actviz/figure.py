@@ -14,48 +14,46 @@ for the picture::
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from actviz import colors, text
-from actviz.errors import LimitError
-from actviz.records import Label, Picture
+from actviz.canvas import LIGHT, Canvas, Theme, check_size, theme_of
+from actviz.distribution import Histogram, Plot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from actviz.colors import RGB
-    from actviz.records import Box, Context, Tile
+    from actviz.records import Context
+
+__all__ = [
+    "MARGIN",
+    "Canvas",
+    "ColorBar",
+    "Heading",
+    "Histogram",
+    "Layout",
+    "Theme",
+    "check_size",
+    "open_page",
+    "theme_of",
+    "thumbnail",
+]
 
 MARGIN = 28
-LARGEST_SIDE = 65_535
-LARGEST_AREA = 100_000_000
 
 _NARROWEST = 600
 _THUMBNAIL = (84, 168)
 # Pages wider than this get larger titles, which are still read when the page is shrunk.
 _WIDE, _LARGEST_SCALE = 1300, 2.5
 _GAP = 18
+_PLOT_GAP = 12
 _BAR_HEIGHT = 10
 _TITLE, _SUBTITLE, _SMALL = 20, 14, 12
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """The colours of a page, apart from the colormap."""
-
-    page: RGB = (255, 255, 255)
-    ink: RGB = (34, 34, 34)
-    muted: RGB = (108, 108, 108)
-    line: RGB = (200, 200, 200)
-    track: RGB = (230, 230, 230)
-    strength: RGB = (96, 96, 96)
-    ground: RGB = (247, 247, 247)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,90 +91,12 @@ class Layout:
     caption: tuple[str, ...]
     height: int
     width: int
-
-
-@dataclass(slots=True)
-class Canvas:
-    """Pixels to draw on and the labels drawn so far.
-
-    `pixels` is uint32 ``(row, column)`` in the form of `colors.packed`.
-    """
-
-    pixels: NDArray[np.uint32]
-    theme: Theme
-    labels: list[Label] = field(default_factory=list)
-    _inks: dict[RGB, NDArray[np.uint32]] = field(default_factory=dict)
-
-    @classmethod
-    def blank(cls, height: int, width: int, theme: Theme) -> Canvas:
-        """Return an empty page.
-
-        Raises
-        ------
-        LimitError
-            When no PNG of that size would be of use to anybody.
-        """
-        check_size(height, width)
-        return cls(np.full((height, width), colors.pixel(theme.page)), theme)
-
-    def ink(self, color: RGB) -> NDArray[np.uint32]:
-        """Return the packed colour of each coverage 0..255 of a text on the page."""
-        mixed = self._inks.get(color)
-        if mixed is None:
-            share = np.arange(256)[:, None] / 255
-            shades = np.rint(np.array(self.theme.page) * (1 - share) + np.array(color) * share)
-            mixed = self._inks[color] = colors.packed(shades.astype(np.uint8))
-        return mixed
-
-    def write(self, words: str, row: int, column: int, face: text.Face, color: RGB) -> int:
-        """Write one line with its top left corner at a pixel; return the column after it."""
-        if not words:
-            return column
-        alpha = face.alpha(words)
-        bottom, right = row + int(alpha.shape[0]), column + int(alpha.shape[1])
-        self.pixels[row:bottom, column:right] = self.ink(color)[alpha]
-        self.labels.append(Label(words, (row, column, bottom, right)))
-        return right
-
-    def write_upwards(self, words: str, bottom: int, column: int, face: text.Face, color: RGB) -> None:
-        """Write one line turned to the left, with the start of its baseline side at a pixel."""
-        if not words:
-            return
-        alpha = np.rot90(face.alpha(words))
-        top, right = bottom - int(alpha.shape[0]), column + int(alpha.shape[1])
-        self.pixels[top:bottom, column:right] = self.ink(color)[alpha]
-        self.labels.append(Label(words, (top, column, bottom, right)))
-
-    def fill(self, box: Box, color: RGB) -> None:
-        """Fill a box with one colour."""
-        top, left, bottom, right = box
-        self.pixels[top:bottom, left:right] = colors.pixel(color)
-
-    def picture(self, tiles: Sequence[Tile], numbers: dict[str, Any]) -> Picture:
-        """Return what has been drawn."""
-        return Picture(colors.unpacked(self.pixels), tuple(tiles), tuple(self.labels), numbers)
-
-
-def check_size(height: int, width: int) -> None:
-    """Refuse a page that is larger than programs that show PNGs can be expected to open.
-
-    Raises
-    ------
-    LimitError
-        Naming the options that make it smaller.
-    """
-    if max(height, width) > LARGEST_SIDE or height * width > LARGEST_AREA:
-        message = (
-            f"the figure would be {width:,} x {height:,} pixels; at most {LARGEST_AREA // 1_000_000}"
-            f" megapixels and {LARGEST_SIDE:,} a side are drawn; show fewer with --channels or"
-            " --top, or use a smaller --zoom."
-        )
-        raise LimitError(message)
+    histogram: Histogram | None = None
 
 
 def open_page(layout: Layout, theme: Theme | None = None) -> tuple[Canvas, int, int]:
     """Return a page with everything on it but the body, and the body's top and left."""
-    theme = theme or Theme()
+    theme = theme or LIGHT
     width = max(layout.width, _NARROWEST)
     scale = _scale(width)
     picture = None
@@ -300,6 +220,7 @@ class _Footer:
     beside: bool
     caption: list[str]
     height: int
+    plot: Plot | None = None
 
     @classmethod
     def of(cls, layout: Layout, width: int) -> _Footer:
@@ -308,9 +229,11 @@ class _Footer:
         caption = text.wrap(layout.caption, small, width)
         leading = small.height + _LEADING
         height = leading * len(caption)
+        plot = Plot.of(layout.histogram, width, small, scale) if layout.histogram else None
+        height += plot.height + _PLOT_GAP if plot else 0
         bar = layout.bar
         if bar is None:
-            return cls(None, small, 0, [], beside=False, caption=caption, height=height)
+            return cls(None, small, 0, [], beside=False, caption=caption, height=height, plot=plot)
         bar_width = colors.STEPS * max(1, round(scale))
         room = width - bar_width - 3 * _GAP
         notes = [*bar.notes, *([""] if bar.marks else [])]
@@ -321,7 +244,7 @@ class _Footer:
         bar_height = _BAR_HEIGHT + 5 + small.height
         words = leading * len(notes)
         head = max(bar_height, words) if beside else bar_height + _LEADING + words
-        return cls(bar, small, bar_width, notes, beside, caption, head + 8 + height)
+        return cls(bar, small, bar_width, notes, beside, caption, head + 8 + height, plot)
 
     def draw(self, canvas: Canvas, top: int) -> None:
         small, theme = self.face, canvas.theme
@@ -341,6 +264,9 @@ class _Footer:
                 self._draw_marks(canvas, self.bar, (row, left))
                 row += leading
             row = max(row, bottom) + 8
+        if self.plot is not None:
+            self.plot.draw(canvas, row + _PLOT_GAP // 2, MARGIN)
+            row += self.plot.height + _PLOT_GAP
         for line in self.caption:
             canvas.write(line, row, MARGIN, small, theme.ink)
             row += leading
@@ -354,18 +280,7 @@ class _Footer:
         bottom = top + _BAR_HEIGHT + 2
         canvas.fill((top, left - 1, bottom, left + width + 1), theme.line)
         canvas.pixels[top + 1 : bottom - 1, left : left + width] = colors.paint(steps, bar.table)
-        free = -MARGIN
-        last = left + width
-        for place, (share, words) in enumerate(bar.ticks):
-            at = left + round(share * (width - 1))
-            size = small.width(words)
-            begin = min(max(left, at - size // 2), last - size)
-            ends = last - small.width(bar.ticks[-1][1]) - 8
-            final = place == len(bar.ticks) - 1
-            if begin < free or (not final and begin + size > ends):
-                continue
-            canvas.fill((bottom, at, bottom + 3, at + 1), theme.muted)
-            free = canvas.write(words, bottom + 3, begin, small, theme.ink) + 8
+        canvas.write_ticks(bar.ticks, (bottom, left), width, small)
         return bottom + 3 + small.height
 
     def _draw_levels(self, canvas: Canvas, bar: ColorBar, top: int) -> int:

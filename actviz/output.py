@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import OutputError, escape
+from actviz.errors import ActvizError, OutputError, escape
 from actviz.system import exists, is_folder, is_link, make_folder, open_regular, probe_writable, write_whole
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ LEVEL = 1
 UP = 2
 STRIPE = 2 << 20
 ZLIB_HEADER = b"\x78\x01"
-PROVENANCE_BYTES = 1 << 20
+PROVENANCE_BYTES = 16 << 20  # a vector may have a hundred thousand dead units, which are listed
 
 
 def slug(name: str) -> str:
@@ -207,9 +207,15 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
-def read_provenance(path: Path) -> dict[str, Any] | None:
-    """Return what actviz wrote into a PNG or SVG, ``None`` when it did not make the file."""
-    file, _ = open_regular(path, OutputError)
+def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[str, Any] | None:
+    """Return what actviz wrote into a PNG or SVG, ``None`` when it did not make the file.
+
+    Raises
+    ------
+    ActvizError
+        Of class `error`, when the file cannot be opened.
+    """
+    file, _ = open_regular(path, error)
     with file:
         start = file.read(len(SIGNATURE))
         if start.startswith((b"<?xml", b"<svg")):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -150,21 +152,32 @@ class Sample:
 class Style:
     """How figures are drawn: the options of the command line, parsed but not resolved.
 
-    `scale` is ``filter``, ``layer`` or ``MIN:MAX``; `channels` a selection such as
-    ``0:16,40`` (``None``: all); `sort` a measure; `top` the number of channels kept
-    after sorting; `zoom` pixels per value (``None``: chosen). `project` is how planes or
-    frames are brought into one map (``max``), ``None`` to show each.
+    `scale` is ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q`` or
+    ``from:FILE``; `ranges` are the two ends by address that ``run`` and ``from`` stand
+    for. `channels` is a selection such as ``0:16,40`` (``None``: all); `sort` a measure
+    (``None``: see `measure`); `top` the number of channels kept after sorting; `zoom`
+    pixels per value (``None``: chosen). `project` is how planes or frames are brought into
+    one map (``max``), ``None`` to show each. `dark` is for dark pages, `histogram` adds
+    the distribution of the layer's values.
     """
 
-    scale: str = "filter"
+    scale: str = "auto"
     cmap: str | None = None
     columns: int | None = None
     channels: str | None = None
-    sort: str = "index"
+    sort: str | None = None
     top: int | None = None
     zoom: int | None = None
     bare: bool = False
     project: str | None = None
+    dark: bool = False
+    histogram: bool = False
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        """What channels are ordered by: the strongest are those of the largest mean, unless `sort` says otherwise."""
+        return self.sort or ("index" if self.top is None else "mean")
 
 
 @dataclass(frozen=True, slots=True)

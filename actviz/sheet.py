@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from actviz import colors, figure, mosaic, text
+from actviz import colors, distribution, figure, mosaic, text
 from actviz.errors import LimitError, UsageError
 from actviz.records import Tile
 from actviz.renderers import attention, frames, grid, kind_of, montage, sequence, spatial, vector
@@ -84,19 +84,18 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
     if not drawable:
         message = "none of the layers holds numbers that can be drawn; choose others with --layer."
         raise UsageError(message)
-    style = replace(style, top=style.top or STRONGEST, bare=False, columns=None, zoom=None)
-    if style.sort == "index" and style.channels is None:
-        style = replace(style, sort="mean")
+    sort = style.sort or ("mean" if style.channels is None else "index")
+    style = replace(style, top=style.top or STRONGEST, sort=sort, bare=False, columns=None, zoom=None)
     prepared = [(one, *_prepare(one, index, style)) for one in drawable]
     plan = _fit(prepared)
     layout = figure.Layout(
         _heading(context, len(activations)),
         None,
-        _caption(plan, len(activations)),
+        _caption(plan, len(activations), style),
         plan.height,
         plan.width,
     )
-    canvas, top, left = figure.open_page(layout)
+    canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     tiles: list[Tile] = []
     for band, (row, column) in zip(plan.bands, plan.places, strict=True):
         tiles += _draw_band(canvas, band, plan.side, (top + row, left + column), style)
@@ -114,17 +113,12 @@ def _accepts(activation: Activation) -> bool:
 
 
 def _prepare(activation: Activation, index: int, style: Style) -> tuple[Subject, str]:
-    scale = colors.parse_scale(style.scale)
     if not vector.accepts(activation.axes):
         maps, noun = _maps(activation, index)
-        if maps[0].size == 1 and scale.kind == "filter":
-            scale = colors.Scale("layer")
-        return subjects.prepare(activation, maps, style, scale), noun
+        return subjects.prepare(activation, maps, style, subjects.scale_of(style, maps)), noun
     values = vector.maps_of(activation, index)
-    if scale.kind == "filter":
-        scale = colors.Scale("layer")
     whole = replace(style, top=None, sort="index", channels=None)
-    return subjects.prepare(activation, values, whole, scale), "unit"
+    return subjects.prepare(activation, values, whole, subjects.scale_of(style, values)), "unit"
 
 
 def _heading(context: Context, count: int) -> figure.Heading:
@@ -150,17 +144,34 @@ def _maps(activation: Activation, index: int) -> tuple[NDArray[Any], str]:
     return spatial.maps_of(activation, index), "filter"
 
 
-def _caption(plan: _Plan, count: int) -> tuple[str, ...]:
+def _caption(plan: _Plan, count: int, style: Style) -> tuple[str, ...]:
     left_out = count - len(plan.bands)
     parts = [f"{len(plan.bands)} of {count} layers"]
     if left_out:
         parts.append(f"{left_out} without numbers to draw")
-    parts.append("colours of a tile: from 0, or from minus its largest, to the number below it")
+    parts.append(f"colours of a tile: {_colors_of_tiles(style, plan.bands[0].subject)}")
+    clipped = sum(sum(band.subject.clipped()) for band in plan.bands)
+    if clipped:
+        parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
+    if style.histogram:
+        parts.append(distribution.SPARK_WORDS)
     reduced = sum(band.reduced for band in plan.bands)
     if reduced:
         layers = "1 layer" if reduced == 1 else f"{reduced} layers"
         parts.append(f"reduced: the maps of {layers} averaged to fit")
     return tuple(parts)
+
+
+def _colors_of_tiles(style: Style, subject: Subject) -> str:
+    """Return what the colours of a sheet's tiles stand for, in words."""
+    scale = colors.parse_scale(style.scale)
+    if scale.kind in {"auto", "filter"}:
+        return "from 0, or from minus its largest, to the number below it"
+    if scale.kind == "fixed" and subject.given is not None:
+        low, high = (text.number(end) for end in subject.given)
+        return f"{low} {text.DASH} {high}, as asked; below a tile the range of its values"
+    named = {"run": "all inputs of the run", "layer": "each layer"}.get(scale.kind, text.shown(str(scale), 60))
+    return f"one range a layer ({named}), beside its name; below a tile the range of its values"
 
 
 def _fit(prepared: Sequence[tuple[Activation, Subject, str]]) -> _Plan:
@@ -259,7 +270,10 @@ def _row_height(band: _Band) -> int:
 def _draw_band(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int], style: Style) -> list[Tile]:
     top, left = corner
     width = STRONGEST * (side + _GAP) - _GAP
-    _write_head(canvas, band, corner, width, style)
+    plot = subjects.histogram(band.subject)
+    if plot is not None:
+        distribution.draw_spark(canvas, plot.found, top, left + width - distribution.SPARK[1])
+    _write_head(canvas, band, corner, width - (distribution.SPARK[1] + _GAP if plot else 0), style)
     top += text.face(_HEAD, bold=True).height + 6
     if band.noun == "unit":
         return _draw_strip(canvas, band, (top, left), width)
@@ -272,21 +286,27 @@ def _write_head(canvas: figure.Canvas, band: _Band, corner: tuple[int, int], wid
     shown, total = len(subject.channels), subject.total
     counts = f"{shown:,} of {total:,} {band.noun}{'s' if total != 1 else ''}"
     if shown < total:
-        counts += f", {subjects.ORDERS[style.sort]}"
+        counts += subjects.choice(subject, style)
     kind = plain.fit(text.shown(band.activation.kind), width // 4)
-    facts = [kind, text.shape(band.activation.values.shape[1:]), counts]
-    room = width - sum(plain.width(fact) + 12 for fact in facts)
-    if room < width // 3:
-        facts = facts[1:]
+    sizes, ends = text.shape(band.activation.values.shape[1:]), _ends(band)
+    # Where there is no room for all, the class goes first, then the counts.
+    for facts in ([kind, sizes, counts, ends], [sizes, counts, ends], [ends or sizes]):
         room = width - sum(plain.width(fact) + 12 for fact in facts)
-    if room < width // 3:
-        facts = facts[:-1]
-        room = width - sum(plain.width(fact) + 12 for fact in facts)
+        if room >= width // 3:
+            break
     row, column = corner
     column = canvas.write(head.fit(text.shown(band.activation.address), max(0, room)), row, column, head, theme.ink)
     for fact in facts:
         if fact:
             column = canvas.write(fact, row + head.ascent - plain.ascent, column + 12, plain, theme.muted)
+
+
+def _ends(band: _Band) -> str:
+    """Return the values at the ends of the colours of a layer whose tiles share them."""
+    if band.subject.scale.kind == "filter" or band.noun == "unit":
+        return ""
+    low, high = (text.number(float(ends[0])) for ends in (band.subject.low, band.subject.high))
+    return f"colours {low}..{high}"
 
 
 def _draw_tiles(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int]) -> list[Tile]:

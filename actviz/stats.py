@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,32 @@ if TYPE_CHECKING:
 LIVE, DEAD, CONSTANT, NONFINITE = 0, 1, 2, 3
 STATES = ("live", "dead", "constant", "nonfinite")
 MEASURES = ("index", "max", "mean", "std", "l2")
-PERCENTILES = (1, 5, 50, 95, 99)
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 # Squares of values within these bounds neither overflow nor vanish in float64.
 _LARGEST, _SMALLEST = 1e140, 1e-140
 _BLOCK = 1 << 16
+
+BINS = 64
+# A single value is drawn as the middle one of so many bins.
+_ALONE = 21
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """How many of the finite values of a layer lie where.
+
+    `counts` are those of bins of one width from `first` to `last`; `total` is the number
+    of finite values. `zeros` is how many are exactly 0; `apart` says that these are in no
+    bin, because they would dwarf all others.
+    """
+
+    counts: tuple[int, ...]
+    first: float
+    last: float
+    total: int
+    zeros: int
+    apart: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,23 +221,34 @@ def layer_numbers(values: NDArray[Any], channels: ChannelStatistics) -> dict[str
     maps ``"1"`` to ``"99"`` to values that occur (the nearest below); ``dead`` and
     ``constant`` list channels.
     """
-    flat = as_numbers(values).reshape(-1)
-    finite = flat if channels.finite else flat[np.isfinite(flat)]
+    finite = finite_values(values, channels)
     record: dict[str, Any] = dict.fromkeys(("min", "max", "mean", "std"))
     record["percentiles"] = {str(share): None for share in PERCENTILES}
     if finite.size:
         record["min"] = float(np.nanmin(channels.minimum))
         record["max"] = float(np.nanmax(channels.maximum))
-        record["mean"], record["std"] = _whole(flat.size, channels)
-        places = [(finite.size - 1) * share // 100 for share in PERCENTILES]
-        cuts = np.partition(finite, places)[places].tolist()
-        record["percentiles"] = {str(share): float(cut) for share, cut in zip(PERCENTILES, cuts, strict=True)}
+        record["mean"], record["std"] = _whole(values.size, channels)
+        cuts = percentiles(finite, PERCENTILES)
+        record["percentiles"] = {str(share): cut for share, cut in zip(PERCENTILES, cuts, strict=True)}
     record["zeros"] = float(np.mean(channels.zeros)) if channels.zeros.size else 0.0
     record["dead"] = channels.channels_in(DEAD)
     record["constant"] = channels.channels_in(CONSTANT)
     record["nan"] = int(channels.nan.sum())
     record["infinite"] = int(channels.infinite.sum())
     return record
+
+
+def finite_values(values: NDArray[Any], channels: ChannelStatistics) -> NDArray[Any]:
+    """Return the finite values of an array that `channels` were computed from, ``(value,)``."""
+    flat = as_numbers(values).reshape(-1)
+    return flat if channels.finite else flat[np.isfinite(flat)]
+
+
+def percentiles(finite: NDArray[Any], shares: Sequence[float]) -> list[float]:
+    """Return values that occur, of at least one finite value: the nearest below each share 0..100."""
+    places = [math.floor((finite.size - 1) * share / 100) for share in shares]
+    found: list[float] = np.partition(finite, places)[places].astype(np.float64).tolist()
+    return found
 
 
 def _whole(size: int, channels: ChannelStatistics) -> tuple[float, float]:
@@ -229,3 +262,44 @@ def _whole(size: int, channels: ChannelStatistics) -> tuple[float, float]:
     mean = float((shares * means).sum())
     spread = float((shares * (stds**2 + (means - mean) ** 2)).sum())
     return mean / factor, float(np.sqrt(spread)) / factor
+
+
+def distribution(finite: NDArray[Any], *, whole: bool = False) -> Distribution | None:
+    """Return the distribution of finite values ``(value,)``, ``None`` where there is none.
+
+    Zeros stand apart where they are more than in any bin of the others: a layer after a
+    ReLU is mostly zeros, and everything else would be a line on the ground. Of `whole`
+    numbers each has a bin of its own, if they are at most `BINS` apart; a single value
+    stands in the middle of empty bins.
+    """
+    if not finite.size:
+        return None
+    zeros = int(finite.size - np.count_nonzero(finite))
+    others = finite[finite != 0] if 0 < zeros < finite.size else finite
+    found = _binned(others, whole=whole)
+    apart = 0 < zeros < finite.size and zeros > max(found[0])
+    if zeros and not apart:
+        found = _binned(finite, whole=whole)
+    return Distribution(*found, total=int(finite.size), zeros=zeros, apart=apart)
+
+
+def _binned(values: NDArray[Any], *, whole: bool) -> tuple[tuple[int, ...], float, float]:
+    """Return the counts of bins, and the ends of the first and the last."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        counts = [0] * (_ALONE // 2)
+        return (*counts, int(values.size), *counts), low, high
+    if whole and high - low < BINS:
+        edge, bins = 0.5, int(high - low) + 1
+    else:
+        edge, bins = 0.0, BINS
+        # An axis that almost reaches zero begins there.
+        low = 0.0 if 0 < low < high / 10 else low
+        high = 0.0 if low / 10 < high < 0 else high
+    first, last = low - edge, high + edge
+    # Halved, the widest ranges stay finite; where values are tiny, halves would vanish.
+    factor = 0.5 if max(-low, high) > _LARGEST else 1.0
+    with np.errstate(under="ignore"):
+        share = (values.astype(np.float64) * factor - first * factor) / (last * factor - first * factor)
+    places = np.minimum((share * bins).astype(np.int64), bins - 1)
+    return tuple(np.bincount(places, minlength=bins).tolist()), first, last

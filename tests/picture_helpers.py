@@ -75,7 +75,8 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
     """Check that every value of an activation comes back from the pixels within one step.
 
     What a tile shows is worked out from the record alone, as a reader of a manifest would.
-    Masked steps are left out.
+    Masked steps are left out, values beyond the scale come back as its ends, and what is
+    not finite as one of the marks.
     """
     axes = picture.numbers["axes"]
     tiles, down, across = axes["tiles"], axes["down"], axes["across"]
@@ -83,22 +84,51 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
     order = [activation.axes.index(name) - 1 for name in (*tiles, down, across) if name is not None]
     values = values.transpose(order)
     values = np.expand_dims(values, [place for place, name in ((-1, across), (-2, down)) if name is None])
-    low, high = (float(end) for end in style.scale.split(":")) if ":" in style.scale else (-np.inf, np.inf)
     seen = np.zeros(values.shape, dtype=bool)
     skipped = _masked(activation, index, [*tiles, down, across], values.shape)
+    low, high = ends_of(style, activation.address, values[~skipped])
     for tile in picture.tiles:
         place = tile.index or ((tile.channel,) if tiles else ())
         top, left, bottom, right = tile.part or (0, 0, *values.shape[-2:])
         part = (*place, slice(top, bottom), slice(left, right))
         assert not seen[part].any(), tile
         seen[part] = True
-        expected, kept = np.clip(values[part], low, high), ~skipped[part]
+        # A hatch says that all is zero, also where the colours do not reach zero.
+        expected = values[part] if tile.state == "dead" else np.clip(values[part], low, high)
+        kept = ~skipped[part]
+        assert_marks(picture, tile, np.where(kept, values[part], 0))
+        kept &= np.isfinite(values[part])
         found = decode(picture, tile, expected.shape, kept)
-        assert (np.abs(found - expected)[kept] <= step_of(tile) * 0.51 + 1e-300).all(), tile
+        assert (np.abs(found[kept] - expected[kept]) <= step_of(tile) * 0.51 + 1e-300).all(), tile
     channels = {tile.channel for tile in picture.tiles}
     assert len(channels) == picture.numbers["shown"]
     done = seen | skipped
     assert done.all() if len(channels) == picture.numbers["channels"] else done[sorted(channels)].all()
+
+
+def ends_of(style: Style, address: str, values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the values beyond which a style clips those of a layer, worked out by hand."""
+    first, _, last = style.scale.partition(":")
+    if address in style.ranges:
+        return style.ranges[address]
+    if style.scale.startswith("p"):
+        ordered = np.sort(values[np.isfinite(values)])
+        places = [int((len(ordered) - 1) * float(share) // 100) for share in (first[1:], last.removeprefix("p"))]
+        low, high = ordered[places] if ordered.size else (0, 0)
+        if low == high:
+            return -np.inf, np.inf
+        return (-max(-low, high), max(-low, high)) if low < 0 < high else (low, high)
+    return (float(first), float(last)) if last else (-np.inf, np.inf)
+
+
+def assert_marks(picture: Picture, tile: Tile, values: NDArray[np.float64]) -> None:
+    """Check that NaN and infinities ``(row, column)`` have the colours that stand for them."""
+    top, left, bottom, right = tile.box
+    down, across = (bottom - top) // values.shape[0], (right - left) // values.shape[1]
+    pixels = picture.pixels[top:bottom:down, left:right:across]
+    marks = colors.table(picture.numbers["colormap"]).marks
+    for mark, where in zip(marks, (np.isnan(values), np.isposinf(values), np.isneginf(values)), strict=True):
+        assert (pixels[where] == mark).all(), tile
 
 
 def _masked(activation: Activation, index: int, names: list[str], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib import colormaps
 
 from actviz import colors
 from actviz.errors import UsageError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
+COLORMAPS = Path(__file__).parent / "COLORMAPS.md"
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@pytest.mark.parametrize("name", [colors.SEQUENTIAL, colors.DIVERGING])
+@pytest.mark.parametrize("name", colors.colormaps.SHIPPED)
 def test_shipped_tables_are_those_of_matplotlib(name: str) -> None:
-    from matplotlib import colormaps
-
     expected = colormaps[name].resampled(256)(np.arange(256), bytes=True)[:, :3]
 
     np.testing.assert_array_equal(colors.table(name).colors, expected)
@@ -33,6 +35,7 @@ def test_defaults_need_no_matplotlib() -> None:
     program = (
         "import sys; from actviz import colors;"
         f"colors.table({colors.SEQUENTIAL!r}); colors.table({colors.DIVERGING!r});"
+        f"colors.table({colors.DIVERGING_DARK!r});"
         "assert 'matplotlib' not in sys.modules;"
         "colors.table('magma'); assert 'matplotlib' in sys.modules;"
         "assert 'matplotlib.pyplot' not in sys.modules"
@@ -42,14 +45,40 @@ def test_defaults_need_no_matplotlib() -> None:
 
 
 def test_neutral_in_the_middle_of_the_diverging_table() -> None:
-    table = colors.table(colors.DIVERGING).colors.astype(int)
+    light, dark = (colors.table(name).colors.astype(int) for name in (colors.DIVERGING, colors.DIVERGING_DARK))
 
-    assert np.ptp(table[127:129]) <= 1
+    assert np.ptp(light[127:129]) <= 1
+    assert light[128].sum() == light.sum(axis=1).max()
+    assert dark[127:129].max() <= 25
+    assert dark[128].sum() <= dark.sum(axis=1).min() + 3
 
 
-def test_which_maps_can_be_inverted() -> None:
+def test_the_default_map_follows_page_and_range() -> None:
+    assert colors.default_name(centred=False) == colors.default_name(centred=False, dark=True) == "inferno"
+    assert colors.default_name(centred=True) == "RdBu_r"
+    assert colors.default_name(centred=True, dark=True) == "berlin"
+    assert colors.is_centred(-2, 2)
+    assert not colors.is_centred(0, 0)
+    assert not colors.is_centred(-2, 3)
+    assert colors.around_zero(-2, 3) == (-3, 3)
+    assert colors.around_zero(0, 3) == (0, 3)
+    assert colors.around_zero(-3, -1) == (-3, -1)
+
+
+def test_which_maps_can_be_inverted_is_documented() -> None:
+    rows = re.findall(
+        r"^\| (\w+) \| (\d+) \| (yes|no) \| (yes|no) \|$", COLORMAPS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    known = [row for row in rows if row[0] in colormaps]  # a later matplotlib may have more, an earlier one fewer
+
+    assert len(known) > 80
+    for name, count, invertible, turned in known:
+        assert len(np.unique(colors.table(name).colors, axis=0)) == int(count)
+        assert (count == "256") == (invertible == "yes")
+        assert colors.table(name).invertible == (invertible == "yes")
+        assert colors.table(f"{name}_r").invertible == (turned == "yes")
     assert colors.table("magma").invertible
-    assert not colors.table("tab10").invertible
+    assert not colors.table("viridis").invertible
 
 
 @pytest.mark.parametrize(("wrong", "near"), [("virdis", "viridis"), ("rdbu", "RdBu"), ("?", "for instance")])
@@ -67,7 +96,28 @@ def test_marks_are_in_no_table(name: str) -> None:
         assert not (table.colors == mark).all(axis=1).any()
 
 
-@pytest.mark.parametrize("text", ["", "5", "a:b", "1:0", "0:0", "nan:1", "0:inf", "0:1:2", "p1:p99", "run"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "a:b",
+        "1:0",
+        "0:0",
+        "nan:1",
+        "0:inf",
+        "0:1:2",
+        "p99:1",
+        "p5:5",
+        "p-1:99",
+        "p1:101",
+        "pnan:99",
+        "p:",
+        "1:p99",
+        "from:",
+        "from",
+    ],
+)
 def test_scales_that_mean_nothing(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         colors.parse_scale(text)
@@ -78,7 +128,21 @@ def test_scales_that_mean_nothing(text: str) -> None:
 def test_scales_that_mean_something() -> None:
     assert colors.parse_scale("filter") == colors.Scale("filter")
     assert colors.parse_scale("-1:2.5") == colors.Scale("fixed", -1, 2.5)
-    assert str(colors.parse_scale("-1:2.5")) == "-1:2.5"
+    assert colors.parse_scale("p0.5:p99") == colors.Scale("percentile", 0.5, 99)
+    assert colors.parse_scale("from:a/b.json") == colors.Scale("from", source="a/b.json")
+    for text in ("auto", "filter", "layer", "run", "-1:2.5", "0.1:0.30000000000000004", "p1:99"):
+        assert str(colors.parse_scale(text)) == text
+    assert str(colors.parse_scale("from:a/b.json")) == "from:b.json"
+
+
+def test_a_scale_fits_what_a_tile_holds() -> None:
+    auto, own = colors.Scale("auto"), colors.Scale("filter")
+
+    assert colors.settled(auto, own=True, why="no") == own
+    assert colors.settled(auto, own=False, why="no") == colors.Scale("layer")
+    assert colors.settled(own, own=True, why="no") == own
+    assert colors.settled(own, own=False, why="no") == colors.Scale("layer", why="no")
+    assert colors.settled(colors.Scale("run"), own=False, why="no") == colors.Scale("run")
 
 
 def test_zero_means_zero_for_every_tile() -> None:
@@ -163,5 +227,6 @@ def test_ticks_are_round() -> None:
 def test_clipped_values_are_counted() -> None:
     values = np.array([-1, 0, 0.5, 1, 2, np.nan, np.inf])
 
-    assert colors.count_clipped(values, colors.Scale("fixed", 0, 1)) == 2
-    assert colors.count_clipped(values, colors.Scale("layer")) == 0
+    assert colors.count_clipped(values, 0, 1) == (1, 1)
+    assert colors.count_clipped(values, -1, 0.25) == (0, 3)
+    assert colors.count_clipped(np.float32([0.1, 1e38]), 0.1, 1e300) == (0, 0)

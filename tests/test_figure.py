@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from picture_helpers import assert_labels_apart
 
-from actviz import colors, figure
+from actviz import canvas as canvases
+from actviz import colors, figure, stats
 from actviz.errors import LimitError
 from actviz.records import Context
 
@@ -29,14 +32,18 @@ def layout(address: str = "conv", *, width: int = 300, thumbnail: np.ndarray | N
 @pytest.mark.parametrize("address", ["c", "n" * 200, "\u202e\n" * 50, "一" * 80])
 @pytest.mark.parametrize("width", [1, 700, 3000])
 @pytest.mark.parametrize("thumbnail", [None, SMALL])
-def test_labels_stay_apart(address: str, width: int, thumbnail: np.ndarray | None) -> None:
-    canvas, top, left = figure.open_page(layout(address, width=width, thumbnail=thumbnail))
+@pytest.mark.parametrize("dark", [False, True])
+def test_labels_stay_apart(address: str, width: int, thumbnail: np.ndarray | None, dark: bool) -> None:
+    theme = figure.theme_of(dark=dark)
+    found = figure.Histogram(stats.Distribution((1, 3, 9), -1e-30, 1e30, 20, 7, apart=dark))
+    page = replace(layout(address, width=width, thumbnail=thumbnail), histogram=found)
+    canvas, top, left = figure.open_page(page, theme)
 
     picture = canvas.picture([], {})
 
     assert_labels_apart(picture)
     body = (top, left, top + 50, left + width)
-    assert (picture.pixels[body[0] : body[2], body[1] : body[3]] == 255).all()
+    assert (picture.pixels[body[0] : body[2], body[1] : body[3]] == theme.page).all()
 
 
 def test_the_title_says_what_is_drawn() -> None:
@@ -83,3 +90,39 @@ def test_small_thumbnails_are_the_pixels_fed() -> None:
 def test_what_is_too_large_names_the_options(height: int, width: int) -> None:
     with pytest.raises(LimitError, match="--channels"):
         figure.check_size(height, width)
+
+
+def contrast(one: colors.RGB, other: colors.RGB) -> float:
+    """Return the contrast of two colours as the Web Content Accessibility Guidelines count it, 1 to 21."""
+
+    def luminance(color: colors.RGB) -> float:
+        parts = [part / 255 for part in color]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [canvases.LIGHT, canvases.DARK])
+def test_contrasts(theme: figure.Theme) -> None:
+    assert contrast(theme.ink, theme.page) >= 7
+    assert contrast(theme.muted, theme.page) >= 4.5
+    for one, other, least in (
+        (theme.strength, theme.track, 3),
+        (theme.strength, theme.page, 3),
+        (theme.ink, theme.line, 3),  # the frame of a constant tile beside that of a live one
+        (theme.muted, theme.ground, 3),  # the hatch of masked steps
+        (theme.line, theme.ground, 1.5),  # the hatch of dead tiles
+        (theme.line, theme.page, 1.5),
+    ):
+        assert contrast(one, other) >= least, (one, other)
+
+
+def test_a_dark_page_is_dark() -> None:
+    canvas, _, _ = figure.open_page(layout(), canvases.DARK)
+
+    pixels = canvas.picture([], {}).pixels
+
+    assert np.median(pixels) < 30
+    assert (pixels == canvases.DARK.page).all(axis=-1).mean() > 0.8

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from golden import assert_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from picture_helpers import CONTEXT, assert_labels_apart, assert_read_back
+from picture_helpers import CONTEXT, assert_labels_apart, assert_read_back, ends_of
 
-from actviz import renderers, sheet
+from actviz import colors, figure, renderers, sheet, text
 from actviz.errors import UsageError
-from actviz.records import Activation, Context, Style
+from actviz.records import Activation, Context, Picture, Style
 from actviz.renderers import attention, frames, reduction, sequence
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -70,22 +72,46 @@ def test_every_renderer_has_its_axes_here() -> None:
     assert {kind: renderers.kind_of(axes) for kind, axes in AXES.items()} == {kind: kind for kind in AXES}
 
 
+SCALES = st.sampled_from(["auto", "filter", "layer", "-1:2", "0:1e300", "p5:95", "p0:p99.5", "run", "from:a.json"])
+INVERTIBLE = [name for name in mpl.colormaps if colors.table(name).invertible]
+
+
+@st.composite
+def styles(draw: Any, **fixed: Any) -> Style:
+    """Return a strategy of styles that a picture can be read back from."""
+    scale = draw(SCALES)
+    ranges = [(0.0, 0.0), (-2.0, 2.0), (-1e-310, 0.0), (0.5, 1e308), (-1.7e308, 1.7e308), (-3.0, -2.0)]
+    return Style(
+        scale=scale,
+        cmap=draw(st.one_of(st.none(), st.sampled_from(INVERTIBLE))),
+        dark=draw(st.booleans()),
+        ranges={"layer": draw(st.sampled_from(ranges))} if scale in {"run", "from:a.json"} else {},
+        **fixed,
+    )
+
+
 @pytest.mark.parametrize("axes", [*AXES.values(), *OTHER_AXES], ids="-".join)
 @pytest.mark.parametrize("bare", [False, True])
-@given(st.data(), st.sampled_from(["filter", "layer", "-1:2", "0:1e300"]))
-@settings(deadline=None, max_examples=25)
-def test_values_come_back(axes: tuple[str, ...], bare: bool, data: Any, scale: str) -> None:
-    values = data.draw(any_values(axes))
+@given(st.data())
+@settings(deadline=None, max_examples=30)
+def test_values_come_back(axes: tuple[str, ...], bare: bool, data: Any) -> None:
+    values = data.draw(any_values(axes, finite=False))
     before = values.copy()
-    style = Style(scale=scale, bare=bare)
+    style = data.draw(styles(bare=bare, histogram=not bare and data.draw(st.booleans())))
     one = activation(values, axes)
 
     picture = renderers.draw(one, 0, CONTEXT, style)
 
     np.testing.assert_array_equal(values, before)
     assert picture.numbers["reduced"] is False
+    assert picture.numbers["invertible"] is True
     assert_read_back(picture, one, style)
     assert_labels_apart(picture)
+    low, high = ends_of(style, "layer", values)
+    finite = values[np.isfinite(values)]
+    assert picture.numbers["clipped_below"] == (finite < low).sum()
+    assert picture.numbers["clipped_above"] == (finite > high).sum()
+    assert picture.numbers["clipped"] == ((finite < low) | (finite > high)).sum()
 
 
 @pytest.mark.parametrize("axes", [*AXES.values(), *OTHER_AXES], ids="-".join)
@@ -93,13 +119,18 @@ def test_values_come_back(axes: tuple[str, ...], bare: bool, data: Any, scale: s
 @settings(deadline=None, max_examples=15)
 def test_nothing_in_an_array_upsets_a_renderer(axes: tuple[str, ...], data: Any) -> None:
     values = data.draw(any_values(axes, finite=False))
+    style = data.draw(styles(histogram=True))
 
-    picture = renderers.draw(activation(values, axes), 0, CONTEXT, Style())
+    picture = renderers.draw(activation(values, axes), 0, CONTEXT, style)
 
     assert picture.numbers["nan"] == np.isnan(values).sum()
     assert picture.numbers["infinite"] == np.isinf(values).sum()
     assert_labels_apart(picture)
-    assert sheet.draw_sheet([activation(values, axes)], 0, CONTEXT, Style()).tiles
+    json.dumps(picture.numbers, allow_nan=False)
+    page = sheet.draw_sheet([activation(values, axes)], 0, CONTEXT, style)
+    assert page.tiles
+    assert_labels_apart(page)
+    json.dumps(page.numbers, allow_nan=False)
 
 
 @pytest.mark.parametrize("axes", [*AXES.values(), *OTHER_AXES], ids="-".join)
@@ -126,13 +157,16 @@ def test_empty_axes_say_so(axes: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("kind", AXES)
 @pytest.mark.parametrize("count", [1, 7, 64, 513, 2048])
 @pytest.mark.parametrize("length", [1, 200])
-def test_labels_stay_apart(kind: str, count: int, length: int) -> None:
+@pytest.mark.parametrize("plain", [True, False])
+def test_labels_stay_apart(kind: str, count: int, length: int, plain: bool) -> None:
     axes = AXES[kind]
     places = {"channel": count, "unit": count, "head": min(count, 64), "step": 3, "plane": 2, "query": 5, "key": 4}
     shape = [places.get(axis, 6) for axis in axes[1:]]
     one = Activation("n" * length, "Kind", waves(1, *shape) * 1e-7, axes)
 
-    picture = renderers.draw(one, 0, CONTEXT, Style())
+    style = Style() if plain else Style(dark=True, histogram=True, scale="filter" if count < 513 else "p1:99")
+
+    picture = renderers.draw(one, 0, CONTEXT, style)
 
     assert_labels_apart(picture)
     assert {tile.channel for tile in picture.tiles} >= set(range(min(count, 64)))
@@ -227,8 +261,8 @@ def test_the_top_classes_are_named() -> None:
 
     picture = renderers.draw(activation(values, AXES["vector"]), 0, context, Style())
 
-    text = " ".join(label.text for label in picture.labels)
-    assert "strongest: 500 class500 (0.7), 3 class3 (0.2)" in text
+    said = " ".join(label.text for label in picture.labels)
+    assert "strongest: 500 class500 (0.7), 3 class3 (0.2)" in said
 
 
 @pytest.mark.parametrize("kind", ["film", "volume"])
@@ -242,6 +276,185 @@ def test_a_projection_is_the_maximum_and_says_reduced(kind: str) -> None:
     assert picture.numbers["reduced"].startswith("maximum over 4 ")
     with pytest.raises(UsageError, match="sum"):
         renderers.draw(activation(values, AXES[kind]), 0, CONTEXT, Style(project="sum"))
+
+
+def bar_ticks(picture: Picture) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the words of the colour bar's ticks and the colour of the bar above each tick's line."""
+    theme = figure.theme_of(dark=bool(picture.pixels[0, 0].max() < 128))
+    table = colors.table(picture.numbers["colormap"]).colors
+    left = figure.MARGIN
+    start = max(tile.box[2] for tile in picture.tiles)
+    # The row in the middle of the bar is the table itself, each colour as wide as any other.
+    scale = next(
+        (row, factor)
+        for row in range(start, len(picture.pixels))
+        for factor in (1, 2)
+        if (picture.pixels[row, left : left + 256 * factor] == table.repeat(factor, axis=0)).all()
+    )
+    row, factor = scale
+    below = row + 11
+    found = []
+    for label in picture.labels:
+        if label.box[0] != below + 3:
+            continue
+        lines = [at for at in range(left, left + 256 * factor) if (picture.pixels[below + 1, at] == theme.muted).all()]
+        middle = (label.box[1] + label.box[3]) / 2
+        at = min(lines, key=lambda place: abs(place - middle))
+        found.append((label.text, tuple(picture.pixels[row, at].tolist())))
+    return found
+
+
+@given(
+    st.tuples(*[st.floats(-1e6, 1e6).filter(lambda end: end == 0 or abs(end) > 1e-6)] * 2).filter(
+        lambda ends: abs(ends[0] - ends[1]) > 1e-3 * max(map(abs, ends))
+    ),
+    st.sampled_from(["layer", "fixed", "run", "p0:100"]),
+    st.booleans(),
+    st.sampled_from([3, 1500]),
+)
+@settings(deadline=None, max_examples=60)
+def test_ticks_of_the_colour_bar_are_the_values_of_their_colours(
+    ends: tuple[float, float], scale: str, dark: bool, columns: int
+) -> None:
+    low, high = sorted(ends)
+    values = np.linspace(low, high, 2 * columns).reshape(2, columns)
+    words = f"{low!r}:{high!r}" if scale == "fixed" else scale
+    style = Style(scale=words, dark=dark, ranges={"layer": (low, high)} if scale == "run" else {}, zoom=1)
+
+    picture = renderers.draw(activation(values, ("batch", "row", "column")), 0, CONTEXT, style)
+
+    table = colors.table(picture.numbers["colormap"]).colors
+    ticks = bar_ticks(picture)
+    assert len(ticks) >= 2
+    first, last = picture.numbers["low"], picture.numbers["high"]
+    for said, color in ticks:
+        value = float(said.replace(text.MINUS, "-"))
+        step = int(np.flatnonzero((table == color).all(axis=1))[0])
+        rounded = abs(value) * 0.005 + 1e-12
+        assert abs(first + (last - first) * step / 255 - value) <= (last - first) / 255 + rounded
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_units_have_ranges_of_their_own_where_that_is_asked(labelled: bool) -> None:
+    values = waves(6, 5) * 10.0 ** np.arange(5)
+    values[:, 3] = 0
+    context = Context("m.h5", "x", "", labels=tuple("abcde") if labelled else ())
+    one = activation(values, AXES["sequence"])
+
+    own = renderers.draw(one, 0, context, Style(scale="filter"))
+    together = renderers.draw(one, 0, context, Style())
+
+    texts = [label.text for label in own.labels]
+    for unit in (0, 1, 2, 4):
+        range_ = text.PLUS_MINUS + text.number(np.abs(values[:, unit]).max())
+        assert f"{unit} {'abcde'[unit] + ' ' if labelled else ''}{range_}" in texts
+    assert [text_ for text_ in texts if text_.endswith("zero")]
+    assert own.numbers["scale"] == "filter"
+    assert len({tile.high for tile in own.tiles}) == 5
+    assert_read_back(own, one, Style(scale="filter"))
+    assert_labels_apart(own)
+    assert together.numbers["scale"] == "layer"
+    assert len({tile.high for tile in together.tiles}) == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "why"),
+    [
+        ("vector", (5,), "one value has no range of its own"),
+        ("grid", (1, 1, 5), "one value has no range of its own"),
+        ("sequence", (1, 5), "one value has no range of its own"),
+        ("film", (1, 1, 1, 5), "one value has no range of its own"),
+        ("sequence", (5000, 4000), "there are too many values to draw each one"),
+    ],
+)
+def test_where_a_range_of_its_own_cannot_be_the_figure_says_so(axes: str, shape: tuple[int, ...], why: str) -> None:
+    one = activation(waves(*shape), AXES[axes])
+
+    asked = renderers.draw(one, 0, CONTEXT, Style(scale="filter"))
+
+    said = " ".join(label.text for label in asked.labels)
+    assert why in said
+    assert asked.numbers["scale"] == "layer"
+    if math.prod(shape) < 100:
+        by_itself = renderers.draw(one, 0, CONTEXT, Style())
+        assert why not in " ".join(label.text for label in by_itself.labels)
+
+
+@pytest.mark.parametrize("kind", AXES)
+@pytest.mark.parametrize(
+    ("style", "said"),
+    [
+        (Style(top=3), "3 of 12 NOUN, strongest by mean"),
+        (Style(top=3, sort="index"), "3 of 12 NOUN, first by number"),
+        (Style(sort="std"), "12 of 12 NOUN, strongest by standard deviation"),
+        (Style(channels="0:8", sort="max", top=3), "3 of 12 NOUN, strongest by maximum of the 8 chosen"),
+        (Style(channels="0:8"), "8 of 12 NOUN, as chosen"),
+        (Style(channels="9,2,5", top=2, sort="index"), "2 of 12 NOUN, first of the 3 chosen"),
+        (Style(), "12 of 12 NOUN"),
+    ],
+)
+def test_a_figure_says_which_channels_it_shows(kind: str, style: Style, said: str) -> None:
+    places = {"channel": 12, "unit": 12, "head": 12}
+    axes = ("batch", "part", "plane", "row", "column") if kind == "montage" else AXES[kind]
+    shape = [{"part": 6, "plane": 2}.get(axis, 3) if kind == "montage" else places.get(axis, 3) for axis in axes[1:]]
+    values = np.abs(waves(*shape))
+    noun = {"vector": "units", "sequence": "units", "film": "channels", "volume": "channels"}.get(kind, "filters")
+    noun = {"attention": "heads", "montage": "slices"}.get(kind, noun)
+
+    picture = renderers.draw(activation(values, axes), 0, CONTEXT, style)
+
+    text_ = " ".join(label.text for label in picture.labels)
+    assert f"{said.replace('NOUN', noun)} {text.DOT}" in text_
+    assert (
+        len({tile.index[:1] if kind == "film" else tile.channel for tile in picture.tiles}) == picture.numbers["shown"]
+    )
+    if style.measure != "index":
+        tiles = np.moveaxis(values, axes.index("channel") - 1, 0) if "channel" in axes else values
+        tiles = values.reshape(12, -1) if kind == "montage" else tiles
+        tiles = values.T if kind == "sequence" else tiles
+        flat = tiles.reshape(12, -1)
+        measure = {"mean": flat.mean, "std": flat.std, "max": flat.max}[style.measure](axis=1)
+        shown = list(dict.fromkeys(tile.channel for tile in picture.tiles))
+        assert [measure[channel] for channel in shown] == sorted((measure[channel] for channel in shown), reverse=True)
+        chosen = range(8) if style.channels else range(12)
+        assert max(measure[shown]) == max(measure[list(chosen)])
+
+
+@pytest.mark.parametrize("kind", AXES)
+def test_records_carry_every_number(kind: str) -> None:
+    values = np.maximum(waves(*[9 if kind == "vector" else 4] * (len(AXES[kind]) - 1)), 0).astype(np.float64)
+    values.flat[5], values.flat[6] = np.nan, np.inf
+    finite = values[np.isfinite(values)]
+
+    found = renderers.draw(activation(values, AXES[kind]), 0, CONTEXT, Style(scale="0:1")).numbers
+
+    assert (found["min"], found["max"]) == (finite.min(), finite.max())
+    np.testing.assert_allclose((found["mean"], found["std"]), (finite.mean(), finite.std()))
+    assert list(found["percentiles"]) == ["1", "5", "25", "50", "75", "95", "99"]
+    shares = [1, 5, 25, 50, 75, 95, 99]
+    assert list(found["percentiles"].values()) == np.percentile(finite, shares, method="lower").tolist()
+    assert found["zeros"] == (values == 0).mean()
+    assert (found["nan"], found["infinite"]) == (1, 1)
+    assert (found["clipped_below"], found["clipped_above"]) == (0, (finite > 1).sum())
+    assert (found["scale"], found["low"], found["high"]) == ("0:1", 0, 1)
+    assert all(type(channel) is int for channel in found["dead"] + found["constant"])
+
+
+@pytest.mark.parametrize("kind", AXES)
+@pytest.mark.parametrize("signed", [False, True])
+def test_dark_pages_differ_in_nothing_but_colours(kind: str, signed: bool) -> None:
+    values = waves(*[9 if kind == "vector" else 5] * (len(AXES[kind]) - 1), signed=signed)
+    one = activation(values, AXES[kind])
+
+    light, dark = (renderers.draw(one, 0, CONTEXT, Style(dark=dark)) for dark in (False, True))
+
+    assert light.tiles == dark.tiles
+    assert light.labels == dark.labels
+    assert light.numbers | {"colormap": ""} == dark.numbers | {"colormap": ""}
+    assert dark.numbers["colormap"] == ("berlin" if signed else "inferno")
+    assert_read_back(dark, one, Style(dark=True))
+    bare = renderers.draw(one, 0, CONTEXT, Style(dark=True, bare=True))
+    assert not (bare.pixels == 255).all(axis=-1).any()
 
 
 def test_few_whole_numbers_are_blocks_of_colour() -> None:
@@ -262,7 +475,7 @@ def test_chosen_units_and_steps_of_any_order_carry_their_numbers() -> None:
 
     numbers = [label.text for label in picture.labels]
     assert all(str(tile.channel) in numbers for tile in picture.tiles)
-    assert any("20 of 64 units, strongest by maximum" in text for text in numbers)
+    assert any("20 of 64 units, strongest by maximum" in said for said in numbers)
     assert_read_back(picture, one, Style())
 
 

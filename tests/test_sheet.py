@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
 
-from actviz import sheet
+from actviz import sheet, text
 from actviz.errors import LimitError, UsageError
 from actviz.records import Activation, Style
 
@@ -21,12 +21,15 @@ def layer(number: int, size: tuple[int, int, int], *, length: int = 5) -> Activa
 
 @pytest.mark.parametrize("count", [1, 5, 60])
 @pytest.mark.parametrize("length", [1, 200])
-def test_labels_stay_apart_and_the_page_in_its_budget(count: int, length: int) -> None:
+@pytest.mark.parametrize(
+    "style", [Style(), Style(dark=True, histogram=True, scale="p1:99"), Style(scale="-1e-30:1e30")]
+)
+def test_labels_stay_apart_and_the_page_in_its_budget(count: int, length: int, style: Style) -> None:
     shapes = [(28, 28, 32), (7, 7, 3), (1, 1, 64), (2, 90, 8), (120, 3, 16)]
     layers = [layer(i, shapes[i % 5], length=length) for i in range(count)]
     layers.append(vector(np.arange(3000, dtype=np.float32), address="d" * length))
 
-    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style())
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, style)
 
     assert_labels_apart(picture)
     assert picture.pixels.shape[0] * picture.pixels.shape[1] <= sheet.BUDGET
@@ -77,3 +80,34 @@ def test_too_many_layers_are_refused() -> None:
 
     with pytest.raises(LimitError, match="--layer"):
         sheet.draw_sheet(layers, 0, CONTEXT, Style())
+
+
+def test_a_range_that_tiles_share_stands_beside_the_name_of_the_layer() -> None:
+    values = np.linspace(-1, 3, 5 * 5 * 4).reshape(5, 5, 4)
+
+    texts = {
+        scale: " ".join(
+            label.text for label in sheet.draw_sheet([spatial(values)], 0, CONTEXT, Style(scale=scale)).labels
+        )
+        for scale in ("auto", "layer", "0:2", "p0:100")
+    }
+
+    assert "colours" not in texts["auto"].split("1 of 1 layers")[0]
+    assert f"colours {text.MINUS}3..3" in texts["layer"]
+    assert "colours 0..2" in texts["0:2"]
+    assert "50 values clipped" in texts["0:2"]
+    assert f"0 {text.DASH} 2, as asked" in texts["0:2"]
+    assert "one range a layer (p0:100)" in texts["p0:100"]
+    assert "clipped" not in texts["p0:100"]
+
+
+def test_distributions_stand_beside_the_names_of_layers() -> None:
+    layers = [layer(number, (9, 9, 4)) for number in range(3)]
+
+    plain, with_them = (sheet.draw_sheet(layers, 0, CONTEXT, Style(histogram=wanted)) for wanted in (False, True))
+
+    assert with_them.tiles == plain.tiles
+    strength = [(one.pixels == (96, 96, 96)).all(axis=-1).sum() for one in (plain, with_them)]
+    assert strength[1] > strength[0] + 3 * 64
+    assert all("distribution" in one for one in with_them.numbers["layers"].values())
+    assert any("the distribution of the layer's values" in label.text for label in with_them.labels)

@@ -92,14 +92,24 @@ _OPENING = (
     click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints."),
 )
 _STYLE = (
-    click.option("--scale", default="filter", show_default=True, metavar="SCALE", help="filter, layer or MIN:MAX."),
+    click.option(
+        "--scale",
+        default="auto",
+        show_default=True,
+        metavar="SCALE",
+        help="What colours stand for: a range for each filter, layer or run, MIN:MAX, percentiles p1:99, or those of an earlier run, from:manifest.json. auto: filter for maps, else layer.",
+    ),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
     click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
     click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40."),
-    click.option("--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."),
-    click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
+    click.option(
+        "--sort", type=click.Choice(SORTS), help="Order of the channels.  [default: mean with --top, else index]"
+    ),
+    click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the K strongest by --sort."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
     click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
+    click.option("--histogram", is_flag=True, help="Add the distribution of the layer's values."),
+    click.option("--dark", is_flag=True, help="Light text on a dark page."),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
 )
 _READING = (
@@ -171,7 +181,7 @@ def style_of(values: dict[str, Any]) -> Style:
     """Take the values of `styled` out of a command's keywords."""
     from actviz.records import Style
 
-    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project")
+    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project", "histogram", "dark")
     return Style(**{name: values.pop(name) for name in names})
 
 

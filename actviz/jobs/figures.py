@@ -6,7 +6,7 @@ overwritten is touched. Then each input's activations are drawn when they arrive
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -16,7 +16,7 @@ from actviz.jobs.events import Said, Written
 from actviz.jobs.naming import Names, check_fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style, Tile
@@ -78,13 +78,30 @@ class Work:
     versions: Mapping[str, str]
 
 
-def check_style(style: Style) -> None:
-    """Refuse a scale or colormap that means nothing before anything is computed."""
-    from actviz import colors
+def check_style(style: Style) -> Style:
+    """Refuse a scale or colormap that means nothing before anything is computed.
 
-    colors.parse_scale(style.scale)
+    The style that comes back holds the ranges of the file that its scale names.
+    """
+    from actviz import colors
+    from actviz.jobs import ranges
+
     if style.cmap is not None:
         colors.table(style.cmap)
+    if style.bare and style.histogram:
+        message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
+        raise UsageError(message)
+    return ranges.known(style)
+
+
+def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> Style:
+    """Return the style with one range a layer for a whole run, where its scale is ``run``.
+
+    `batches` are the activations of every input; any other scale asks for none of them.
+    """
+    from actviz.jobs import ranges
+
+    return replace(style, ranges=ranges.shared(batches)) if style.scale == "run" else style
 
 
 def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from actviz import activations, system
 from actviz.errors import ActvizError, InputError, UsageError, escape
-from actviz.jobs import figures
+from actviz.jobs import figures, ranges
 from actviz.jobs.events import Said, Written
 from actviz.select import select_layers
 
@@ -44,7 +44,7 @@ def render(request: RenderRequest) -> Iterator[Said | Written]:
     ActvizError
         When the file is no activations, or something that was asked for is not in it.
     """
-    figures.check_style(request.style)
+    style = figures.check_style(request.style)
     with system.reading(request.file) as (file, size), _open(request, file, size) as saved:
         about = saved.description
         layers = _choose(request, saved)
@@ -55,9 +55,12 @@ def render(request: RenderRequest) -> Iterator[Said | Written]:
         if not addresses:
             raise UsageError(_nothing(request, saved))
         numbers = _numbers(request, saved, addresses)
-        wish = figures.Wish(addresses if request.layers else (), request.output, request.style, request.overwrite)
+        ranges.check(style, addresses)
+        wish = figures.Wish(addresses if request.layers else (), request.output, style, request.overwrite)
         source = figures.Source(about.model, about.configuration, about.layers, named=about.given)
         plan = figures.plan(wish, source, {number: saved.sample(number) for number in numbers})
+        every = ({address: saved.activation(address, number) for address in addresses} for number in numbers)
+        plan.style = figures.share_ranges(style, every)
         for number in numbers:
             found = {address: saved.activation(address, number) for address in addresses}
             yield from figures.draw(plan, figures.Work(number, saved.sample(number), found, about.versions))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError, escape
-from actviz.jobs import feeding, figures
+from actviz.jobs import feeding, figures, ranges
 from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
 from actviz.jobs.layers import say_code
@@ -48,7 +48,7 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
         facts = worker.facts()
         yield from (Said(line) for line in (*say_code(facts, request.opening.trust), *worker.notes()))
         worker.prepare()
-        figures.check_style(request.style)
+        style = figures.check_style(request.style)
         unknown = not all(spec.shape for spec in facts.inputs)
         layers = [] if unknown else _choose(request, facts, worker)
         gathered = feeding.gather_all(request, given, facts, layers or facts.layers)
@@ -63,11 +63,13 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
         check_names(names, layers, [sample.values for sample in samples])
         yield from feeding.Notes().about(samples)
         addresses = [layer.address for layer in layers]
-        wish = figures.Wish(addresses if request.layers else (), request.output, request.style, request.overwrite)
+        ranges.check(style, addresses)
+        wish = figures.Wish(addresses if request.layers else (), request.output, style, request.overwrite)
         source = figures.source_of(facts, named=request.has_inputs)
         plan = figures.plan(wish, source, dict(enumerate(samples)))
         plan.names, plan.fail_fast = names, request.fail_fast
         _warm_up()
+        plan.style = figures.share_ranges(style, (worker.activations(one.values, addresses) for one in samples))
         versions: dict[str, str] = {}
         died = 0
         for number, sample in enumerate(samples):

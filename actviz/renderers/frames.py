@@ -57,9 +57,8 @@ def draw(activation: Activation, index: int, context: Context, style: Style, alo
         return _draw_projection(activation, frames[:, shown], context, style, along)
     axes = (("channel", along) if "channel" in activation.axes else (along,), "row", "column")
     visible = frames[:, shown] if masked else frames
-    subject = subjects.prepare(
-        activation, visible.reshape(len(frames), -1, frames.shape[3]), style, colors.parse_scale(style.scale)
-    )
+    maps = visible.reshape(len(frames), -1, frames.shape[3])
+    subject = subjects.prepare(activation, maps, style, subjects.scale_of(style, maps))
     film = _Film(subject, frames.shape, shown, axes)
     if style.bare:
         return _draw_bare(film, style)
@@ -69,8 +68,9 @@ def draw(activation: Activation, index: int, context: Context, style: Style, alo
         _color_bar(subject, along),
         _caption(film, style, along, masked),
         *plan.size,
+        subjects.histogram(subject),
     )
-    canvas, top, left = figure.open_page(layout)
+    canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left))
     return canvas.picture(tiles, _record(film, style, plan.zoom))
 
@@ -123,7 +123,8 @@ def _draw_bare(film: _Film, style: Style) -> Picture:
     across = style.columns or len(film.shown)
     flat = painted.reshape(-1, rows, columns)
     figure.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
-    pixels, places = mosaic.assemble(flat, min(across, len(flat)), colors.pixel((255, 255, 255)), zoom)
+    page = colors.pixel(figure.theme_of(dark=style.dark).page)
+    pixels, places = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
     states = film.subject.states()
     tiles = tuple(film.tile(*divmod_place(place, film.shown), places.box(place), states) for place in range(len(flat)))
     return Picture(colors.unpacked(pixels), tiles, (), _record(film, style, (zoom, zoom)))

@@ -71,10 +71,7 @@ class Deck:
 def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> Picture:
     """Draw every chosen map of a deck as a tile."""
     maps = deck.maps
-    scale = colors.parse_scale(style.scale)
-    if scale.kind == "filter" and maps[0].size == 1:
-        # One value has no range of its own: every tile would have the last colour.
-        scale = colors.Scale("layer")
+    scale = subjects.scale_of(style, maps)
     subject = subjects.prepare(activation, maps, style, scale)
     if style.bare:
         return _draw_bare(subject, deck, style)
@@ -83,10 +80,10 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
         subjects.heading(activation, context),
         color_bar(subject, deck.noun),
         _caption(subject, deck, style, plan.zoom),
-        plan.size[0],
-        plan.size[1],
+        *plan.size,
+        subjects.histogram(subject),
     )
-    canvas, top, left = figure.open_page(layout)
+    canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     grid = plan.grid(top, left)
     mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
     mosaic.place(canvas.pixels, grid, subject.painted(), plan.zoom)
@@ -111,8 +108,8 @@ def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
     count, height, width = len(subject.channels), *subject.maps.shape[1:]
     rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
     figure.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
-    white = colors.pixel((255, 255, 255))
-    pixels, grid = mosaic.assemble(subject.painted(), columns, white, zoom)
+    page = colors.pixel(figure.theme_of(dark=style.dark).page)
+    pixels, grid = mosaic.assemble(subject.painted(), columns, page, zoom)
     record = _record(subject, deck, style, (zoom, zoom))
     return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
 
@@ -318,20 +315,11 @@ def color_bar(subject: Subject, noun: str, where: str = "below") -> figure.Color
     `where` is the side of a tile on which its range and strength stand.
     """
     notes: list[str] = []
-    ticks: tuple[tuple[float, str], ...]
     if subject.total > 1:
         notes.append(f"line {where} a tile: its strength compared with the strongest {noun}")
-    if subject.scale.kind != "filter":
-        asked = subject.scale.kind == "fixed"
-        notes.insert(0, "one scale, as asked" if asked else "one scale for the whole layer")
-        return subjects.numeric_bar(subject, notes)
-    if subject.signed:
-        ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
-        notes.insert(0, f"max: each {noun}'s own largest absolute value, written {where} it")
-    else:
-        ticks = ((0.0, "0"), (1.0, "max"))
-        notes.insert(0, f"max: each {noun}'s own maximum, written {where} it")
-    return figure.ColorBar(subject.table, ticks, tuple(notes), subjects.marks(subject))
+    if subject.scale.kind == "filter":
+        return subjects.own_bar(subject, noun, where, notes)
+    return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), *notes])
 
 
 def _caption(subject: Subject, deck: Deck, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:

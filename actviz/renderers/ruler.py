@@ -92,10 +92,15 @@ def every(zoom: int, room: int) -> int:
         power *= 10
 
 
+def room_of(axis: Axis, zoom: int, *, above: bool) -> int:
+    """Return how many pixels along a map a name needs, `above` it or to its left."""
+    return text.face(FACE).height if not above or axis.turned(zoom) else axis.widest + 8
+
+
 def write_left(canvas: figure.Canvas, axis: Axis, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` to the left of a map whose top left is `corner`."""
     face, color = text.face(FACE), canvas.theme.muted
-    for place in _places(part, every(zoom, face.height)):
+    for place in _places(part, every(zoom, room_of(axis, zoom, above=False))):
         middle = corner[0] + (place - part.start) * zoom + zoom // 2
         name = axis.names[place]
         column = corner[1] - 1 - _TICK - _GAP - face.width(name)
@@ -106,8 +111,7 @@ def write_left(canvas: figure.Canvas, axis: Axis, part: range, corner: tuple[int
 def write_above(canvas: figure.Canvas, axis: Axis, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` above a map whose top left is `corner`."""
     face, color, turned = text.face(FACE), canvas.theme.muted, axis.turned(zoom)
-    room = face.height if turned else axis.widest + 8
-    for place in _places(part, every(zoom, room)):
+    for place in _places(part, every(zoom, room_of(axis, zoom, above=True))):
         middle = corner[1] + (place - part.start) * zoom + zoom // 2
         name, bottom = axis.names[place], corner[0] - 1 - _TICK - _GAP
         if turned:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz import colors, figure, mosaic, stats
+from actviz import colors, figure, mosaic, stats, text
+from actviz.colors import Scale
 from actviz.records import Picture, Tile
 from actviz.renderers import grid, reduction, ruler
 from actviz.renderers import subject as subjects
@@ -54,32 +55,54 @@ def maps_of(activation: Activation, index: int) -> NDArray[Any]:
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen unit at every step, on one scale; see `Renderer`."""
+    """Draw every chosen unit at every step; see `Renderer`.
+
+    Rows of one heat map are read against each other, so ``auto`` means ``layer`` here. With
+    ``filter`` each unit has its own range, which stands beside its number.
+    """
     maps = maps_of(activation, index)
     step, unit = nouns(activation.axes)
     masked = subjects.masked(activation, index) if step == "step" else []
     seen = subjects.visible(activation, masked, maps.shape[1])
-    scale = colors.parse_scale(style.scale)
-    if scale.kind == "filter":
-        scale = colors.Scale("layer")
-    subject = subjects.prepare(activation, maps[:, seen] if masked else maps, style, scale)
+    shown = maps[:, seen] if masked else maps
+    subject = subjects.prepare(activation, shown, style, _scale(style, shown))
     sheet = _matrix(subject, maps, masked, seen, style)
     if style.bare:
         return _draw_bare(sheet, subject, style, (step, unit))
     words = context.steps if len(context.steps) == maps.shape[1] and sheet.by == (1, 1) else ()
-    named = context.labels if len(context.labels) == subject.total and sheet.by == (1, 1) else ()
+    named = _unit_names(subject, context.labels) if sheet.by == (1, 1) else ()
     steps = Axis.of(step, range(0, maps.shape[1], sheet.by[0]), words)
     units = Axis.of(unit, subject.channels[:: sheet.by[1]], named)
     plan = _plan(steps, units, style)
     layout = figure.Layout(
         subjects.heading(activation, context),
-        subjects.numeric_bar(subject, _notes(subject, plan)),
+        _color_bar(subject, unit, plan),
         _caption(subject, style, unit, sheet, plan),
         *plan.size,
+        subjects.histogram(subject),
     )
-    canvas, top, left = figure.open_page(layout)
+    canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     tiles = _draw_panels(canvas, sheet, subject, replace(plan, top=top, left=left))
     return canvas.picture(tiles, _record(subject, sheet, style, plan, (step, unit)))
+
+
+def _scale(style: Style, maps: NDArray[Any]) -> Scale:
+    scale = colors.parse_scale(style.scale)
+    if scale.kind == "auto":
+        return Scale("layer")
+    if maps.size > reduction.BUDGET:
+        return colors.settled(scale, own=False, why="there are too many values to draw each one")
+    return subjects.scale_of(style, maps)
+
+
+def _unit_names(subject: Subject, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what stands beside the number of every unit: its label, and its range if it has its own."""
+    named = labels if len(labels) == subject.total else ()
+    if subject.scale.kind != "filter":
+        return named
+    lead = text.PLUS_MINUS if subject.signed else "0.."
+    ranges = [lead + text.number(value) if value else "zero" for value in subject.high.tolist()]
+    return tuple(" ".join(words) for words in zip(named, ranges, strict=True)) if named else tuple(ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +170,10 @@ def _record(
 
 
 def _draw_bare(sheet: _Matrix, subject: Subject, style: Style, axes: tuple[str, str]) -> Picture:
-    """Draw steps downwards and units across, one value `zoom` pixels wide; masked steps are white."""
+    """Draw steps downwards and units across, one value `zoom` pixels wide; masked steps have the page's colour."""
     zoom = style.zoom or 1
     pixels = sheet.pixels.T.copy()
-    pixels[sheet.masked] = colors.pixel((255, 255, 255))
+    pixels[sheet.masked] = colors.pixel(figure.theme_of(dark=style.dark).page)
     figure.check_size(pixels.shape[0] * zoom, pixels.shape[1] * zoom)
     pixels = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
     boxes = [(0, place * zoom, len(pixels), (place + 1) * zoom) for place in range(len(subject.channels))]
@@ -159,8 +182,8 @@ def _draw_bare(sheet: _Matrix, subject: Subject, style: Style, axes: tuple[str, 
 
 
 def _tile(subject: Subject, place: int, box: Box, part: Box | None, states: list[str]) -> Tile:
-    low, high = float(subject.low[0]), float(subject.high[0])
-    return Tile(subject.channels[place], box, low, high, states[place], part=part)
+    channel = subject.channels[place]
+    return Tile(channel, box, float(subject.low[channel]), float(subject.high[channel]), states[place], part=part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,9 +366,11 @@ class _Panel:
         return self.corner[0], left, self.corner[0] + len(self.rows) * self.plan.zoom[0], left + self.plan.zoom[1]
 
 
-def _notes(subject: Subject, plan: _Plan) -> list[str]:
-    scale = "one scale, as asked" if subject.scale.kind == "fixed" else "one scale for the whole layer"
-    return [scale, f"down: {plan.down.noun}s, across: {plan.across.noun}s"]
+def _color_bar(subject: Subject, unit: str, plan: _Plan) -> figure.ColorBar:
+    ways = f"down: {plan.down.noun}s, across: {plan.across.noun}s"
+    if subject.scale.kind == "filter":
+        return subjects.own_bar(subject, unit, "beside", [ways])
+    return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), ways])
 
 
 def _caption(subject: Subject, style: Style, unit: str, sheet: _Matrix, plan: _Plan) -> tuple[str, ...]:
@@ -356,6 +381,9 @@ def _caption(subject: Subject, style: Style, unit: str, sheet: _Matrix, plan: _P
     if panels > 1:
         way = "columns" if plan.counts[0] > 1 else "lines"
         steps.append(f"in {panels} {way}")
+    axis, zoom = (plan.across, plan.zoom[1]) if plan.steps_down else (plan.down, plan.zoom[0])
+    if subject.scale.kind == "filter" and ruler.every(zoom, ruler.room_of(axis, zoom, above=plan.steps_down)) > 1:
+        steps.append(f"ranges of the {unit}s between those written: in the record of the figure")
     if sheet.by != (1, 1):
         steps.append(f"reduced: {reduction.said((noun, unit), sheet.by)}")
     return (words[0], *steps, *words[1:], *subjects.masked_caption(sheet.masked, sheet.count))

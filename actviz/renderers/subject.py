@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz import colors, mosaic, stats, text
+from actviz.colors import Scale
 from actviz.errors import UsageError
-from actviz.figure import ColorBar, Heading
+from actviz.figure import ColorBar, Heading, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,7 @@ ORDERS = {
 }
 
 
-_MOST_LEVELS = 12
+_MOST_LEVELS, _MOST_NAMES = 12, 8
 _HUGE = 1e300
 
 Drawn = tuple[tuple[str, ...], str | None, str | None]
@@ -43,17 +45,21 @@ class Subject:
     theirs. `channels` are the ones to draw, in order. `low` and `high` are the values at
     the ends of `table` for every channel, float64 ``(channel,)``. `levels` are the values
     of whole numbers or truths where there are few of them, in order, and their words.
+    `given` is the range that the scale asked for, so that values may lie beyond it.
+    `distribution` is that of the layer's finite values, where a histogram is wanted.
     """
 
     maps: NDArray[Any]
     numbers: stats.ChannelStatistics
     channels: list[int]
-    scale: colors.Scale
+    scale: Scale
     signed: bool
     table: colors.Table
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     levels: tuple[tuple[float, str], ...] = ()
+    given: tuple[float, float] | None = None
+    distribution: stats.Distribution | None = None
 
     @property
     def total(self) -> int:
@@ -85,37 +91,79 @@ class Subject:
         """Return the state of each channel to draw."""
         return [stats.STATES[code] for code in self.numbers.state[self.channels].tolist()]
 
+    def clipped(self) -> tuple[int, int]:
+        """Count the values drawn that lie below and above the range of their colours."""
+        return (0, 0) if self.given is None else colors.count_clipped(self.shown(), *self.given)
+
     def record(self, style: Style, axes: Drawn | None = None) -> dict[str, Any]:
         """Return what a manifest records about the figure; `axes` as it was drawn."""
         record = stats.layer_numbers(self.maps, self.numbers)
+        below, above = self.clipped()
         record.update(
             channels=self.total,
             shown=len(self.channels),
-            sort=style.sort,
+            sort=style.measure,
             scale=str(self.scale),
             signed=self.signed,
             colormap=self.table.name,
             invertible=self.table.invertible,
             low=float(self.low.min()),
             high=float(self.high.max()),
-            clipped=colors.count_clipped(self.shown(), self.scale),
+            clipped=below + above,
+            clipped_below=below,
+            clipped_above=above,
             reduced=False,
         )
+        if self.distribution is not None:
+            record["distribution"] = dataclasses.asdict(self.distribution)
         if axes is not None:
             record["axes"] = {"tiles": list(axes[0]), "down": axes[1], "across": axes[2]}
         return record
 
 
-def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: colors.Scale) -> Subject:
+def scale_of(style: Style, maps: NDArray[Any]) -> Scale:
+    """Return the scale for maps ``(channel, row, column)``; one value has no range of its own.
+
+    Every tile of one value would have the last colour.
+    """
+    scale = colors.parse_scale(style.scale)
+    return colors.settled(scale, own=maps[0].size > 1, why="one value has no range of its own")
+
+
+def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Scale) -> Subject:
     """Settle what is drawn of `maps`, ``(channel, row, column)``, and in which colours.
+
+    The range decides the colormap: a scale that was given, whatever the values are, so that
+    figures on one scale look alike.
 
     Raises
     ------
     UsageError
         When the style asks for channels, a measure, a scale or a colormap there is not.
     """
-    if style.sort not in stats.MEASURES:
-        message = f"nothing is sorted by {style.sort!r}; use {', '.join(stats.MEASURES)}."
+    _check(style)
+    levels = _levels(activation, maps)
+    if levels and scale.kind == "filter":
+        scale = Scale("layer", why="a whole number has one colour" if style.scale == "filter" else "")
+    numbers = stats.statistics(maps)
+    channels = mosaic.parse_channels(style.channels, len(maps))
+    channels = mosaic.keep_top(stats.order(numbers, channels, style.measure), style.top)
+    signed = colors.is_signed(activation.signed, numbers.minimum)
+    given = _given(activation.address, scale, style, (maps, numbers))
+    if given is None:
+        low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
+        centred = signed
+    else:
+        low, high = (np.full(len(maps), end) for end in given)
+        centred = colors.is_centred(*given)
+    name = style.cmap or colors.default_name(centred=centred, dark=style.dark)
+    found = stats.distribution(stats.finite_values(maps, numbers), whole=bool(levels)) if style.histogram else None
+    return Subject(maps, numbers, channels, scale, centred, colors.table(name), low, high, levels, given, found)
+
+
+def _check(style: Style) -> None:
+    if style.measure not in stats.MEASURES:
+        message = f"nothing is sorted by {style.measure!r}; use {', '.join(stats.MEASURES)}."
         raise UsageError(message)
     if style.columns is not None and style.columns < 1:
         message = f"columns {style.columns} leave no room; use 1 or more."
@@ -123,17 +171,36 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: col
     if style.zoom is not None and style.zoom < 1:
         message = f"zoom {style.zoom} leaves nothing to see; use 1 or more."
         raise UsageError(message)
-    levels = _levels(activation, maps)
-    if levels and scale.kind == "filter":
-        # A whole number means the same in every tile, so it has one colour.
-        scale = colors.Scale("layer")
-    numbers = stats.statistics(maps)
-    channels = mosaic.parse_channels(style.channels, len(maps))
-    channels = mosaic.keep_top(stats.order(numbers, channels, style.sort), style.top)
-    signed = colors.is_signed(activation.signed, numbers.minimum)
-    low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
-    name = style.cmap or colors.default_name(scale, signed=signed)
-    return Subject(maps, numbers, channels, scale, signed, colors.table(name), low, high, levels)
+    if style.bare and style.histogram:
+        message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
+        raise UsageError(message)
+
+
+def _given(
+    address: str, scale: Scale, style: Style, layer: tuple[NDArray[Any], stats.ChannelStatistics]
+) -> tuple[float, float] | None:
+    """Return the range that a scale asks for, ``None`` where the layer's own values decide.
+
+    Percentiles on both sides of zero make a range with zero in the middle; two that are
+    the same value make none.
+    """
+    if scale.kind == "fixed":
+        return scale.low, scale.high
+    if scale.kind == "percentile":
+        finite = stats.finite_values(*layer)
+        low, high = stats.percentiles(finite, (scale.low, scale.high)) if finite.size else (0.0, 0.0)
+        return colors.around_zero(low, high) if low < high else None
+    if scale.kind not in colors.GIVEN:
+        return None
+    if address not in style.ranges:
+        known = ", ".join(f"{name!r}" for name in list(style.ranges)[:_MOST_NAMES]) or "none"
+        message = f"scale {scale}: no range is known of layer {address!r}, only of {known}; choose another scale."
+        raise UsageError(message)
+    low, high = style.ranges[address]
+    if not colors.is_range(low, high):
+        message = f"layer {address!r}: the range {low:g} to {high:g} is none; two finite numbers were expected, the smaller one first."
+        raise UsageError(message)
+    return low, high
 
 
 def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, str], ...]:
@@ -163,28 +230,60 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     numbers, total = subject.numbers, subject.total
     shown = len(subject.channels)
     first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
-    if style.sort != "index":
-        first += f", {ORDERS[style.sort]}"
-    elif style.top is not None and shown < total:
-        first += f", {ORDERS['index']}"
-    parts = [first]
+    parts = [first + choice(subject, style)]
     dead = numbers.channels_in(stats.DEAD)
     word = f"{state} on this input"
     parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
     constant = numbers.channels_in(stats.CONSTANT)
     if constant:
         parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
-    clipped = colors.count_clipped(subject.shown(), subject.scale)
-    if clipped:
-        values = "value" if clipped == 1 else "values"
-        share = text.number(100 * clipped / max(1, subject.shown().size), 2)
-        parts.append(f"{clipped:,} {values} ({share}%) clipped to {_range(subject.scale)}")
-    parts.append(_nonfinite(numbers))
+    parts += [*_clipped(subject), _nonfinite(numbers)]
+    if style.histogram and subject.distribution is None:
+        parts.append("no distribution: no finite value")
     return tuple(parts)
 
 
-def _range(scale: colors.Scale) -> str:
-    return f"{text.number(scale.low)} {text.DASH} {text.number(scale.high)}"
+def choice(subject: Subject, style: Style) -> str:
+    """Return how the channels drawn were chosen and ordered, from the comma on."""
+    candidates = len(mosaic.parse_channels(style.channels, subject.total))
+    words = ""
+    if style.measure != "index":
+        words = f", {ORDERS[style.measure]}"
+    elif style.top is not None and len(subject.channels) < candidates:
+        words = f", {ORDERS['index']}" if style.channels is None else ", first"
+    if candidates == subject.total:
+        return words
+    return f"{words} of the {candidates:,} chosen" if words else ", as chosen"
+
+
+def _clipped(subject: Subject) -> list[str]:
+    count = sum(subject.clipped())
+    if not count or subject.given is None:
+        return []
+    share = text.number(100 * count / max(1, subject.shown().size), 2)
+    low, high = (text.number(end) for end in subject.given)
+    return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to {low} {text.DASH} {high}"]
+
+
+def scale_note(subject: Subject, whole: str) -> str:
+    """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
+    scale = subject.scale
+    if scale.kind == "percentile":
+        ends = f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
+        if subject.given is None:
+            return f"one scale for {whole}: its {ends} are the same"
+        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "")
+    if scale.kind == "from":
+        return f"one scale, from {text.shown(str(scale).removeprefix('from:'), 60)}"
+    known = {"fixed": "one scale, as asked", "run": "one scale for all inputs of the run"}
+    return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
+
+
+def histogram(subject: Subject) -> Histogram | None:
+    """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value."""
+    if subject.distribution is None:
+        return None
+    return Histogram(subject.distribution, subject.levels, subject.given)
 
 
 def _nonfinite(numbers: stats.ChannelStatistics) -> str:
@@ -214,6 +313,18 @@ def marks(subject: Subject) -> tuple[tuple[RGB, str], ...]:
         (below, f"{text.MINUS}{text.INFINITY}", bool(np.isneginf(maps).any())),
     )
     return tuple((color, words) for color, words, present in found if present)
+
+
+def own_bar(subject: Subject, noun: str, where: str, notes: Sequence[str]) -> ColorBar:
+    """Return a colour bar for tiles, called `noun`, that have a range of their own, written `where`."""
+    ticks: tuple[tuple[float, str], ...]
+    if subject.signed:
+        ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
+        note = f"max: each {noun}'s own largest absolute value, written {where} it"
+    else:
+        ticks = ((0.0, "0"), (1.0, "max"))
+        note = f"max: each {noun}'s own maximum, written {where} it"
+    return ColorBar(subject.table, ticks, (note, *notes), marks(subject))
 
 
 def numeric_bar(subject: Subject, notes: Sequence[str]) -> ColorBar:

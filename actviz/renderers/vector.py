@@ -50,10 +50,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     One number has no range of its own, so ``filter`` means ``layer`` here.
     """
     values = maps_of(activation, index)
-    scale = colors.parse_scale(style.scale)
-    if scale.kind == "filter":
-        scale = colors.Scale("layer")
-    subject = subjects.prepare(activation, values, style, scale)
+    subject = subjects.prepare(activation, values, style, subjects.scale_of(style, values))
     noun = activation.axes[1] if len(activation.axes) == _MOST_AXES and activation.axes[1] != "channel" else "unit"
     drawn = activation.axes[1:], None, None
     if style.bare:
@@ -73,8 +70,9 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         subjects.numeric_bar(subject, _notes(subject, plan, noun)),
         subjects.caption(subject, style, noun, "zero"),
         *plan.size,
+        subjects.histogram(subject),
     )
-    canvas, top, left = figure.open_page(layout)
+    canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     tiles = plan.draw(canvas, subject, top, left)
     return canvas.picture(tiles, subject.record(style, drawn))
 
@@ -88,7 +86,7 @@ def _names(subject: Subject, words: Sequence[str]) -> list[str]:
 
 
 def _notes(subject: Subject, plan: _Plan, noun: str) -> list[str]:
-    notes = ["one scale, as asked" if subject.scale.kind == "fixed" else f"one scale for all {noun}s"]
+    notes = [subjects.scale_note(subject, f"all {noun}s")]
     if isinstance(plan, _Cells):
         if in_order(subject.channels):
             notes.append(f"number of a {noun}: label of its row + label of its column")
@@ -116,8 +114,8 @@ def _draw_bare(subject: Subject, style: Style, drawn: subjects.Drawn) -> Picture
     columns = cell_columns(count) if style.columns is None else style.columns
     rows, columns = mosaic.grid_shape(count, zoom, zoom, min(columns, count))
     figure.check_size(rows * zoom, columns * zoom)
-    white = colors.pixel((255, 255, 255))
-    pixels, grid = mosaic.assemble(subject.painted(), columns, white, zoom, gap=0)
+    page = colors.pixel(figure.theme_of(dark=style.dark).page)
+    pixels, grid = mosaic.assemble(subject.painted(), columns, page, zoom, gap=0)
     return Picture(
         colors.unpacked(pixels),
         tuple(_tiles(subject, [grid.box(place) for place in range(count)])),

@@ -13,12 +13,15 @@ from actviz.formats.keras_loading import reason
 if TYPE_CHECKING:
     from actviz.formats.custom import CustomObjects
     from actviz.formats.graph import Entry
+    from actviz.formats.saved.objects import ObjectWeights
     from actviz.formats.weights import NamedWeights, TreeWeights
 
 VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 
 
-def make_layer(entry: Entry, weights: TreeWeights | NamedWeights, file: str, custom: CustomObjects) -> Any:
+def make_layer(
+    entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str, custom: CustomObjects
+) -> Any:
     """Make one layer or operation, its weights not created yet.
 
     Raises
@@ -43,7 +46,7 @@ def make_layer(entry: Entry, weights: TreeWeights | NamedWeights, file: str, cus
         raise ModelError(message) from failure
 
 
-def _make(entry: Entry, weights: TreeWeights | NamedWeights, file: str, custom: CustomObjects) -> Any:
+def _make(entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str, custom: CustomObjects) -> Any:
     from keras.saving import deserialize_keras_object
 
     config = copy.deepcopy(entry.config)
@@ -101,7 +104,7 @@ def _make_lambda(entry: Entry, config: dict[str, Any], custom: CustomObjects) ->
     return layers.Lambda(function, arguments=arguments, name=config.get("name"), dtype=config.get("dtype"))
 
 
-def _vocabulary(entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> list[str]:
+def _vocabulary(entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str) -> list[str]:
     found = weights.vocabulary(entry)
     if found is None:
         message = f'{file}: the file does not hold the vocabulary of layer "{escape(entry.key, 80)}"; save the model as .keras, which does.'

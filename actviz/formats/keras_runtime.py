@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.custom import CustomObjects
+    from actviz.formats.saved.objects import ObjectWeights
     from actviz.formats.weights import TreeWeights
 
 MAXIMUM_PARAMETERS = 2_000_000_000
@@ -57,7 +58,7 @@ class Cut:
     file: str
     steps: list[int]
     wanted: dict[str, Ref | Inner]
-    weights: TreeWeights | NamedWeights
+    weights: TreeWeights | NamedWeights | ObjectWeights
     custom: CustomObjects
     layers: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)

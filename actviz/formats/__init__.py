@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.errors import UsageError
+from actviz.errors import ActvizError, ModelError, UnsafeError, UsageError
 from actviz.gate import NO_TRUST, Trust
+from actviz.records import NO_CHOICE, Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,21 +17,70 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "open_network"]
 
 
-def _keras(path: Path, weights: Path | None, trust: Trust) -> Network:
+def _keras(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
     from actviz.formats.keras_network import KerasNetwork
 
+    _refuse_choice(path, choice)
     return KerasNetwork(path, weights, trust)
 
 
-FORMATS: dict[str, Callable[[Path, Path | None, Trust], Network]] = {"keras": _keras}
-"""A new format is one module and one line here; `open_network` asks them in turn."""
+def _saved_model(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
+    """Open a SavedModel by its Keras layers, or by its graph where the file holds no layers.
+
+    The graph also serves where layers need code that is not given: it holds what they
+    compute. Which signature is meant only the graph knows.
+    """
+    from actviz.formats.keras_file import open_keras_saved_model
+    from actviz.formats.keras_network import KerasNetwork
+    from actviz.formats.saved.network import GraphNetwork
+    from actviz.formats.saved.source import open_saved_model
+
+    del weights
+    refused: ActvizError | None = None
+    if choice.signature is None and not choice.tags:
+        try:
+            found = open_keras_saved_model(path, trust)
+        except (UnsafeError, ModelError) as failure:
+            refused, found = failure, None
+        if found is not None:
+            return KerasNetwork(path, None, trust, found)
+    try:
+        return GraphNetwork(open_saved_model(path, choice.signature, choice.tags))
+    except ModelError:
+        if refused is not None:
+            raise refused from None
+        raise
 
 
-def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUST) -> Network:
+def _frozen_graph(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
+    from actviz.formats.saved.network import GraphNetwork
+    from actviz.formats.saved.source import open_frozen_graph
+
+    del weights, trust
+    return GraphNetwork(open_frozen_graph(path, choice.inputs))
+
+
+def _refuse_choice(path: Path, choice: Choice) -> None:
+    if choice.signature is not None or choice.tags:
+        message = f"{path.name}: --signature and --tag choose in a SavedModel; this file holds one model."
+        raise UsageError(message)
+
+
+FORMATS: dict[str, Callable[[Path, Path | None, Trust, Choice], Network]] = {
+    "keras": _keras,
+    "saved_model": _saved_model,
+    "frozen_graph": _frozen_graph,
+}
+"""A new format is one module, one line here, and one in `_format_of`."""
+
+
+def open_network(
+    path: Path, weights: Path | None = None, trust: Trust = NO_TRUST, choice: Choice = NO_CHOICE
+) -> Network:
     """Open a model file.
 
     `weights` is the HDF5 file that goes with the JSON of an architecture; `trust` names the
-    code that the model may bring along.
+    code that the model may bring along; `choice` says what of the file is meant.
 
     Raises
     ------
@@ -43,4 +93,13 @@ def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUS
     if "://" in text or text.startswith(("hf:/", "gs:/", "s3:/", "http:/", "https:/")):
         message = f"{text}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
-    return FORMATS["keras"](path, weights, trust)
+    return FORMATS[_format_of(path)](path, weights, trust, choice)
+
+
+def _format_of(path: Path) -> str:
+    """Return which format a path has, by what is inside; ``keras`` where nothing else is."""
+    from actviz.formats.saved.folder import is_frozen_graph, is_saved_model
+
+    if is_saved_model(path):
+        return "saved_model"
+    return "frozen_graph" if is_frozen_graph(path) else "keras"

@@ -12,7 +12,6 @@ from actviz.errors import ModelError, UnsafeError, escape
 from actviz.formats.canonical import canonical, is_keras_3
 from actviz.formats.graph import Graph, parse_graph
 from actviz.formats.saved.bundle import VARIABLES, Bundle
-from actviz.formats.saved.folder import is_saved_model
 from actviz.formats.saved.keras import keras_metadata
 from actviz.formats.saved.objects import ObjectWeights
 from actviz.formats.weights import NamedWeights, TreeWeights
@@ -112,12 +111,9 @@ def open_keras_file(path: Path, weights: Path | None = None, trust: Trust = NO_T
     """
     if is_folder(path) and exists(path / "config.json"):
         return _from_folder(path, trust)
-    if is_folder(path) and is_saved_model(path):
-        found = open_keras_saved_model(path, trust)
-        if found is None:
-            message = f"{path.name}: this SavedModel holds no Keras configuration."
-            raise ModelError(message)
-        return found
+    if is_folder(path):
+        message = f"{path.name}: this is a folder without a model: it holds neither saved_model.pb nor config.json; give the folder that model.save(...) or model.export(...) made."
+        raise ModelError(message)
     file, status = open_regular(path, ModelError, "model")
     try:
         if weights is not None:

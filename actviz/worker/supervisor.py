@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import ActvizError, LimitError, error_of_code, escape
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
+    NO_CHOICE,
     Activation,
+    Choice,
     InputOperation,
     LayerInfo,
     ModelFacts,
@@ -38,13 +40,14 @@ KEPT_VARIABLES = (
 NOWHERE = os.devnull + "/actviz"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Opening:
     """A model file and how to open it.
 
     `weights` is the path of the weights where the model is the JSON of an architecture,
     `trust` the code that may run beside it, `timeout` the seconds of silence after which the
-    child counts as hung; `verbose` lets the libraries of the child print to stderr.
+    child counts as hung; `verbose` lets the libraries of the child print to stderr; `choice`
+    says what of the file is meant.
     """
 
     model: Path
@@ -52,6 +55,7 @@ class Opening:
     trust: Trust = NO_TRUST
     timeout: float = DEFAULT_TIMEOUT
     verbose: bool = False
+    choice: Choice = NO_CHOICE
 
 
 class Worker:
@@ -76,6 +80,7 @@ class Worker:
             "weights": None if opening.weights is None else os.fspath(opening.weights),
             "custom_objects": opening.trust.custom_objects,
             "allow_code": opening.trust.allow_code,
+            "choice": dataclasses.asdict(opening.choice),
             "verbose": opening.verbose,
         }
         arguments = [str(to_child[0]), str(from_parent[1]), json.dumps(told)]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, UnsafeError, escape
 from actviz.formats.saved.bundle import refuse_link
 from actviz.formats.saved.meta import MetaGraph, meta_graph
-from actviz.gate.wire import Damaged, all_bytes
-from actviz.system import exists, is_folder, read_bytes
+from actviz.gate.wire import Damaged, all_bytes, varint
+from actviz.system import exists, is_folder, read_bytes, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SAVED_MODEL, AS_TEXT = "saved_model.pb", "saved_model.pbtxt"
+HEAD_BYTES = 4096
+FIRST_NODE = 0x0A
+NODE_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.\\/>-]*")
 GRAPH_BYTES = (1 << 31) - 1
 """No protocol buffer may be larger."""
 
@@ -48,6 +52,41 @@ def read_saved_model(path: Path) -> list[MetaGraph]:
     if not found:
         message = f"{name}: {SAVED_MODEL} ({len(content):,} bytes) holds no graph; save the model again."
         raise ModelError(message)
+    return found
+
+
+def is_frozen_graph(path: Path) -> bool:
+    """Tell whether a file begins like a graph of operations: with one that has a name and an operation.
+
+    Any bytes may: other formats are asked for first by what they begin with.
+    """
+    try:
+        with reading(path, ModelError) as (file, size):
+            head = memoryview(file.read(HEAD_BYTES))
+    except ModelError:
+        return False
+    if len(head) < 2 or head[0] != FIRST_NODE:  # noqa: PLR2004  (the field and its length)
+        return False
+    try:
+        length, place = varint(head, 1)
+        if length > size - place:
+            return False
+        names = _first_texts(head[place : place + length])
+    except Damaged:
+        return False
+    return len(names) == 2 and all(NODE_NAME.fullmatch(name) for name in names)  # noqa: PLR2004  (name and operation)
+
+
+def _first_texts(message: memoryview) -> list[str]:
+    """Return the first two texts of a node, its name and its operation, however long it is."""
+    found = []
+    place = 0
+    for tag in (0x0A, 0x12):
+        if place >= len(message) or message[place] != tag:
+            return []
+        length, place = varint(message, place + 1)
+        found.append(bytes(message[place : place + length]).decode("latin-1"))
+        place += length
     return found
 
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import LimitError, ModelError
+from actviz.errors import ActvizError, LimitError, ModelError
 from actviz.formats.saved.bundle import refuse_link
 from actviz.formats.saved.folder import SAVED_MODEL, read_saved_model, refuse_text_form
 from actviz.formats.saved.vocabulary import words_of_object
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from actviz.formats.saved.meta import MetaGraph
+
+METADATA_BYTES = 256 << 20
 METADATA = "keras_metadata.pb"
 KERAS_OBJECTS = ("_tf_keras_network", "_tf_keras_sequential", "_tf_keras_model")
 
@@ -85,3 +88,35 @@ def _of_object_graph(path: Path) -> str:
         if root is not None and root.identifier in KERAS_OBJECTS and root.metadata:
             return root.metadata
     return ""
+
+
+def classes_of(path: Path, meta: MetaGraph) -> dict[str, str]:
+    """Return the classes of a SavedModel's Keras layers by name, as far as it tells them.
+
+    Names that two layers of different classes have are left out. Code that a class would
+    need is not asked for: only the words are read.
+    """
+    texts = _every_metadata(path) or [one.metadata for one in meta.objects if one.identifier.startswith("_tf_keras")]
+    found: dict[str, str] = {}
+    twice = set()
+    for text in texts:
+        try:
+            layer = parse_json(text.encode("utf-8", "surrogateescape"), path.name) if text else None
+        except ActvizError:
+            continue
+        if isinstance(layer, dict) and isinstance(layer.get("name"), str) and isinstance(layer.get("class_name"), str):
+            kind = layer["class_name"].rpartition(">")[2]
+            if found.setdefault(layer["name"], kind) != kind:
+                twice.add(layer["name"])
+    return {name: kind for name, kind in found.items() if name not in twice}
+
+
+def _every_metadata(path: Path) -> list[str]:
+    source = path / METADATA
+    if not exists(source):
+        return []
+    refuse_link(source, path.name)
+    try:
+        return [one_text(node, 5) for node in all_bytes(memoryview(read_bytes(source, METADATA_BYTES, ModelError)), 1)]
+    except Damaged:
+        return []

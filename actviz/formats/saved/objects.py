@@ -183,17 +183,32 @@ class ObjectWeights:
         return place
 
     def _variables(self, place: int) -> list[Stored]:
-        listed = self._objects[place].children.get("variables")
-        if listed is None:
-            return []
-        items = self._objects[listed].children
         found = []
-        for name in sorted((name for name in items if name.isdigit()), key=int):
-            key = self._objects[items[name]].keys.get(VALUE, "")
+        for number in self._listed(place):
+            key = self._objects[number].keys.get(VALUE, "")
             if key not in self._bundle.tensors:
-                message = f'{self._name}: the variable "{escape(key or name, 80)}" is missing from the checkpoint; save the model again.'
+                message = f'{self._name}: the variable "{escape(key, 80)}" is missing from the checkpoint; save the model again.'
                 raise ModelError(message)
             found.append(self._bundle.tensors[key])
+        return found
+
+    def _listed(self, place: int) -> list[int]:
+        """Return the variables that an object lists; of one without a list, those in its attributes."""
+        listed = self._objects[place].children.get("variables")
+        if listed is not None:
+            items = self._objects[listed].children
+            return [items[name] for name in sorted((name for name in items if name.isdigit()), key=int)]
+        found: list[int] = []
+        todo, seen = [place], set[int]()
+        while todo:
+            number = todo.pop(0)
+            if number in seen:
+                continue
+            seen.add(number)
+            if VALUE in self._objects[number].keys:
+                found.append(number)
+            children = self._objects[number].children
+            todo = [child for name, child in children.items() if name not in NOT_LOOKED_INTO] + todo
         return found
 
     def _table(self, place: int) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.errors import ActvizError, ModelError, UnsafeError, UsageError
+from actviz.errors import ModelError, UsageError
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import NO_CHOICE, Choice
 
@@ -30,25 +30,20 @@ def _saved_model(path: Path, weights: Path | None, trust: Trust, choice: Choice)
     The graph also serves where layers need code that is not given: it holds what they
     compute. Which signature is meant only the graph knows.
     """
-    from actviz.formats.keras_file import open_keras_saved_model
+    from actviz.formats.keras_file import KerasFile, open_keras_saved_model
     from actviz.formats.keras_network import KerasNetwork
     from actviz.formats.saved.network import GraphNetwork
     from actviz.formats.saved.source import open_saved_model
 
     del weights
-    refused: ActvizError | None = None
-    if choice.signature is None and not choice.tags:
-        try:
-            found = open_keras_saved_model(path, trust)
-        except (UnsafeError, ModelError) as failure:
-            refused, found = failure, None
-        if found is not None:
-            return KerasNetwork(path, None, trust, found)
+    found = open_keras_saved_model(path, trust) if choice.signature is None and not choice.tags else None
+    if isinstance(found, KerasFile):
+        return KerasNetwork(path, None, trust, found)
     try:
         return GraphNetwork(open_saved_model(path, choice.signature, choice.tags))
     except ModelError:
-        if refused is not None:
-            raise refused from None
+        if found is not None:
+            raise found from None
         raise
 
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz.errors import ModelError, UnsafeError, escape
+from actviz.errors import ActvizError, ModelError, UnsafeError, escape
 from actviz.formats.canonical import canonical, is_keras_3
 from actviz.formats.graph import Graph, parse_graph
 from actviz.formats.saved.bundle import VARIABLES, Bundle
@@ -216,21 +216,25 @@ def _from_folder(path: Path, trust: Trust) -> KerasFile:
     return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
 
 
-def open_keras_saved_model(path: Path, trust: Trust = NO_TRUST) -> KerasFile | None:
+def open_keras_saved_model(path: Path, trust: Trust = NO_TRUST) -> KerasFile | ActvizError | None:
     """Open a SavedModel by its Keras configuration, ``None`` where it holds none.
 
-    Its graph is not looked at: what it holds is never run here.
+    Where layers need code that is not given, the error that says so is returned: the graph
+    holds what they compute, and may serve instead. Here it is not looked at, nor run.
 
     Raises
     ------
     ModelError, UnsafeError, LimitError
-        When it is damaged, or has layers whose code is not in the file.
+        When the folder is damaged or unsafe.
     """
     name = path.name
     found = keras_metadata(path, CONFIGURATION_BYTES)
     if found is None:
         return None
-    configuration = _configuration(found.configuration, found.version, name, trust)
+    try:
+        configuration = _configuration(found.configuration, found.version, name, trust)
+    except (ModelError, UnsafeError) as refused:
+        return refused
     file, status = open_regular(found.source, ModelError, "model")
     try:
         bundle = Bundle(path / VARIABLES, name)

@@ -122,7 +122,8 @@ _TRAINING = (
     "FusedBatchNormGradV3 InvGrad LRNGrad LeakyReluGrad MaxPoolGrad MaxPoolGradV2 MaxPool3DGrad MaxPoolGradWithArgmax MirrorPadGrad "
     "ReciprocalGrad Relu6Grad ReluGrad ResizeBicubicGrad ResizeBilinearGrad ResizeNearestNeighborGrad RsqrtGrad SeluGrad SigmoidGrad "
     "SoftplusGrad SoftsignGrad SparseAddGrad SparseFillEmptyRowsGrad SparseSegmentMeanGrad SparseSegmentSumGrad SqrtGrad StridedSliceGrad "
-    "TanhGrad TensorArrayGradV3 TileGrad CTCLoss CTCLossV2 CropAndResizeGradImage CropAndResizeGradBoxes AudioSummary AudioSummaryV2 "
+    "TanhGrad CudnnRNN CudnnRNNV2 CudnnRNNV3 CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 CudnnRNNParamsSize "
+    "CudnnRNNCanonicalToParams CudnnRNNCanonicalToParamsV2 CudnnRNNParamsToCanonical CudnnRNNParamsToCanonicalV2 TensorArrayGradV3 TileGrad CTCLoss CTCLossV2 CropAndResizeGradImage CropAndResizeGradBoxes AudioSummary AudioSummaryV2 "
     "HistogramSummary ImageSummary MergeSummary ScalarSummary TensorSummary TensorSummaryV2"
 )
 

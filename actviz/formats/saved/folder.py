@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from actviz.errors import ModelError, UnsafeError, escape
+from actviz.errors import ModelError, UnsafeError, UsageError, escape
 from actviz.formats.saved.bundle import refuse_link
 from actviz.formats.saved.meta import MetaGraph, meta_graph
 from actviz.gate.wire import Damaged, all_bytes, varint
@@ -102,8 +102,10 @@ def choose_graph(graphs: list[MetaGraph], tags: tuple[str, ...], name: str) -> M
 
     Raises
     ------
+    UsageError
+        When none has these tags; those that exist are named.
     ModelError
-        When none has these tags, or several could be meant; those that exist are named.
+        When several could be meant.
     """
     wanted = [graph for graph in graphs if set(tags) <= set(graph.tags)] if tags else list(graphs)
     if not tags and len(wanted) > 1:
@@ -115,6 +117,6 @@ def choose_graph(graphs: list[MetaGraph], tags: tuple[str, ...], name: str) -> M
     known = "; ".join(", ".join(escape(tag, 40) for tag in graph.tags) or "(no tag)" for graph in graphs)
     if not wanted:
         message = f'{name}: no graph has the tag "{escape(", ".join(tags), 80)}"; the file has: {known}.'
-    else:
-        message = f"{name}: the file holds {len(graphs)} graphs; choose one with --tag: {known}."
+        raise UsageError(message)
+    message = f"{name}: the file holds {len(graphs)} graphs; choose one with --tag: {known}."
     raise ModelError(message)

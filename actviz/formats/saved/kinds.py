@@ -58,10 +58,12 @@ DEEPEST = 64
 WITH_SEQUENCE = frozenset({"RNN"})
 
 
-def kind_of(flat: Flat, numbers: Iterable[int], tensor: Tensor) -> str:
-    """Return the class that the operations of a layer speak for, else its last operation."""
+def kind_of(flat: Flat, numbers: Iterable[int], tensor: Tensor, shape: Shape | None) -> str:
+    """Return the class that the operations of a layer speak for, else its last operation.
+
+    `shape` is that of the layer's output, as far as it is known.
+    """
     found = {flat.nodes[number].op for number in numbers}
-    shape = shape_at(flat.nodes[tensor[0]].node, tensor[1])
     rank = len(shape) if shape is not None else SPACE_RANK
     if "DepthwiseConv2dNative" in found and "Conv2D" in found:
         return "SeparableConv2D" if rank == SPACE_RANK else "SeparableConv1D"

@@ -263,6 +263,12 @@ def attribute_tensor(node: Node, name: str) -> memoryview:
     return one_bytes(node.attributes.get(name, memoryview(b"")), 8)
 
 
+def constant_shape(node: Node) -> tuple[int, ...]:
+    """Return the shape of a constant."""
+    found = shape_of(one_bytes(attribute_tensor(node, "value"), 2))
+    return tuple(size or 0 for size in found or ())
+
+
 def functions_named(attribute: memoryview) -> list[str]:
     """Return the functions that an attribute names, alone or in a list."""
     found = []

@@ -12,7 +12,7 @@ from actviz.formats.graph import quoted
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
 from actviz.formats.saved.entrances import entrance, first_operations
 from actviz.formats.saved.kinds import activation_of, axes_at, kind_of, sign_of
-from actviz.formats.saved.meta import attribute_dtype, attribute_shape
+from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
 from actviz.formats.saved.scopes import Layers, Place
 from actviz.formats.saved.types import dtype_of, shape_at
 from actviz.formats.shapes import axes_of
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from actviz.formats.saved.running import Running
     from actviz.formats.saved.source import GraphSource
     from actviz.records import Shape
+
+CONSTANTS = frozenset({"Const", "HostConst"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,15 @@ class GraphNetwork:
 
     def __init__(self, source: GraphSource) -> None:
         self._source = source
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> None:
+        """Find the layers of the graph."""
+        source = self._source
         self._name = source.name
         self._flat: Flat = source.flat
         self._inputs = source.inputs
@@ -260,7 +271,9 @@ class GraphNetwork:
         if shape is not None and any(one.batch is not None and shape[:1] == (one.batch,) for one in self._inputs):
             shape = (None, *shape[1:])
         single = len(place.nodes) == 1 and place.inner
-        kind = node.op if single else self._source.kinds.get(place.name) or kind_of(flat, place.nodes, place.tensor)
+        kind = (
+            node.op if single else self._source.kinds.get(place.name) or kind_of(flat, place.nodes, place.tensor, shape)
+        )
         if place.model:
             kind = self._source.kinds.get(place.name, "Functional")
         axes = axes_at(flat, place.nodes, kind, shape)
@@ -291,6 +304,8 @@ class GraphNetwork:
                 node = flat.nodes[behind]
                 if node.op in VARIABLES:
                     found[behind] = math.prod(size or 0 for size in attribute_shape(node.node, "shape") or ())
+                elif node.op in CONSTANTS and behind != source:  # a variable that was frozen is still read by name
+                    found[behind] = math.prod(constant_shape(node.node))
         return sum(found.values())
 
 

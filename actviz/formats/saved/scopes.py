@@ -168,8 +168,15 @@ class Layers:
                 leaving = self._leaving(nodes)
                 if len(leaving) == 1:
                     self._add(Place(one, name, leaving[0], nodes, inner=not listed, model=model))
-                self._visit(call, one, listed=listed and model)
+                self._visit(call, one, listed=listed and (model or self._wraps(name, call)))
                 self._operations(call.nodes, one)
+
+    def _wraps(self, name: str, scope: Scope) -> bool:
+        """Tell whether a scope is only the first part of the name of one layer: ``out/dense``."""
+        if scope.nodes or len(scope.children) != 1:
+            return False
+        inner = next(iter(scope.children))
+        return any(f"{name}/{inner}/" in f"/{variable}/" for variable in self._read_by(scope))
 
     def _layers_in(self, scope: Scope, *, listed: bool) -> Iterator[tuple[str, list[Scope]]]:
         """Yield the layers of a scope by name, each with its calls in the order of the file."""

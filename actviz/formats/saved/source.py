@@ -181,6 +181,7 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
             for key, info in chosen.inputs.items()
         )
         outputs = tuple(flat.tensor(info.tensor) for info in chosen.outputs.values() if info.tensor)
+        kinds = classes_of(path, meta)
     except BaseException:
         file.close()
         raise
@@ -198,7 +199,7 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
         file,
         status,
         path,
-        classes_of(path, meta),
+        kinds,
     )
 
 

@@ -121,12 +121,22 @@ def _value(flat: Flat, tensor: Tensor, bundle: Bundle | None) -> Any | None:
     return constant(flat, tensor)
 
 
+def _behind_variable(flat: Flat, tensor: Tensor) -> Tensor:
+    """Return the tensor behind a variable that is only assigned once, as paths of assets are."""
+    number, output = source_of(flat, tensor)
+    if flat.nodes[number].op != "ReadVariableOp" or not flat.nodes[number].inputs:
+        return number, output
+    handle = flat.nodes[number].inputs[0]
+    given = [node.inputs[1] for node in flat.nodes if node.op == "AssignVariableOp" and node.inputs[:1] == (handle,)]
+    return source_of(flat, given[0]) if len(given) == 1 else (number, output)
+
+
 def _from_file(flat: Flat, tensor: Tensor, node: Any, folder: Path | None) -> Content:
     """Read the words of a table from an asset of the SavedModel."""
     import numpy as np
 
-    number, _ = source_of(flat, tensor)
-    named = constant(flat, tensor)
+    number, _ = _behind_variable(flat, tensor)
+    named = constant(flat, (number, 0))
     file = flat.meta.assets.get(flat.nodes[number].node.name)
     if file is None and named is not None and named.size == 1:
         file = bytes(named.ravel()[0]).decode("utf-8", "surrogateescape").rpartition("/")[2]

@@ -173,6 +173,7 @@ def test_a_vocabulary_is_read_from_the_graph():
         (spec,) = network.inputs
         assert spec.dtype == "string"
         assert spec.words
+        assert spec.split == "punctuation"
         assert all(isinstance(word, str) for word in spec.words)
 
 

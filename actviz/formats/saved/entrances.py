@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actviz.formats.saved.meta import attribute_shape
+from actviz.formats.saved.meta import attribute_shape, attribute_text
 from actviz.formats.saved.tables import TABLES, constant, source_of
 from actviz.formats.saved.types import first_channels, shape_at
 from actviz.formats.shapes import input_axes
@@ -23,16 +23,21 @@ TEXTS = frozenset({"StringLower", "StringUpper", "StaticRegexReplace", "StringSp
 LOOKUPS = frozenset({"LookupTableFindV2", "LookupTableFind"})
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 SHOWN_WORDS = 64
+PUNCTUATION = '[!"#$%&()'
 MOST_CHANNELS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """The axes of an input, the number of entries of the table it is looked up in, and its words."""
+    """The axes of an input, the number of entries of the table it is looked up in, and its words.
+
+    `split` is as in `TensorSpec`.
+    """
 
     axes: Axes
     limit: int | None
     words: tuple[str, ...]
+    split: str = ""
 
 
 def entrance(flat: Flat, number: int, shape: Shape, words: Callable[[int], list[str]]) -> Entrance:
@@ -42,6 +47,8 @@ def entrance(flat: Flat, number: int, shape: Shape, words: Callable[[int], list[
     kinds: set[str] = set()
     found: tuple[str, ...] = ()
     first = False
+    splits = False
+    punctuation: bool | None = False
     todo, seen = [number], set[int]()
     while todo:
         source = todo.pop()
@@ -55,9 +62,13 @@ def entrance(flat: Flat, number: int, shape: Shape, words: Callable[[int], list[
             elif node.op in LOOKUPS and flat.nodes[source_of(flat, node.inputs[0])[0]].op in TABLES:
                 found = found or tuple(words(source_of(flat, node.inputs[0])[0])[:SHOWN_WORDS])
             elif node.op in SAME | TEXTS and reader not in seen:
+                splits = splits or node.op == "StringSplitV2"
+                if node.op == "StaticRegexReplace":
+                    punctuation = True if attribute_text(node.node, "pattern").startswith(PUNCTUATION) else None
                 seen.add(reader)
                 todo.append(reader)
-    return Entrance(input_axes(shape, kinds, first=first), limit, found)
+    split = "" if not splits or punctuation is None else "punctuation" if punctuation else "whitespace"
+    return Entrance(input_axes(shape, kinds, first=first), limit, found, split)
 
 
 def _rows(flat: Flat, table: tuple[int, int]) -> int | None:

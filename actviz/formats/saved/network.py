@@ -247,7 +247,9 @@ class GraphNetwork:
         if one.shape is None:
             return TensorSpec(one.name, (), one.dtype, ())
         found = entrance(self._flat, one.number, one.shape, self._source.words)
-        return TensorSpec(one.name, one.shape, one.dtype, found.axes, limit=found.limit, words=found.words)
+        return TensorSpec(
+            one.name, one.shape, one.dtype, found.axes, limit=found.limit, words=found.words, split=found.split
+        )
 
     def _every_layer(self) -> list[LayerInfo]:
         layers = []

@@ -41,7 +41,7 @@ CLASSES = (
     ("Relu Relu6 Sigmoid Tanh Elu Selu Softplus Softsign LeakyRelu", "Activation"),
 )
 FUNCTIONS = {
-    "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softmax": "softmax", "Elu": "elu",
+    "Relu": "relu", "Relu6": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Softmax": "softmax", "Elu": "elu",
     "Selu": "selu", "Softplus": "softplus", "Softsign": "softsign", "LeakyRelu": "leaky_relu",
 }  # fmt: skip
 LINEAR = frozenset({"BiasAdd", "Conv2D", "Conv3D", "MatMul", "DepthwiseConv2dNative", "Conv2DBackpropInput"})

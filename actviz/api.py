@@ -123,12 +123,15 @@ class OpenNetwork:
         return batch
 
 
-def open(  # noqa: A001  (actviz.open reads as what it does)
+def open(  # noqa: A001, PLR0913  (actviz.open reads as what it does; a keyword for each fact of a file)
     path: str | os.PathLike[str],
     *,
     weights: str | os.PathLike[str] | None = None,
     custom_objects: str | Sequence[str] | Mapping[str, Any] = (),
     allow_code: bool = False,
+    signature: str | None = None,
+    tags: str | Sequence[str] = (),
+    inputs: str | Sequence[str] = (),
 ) -> OpenNetwork:
     """Open a model file of any format that actviz reads.
 
@@ -138,7 +141,8 @@ def open(  # noqa: A001  (actviz.open reads as what it does)
     Parameters
     ----------
     path
-        A `.keras`, `.h5` or `.tflite` file, an unpacked `.keras` folder, or the JSON of an architecture.
+        A `.keras`, `.h5` or `.tflite` file, an unpacked `.keras` folder, the JSON of an
+        architecture, a SavedModel folder, or a frozen `.pb` graph.
     weights
         The HDF5 file of the weights, for a JSON.
     custom_objects
@@ -147,6 +151,12 @@ def open(  # noqa: A001  (actviz.open reads as what it does)
         function of a Lambda may be given under the layer's name.
     allow_code
         Let Lambda layers run the bytecode in the file.
+    signature
+        Which signature of a SavedModel; the one for serving otherwise.
+    tags
+        Which graph of a SavedModel that holds several.
+    inputs
+        The nodes of a frozen graph that are fed; its placeholders otherwise.
 
     Raises
     ------
@@ -157,6 +167,7 @@ def open(  # noqa: A001  (actviz.open reads as what it does)
 
     from actviz.formats import open_network
     from actviz.gate import Trust
+    from actviz.records import Choice
 
     place = Path(path)
     if isinstance(custom_objects, Mapping):
@@ -164,7 +175,12 @@ def open(  # noqa: A001  (actviz.open reads as what it does)
     else:
         texts = [custom_objects] if isinstance(custom_objects, str) else custom_objects
         trust = Trust(tuple(texts), {}, allow_code)
-    return OpenNetwork(open_network(place, None if weights is None else Path(weights), trust), place)
+    choice = Choice(
+        signature,
+        (tags,) if isinstance(tags, str) else tuple(tags),
+        (inputs,) if isinstance(inputs, str) else tuple(inputs),
+    )
+    return OpenNetwork(open_network(place, None if weights is None else Path(weights), trust, choice), place)
 
 
 def draw(activation: Activation, index: int = 0, style: Style | None = None, context: Context | None = None) -> Image:

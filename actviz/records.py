@@ -46,6 +46,22 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """What of a file that holds several models, or graphs of operations, is meant.
+
+    `signature` and `tags` choose in a SavedModel (``None``, empty: the one for serving);
+    `inputs` names the nodes of a frozen graph that are fed (empty: its placeholders).
+    """
+
+    signature: str | None = None
+    tags: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+
+
+NO_CHOICE = Choice()
+
+
+@dataclass(frozen=True, slots=True)
 class LayerInfo:
     """One addressable output of a network.
 
@@ -54,7 +70,8 @@ class LayerInfo:
     for the whole shape where it is not known, and for an axis where the size is free.
     `activation` is the name of the activation function inside the layer, if it has one.
     `needs` names the network's inputs that the output depends on (``None``: not known,
-    so all of them).
+    so all of them). `inner` marks what lies inside a layer, such as a single operation of
+    a graph: it has an address, and is shown and computed where that is asked for.
     """
 
     address: str
@@ -67,6 +84,7 @@ class LayerInfo:
     axes: Axes
     activation: str | None = None
     needs: tuple[str, ...] | None = None
+    inner: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,10 +83,15 @@ def _resolve(layers: Sequence[LayerInfo], text: str, listing: str) -> list[Layer
     if ":" in text and SLICE.fullmatch(text):
         return _sliced(layers, text, listing)
     if text.startswith("@"):
-        return _some([layer for layer in layers if _matches(layer.kind, text[1:])], text, layers, listing)
+        return _some(_outer([layer for layer in layers if _matches(layer.kind, text[1:])]), text, layers, listing)
     if PATTERN.search(text):
-        return _some([layer for layer in layers if _matches(layer.address, text)], text, layers, listing)
+        return _some(_outer([layer for layer in layers if _matches(layer.address, text)]), text, layers, listing)
     return _named(layers, text, listing)
+
+
+def _outer(found: list[LayerInfo]) -> list[LayerInfo]:
+    """Return the layers among what a pattern means; what lies inside layers only where no layer is."""
+    return [layer for layer in found if not layer.inner] or found
 
 
 def _named(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerInfo]:
@@ -94,7 +99,7 @@ def _named(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerIn
     calls = [layer for layer in layers if _without_calls(layer.address) == text]
     if calls:
         return calls
-    nested = [layer for layer in layers if text in (layer.name, layer.address.rsplit("/", 1)[-1])]
+    nested = _outer([layer for layer in layers if text in (layer.name, layer.address.rsplit("/", 1)[-1])])
     places = {_without_calls(layer.address) for layer in nested}
     if len(places) > 1:
         named = ", ".join(escape(place, 60) for place in sorted(places)[:LISTED])
@@ -129,7 +134,7 @@ def _indexed(layers: Sequence[LayerInfo], index: int, listing: str) -> list[Laye
     position = index + count if index < 0 else index
     found = [layer for layer in layers if layer.index == position]
     if not count:
-        message = f"the layers of this file have no numbers; give a name. List them with: {listing}"
+        message = f"{index}: the layers of this model have no numbers, only names; list them with: {listing}"
         raise UsageError(message)
     if not found:
         message = f"there is no layer {index}; the model has {count} (0 to {count - 1}); list them with: {listing}"

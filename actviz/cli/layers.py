@@ -24,12 +24,13 @@ RIGHT = (0, 4)
 @click.command("layers")
 @options.model
 @click.option("--json", "as_text", is_flag=True, help="One JSON object with everything.")
+@click.option("--operations", is_flag=True, help="Single operations of a graph too; each has an address.")
 @options.opened
-def command(model: Path, *, as_text: bool, **values: Any) -> None:
+def command(model: Path, *, as_text: bool, operations: bool, **values: Any) -> None:
     """List the layers of MODEL: what `--layer` takes, and what each is drawn as."""
     from actviz.jobs.layers import LayersRequest, as_json, list_layers
 
-    result = list_layers(LayersRequest(options.opening_of(model, values)))
+    result = list_layers(LayersRequest(options.opening_of(model, values), operations))
     for note in result.notes:
         click.echo(f"actviz: {note}", err=True)
     click.echo(json.dumps(as_json(result)) if as_text else table(result))

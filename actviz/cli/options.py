@@ -73,6 +73,10 @@ _OPENING = (
         metavar="CODE",
         help="Run this code for custom layers: module:Name, file.py:Name, or file.py for all in it. Repeats.",
     ),
+    click.option("--signature", metavar="NAME", help="Which signature of a SavedModel; the one for serving otherwise."),
+    click.option(
+        "--tag", "tags", multiple=True, metavar="TAG", help="Which graph of a SavedModel that holds several. Repeats."
+    ),
     click.option("--allow-code", is_flag=True, help="Let Lambda layers run the code that is in the model file."),
     click.option(
         "--timeout",
@@ -169,12 +173,15 @@ def opened(function: Callable[..., Any]) -> Callable[..., Any]:
 def opening_of(model: Path, values: dict[str, Any]) -> Opening:
     """Take the values of `opened` out of a command's keywords."""
     from actviz.gate import Trust
+    from actviz.records import Choice
     from actviz.worker import Opening
 
     trust = Trust(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
     _ = trust.sources  # refuses what names no code before anything is started
     weights, timeout, memory = (values.pop(name) for name in ("weights", "timeout", "max_memory"))
-    return Opening(model, weights, trust, timeout, values.pop("verbose"), memory, values.pop("strict"))
+    named = tuple(text.partition("=")[0] for text in values.get("named", ()) if "=" in text)
+    choice = Choice(values.pop("signature"), tuple(values.pop("tags")), named)
+    return Opening(model, weights, trust, timeout, values.pop("verbose"), memory, values.pop("strict"), choice)
 
 
 def style_of(values: dict[str, Any]) -> Style:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from actviz.errors import UsageError, escape
+from actviz.errors import ModelError, UsageError, escape
 from actviz.formats.damage import said_of
 from actviz.gate import NO_TRUST, Trust
+from actviz.records import NO_CHOICE, Choice
 from actviz.system import first_bytes
 
 if TYPE_CHECKING:
@@ -19,30 +20,76 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "open_network"]
 
 
-def _keras(path: Path, weights: Path | None, trust: Trust) -> Network:
+def _keras(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
     from actviz.formats.keras_network import KerasNetwork
 
+    _refuse_choice(path, choice)
     return KerasNetwork(path, weights, trust)
 
 
-def _tflite(path: Path, weights: Path | None, trust: Trust) -> Network:
+def _tflite(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
     del weights, trust  # it holds its own weights, and no code but the interpreter's
     from actviz.formats.lite.network import LiteNetwork
 
+    _refuse_choice(path, choice)
     return LiteNetwork(path)
 
 
-FORMATS: dict[str, Callable[[Path, Path | None, Trust], Network]] = {"keras": _keras, "tflite": _tflite}
-"""A new format is one module and one line here; `open_network` looks at the content to choose."""
+def _saved_model(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
+    """Open a SavedModel by its Keras layers, or by its graph where the file holds no layers.
+
+    The graph also serves where layers need code that is not given: it holds what they
+    compute. Which signature is meant only the graph knows.
+    """
+    from actviz.formats.keras_file import KerasFile, open_keras_saved_model
+    from actviz.formats.keras_network import KerasNetwork
+    from actviz.formats.saved.network import GraphNetwork
+    from actviz.formats.saved.source import open_saved_model
+
+    del weights
+    found = open_keras_saved_model(path, trust) if choice.signature is None and not choice.tags else None
+    if isinstance(found, KerasFile):
+        return KerasNetwork(path, None, trust, found)
+    try:
+        return GraphNetwork(open_saved_model(path, choice.signature, choice.tags))
+    except ModelError:
+        if found is not None:
+            raise found from None
+        raise
+
+
+def _frozen_graph(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
+    from actviz.formats.saved.network import GraphNetwork
+    from actviz.formats.saved.source import open_frozen_graph
+
+    del weights, trust
+    return GraphNetwork(open_frozen_graph(path, choice.inputs))
+
+
+def _refuse_choice(path: Path, choice: Choice) -> None:
+    if choice.signature is not None or choice.tags:
+        message = f"{path.name}: --signature and --tag choose in a SavedModel; this file holds one model."
+        raise UsageError(message)
+
+
+FORMATS: dict[str, Callable[[Path, Path | None, Trust, Choice], Network]] = {
+    "keras": _keras,
+    "saved_model": _saved_model,
+    "frozen_graph": _frozen_graph,
+    "tflite": _tflite,
+}
+"""A new format is one module, one line here, and one in `_format_of`."""
 
 TFLITE_MAGIC = slice(4, 8), b"TFL3"
 
 
-def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUST) -> Network:
+def open_network(
+    path: Path, weights: Path | None = None, trust: Trust = NO_TRUST, choice: Choice = NO_CHOICE
+) -> Network:
     """Open a model file.
 
     `weights` is the HDF5 file that goes with the JSON of an architecture; `trust` names the
-    code that the model may bring along.
+    code that the model may bring along; `choice` says what of the file is meant.
 
     Raises
     ------
@@ -56,10 +103,16 @@ def open_network(path: Path, weights: Path | None = None, trust: Trust = NO_TRUS
         message = f"{escape(text)}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
     with said_of(path.name):
-        return FORMATS[_format_of(path) if weights is None else "keras"](path, weights, trust)
+        return FORMATS[_format_of(path) if weights is None else "keras"](path, weights, trust, choice)
 
 
 def _format_of(path: Path) -> str:
-    """Name the format that the first bytes tell; what cannot be read is left to the reader of Keras files."""
+    """Return which format a path has, by what is inside; ``keras`` where nothing else is."""
+    from actviz.formats.saved.folder import is_frozen_graph, is_saved_model
+
+    if is_saved_model(path):
+        return "saved_model"
     place, magic = TFLITE_MAGIC
-    return "tflite" if first_bytes(path, 8)[place] == magic else "keras"
+    if first_bytes(path, 8)[place] == magic:
+        return "tflite"
+    return "frozen_graph" if is_frozen_graph(path) else "keras"

@@ -8,9 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz.errors import ModelError, UnsafeError, escape
+from actviz.errors import ActvizError, ModelError, UnsafeError, escape
 from actviz.formats.canonical import canonical, is_keras_3
 from actviz.formats.graph import Graph, parse_graph
+from actviz.formats.saved.bundle import VARIABLES, Bundle
+from actviz.formats.saved.keras import keras_metadata
+from actviz.formats.saved.objects import ObjectWeights
 from actviz.formats.weights import NamedWeights, TreeWeights
 from actviz.gate import (
     NO_TRUST,
@@ -78,9 +81,10 @@ class KerasFile:
     writer: str
     version: str
     configuration: Configuration
-    weights: TreeWeights | NamedWeights
+    weights: TreeWeights | NamedWeights | ObjectWeights
     file: BinaryIO
     stamp: Stamp
+    bundle: Bundle | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -93,12 +97,16 @@ class KerasFile:
     def close(self) -> None:
         """Close the file; weights that were not read yet cannot be read any more."""
         self.file.close()
+        if self.bundle is not None:
+            self.bundle.close()
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
         if stamp(self.file) != self.stamp:
             message = f"{self.name}: changed while reading; wait until it is written and run again."
             raise ModelError(message)
+        if self.bundle is not None:
+            self.bundle.check_unchanged()
 
 
 def open_keras_file(path: Path, weights: Path | None = None, trust: Trust = NO_TRUST) -> KerasFile:
@@ -114,6 +122,9 @@ def open_keras_file(path: Path, weights: Path | None = None, trust: Trust = NO_T
     """
     if is_folder(path) and exists(path / "config.json"):
         return _from_folder(path, trust)
+    if is_folder(path):
+        message = f"{path.name}: this is a folder without a model: it holds neither saved_model.pb nor config.json; give the folder that model.save(...) or model.export(...) made."
+        raise ModelError(message)
     file, status = open_regular(path, ModelError, "model")
     try:
         if weights is not None:
@@ -215,6 +226,36 @@ def _from_folder(path: Path, trust: Trust) -> KerasFile:
         raise
     writer = f"Keras {escape(version or '3', 40)}"
     return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
+
+
+def open_keras_saved_model(path: Path, trust: Trust = NO_TRUST) -> KerasFile | ActvizError | None:
+    """Open a SavedModel by its Keras configuration, ``None`` where it holds none.
+
+    Where layers need code that is not given, the error that says so is returned: the graph
+    holds what they compute, and may serve instead. Here it is not looked at, nor run.
+
+    Raises
+    ------
+    ModelError, UnsafeError, LimitError
+        When the folder is damaged or unsafe.
+    """
+    name = path.name
+    found = keras_metadata(path, CONFIGURATION_BYTES)
+    if found is None:
+        return None
+    try:
+        configuration = _configuration(found.configuration, found.version, name, trust)
+    except (ModelError, UnsafeError) as refused:
+        return refused
+    file, status = open_regular(found.source, ModelError, "model")
+    try:
+        bundle = Bundle(path / VARIABLES, name)
+        weights = ObjectWeights(bundle, configuration.graph, name, found.words)
+    except BaseException:
+        file.close()
+        raise
+    writer = f"Keras {escape(found.version or '2', 40)}"
+    return KerasFile(path, name, "saved_model", writer, found.version, configuration, weights, file, status, bundle)
 
 
 def _from_parts(path: Path, file: BinaryIO, status: Stamp, weights: Path, trust: Trust) -> KerasFile:

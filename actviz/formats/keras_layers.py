@@ -14,6 +14,7 @@ from actviz.formats.keras_loading import reason
 if TYPE_CHECKING:
     from actviz.formats.custom import CustomObjects
     from actviz.formats.graph import Entry
+    from actviz.formats.saved.objects import ObjectWeights
     from actviz.formats.weights import NamedWeights, TreeWeights
 
 OLDEST_KERAS = "3.15.1"
@@ -40,7 +41,9 @@ def check_keras() -> None:
         raise ModelError(message)
 
 
-def make_layer(entry: Entry, weights: TreeWeights | NamedWeights, file: str, custom: CustomObjects) -> Any:
+def make_layer(
+    entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str, custom: CustomObjects
+) -> Any:
     """Make one layer or operation, its weights not created yet.
 
     Raises
@@ -65,7 +68,7 @@ def make_layer(entry: Entry, weights: TreeWeights | NamedWeights, file: str, cus
         raise ModelError(message) from failure
 
 
-def _make(entry: Entry, weights: TreeWeights | NamedWeights, file: str, custom: CustomObjects) -> Any:
+def _make(entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str, custom: CustomObjects) -> Any:
     from keras.saving import deserialize_keras_object
 
     config = copy.deepcopy(entry.config)
@@ -123,7 +126,7 @@ def _make_lambda(entry: Entry, config: dict[str, Any], custom: CustomObjects) ->
     return layers.Lambda(function, arguments=arguments, name=config.get("name"), dtype=config.get("dtype"))
 
 
-def _vocabulary(entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> list[str]:
+def _vocabulary(entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str) -> list[str]:
     found = weights.vocabulary(entry)
     if found is None:
         message = f'{file}: the file does not hold the vocabulary of layer "{escape(entry.key, 80)}"; save the model as .keras, which does.'

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.graph import ROOT, Entry
+from actviz.formats.saved.objects import ObjectWeights
 from actviz.formats.weights import OLD_CONTAINER, RANDOM_STATE, NamedWeights, StateTree, TreeWeights, snake_case
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ FOR_TRAINING = ("optimizer", "loss", "metrics", "compile_metrics")
 CAUSE = "Exception encountered: "
 
 
-def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: str) -> str:
+def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str) -> str:
     """Give a built layer its weights, or refuse them where they do not fit.
 
     Returns a line worth saying about them, ``""`` where there is none.
@@ -25,7 +26,7 @@ def load(layer: Any, entry: Entry, weights: TreeWeights | NamedWeights, file: st
     if not variables:
         return ""
     try:
-        if isinstance(weights, NamedWeights):
+        if isinstance(weights, (NamedWeights, ObjectWeights)):
             _load_named(layer, weights, entry, file)
         else:
             state = weights.state(entry)
@@ -56,7 +57,7 @@ def _set_random_state(variable: Any, entry: Entry, file: str) -> None:
     variable._initialize(np.zeros(tuple(variable.shape), variable.dtype))  # noqa: SLF001
 
 
-def _load_named(layer: Any, weights: NamedWeights, entry: Entry, file: str) -> None:
+def _load_named(layer: Any, weights: NamedWeights | ObjectWeights, entry: Entry, file: str) -> None:
     if entry.position == ROOT:
         _load_groups(layer, weights, entry, file)
         return
@@ -65,7 +66,7 @@ def _load_named(layer: Any, weights: NamedWeights, entry: Entry, file: str) -> N
         _assign(layer, weights.arrays(entry), weights, entry, file)
 
 
-def _load_groups(model: Any, weights: NamedWeights, entry: Entry, file: str) -> None:
+def _load_groups(model: Any, weights: NamedWeights | ObjectWeights, entry: Entry, file: str) -> None:
     """Load a subclassed model: a group for each of its layers, in their order."""
     names = [name for name in weights.layer_names() if weights.group(name)]
     layers = [layer for layer in model.layers if layer.weights]
@@ -76,7 +77,7 @@ def _load_groups(model: Any, weights: NamedWeights, entry: Entry, file: str) -> 
         _assign(layer, weights.group(name), weights, entry, file)
 
 
-def _assign(layer: Any, datasets: list[Any], weights: NamedWeights, entry: Entry, file: str) -> None:
+def _assign(layer: Any, datasets: list[Any], weights: NamedWeights | ObjectWeights, entry: Entry, file: str) -> None:
     variables = layer.trainable_weights + layer.non_trainable_weights
     if len(datasets) != len(variables):
         message = f'{file}: layer "{escape(entry.key, 80)}" has {len(variables)} weights, the file holds {len(datasets)}; save it again with model.save(...).'

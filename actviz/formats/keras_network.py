@@ -40,14 +40,16 @@ FIRST_OPERATIONS = frozenset({"Rescaling", "Normalization"})
 
 
 class KerasNetwork:
-    """A Functional or Sequential model of a `.keras` or `.h5` file.
+    """A Functional or Sequential model of a `.keras` or `.h5` file, or of a SavedModel that is `opened`.
 
     Opening reads the configuration only. Keras is imported, and weights are read, when
     activations are asked for: then just the calls that they need are built.
     """
 
-    def __init__(self, path: Path, weights: Path | None = None, trust: Trust = NO_TRUST) -> None:
-        self._file: KerasFile = open_keras_file(path, weights, trust)
+    def __init__(
+        self, path: Path, weights: Path | None = None, trust: Trust = NO_TRUST, opened: KerasFile | None = None
+    ) -> None:
+        self._file: KerasFile = opened or open_keras_file(path, weights, trust)
         self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
         self._cuts: dict[tuple[str, ...], Cut] = {}
         self._inside: dict[int, dict[str, InnerLayer]] = {}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.custom import CustomObjects
+    from actviz.formats.saved.objects import ObjectWeights
     from actviz.formats.weights import TreeWeights
 
 # Layers whose `call` alone computes what calling them does, for float32 and without masks:
@@ -59,7 +60,7 @@ class Cut:
     file: str
     steps: list[int]
     wanted: dict[str, Ref | Inner]
-    weights: TreeWeights | NamedWeights
+    weights: TreeWeights | NamedWeights | ObjectWeights
     custom: CustomObjects
     layers: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actviz.errors import ModelError, escape
+from actviz.formats.finite import NotFinite
 from actviz.formats.graph import ROOT, Entry, Graph, is_model, layer_name
 from actviz.formats.shapes import weight_counts
 from actviz.gate import read_dataset
@@ -76,33 +77,14 @@ class _Reader:
 
     name: str
     hash: Any = field(default_factory=hashlib.sha256)
-    total: int = 0
-    nan: int = 0
-    infinite: int = 0
+    finite: NotFinite = field(default_factory=NotFinite)
 
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
         values = read_dataset(dataset, self.name)
-        self._count(values)
+        self.finite.count(values)
         self.hash.update(f"{dataset.name}{values.dtype.str}{values.shape}".encode())
         self.hash.update(values.tobytes())
         return values
-
-    def not_finite(self) -> str:
-        total, nan, infinite = self.total, self.nan, self.infinite
-        self.total = self.nan = self.infinite = 0
-        return f"{nan:,} NaN and {infinite:,} infinite values of {total:,}" if nan or infinite else ""
-
-    def _count(self, values: NDArray[Any]) -> None:
-        """Count what is not finite; the sum shows in a tenth of the time that there is nothing."""
-        import numpy as np
-
-        self.total += values.size
-        if values.dtype.kind not in "fV":  # V: bfloat16 and float8, which read_dataset has typed
-            return
-        with np.errstate(all="ignore"):
-            if not np.isfinite(np.add.reduce(values, axis=None, dtype=np.float32)):
-                self.nan += int(np.isnan(values).sum())
-                self.infinite += int(np.isinf(values).sum())
 
 
 class TreeWeights:
@@ -158,7 +140,7 @@ class TreeWeights:
 
     def not_finite(self) -> str:
         """Say how many of the numbers read since the last question are NaN or infinite (``""``: none)."""
-        return self._reader.not_finite()
+        return self._reader.finite.said()
 
     def _path(self, owner: str, position: int) -> str | None:
         if owner not in self._paths:
@@ -383,7 +365,7 @@ class NamedWeights:
 
     def not_finite(self) -> str:
         """Say how many of the numbers read since the last question are NaN or infinite (``""``: none)."""
-        return self._reader.not_finite()
+        return self._reader.finite.said()
 
 
 def _normalisation(datasets: list[h5py.Dataset | None], reader: _Reader) -> dict[str, tuple[float, ...]]:

@@ -78,7 +78,7 @@ def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers asked for, else all but the scores of attention, which cost a call more."""
     if request.layers:
         return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone)
-    return [layer for layer in facts.layers if not layer.address.endswith("@scores")]
+    return [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,11 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Return what a sheet shows: every spatial layer, else all that something draws."""
     from actviz.renderers import kind_of
 
-    inner = [layer for layer in layers if layer.kind != "InputLayer" and not layer.address.endswith("@scores")]
+    inner = [
+        layer
+        for layer in layers
+        if layer.kind != "InputLayer" and not layer.address.endswith("@scores") and not layer.inner
+    ]
     kinds = [kind_of(layer.axes) for layer in inner]
     spatial = [layer for layer, kind in zip(inner, kinds, strict=True) if kind == SPATIAL]
     return spatial or [layer for layer, kind in zip(inner, kinds, strict=True) if kind is not None]

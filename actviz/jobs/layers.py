@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import escape
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LayersRequest:
-    """What the command asks for."""
+    """What the command asks for; `operations`: what lies inside the layers of a graph too."""
 
     opening: Opening
+    operations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,12 @@ def list_layers(request: LayersRequest) -> LayersResult:
         from actviz.renderers import kind_of
 
         facts = worker.facts()
-        if any(layer.shape is None or layer.parameters is None for layer in facts.layers):
+        if any(layer.shape is None or layer.parameters is None for layer in facts.layers if not layer.inner):
             facts = worker.complete()
         worker.stop()
         notes = tuple(worker.notes())
+        if not request.operations:
+            facts = replace(facts, layers=tuple(layer for layer in facts.layers if not layer.inner))
         said = say_ranges(facts)
         drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
     return LayersResult(facts, said if takes_images(facts) else "", drawn, notes)

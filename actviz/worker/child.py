@@ -109,10 +109,13 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
 def _open(model: Path, opening: dict[str, Any]) -> Network:
     from actviz.formats import open_network
     from actviz.gate import Trust
+    from actviz.records import Choice
 
     weights = opening["weights"]
     trust = Trust(tuple(opening["custom_objects"]), allow_code=opening["allow_code"])
-    network = open_network(model, None if weights is None else Path(weights), trust)
+    told = opening["choice"]
+    choice = Choice(told["signature"], tuple(told["tags"]), tuple(told["inputs"]))
+    network = open_network(model, None if weights is None else Path(weights), trust, choice)
     network.check_unchanged()
     return network
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.errors import ActvizError, LimitError, ModelError, error_of_code, escape
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
+    NO_CHOICE,
     Activation,
+    Choice,
     InputOperation,
     LayerInfo,
     ModelFacts,
@@ -39,7 +41,7 @@ KEPT_VARIABLES = (
 NOWHERE = os.devnull + "/actviz"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Opening:
     """A model file and how to open it.
 
@@ -47,7 +49,8 @@ class Opening:
     `trust` the code that may run beside it, `timeout` the seconds of silence after which the
     child counts as hung; `verbose` lets the libraries of the child print to stderr. A child
     that holds more than `memory` bytes is killed (``None``: four fifths of the machine's).
-    `strict` makes an error of what is only noted, such as weights that are NaN.
+    `strict` makes an error of what is only noted, such as weights that are NaN. `choice`
+    says what of the file is meant.
     """
 
     model: Path
@@ -57,6 +60,7 @@ class Opening:
     verbose: bool = False
     memory: int | None = None
     strict: bool = False
+    choice: Choice = NO_CHOICE
 
 
 class DeadWorkerError(LimitError):
@@ -93,6 +97,7 @@ class Worker:
             "weights": None if opening.weights is None else os.fspath(opening.weights),
             "custom_objects": opening.trust.custom_objects,
             "allow_code": opening.trust.allow_code,
+            "choice": dataclasses.asdict(opening.choice),
             "verbose": opening.verbose,
             "memory": self._memory,
         }

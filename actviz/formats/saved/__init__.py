@@ -1,0 +1,1 @@
+"""SavedModel folders and frozen graphs: read, checked and flattened without TensorFlow."""

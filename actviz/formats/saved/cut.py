@@ -1,0 +1,153 @@
+"""The part of a flat graph that some tensors need, written as a graph that TensorFlow can run.
+
+Nothing else of the file reaches TensorFlow: no saver, no initialiser, no other signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actviz.errors import ModelError, escape
+from actviz.formats.saved.meta import functions_named
+from actviz.formats.saved.tables import TABLES
+from actviz.gate.operations import CHANGING, check_operations
+from actviz.gate.wire import encode_bytes, encode_varint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from actviz.formats.saved.flatten import Flat, Tensor
+    from actviz.formats.saved.meta import Node
+
+VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
+WRITES = CHANGING - {"DestroyResourceOp"}
+
+
+@dataclass(frozen=True)
+class GraphCut:
+    """A graph to run: its definition, and which of its tensors come from outside.
+
+    `given` maps numbers of nodes to what is fed: ``input``, ``variable`` or ``table``.
+    """
+
+    flat: Flat
+    numbers: tuple[int, ...]
+    given: Mapping[int, str]
+    library: frozenset[str] = field(default_factory=frozenset)
+
+    def definition(self) -> bytes:
+        """Return the graph as TensorFlow reads it; the node number 7 is called ``n7``."""
+        meta = self.flat.meta
+        parts = [encode_bytes(1, self._node(number)) for number in self.numbers if number not in self.given]
+        functions = b"".join(encode_bytes(1, meta.functions[name].message) for name in sorted(self.library))
+        if functions:
+            parts.append(encode_bytes(2, functions))
+        if meta.producer:
+            parts.append(encode_bytes(4, encode_varint(1 << 3) + encode_varint(meta.producer)))
+        return b"".join(parts)
+
+    def _node(self, number: int) -> bytes:
+        node = self.flat.nodes[number]
+        parts = [encode_bytes(1, f"n{number}".encode()), encode_bytes(2, node.op.encode("utf-8", "surrogateescape"))]
+        parts += [encode_bytes(3, f"n{source}:{output}".encode()) for source, output in node.inputs]
+        for key, value in node.node.attributes.items():
+            if not key.startswith("_"):
+                entry = encode_bytes(1, key.encode("utf-8", "surrogateescape")) + encode_bytes(2, value)
+                parts.append(encode_bytes(5, entry))
+        return b"".join(parts)
+
+
+def cut_graph(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int]) -> GraphCut:
+    """Return what some tensors need; `fed` are the numbers of the nodes that inputs replace.
+
+    Raises
+    ------
+    UnsafeError
+        When an operation in it, or in a function that it calls, is not pure.
+    ModelError
+        When it reads a placeholder that is no input, or a variable after changing it.
+    """
+    numbers = _needed(flat, tensors, fed)
+    given = {}
+    for number in numbers:
+        op = flat.nodes[number].op
+        if number in fed:
+            given[number] = "input"
+        elif op in VARIABLES:
+            given[number] = "variable"
+        elif op in TABLES:
+            given[number] = "table"
+        elif op in {"Placeholder", "PlaceholderV2"}:
+            message = f'{flat.file}: these layers need "{escape(flat.nodes[number].path, 80)}", which is no input of the signature; give it with --input {escape(flat.nodes[number].node.name, 80)}=FILE.'
+            raise ModelError(message)
+    library = _library(flat, numbers)
+    _check(flat, numbers, library)
+    return GraphCut(flat, tuple(numbers), given, library)
+
+
+def _needed(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int]) -> list[int]:
+    needed: set[int] = set()
+    todo = [number for number, _ in tensors]
+    while todo:
+        number = todo.pop()
+        if number not in needed:
+            needed.add(number)
+            if number not in fed:
+                todo += [source for source, _ in flat.nodes[number].inputs]
+    return sorted(needed)
+
+
+def _library(flat: Flat, numbers: Iterable[int]) -> frozenset[str]:
+    """Return the functions that loops and conditions among some nodes call, at any depth."""
+    functions = flat.meta.functions
+    found: set[str] = set()
+    todo: list[Node] = [flat.nodes[number].node for number in numbers]
+    while todo:
+        node = todo.pop()
+        named = [name for value in node.attributes.values() for name in functions_named(value)]
+        for name in [node.op, *named]:
+            if name in functions and name not in found:
+                found.add(name)
+                todo += functions[name].nodes
+    return frozenset(found)
+
+
+def _check(flat: Flat, numbers: list[int], library: frozenset[str]) -> None:
+    """Check every operation that is to be run, and that no variable is read after a change."""
+    functions = frozenset(flat.meta.functions)
+    check_operations(
+        ((flat.nodes[number].path, flat.nodes[number].op) for number in numbers), functions, flat.file, run=True
+    )
+    for name in sorted(library):
+        nodes = flat.meta.functions[name].nodes
+        check_operations(((f"{name}/{node.name}", node.op) for node in nodes), functions, flat.file, run=True)
+    changed = next((flat.nodes[number] for number in numbers if flat.nodes[number].op in WRITES), None)
+    for name in sorted(library):
+        inner = next((node for node in flat.meta.functions[name].nodes if node.op in WRITES), None)
+        if inner is not None:
+            message = f'{flat.file}: the function "{escape(name, 80)}" changes a variable ("{escape(inner.name, 80)}") while it computes, which is not followed; export the model without it.'
+            raise ModelError(message)
+    if changed is not None:
+        message = f'{flat.file}: "{escape(changed.path, 80)}" changes a variable, and these layers read what it gives, which is not followed; choose a layer before it.'
+        raise ModelError(message)
+
+
+def check_changes(flat: Flat, called: Iterable[int], numbers: Iterable[int]) -> None:
+    """Refuse layers that read a variable which the same call may have changed before.
+
+    A change that is computed from what was read came after the read; any other may have come
+    before. `called` are the nodes of the call, `numbers` those that are run.
+    """
+    read = {
+        source for number in numbers for source, _ in flat.nodes[number].inputs if flat.nodes[source].op in VARIABLES
+    }
+    for number in called:
+        node = flat.nodes[number]
+        if node.op not in WRITES or not node.inputs or node.inputs[0][0] not in read:
+            continue
+        handle = node.inputs[0][0]
+        behind = flat.ancestors(node.inputs[1:])
+        if not any(flat.nodes[one].op == "ReadVariableOp" and flat.nodes[one].inputs[0][0] == handle for one in behind):
+            message = f'{flat.file}: the variable "{escape(flat.nodes[handle].path, 80)}" is changed by "{escape(node.path, 80)}" in the same call, maybe before it is read, which is not followed; choose other layers.'
+            raise ModelError(message)

@@ -1,0 +1,131 @@
+"""What the first operations of a graph say about the inputs that they read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from actviz.formats.saved.meta import attribute_shape, attribute_text
+from actviz.formats.saved.tables import TABLES, constant, source_of
+from actviz.formats.saved.types import first_channels, shape_at
+from actviz.formats.shapes import input_axes
+from actviz.records import InputOperation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from actviz.formats.saved.flatten import Flat
+    from actviz.records import Axes, Shape
+
+GATHERS = frozenset({"ResourceGather", "GatherV2", "Gather"})
+SAME = frozenset({"Identity", "Cast", "Squeeze", "ExpandDims", "Reshape", "SelectV2", "Snapshot", "StopGradient"})
+TEXTS = frozenset({"StringLower", "StringUpper", "StaticRegexReplace", "StringSplitV2", "StringStrip", "AddV2"})
+LOOKUPS = frozenset({"LookupTableFindV2", "LookupTableFind"})
+VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
+SHOWN_WORDS = 64
+PUNCTUATION = '[!"#$%&()'
+MOST_CHANNELS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """The axes of an input, the number of entries of the table it is looked up in, and its words.
+
+    `split` is as in `TensorSpec`.
+    """
+
+    axes: Axes
+    limit: int | None
+    words: tuple[str, ...]
+    split: str = ""
+
+
+def entrance(flat: Flat, number: int, shape: Shape, words: Callable[[int], list[str]]) -> Entrance:
+    """Describe an input by what reads it; `words` gives the keys of a table by its node's number."""
+    readers = _readers(flat)
+    limit: int | None = None
+    kinds: set[str] = set()
+    found: tuple[str, ...] = ()
+    first = False
+    splits = False
+    punctuation: bool | None = False
+    todo, seen = [number], set[int]()
+    while todo:
+        source = todo.pop()
+        for reader in readers.get(source, ()):
+            node = flat.nodes[reader]
+            first = first or first_channels(node.node)
+            if node.op in GATHERS and source in {one for one, _ in node.inputs[1:2]}:
+                kinds.add("Embedding")
+                size = _rows(flat, node.inputs[0])
+                limit = size if limit is None else min(limit, size or limit)
+            elif node.op in LOOKUPS and flat.nodes[source_of(flat, node.inputs[0])[0]].op in TABLES:
+                found = found or tuple(words(source_of(flat, node.inputs[0])[0])[:SHOWN_WORDS])
+            elif node.op in SAME | TEXTS and reader not in seen:
+                splits = splits or node.op == "StringSplitV2"
+                if node.op == "StaticRegexReplace":
+                    punctuation = True if attribute_text(node.node, "pattern").startswith(PUNCTUATION) else None
+                seen.add(reader)
+                todo.append(reader)
+    split = "" if not splits or punctuation is None else "punctuation" if punctuation else "whitespace"
+    return Entrance(input_axes(shape, kinds, first=first), limit, found, split)
+
+
+def _rows(flat: Flat, table: tuple[int, int]) -> int | None:
+    """Return the number of rows of a table of vectors."""
+    number, output = table
+    while flat.nodes[number].op in {"ReadVariableOp", "Identity"} and flat.nodes[number].inputs:
+        number, output = flat.nodes[number].inputs[0]
+    node = flat.nodes[number]
+    shape = attribute_shape(node.node, "shape") if node.op in VARIABLES else shape_at(node.node, output)
+    return shape[0] if shape else None
+
+
+def _readers(flat: Flat) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for number, node in enumerate(flat.nodes):
+        for source, _ in node.inputs:
+            found.setdefault(source, []).append(number)
+    return found
+
+
+def first_operations(flat: Flat, inputs: Mapping[str, int]) -> Iterator[InputOperation]:
+    """Yield the scales and offsets that a graph begins with: Rescaling and Normalization.
+
+    Both are ``x * scale + offset``, or ``(x - mean) / deviation``, with constants.
+    """
+    readers = _readers(flat)
+    for name, number in inputs.items():
+        current = number
+        numbers: list[tuple[str, tuple[float, ...]]] = []
+        while len(readers.get(current, ())) == 1 and len(numbers) < 2:  # noqa: PLR2004  (scale and offset)
+            current = readers[current][0]
+            node = flat.nodes[current]
+            if node.op in {"Cast", "Identity"}:
+                continue
+            value = _other(flat, current) if node.op in {"Mul", "AddV2", "Add", "Sub", "RealDiv"} else None
+            if value is None:
+                break
+            numbers.append((node.op, value))
+        operation = _operation([op for op, _ in numbers], [value for _, value in numbers], name)
+        if operation is not None:
+            yield operation
+
+
+def _other(flat: Flat, number: int) -> tuple[float, ...] | None:
+    """Return the constant that the second input of an operation is."""
+    inputs = flat.nodes[number].inputs
+    value: Any = constant(flat, inputs[1]) if len(inputs) == 2 else None  # noqa: PLR2004  (the input and the constant)
+    if value is None or value.dtype.kind not in "fiu" or not 0 < value.size <= MOST_CHANNELS:
+        return None
+    return tuple(float(item) for item in value.ravel())
+
+
+def _operation(ops: list[str], values: list[tuple[float, ...]], name: str) -> InputOperation | None:
+    if ops[:1] == ["Mul"] and len(values[0]) == 1:
+        offset = values[1] if ops[1:] in (["AddV2"], ["Add"]) else (0.0,)
+        return InputOperation("Rescaling", {"scale": values[0], "offset": offset}, name)
+    if ops == ["Sub", "RealDiv"]:
+        variance = tuple(value * value for value in values[1])
+        return InputOperation("Normalization", {"mean": values[0], "variance": variance}, name)
+    return None

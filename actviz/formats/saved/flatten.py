@@ -1,0 +1,233 @@
+"""One flat graph of what a signature computes: every call of a function inlined.
+
+The paths of nodes stay what the graph says: ``model/conv2d/Relu``, with the path of the call
+before those of a function that some layer calls. Nodes that only call leave no trace.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actviz.errors import LimitError, ModelError, escape
+from actviz.formats.saved.meta import attribute_dtypes, attribute_number, functions_named
+from actviz.gate.operations import LENGTHS, OUTPUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from actviz.formats.saved.meta import Function, MetaGraph, Node
+
+Tensor = tuple[int, int]
+"""The number of a node and the number of its output."""
+
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+GENERIC = re.compile(r"(?:^|/)(?:Stateful)?PartitionedCall(?:_\d+)?$")
+MOST_NODES = 1_000_000
+DEEPEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FlatNode:
+    """One operation of a flat graph: its path, what it computes, and from which tensors."""
+
+    path: str
+    node: Node
+    inputs: tuple[Tensor, ...]
+
+    @property
+    def op(self) -> str:
+        """The kind of operation."""
+        return self.node.op
+
+
+@dataclass
+class Flat:
+    """A flat graph; nodes are in the order in which the file holds them.
+
+    `named` gives the tensors of each node of the main graph, calls included.
+    """
+
+    meta: MetaGraph
+    file: str
+    nodes: list[FlatNode] = field(default_factory=list)
+    named: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a tensor of the main graph by its name (``node:0``).
+
+        Raises
+        ------
+        ModelError
+            When there is none of that name.
+        """
+        node, _, output = name.partition(":")
+        found = self.named.get(node)
+        number = int(output) if output.isdigit() else 0
+        if found is None or (len(found) <= number and (not found or self.nodes[found[0][0]].node.name != node)):
+            message = f'{self.file}: the graph has no tensor "{escape(name, 80)}"; the file is damaged, save it again.'
+            raise ModelError(message)
+        return found[number] if number < len(found) else (found[0][0], number)
+
+    def ancestors(self, tensors: Iterable[Tensor]) -> list[int]:
+        """Return the numbers of the nodes that some tensors need, in the order of the graph."""
+        needed: set[int] = set()
+        todo = [number for number, _ in tensors]
+        while todo:
+            number = todo.pop()
+            if number not in needed:
+                needed.add(number)
+                todo += [source for source, _ in self.nodes[number].inputs]
+        return sorted(needed)
+
+
+def flatten(meta: MetaGraph, file: str, calls: Iterable[str] = ()) -> Flat:
+    """Inline the main graph of a file, and the functions that its nodes `calls` call.
+
+    Other calls are left out: those that save, restore, or belong to other signatures.
+
+    Raises
+    ------
+    ModelError
+        When a node reads what is not there.
+    LimitError
+        When inlining never ends or gives too many nodes.
+    """
+    flat = Flat(meta, file)
+    _Body(flat, "", meta.nodes, {}, 0, frozenset(calls)).expand(flat.named)
+    return flat
+
+
+class _Body:
+    """One function's body, or the main graph, being inlined."""
+
+    def __init__(  # noqa: PLR0913  (each is one fact of one call)
+        self,
+        flat: Flat,
+        prefix: str,
+        nodes: Sequence[Node],
+        arguments: Mapping[str, Tensor],
+        depth: int,
+        only: frozenset[str] | None = None,
+    ) -> None:
+        if depth > DEEPEST:
+            message = f"{flat.file}: functions of the graph call each other more than {DEEPEST} deep."
+            raise LimitError(message)
+        self._flat = flat
+        self._prefix = prefix
+        self._nodes = nodes
+        self._arguments = arguments
+        self._depth = depth
+        self._only = only
+        self._tensors: dict[str, list[Tensor]] = {}
+        self._calls: dict[str, Node] = {}
+        self._own: list[tuple[int, Node]] = []
+
+    def expand(self, named: dict[str, list[Tensor]] | None = None) -> None:
+        """Add the body's nodes to the flat graph."""
+        for node in self._nodes:
+            if node.op in CALLS or node.op in self._flat.meta.functions:
+                if self._only is None or node.name in self._only:
+                    self._calls[node.name] = node
+                continue
+            number = len(self._flat.nodes)
+            if number >= MOST_NODES:
+                message = f"{self._flat.file}: the graph has more than {MOST_NODES:,} operations."
+                raise LimitError(message)
+            self._flat.nodes.append(FlatNode(self._path(node.name), node, ()))
+            self._own.append((number, node))
+            self._tensors[node.name] = [(number, 0)]
+        for name in list(self._calls):
+            self._call(name)
+        for number, node in self._own:
+            inputs = [self._input(text, node) for text in node.inputs if not text.startswith("^")]
+            if None not in inputs:
+                self._flat.nodes[number] = FlatNode(
+                    self._flat.nodes[number].path, node, tuple(one for one in inputs if one is not None)
+                )
+        if named is not None:
+            named |= self._tensors
+
+    def outputs(self, returned: Sequence[str]) -> list[Tensor]:
+        """Return the tensors of a function's outputs."""
+        found = []
+        for text in returned:
+            tensor = self._input(text, None)
+            if tensor is None:
+                raise self._lost(text)
+            found.append(tensor)
+        return found
+
+    def _path(self, name: str) -> str:
+        return f"{self._prefix}/{name}" if self._prefix else name
+
+    def _call(self, name: str) -> list[Tensor]:
+        """Inline one call and return its outputs."""
+        if name in self._tensors:
+            return self._tensors[name]
+        node = self._calls[name]
+        named = (
+            [node.op]
+            if node.op in self._flat.meta.functions
+            else functions_named(node.attributes.get("f", memoryview(b"")))
+        )
+        function = self._flat.meta.functions.get(named[0]) if named else None
+        if function is None:
+            raise self._lost(named[0] if named else name)
+        self._tensors[name] = []  # a call in a loop of calls finds nothing here and is refused
+        given = [self._input(text, node) for text in node.inputs if not text.startswith("^")]
+        if None in given or len(given) != len(function.arguments):
+            raise self._lost(name)
+        arguments = {key: one for key, one in zip(function.arguments, given, strict=True) if one is not None}
+        prefix = GENERIC.sub("", self._path(name))
+        body = _Body(self._flat, prefix, function.nodes, arguments, self._depth + 1)
+        body.expand()
+        self._tensors[name] = body.outputs(function.outputs)
+        return self._tensors[name]
+
+    def _input(self, text: str, reader: Node | None) -> Tensor | None:
+        """Return the tensor that an input means, ``None`` for one of a call that was left out."""
+        name, _, rest = text.partition(":")
+        output, _, place = rest.rpartition(":")
+        if name in self._arguments:
+            return self._arguments[name]
+        number = int(place) if place.isdigit() else 0
+        if name in self._calls:
+            found = self._call(name)
+            if number >= len(found):
+                raise self._lost(text)
+            return found[number]
+        found = self._tensors.get(name, [])
+        if not found:
+            if self._only is not None and reader is not None:
+                return None
+            raise self._lost(text)
+        source = found[0][0]
+        return source, _position(self._flat.nodes[source].node, output, number)
+
+    def _lost(self, text: str) -> ModelError:
+        message = f'{self._flat.file}: the graph reads "{escape(text, 80)}", which is not in it; the file is damaged, save it again.'
+        return ModelError(message)
+
+
+def _position(node: Node, output: str, number: int) -> int:
+    """Return the place of an output among all of its operation: functions name the group."""
+    groups = OUTPUTS.get(node.op, ())
+    if output not in groups:
+        return number
+    before = groups.index(output)
+    lengths = LENGTHS.get(node.op)
+    if lengths is None:
+        return before + number
+    return number + sum(
+        (attribute_number(node, name) or len(attribute_dtypes(node, name))) if name else 1 for name in lengths[:before]
+    )
+
+
+def call_of(node: Node, functions: Mapping[str, Function]) -> Function | None:
+    """Return the function that a node calls, if it only does that."""
+    if node.op in functions:
+        return functions[node.op]
+    named = functions_named(node.attributes.get("f", memoryview(b""))) if node.op in CALLS else []
+    return functions.get(named[0]) if named else None

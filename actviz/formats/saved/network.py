@@ -1,0 +1,345 @@
+"""A SavedModel or a frozen graph without Keras layers as a `Network`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from actviz.errors import InputError, escape
+from actviz.formats.graph import quoted
+from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
+from actviz.formats.saved.entrances import entrance, first_operations
+from actviz.formats.saved.kinds import activation_of, axes_at, kind_of, sign_of
+from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
+from actviz.formats.saved.scopes import Layers, Place
+from actviz.formats.saved.types import dtype_of, shape_at
+from actviz.formats.shapes import axes_of
+from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.formats.saved.flatten import Flat, Tensor
+    from actviz.formats.saved.running import Running
+    from actviz.formats.saved.source import GraphSource
+    from actviz.records import Shape
+
+CONSTANTS = frozenset({"Const", "HostConst"})
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInput:
+    """One input of a graph: the node that it replaces, dtype, and shape with the batch axis first.
+
+    `batch` is the size of the batch where the graph was saved with a fixed one.
+    """
+
+    name: str
+    number: int
+    dtype: str
+    shape: Shape | None
+    batch: int | None = None
+
+
+class GraphNetwork:
+    """The graph of one signature, its layers recovered from the names of operations.
+
+    Opening reads the graph only. TensorFlow is imported, and variables are read, when
+    activations are asked for: then it gets just the operations that they need.
+    """
+
+    def __init__(self, source: GraphSource) -> None:
+        self._source = source
+        self._notes: list[str] = []
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> None:
+        """Find the layers of the graph."""
+        source = self._source
+        self._name = source.name
+        self._flat: Flat = source.flat
+        self._inputs = source.inputs
+        self._runs: dict[tuple[str, ...], tuple[GraphCut, Running]] = {}
+        fed = frozenset(one.number for one in self._inputs)
+        self._fed = fed
+        whole = self._flat.ancestors(source.outputs)
+        self._layers = Layers(self._flat, whole, source.outputs)
+        self._needs = self._reach(whole)
+        self._shapes: dict[str, Shape | None] = {}
+        self._complete = False
+        self._facts = self._make_facts()
+
+    def __enter__(self) -> Self:
+        """Return the network itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the files."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._source.close()
+
+    def check_unchanged(self) -> None:
+        """Refuse files that were written to since they were opened."""
+        self._source.check_unchanged()
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines worth saying about what was read so far, each once."""
+        found = self._source.not_finite()
+        if found:
+            self._notes.append(f"{self._source.name}: the variables hold {found}.")
+        return list(self._notes)
+
+    def prepare(self) -> None:
+        """Import TensorFlow."""
+        import tensorflow as tf
+
+        del tf
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the file says, as far as it is known without running the graph."""
+        return self._facts
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Every addressable output, in the order of the file."""
+        return self._facts.layers
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the order of the signature."""
+        return self._facts.inputs
+
+    def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
+        """Work out the shapes that the file leaves open, by TensorFlow's rules.
+
+        `shapes` gives the shapes of inputs that the file does not tell, batch axis first.
+        """
+        self._settle(shapes or {})
+        if self._complete or all(layer.shape is not None for layer in self._facts.layers if not layer.inner):
+            return self._facts
+        if all(one.shape is not None for one in self._inputs):
+            chosen = [address for address, place in self._layers.places.items() if not place.inner]
+            _, running = self._run_of(tuple(chosen))
+            found = zip(chosen, running.shapes, strict=True)
+            self._shapes |= {address: shape for address, (shape, _) in found}
+            self._complete = True
+            self._facts = self._make_facts()
+        return self._facts
+
+    def activations(
+        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+    ) -> dict[str, Activation]:
+        """Compute the outputs of some layers for a batch.
+
+        See `actviz.formats.protocol.Network.activations`.
+        """
+        self._settle({name: values.shape for name, values in batch.items()})
+        every = [layer.address for layer in self.layers if not layer.inner]
+        chosen = tuple(every if addresses is None else addresses)
+        cut, running = self._run_of(chosen)
+        needed = {number for number, what in cut.given.items() if what == "input"}
+        missing = [one.name for one in self._inputs if one.number in needed and one.name not in batch]
+        if missing:
+            names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
+            message = f"{self._name}: these layers need the input {names}; give it by name."
+            raise InputError(message)
+        values = self._values(running, {one.name: batch[one.name] for one in self._inputs if one.number in needed})
+        known = {layer.address: layer for layer in self.layers}
+        digest = self._source.weights_digest()
+        return {
+            address: self._activation(known[address], array, digest)
+            for address, array in zip(chosen, values, strict=True)
+        }
+
+    def _values(self, running: Running, batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run a batch, in pieces of the size that the graph was saved for where it is fixed."""
+        import numpy as np
+
+        fixed = {one.batch for one in self._inputs if one.batch is not None and one.name in batch}
+        counts = {len(array) for array in batch.values()}
+        if len(fixed) != 1 or len(counts) != 1 or fixed == counts:
+            return running.run(batch)
+        size, count = fixed.pop(), counts.pop()
+        pieces = []
+        for start in range(0, count, size):
+            places = [min(place, count - 1) for place in range(start, start + size)]
+            pieces.append(running.run({name: array[places] for name, array in batch.items()}))
+        whole = [
+            np.concatenate(parts) if parts[0].ndim and len(parts[0]) == size else parts[0]
+            for parts in zip(*pieces, strict=True)
+        ]
+        return [array[:count] if array.ndim and len(array) >= count else array for array in whole]
+
+    def _activation(self, layer: LayerInfo, values: NDArray[Any], digest: str) -> Activation:
+        place = self._layers.places.get(layer.address)
+        axes = layer.axes
+        if len(axes) != values.ndim:
+            numbers = place.nodes if place else ()
+            axes = axes_at(self._flat, numbers, layer.kind, values.shape)
+        signed = sign_of(self._flat, place.tensor) if place else None
+        return Activation(layer.address, layer.kind, values, axes, signed, digest)
+
+    def _run_of(self, addresses: tuple[str, ...]) -> tuple[GraphCut, Running]:
+        """Return the cut of some layers, built once; only the last is kept."""
+        if addresses not in self._runs:
+            from actviz.formats.saved.running import Running
+
+            tensors = [self._tensor(address) for address in addresses]
+            cut = cut_graph(self._flat, tensors, self._fed)
+            check_changes(self._flat, self._source.called, cut.numbers)
+            inputs = {
+                one.name: (one.number, one.dtype, _free(one))
+                for one in self._inputs
+                if cut.given.get(one.number) == "input"
+            }
+            variables = {number: self._source.value(number) for number, what in cut.given.items() if what == "variable"}
+            tables = {number: self._source.table(number) for number, what in cut.given.items() if what == "table"}
+            running = Running(cut, tensors, inputs, variables, tables)
+            self.check_unchanged()
+            self._runs = {addresses: (cut, running)}
+        return self._runs[addresses]
+
+    def _tensor(self, address: str) -> Tensor:
+        place = self._layers.places.get(address)
+        if place is not None:
+            return place.tensor
+        return next((one.number, 0) for one in self._inputs if quoted(one.name) == address)
+
+    def _settle(self, shapes: Mapping[str, Shape]) -> None:
+        """Take the shapes of inputs whose rank the graph leaves open."""
+        settled = tuple(
+            replace(one, shape=(None, *shapes[one.name][1:])) if one.shape is None and one.name in shapes else one
+            for one in self._inputs
+        )
+        if settled != self._inputs:
+            self._inputs = settled
+            self._runs = {}
+
+    def _reach(self, numbers: Sequence[int]) -> dict[int, frozenset[str]]:
+        """Return for each node the inputs that it depends on."""
+        readers: dict[int, list[int]] = {}
+        for number in numbers:
+            for source, _ in self._flat.nodes[number].inputs:
+                readers.setdefault(source, []).append(number)
+        found: dict[int, set[str]] = {}
+        for one in self._inputs:
+            todo, seen = [one.number], set[int]()
+            while todo:
+                number = todo.pop()
+                if number not in seen:
+                    seen.add(number)
+                    found.setdefault(number, set()).add(one.name)
+                    todo += readers.get(number, ())
+        return {number: frozenset(names) for number, names in found.items()}
+
+    def _make_facts(self) -> ModelFacts:
+        return ModelFacts(
+            file=self._name,
+            format=self._source.format,
+            writer=self._source.writer,
+            names=(self._layers.name,) if self._layers.name else (),
+            inputs=tuple(self._spec(one) for one in self._inputs),
+            layers=tuple(self._every_layer()),
+            operations=tuple(first_operations(self._flat, {one.name: one.number for one in self._inputs})),
+            code=(),
+            digest=self._source.digest,
+        )
+
+    def _spec(self, one: GraphInput) -> TensorSpec:
+        if one.shape is None:
+            return TensorSpec(one.name, (), one.dtype, ())
+        found = entrance(self._flat, one.number, one.shape, self._source.words)
+        return TensorSpec(
+            one.name, one.shape, one.dtype, found.axes, limit=found.limit, words=found.words, split=found.split
+        )
+
+    def _every_layer(self) -> list[LayerInfo]:
+        layers = []
+        for one in self._inputs:
+            shape = one.shape
+            axes = axes_of("InputLayer", {}, shape, [])
+            address = quoted(one.name)
+            if address not in self._layers.places:
+                layers.append(
+                    LayerInfo(address, one.name, None, "InputLayer", shape, one.dtype, 0, axes, needs=(one.name,))
+                )
+        order = {one.name: place for place, one in enumerate(self._inputs)}
+        places = sorted(self._layers.places.values(), key=lambda place: (place.inner, place.tensor[0]))
+        layers += [self._layer(place, order) for place in places]
+        return layers
+
+    def _layer(self, place: Place, order: Mapping[str, int]) -> LayerInfo:
+        flat = self._flat
+        node = flat.nodes[place.tensor[0]]
+        shape = self._shapes.get(place.address, shape_at(node.node, place.tensor[1]))
+        if shape is not None and any(one.batch is not None and shape[:1] == (one.batch,) for one in self._inputs):
+            shape = (None, *shape[1:])
+        single = len(place.nodes) == 1 and place.inner
+        kind = (
+            node.op if single else self._source.kinds.get(place.name) or kind_of(flat, place.nodes, place.tensor, shape)
+        )
+        if place.model:
+            kind = self._source.kinds.get(place.name, "Functional")
+        axes = axes_at(flat, place.nodes, kind, shape)
+        needs = self._needs.get(place.tensor[0], frozenset())
+        return LayerInfo(
+            place.address,
+            place.name,
+            None,
+            kind,
+            shape,
+            dtype_of(node.node, place.tensor[1]),
+            self._parameters(place),
+            axes,
+            activation_of(flat, place.tensor),
+            needs=tuple(sorted(needs, key=order.__getitem__)),
+            inner=place.inner,
+        )
+
+    def _parameters(self, place: Place) -> int:
+        """Count the numbers in the variables, or constants in their place, that a layer reads."""
+        flat = self._flat
+        found: dict[int, int] = {}
+        for number in place.nodes:
+            for source, _ in flat.nodes[number].inputs:
+                behind = source
+                while flat.nodes[behind].op in {"ReadVariableOp", "Identity"} and flat.nodes[behind].inputs:
+                    behind = flat.nodes[behind].inputs[0][0]
+                node = flat.nodes[behind]
+                if node.op in VARIABLES:
+                    found[behind] = math.prod(size or 0 for size in attribute_shape(node.node, "shape") or ())
+                elif node.op in CONSTANTS and behind != source:  # a variable that was frozen is still read by name
+                    found[behind] = math.prod(constant_shape(node.node))
+        return sum(found.values())
+
+
+def _free(one: GraphInput) -> Shape | None:
+    """Return the shape that an input is declared with: as the graph fixes it."""
+    if one.shape is None:
+        return None
+    return (one.batch, *one.shape[1:]) if one.batch is not None else one.shape
+
+
+def input_of(flat: Flat, name: str, number: int, dtype: str, shape: Shape | None) -> GraphInput:
+    """Describe an input; a batch of a fixed size is free for the user."""
+    found = dtype or attribute_dtype(flat.nodes[number].node, "dtype") or "float32"
+    batch = shape[0] if shape and len(shape) > 1 and shape[0] is not None and shape[0] > 0 else None
+    return GraphInput(name, number, found, (None, *shape[1:]) if batch is not None and shape else shape, batch)
+
+
+def digest_of(content: bytes | memoryview) -> str:
+    """Return the SHA-256 (hexadecimal) of some bytes."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,262 @@
+"""Which operations a TensorFlow graph may hold, decided before TensorFlow sees it.
+
+An allow-list: what is on neither list is refused, in the main graph and in every function of
+its library. `PURE` computes values from values and may be run. `KEPT` is part of honest files
+(savers, optimizers, initialisers) but changes something or reads files: it is never run and
+may not stand in what a signature calls. Carriers of further graphs, such as datasets, and
+everything that calls Python, prints or opens files by itself are on neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actviz.errors import UnsafeError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MATH = (
+    "Abs Acos Acosh AccumulateNV2 Add AddN AddV2 Angle ApproximateEqual Asin Asinh Atan Atan2 Atanh BesselI0 BesselI0e BesselI1 "
+    "BesselI1e Betainc BitwiseAnd BitwiseOr BitwiseXor Cast Ceil ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum "
+    "CumulativeLogsumexp Digamma Div DivNoNan Equal Erf Erfc Erfinv Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Igamma "
+    "Igammac Imag Inv Invert IsFinite IsInf IsNan LeftShift Less LessEqual Lgamma LinSpace Log Log1p LogicalAnd LogicalNot LogicalOr "
+    "Maximum Minimum Mod Mul MulNoNan Ndtri Neg NextAfter NotEqual Polygamma Pow Real RealDiv Reciprocal RightShift Rint Round Rsqrt "
+    "Sigmoid Sign Sin Sinh Sqrt Square SquaredDifference Sub Tan Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Zeta"
+)
+_REDUCTIONS = (
+    "All Any ArgMax ArgMin Bincount Bucketize DenseBincount EuclideanNorm HistogramFixedWidth InTopK InTopKV2 InvertPermutation L2Loss Max "
+    "Mean Min NthElement Prod SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Sum TopK TopKV2 Unique UniqueV2 UniqueWithCounts "
+    "UniqueWithCountsV2 UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum ApproxTopK LowerBound UpperBound"
+)
+_SHAPES = (
+    "BatchToSpace BatchToSpaceND Bitcast BroadcastArgs BroadcastTo Concat ConcatOffset ConcatV2 Const DepthToSpace Diag DiagPart "
+    "DynamicPartition DynamicStitch EnsureShape ExpandDims Fill Gather GatherNd GatherV2 HostConst Identity IdentityN ListDiff MirrorPad "
+    "NoOp OneHot OnesLike Pack Pad PadV2 ParallelConcat ParallelDynamicStitch Placeholder PlaceholderV2 PlaceholderWithDefault "
+    "PreventGradient Range Rank Reshape Reverse ReverseSequence ReverseV2 Roll ScatterNd Select SelectV2 SetSize Shape ShapeN Size Slice "
+    "Snapshot SpaceToBatch SpaceToBatchND SpaceToDepth SparseToDense Split SplitV Squeeze StopGradient StridedSlice TensorScatterAdd "
+    "TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate Tile Transpose ConjugateTranspose "
+    "Unpack UnravelIndex Where ZerosLike"
+)
+_NETWORKS = (
+    "AvgPool AvgPool3D BatchNormWithGlobalNormalization BiasAdd BiasAddV1 BlockLSTM BlockLSTMV2 Conv Conv2D Conv2DBackpropInput "
+    "Conv2DBackpropInputV2 Conv3D Conv3DBackpropInput Conv3DBackpropInputV2 CropAndResize CTCGreedyDecoder CTCBeamSearchDecoder "
+    "CombinedNonMaxSuppression DataFormatDimMap DataFormatVecPermute DepthwiseConv2dNative Dequantize Dilation2D Elu "
+    "ExtractImagePatches ExtractVolumePatches FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
+    "FractionalAvgPool FractionalMaxPool FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 FusedPadConv2D FusedResizeAndPadConv2D "
+    "GRUBlockCell LRN LSTMBlockCell LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax NonMaxSuppression "
+    "NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 NonMaxSuppressionWithOverlaps QuantizeAndDequantize "
+    "QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 QuantizeV2 Relu Relu6 Selu Softmax Softplus Softsign "
+    "SparseSoftmaxCrossEntropyWithLogits SoftmaxCrossEntropyWithLogits _FusedBatchNormEx _FusedConv2D _FusedMatMul"
+)
+_IMAGES = (
+    "AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation DecodeBmp DecodeGif DecodeImage DecodeJpeg DecodePng DecodeBase64 "
+    "DecodeCompressed DecodeCSV DecodePaddedRaw DecodeRaw DecodeWav EncodeBase64 EncodeJpeg EncodePng HSVToRGB RGBToHSV "
+    "ImageProjectiveTransformV2 ImageProjectiveTransformV3 ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor "
+    "ScaleAndTranslate DrawBoundingBoxes DrawBoundingBoxesV2 ExtractGlimpse ExtractGlimpseV2 AudioSpectrogram Mfcc"
+)
+_ALGEBRA = (
+    "BatchMatMul BatchMatMulV2 BatchMatMulV3 BandedTriangularSolve Cholesky Eig Einsum FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D "
+    "IRFFT3D LogMatrixDeterminant Lu MatMul MatrixBandPart MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 "
+    "MatrixDiagV2 MatrixDiagV3 MatrixExponential MatrixInverse MatrixLogarithm MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MatrixSolve "
+    "MatrixSolveLs MatrixSquareRoot MatrixTriangularSolve Qr RFFT RFFT2D RFFT3D SelfAdjointEigV2 SparseMatMul Svd TridiagonalMatMul "
+    "TridiagonalSolve"
+)
+_TEXT = (
+    "AsString ReduceJoin RegexFullMatch RegexReplace StaticRegexFullMatch StaticRegexReplace StringFormat StringJoin StringLength "
+    "StringLower StringNGrams StringSplit StringSplitV2 StringStrip StringToHashBucket StringToHashBucketFast StringToHashBucketStrong "
+    "StringToNumber StringUpper Substr UnicodeDecode UnicodeDecodeWithOffsets UnicodeEncode UnicodeScript UnicodeTranscode "
+    "UnsortedSegmentJoin Fingerprint ParseExample ParseExampleV2 ParseSingleExample ParseTensor"
+)
+_SPARSE = (
+    "DenseCountSparseOutput DenseToDenseSetOperation RaggedBincount RaggedCountSparseOutput RaggedCross RaggedGather RaggedRange "
+    "RaggedTensorToSparse RaggedTensorToTensor RaggedTensorToVariant RaggedTensorFromVariant SparseAdd SparseBincount SparseConcat "
+    "SparseCountSparseOutput SparseCross SparseCrossHashed SparseCrossV2 SparseDenseCwiseAdd SparseDenseCwiseDiv SparseDenseCwiseMul "
+    "SparseFillEmptyRows SparseReduceMax SparseReduceSum SparseReorder SparseReshape SparseSegmentMean SparseSegmentMeanWithNumSegments "
+    "SparseSegmentSqrtN SparseSegmentSqrtNWithNumSegments SparseSegmentSum SparseSegmentSumWithNumSegments SparseSlice SparseSoftmax "
+    "SparseSplit SparseTensorDenseAdd SparseTensorDenseMatMul EditDistance"
+)
+_FLOW = (
+    "Enter Exit LoopCond Merge NextIteration Switch _SwitchN ControlTrigger RefEnter RefExit RefIdentity RefMerge RefNextIteration "
+    "RefSwitch If While Case StatelessIf StatelessWhile StatelessCase For PartitionedCall StatefulPartitionedCall FakeParam Assert "
+    "ToBool EmptyTensorList TensorListConcat TensorListConcatV2 TensorListConcatLists TensorListElementShape TensorListFromTensor "
+    "TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack TensorListPushBackBatch TensorListReserve "
+    "TensorListResize TensorListScatter TensorListScatterIntoExistingList TensorListScatterV2 TensorListSetItem TensorListSplit "
+    "TensorListStack TensorArrayV3 TensorArrayConcatV3 TensorArrayGatherV3 TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 "
+    "TensorArraySplitV3 TensorArrayWriteV3 TensorArrayCloseV3 Stack StackV2 StackPushV2 StackPopV2"
+)
+_STATE = (
+    "VarHandleOp ReadVariableOp VarIsInitializedOp VariableShape ResourceGather ResourceGatherNd Variable VariableV2 "
+    "IsVariableInitialized HashTable HashTableV2 MutableHashTable MutableHashTableV2 MutableHashTableOfTensors "
+    "MutableHashTableOfTensorsV2 LookupTableFind LookupTableFindV2 LookupTableSize LookupTableSizeV2 LookupTableExport "
+    "LookupTableExportV2 DisableCopyOnRead"
+)
+_RANDOM = (
+    "RandomGamma RandomPoisson RandomPoissonV2 RandomShuffle RandomStandardNormal RandomUniform RandomUniformInt Multinomial "
+    "ParameterizedTruncatedNormal TruncatedNormal StatelessMultinomial StatelessRandomBinomial StatelessRandomGammaV2 "
+    "StatelessRandomGetAlg StatelessRandomGetKeyCounter StatelessRandomGetKeyCounterAlg StatelessRandomNormal StatelessRandomNormalV2 "
+    "StatelessRandomPoisson StatelessRandomUniform StatelessRandomUniformFullInt StatelessRandomUniformFullIntV2 "
+    "StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessShuffle StatelessTruncatedNormal "
+    "StatelessTruncatedNormalV2 RandomIndexShuffle"
+)
+_SAVING = "SaveV2 RestoreV2 Save Restore RestoreSlice SaveSlices ShardedFilename ShardedFilespec MergeV2Checkpoints"
+_CHANGING = (
+    "Assign AssignAdd AssignSub AssignVariableOp AssignAddVariableOp AssignSubVariableOp ScatterAdd ScatterSub ScatterUpdate "
+    "ResourceScatterAdd ResourceScatterSub ResourceScatterUpdate ResourceScatterNdUpdate ResourceStridedSliceAssign "
+    "LookupTableImport LookupTableImportV2 LookupTableInsert LookupTableInsertV2 LookupTableRemoveV2 InitializeTable InitializeTableV2 "
+    "InitializeTableFromTextFile InitializeTableFromTextFileV2 DestroyResourceOp CountUpTo StatefulUniform StatefulUniformInt "
+    "StatefulStandardNormalV2 StatefulTruncatedNormal StatefulUniformFullInt RngReadAndSkip RngSkip NonDeterministicInts AnonymousSeedGenerator "
+    "DestroyTemporaryVariable TemporaryVariable MutexV2 MutexLock ConsumeMutexLock"
+)
+_TRAINING = (
+    "ApplyAdadelta ApplyAdagrad ApplyAdagradDA ApplyAdagradV2 ApplyAdam ApplyAdaMax ApplyAddSign ApplyCenteredRMSProp ApplyFtrl ApplyFtrlV2 "
+    "ApplyGradientDescent ApplyMomentum ApplyPowerSign ApplyProximalAdagrad ApplyProximalGradientDescent ApplyRMSProp "
+    "ResourceApplyAdadelta ResourceApplyAdagrad ResourceApplyAdagradDA ResourceApplyAdagradV2 ResourceApplyAdam ResourceApplyAdaMax "
+    "ResourceApplyAdamWithAmsgrad ResourceApplyAddSign ResourceApplyCenteredRMSProp ResourceApplyFtrl ResourceApplyFtrlV2 "
+    "ResourceApplyGradientDescent ResourceApplyKerasMomentum ResourceApplyMomentum ResourceApplyPowerSign ResourceApplyProximalAdagrad "
+    "ResourceApplyProximalGradientDescent ResourceApplyRMSProp ResourceSparseApplyAdagrad ResourceSparseApplyAdagradV2 "
+    "ResourceSparseApplyFtrl ResourceSparseApplyFtrlV2 ResourceSparseApplyKerasMomentum ResourceSparseApplyMomentum "
+    "ResourceSparseApplyRMSProp SparseApplyAdagrad SparseApplyFtrl SparseApplyMomentum SparseApplyRMSProp AvgPoolGrad AvgPool3DGrad "
+    "BiasAddGrad BroadcastGradientArgs Conv2DBackpropFilter Conv2DBackpropFilterV2 Conv3DBackpropFilter Conv3DBackpropFilterV2 "
+    "DepthwiseConv2dNativeBackpropFilter DepthwiseConv2dNativeBackpropInput EluGrad FusedBatchNormGrad FusedBatchNormGradV2 "
+    "FusedBatchNormGradV3 InvGrad LRNGrad LeakyReluGrad MaxPoolGrad MaxPoolGradV2 MaxPool3DGrad MaxPoolGradWithArgmax MirrorPadGrad "
+    "ReciprocalGrad Relu6Grad ReluGrad ResizeBicubicGrad ResizeBilinearGrad ResizeNearestNeighborGrad RsqrtGrad SeluGrad SigmoidGrad "
+    "SoftplusGrad SoftsignGrad SparseAddGrad SparseFillEmptyRowsGrad SparseSegmentMeanGrad SparseSegmentSumGrad SqrtGrad StridedSliceGrad "
+    "TanhGrad CudnnRNN CudnnRNNV2 CudnnRNNV3 CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 CudnnRNNParamsSize "
+    "CudnnRNNCanonicalToParams CudnnRNNCanonicalToParamsV2 CudnnRNNParamsToCanonical CudnnRNNParamsToCanonicalV2 TensorArrayGradV3 TileGrad CTCLoss CTCLossV2 CropAndResizeGradImage CropAndResizeGradBoxes AudioSummary AudioSummaryV2 "
+    "HistogramSummary ImageSummary MergeSummary ScalarSummary TensorSummary TensorSummaryV2"
+)
+
+PURE = frozenset(
+    f"{_MATH} {_REDUCTIONS} {_SHAPES} {_NETWORKS} {_IMAGES} {_ALGEBRA} {_TEXT} {_SPARSE} {_FLOW} {_STATE} {_RANDOM}".split()
+)
+CHANGING = frozenset(_CHANGING.split())
+SAVING = frozenset(_SAVING.split())
+KEPT = CHANGING | SAVING | frozenset(_TRAINING.split())
+NO_FLAG = "there is no flag that allows it"
+
+# The outputs of operations that have several, by the names that functions use for them.
+OUTPUTS = {
+    name: tuple(groups.split())
+    for name, groups in {
+        "ApproxTopK": "values indices",
+        "BlockLSTM": "i cs f o ci co h",
+        "BlockLSTMV2": "i cs f o ci co h",
+        "BroadcastGradientArgs": "r0 r1",
+        "CTCBeamSearchDecoder": "decoded_indices decoded_values decoded_shape log_probability",
+        "CTCGreedyDecoder": "decoded_indices decoded_values decoded_shape log_probability",
+        "CombinedNonMaxSuppression": "nmsed_boxes nmsed_scores nmsed_classes valid_detections",
+        "DecodeWav": "audio sample_rate",
+        "DenseCountSparseOutput": "output_indices output_values output_dense_shape",
+        "DenseToDenseSetOperation": "result_indices result_values result_shape",
+        "Eig": "e v",
+        "FractionalAvgPool": "output row_pooling_sequence col_pooling_sequence",
+        "FractionalMaxPool": "output row_pooling_sequence col_pooling_sequence",
+        "FusedBatchNorm": "y batch_mean batch_variance reserve_space_1 reserve_space_2",
+        "FusedBatchNormV2": "y batch_mean batch_variance reserve_space_1 reserve_space_2",
+        "FusedBatchNormV3": "y batch_mean batch_variance reserve_space_1 reserve_space_2 reserve_space_3",
+        "GRUBlockCell": "r u c h",
+        "LSTMBlockCell": "i cs f o ci co h",
+        "ListDiff": "out idx",
+        "LogMatrixDeterminant": "sign log_abs_determinant",
+        "LookupTableExport": "keys values",
+        "LookupTableExportV2": "keys values",
+        "Lu": "lu p",
+        "MaxPoolWithArgmax": "output argmax",
+        "Merge": "output value_index",
+        "NonMaxSuppressionV4": "selected_indices valid_outputs",
+        "NonMaxSuppressionV5": "selected_indices selected_scores valid_outputs",
+        "ParseExample": "sparse_indices sparse_values sparse_shapes dense_values",
+        "ParseExampleV2": "sparse_indices sparse_values sparse_shapes dense_values ragged_values ragged_row_splits",
+        "ParseSingleExample": "sparse_indices sparse_values sparse_shapes dense_values",
+        "Qr": "q r",
+        "QuantizeV2": "output output_min output_max",
+        "RaggedCross": "output_values output_row_splits",
+        "RaggedCountSparseOutput": "output_indices output_values output_dense_shape",
+        "RaggedGather": "output_nested_splits output_dense_values",
+        "RaggedRange": "rt_nested_splits rt_dense_values",
+        "RaggedTensorFromVariant": "output_nested_splits output_dense_values",
+        "RaggedTensorToSparse": "sparse_indices sparse_values sparse_dense_shape",
+        "RefMerge": "output value_index",
+        "RefSwitch": "output_false output_true",
+        "SelfAdjointEigV2": "e v",
+        "SoftmaxCrossEntropyWithLogits": "loss backprop",
+        "SparseAdd": "sum_indices sum_values sum_shape",
+        "SparseConcat": "output_indices output_values output_shape",
+        "SparseCountSparseOutput": "output_indices output_values output_dense_shape",
+        "SparseCross": "output_indices output_values output_shape",
+        "SparseCrossHashed": "output_indices output_values output_shape",
+        "SparseCrossV2": "output_indices output_values output_shape",
+        "SparseFillEmptyRows": "output_indices output_values empty_row_indicator reverse_index_map",
+        "SparseReorder": "output_indices output_values",
+        "SparseReshape": "output_indices output_shape",
+        "SparseSlice": "output_indices output_values output_shape",
+        "SparseSoftmaxCrossEntropyWithLogits": "loss backprop",
+        "SparseSplit": "output_indices output_values output_shape",
+        "StatelessRandomGetKeyCounter": "key counter",
+        "StatelessRandomGetKeyCounterAlg": "key counter alg",
+        "StringNGrams": "ngrams ngrams_splits",
+        "StringSplit": "indices values shape",
+        "StringSplitV2": "indices values shape",
+        "Svd": "s u v",
+        "Switch": "output_false output_true",
+        "TensorArrayV3": "handle flow",
+        "TensorArrayConcatV3": "value lengths",
+        "TensorListConcat": "tensor lengths",
+        "TensorListConcatV2": "tensor lengths",
+        "TensorListPopBack": "output_handle tensor",
+        "TopK": "values indices",
+        "TopKV2": "values indices",
+        "UnicodeDecode": "row_splits char_values",
+        "UnicodeDecodeWithOffsets": "row_splits char_values char_to_byte_starts",
+        "Unique": "y idx",
+        "UniqueV2": "y idx",
+        "UniqueWithCounts": "y idx count",
+        "UniqueWithCountsV2": "y idx count",
+        "_FusedBatchNormEx": "y batch_mean batch_variance reserve_space_1 reserve_space_2 reserve_space_3",
+    }.items()
+}
+
+# Where some of these are lists: the attributes that say how long each is, by number or as a
+# list of dtypes; "" for a single tensor.
+LENGTHS = {
+    name: tuple("" if part == "-" else part for part in attributes.split())
+    for name, attributes in {
+        "CTCBeamSearchDecoder": "top_paths top_paths top_paths -",
+        "ParseExample": "Nsparse sparse_types Nsparse Tdense",
+        "ParseExampleV2": "num_sparse sparse_types num_sparse Tdense ragged_value_types ragged_split_types",
+        "ParseSingleExample": "num_sparse sparse_types num_sparse Tdense",
+        "RaggedGather": "OUTPUT_RAGGED_RANK -",
+        "RaggedTensorFromVariant": "output_ragged_rank -",
+        "SparseSplit": "num_split num_split num_split",
+    }.items()
+}
+
+
+def check_operations(
+    operations: Iterable[tuple[str, str]], functions: frozenset[str], name: str, *, run: bool = False
+) -> None:
+    """Refuse a graph that holds an operation outside the lists.
+
+    Parameters
+    ----------
+    operations
+        The name of each node and its operation.
+    functions
+        The names of the library's functions, which nodes may call like operations.
+    name
+        The model's file name.
+    run
+        Whether the nodes are to be run: then only pure ones pass, and changes of state,
+        which are left out.
+
+    Raises
+    ------
+    UnsafeError
+        With the operation and the node named.
+    """
+    allowed = PURE | CHANGING if run else PURE | KEPT
+    for node, operation in operations:
+        if operation not in allowed and operation not in functions:
+            message = f'{name}: refused: the operation "{escape(operation, 60)}" of node "{escape(node, 100)}" is not on the list of pure operations; {NO_FLAG}.'
+            raise UnsafeError(message)

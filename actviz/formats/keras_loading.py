@@ -157,9 +157,16 @@ def _check_shape(variable: Any, dataset: Any, entry: Entry, file: str) -> None:
     if tuple(variable.shape) != tuple(dataset.shape):
         message = f'{file}: a weight of layer "{escape(entry.key, 80)}" has the shape {tuple(dataset.shape)}, {tuple(variable.shape)} was expected; the file is damaged, save it again.'
         raise ModelError(message)
-    if dataset.dtype.kind not in "fiub" and (dataset.dtype.kind != "V" or dataset.dtype.itemsize not in SHORT_FLOATS):
+    if not _holds_numbers(dataset.dtype):
         message = f'{file}: a weight of layer "{escape(entry.key, 80)}" holds no numbers (dtype {escape(str(dataset.dtype), 40)}); the file is damaged, save it again.'
         raise ModelError(message)
+
+
+def _holds_numbers(dtype: Any) -> bool:
+    """Tell whether a dtype, or its name in a checkpoint, is one of numbers."""
+    if isinstance(dtype, str):
+        return dtype not in ("", "string", "object")
+    return dtype.kind in "fiub" or (dtype.kind == "V" and dtype.itemsize in SHORT_FLOATS)
 
 
 def reason(failure: BaseException) -> str:

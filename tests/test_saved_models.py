@@ -164,6 +164,24 @@ def test_facts_of_a_file_are_told_without_tensorflow():
     assert done.stdout.split() == ["4", "9"]
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_states_of_recurrent_layers(tmp_path, masked):
+    import keras
+
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    read = keras.layers.Embedding(9, 3, mask_zero=masked, name="read")(tokens)
+    sequence, hidden, cell = keras.layers.LSTM(4, return_sequences=True, return_state=True, name="lstm")(read)
+    _, state = keras.layers.GRU(4, return_state=True, name="gru")(sequence)
+    model = keras.Model(tokens, keras.layers.Concatenate(name="all")([hidden, cell, state]))
+    model.export(str(tmp_path / "m"), verbose=False)
+    given = np.array([[3, 1, 4, 0, 0], [1, 5, 8, 2, 6]], "int32")
+    inner = keras.Model(tokens, [sequence, hidden, cell, state])
+    with open_model(tmp_path / "m") as network:
+        found = network.activations(given)
+    for name, correct in zip(["lstm@0", "lstm@1", "lstm@2", "gru@1"], inner.predict(given, verbose=0), strict=True):
+        np.testing.assert_allclose(found[name].values, correct, atol=1e-5, err_msg=name)
+
+
 # --- inputs, tables, signatures
 
 
@@ -298,7 +316,7 @@ def saved_by(tmp_path, build):
     marker = tmp_path / "marker"
     module = build(tf, marker)
     signature = [tf.TensorSpec([None, 4], tf.float32, name="x")]
-    served = tf.function(module.serve, input_signature=signature)
+    served = tf.function(module.serve, input_signature=signature, autograph=False)
     tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": served})
     return tmp_path / "m", marker
 
@@ -340,12 +358,12 @@ def write_at_load(tf, marker):
                 key_dtype=tf.string, value_dtype=tf.int64, shared_name="t", use_node_name_sharing=True
             )
 
-        @tf.function(input_signature=[])
+        @tf.function(input_signature=[], autograph=False)
         def _initialize(self):
             with tf.control_dependencies([tf.io.write_file(str(marker), "x")]):
                 return tf.constant(1)
 
-        @tf.function(input_signature=[])
+        @tf.function(input_signature=[], autograph=False)
         def _destroy_resource(self):
             return tf.constant(1)
 
@@ -455,7 +473,7 @@ def test_words_are_only_read_from_the_models_own_assets(tmp_path, inside):
             )
             self.table = tf.lookup.StaticHashTable(filled, -1)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
         def serve(self, text):
             return self.table.lookup(text)
 

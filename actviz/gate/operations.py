@@ -122,7 +122,10 @@ _TRAINING = (
     "FusedBatchNormGradV3 InvGrad LRNGrad LeakyReluGrad MaxPoolGrad MaxPoolGradV2 MaxPool3DGrad MaxPoolGradWithArgmax MirrorPadGrad "
     "ReciprocalGrad Relu6Grad ReluGrad ResizeBicubicGrad ResizeBilinearGrad ResizeNearestNeighborGrad RsqrtGrad SeluGrad SigmoidGrad "
     "SoftplusGrad SoftsignGrad SparseAddGrad SparseFillEmptyRowsGrad SparseSegmentMeanGrad SparseSegmentSumGrad SqrtGrad StridedSliceGrad "
-    "TanhGrad CudnnRNN CudnnRNNV2 CudnnRNNV3 CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 CudnnRNNParamsSize "
+    "TanhGrad OptionalFromValue OptionalGetValue OptionalHasValue OptionalNone BlockLSTMGrad BlockLSTMGradV2 LSTMBlockCellGrad "
+    "GRUBlockCellGrad Dilation2DBackpropFilter Dilation2DBackpropInput IgammaGradA RandomGammaGrad FakeQuantWithMinMaxArgsGradient "
+    "FakeQuantWithMinMaxVarsGradient FakeQuantWithMinMaxVarsPerChannelGradient QuantizeAndDequantizeV4Grad MaxPoolGradGrad "
+    "MaxPoolGradGradV2 FractionalAvgPoolGrad FractionalMaxPoolGrad CholeskyGrad CudnnRNN CudnnRNNV2 CudnnRNNV3 CudnnRNNBackprop CudnnRNNBackpropV2 CudnnRNNBackpropV3 CudnnRNNParamsSize "
     "CudnnRNNCanonicalToParams CudnnRNNCanonicalToParamsV2 CudnnRNNParamsToCanonical CudnnRNNParamsToCanonicalV2 TensorArrayGradV3 TileGrad CTCLoss CTCLossV2 CropAndResizeGradImage CropAndResizeGradBoxes AudioSummary AudioSummaryV2 "
     "HistogramSummary ImageSummary MergeSummary ScalarSummary TensorSummary TensorSummaryV2"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ class Running:
         handles |= {number: self._table(number, content) for number, content in tables.items()}
         numbers = [inputs[name][0] for name in self._names]
         graph_def = tf.compat.v1.GraphDef.FromString(cut.definition())
+        _rename_functions(graph_def)
 
         def run(*fed: Any) -> list[Any]:
             graph = tf.compat.v1.get_default_graph()
@@ -157,3 +159,20 @@ class Running:
                 if size > MAXIMUM_ACTIVATION_BYTES:
                     message = f"{self._cut.flat.file}: a tensor of the graph takes {size:,} bytes (limit {MAXIMUM_ACTIVATION_BYTES:,})."
                     raise LimitError(message)
+
+
+def _rename_functions(graph_def: Any) -> None:
+    """Give the functions of a graph names that no other graph in this process has for others.
+
+    TensorFlow keeps functions by name for the whole process; files call theirs alike.
+    """
+    content = b"".join(function.SerializeToString(deterministic=True) for function in graph_def.library.function)
+    ending = hashlib.sha256(content).hexdigest()[:16]
+    names = {function.signature.name: f"{function.signature.name}_{ending}" for function in graph_def.library.function}
+    for function in graph_def.library.function:
+        function.signature.name = names[function.signature.name]
+    for node in [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]:
+        node.op = names.get(node.op, node.op)
+        for attribute in node.attr.values():
+            for called in [attribute.func] if attribute.HasField("func") else attribute.list.func:
+                called.name = names.get(called.name, called.name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actviz.formats.graph import quoted
+from actviz.formats.saved.meta import functions_named
 from actviz.formats.saved.types import dtype_of, shape_at
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PLUMBING = frozenset(
 )  # fmt: skip
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 NUMBERED = re.compile(r"(.+)_(\d+)")
+LOOPS = frozenset({"While", "StatelessWhile"})
 NOT_VALUES = frozenset({"resource", "variant", ""})
 
 
@@ -166,7 +168,10 @@ class Layers:
                 model = _holds_layers(call)
                 nodes = tuple(call.every())
                 leaving = self._leaving(nodes)
-                if len(leaving) == 1:
+                states = self._states(nodes, leaving)
+                for output, tensor in states.items():
+                    self._add(Place(f"{one}@{output}", name, tensor, nodes, inner=not listed))
+                if len(leaving) == 1 and not states:
                     self._add(Place(one, name, leaving[0], nodes, inner=not listed, model=model))
                 self._visit(call, one, listed=listed and (model or self._wraps(name, call)))
                 self._operations(call.nodes, one)
@@ -253,6 +258,37 @@ class Layers:
             if better:
                 values = better
         return values
+
+    def _states(self, numbers: Sequence[int], leaving: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Return the tensors that leave a recurrent layer with its states, numbered as Keras does.
+
+        Its output is 0, the states follow in the order in which its loop carries them. A
+        loop that knows a mask carries the last output before them. Empty where no state
+        leaves, or the layer is not one loop.
+        """
+        nodes = self.flat.nodes
+        loops = [number for number in numbers if nodes[number].op in LOOPS]
+        carried = [tensor for tensor in leaving if tensor[0] in loops]
+        others = [tensor for tensor in leaving if tensor[0] not in loops]
+        if len(loops) != 1 or not carried or len(others) > 1:
+            return {}
+        named = functions_named(nodes[loops[0]].node.attributes.get("body", memoryview(b"")))
+        body = self.flat.meta.functions.get(named[0]) if named else None
+        if body is None:
+            return {}
+        changing = [
+            place
+            for place, output in enumerate(body.outputs)
+            if output not in body.arguments
+            and self._is_value((loops[0], place))
+            and self._dtype((loops[0], place)) != "variant"
+        ]
+        if any(node.op in {"Select", "SelectV2"} for node in body.nodes):
+            changing = changing[1:]
+        if any(place not in changing for _, place in carried):
+            return {}
+        found = dict(enumerate(others))
+        return found | {1 + changing.index(place): (number, place) for number, place in carried}
 
     def _outputs_of(self, number: int) -> list[Tensor]:
         """Return the outputs of a node that something reads; the first of one that nothing does."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEYWORD = b"actviz"
+END = b"\0\0\0\0IEND\xaeB`\x82"
 SVG_OPENING = b'<metadata id="actviz">'
 SVG_CLOSING = b"</metadata>"
 SLUG_LENGTH = 80
@@ -243,11 +244,12 @@ def _parsed(text: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def write_manifest(folder: Path, records: list[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Write `manifest.json`: what was made, from what, with which numbers."""
-    manifest = {"schema": 1, **about, "figures": records}
-    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False)
-    write_whole(folder / "manifest.json", text.encode("ascii") + b"\n")
+def is_whole(path: Path) -> bool:
+    """Tell whether a PNG ends as one does: what was cut off while it was copied does not."""
+    file, status = open_regular(path, OutputError)
+    with file:
+        file.seek(max(0, status.size - len(END)))
+        return file.read(len(END)) == END
 
 
 def shown_path(path: Path) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -18,6 +19,25 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A file that was written."""
+    """A file that was written, and what a manifest records about it, where there is such a record."""
 
     path: Path
+    record: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What could not be made: the record of it in a manifest."""
+
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is: inputs done of all of them."""
+
+    done: int
+    total: int
+
+
+Event = Said | Written | Failed | Progress

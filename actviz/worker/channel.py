@@ -97,8 +97,9 @@ class Channel:
         return header["message"], arrays
 
     def close(self) -> None:
-        """Close both pipes."""
-        for descriptor in {self._reader, self._writer}:
+        """Close both pipes; once is enough, for their numbers may be used again."""
+        descriptors, self._reader, self._writer = {self._reader, self._writer}, -1, -1
+        for descriptor in descriptors - {-1}:
             os.close(descriptor)
 
     def _write(self, content: memoryview) -> None:

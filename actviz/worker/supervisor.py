@@ -130,6 +130,11 @@ class Worker:
         message, _ = self._ask({"ask": "versions"})
         return dict(message["versions"])
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child can be asked: it is gone after a crash and after a time limit."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Kill the child without waiting for it; `close` reaps it."""
         with contextlib.suppress(ProcessLookupError):

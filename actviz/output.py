@@ -33,6 +33,8 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 LEVEL = 1
 UP = 2
 STRIPE = 2 << 20
+# Fewer are not worth other threads: figures are packed beside each other anyway.
+MANY_STRIPES = 8
 ZLIB_HEADER = b"\x78\x01"
 PROVENANCE_BYTES = 1 << 20
 
@@ -184,15 +186,15 @@ def encode_png(pixels: NDArray[np.uint8], provenance: dict[str, Any]) -> bytes:
 
 
 def _packed(content: bytes) -> bytes:
-    """Compress to one zlib stream, stripe by stripe on all cores (the method of pigz).
+    """Compress to one zlib stream, stripe by stripe, many of them on all cores (the method of pigz).
 
     Each stripe but the last ends at a byte boundary (full flush), so that the stripes join;
     their size is fixed, so the result does not depend on the number of cores.
     """
     stripes = [content[start : start + STRIPE] for start in range(0, len(content), STRIPE)] or [b""]
     ends = [zlib.Z_FULL_FLUSH] * (len(stripes) - 1) + [zlib.Z_FINISH]
-    if len(stripes) == 1:
-        packed = [_stripe(stripes[0], ends[0])]
+    if len(stripes) < MANY_STRIPES:
+        packed = [_stripe(stripe, end) for stripe, end in zip(stripes, ends, strict=True)]
     else:
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(stripes))) as pool:
             packed = list(pool.map(_stripe, stripes, ends))

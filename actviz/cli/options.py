@@ -194,7 +194,7 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
     A job that is left before its end, because stdout is closed, ends in good order.
     """
     from actviz.cli.progress import Bar
-    from actviz.jobs.events import Failed, Progress, Said, Written
+    from actviz.jobs.events import Answer, Failed, Progress, Said, Written
 
     generator = iter(events)
     bar = Bar(shown=not quiet)
@@ -206,6 +206,8 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
                 if not quiet:
                     bar.clear()
                     click.echo(f"actviz: {event.text}", err=True)
+            elif isinstance(event, Answer):
+                click.echo(event.text)
             elif as_json and isinstance(event, Written | Failed):
                 bar.clear_before_output()
                 click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))

@@ -7,11 +7,12 @@ import shutil
 import sys
 import time
 
+from actviz.jobs.events import duration
+
 SECONDS = 0.2
 BAR = 24
 # The rate is that of about the last so many seconds.
 MEMORY = 10.0
-MINUTE, HOUR = 60, 3600
 
 
 class Bar:
@@ -75,17 +76,3 @@ def text(done: int, total: int, each_second: float | None) -> str:
     if each_second:
         parts += [f"{each_second:.3g}/s", f"{duration((total - done) / each_second)} left"]
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the two largest units that say something.
-
-    >>> duration(3725)
-    '1 h 2 min'
-    """
-    whole = round(seconds)
-    if whole < MINUTE:
-        return f"{whole} s"
-    if whole < HOUR:
-        return f"{whole // MINUTE} min {whole % MINUTE} s"
-    return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"

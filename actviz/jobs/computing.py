@@ -78,7 +78,11 @@ class Sizes:
         ramp = int(GROWTH ** min(self._batches, 8))
         if self._bytes is None:
             return 1
-        return max(1, min(MOST, ramp, self._budget // max(1, self._bytes)))
+        return min(ramp, self.limit(self._bytes))
+
+    def limit(self, each: int) -> int:
+        """Return how large a batch gets whose samples take `each` bytes of activations."""
+        return self._asked or max(1, min(MOST, self._budget // max(1, each)))
 
     def begun(self) -> None:
         """Note that a batch was begun."""

@@ -9,10 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+MINUTE, HOUR = 60, 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """A line for people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A line that was asked for."""
 
     text: str
 
@@ -40,4 +49,18 @@ class Progress:
     total: int
 
 
-Event = Said | Written | Failed | Progress
+Event = Said | Answer | Written | Failed | Progress
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two largest units that say something.
+
+    >>> duration(3725)
+    '1 h 2 min'
+    """
+    whole = round(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE} s"
+    return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"

@@ -6,6 +6,7 @@ what was written and what could not be drawn.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -250,6 +251,19 @@ def _pictures(key: str, wish: Wish, context: Context, style: Style) -> list[Pict
     from actviz import renderers
 
     return [renderers.draw(wish.found[key], wish.index, context, style)]
+
+
+def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[Picture]:
+    """Return the figures of one input that can be drawn, without writing any."""
+    from actviz.records import Context
+
+    sample = wish.sample
+    context = Context(model, sample.name, sample.fed, sample.thumbnail, (), sample.words or ())
+    found: list[Picture] = []
+    for key in keys:
+        with contextlib.suppress(UsageError, LimitError):
+            found += _pictures(key, wish, context, style)
+    return found
 
 
 def _tile(tile: Tile) -> list[Any]:

@@ -7,6 +7,7 @@ their number. What an earlier run made and is still right is left as it is.
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from actviz.errors import ActvizError, PartialError, UsageError
 from actviz.inputs.listing import Shard
 from actviz.jobs import feeding, figures, targets
 from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
-from actviz.jobs.events import Event, Failed, Progress, Said, Written
+from actviz.jobs.events import Answer, Event, Failed, Progress, Said, Written, duration
 from actviz.jobs.feeding import ModelRequest
 from actviz.jobs.figures import Made, NotMade, Painter
 from actviz.jobs.layers import say_code
@@ -38,6 +39,8 @@ __all__ = ["Said", "ShowRequest", "Written", "show"]
 
 # So many figures may wait to be drawn while the next batch is computed.
 WAITING = 64
+# What a run needs before the first figure: TensorFlow, and the libraries that draw.
+STARTUP, BASE_MEMORY = 4.0, 600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         check_names(names, layers, [sample.values for sample in first])
         run = _Run(request, facts, layers, names, entries, samples)
         if request.dry_run:
-            yield from run.estimate(first)
+            yield from run.estimate(worker, first)
             return
         yield from run.make(worker, first)
 
@@ -244,10 +247,41 @@ class _Run:
             self._finish(fingerprint, painter, ended=ended)
         yield from self._summary()
 
-    def estimate(self, first: Sequence[Sample]) -> Iterator[Event]:
-        """Say what would be made."""
-        del first
-        yield Said("dry run")
+    def estimate(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
+        """Say what would be made, measured on the first input: nothing is written."""
+        from actviz import output
+
+        if not first:
+            yield Said("none of the inputs can be read.")
+            return
+        where = self._targets(first)
+        keys = _wanted(self.request, self.facts, self.layers).keys
+        addresses = [layer.address for layer in self.layers]
+        worker.activations(first[0].values, addresses)
+        started = time.perf_counter()
+        found = worker.activations(first[0].values, addresses)
+        computing = time.perf_counter() - started
+        wish = figures.Wish(first[0], 0, found, {})
+        started = time.perf_counter()
+        drawn = figures.draw_all(wish, keys, self.request.style, self.facts.file)
+        drawing = time.perf_counter() - started
+        inputs = len(self.samples or ()) or len(Batch(self.entries, self.request.shard).own())
+        each = sum(item.values.nbytes for item in found.values())
+        batch = Sizes(self.layers, _batch_size(self.request, self.facts)).limit(each)
+        pixels = sum(picture.pixels.shape[0] * picture.pixels.shape[1] for picture in drawn)
+        size = (
+            sum(len(output.encode_png(picture.pixels, {})) for picture in drawn[:8]) * len(drawn) / min(8, len(drawn))
+        )
+        seconds = STARTUP + inputs * max(computing, drawing / system.core_count())
+        for key, picture in zip(keys, drawn, strict=False):
+            rows, columns = picture.pixels.shape[:2]
+            yield Answer(f"would draw {key}: {columns:,} x {rows:,} pixels")
+        memory = (BASE_MEMORY + 3 * batch * each) / 1e6
+        target = where.folder or where.file
+        yield Answer(
+            f"would write {inputs * len(drawn):,} figures of {inputs:,} inputs to {target}: {inputs * pixels / 1e6:,.1f} megapixels,"
+            f" about {inputs * size / 1e6:,.1f} MB on disk, {memory:,.0f} MB of memory, {duration(seconds)}; arrays count as one input."
+        )
 
     def _targets(self, first: Sequence[Sample]) -> Targets:
         """Decide where figures go."""
@@ -307,6 +341,8 @@ class _Run:
             elif isinstance(item, Unread):
                 yield from self._failed(item.name, item.failure)
             elif isinstance(item, Right):
+                if self.manifest is not None:
+                    self.manifest.forgive(item.name)
                 self.tally.right += item.figures
                 for record in item.adopted:
                     if self.manifest is not None:
@@ -359,8 +395,10 @@ class _Run:
         """Write the manifest, whatever ended the run."""
         if self.manifest is None or fingerprint is None:
             return
-        self.manifest.about["versions"] = dict(painter.versions)
+        self.manifest.about["versions"] = dict(painter.versions) or self.manifest.versions
         try:
+            if ended and self.request.shard.count == 1:
+                self.manifest.forget_earlier_failures()
             if ended:
                 self.manifest.about["model_sha256"] = fingerprint.model_sha256
             self.manifest.write(interrupted=not ended)

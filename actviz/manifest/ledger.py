@@ -74,14 +74,17 @@ class Manifest:
         self._files = contextlib.ExitStack()
         self._scratch: BinaryIO = self._files.enter_context(system.scratch(folder, IN_MEMORY))
         self.about: dict[str, Any] = {}
+        self.versions: dict[str, str] = {}
         try:
             self._take_in()
+            self._earlier = frozenset(self._failures)
         except OutputError:
             if not overwrite:
                 self._files.close()
                 raise
             self._figures.clear()
             self._failures.clear()
+            self._earlier = frozenset()
             self._seen = system.stamp_of(self._path)
 
     def __enter__(self) -> Self:
@@ -117,6 +120,12 @@ class Manifest:
     def forgive(self, name: str) -> None:
         """Drop the failure of an input as a whole: it was read this time."""
         self._failures.pop((name, ""), None)
+
+    def forget_earlier_failures(self) -> None:
+        """Drop what failed in runs before this one, which did all there is to do."""
+        for key in self._earlier:
+            if key in self._failures and not self._failures[key][0]:
+                del self._failures[key]
 
     def write_now_and_then(self) -> None:
         """Write where the last time is long ago, measured by what it cost."""
@@ -189,6 +198,8 @@ class Manifest:
             self._append(record, own=False)
 
     def _check_model(self, about: Mapping[str, Any]) -> None:
+        versions = about.get("versions")
+        self.versions = self.versions or (dict(versions) if isinstance(versions, dict) else {})
         if about.get("model") != self._model:
             message = f"{self._path}: is of the model {about.get('model')!s}, not {self._model}; choose another folder with -o, or pass --overwrite to begin a new manifest."
             raise OutputError(message)

@@ -6,6 +6,7 @@ their number. What an earlier run made and is still right is left as it is.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from dataclasses import dataclass, field, replace
@@ -89,7 +90,8 @@ def show(request: ShowRequest) -> Iterator[Event]:
         if request.dry_run:
             yield from run.estimate(worker, first)
             return
-        yield from run.make(worker, first)
+        with contextlib.closing(run):
+            yield from run.make(worker, first)
 
 
 @dataclass(slots=True)
@@ -201,6 +203,11 @@ class _Run:
     def single(self) -> bool:
         """Whether there is one input only, whose failure is the run's."""
         return len(self.samples if self.samples is not None else self.entries) == 1
+
+    def close(self) -> None:
+        """Drop what the run needed while it went on."""
+        if self.manifest is not None:
+            self.manifest.close()
 
     def make(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
         """Make every figure that is due, and the manifest of the folder they go to."""
@@ -405,8 +412,6 @@ class _Run:
         except ActvizError:
             if ended:
                 raise
-        finally:
-            self.manifest.close()
 
     def _summary(self) -> Iterator[Event]:
         """Say what was done; raise if part of it failed."""

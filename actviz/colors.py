@@ -307,6 +307,24 @@ def unpacked(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return found
 
 
+def with_white(steps: NDArray[np.uint8], colors: Table) -> tuple[np.uint8, NDArray[np.uint8]]:
+    """Return the place of white in a palette of 256 colours, and the palette, uint8 ``(place, RGB)``.
+
+    The palette is the table with white at a step that does not occur in `steps`. Where all
+    of them do, there is no room, and the lightest colour stands for white.
+    """
+    used = np.zeros(STEPS, dtype=bool)
+    flat = steps.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        used[flat[start : start + _BLOCK]] = True
+        if used.all():
+            return np.uint8(np.argmax(colors.colors.astype(np.int64).sum(axis=1))), colors.colors
+    palette = colors.colors.copy()
+    place = np.uint8(np.argmin(used))
+    palette[place] = 255
+    return place, palette
+
+
 def paint(steps: NDArray[np.uint8], colors: Table) -> NDArray[np.uint32]:
     """Return the packed colours of steps, in the same arrangement."""
     return packed(colors.colors).take(steps)

@@ -200,7 +200,7 @@ def frame(canvas: NDArray[Any], grid: Grid, count: int, color: np.uint32) -> Non
 
 
 def assemble(
-    tiles: NDArray[Any], columns: int, fill: np.uint32, zoom: int = 1, gap: int = 1
+    tiles: NDArray[Any], columns: int, fill: np.uint32 | np.uint8, zoom: int = 1, gap: int = 1
 ) -> tuple[NDArray[Any], Grid]:
     """Return tiles ``(tile, row, column)`` as one array with `gap` pixels between them.
 

@@ -198,7 +198,7 @@ class Painter:
         provenance = self._provenance(wish, key, picture)
         if page is not None:
             provenance |= {"page": page[0], "pages": page[1]}
-        size = output.write_figure(path, picture.pixels, provenance)
+        size = output.write_figure(path, picture.drawn, provenance, picture.palette)
         return Made(path, record_of(provenance, path, size, self._folder))
 
     def _provenance(self, wish: Wish, key: str, picture: Picture) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class Painter:
             "numbers": picture.numbers,
             "code": list(source.code),
             "tiles": [_tile(tile) for tile in picture.tiles[:MAXIMUM_TILES]],
-            "size": list(picture.pixels.shape[:2]),
+            "size": list(picture.size),
             "weights": next(iter(wish.found.values())).weights_digest,
             "versions": dict(self.versions),
         }

@@ -275,13 +275,15 @@ class _Run:
         inputs = len(self.samples or ()) or len(Batch(self.entries, self.request.shard).own())
         each = sum(item.values.nbytes for item in found.values())
         batch = Sizes(self.layers, _batch_size(self.request, self.facts)).limit(each)
-        pixels = sum(picture.pixels.shape[0] * picture.pixels.shape[1] for picture in drawn)
+        pixels = sum(picture.size[0] * picture.size[1] for picture in drawn)
         size = (
-            sum(len(output.encode_png(picture.pixels, {})) for picture in drawn[:8]) * len(drawn) / min(8, len(drawn))
+            sum(len(output.encode_png(picture.drawn, {}, picture.palette)) for picture in drawn[:8])
+            * len(drawn)
+            / min(8, len(drawn))
         )
         seconds = STARTUP + inputs * max(computing, drawing / system.core_count())
         for key, picture in zip(keys, drawn, strict=False):
-            rows, columns = picture.pixels.shape[:2]
+            rows, columns = picture.size
             yield Answer(f"would draw {key}: {columns:,} x {rows:,} pixels")
         memory = (BASE_MEMORY + 3 * batch * each) / 1e6
         target = where.folder or where.file

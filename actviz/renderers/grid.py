@@ -111,9 +111,14 @@ def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
     count, height, width = len(subject.channels), *subject.maps.shape[1:]
     rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
     figure.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
+    record = _record(subject, deck, style, (zoom, zoom))
+    if subject.numbers.finite:
+        steps = subject.steps()
+        gap, palette = colors.with_white(steps, subject.table)
+        places, grid = mosaic.assemble(steps, columns, gap, zoom)
+        return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
     white = colors.pixel((255, 255, 255))
     pixels, grid = mosaic.assemble(subject.painted(), columns, white, zoom)
-    record = _record(subject, deck, style, (zoom, zoom))
     return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,12 @@ class Grid:
         top = self.top + row * self.step_down
         left = self.left + column * self.step_right
         return top, left, top + self.height, left + self.width
+
+
+@functools.lru_cache(maxsize=1024)
+def boxes(grid: Grid, count: int) -> tuple[Box, ...]:
+    """Return the pixels of the first tiles of a grid; the next input of a batch has the same."""
+    return tuple(grid.box(place) for place in range(count))
 
 
 def parse_channels(selection: str | None, count: int) -> list[int]:

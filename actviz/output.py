@@ -33,7 +33,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 LEVEL = 1
 UP = 2
 TRUE_COLOUR, INDEXED = 2, 3
-PROBE, PROBES, WORTH = 1024, 4, 0.65
+PROBE, PROBES, WORTH = 1024, 4, 0.5
 STRIPE = 2 << 20
 # Fewer are not worth other threads: figures are packed beside each other anyway.
 MANY_STRIPES = 8
@@ -220,8 +220,8 @@ def _packed(content: memoryview, *, may_store: bool = False) -> bytes:
 def _level(stripe: memoryview) -> int:
     """Return 0, which stores, where pieces of a stripe pack to little less than they are.
 
-    Packing 256 even steps of noise costs fifty times the time of storing them, for an eighth
-    of the room.
+    Packing the steps of a dense layer costs fifty times the time of storing them, for an
+    eighth of the room.
     """
     starts = [len(stripe) * part // PROBES for part in range(PROBES)]
     pieces = b"".join(stripe[start : start + PROBE] for start in starts)

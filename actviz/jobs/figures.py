@@ -268,5 +268,5 @@ def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[
 
 def _tile(tile: Tile) -> list[Any]:
     """Return a tile as a list: channel, box, ends of its colours, state; then its place and part, if any."""
-    more = [[list(tile.index), list(tile.part or ())]] if tile.index or tile.part else []
-    return [tile.channel, *tile.box, tile.low, tile.high, tile.state, *(item for pair in more for item in pair)]
+    found = [tile.channel, *tile.box, tile.low, tile.high, tile.state]
+    return [*found, list(tile.index), list(tile.part or ())] if tile.index or tile.part else found

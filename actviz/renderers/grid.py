@@ -240,9 +240,11 @@ def _fitting(value: float, face: text.Face, room: int) -> str:
 def _tiles(subject: Subject, deck: Deck, grid: mosaic.Grid) -> list[Tile]:
     channels = subject.channels
     low, high = subject.low[channels].tolist(), subject.high[channels].tolist()
-    indices = deck.indices or ((),) * subject.total
+    boxes = mosaic.boxes(grid, len(channels))
+    if not deck.indices:
+        return list(map(Tile, channels, boxes, low, high, subject.states()))
     return [
-        Tile(channel, grid.box(place), low[place], high[place], state, index=indices[channel])
+        Tile(channel, boxes[place], low[place], high[place], state, index=deck.indices[channel])
         for place, (channel, state) in enumerate(zip(channels, subject.states(), strict=True))
     ]
 

@@ -117,6 +117,12 @@ def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, 
     assert len(files(run(request(samples, "in"))[0])) == 11
 
 
+def test_results_among_the_inputs_are_no_inputs(place, samples):
+    for _ in range(2):
+        events, _ = run(request(samples, ".", output="out"))
+        assert [event for event in events if isinstance(event, Progress)][-1] == Progress(12, 12)
+
+
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_pictures_do_not_depend_on_the_size_of_batches(place, samples, size):
     run(request(samples, "in", output="alone", batch_size=size, layers=("conv_intermediate",)))

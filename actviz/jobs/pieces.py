@@ -90,7 +90,7 @@ class Reader:
 
     def __init__(self, recipe: Recipe, upkeep: Upkeep, batch: Batch) -> None:
         self._recipe, self._upkeep, self._batch = recipe, upkeep, batch
-        self._ahead: Ahead[tuple[int, Entry], Item] = Ahead(self._read)
+        self._ahead: Ahead[tuple[int, Entry], Item] = Ahead(self._read, _weight)
 
     def items(self) -> Iterator[Item]:
         """Yield what is in every entry of this part, in order."""
@@ -140,6 +140,14 @@ class Reader:
             yield Right(name, due.right, due.adopted)
         if due.files:
             yield Piece(replace(sample, name=name), due.files, due.works)
+
+
+def _weight(item: Item) -> int:
+    """Return the bytes of what is fed: the rest of an item is small."""
+    if not isinstance(item, Piece):
+        return 0
+    thumbnail = 0 if item.sample.thumbnail is None else item.sample.thumbnail.nbytes
+    return sum(values.nbytes for values in item.sample.values.values()) + thumbnail
 
 
 def _ends_all(failure: ActvizError) -> bool:

@@ -73,7 +73,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
-        entries = feeding.entries_by(request, facts)
+        entries = feeding.entries_by(request, facts, targets.folder_of(_wanted(request, facts, ())))
         figures.check_style(request.style)
         names = read_names_of(request.labels, request.tokens)
         subject = _Subject(request, facts, worker, entries)

@@ -34,6 +34,7 @@ LEVEL = 1
 UP = 2
 TRUE_COLOUR, INDEXED = 2, 3
 PROBE, PROBES, WORTH = 1024, 4, 0.5
+STORED = -1
 STRIPE = 2 << 20
 # Fewer are not worth other threads: figures are packed beside each other anyway.
 MANY_STRIPES = 8
@@ -188,7 +189,7 @@ def encode_png(
     else:
         rows[:, 0] = 0
         rows[:, 1:] = flat
-        packed = _packed(rows.reshape(-1).data, may_store=True)
+        packed = _packed(rows.reshape(-1).data, indexed=True)
     text = _packed_json(provenance)
     kind = TRUE_COLOUR if palette is None else INDEXED
     chunks = [
@@ -200,7 +201,7 @@ def encode_png(
     return b"".join((SIGNATURE, *chunks, _chunk(b"IDAT", packed), END))
 
 
-def _packed(content: memoryview, *, may_store: bool = False) -> bytes:
+def _packed(content: memoryview, *, indexed: bool = False) -> bytes:
     """Compress to one zlib stream, stripe by stripe, many of them on all cores (the method of pigz).
 
     Each stripe but the last ends at a byte boundary (full flush), so that the stripes join;
@@ -208,28 +209,31 @@ def _packed(content: memoryview, *, may_store: bool = False) -> bytes:
     """
     stripes = [content[start : start + STRIPE] for start in range(0, len(content), STRIPE)] or [content]
     ends = [zlib.Z_FULL_FLUSH] * (len(stripes) - 1) + [zlib.Z_FINISH]
-    levels = [_level(stripe) if may_store else LEVEL for stripe in stripes]
+    # Places in a palette repeat one by one or not at all: looking for longer matches takes
+    # three times as long and finds none.
+    strategies = [_strategy(stripe) if indexed else zlib.Z_DEFAULT_STRATEGY for stripe in stripes]
     if len(stripes) < MANY_STRIPES:
-        packed = list(map(_stripe, stripes, ends, levels))
+        packed = list(map(_stripe, stripes, ends, strategies))
     else:
         with ThreadPoolExecutor(min(os.cpu_count() or 1, len(stripes))) as pool:
-            packed = list(pool.map(_stripe, stripes, ends, levels))
+            packed = list(pool.map(_stripe, stripes, ends, strategies))
     return b"".join((ZLIB_HEADER, *packed, struct.pack(">I", zlib.adler32(content))))
 
 
-def _level(stripe: memoryview) -> int:
-    """Return 0, which stores, where pieces of a stripe pack to little less than they are.
+def _strategy(stripe: memoryview) -> int:
+    """Return how to pack a stripe of places in a palette: `STORED` where that gains little.
 
-    Packing the steps of a dense layer costs fifty times the time of storing them, for an
+    Packing the steps of a dense layer costs many times the time of storing them, for an
     eighth of the room.
     """
     starts = [len(stripe) * part // PROBES for part in range(PROBES)]
     pieces = b"".join(stripe[start : start + PROBE] for start in starts)
-    return 0 if len(zlib.compress(pieces, LEVEL)) > WORTH * len(pieces) else LEVEL
+    return STORED if len(zlib.compress(pieces, LEVEL)) > WORTH * len(pieces) else zlib.Z_RLE
 
 
-def _stripe(content: memoryview, end: int, level: int) -> bytes:
-    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+def _stripe(content: memoryview, end: int, strategy: int) -> bytes:
+    level, how = (0, zlib.Z_DEFAULT_STRATEGY) if strategy == STORED else (LEVEL, strategy)
+    packer = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, how)
     return packer.compress(content) + packer.flush(end)
 
 

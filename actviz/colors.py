@@ -335,6 +335,27 @@ def unpacked(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return found
 
 
+def with_page(
+    steps: NDArray[np.uint8], colors: Table, page: tuple[int, int, int]
+) -> tuple[np.uint8, NDArray[np.uint8]]:
+    """Return the place of the page's colour in a palette of 256, and the palette, uint8 ``(place, RGB)``.
+
+    The palette is the table with that colour at a step that does not occur in `steps`. Where
+    all of them do, there is no room, and the nearest colour stands for it.
+    """
+    used = np.zeros(STEPS, dtype=bool)
+    flat = steps.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        used[flat[start : start + _BLOCK]] = True
+        if used.all():
+            distance = np.abs(colors.colors.astype(np.int64) - np.array(page)).sum(axis=1)
+            return np.uint8(np.argmin(distance)), colors.colors
+    palette = colors.colors.copy()
+    place = np.uint8(np.argmin(used))
+    palette[place] = page
+    return place, palette
+
+
 def paint(steps: NDArray[np.uint8], colors: Table) -> NDArray[np.uint32]:
     """Return the packed colours of steps, in the same arrangement."""
     return packed(colors.colors).take(steps)

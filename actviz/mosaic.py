@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,12 @@ class Grid:
         top = self.top + row * self.step_down
         left = self.left + column * self.step_right
         return top, left, top + self.height, left + self.width
+
+
+@functools.lru_cache(maxsize=1024)
+def boxes(grid: Grid, count: int) -> tuple[Box, ...]:
+    """Return the pixels of the first tiles of a grid; the next input of a batch has the same."""
+    return tuple(grid.box(place) for place in range(count))
 
 
 def parse_channels(selection: str | None, count: int) -> list[int]:
@@ -200,7 +207,7 @@ def frame(canvas: NDArray[Any], grid: Grid, count: int, color: np.uint32) -> Non
 
 
 def assemble(
-    tiles: NDArray[Any], columns: int, fill: np.uint32, zoom: int = 1, gap: int = 1
+    tiles: NDArray[Any], columns: int, fill: np.uint32 | np.uint8, zoom: int = 1, gap: int = 1
 ) -> tuple[NDArray[Any], Grid]:
     """Return tiles ``(tile, row, column)`` as one array with `gap` pixels between them.
 

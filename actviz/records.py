@@ -250,15 +250,28 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawn figure: uint8 pixels ``(row, column, RGB)`` and what is where in them.
+    """A drawn figure: its pixels and what is where in them.
 
+    `drawn` is uint8: ``(row, column, RGB)``, or ``(row, column)`` of places in `palette`,
+    uint8 ``(place, RGB)``, where all colours are in one table.
     `numbers` holds what a manifest records: minimum, maximum, mean, std, share of zeros,
     dead, constant, NaN and infinity counts, clipped values, channels shown and in all,
     the scale, the colormap and its ends. ``axes`` says what tiles run over and which axis
     of the activation runs down and across in them (``None``: one value wide).
     """
 
-    pixels: NDArray[np.uint8]
+    drawn: NDArray[np.uint8]
     tiles: tuple[Tile, ...]
     labels: tuple[Label, ...]
     numbers: dict[str, Any]
+    palette: NDArray[np.uint8] | None = None
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """Return the pixels as uint8 ``(row, column, RGB)``."""
+        return self.drawn if self.palette is None else self.palette[self.drawn]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return rows and columns of pixels."""
+        return self.drawn.shape[0], self.drawn.shape[1]

@@ -7,6 +7,9 @@ descriptor; writing is whole or not at all.
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
+import hashlib
 import os
 import shutil
 import stat
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -26,7 +30,60 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".actviz-"
 TEMPORARY_SUFFIX = ".tmp"
+STALE_SECONDS = 3600
+LOCK_SECONDS = 5.0
+_CHUNK = 1 << 20
 _ONE_AT_A_TIME = threading.RLock()
+# Read once: asking means setting, which other threads would see.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
+class _Temporary:
+    """The temporary files that are being written, so that an ending process can remove them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: set[str] = set()
+        self._closed = False
+
+    def make(self, folder: Path) -> tuple[int, str]:
+        """Make a file in `folder` and return its descriptor and name."""
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.EINTR, "ending")
+            descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, folder)
+            self._names.add(name)
+        return descriptor, name
+
+    def become(self, name: str, path: Path) -> None:
+        """Rename a file to what it was made for."""
+        with self._lock:
+            os.replace(name, path)
+            self._names.discard(name)
+
+    def remove(self, name: str) -> None:
+        """Remove a file that became nothing; that it is gone already is fine."""
+        with self._lock, contextlib.suppress(OSError):
+            self._names.discard(name)
+            os.unlink(name)
+
+    def end(self) -> None:
+        """Remove every file and make no other."""
+        with self._lock:
+            self._closed = True
+            for name in self._names:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+            self._names.clear()
+
+
+_TEMPORARY = _Temporary()
+
+
+def end_writing() -> None:
+    """Remove what is half written and write nothing more: the process is about to end."""
+    _TEMPORARY.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +183,135 @@ def list_folder(path: Path, most: int = 10_000) -> list[Path]:
     return [path / name for name in sorted(names)]
 
 
+def walk_folder(path: Path, without: Path | None = None) -> Iterator[Path]:
+    """Yield the regular files in a folder and those below it, sorted by name, hidden ones left out.
+
+    Links to folders are not followed; the folder `without` is left out.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be read.
+    """
+    left_out = None if without is None else os.path.realpath(without)
+
+    def fail(failure: OSError) -> None:
+        message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
+        raise InputError(message) from None
+
+    for place, folders, names in os.walk(path, onerror=fail):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and (left_out is None or os.path.realpath(os.path.join(place, name)) != left_out)
+        )
+        for name in sorted(names):
+            found = path.joinpath(os.path.relpath(os.path.join(place, name), path))
+            if not name.startswith(".") and found.is_file():
+                yield found
+
+
+def expand_pattern(pattern: str) -> list[str]:
+    """Return the paths that a shell pattern stands for, sorted; ``**`` crosses folders."""
+    return sorted(glob.glob(pattern, recursive=True))
+
+
+def read_standard_input(limit: int) -> bytes:
+    """Read all of standard input.
+
+    Raises
+    ------
+    InputError
+        When it is closed or larger than `limit` bytes.
+    """
+    try:
+        content = sys.stdin.buffer.read(limit + 1)
+    except (OSError, AttributeError, ValueError):
+        message = "standard input cannot be read; give the list in a file."
+        raise InputError(message) from None
+    if len(content) > limit:
+        message = f"standard input: at most {limit:,} bytes are read; give the list in several parts."
+        raise InputError(message)
+    return content
+
+
+def hash_file(path: Path, error: type[ActvizError] = InputError) -> str:
+    """Return the SHA-256 of a file, or of all files in a folder with their names."""
+    total = hashlib.sha256()
+    if path.is_dir():
+        for inner in walk_folder(path):
+            total.update(f"{inner.relative_to(path)}\0{hash_file(inner, error)}\n".encode("utf-8", "surrogatepass"))
+        return total.hexdigest()
+    with reading(path, error) as (file, _):
+        while chunk := file.read(_CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def core_count() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def size_of(path: Path) -> int | None:
+    """Return the size of a regular file in bytes, ``None`` where there is none; links are not followed."""
+    try:
+        status = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return the stamp of the file at a path, ``None`` where there is none."""
+    try:
+        return _stamp(os.stat(path))
+    except OSError:
+        return None
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove temporary files that a run killed over an hour ago left in `folder`."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            ours = entry.name.startswith(TEMPORARY_PREFIX) and entry.name.endswith(TEMPORARY_SUFFIX)
+            if ours and time.time() - entry.stat(follow_symlinks=False).st_mtime > STALE_SECONDS:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Run a block while no other process runs one for the same folder, as far as that can be had.
+
+    The folder itself is locked, so nothing is left behind. Where the file system knows no
+    locks, or another holds it for more than 5 s, the block is run without.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        yield
+        return
+    try:
+        patience = time.monotonic() + LOCK_SECONDS
+        while time.monotonic() < patience:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def exists(path: Path) -> bool:
     """Tell whether something, a dangling link included, stands at `path`."""
     return os.path.lexists(path)
@@ -183,9 +369,9 @@ def write_whole(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write, which becomes `path` when the block ends without an error.
 
-    The bytes go to a temporary file in the same folder, are synced, and the file is
-    renamed: a symbolic link at `path` is replaced, not followed, and an older file stays
-    until the new one is complete.
+    The bytes go to a temporary file in the same folder, and the file is renamed: a symbolic
+    link at `path` is replaced, not followed, and an older file stays until the new one is
+    complete. Where there is an older one, the bytes are on the disk before it goes.
 
     Raises
     ------
@@ -194,21 +380,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     name = None
     try:
-        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, path.parent)
+        descriptor, name = _TEMPORARY.make(path.parent)
         with os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
-            os.fsync(descriptor)
-            os.fchmod(descriptor, 0o666 & ~_umask())
-        os.replace(name, path)
+            if os.path.lexists(path):
+                os.fsync(descriptor)
+            os.fchmod(descriptor, 0o666 & ~_UMASK)
+        _TEMPORARY.become(name, path)
         name = None
     except OSError as failure:
         message = f"{path}: cannot be written ({failure.strerror}); an older file there is untouched."
         raise OutputError(message) from None
     finally:
         if name is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
+            _TEMPORARY.remove(name)
 
 
 def scratch(folder: Path, in_memory: int) -> BinaryIO:
@@ -236,12 +422,6 @@ def writing_scratch(folder: Path) -> Iterator[None]:
             f"{folder}: intermediate results cannot be kept there ({failure.strerror}); choose another place with -o."
         )
         raise OutputError(message) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextlib.contextmanager

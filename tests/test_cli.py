@@ -362,7 +362,7 @@ def test_what_cannot_be_drawn_costs_nobody_else_a_picture(actviz, samples, tmp_p
     assert "actviz: no figure: channel 20 does not exist" in ran.err
     assert "1 of 2 figures could not be drawn" in only_line(ran)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert [item["address"] for item in manifest["missing"]] == ["scores"]
+    assert [(item["address"], item["code"]) for item in manifest["failures"]] == [("scores", 2)]
     ran = actviz(
         "show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv,scores", "--channels", "99", "-o", "none/"
     )

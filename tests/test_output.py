@@ -24,6 +24,20 @@ def test_png_comes_back_as_it_was(height, width, seed):
     assert content == output.encode_png(pixels, IDENTITY)
 
 
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 400), seed=st.integers(0, 9), spread=st.sampled_from([1, 3, 256])
+)
+def test_a_palette_comes_back_whether_packed_or_stored(height, width, seed, spread):
+    generator = np.random.default_rng(seed)
+    places = generator.integers(0, spread, (height, width)).astype(np.uint8)
+    palette = generator.integers(0, 256, (256, 3)).astype(np.uint8)
+    content = output.encode_png(places, IDENTITY, palette)
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == "P"
+        assert json.loads(image.text["actviz"]) == IDENTITY
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), palette[places])
+
+
 @given(st.text())
 def test_svg_carries_what_it_was_given(name):
     drawing = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>\n'

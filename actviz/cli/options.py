@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from actviz.inputs import InputOptions
-    from actviz.jobs.events import Said, Written
+    from actviz.jobs.events import Event
     from actviz.records import Style
     from actviz.worker import Opening
 
@@ -60,6 +61,9 @@ labels = click.option(
     "--labels", type=PATH, metavar="FILE", help="Names of the classes: one a line, a JSON list or {index: name}."
 )
 fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Say what would be made: figures, pixels, estimated memory and time."
+)
 tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
@@ -147,6 +151,22 @@ _READING = (
     click.option("--background", default="white", show_default=True, help="Behind transparent pixels."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of made-up inputs."),
 )
+_BATCH = (
+    click.option(
+        "--files-from",
+        "lists",
+        multiple=True,
+        metavar="FILE",
+        help="Read the names of inputs from FILE, one a line; - is standard input. Repeats.",
+    ),
+    click.option("-0", "--null", "separated_by_nul", is_flag=True, help="Names in lists end with a NUL byte."),
+    click.option(
+        "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Inputs computed at a time; chosen otherwise."
+    ),
+    click.option("--shard", metavar="N/M", help="Do only part N of M of the inputs."),
+    click.option("--force", is_flag=True, help="Make figures again that are up to date."),
+    click.option("--json", "as_json", is_flag=True, help="Print the record of each figure, one a line, not its path."),
+)
 
 
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,12 +221,41 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
 
 
-def tell(events: Iterable[Said | Written], *, quiet: bool) -> None:
-    """Print what a job tells: paths to stdout, lines for people to stderr."""
-    from actviz.jobs.events import Said
+def batched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of work on many inputs."""
+    for option in reversed(_BATCH):
+        function = option(function)
+    return function
 
-    for event in events:
-        if not isinstance(event, Said):
-            click.echo(str(event.path))
-        elif not quiet:
-            click.echo(f"actviz: {event.text}", err=True)
+
+def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None:
+    """Print what a job tells: paths to stdout (records with `as_json`), lines for people to stderr.
+
+    A job that is left before its end, because stdout is closed, ends in good order.
+    """
+    from actviz.cli.progress import Bar
+    from actviz.jobs.events import Answer, Failed, Progress, Said, Written
+
+    generator = iter(events)
+    bar = Bar(shown=not quiet)
+    try:
+        for event in generator:
+            if isinstance(event, Progress):
+                bar.update(event.done, event.total)
+            elif isinstance(event, Said):
+                if not quiet:
+                    bar.clear()
+                    click.echo(f"actviz: {event.text}", err=True)
+            elif isinstance(event, Answer):
+                click.echo(event.text)
+            elif as_json and isinstance(event, Written | Failed):
+                bar.clear_before_output()
+                click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
+            elif isinstance(event, Written):
+                bar.clear_before_output()
+                click.echo(str(event.path))
+    finally:
+        bar.clear()
+        close = getattr(generator, "close", None)
+        if close is not None:
+            close()

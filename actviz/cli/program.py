@@ -17,6 +17,8 @@ from actviz.version import VERSION
 if TYPE_CHECKING:
     from types import FrameType
 
+# Seconds after a signal in which a command may put its results in order.
+PATIENCE = 1.5
 COMMANDS = {
     "show": "Draw what layers of a model compute, as labelled PNG figures.",
     "layers": "List the layers of a model: addresses, shapes, parameters.",
@@ -67,7 +69,9 @@ def program() -> None:
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
     _drop_working_directory()
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
     code = _run()
     try:
         sys.stdout.flush()
@@ -148,9 +152,29 @@ class _TerminatedError(BaseException):
     """SIGTERM arrived; cleaned up like Ctrl-C."""
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise _TerminatedError
+def _end(number: int, frame: FrameType | None) -> None:
+    """End in good order at the first signal; what takes longer than that allows is given up.
+
+    Later signals change nothing: the end is near whatever they say.
+    """
+    del frame
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+    import threading
+
+    timer = threading.Timer(PATIENCE, _give_up, [code])
+    timer.daemon = True
+    timer.start()
+    raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
+
+
+def _give_up(code: int) -> NoReturn:
+    """End at once, without half-written files."""
+    from actviz import system
+
+    system.end_writing()
+    os._exit(code)
 
 
 def _drop_working_directory() -> None:

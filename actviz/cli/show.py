@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 @options.styled
 @options.reading
 @options.overwrite
+@options.batched
+@options.dry_run
 @options.fail_fast
 @options.labels
 @options.tokens
@@ -37,19 +39,30 @@ def command(  # noqa: PLR0913  (one parameter an option)
     fail_fast: bool,
     labels: Path | None,
     tokens: Path | None,
+    lists: tuple[str, ...],
+    separated_by_nul: bool,
+    batch_size: int | None,
+    shard: str | None,
+    force: bool,
+    as_json: bool,
+    dry_run: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
     """Draw what layers of MODEL compute for INPUTS, as labelled PNG figures.
 
-    MODEL is a .keras, .h5 or .tflite file. INPUTS are images, arrays as .npy or .npz, or text files;
+    MODEL is a .keras, .h5 or .tflite file, a SavedModel folder or a frozen .pb graph. INPUTS are images,
+    arrays as .npy or .npz, or text files,
+    folders of them, quoted patterns such as 'images/**/*.png', or @LIST, a file that names them;
     without any, a sample photograph, words of the vocabulary or seeded noise are fed. Each line
     of a text file is one sample: a text, or its words or numbers where the model takes several.
     A model with several inputs takes --input NAME=FILE for each that the layers need.
 
-    Without --layer, one sheet shows every spatial layer. The path of each file written is
+    Figures that an earlier run made of the same model and inputs with the same options are left
+    as they are. Without --layer, one sheet shows every spatial layer. The path of each file written is
     printed, one a line.
     """
+    from actviz.inputs.listing import Shard, parse_shard
     from actviz.jobs.show import ShowRequest, show
 
     request = ShowRequest(
@@ -64,5 +77,11 @@ def command(  # noqa: PLR0913  (one parameter an option)
         fail_fast=fail_fast,
         labels=labels,
         tokens=tokens,
+        lists=lists,
+        separated_by_nul=separated_by_nul,
+        batch_size=batch_size,
+        shard=parse_shard(shard) if shard else Shard(),
+        force=force,
+        dry_run=dry_run,
     )
-    options.tell(show(request), quiet=quiet)
+    options.tell(show(request), quiet=quiet, as_json=as_json)

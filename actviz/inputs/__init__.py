@@ -2,11 +2,13 @@
 
 `choose_preprocessing` decides the range of images from what the model says about itself;
 `read_samples` and `stream` turn images, arrays and text into samples; `default_sample`
-gives one where there is no input. `gather` does all of it for a command.
+gives one where there is no input. `gather` does all of it for a command; `entries_of`
+opens up folders, patterns and lists, and a `Recipe` reads their files one by one.
 """
 
 from actviz.inputs.fallback import default_sample
-from actviz.inputs.gathering import Gathered, Given, gather, gather_each
+from actviz.inputs.gathering import Gathered, Given, Recipe, gather, gather_each, recipe
+from actviz.inputs.listing import Asked, Entry, Shard, entries_of, parse_shard
 from actviz.inputs.names import read_names
 from actviz.inputs.options import (
     LAYOUTS,
@@ -29,16 +31,23 @@ __all__ = [
     "PREPROCESSINGS",
     "PREPROCESS_CHOICES",
     "RESIZES",
+    "Asked",
+    "Entry",
     "Gathered",
     "Given",
     "InputOptions",
     "Preprocessing",
+    "Recipe",
+    "Shard",
     "choose_preprocessing",
     "default_sample",
+    "entries_of",
     "gather",
     "gather_each",
     "parse_preprocessing",
+    "parse_shard",
     "read_names",
     "read_samples",
+    "recipe",
     "stream",
 ]

@@ -12,13 +12,14 @@ from actviz.inputs.fallback import default_sample
 from actviz.inputs.feeding import join
 from actviz.inputs.matching import listed
 from actviz.inputs.preprocessing import choose_preprocessing
-from actviz.inputs.reading import read_samples
+from actviz.inputs.reading import open_input, read_samples, samples_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from actviz.inputs.options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
+    from actviz.inputs.reading import Opened
     from actviz.records import LayerInfo, ModelFacts, Sample, TensorSpec
 
 
@@ -94,26 +95,53 @@ def gather_each(
     given: Given, facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions, *, fail_fast: bool = False
 ) -> Iterator[list[Sample] | ActvizError]:
     """Yield the samples of each file when they are asked for, or why it gives none; see `gather`."""
-    needed = needed_inputs(facts, layers)
-    ranges = {spec.name: choose_preprocessing(facts, options.preprocess, spec.name) for spec in facts.inputs}
+    settled = recipe(facts, layers, options)
     if given.named:
-        yield _read_named(given.named, facts, needed, ranges, options)
+        yield _read_named(given.named, facts, settled.specs, settled.ranges, options)
         return
     if not given.paths:
-        yield [default_sample(needed, ranges, options)]
+        yield [default_sample(settled.specs, settled.ranges, options)]
         return
-    note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."
     for path in given.paths:
         try:
-            samples = read_samples(path, needed, ranges[needed[0].name], options)
+            yield list(settled.samples(settled.open(path)))
         except ActvizError as failure:
             if fail_fast or len(given.paths) == 1:
                 raise
             yield failure
-            continue
-        if len(needed) == 1 < len(facts.inputs) and samples:
-            samples[0] = replace(samples[0], notes=(*samples[0].notes, note))
-        yield samples
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How every file becomes samples: settled once for a model and layers.
+
+    `specs` are the inputs that the layers need, `preprocessing` the range of the first.
+    """
+
+    specs: tuple[TensorSpec, ...]
+    ranges: Mapping[str, Preprocessing]
+    options: InputOptions
+    note: str = ""
+
+    def open(self, path: Path) -> Opened:
+        """Read a file without decoding it; see `reading.open_input`."""
+        return open_input(path, self.specs)
+
+    def samples(self, opened: Opened) -> Iterator[Sample]:
+        """Yield the samples of an opened file, each made when it is asked for."""
+        note = (self.note,) if self.note else ()
+        for sample in samples_in(opened, self.specs, self.ranges[self.specs[0].name], self.options):
+            yield replace(sample, notes=(*sample.notes, *note)) if note else sample
+            note = ()
+
+
+def recipe(facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions) -> Recipe:
+    """Settle how files become samples that hold what `layers` need."""
+    needed = needed_inputs(facts, layers)
+    ranges = {spec.name: choose_preprocessing(facts, options.preprocess, spec.name) for spec in facts.inputs}
+    only_one = len(needed) == 1 < len(facts.inputs)
+    note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."
+    return Recipe(needed, ranges, options, note if only_one else "")
 
 
 def needed_inputs(facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[TensorSpec, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +19,8 @@ from actviz.inputs.images import DECODERS, decode
 from actviz.inputs.matching import check_finite, listed, to_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Iterator, Mapping
+    from typing import Any, Protocol
 
     from numpy.typing import NDArray
 
@@ -25,7 +28,17 @@ if TYPE_CHECKING:
     from actviz.inputs.preprocessing import Preprocessing
     from actviz.records import Sample, TensorSpec
 
+    class _Rows(Protocol):
+        """Samples by number, each with a batch axis of one."""
+
+        def __len__(self) -> int: ...
+
+        def __getitem__(self, number: int, /) -> NDArray[Any]: ...
+
+
 MAX_IMAGE_BYTES = 1 << 30
+# Arrays beyond this are read in parts of about this size.
+CHUNK_BYTES = 16 << 20
 LINES = "lines"
 _MODEL_FOLDER = ("saved_model.pb", "saved_model.pbtxt")
 
@@ -61,11 +74,59 @@ def stream(
         As `read_samples`; everything but a NaN in a later sample shows before the first is made.
 
     """
+    yield from samples_in(open_input(path, specs), specs, preprocessing, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that is known to be an input, not decoded yet.
+
+    `kind` is what `sniff.kind_of` says, or ``lines``; `content` are its bytes, and empty
+    where `header` describes an array so large that its samples are read one by one.
+    """
+
+    path: Path
+    kind: str
+    content: bytes
+    header: npy.Header | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Tell whether the file is one image."""
+        return self.kind in DECODERS
+
+    @property
+    def count(self) -> int:
+        """The number of samples, where it is known before they are read: else 1."""
+        return 1 if self.header is None else self.header.shape[0]
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the bytes of the file, which are all there."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> Opened:
+    """Read a file once it is known to be an input; arrays that are large stay on the disk.
+
+    Raises
+    ------
+    ActvizError
+        When the file cannot be read, is no input, or beyond a limit.
+
+    """
     path = Path(path)
     label = str(path)
     _check_folder(path, label)
-    kind, content = _load(path, label, specs)
-    if kind in DECODERS:
+    return _load(path, label, specs)
+
+
+def samples_in(
+    opened: Opened, specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions
+) -> Iterator[Sample]:
+    """Yield the samples of an opened file, each made when it is asked for; see `stream`."""
+    path, kind, content = opened.path, opened.kind, opened.content
+    label = str(path)
+    if opened.is_image:
         if len(specs) != 1:
             raise InputError(_several(specs, label))
         shape = check_takes_images(specs[0], label)
@@ -77,6 +138,10 @@ def stream(
             {specs[0].name: lines.rows_of(content, specs[0], label)}, specs, preprocessing, options, path
         )
         return
+    if opened.header is not None:
+        rows = _RowsOnDisk(path, opened.header, specs[0], options)
+        yield from _samples({specs[0].name: rows}, specs, preprocessing, options, path)
+        return
     given = _arrays(kind, content, specs, label)
     batches = {}
     for spec in specs:
@@ -86,7 +151,51 @@ def stream(
     yield from _samples(batches, specs, preprocessing, options, path)
 
 
-def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> tuple[str, bytes]:
+class _RowsOnDisk:
+    """The samples of a large `.npy` file, read some at a time as they are asked for in order."""
+
+    def __init__(self, path: Path, header: npy.Header, spec: TensorSpec, options: InputOptions) -> None:
+        self._path, self._header, self._spec, self._options = path, header, spec, options
+        self._row = math.prod(header.shape[1:]) * header.dtype.itemsize
+        self._count = max(1, CHUNK_BYTES // max(1, self._row))
+        self._start = 0
+        self._stamp: system.Stamp | None = None
+        self._batch = self._read(0)
+
+    def __len__(self) -> int:
+        return self._header.shape[0]
+
+    def __getitem__(self, number: int) -> NDArray[Any]:
+        if not self._start <= number < self._start + len(self._batch):
+            self._batch = self._read(number)
+        place = number - self._start
+        return self._batch[place : place + 1]
+
+    def _read(self, number: int) -> NDArray[Any]:
+        """Read samples from `number` on; the file must be the one that was opened first."""
+        label = str(self._path)
+        count = min(self._count, len(self) - number)
+        with system.reading(self._path) as (file, _):
+            stamp = system.stamp(file)
+            if self._stamp not in {None, stamp}:
+                message = f"{label}: changed while reading; wait until it is written and run again."
+                raise InputError(message)
+            self._stamp = stamp
+            file.seek(self._header.start + number * self._row)
+            content = file.read(count * self._row)
+        header = replace(self._header, shape=(count, *self._header.shape[1:]), start=0)
+        self._start = number
+        return to_batch(npy.array_of(content, header, label), self._spec, label, self._options)
+
+
+def _stays_on_disk(header: npy.Header, spec: TensorSpec, size: int) -> bool:
+    """Tell whether the samples of an array are read one by one: it is large, and they lie in a row."""
+    ranks = {len(spec.shape)} if spec.shape else set(range(1, npy.MAX_RANK + 1))
+    texts = spec.dtype == "string"
+    return size > CHUNK_BYTES and len(header.shape) in ranks and header.shape[0] > 1 and not (header.fortran or texts)
+
+
+def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> Opened:
     """Read a file once it is known to be an input; huge or foreign ones are not read."""
     with system.reading(path) as (file, size):
         head = file.read(sniff.HEAD_BYTES)
@@ -96,13 +205,16 @@ def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> tuple[str, b
         if kind == "npy":
             if len(specs) != 1:
                 raise InputError(_several(specs, label))
+            header = npy.read_header(head, size, label, limit=max(size, npy.MAX_BYTES))
+            if _stays_on_disk(header, specs[0], size):
+                return Opened(path, kind, b"", header)
             npy.read_header(head, size, label)
         limit = {LINES: lines.MAX_BYTES}.get(kind, MAX_IMAGE_BYTES if kind in DECODERS else npy.MAX_BYTES + (1 << 20))
         if size > limit:
             message = f"{label}: {size:,} bytes, at most {limit:,} are read; give a smaller file."
             raise LimitError(message)
         content = head + file.read(max(0, size - len(head)))
-    return kind, content
+    return Opened(path, kind, content)
 
 
 def _lines_or_refused(head: bytes, size: int, label: str, specs: tuple[TensorSpec, ...]) -> str:
@@ -126,7 +238,7 @@ def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str
 
 
 def _samples(
-    given: Mapping[str, Sequence[NDArray[Any]]],
+    given: Mapping[str, _Rows],
     specs: tuple[TensorSpec, ...],
     preprocessing: Preprocessing,
     options: InputOptions,

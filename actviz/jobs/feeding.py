@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actviz.errors import PartialError
+from actviz.errors import PartialError, UsageError
 from actviz.jobs.events import Said
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.errors import ActvizError
-    from actviz.inputs import Gathered, Given, InputOptions
+    from actviz.inputs import Entry, Gathered, Given, InputOptions
     from actviz.records import LayerInfo, ModelFacts, Sample
     from actviz.worker import Opening
 
@@ -33,6 +33,8 @@ class ModelRequest:
     reading: InputOptions
     overwrite: bool = False
     fail_fast: bool = False
+    lists: tuple[str, ...] = ()
+    separated_by_nul: bool = False
 
     @property
     def model(self) -> Path:
@@ -42,7 +44,7 @@ class ModelRequest:
     @property
     def has_inputs(self) -> bool:
         """Tell whether any input was given."""
-        return bool(self.inputs or self.named)
+        return bool(self.inputs or self.named or self.lists)
 
 
 def given_by(request: ModelRequest) -> Given:
@@ -50,6 +52,23 @@ def given_by(request: ModelRequest) -> Given:
     from actviz.inputs import Given
 
     return Given(request.inputs, request.named)
+
+
+def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = None) -> list[Entry]:
+    """Return the files that the request names, with folders, patterns and lists opened up.
+
+    Raises
+    ------
+    InputError
+        When there is none although something was named.
+    """
+    from actviz.inputs import Asked, entries_of
+
+    if request.named and request.lists:
+        message = "--files-from and --input NAME=FILE do not go together; give all inputs by name."
+        raise UsageError(message)
+    text = any(spec.dtype == "string" for spec in facts.inputs)
+    return entries_of(Asked(request.inputs, request.lists, request.separated_by_nul, without), text=text)
 
 
 def gather_all(request: ModelRequest, given: Given, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Gathered:

@@ -1,31 +1,37 @@
-"""Figures of activations, wherever they come from: planned, drawn, written, recorded.
+"""Figures of activations, wherever they come from: drawn and written beside each other, recorded.
 
-What is drawn is decided first: every file has its name, and none that must not be
-overwritten is touched. Then each input's activations are drawn when they arrive.
+A `Painter` takes the activations of one input after another and gives back, in that order,
+what was written and what could not be drawn.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
-from actviz.errors import ActvizError, LimitError, PartialError, UsageError
-from actviz.jobs.events import Said, Written
+from actviz import system
+from actviz.errors import ActvizError, LimitError, UsageError
 from actviz.jobs.naming import Names, check_fits
+from actviz.jobs.targets import SHEET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style, Tile
 
-SHEET = "sheet"
 SPATIAL = "grid"
-WRITERS = 2
-OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
 MAXIMUM_TILES = 4096
+# What a figure's provenance and its record in the manifest both say.
+RECORDED = (
+    "address", "class", "fed", "file_sha256", "input", "input_sha256", "numbers", "page", "pages", "shape", "size",
+    "weights", "work",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +53,6 @@ class Source:
 def source_of(facts: ModelFacts, *, named: bool) -> Source:
     """Return what figures of an open model are of."""
     return Source(facts.file, facts.digest, facts.layers, named, facts.code)
-
-
-@dataclass(slots=True)
-class Plan:
-    """Where each figure goes, by number of the input and address: decided before anything is computed.
-
-    `names` are what classes and steps are called; `failures` and `missing` say which
-    figures could not be drawn, and why.
-    """
-
-    source: Source
-    style: Style
-    targets: dict[tuple[int, str], Path]
-    folder: Path | None
-    names: Names = field(default_factory=Names)
-    fail_fast: bool = False
-    records: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[ActvizError] = field(default_factory=list)
-    missing: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One input's activations, ready to be drawn."""
-
-    number: int
-    sample: Sample
-    found: Mapping[str, Activation]
-    versions: Mapping[str, str]
 
 
 def check_style(style: Style) -> Style:
@@ -120,203 +97,197 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the command line says of figures; `addresses` is empty for a sheet."""
+    """Figures of one input to make: entry `index` of the batch of `found`.
 
-    addresses: Sequence[str]
-    output: str | None
-    style: Style
-    overwrite: bool
+    `files` maps each key (an address, or the word for a sheet) to where its figure goes;
+    `works` to the hash of all that makes it what it is, where a later run may ask for that.
+    `file_sha256` is the hash of the input's file, where it is one image.
+    """
+
+    sample: Sample
+    index: int
+    found: Mapping[str, Activation]
+    files: Mapping[str, Path]
+    works: Mapping[str, str] = field(default_factory=dict)
+    file_sha256: str = ""
 
 
-def plan(wish: Wish, source: Source, inputs: Mapping[int, Sample]) -> Plan:
-    """Name every file and refuse what must not be overwritten.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A figure that was written."""
+
+    path: Path
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """A figure that could not be drawn, and why."""
+
+    input: str
+    address: str
+    failure: ActvizError
+
+
+class EndedError(Exception):
+    """The work was given up before this figure was written."""
+
+
+class Painter:
+    """Draws, packs and writes figures on all cores.
 
     Parameters
     ----------
-    wish
-        Which layers, and where to.
     source
         What the figures are of.
-    inputs
-        The inputs by number.
-
-    Raises
-    ------
-    UsageError
-        When several figures would go into one file, or the file's name asks for another format.
-    OutputError
-        When something else stands there.
+    style
+        How they look.
+    names
+        What classes and steps are called.
+    folder
+        What paths in records are relative to, if anything.
     """
-    from actviz import output
 
-    keys = list(wish.addresses) or [SHEET]
-    single = len(inputs) == 1 and len(keys) == 1
-    stem = output.slug(Path(source.model).stem)
-    given = wish.output
-    if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
-        message = f"-o {given}: figures are written as PNG; give a name that ends in .png, or a folder."
-        raise UsageError(message)
-    folder = None
-    if given is not None and given.lower().endswith(".png"):
-        if not single:
-            message = f"-o {given}: {len(inputs) * len(keys)} figures do not fit into one file; give a folder, such as -o {given[:-4]}/"
-            raise UsageError(message)
-        targets = {(next(iter(inputs)), keys[0]): Path(given)}
-    elif given is None and single:
-        layer = output.slug(unquote(keys[0]))
-        parts = [stem, layer] if source.configuration or layer != stem else [stem]
-        parts += [output.slug(_stem(sample)) for sample in inputs.values()] if source.named else []
-        targets = {(next(iter(inputs)), keys[0]): Path("_".join(parts) + ".png")}
-    else:
-        folder = Path(given) if given is not None else Path(f"{stem}-actviz")
-        targets = _foldered(folder, source, keys, inputs)
-    for parent in sorted({path.parent for path in targets.values()}):
-        output.prepare_folder(parent)
-    for (number, key), path in targets.items():
-        identity = {"model": source.model, "input": inputs[number].name, "address": key}
-        output.check_target(path, identity, overwrite=wish.overwrite)
-    return Plan(source, wish.style, targets, folder)
+    def __init__(self, source: Source, style: Style, names: Names, folder: Path | None) -> None:
+        self._source, self._style, self._names, self._folder = source, style, names, folder
+        self._pool = ThreadPoolExecutor(system.core_count() + 1, "draw")
+        self._pending: deque[Future[list[Made] | NotMade]] = deque()
+        self._ended = threading.Event()
+        self.versions: Mapping[str, str] = {}
+
+    def submit(self, wish: Wish) -> None:
+        """Begin to make the figures of one input.
+
+        Raises
+        ------
+        UsageError
+            When the names of classes or steps fit none of its layers.
+        """
+        from actviz.records import Context
+
+        sample = wish.sample
+        check_fits(self._names, wish.found.values())
+        steps = self._names.steps or sample.words or ()
+        context = Context(self._source.model, sample.name, sample.fed, sample.thumbnail, self._names.labels, steps)
+        for key in wish.files:
+            self._pending.append(self._pool.submit(self._make, wish, key, context))
+
+    def finished(self, most: int = 0) -> Iterator[Made | NotMade]:
+        """Yield what is done, in order, until at most `most` figures are still being made."""
+        while self._pending and (len(self._pending) > most or self._pending[0].done()):
+            done = self._pending.popleft().result()
+            if isinstance(done, NotMade):
+                yield done
+            else:
+                yield from done
+
+    def end(self) -> list[Made | NotMade]:
+        """Give up what is not begun, wait for the rest, and return what was written."""
+        self._ended.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        found: list[Made | NotMade] = []
+        while self._pending:
+            future = self._pending.popleft()
+            if not future.cancelled() and future.exception() is None:
+                done = future.result()
+                found += [done] if isinstance(done, NotMade) else done
+        return found
+
+    def _make(self, wish: Wish, key: str, context: Context) -> list[Made] | NotMade:
+        """Draw and write the figure of one layer, or the pages of a sheet."""
+        if self._ended.is_set():
+            raise EndedError
+        try:
+            pictures = _pictures(key, wish, context, self._style)
+        except (UsageError, LimitError) as failure:
+            return NotMade(wish.sample.name, key, failure)
+        made = []
+        for number, picture in enumerate(pictures, 1):
+            page = (number, len(pictures)) if len(pictures) > 1 else None
+            made.append(self._write(wish, key, picture, page))
+        return made
+
+    def _write(self, wish: Wish, key: str, picture: Picture, page: tuple[int, int] | None) -> Made:
+        from actviz import output
+
+        if self._ended.is_set():
+            raise EndedError
+        path = wish.files[key]
+        if page is not None and page[0] > 1:
+            path = path.with_stem(f"{path.stem}-{page[0]}")
+        system.make_folder(path.parent)
+        provenance = self._provenance(wish, key, picture)
+        if page is not None:
+            provenance |= {"page": page[0], "pages": page[1]}
+        size = output.write_figure(path, picture.drawn, provenance, picture.palette)
+        return Made(path, record_of(provenance, path, size, self._folder))
+
+    def _provenance(self, wish: Wish, key: str, picture: Picture) -> dict[str, Any]:
+        """Return the provenance of a figure: no date, no path of this machine."""
+        from actviz.version import VERSION
+
+        source, sample = self._source, wish.sample
+        about: dict[str, Any] = {
+            "actviz": VERSION,
+            "model": source.model,
+            "configuration": source.configuration,
+            "address": key,
+            "input": sample.name,
+            "input_sha256": sample.digest,
+            "fed": sample.fed,
+            "numbers": picture.numbers,
+            "code": list(source.code),
+            "tiles": [_tile(tile) for tile in picture.tiles[:MAXIMUM_TILES]],
+            "size": list(picture.size),
+            "weights": next(iter(wish.found.values())).weights_digest,
+            "versions": dict(self.versions),
+        }
+        activation = wish.found.get(key)
+        if activation is not None:
+            about |= {"class": activation.kind, "shape": list(activation.values.shape[1:])}
+        if wish.file_sha256:
+            about["file_sha256"] = wish.file_sha256
+        if key in wish.works:
+            about["work"] = wish.works[key]
+        return about
 
 
-def _foldered(
-    folder: Path, source: Source, keys: Sequence[str], inputs: Mapping[int, Sample]
-) -> dict[tuple[int, str], Path]:
-    from actviz import output
-
-    positions = {layer.address: position for position, layer in enumerate(source.layers)}
-    digits = max(3, len(str(len(positions))))
-    files, folders = output.Names(), output.Names()
-    targets = {}
-    for number, sample in inputs.items():
-        name = sample.name
-        inside = folders.take(folder / output.slug(_stem(sample)), name) if name else folder
-        for key in keys:
-            file = (
-                f"{positions.get(key, 0):0{digits}d}_{output.slug(unquote(key))}.png" if key != SHEET else "sheet.png"
-            )
-            targets[number, key] = files.take(inside / file, key)
-    return targets
+def record_of(provenance: Mapping[str, Any], path: Path, size: int, folder: Path | None) -> dict[str, Any]:
+    """Return the record of a figure in a manifest from what stands in its file."""
+    record = {name: provenance[name] for name in RECORDED if name in provenance}
+    relative = path.relative_to(folder) if folder is not None else path
+    return record | {"file": relative.as_posix(), "bytes": size}
 
 
-def _stem(sample: Sample) -> str:
-    """Return an input's name without its suffix: ``cat.png`` -> ``cat``, ``x.npy[3]`` -> ``x[3]``."""
-    file, mark, rest = sample.name.partition("[")
-    return sample.stem or Path(file).stem + mark + rest
+def failure_record(name: str, address: str | None, failure: ActvizError) -> dict[str, Any]:
+    """Return what a manifest says of what could not be made: of one layer, or of an input as a whole."""
+    return {"input": name, "address": address, "reason": failure.message, "code": failure.exit_code}
 
 
-def draw(planned: Plan, work: Work) -> Iterator[Said | Written]:
-    """Draw and write the figures of one input; one is packed while the next is drawn."""
-    from collections import deque
-    from concurrent.futures import ThreadPoolExecutor
-
-    from actviz.records import Context
-
-    sample, names = work.sample, planned.names
-    check_fits(names, work.found.values())
-    steps = names.steps or sample.words or ()
-    context = Context(planned.source.model, sample.name, sample.fed, sample.thumbnail, names.labels, steps)
-    with ThreadPoolExecutor(WRITERS) as pool:
-        pending: deque[Future[Written]] = deque()
-        for (number, key), path in planned.targets.items():
-            if number == work.number:
-                try:
-                    picture = _picture(key, work.found, context, planned.style)
-                except (UsageError, LimitError) as failure:
-                    if planned.fail_fast or len(planned.targets) == 1:
-                        raise
-                    yield _left_out(planned, failure, key, sample.name)
-                    continue
-                record = _record(picture, planned.source, work, key)
-                pending.append(pool.submit(_write, planned, path, picture, record))
-            while len(pending) > WRITERS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _left_out(planned: Plan, failure: ActvizError, address: str, sample: str) -> Said:
-    """Note why a layer has no figure; the others go on."""
-    planned.failures.append(failure)
-    planned.missing.append({"address": address, "input": sample, "no_figure": failure.message})
-    return Said(f"no figure: {failure.message}")
-
-
-def _picture(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> Picture:
+def _pictures(key: str, wish: Wish, context: Context, style: Style) -> list[Picture]:
     if key == SHEET:
         from actviz.sheet import draw_sheet
 
-        return draw_sheet(list(found.values()), 0, context, style)
+        return [draw_sheet(list(wish.found.values()), wish.index, context, style)]
     from actviz import renderers
 
-    return renderers.draw(found[key], 0, context, style)
+    return [renderers.draw(wish.found[key], wish.index, context, style)]
 
 
-def _write(planned: Plan, path: Path, picture: Picture, record: dict[str, Any]) -> Written:
-    """Write one figure; runs beside the drawing of the next (packing releases the lock)."""
-    from actviz import output
+def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[Picture]:
+    """Return the figures of one input that can be drawn, without writing any."""
+    from actviz.records import Context
 
-    size = output.write_figure(path, picture.pixels, record)
-    relative = str(path.relative_to(planned.folder)) if planned.folder else str(path)
-    planned.records.append(record | {"file": relative, "bytes": size})
-    return Written(path)
-
-
-def _record(picture: Picture, source: Source, work: Work, address: str) -> dict[str, Any]:
-    """Return the provenance of a figure: no date, no path of this machine."""
-    from actviz.version import VERSION
-
-    return {
-        "actviz": VERSION,
-        "model": source.model,
-        "configuration": source.configuration,
-        "address": address,
-        "input": work.sample.name,
-        "input_sha256": work.sample.digest,
-        "fed": work.sample.fed,
-        "numbers": picture.numbers,
-        "code": list(source.code),
-        "tiles": [_tile(tile) for tile in picture.tiles[:MAXIMUM_TILES]],
-        "weights": next(iter(work.found.values())).weights_digest,
-        "versions": dict(work.versions),
-    }
+    sample = wish.sample
+    context = Context(model, sample.name, sample.fed, sample.thumbnail, (), sample.words or ())
+    found: list[Picture] = []
+    for key in keys:
+        with contextlib.suppress(UsageError, LimitError):
+            found += _pictures(key, wish, context, style)
+    return found
 
 
 def _tile(tile: Tile) -> list[Any]:
     """Return a tile as a list: channel, box, ends of its colours, state; then its place and part, if any."""
-    more = [[list(tile.index), list(tile.part or ())]] if tile.index or tile.part else []
-    return [tile.channel, *tile.box, tile.low, tile.high, tile.state, *(item for pair in more for item in pair)]
-
-
-def finish(planned: Plan, versions: Mapping[str, str]) -> None:
-    """Write the manifest of a folder of figures.
-
-    Raises
-    ------
-    ActvizError
-        When figures could not be drawn: the worst reason where there is none at all, with
-        a summary where there are some.
-    """
-    if planned.folder is not None:
-        _write_manifest(planned, planned.folder, versions)
-    if len(planned.failures) == len(planned.targets):
-        raise max(planned.failures, key=lambda failure: failure.exit_code)
-    if planned.failures:
-        message = f"{len(planned.failures)} of {len(planned.targets)} figures could not be drawn, for the reasons above; the rest is written."
-        raise PartialError(message)
-
-
-def _write_manifest(planned: Plan, folder: Path, versions: Mapping[str, str]) -> None:
-    from actviz import output
-    from actviz.version import VERSION
-
-    source = planned.source
-    about: dict[str, Any] = {
-        "actviz": VERSION,
-        "model": source.model,
-        "configuration": source.configuration,
-        "code": list(source.code),
-        "versions": dict(versions),
-    }
-    if planned.missing:
-        about["missing"] = planned.missing
-    output.write_manifest(folder, sorted(planned.records, key=lambda record: str(record["file"])), about)
+    found = [tile.channel, *tile.box, tile.low, tile.high, tile.state]
+    return [*found, list(tile.index), list(tile.part or ())] if tile.index or tile.part else found

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz import activations, system
-from actviz.errors import ActvizError, InputError, UsageError, escape
-from actviz.jobs import figures, ranges
-from actviz.jobs.events import Said, Written
+from actviz import activations, output, system
+from actviz.errors import ActvizError, InputError, PartialError, UsageError, escape
+from actviz.jobs import figures, ranges, targets
+from actviz.jobs.events import Event, Said, Written
+from actviz.jobs.figures import Made, NotMade
+from actviz.jobs.naming import Names
+from actviz.manifest import Manifest
 from actviz.select import select_layers
+from actviz.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
     from actviz.activations import Saved
     from actviz.records import LayerInfo, Style
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 ARRAY = b"\x93NUMPY"
 ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 EXAMPLE = "--axes row,column,channel"
+# So many figures may wait to be drawn while the next input is read.
+WAITING = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +43,7 @@ class RenderRequest:
     overwrite: bool = False
 
 
-def render(request: RenderRequest) -> Iterator[Said | Written]:
+def render(request: RenderRequest) -> Iterator[Event]:
     """Draw the chosen layers for the chosen inputs; yield what happens as it happens.
 
     Raises
@@ -56,15 +63,94 @@ def render(request: RenderRequest) -> Iterator[Said | Written]:
             raise UsageError(_nothing(request, saved))
         numbers = _numbers(request, saved, addresses)
         ranges.check(style, addresses)
-        wish = figures.Wish(addresses if request.layers else (), request.output, style, request.overwrite)
-        source = figures.Source(about.model, about.configuration, about.layers, named=about.given)
-        plan = figures.plan(wish, source, {number: saved.sample(number) for number in numbers})
         every = ({address: saved.activation(address, number) for address in addresses} for number in numbers)
-        plan.style = figures.share_ranges(style, every)
-        for number in numbers:
-            found = {address: saved.activation(address, number) for address in addresses}
-            yield from figures.draw(plan, figures.Work(number, saved.sample(number), found, about.versions))
-        figures.finish(plan, about.versions)
+        style = figures.share_ranges(style, every)
+        source = figures.Source(about.model, about.configuration, about.layers, named=about.given)
+        yield from _draw(request, saved, _Chosen(source, addresses, numbers, style))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is drawn: the layers and inputs of a file, and how."""
+
+    source: figures.Source
+    addresses: list[str]
+    numbers: list[int]
+    style: Style
+
+
+def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Event]:
+    """Draw what was chosen, one input after another."""
+    source, about = chosen.source, saved.description
+    wanted = targets.Wanted(
+        chosen.addresses if request.layers else (), request.output, source.model, source.configuration, source.named
+    )
+    samples = {number: saved.sample(number) for number in chosen.numbers}
+    stems = {number: targets.stem_of_sample(sample) for number, sample in samples.items()}
+    where = targets.choose(wanted, source.layers, len(samples), next(iter(stems.values())))
+    marks = targets.marks({number: (stems[number], sample.name) for number, sample in samples.items()})
+    where = replace(where, marks=marks)
+    output.prepare_folder(where.folder or (where.file.parent if where.file else Path()))
+    files = {number: {key: where.path(stems[number], key, number) for key in wanted.keys} for number in samples}
+    for number, sample in samples.items():
+        for key, path in files[number].items():
+            identity = {"model": source.model, "input": sample.name, "address": key}
+            output.check_target(path, identity, overwrite=request.overwrite)
+    manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
+    outcome = _Outcome(manifest)
+    painter = figures.Painter(source, chosen.style, Names(), where.folder)
+    painter.versions = about.versions
+    with manifest if manifest is not None else contextlib.nullcontext():
+        try:
+            for number, sample in samples.items():
+                found = {address: saved.activation(address, number) for address in chosen.addresses}
+                painter.submit(figures.Wish(sample, 0, found, files[number]))
+                yield from outcome.told(painter.finished(WAITING))
+            yield from outcome.told(painter.finished())
+        finally:
+            painter.end()
+        outcome.finish(source, about.versions)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the figures so far."""
+
+    manifest: Manifest | None
+    written: int = 0
+    failures: list[ActvizError] = field(default_factory=list)
+
+    def told(self, results: Iterable[Made | NotMade]) -> Iterator[Event]:
+        """Count and record results; tell them."""
+        for result in results:
+            if isinstance(result, Made):
+                self.written += 1
+                if self.manifest is not None:
+                    self.manifest.add(result.record)
+                yield Written(result.path, result.record)
+                continue
+            self.failures.append(result.failure)
+            record = figures.failure_record(result.input, result.address, result.failure)
+            if self.manifest is not None:
+                self.manifest.fail(record)
+            yield Said(f"no figure: {result.failure.message}")
+
+    def finish(self, source: figures.Source, versions: Mapping[str, str]) -> None:
+        """Write the manifest; raise where figures could not be drawn."""
+        if self.manifest is not None:
+            self.manifest.about = {
+                "actviz": VERSION,
+                "configuration": source.configuration,
+                "code": list(source.code),
+                "versions": dict(versions),
+            }
+            self.manifest.write(interrupted=False)
+        if self.failures and not self.written:
+            raise max(self.failures, key=lambda failure: failure.exit_code)
+        if self.failures:
+            total = len(self.failures) + self.written
+            message = f"{len(self.failures)} of {total} figures could not be drawn, for the reasons above; the rest is written."
+            raise PartialError(message)
 
 
 def _open(request: RenderRequest, file: BinaryIO, size: int) -> Saved:

@@ -1,41 +1,70 @@
-"""`show`: from a model and inputs to figures, the main job."""
+"""`show`: from a model and inputs to figures, the main job.
+
+Inputs are read ahead, computed in batches and drawn meanwhile; memory does not grow with
+their number. What an earlier run made and is still right is left as it is.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import contextlib
+import itertools
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from actviz.errors import UsageError, escape
-from actviz.jobs import feeding, figures, ranges
-from actviz.jobs.events import Said, Written
+from actviz import system
+from actviz.errors import ActvizError, PartialError, UsageError
+from actviz.inputs.listing import Shard
+from actviz.jobs import feeding, figures, ranges, targets
+from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
+from actviz.jobs.events import Answer, Event, Failed, Progress, Said, Written, duration
 from actviz.jobs.feeding import ModelRequest
+from actviz.jobs.figures import Made, NotMade, Painter
 from actviz.jobs.layers import say_code
-from actviz.jobs.naming import check_names, read_names_of
+from actviz.jobs.naming import Names, check_names, read_names_of
+from actviz.jobs.pieces import Batch, Done, Item, Piece, Reader, Right, Unread, pieces_of
+from actviz.jobs.upkeep import Everything, Fingerprint, Making, Rules, Upkeep
+from actviz.manifest import Manifest
 from actviz.select import select_layers
-from actviz.worker import DeadWorkerError, Worker
+from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from actviz.records import LayerInfo, ModelFacts, Style
+    from actviz.inputs import Entry, Recipe
+    from actviz.jobs.targets import Targets, Wanted
+    from actviz.records import LayerInfo, ModelFacts, Sample, Style
 
 MOST_DEATHS = 3
 """So many inputs in a row that kill the worker, and it is the model that does."""
 
 __all__ = ["Said", "ShowRequest", "Written", "show"]
 
+# So many figures may wait to be drawn while the next batch is computed.
+WAITING = 64
+# What a run needs before the first figure: TensorFlow, and the libraries that draw.
+STARTUP, BASE_MEMORY = 4.0, 600_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRequest(ModelRequest):
-    """What the command asks for, parsed."""
+    """What the command asks for, parsed.
+
+    `batch_size` is the number of inputs computed at a time (``None``: chosen); `shard` the
+    part of the inputs that is done; `force` makes figures again that are up to date.
+    """
 
     style: Style
     labels: Path | None = None
     tokens: Path | None = None
+    batch_size: int | None = None
+    shard: Shard = field(default_factory=Shard)
+    force: bool = False
+    dry_run: bool = False
 
 
-def show(request: ShowRequest) -> Iterator[Said | Written]:
+def show(request: ShowRequest) -> Iterator[Event]:
     """Draw the chosen layers for every input; yield what happens as it happens.
 
     Raises
@@ -47,52 +76,396 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in (*say_code(facts, request.opening.trust), *worker.notes()))
-        worker.prepare()
-        style = figures.check_style(request.style)
-        unknown = not all(spec.shape for spec in facts.inputs)
-        layers = [] if unknown else _choose(request, facts, worker)
-        gathered = feeding.gather_all(request, given, facts, layers or facts.layers)
-        samples, failures = gathered.samples, list(gathered.failures)
-        count = len(samples) + len(failures)
-        if unknown:
-            facts = worker.complete({name: values.shape for name, values in samples[0].values.items()})
-            layers = _choose(request, facts, worker)
-        for failure in failures:
-            yield Said(failure.message)
+        entries = feeding.entries_by(request, facts, targets.folder_of(_wanted(request, facts, ())))
+        request = replace(request, style=figures.check_style(request.style))
         names = read_names_of(request.labels, request.tokens)
-        check_names(names, layers, [sample.values for sample in samples])
-        yield from feeding.Notes().about(samples)
-        addresses = [layer.address for layer in layers]
-        ranges.check(style, addresses)
-        wish = figures.Wish(addresses if request.layers else (), request.output, style, request.overwrite)
-        source = figures.source_of(facts, named=request.has_inputs)
-        plan = figures.plan(wish, source, dict(enumerate(samples)))
-        plan.names, plan.fail_fast = names, request.fail_fast
-        _warm_up()
-        plan.style = figures.share_ranges(style, (worker.activations(one.values, addresses) for one in samples))
-        versions: dict[str, str] = {}
-        died = 0
-        for number, sample in enumerate(samples):
+        subject = _Subject(request, facts, worker, entries)
+        if not subject.may_be_done():
+            worker.prepare()
+        first = subject.first()
+        if subject.unknown:
+            facts = subject.complete(first)
+        layers = subject.layers()
+        samples = None if entries else feeding.gather_all(request, given, facts, layers).samples
+        first = samples[:2] if samples is not None else first or subject.first()
+        check_names(names, layers, [sample.values for sample in first])
+        ranges.check(request.style, [layer.address for layer in layers])
+        run = _Run(request, facts, layers, names, entries, samples)
+        if request.dry_run:
+            yield from run.estimate(worker, first)
+            return
+        with contextlib.closing(run):
+            run.share_ranges(worker)
+            yield from run.make(worker, first)
+
+
+@dataclass(slots=True)
+class _Subject:
+    """The layers to draw, found out step by step where a model tells little of itself."""
+
+    request: ShowRequest
+    facts: ModelFacts
+    worker: Worker
+    entries: Sequence[Entry]
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the file does not tell the shapes of all inputs."""
+        return not all(spec.shape for spec in self.facts.inputs)
+
+    def may_be_done(self) -> bool:
+        """Tell whether an earlier run may have made all there is to make, so that nothing is computed."""
+        folder = targets.folder_of(_wanted(self.request, self.facts, ()))
+        known = all(layer.shape is not None for layer in self.facts.layers) and not self.unknown
+        return known and not self.request.force and system.exists(folder / "manifest.json")
+
+    def first(self) -> tuple[Sample, ...]:
+        """Return up to two samples of the only file, or of the first that can be read.
+
+        Raises
+        ------
+        ActvizError
+            When the only file cannot be read.
+        """
+        from actviz.inputs import recipe
+
+        if not self.entries:
+            return ()
+        layers = [] if self.unknown else self.layers()
+        how = recipe(self.facts, layers or self.facts.layers, self.request.reading)
+        only = len(self.entries) == 1
+        for entry in self.entries if self.unknown else self.entries[:1]:
             try:
-                found = worker.activations(sample.values, addresses)
-            except DeadWorkerError as failure:
-                died += 1
-                if request.fail_fast or len(samples) == 1 or died == MOST_DEATHS:
+                return _beginning(how, entry, 2 if only else 1)
+            except ActvizError:
+                if only or self.request.fail_fast:
                     raise
-                failures.append(failure)
-                yield Said(f"{escape(sample.name, 120)}: {failure.message}")
+        return ()
+
+    def complete(self, first: Sequence[Sample]) -> ModelFacts:
+        """Ask the model for what follows from the shapes of the inputs."""
+        if not first:
+            found = feeding.gather_all(self.request, feeding.given_by(self.request), self.facts, self.facts.layers)
+            first = found.samples[:1]
+        shapes = {name: values.shape for name, values in first[0].values.items()}
+        self.facts = self.worker.complete(shapes)
+        return self.facts
+
+    def layers(self) -> list[LayerInfo]:
+        """Return the layers to draw: those asked for, else what a sheet shows."""
+        if self.request.layers:
+            return select_layers(self.facts.layers, self.request.layers, str(self.request.model), gone=self.facts.gone)
+        if any(layer.shape is None for layer in self.facts.layers):
+            self.facts = self.worker.complete()
+        layers = figures.drawable(self.facts.layers)
+        if not layers:
+            message = f"{self.facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {self.request.model}"
+            raise UsageError(message)
+        return layers
+
+
+def _beginning(how: Recipe, entry: Entry, most: int) -> tuple[Sample, ...]:
+    return tuple(itertools.islice(how.samples(how.open(entry.path)), most))
+
+
+def _wanted(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Wanted:
+    addresses = [layer.address for layer in layers] if request.layers else []
+    return targets.Wanted(addresses, request.output, facts.file, facts.digest, request.has_inputs)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of a batch so far: inputs done and failed, figures written, right and failed."""
+
+    total: int
+    done: int = 0
+    written: int = 0
+    right: int = 0
+    failed_inputs: int = 0
+    failures: list[ActvizError] = field(default_factory=list)
+
+    def fail(self, failure: ActvizError) -> None:
+        """Keep the worst failure, and how many there were."""
+        worst = max([*self.failures[:1], failure], key=lambda one: one.exit_code)
+        self.failures = [worst]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run: what is drawn of what, and what became of it so far."""
+
+    request: ShowRequest
+    facts: ModelFacts
+    layers: Sequence[LayerInfo]
+    names: Names
+    entries: Sequence[Entry]
+    samples: Sequence[Sample] | None
+    failed_figures: int = 0
+    tally: _Tally = field(default_factory=lambda: _Tally(0))
+    manifest: Manifest | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one input only, whose failure is the run's."""
+        return len(self.samples if self.samples is not None else self.entries) == 1
+
+    def close(self) -> None:
+        """Drop what the run needed while it went on."""
+        if self.manifest is not None:
+            self.manifest.close()
+
+    def share_ranges(self, worker: Worker) -> None:
+        """Look at all inputs, those of other shards too, where a layer has one range for all of them."""
+        from actviz.inputs import recipe
+
+        if self.request.style.scale != "run":
+            return
+        every = Batch(self.entries, Shard())
+        how = recipe(self.facts, self.layers, self.request.reading)
+        reader = Reader(how, Everything(), every) if self.samples is None else None
+        items = reader.items() if reader is not None else pieces_of(self.samples or (), Everything(), every.shard)
+        sizes = Sizes(self.layers, _batch_size(self.request, self.facts))
+        computer: Computer[Piece] = Computer(worker, [layer.address for layer in self.layers], sizes)
+        try:
+            batches = (item.found for item in computer.compute(items, Piece) if isinstance(item, Computed))
+            self.request = replace(self.request, style=figures.share_ranges(self.request.style, batches))
+        finally:
+            if reader is not None:
+                reader.end()
+            computer.rest()
+
+    def make(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
+        """Make every figure that is due, and the manifest of the folder they go to."""
+        from actviz import output
+
+        request = self.request
+        where = self._targets(first)
+        upkeep = Upkeep(
+            where,
+            _wanted(request, self.facts, self.layers).keys,
+            self.facts.file,
+            Rules(request.overwrite, request.force),
+        )
+        addresses = [layer.address for layer in self.layers]
+        place = where.folder or (where.file.parent if where.file is not None else None)
+        if place is not None:
+            output.prepare_folder(place)
+            system.remove_stale(place)
+        painter = Painter(
+            figures.source_of(self.facts, named=request.has_inputs), request.style, self.names, where.folder
+        )
+        fingerprint = None
+        if where.folder is not None:
+            self.manifest = Manifest(where.folder, self.facts.file, overwrite=request.overwrite)
+            self.manifest.drop_lost()
+            fingerprint = Fingerprint(request.opening, Making(request.style, request.reading, self.names, addresses))
+            upkeep.begin(self.manifest, fingerprint)
+            self.manifest.about = self._about()
+        self._check_early(upkeep)
+        reader = self._reader(upkeep)
+        items = reader.items() if reader is not None else pieces_of(self.samples or (), upkeep, request.shard)
+        sizes = Sizes(self.layers, _batch_size(request, self.facts))
+        computer: Computer[Piece] = Computer(worker, addresses, sizes)
+        ended = False
+        try:
+            yield from self._work(computer, items, painter)
+            ended = True
+        finally:
+            if reader is not None:
+                reader.end()
+            computer.end()
+            for made in painter.end():
+                self._keep(made)
+            self._finish(fingerprint, painter, ended=ended)
+        yield from self._summary()
+
+    def estimate(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
+        """Say what would be made, measured on the first input: nothing is written."""
+        from actviz import output
+
+        if not first:
+            yield Said("none of the inputs can be read.")
+            return
+        where = self._targets(first)
+        keys = _wanted(self.request, self.facts, self.layers).keys
+        addresses = [layer.address for layer in self.layers]
+        worker.activations(first[0].values, addresses)
+        started = time.perf_counter()
+        found = worker.activations(first[0].values, addresses)
+        computing = time.perf_counter() - started
+        wish = figures.Wish(first[0], 0, found, {})
+        started = time.perf_counter()
+        drawn = figures.draw_all(wish, keys, self.request.style, self.facts.file)
+        drawing = time.perf_counter() - started
+        inputs = len(self.samples or ()) or len(Batch(self.entries, self.request.shard).own())
+        each = sum(item.values.nbytes for item in found.values())
+        batch = Sizes(self.layers, _batch_size(self.request, self.facts)).limit(each)
+        pixels = sum(picture.size[0] * picture.size[1] for picture in drawn)
+        size = (
+            sum(len(output.encode_png(picture.drawn, {}, picture.palette)) for picture in drawn[:8])
+            * len(drawn)
+            / min(8, len(drawn))
+        )
+        seconds = STARTUP + inputs * max(computing, drawing / system.core_count())
+        for key, picture in zip(keys, drawn, strict=False):
+            rows, columns = picture.size
+            yield Answer(f"would draw {key}: {columns:,} x {rows:,} pixels")
+        memory = (BASE_MEMORY + 3 * batch * each) / 1e6
+        target = where.folder or where.file
+        yield Answer(
+            f"would write {inputs * len(drawn):,} figures of {inputs:,} inputs to {target}: {inputs * pixels / 1e6:,.1f} megapixels,"
+            f" about {inputs * size / 1e6:,.1f} MB on disk, {memory:,.0f} MB of memory, {duration(seconds)}; arrays count as one input."
+        )
+
+    def _targets(self, first: Sequence[Sample]) -> Targets:
+        """Decide where figures go."""
+        inputs = max(len(self.entries), len(first), len(self.samples or ()))
+        stem = ""
+        if inputs == 1:
+            stem = targets.stem_of_sample(first[0])
+        where = targets.choose(_wanted(self.request, self.facts, self.layers), self.facts.layers, inputs, stem)
+        if where.folder is None:
+            return where
+        return replace(where, marks=targets.marks_of(self.entries))
+
+    def _reader(self, upkeep: Upkeep) -> Reader | None:
+        from actviz.inputs import recipe
+
+        if self.samples is not None:
+            self.tally.total = len(self.samples)
+            return None
+        batch = Batch(self.entries, self.request.shard)
+        self.tally.total = len(batch.own())
+        return Reader(recipe(self.facts, self.layers, self.request.reading), upkeep, batch)
+
+    def _check_early(self, upkeep: Upkeep) -> None:
+        """Refuse before anything is computed to replace what others made."""
+        for number, entry in enumerate(self.entries):
+            upkeep.check(targets.stem_of(entry.name), number, entry.name)
+
+    def _about(self) -> dict[str, Any]:
+        from actviz.version import VERSION
+
+        return {
+            "actviz": VERSION,
+            "configuration": self.facts.digest,
+            "code": list(self.facts.code),
+            "options": {
+                "layers": list(self.request.layers),
+                **Making(self.request.style, self.request.reading, self.names, ()).options(),
+            },
+            "versions": {},
+        }
+
+    def _work(self, computer: Computer[Piece], items: Iterable[Item], painter: Painter) -> Iterator[Event]:
+        notes = feeding.Notes()
+        figures_each = len(_wanted(self.request, self.facts, self.layers).keys)
+        _warm_up()
+        for item in computer.compute(items, Piece):
+            if isinstance(item, Computed):
+                painter.versions = item.versions
+                yield from (Said(line) for line in computer.notes())
+                for index, piece in enumerate(item.pieces):
+                    yield from notes.about([piece.sample])
+                    painter.submit(
+                        figures.Wish(piece.sample, index, item.found, piece.files, piece.works, piece.file_sha256)
+                    )
+                    yield from self._told(painter.finished(max(WAITING, figures_each)))
+            elif isinstance(item, NotComputed):
+                yield from self._failed(item.piece.sample.name, item.failure)
+            elif isinstance(item, Unread):
+                yield from self._failed(item.name, item.failure)
+            elif isinstance(item, Right):
+                if self.manifest is not None:
+                    self.manifest.forgive(item.name)
+                self.tally.right += item.figures
+                for record in item.adopted:
+                    if self.manifest is not None:
+                        self.manifest.add(record)
+            elif isinstance(item, Done):
+                self.tally.done += 1 + item.more
+                self.tally.total += item.more
+                yield Progress(self.tally.done, self.tally.total)
+            if self.manifest is not None:
+                self.manifest.write_now_and_then()
+        yield from self._told(painter.finished())
+
+    def _told(self, results: Iterable[Made | NotMade]) -> Iterator[Event]:
+        for result in results:
+            self._keep(result)
+            if isinstance(result, Made):
+                yield Written(result.path, result.record)
                 continue
-            died = 0
-            versions = versions or worker.versions()
-            yield from (Said(line) for line in worker.notes())
-            if number == len(samples) - 1:
-                worker.stop()
-            yield from figures.draw(plan, figures.Work(number, sample, found, versions))
-        if not versions:
-            raise feeding.worst(failures)
-        figures.finish(plan, versions)
-        if failures:
-            raise feeding.partial(len(failures), count)
+            if self.request.fail_fast:
+                raise result.failure
+            record = figures.failure_record(result.input, result.address, result.failure)
+            yield Said(f"no figure: {result.failure.message}")
+            yield Failed(record)
+
+    def _keep(self, result: Made | NotMade) -> None:
+        """Count a result, and record it."""
+        if isinstance(result, Made):
+            self.tally.written += 1
+            if self.manifest is not None:
+                self.manifest.add(result.record)
+            return
+        self.failed_figures += 1
+        self.tally.fail(result.failure)
+        if self.manifest is not None:
+            self.manifest.fail(figures.failure_record(result.input, result.address, result.failure))
+
+    def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
+        """Note that an input gives no figure at all."""
+        if self.request.fail_fast or self.single:
+            raise failure
+        self.tally.failed_inputs += 1
+        self.tally.fail(failure)
+        record = figures.failure_record(name, None, failure)
+        if self.manifest is not None:
+            self.manifest.fail(record)
+        yield Said(failure.message)
+        yield Failed(record)
+
+    def _finish(self, fingerprint: Fingerprint | None, painter: Painter, *, ended: bool) -> None:
+        """Write the manifest, whatever ended the run."""
+        if self.manifest is None or fingerprint is None:
+            return
+        self.manifest.about["versions"] = dict(painter.versions) or self.manifest.versions
+        try:
+            if ended and self.request.shard.count == 1:
+                self.manifest.forget_earlier_failures()
+            if ended:
+                self.manifest.about["model_sha256"] = fingerprint.model_sha256
+            self.manifest.write(interrupted=not ended)
+        except ActvizError:
+            if ended:
+                raise
+
+    def _summary(self) -> Iterator[Event]:
+        """Say what was done; raise if part of it failed."""
+        tally = self.tally
+        failed = self.failed_figures + tally.failed_inputs
+        if failed and not tally.written and not tally.right:
+            raise tally.failures[0]
+        parts = [f"{tally.written:,} figure{'s' if tally.written != 1 else ''} written"]
+        if tally.right:
+            parts.append(f"{tally.right:,} up to date")
+        if tally.failed_inputs:
+            reason = f"{tally.failed_inputs:,} of {tally.total:,} inputs failed"
+            raise PartialError(f"{reason}, for the reasons above; the rest is written ({', '.join(parts)}).")
+        if self.failed_figures:
+            total = self.failed_figures + tally.written + tally.right
+            raise PartialError(
+                f"{self.failed_figures:,} of {total:,} figures could not be drawn, for the reasons above; the rest is written ({', '.join(parts)})."
+            )
+        if tally.right or len(self.entries) > 1:
+            yield Said(", ".join(parts))
+
+
+def _batch_size(request: ShowRequest, facts: ModelFacts) -> int | None:
+    """Return how many samples a batch has: as asked, one where the model takes a fixed number."""
+    fixed = any(spec.shape and spec.shape[0] is not None for spec in facts.inputs)
+    return 1 if fixed else request.batch_size
 
 
 def _warm_up() -> None:
@@ -105,18 +478,3 @@ def _warm_up() -> None:
     values = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
     axes = ("batch", "row", "column", "channel")
     renderers.draw(Activation("warm", "up", values, axes), 0, Context("", "", ""), Style())
-
-
-def _choose(request: ShowRequest, facts: ModelFacts, worker: Worker) -> list[LayerInfo]:
-    """Return the layers to draw: those asked for, else what a sheet shows."""
-    if request.layers:
-        return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone)
-    if any(layer.shape is None for layer in facts.layers):
-        facts = worker.complete()
-    layers = figures.drawable(facts.layers)
-    if not layers:
-        message = (
-            f"{facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {request.model}"
-        )
-        raise UsageError(message)
-    return layers

@@ -108,9 +108,14 @@ def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
     count, height, width = len(subject.channels), *subject.maps.shape[1:]
     rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
     figure.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
-    page = colors.pixel(figure.theme_of(dark=style.dark).page)
-    pixels, grid = mosaic.assemble(subject.painted(), columns, page, zoom)
+    page = figure.theme_of(dark=style.dark).page
     record = _record(subject, deck, style, (zoom, zoom))
+    if subject.numbers.finite:
+        steps = subject.steps()
+        gap, palette = colors.with_page(steps, subject.table, page)
+        places, grid = mosaic.assemble(steps, columns, gap, zoom)
+        return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
+    pixels, grid = mosaic.assemble(subject.painted(), columns, colors.pixel(page), zoom)
     return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
 
 
@@ -232,9 +237,11 @@ def _fitting(value: float, face: text.Face, room: int) -> str:
 def _tiles(subject: Subject, deck: Deck, grid: mosaic.Grid) -> list[Tile]:
     channels = subject.channels
     low, high = subject.low[channels].tolist(), subject.high[channels].tolist()
-    indices = deck.indices or ((),) * subject.total
+    boxes = mosaic.boxes(grid, len(channels))
+    if not deck.indices:
+        return list(map(Tile, channels, boxes, low, high, subject.states()))
     return [
-        Tile(channel, grid.box(place), low[place], high[place], state, index=indices[channel])
+        Tile(channel, boxes[place], low[place], high[place], state, index=deck.indices[channel])
         for place, (channel, state) in enumerate(zip(channels, subject.states(), strict=True))
     ]
 

@@ -1,0 +1,254 @@
+"""What is there already and still right: nothing is made twice, nothing of others is replaced.
+
+A figure is right if the same work made it: the same versions, model, options, layer and
+input. `work` is the hash of all that. It stands in the manifest and in the figure itself, so
+that figures are also recognised where a manifest was lost or folders were put together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actviz import system
+from actviz.errors import ActvizError, ModelError
+from actviz.jobs.figures import record_of
+from actviz.jobs.targets import SHEET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
+
+    from actviz.inputs import InputOptions
+    from actviz.jobs.naming import Names
+    from actviz.jobs.targets import Targets
+    from actviz.manifest import Manifest
+    from actviz.records import Style
+    from actviz.worker import Opening
+
+LIBRARIES = ("h5py", "keras", "matplotlib", "numpy", "pillow", "tensorflow")
+HALF = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """All that figures come from, apart from layer and input: the options that change pixels."""
+
+    style: Style
+    reading: InputOptions
+    names: Names
+    sheet: Sequence[str]
+    code: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self) -> dict[str, Any]:
+        """Return what a manifest says about it."""
+        return {"style": asdict(self.style), "reading": asdict(self.reading)} | (
+            {"labels": self.names.labels_file} if self.names.labels_file else {}
+        )
+
+
+class Fingerprint:
+    """The hash of model and options, worked out by a thread while others go on."""
+
+    def __init__(self, opening: Opening, making: Making) -> None:
+        self._making = making
+        pool = ThreadPoolExecutor(1, "hash")
+        self._model: Future[str] = pool.submit(system.hash_file, opening.model, ModelError)
+        self._base: Future[str] = pool.submit(self._work_out, opening)
+        pool.shutdown(wait=False)
+
+    @property
+    def model_sha256(self) -> str:
+        """The hash of the model file."""
+        return self._model.result()
+
+    def of(self, key: str, name: str, origin: str) -> str:
+        """Return the hash of the work that makes a figure of one input.
+
+        Parameters
+        ----------
+        key
+            The layer's address, or the word for a sheet.
+        name
+            What the figure calls the input.
+        origin
+            The hash of the input.
+        """
+        sheet = list(self._making.sheet) if key == SHEET else []
+        return _hash([self._base.result(), key, sheet, name, origin])[:HALF]
+
+    def _work_out(self, opening: Opening) -> str:
+        from actviz.version import VERSION
+
+        making = self._making
+        weights = "" if opening.weights is None else system.hash_file(opening.weights, ModelError)
+        return _hash(
+            {
+                "actviz": VERSION,
+                "libraries": {name: _version(name) for name in LIBRARIES},
+                "model": [opening.model.name, self._model.result(), weights],
+                "code": [opening.trust.allow_code, [_of_code(text) for text in opening.trust.custom_objects]],
+                "style": asdict(making.style),
+                "reading": asdict(making.reading),
+                "names": [making.names.labels, making.names.steps],
+            }
+        )
+
+
+def _of_code(text: str) -> str:
+    """Return what stands for code given by the user; a module can change without a trace."""
+    file = text.partition(":")[0]
+    if file.endswith(".py"):
+        return text + system.hash_file(Path(file))
+    return text + secrets.token_hex(8)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be made of one input, and what is not: by key.
+
+    `adopted` are the records of figures that are right but that no manifest knew.
+    """
+
+    files: Mapping[str, Path]
+    works: Mapping[str, str] = field(default_factory=dict)
+    right: int = 0
+    adopted: Sequence[dict[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may be replaced: other people's files, and figures that are right."""
+
+    overwrite: bool = False
+    force: bool = False
+
+
+class Everything:
+    """Takes every input, for a look at all of them before the first figure is made."""
+
+    def due(self, stem: str, number: int, name: str, origin: str) -> Due:
+        """Return that something is to be made of an input; the arguments are those of `Upkeep.due`."""
+        del stem, number, origin
+        return Due({name: Path()})
+
+
+class Upkeep:
+    """Decides for each input which figures are made.
+
+    Parameters
+    ----------
+    targets
+        Where figures go.
+    keys
+        Which ones each input gets.
+    model
+        The name of the model.
+    rules
+        What may be replaced.
+    """
+
+    def __init__(self, targets: Targets, keys: Sequence[str], model: str, rules: Rules) -> None:
+        self._targets, self._keys, self._model, self._rules = targets, keys, model, rules
+        self._manifest: Manifest | None = None
+        self._fingerprint: Fingerprint | None = None
+
+    def begin(self, manifest: Manifest, fingerprint: Fingerprint) -> None:
+        """Look at what is there from now on: the results go to a folder."""
+        self._manifest, self._fingerprint = manifest, fingerprint
+
+    def due(self, stem: str, number: int, name: str, origin: str) -> Due:
+        """Return which figures of an input are to be made.
+
+        Parameters
+        ----------
+        stem, number
+            Which input, as in `Targets.path`.
+        name
+            What figures call it.
+        origin
+            The hash of it.
+
+        Raises
+        ------
+        OutputError
+            When something else stands where a figure should go.
+        """
+        files: dict[str, Path] = {}
+        works: dict[str, str] = {}
+        adopted: list[dict[str, Any]] = []
+        right = 0
+        for key in self._keys:
+            path = self._targets.path(stem, key, number)
+            work = "" if self._fingerprint is None else self._fingerprint.of(key, name, origin)
+            found = None if self._rules.force else self._is_right(path, work)
+            if found is None:
+                self._check(path, name, key)
+                files[key] = path
+                if work:
+                    works[key] = work
+            else:
+                right += 1
+                adopted += found
+        return Due(files, works, right, adopted)
+
+    def check(self, stem: str, number: int, name: str) -> None:
+        """Refuse early to replace what others made at the places of an input."""
+        if self._manifest is not None and not system.exists(self._targets.inside(stem, number)):
+            return
+        for key in self._keys:
+            path = self._targets.path(stem, key, number)
+            if self._known(path) is None:
+                self._check(path, name, key)
+
+    def _check(self, path: Path, name: str, key: str) -> None:
+        from actviz import output
+
+        identity = {"model": self._model, "input": name, "address": key}
+        output.check_target(path, identity, overwrite=self._rules.overwrite)
+
+    def _known(self, path: Path) -> tuple[str, int] | None:
+        """Return what the manifest knows of a file that is as it says."""
+        folder = self._targets.folder
+        if self._manifest is None or folder is None:
+            return None
+        known = self._manifest.find(path.relative_to(folder).as_posix())
+        return (known.work, known.size) if known is not None and system.size_of(path) == known.size else None
+
+    def _is_right(self, path: Path, work: str) -> list[dict[str, Any]] | None:
+        """Return the records to add for a figure that is right, ``None`` for one to make."""
+        from actviz import output
+
+        if not work or self._targets.folder is None:
+            return None
+        known = self._known(path)
+        if known is not None and known[0] == work:
+            return []
+        size = system.size_of(path)
+        if size is None:
+            return None
+        try:
+            provenance = output.read_provenance(path)
+        except ActvizError:
+            return None
+        if provenance is None or provenance.get("work") != work or not output.is_whole(path):
+            return None
+        return [record_of(provenance, path, size, self._targets.folder)]

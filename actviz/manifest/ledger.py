@@ -1,0 +1,233 @@
+"""The records of a run as they are made, and the file that is whole whenever somebody looks.
+
+Records go to a scratch file without a name, one a line; memory holds only where each lies.
+`write` puts them together into `manifest.json` and replaces it at once. Another run into
+the same folder may have written meanwhile: its records are taken in first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from actviz import system
+from actviz.errors import OutputError
+from actviz.manifest.reading import LISTS, NAME, SCHEMA, opening_of, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+IN_MEMORY = 1 << 20
+# The file is written again at most this often, and so that it costs a small part of the time.
+SECONDS, SHARE = 2.0, 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a figure without reading its record: what made it, and its size in bytes."""
+
+    work: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a record lies in the scratch file; `own` says that this run made it."""
+
+    start: int
+    length: int
+    own: bool
+    known: Known
+
+
+class Manifest:
+    """The manifest of one folder during one run.
+
+    Parameters
+    ----------
+    folder
+        Where the figures and the manifest are.
+    model
+        The name of the model. A manifest of another one is not added to.
+    overwrite
+        Whether a file that cannot be added to is replaced.
+
+    Raises
+    ------
+    OutputError
+        When what stands there is damaged, of another model or of a later schema, unless
+        `overwrite` is set.
+    """
+
+    def __init__(self, folder: Path, model: str, *, overwrite: bool = False) -> None:
+        self._folder, self._path, self._model = folder, folder / NAME, model
+        self._figures: dict[str, _Place] = {}
+        self._failures: dict[tuple[str, str], tuple[bool, dict[str, Any]]] = {}
+        self._end = 0
+        self._seen: system.Stamp | None = None
+        self._written, self._cost = time.monotonic(), 0.0
+        self._files = contextlib.ExitStack()
+        self._scratch: BinaryIO = self._files.enter_context(system.scratch(folder, IN_MEMORY))
+        self.about: dict[str, Any] = {}
+        self.versions: dict[str, str] = {}
+        try:
+            self._take_in()
+            self._earlier = frozenset(self._failures)
+        except OutputError:
+            if not overwrite:
+                self._files.close()
+                raise
+            self._figures.clear()
+            self._failures.clear()
+            self._earlier = frozenset()
+            self._seen = system.stamp_of(self._path)
+
+    def __enter__(self) -> Self:
+        """Return the manifest itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop the scratch file; see `close`."""
+        self.close()
+
+    def close(self) -> None:
+        """Drop the scratch file; `write` comes before."""
+        self._files.close()
+
+    def __len__(self) -> int:
+        """Return the number of figures."""
+        return len(self._figures)
+
+    def find(self, file: str) -> Known | None:
+        """Return what is known of a figure by its file, relative to the folder."""
+        place = self._figures.get(file)
+        return None if place is None else place.known
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take the record of a figure that was written or found up to date."""
+        self._append(record, own=True)
+        self._failures.pop((str(record["input"]), str(record["address"])), None)
+
+    def fail(self, record: Mapping[str, Any]) -> None:
+        """Take the record of what could not be made: `input`, `address` (or ``None``), `reason`, `code`."""
+        self._failures[_key(record)] = (True, dict(record))
+
+    def forgive(self, name: str) -> None:
+        """Drop the failure of an input as a whole: it was read this time."""
+        self._failures.pop((name, ""), None)
+
+    def forget_earlier_failures(self) -> None:
+        """Drop what failed in runs before this one, which did all there is to do."""
+        for key in self._earlier:
+            if key in self._failures and not self._failures[key][0]:
+                del self._failures[key]
+
+    def write_now_and_then(self) -> None:
+        """Write where the last time is long ago, measured by what it cost."""
+        if time.monotonic() - self._written > max(SECONDS, self._cost / SHARE):
+            self.write(interrupted=True)
+
+    def write(self, *, interrupted: bool) -> None:
+        """Replace the file by one that holds all records, sorted by file.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written; the older one stays.
+        """
+        started = time.monotonic()
+        with system.one_at_a_time(self._folder):
+            if system.stamp_of(self._path) != self._seen:
+                with contextlib.suppress(OutputError):
+                    self._take_in()
+            with system.replacing(self._path) as file:
+                for piece in self._pieces(interrupted=interrupted):
+                    file.write(piece)
+            self._seen = system.stamp_of(self._path)
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+    def _pieces(self, *, interrupted: bool) -> Iterator[bytes]:
+        about = {"schema": SCHEMA, **self.about, "model": self._model, "interrupted": interrupted}
+        lines = [f" {_json(key)}: {_json(value)},\n" for key, value in sorted(about.items())]
+        yield ("{\n" + "".join(lines)).encode("ascii")
+        yield opening_of(LISTS[0]) + b"\n"
+        failures = [self._failures[key][1] for key in sorted(self._failures)]
+        yield from _separated(_json(record).encode("ascii") for record in failures)
+        yield b" ],\n" + opening_of(LISTS[1]) + b"\n"
+        yield from _separated(self._line(self._figures[file]) for file in sorted(self._figures))
+        yield b" ]\n}\n"
+
+    def _line(self, place: _Place) -> bytes:
+        self._scratch.seek(place.start)
+        return self._scratch.read(place.length)
+
+    def _append(self, record: Mapping[str, Any], *, own: bool) -> None:
+        line = _json(record).encode("ascii")
+        with system.writing_scratch(self._folder):
+            self._scratch.seek(self._end)
+            self._scratch.write(line)
+        known = Known(str(record.get("work", "")), int(record.get("bytes", -1)))
+        self._figures[str(record["file"])] = _Place(self._end, len(line), own, known)
+        self._end += len(line)
+
+    def _take_in(self) -> None:
+        """Take the records of the file that stands there, except where this run has its own."""
+        self._seen = system.stamp_of(self._path)
+        if self._seen is None:
+            return
+        for section, record in read(self._path):
+            if section == "about":
+                self._check_model(record)
+            elif section == "figures":
+                self._take_figure(record)
+            elif not self._failures.get(_key(record), (False,))[0]:
+                self._failures[_key(record)] = (False, record)
+
+    def _take_figure(self, record: dict[str, Any]) -> None:
+        file = record.get("file")
+        if not isinstance(file, str) or not {"input", "address"} <= set(record):
+            return
+        held = self._figures.get(file)
+        if held is None or not held.own:
+            self._append(record, own=False)
+
+    def _check_model(self, about: Mapping[str, Any]) -> None:
+        versions = about.get("versions")
+        self.versions = self.versions or (dict(versions) if isinstance(versions, dict) else {})
+        if about.get("model") != self._model:
+            message = f"{self._path}: is of the model {about.get('model')!s}, not {self._model}; choose another folder with -o, or pass --overwrite to begin a new manifest."
+            raise OutputError(message)
+
+    def drop_lost(self) -> None:
+        """Forget figures of earlier runs whose files are gone."""
+        gone = [
+            file
+            for file, place in self._figures.items()
+            if not place.own and system.size_of(self._folder / file) is None
+        ]
+        for file in gone:
+            del self._figures[file]
+
+
+def _key(record: Mapping[str, Any]) -> tuple[str, str]:
+    return str(record.get("input", "")), str(record.get("address") or "")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(", ", ": "), allow_nan=False)
+
+
+def _separated(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines of JSON with commas between them."""
+    before = b""
+    for line in lines:
+        yield before + line
+        before = b",\n"
+    if before:
+        yield b"\n"

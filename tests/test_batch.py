@@ -181,6 +181,12 @@ def test_inputs_of_different_sizes_are_grouped_not_refused(place, samples):
     assert {tuple(item["shape"]) for item in manifest(place / "out")["figures"]} == {(64, 64, 32), (64, 80, 32)}
 
 
+def kill(worker, how):
+    """Kill the process of a worker, which begins a new one at the next question after its death."""
+    worker.facts()
+    os.kill(worker._process.pid, how)
+
+
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkeypatch, how):
     guilty = np.asarray(Image.open("in/04.png")).astype(np.float32) / 255
@@ -188,7 +194,7 @@ def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkey
 
     def deadly(worker, batch, addresses):
         if any(np.array_equal(sample[:, :, 0], guilty) for sample in batch["image"]):
-            os.kill(worker._process.pid, how)
+            kill(worker, how)
         return ask(worker, batch, addresses)
 
     monkeypatch.setattr(Worker, "activations", deadly)
@@ -202,7 +208,7 @@ def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkey
 
 def test_workers_that_die_one_after_another_end_the_batch(place, samples, monkeypatch):
     def deadly(worker, batch, addresses):
-        os.kill(worker._process.pid, signal.SIGKILL)
+        kill(worker, signal.SIGKILL)
         return Worker.versions(worker)
 
     monkeypatch.setattr(Worker, "activations", deadly)

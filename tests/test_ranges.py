@@ -163,7 +163,7 @@ def test_python_reads_ranges_too() -> None:
     drawn = actviz.draw(batch(2)["plain"], style=Style(scale="from:one.png", bare=True))
 
     with Image.open("one.png") as before:
-        assert np.array_equal(np.asarray(drawn), np.asarray(before))
+        assert np.array_equal(np.asarray(drawn), np.asarray(before.convert("RGB")))
     with pytest.raises(UsageError, match="no range is known of layer 'plain'"):
         actviz.draw(batch(2)["plain"], style=Style(scale="run"))
     with pytest.raises(UsageError, match="the range 2 to 1 is none"):

@@ -23,6 +23,7 @@ COMMANDS = {
     "extract": "Write what layers of a model compute into an .npz file.",
     "render": "Draw figures from saved activations or any array, without a model.",
     "check": "Check numbers of layers over many inputs against limits.",
+    "diff": "Compare the layers of two models or of two files of activations.",
     "history": "Draw the learning curves of a training from its saved history.",
 }
 

@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from actviz.records import Case, LayerInfo, ModelFacts, Sample
     from actviz.totals import Totals
 
-# They give the numbers that they are given, so that a fault would be told twice.
-PASSING = frozenset(
-    {
-        "InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
-        "SpatialDropout3D", "Identity", "ActivityRegularization", "GaussianNoise", "GaussianDropout", "AlphaDropout",
-        "Masking", "Functional", "Sequential", "Model",
-    }
-)  # fmt: skip
 HEADINGS = (
     "layer", "channels", "min", "max", "mean", "least std", "dead", "constant", "zeros", "saturated", "NaN", "inf",
     "result",
@@ -114,7 +106,7 @@ def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers asked for, else those that compute numbers of their own."""
     if request.layers:
         return select_layers(facts.layers, request.layers, str(request.model))
-    layers = [layer for layer in facts.layers if layer.kind not in PASSING and not layer.address.endswith("@scores")]
+    layers = judging.own_layers(facts.layers)
     if not layers:
         message = f"{facts.file}: no layer computes numbers of its own; name some with --layer."
         raise UsageError(message)

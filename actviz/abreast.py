@@ -7,7 +7,7 @@
          3     [map]          [map]      [map]        [map]
 
 The channels that differ most come first. Where the difference is too small to be seen on
-the scale of the layer, it stands there a second time, enlarged by a power of ten.
+the scale of the layer, it stands there a second time, enlarged by a round factor.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CHANNEL_AXES = ("channel", "unit", "head")
 MOST = 8
 _SEEN = 0.05
-_LARGEST_FACTOR = 12
+_LARGEST_POWER = 12
 _LINE = 64
 _SIDE, _LONGEST, _THINNEST = 176, 320, 12
 _FACE, _GAP, _ROW_GAP = 12, 14, 12
@@ -109,10 +109,16 @@ def _prepare(couple: Couple) -> _Subject:
     columns = [ours[chosen], theirs[chosen], apart[chosen]]
     titles = [f"A  {text.shown(couple.names[0], 80)}", f"B  {text.shown(couple.names[1], 80)}", f"B {text.MINUS} A"]
     if 0 < largest < _SEEN * reach < _HUGE:
-        power = min(_LARGEST_FACTOR, math.floor(math.log10(reach / largest)))
-        columns.append(columns[2] * 10.0**power)
-        titles.append(f"(B {text.MINUS} A) {text.TIMES} {10**power:,}")
+        factor = _enlargement(reach / largest)
+        columns.append(columns[2] * factor)
+        titles.append(f"(B {text.MINUS} A) {text.TIMES} {factor:,}")
     return _Subject(tuple(columns), tuple(titles), chosen, len(ours), max(reach, largest), largest)
+
+
+def _enlargement(most: float) -> int:
+    """Return the largest 1, 2 or 5 times a power of ten that is at most `most`."""
+    power: int = 10 ** min(_LARGEST_POWER, math.floor(math.log10(most)))
+    return max(unit * power for unit in (1, 2, 5) if unit == 1 or unit * power <= most)
 
 
 def maps_of(activation: Activation) -> NDArray[np.float64]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actviz.cli import options
+from actviz.cli import completion, options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @click.command("diff")
-@click.argument("ours", type=options.PATH, metavar="A")
-@click.argument("theirs", type=options.PATH, metavar="B")
+@click.argument("ours", type=options.PATH, metavar="A", shell_complete=completion.either)
+@click.argument("theirs", type=options.PATH, metavar="B", shell_complete=completion.either)
 @options.inputs
 @options.named
 @options.layer

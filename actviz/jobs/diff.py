@@ -173,7 +173,12 @@ def _result(request: DiffRequest, matching: Matching, drifts: Drifts, failures: 
     every = tuple(case for found in cases.values() for case in found)
     lost = tuple(failure.message for failure in failures)
     subject = " and ".join(request.names)
-    findings = found_texts.Findings("diff", subject, HEADINGS, rows, frozenset(range(3, 8)), every, lost)
+    headings: tuple[str, ...] = HEADINGS
+    right = frozenset(range(3, 8))
+    if not any(row[1] for row in rows):  # every layer has the name of its partner
+        headings, rows = (headings[0], *headings[2:]), tuple((row[0], *row[2:]) for row in rows)
+        right = frozenset(range(2, 7))
+    findings = found_texts.Findings("diff", subject, headings, rows, right, every, lost)
     compared = [pair for pair in matching.pairs if pair.ours.address in drifts.found]
     worst = sorted(
         ((pair, drifts.found[pair.ours.address]) for pair in compared),
@@ -205,7 +210,13 @@ def _row(pair: Pair, drift: Drift | None, cases: Sequence[Case]) -> tuple[str, .
         numbers = [judging.number(value) for value in measured[:3]]
         numbers += [judging.number(value, 6) for value in measured[3:]]
     partner = "" if pair.by == "address" else pair.theirs.address
-    result = f"BROKEN: {'; '.join(broken)}" if broken else "ok" if drift is not None else "not compared"
+    result = (
+        f"BROKEN: {'; '.join(rule.removeprefix('not ') for rule in broken)}"
+        if broken
+        else "ok"
+        if drift is not None
+        else "not compared"
+    )
     return (pair.ours.address, partner, _shape(pair.ours), *numbers, result)
 
 

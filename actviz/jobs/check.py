@@ -70,6 +70,8 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
         raise feeding.worst(failures)
     for address, dtype in tally.left_out.items():
         yield Said(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
+    if limits.saturated is not None and all(np.isnan(one.saturated) for one in tally.totals.values()):
+        yield Said("no layer has a bounded activation function, so --max-saturated checks nothing.")
     if not tally.totals:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
@@ -173,7 +175,7 @@ def _row(layer: LayerInfo, totals: Totals, cases: Sequence[Case]) -> tuple[str, 
         f"{int(totals.dead.sum()):,}",
         f"{int(totals.constant.sum()):,}",
         percent(totals.zeros / count),
-        "-" if np.isnan(totals.saturated) else percent(totals.saturated / count),
+        "not bounded" if np.isnan(totals.saturated) else percent(totals.saturated / count),
         f"{int(totals.nan.sum()):,}",
         f"{int(totals.infinite.sum()):,}",
         f"BROKEN: {'; '.join(broken)}" if broken else "ok",

@@ -17,10 +17,10 @@ def write_units(path, bias, activation="sigmoid"):
         layer("units", "Dense", [node(tensor("given"))], units=len(bias), activation=activation),
     ]
     weights = {
-        "layers/units/vars/0": np.zeros((3, len(bias)), np.float32),
-        "layers/units/vars/1": np.array(bias, np.float32),
+        "layers/dense/vars/0": np.zeros((3, len(bias)), np.float32),
+        "layers/dense/vars/1": np.array(bias, np.float32),
     }
-    weights["layers/units/vars/0"][0] = 1e-3
+    weights["layers/dense/vars/0"][0] = 1e-3
     return model_files.write_keras(path, model("m", layers, ["given", 0, 0], ["units", 0, 0]), weights)
 
 
@@ -48,8 +48,8 @@ def test_numbers_are_those_of_all_inputs_together(actviz, samples, digits, tmp_p
         for one in said["layers"]:
             values = file[one["address"]].astype(np.float64)
             flat = values.reshape(-1, values.shape[-1])
-            np.testing.assert_array_equal(one["channel_minimum"], flat.min(0))
-            np.testing.assert_array_equal(one["channel_maximum"], flat.max(0))
+            np.testing.assert_allclose(one["channel_minimum"], flat.min(0), rtol=1e-5)
+            np.testing.assert_allclose(one["channel_maximum"], flat.max(0), rtol=1e-5)
             np.testing.assert_allclose(one["channel_mean"], flat.mean(0), rtol=1e-5, atol=1e-9)
             np.testing.assert_allclose(one["channel_std"], flat.std(0), rtol=1e-4, atol=1e-7)
             assert one["dead"] == np.flatnonzero(~flat.any(axis=0)).tolist()

@@ -106,6 +106,12 @@ def test_layers_without_a_partner_and_of_another_shape_are_named(actviz, tmp_pat
     assert row.split()[:2] == ["was", "is"]
 
 
+def test_a_layer_that_passes_on_what_it_is_given_is_compared_when_named(actviz, samples):
+    pair = (samples / "digits_cnn.h5", samples / "digits_cnn.keras", samples / "seven.png")
+    ran = actviz("diff", "-q", *pair, "-l", "flatten,-1")
+    assert (ran.code, [line.split()[0] for line in ran.out.splitlines()[1:]]) == (0, ["flatten", "scores"])
+
+
 def test_two_models_on_the_same_inputs(actviz, samples, tmp_path):
     pair = (samples / "digits_cnn.h5", samples / "digits_cnn.keras", samples / "seven.png", samples / "three.png")
     ran = actviz("diff", "--json", *pair)

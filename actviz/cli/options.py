@@ -190,7 +190,8 @@ def tell_judged(events: Iterable[Said | Written | Judged], *, quiet: bool, as_js
             elif not quiet:
                 click.echo(f"actviz: {event.text}", err=True)
         elif isinstance(event, Written):
-            click.echo(str(event.path), err=as_json)
+            if not (as_json and quiet):
+                click.echo(str(event.path), err=as_json)
         else:
             click.echo(json.dumps(event.record, allow_nan=False) if as_json else event.table)
 

@@ -60,7 +60,7 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
         worker.prepare()
         facts, layers, found = _begin(request, facts, worker)
-        tally, failures = Tally(layers), list[ActvizError]()
+        tally, failures = Tally(layers, largest=checking.largest_batch(facts)), list[ActvizError]()
         for event in checking.count(worker, found, tally, fail_fast=request.fail_fast):
             if isinstance(event, ActvizError):
                 failures.append(event)
@@ -98,7 +98,7 @@ def _begin(
     read = list[list["Sample"] | ActvizError]()
     for item in found:
         read.append(item)
-        if not isinstance(item, ActvizError):
+        if not isinstance(item, ActvizError) and item:
             facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
             break
     return facts, _choose(request, facts), itertools.chain(read, found)

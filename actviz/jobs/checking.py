@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.jobs.events import Said
-    from actviz.records import LayerInfo, Sample
+    from actviz.records import LayerInfo, ModelFacts, Sample
     from actviz.totals import Totals
     from actviz.worker import Numbers, Worker
 
@@ -37,10 +37,12 @@ class Tally:
 
     `totals` are theirs by address over `inputs` inputs; `left_out` the dtype of layers that
     give no numbers; `nonfinite` the first input with NaN or infinities. `sizes` are the
-    bytes that one input's layers take, by the shapes of the input.
+    bytes that one input's layers take, by the shapes of the input; `largest` is the most
+    inputs of a batch.
     """
 
     layers: Sequence[LayerInfo]
+    largest: int = LARGEST_BATCH
     totals: dict[str, Totals] = field(default_factory=dict)
     inputs: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
@@ -50,7 +52,7 @@ class Tally:
     def batch_size(self, key: Key, most: int) -> int:
         """Return how many inputs of some shapes make a batch of `most` bytes: one, until it is known what they take."""
         size = self.sizes.get(key)
-        return 1 if size is None else max(1, min(LARGEST_BATCH, most // max(1, size)))
+        return 1 if size is None else max(1, min(self.largest, most // max(1, size)))
 
     def add(self, samples: Sequence[Sample], numbers: Numbers) -> None:
         """Take the numbers of a batch."""
@@ -63,6 +65,11 @@ class Tally:
             self.nonfinite.setdefault(address, samples[place].name)
         self.sizes[key_of(samples[0])] = numbers.size // len(samples)
         self.inputs += len(samples)
+
+
+def largest_batch(facts: ModelFacts) -> int:
+    """Return the most inputs of a batch: one for a model whose batch has a size of its own, or a state."""
+    return 1 if any(spec.shape and spec.shape[0] is not None for spec in facts.inputs) else LARGEST_BATCH
 
 
 def key_of(sample: Sample) -> Key:

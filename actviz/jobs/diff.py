@@ -129,10 +129,14 @@ def diff(request: DiffRequest) -> Iterator[Said | Written | judging.Judged]:
 
 def _match(request: DiffRequest, ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
     """Match all layers, then keep the pairs of those that were asked for."""
-    ours, theirs = judging.own_layers(ours), judging.own_layers(theirs)
-    matching = compare.match(ours, theirs)
+    chosen: set[str] = set()
     if request.layers:
         chosen = {layer.address for layer in select_layers(ours, request.layers, str(request.ours.model))}
+    own, their_own = ({layer.address for layer in judging.own_layers(layers)} | chosen for layers in (ours, theirs))
+    matching = compare.match(
+        [layer for layer in ours if layer.address in own], [layer for layer in theirs if layer.address in their_own]
+    )
+    if request.layers:
         pairs = tuple(pair for pair in matching.pairs if pair.ours.address in chosen)
         matching = replace(
             matching,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from actviz import compare, system
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
 from actviz.jobs import feeding
-from actviz.jobs.checking import Tally, batched, key_of, stacked
+from actviz.jobs.checking import Tally, batched, key_of, largest_batch, stacked
 from actviz.jobs.events import Said
 from actviz.jobs.layers import say_code
 
@@ -257,7 +257,8 @@ class Models:
         given = Given(request.inputs, request.named)
         layers = [pair.ours for pair in pairs]
         found = gather_each(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)
-        notes, tally = feeding.Notes(), Tally(layers)
+        largest = min(largest_batch(one) for one in facts)
+        notes, tally = feeding.Notes(), Tally(layers, largest=largest)
         for batch in batched(found, tally, BATCH_BYTES):
             if isinstance(batch, ActvizError):
                 yield batch

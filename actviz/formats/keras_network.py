@@ -10,6 +10,7 @@ from actviz.formats.custom import CustomObjects
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
+from actviz.formats.keras_repeated import Repeated
 from actviz.formats.shapes import (
     ATTENTION,
     SCORES,
@@ -49,6 +50,8 @@ class KerasNetwork:
         self._file: KerasFile = open_keras_file(path, weights, trust)
         self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
         self._cuts: dict[tuple[str, ...], Cut] = {}
+        self._repeated: dict[tuple[str, ...], Repeated] = {}
+        self._many = False
         self._inside: dict[int, dict[str, InnerLayer]] = {}
         try:
             self._graph = self._file.configuration.graph
@@ -155,14 +158,15 @@ class KerasNetwork:
         if cut is None:
             cut = self._plan(chosen)
             cut.build()
-            self._cuts = {chosen: cut}
+            self._cuts, self._repeated = {chosen: cut}, {}
             self.check_unchanged()
         missing = [name for name in cut.input_names() if name not in batch]
         if missing:
             names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
             message = f"{self._file.name}: these layers need the input {names}; give it by name."
             raise InputError(message)
-        values = cut.run(batch)
+        repeated = self._repeated.setdefault(chosen, Repeated(cut)).run(batch) if self._many else None
+        values = cut.run(batch) if repeated is None else repeated
         digest = self._file.weights.digest()
         kinds = {layer.address: layer for layer in self.layers}
         lost = [address for address in chosen if address not in values]
@@ -177,6 +181,10 @@ class KerasNetwork:
             for address in chosen
             if address in values
         }
+
+    def expect_many(self) -> None:
+        """Prepare for many batches whose numbers count, and not their last bits."""
+        self._many = True
 
     def _settle(self, shapes: Mapping[str, Shape]) -> None:
         """Take the shapes of inputs that the file does not tell, batch axis first."""

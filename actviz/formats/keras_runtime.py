@@ -237,6 +237,35 @@ class Cut:
         # The arrays share memory with the tensors: nothing is copied on the way out.
         return {address: np.asarray(values[ref]) for address, ref in self.wanted.items() if ref in values}
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but tensors goes from call to call, and no layer is looked into."""
+        entries = [self.graph.entries[self.graph.nodes[number].entry] for number in self.steps]
+        known = all(entry.kind == "InputLayer" or entry.key in self.plain for entry in entries)
+        return known and all(isinstance(ref, Ref) and ref.output != SCORES for ref in self.wanted.values())
+
+    def tensors(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """Return the inputs that the cut reads as tensors of their own dtypes."""
+        found = {}
+        for number in self.steps:
+            entry = self.graph.entries[self.graph.nodes[number].entry]
+            if entry.kind == "InputLayer":
+                found[entry.name] = _input_tensor(batch[entry.name], self.graph.shapes[Ref(number, 0)][1])
+        return found
+
+    def forward(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the wanted tensors by address, of a cut that `is_plain`."""
+        values: dict[Ref | Inner, Any] = {}
+        done = self._last_readers({ref.node for ref in self.wanted.values()})
+        for number in self.steps:
+            entry = self.graph.entries[self.graph.nodes[number].entry]
+            outputs = inputs[entry.name] if entry.kind == "InputLayer" else self._call(number, values)
+            for position, output in enumerate(outputs_of(outputs)):
+                values[Ref(number, position)] = output
+            for ref in done.get(number, ()):
+                values.pop(ref, None)
+        return {address: values[ref] for address, ref in self.wanted.items()}
+
     def _last_readers(self, kept: set[int]) -> dict[int, list[Ref]]:
         """Return for each call the tensors that no later call reads and nobody asked for."""
         last = {ref: number for number in self.steps for ref in refs(self._arguments(number))}

@@ -6,6 +6,7 @@ of inputs beyond what reading them takes.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 # What the layers of one batch may give, so that a worker stays small, and the most inputs
 # in it: beyond that the fixed cost of a batch no longer counts.
-BATCH_BYTES = 256 << 20
-LARGEST_BATCH = 128
+BATCH_BYTES = 128 << 20
+LARGEST_BATCH = 256
+IN_WORK = 2
 
 Key = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -109,18 +111,26 @@ def count(
 ) -> Iterator[Said | ActvizError]:
     """Compute all inputs and add them to `tally`; yield notes, and why inputs were lost."""
     notes = feeding.Notes()
-    pending: list[Sample] = []
+    pending: deque[list[Sample]] = deque()
+    again: list[list[Sample]] = []
     for batch in batched(found, tally):
         if isinstance(batch, ActvizError):
             yield batch
             continue
         yield from notes.about(batch)
-        if pending:
-            yield from _take(worker, pending, tally, fail_fast=fail_fast)
+        # One batch is computed and numbers are taken of another while the next is read.
+        if len(pending) == IN_WORK:
+            again += _take(worker, pending.popleft(), tally, fail_fast=fail_fast)
         _ask(worker, batch, tally)
-        pending = batch
-    if pending:
-        yield from _take(worker, pending, tally, fail_fast=fail_fast)
+        pending.append(batch)
+    while pending:
+        again += _take(worker, pending.popleft(), tally, fail_fast=fail_fast)
+    for sample in (sample for batch in again for sample in batch):
+        _ask(worker, [sample], tally)
+        try:
+            tally.add([sample], worker.numbers())
+        except InputError as failure:
+            yield failure
 
 
 def _ask(worker: Worker, samples: Sequence[Sample], tally: Tally) -> None:
@@ -129,16 +139,12 @@ def _ask(worker: Worker, samples: Sequence[Sample], tally: Tally) -> None:
     worker.ask_numbers(stacked(samples), list(cuts), asked)
 
 
-def _take(worker: Worker, samples: Sequence[Sample], tally: Tally, *, fail_fast: bool) -> Iterator[ActvizError]:
-    """Take the answer for a batch; one bad input of several costs itself only."""
+def _take(worker: Worker, samples: list[Sample], tally: Tally, *, fail_fast: bool) -> list[list[Sample]]:
+    """Take the answer for a batch; return the batch where an input of it is bad, to be tried one by one."""
     try:
         tally.add(samples, worker.numbers())
-    except InputError as failure:
+    except InputError:
         if fail_fast:
             raise
-        if len(samples) == 1:
-            yield failure
-            return
-        for sample in samples:
-            _ask(worker, [sample], tally)
-            yield from _take(worker, [sample], tally, fail_fast=False)
+        return [samples]
+    return []

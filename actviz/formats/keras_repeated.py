@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from actviz.formats.keras_runtime import Cut
 
-# Tracing takes as long as some batches, so it is left until a third one of the same shape.
-TRACED_FROM = 3
+# Tracing takes time for each call of a layer, so it waits the longer the more there are.
+TRACED_FROM, CALLS = 2, 40
 
 
 class Repeated:
@@ -29,12 +29,13 @@ class Repeated:
         self._seen: dict[tuple[tuple[int, ...], ...], int] = {}
         self._function: Any = None
         self._possible = cut.is_plain
+        self._first = TRACED_FROM + len(cut.steps) // CALLS
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
         """Compute the wanted tensors by address; ``None`` where the cut must be run call by call."""
         shapes = tuple(batch[name].shape for name in self._cut.input_names())
         self._seen[shapes] = self._seen.get(shapes, 0) + 1
-        if not self._possible or self._seen[shapes] < TRACED_FROM:
+        if not self._possible or self._seen[shapes] < self._first:
             return None
         import numpy as np
         import tensorflow as tf

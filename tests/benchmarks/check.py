@@ -1,6 +1,6 @@
 """Rates of `actviz check` beside inference alone, and the time of `actviz diff`, as a Markdown table.
 
-Run ``python tests/benchmarks/check.py`` (about three minutes). Rates are of what runs once
+Run ``python tests/benchmarks/check.py`` (about five minutes on an idle machine). Rates are of what runs once
 everything is loaded: inputs a second from the first tenth of the inputs on. Inference alone
 is Keras's own `predict_on_batch` of a model with the same outputs, fetched to numpy, on
 inputs that are decoded already, with the best of several batch sizes. Both are taken in

@@ -200,3 +200,34 @@ def test_every_listed_function_of_tensorflow_exists():
             assert callable(_resolved(name)), name
     for name in OPERATIONS:
         assert hasattr(tf.raw_ops, name), name
+
+
+def test_many_batches_are_traced_and_give_the_same_numbers(samples):
+    values = np.random.default_rng(0).random((4, 28, 28, 1)).astype(np.float32)
+    addresses = ["conv", "pool_intermediate", "scores"]
+    with open_network(samples / "digits_cnn.keras") as network:
+        name = network.inputs[0].name
+        single = network.activations({name: values}, addresses)
+        network.expect_many()
+        for batch in (values, values, values, values[:2], values[:2] + 1, values):
+            found = network.activations({name: batch}, addresses)
+            if batch is values:
+                for address in addresses:
+                    np.testing.assert_allclose(found[address].values, single[address].values, rtol=1e-5, atol=1e-6)
+                    assert found[address].axes == single[address].axes
+            else:
+                assert len(found["conv"].values) == 2
+        assert network._repeated[tuple(addresses)]._function is not None
+        # What is looked into is run call by call, whatever is expected.
+        with pytest.raises(KeyError):
+            network.activations({name: values}, ["none"])
+
+
+def test_what_has_masks_is_never_traced(samples):
+    tokens = np.array([[2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] * 2)
+    with open_network(samples / "ner_bilstm.h5") as network:
+        network.expect_many()
+        addresses = [layer.address for layer in network.layers if layer.kind == "Embedding"]
+        for _ in range(4):
+            found = network.activations({network.inputs[0].name: tokens}, addresses)
+        assert found[addresses[0]].mask.tolist()[0][:3] == [True, True, False]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from actviz.cli import completion
 from actviz.errors import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from actviz.inputs import InputOptions
-    from actviz.jobs.events import Event
+    from actviz.jobs.events import Event, Said, Written
+    from actviz.jobs.judging import Judged, Reports
     from actviz.records import Style
     from actviz.worker import Opening
 
@@ -38,7 +41,7 @@ def _size(text: str) -> int:
     return size
 
 
-model = click.argument("model", type=PATH)
+model = click.argument("model", type=PATH, shell_complete=completion.models)
 inputs = click.argument("inputs", type=PATH, nargs=-1)
 named = click.option(
     "--input",
@@ -53,6 +56,7 @@ layer = click.option(
     "layers",
     multiple=True,
     metavar="ADDRESS",
+    shell_complete=completion.layers,
     help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D'). Repeats, takes commas.",
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
@@ -65,6 +69,8 @@ dry_run = click.option(
     "--dry-run", is_flag=True, help="Say what would be made: figures, pixels, estimated memory and time."
 )
 tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
+junit = click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
 _OPENING = (
@@ -226,6 +232,32 @@ def batched(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_BATCH):
         function = option(function)
     return function
+
+
+def reports_of(junit: Path | None) -> Reports:
+    """Return where results go beside the terminal; GitHub's environment says whether it reads along."""
+    from actviz.jobs.judging import Reports
+
+    github = os.environ.get("GITHUB_ACTIONS") == "true"
+    summary = os.environ.get("GITHUB_STEP_SUMMARY") if github else None
+    return Reports(junit, github, Path(summary) if summary else None)
+
+
+def tell_judged(events: Iterable[Said | Written | Judged], *, quiet: bool, as_json: bool) -> None:
+    """Print what a job that judges tells: with `as_json` only its numbers go to stdout, else a table and paths."""
+    from actviz.jobs.events import Said, Written
+
+    for event in events:
+        if isinstance(event, Said):
+            if event.plain:
+                click.echo(event.text, err=True)
+            elif not quiet:
+                click.echo(f"actviz: {event.text}", err=True)
+        elif isinstance(event, Written):
+            if not (as_json and quiet):
+                click.echo(str(event.path), err=as_json)
+        else:
+            click.echo(json.dumps(event.record, allow_nan=False) if as_json else event.table)
 
 
 def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None:

@@ -30,6 +30,11 @@ TRACED = frozenset(
 AS_IT_IS = {"disable_meta_optimizer": True}
 
 
+def patience(steps: int) -> int:
+    """Return how many batches wait for a graph of so many calls where many are known to come."""
+    return 1 + steps // 40
+
+
 def signature_of(batch: Mapping[str, NDArray[Any]]) -> tuple[Any, ...]:
     """Return what batches that one graph serves have in common: all but their size."""
     return tuple((name, values.shape[1:], values.dtype.str) for name, values in sorted(batch.items()))

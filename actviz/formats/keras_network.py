@@ -10,6 +10,7 @@ from actviz.formats.custom import CustomObjects
 from actviz.formats.damage import said_of
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
+from actviz.formats.keras_compiled import patience
 from actviz.formats.keras_file import KerasFile, open_keras_file
 from actviz.formats.shapes import (
     ATTENTION,
@@ -52,6 +53,7 @@ class KerasNetwork:
         self._file: KerasFile = opened or open_keras_file(path, weights, trust)
         self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
         self._cuts: dict[tuple[str, ...], Cut] = {}
+        self._many = False
         self._inside: dict[int, dict[str, InnerLayer]] = {}
         self._notes = dict.fromkeys(self._file.notes)
         try:
@@ -187,6 +189,8 @@ class KerasNetwork:
             names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
             message = f"{self._file.name}: these layers need the input {names}; give it by name."
             raise InputError(message)
+        if self._many:
+            cut.patience = patience(len(cut.steps))
         values = cut.run(batch)
         digest = self._file.weights.digest()
         kinds = {layer.address: layer for layer in self.layers}
@@ -202,6 +206,10 @@ class KerasNetwork:
             for address in chosen
             if address in values
         }
+
+    def expect_many(self) -> None:
+        """Prepare for many batches: what saves time over them is begun at once."""
+        self._many = True
 
     def _settle(self, shapes: Mapping[str, Shape]) -> None:
         """Take the shapes of inputs that the file does not tell, batch axis first."""

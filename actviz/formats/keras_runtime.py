@@ -70,6 +70,7 @@ class Cut:
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     repeats: tuple[tuple[Any, ...], int] = ((), 0)
     compiled: Compiled | None = None
+    patience: int | None = None
     declared: int = 0
     weight_bytes: int = 0
     checked: set[tuple[Any, ...]] = field(default_factory=set)
@@ -283,7 +284,8 @@ class Cut:
             return self.compiled
         seen, count = self.repeats
         self.repeats = (signature, count + 1 if seen == signature else 1)
-        if self.repeats[1] <= COMPILE_AFTER or not self._is_plain(read):
+        most = COMPILE_AFTER if self.patience is None else self.patience
+        if self.repeats[1] <= most or not self._is_plain(read):
             return None
         self.compiled = Compiled(self._whole, read)
         return self.compiled

@@ -14,9 +14,10 @@ MINUTE, HOUR = 60, 3600
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A line for people."""
+    """A line for people; `plain` ones are printed as they are, whatever was said of quiet."""
 
     text: str
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,21 @@ class DeadWorkerError(LimitError):
     """The child died, hung or took too much memory; the next question starts a new one."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a batch gave, without its maps.
+
+    `packed` are `totals.Totals` by address as `totals.unpacked` takes them; `left_out` the
+    dtype of layers that give no numbers; `nonfinite` the first entry of the batch with NaN
+    or infinities, by address; `size` the bytes of the maps that were computed.
+    """
+
+    packed: dict[str, NDArray[Any]]
+    left_out: dict[str, str]
+    nonfinite: dict[str, int]
+    size: int
+
+
 class Worker:
     """A child process that holds one open model.
 
@@ -141,7 +156,16 @@ class Worker:
 
     def activations(self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
-        message, arrays = self._ask({"ask": "activations", "addresses": list(addresses)}, batch)
+        self.ask_activations(batch, addresses)
+        return self.take_activations()
+
+    def ask_activations(self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]) -> None:
+        """Let the child compute outputs of some layers for a batch; `take_activations` takes them."""
+        self._send({"ask": "activations", "addresses": list(addresses)}, batch)
+
+    def take_activations(self) -> dict[str, Activation]:
+        """Wait for what the last `ask_activations` asked for."""
+        message, arrays = self._answer()
         return {
             address: Activation(
                 values=arrays[address], axes=tuple(said.pop("axes")), mask=arrays.get(MASK + address), **said
@@ -154,6 +178,25 @@ class Worker:
         new = [note for note, returned in self._told.items() if not returned]
         self._told |= dict.fromkeys(new, True)
         return new
+
+    def ask_numbers(
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str],
+        cuts: Mapping[str, tuple[float, float]],
+    ) -> None:
+        """Let the child compute numbers of some layers for a batch; `numbers` takes them.
+
+        `cuts` are the values at and beyond which one counts as saturated, by address.
+        """
+        told = {address: list(pair) for address, pair in cuts.items()}
+        self._send({"ask": "numbers", "addresses": list(addresses), "cuts": told}, batch)
+
+    def numbers(self) -> Numbers:
+        """Wait for what the last `ask_numbers` asked for."""
+        message, arrays = self._answer()
+        said = message["numbers"]
+        return Numbers(arrays, said["left_out"], said["nonfinite"], int(said["bytes"]))
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the libraries that the child computes with."""
@@ -188,6 +231,9 @@ class Worker:
         self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
     ) -> tuple[Message, dict[str, NDArray[Any]]]:
         self._send(message, arrays)
+        return self._answer()
+
+    def _answer(self) -> tuple[Message, dict[str, NDArray[Any]]]:
         try:
             answer, values = self._channel.receive(self._timeout, self._watch)
         except ClosedError:

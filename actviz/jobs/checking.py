@@ -1,0 +1,150 @@
+"""Numbers of layers over many inputs: batches to the worker, totals back, no maps.
+
+While the worker computes one batch, the next is read. Memory does not grow with the number
+of inputs beyond what reading them takes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import ActvizError, InputError
+from actviz.jobs import feeding
+from actviz.totals import bounds_of, cuts_of, join, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.jobs.events import Said
+    from actviz.records import LayerInfo, ModelFacts, Sample
+    from actviz.totals import Totals
+    from actviz.worker import Numbers, Worker
+
+# What the layers of one batch may give, so that a worker stays small, and the most inputs
+# in it: beyond that the fixed cost of a batch no longer counts.
+BATCH_BYTES = 128 << 20
+LARGEST_BATCH = 128
+IN_WORK = 2
+
+Key = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known so far of `layers`.
+
+    `totals` are theirs by address over `inputs` inputs; `left_out` the dtype of layers that
+    give no numbers; `nonfinite` the first input with NaN or infinities. `sizes` are the
+    bytes that one input's layers take, by the shapes of the input; `largest` is the most
+    inputs of a batch.
+    """
+
+    layers: Sequence[LayerInfo]
+    largest: int = LARGEST_BATCH
+    totals: dict[str, Totals] = field(default_factory=dict)
+    inputs: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    nonfinite: dict[str, str] = field(default_factory=dict)
+    sizes: dict[Key, int] = field(default_factory=dict)
+
+    def batch_size(self, key: Key, most: int) -> int:
+        """Return how many inputs of some shapes make a batch of `most` bytes: one, until it is known what they take."""
+        size = self.sizes.get(key)
+        return 1 if size is None else max(1, min(self.largest, most // max(1, size)))
+
+    def add(self, samples: Sequence[Sample], numbers: Numbers) -> None:
+        """Take the numbers of a batch."""
+        for address, packed in numbers.packed.items():
+            found = unpacked(packed)
+            known = self.totals.get(address)
+            self.totals[address] = found if known is None else join(known, found)
+        self.left_out |= numbers.left_out
+        for address, place in numbers.nonfinite.items():
+            self.nonfinite.setdefault(address, samples[place].name)
+        self.sizes[key_of(samples[0])] = numbers.size // len(samples)
+        self.inputs += len(samples)
+
+
+def largest_batch(facts: ModelFacts) -> int:
+    """Return the most inputs of a batch: one for a model whose batch has a size of its own, or a state."""
+    return 1 if any(spec.shape and spec.shape[0] is not None for spec in facts.inputs) else LARGEST_BATCH
+
+
+def key_of(sample: Sample) -> Key:
+    """Return what inputs of one batch have in common: their shapes, batch axis left out."""
+    return tuple((name, values.shape[1:]) for name, values in sample.values.items())
+
+
+def batched(
+    found: Iterable[Sequence[Sample] | ActvizError], tally: Tally, most: int = BATCH_BYTES
+) -> Iterator[list[Sample] | ActvizError]:
+    """Yield inputs in batches of one shape each, and errors as they come."""
+    waiting: dict[Key, list[Sample]] = {}
+    for item in found:
+        if isinstance(item, ActvizError):
+            yield item
+            continue
+        for sample in item:
+            key = key_of(sample)
+            batch = waiting.setdefault(key, [])
+            batch.append(sample)
+            if len(batch) >= tally.batch_size(key, most):
+                yield waiting.pop(key)
+    yield from waiting.values()
+
+
+def stacked(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    """Return the inputs of a batch as one array for each name, batch axis first."""
+    import numpy as np
+
+    if len(samples) == 1:
+        return dict(samples[0].values)
+    return {name: np.concatenate([sample.values[name] for sample in samples]) for name in samples[0].values}
+
+
+def count(
+    worker: Worker, found: Iterable[Sequence[Sample] | ActvizError], tally: Tally, *, fail_fast: bool
+) -> Iterator[Said | ActvizError]:
+    """Compute all inputs and add them to `tally`; yield notes, and why inputs were lost."""
+    notes = feeding.Notes()
+    pending: deque[list[Sample]] = deque()
+    again: list[list[Sample]] = []
+    for batch in batched(found, tally):
+        if isinstance(batch, ActvizError):
+            yield batch
+            continue
+        yield from notes.about(batch)
+        # One batch is computed and numbers are taken of another while the next is read.
+        if len(pending) == IN_WORK:
+            again += _take(worker, pending.popleft(), tally, fail_fast=fail_fast)
+        _ask(worker, batch, tally)
+        pending.append(batch)
+    while pending:
+        again += _take(worker, pending.popleft(), tally, fail_fast=fail_fast)
+    for sample in (sample for batch in again for sample in batch):
+        _ask(worker, [sample], tally)
+        try:
+            tally.add([sample], worker.numbers())
+        except InputError as failure:
+            yield failure
+
+
+def _ask(worker: Worker, samples: Sequence[Sample], tally: Tally) -> None:
+    cuts = {layer.address: cuts_of(bounds_of(layer.activation)) for layer in tally.layers}
+    asked = {address: pair for address, pair in cuts.items() if pair is not None}
+    worker.ask_numbers(stacked(samples), list(cuts), asked)
+
+
+def _take(worker: Worker, samples: list[Sample], tally: Tally, *, fail_fast: bool) -> list[list[Sample]]:
+    """Take the answer for a batch; return the batch where an input of it is bad, to be tried one by one."""
+    try:
+        tally.add(samples, worker.numbers())
+    except InputError:
+        if fail_fast:
+            raise
+        return [samples]
+    return []

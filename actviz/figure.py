@@ -74,7 +74,8 @@ class ColorBar:
 
     `ticks` are ``(share, text)`` with the share of the way along the table, 0..1; `marks`
     are ``(colour, text)`` for what has no place on the scale. Where values are few and
-    whole, `levels` are their ``(step of the table, text)``, drawn as one block each.
+    whole, `levels` are their ``(step of the table, text)``, drawn as one block each. `below`
+    are the colours of the lower half, where what lies under a value changes its colour.
     """
 
     table: colors.Table
@@ -82,6 +83,7 @@ class ColorBar:
     notes: tuple[str, ...]
     marks: tuple[tuple[RGB, str], ...] = ()
     levels: tuple[tuple[int, str], ...] = ()
+    below: colors.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +356,9 @@ class _Footer:
         bottom = top + _BAR_HEIGHT + 2
         canvas.fill((top, left - 1, bottom, left + width + 1), theme.line)
         canvas.pixels[top + 1 : bottom - 1, left : left + width] = colors.paint(steps, bar.table)
+        if bar.below is not None:
+            middle = top + 1 + _BAR_HEIGHT // 2
+            canvas.pixels[middle : bottom - 1, left : left + width] = colors.paint(steps, bar.below)
         free = -MARGIN
         last = left + width
         for place, (share, words) in enumerate(bar.ticks):

@@ -196,7 +196,8 @@ class Context:
 
     `labels` are the names of classes, written beside the units of layers that have as
     many; `steps` are the words of the input, written along sequences that have as many.
-    `pictures` are what inputs were fed, by name, where they are pictures.
+    `pictures` are what inputs were fed, by name, where they are pictures. `reduced` says
+    how channels were brought into one map, if they were.
     """
 
     model: str
@@ -206,6 +207,7 @@ class Context:
     labels: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    reduced: str = ""
 
 
 Box = tuple[int, int, int, int]

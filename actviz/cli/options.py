@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SORTS = ("index", "max", "mean", "std", "l2")
 RESIZES = ("fit", "crop", "stretch")
 PROJECTIONS = ("max",)
+REDUCTIONS = ("mean", "max", "l2")
 LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
@@ -78,6 +79,8 @@ _STYLE = (
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
     click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
+    click.option("--overlay", is_flag=True, help="Lay each map over the input's picture, where its values look."),
+    click.option("--reduce", type=click.Choice(REDUCTIONS), help="One map of all chosen channels of a layer."),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
 )
 _READING = (
@@ -148,7 +151,7 @@ def style_of(values: dict[str, Any]) -> Style:
     """Take the values of `styled` out of a command's keywords."""
     from actviz.records import Style
 
-    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project")
+    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project", "overlay", "reduce")
     return Style(**{name: values.pop(name) for name in names})
 
 

@@ -193,7 +193,9 @@ def draw(planned: Plan, work: Work) -> Iterator[Said | Written]:
     sample, names = work.sample, planned.names
     check_fits(names, work.found.values())
     steps = names.steps or sample.words or ()
-    context = Context(planned.source.model, sample.name, sample.fed, sample.thumbnail, names.labels, steps)
+    context = Context(
+        planned.source.model, sample.name, sample.fed, sample.thumbnail, names.labels, steps, sample.pictures
+    )
     with ThreadPoolExecutor(WRITERS) as pool:
         pending: deque[Future[Written]] = deque()
         for (number, key), path in planned.targets.items():

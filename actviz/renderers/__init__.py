@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
-from actviz.renderers import attention, film, montage, sequence, spatial, vector, volume
+from actviz.renderers import attention, film, montage, overlay, reduction, sequence, spatial, vector, volume
 
 if TYPE_CHECKING:
     from actviz.records import Activation, Axes, Context, Picture, Style
@@ -68,4 +69,16 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         sizes = " x ".join(str(size) for size in values.shape[1:])
         message = f"layer {name!r} is empty ({sizes}): there is nothing to draw; give a larger input."
         raise UsageError(message)
-    return RENDERERS[kind].draw(activation, index, context, style)
+    if style.reduce is None:
+        return _draw(activation, index, context, style)
+    one, said = reduction.over_channels(activation, index, style)
+    rest = replace(style, reduce=None, channels=None, sort="index", top=None)
+    picture = _draw(one, 0, replace(context, reduced=said), rest)
+    words = [said, picture.numbers["reduced"]] if picture.numbers["reduced"] else [said]
+    return replace(picture, numbers=picture.numbers | {"reduced": "; ".join(words)})
+
+
+def _draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    if style.overlay:
+        return overlay.draw(activation, index, context, style)
+    return RENDERERS[kind_of(activation.axes) or ""].draw(activation, index, context, style)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.records import Activation, Box, Context, Style
+    from actviz.renderers.overlay import Overlay
     from actviz.renderers.ruler import Axis
     from actviz.renderers.subject import Subject
 
@@ -55,7 +56,7 @@ class Deck:
     and those that run down and across in them; `names` stand above tiles instead of their
     numbers. `indices` are the places along several axes of tiles. `rulers` (down, across)
     stand beside every tile. `notes` go into the caption, `reduced` says how values were
-    brought together, if they were.
+    brought together, if they were. `over` is the picture that maps are laid over.
     """
 
     maps: NDArray[Any]
@@ -66,6 +67,25 @@ class Deck:
     rulers: tuple[Axis, Axis] | None = None
     notes: tuple[str, ...] = ()
     reduced: str = ""
+    over: Overlay | None = None
+
+    def sizes(self, count: int, zoom: int | None) -> tuple[int, int]:
+        """Return the height and width of what is painted for each of `count` tiles."""
+        if self.over is None:
+            return self.maps.shape[1], self.maps.shape[2]
+        factor = zoom or min(choose_zoom(count, *self.over.sizes))
+        return self.over.sizes[0] * factor, self.over.sizes[1] * factor
+
+    def painted(self, subject: Subject, zoom: int | None) -> NDArray[np.uint32]:
+        """Return the colours of the tiles to draw, of the height and width that `sizes` tells."""
+        if self.over is None:
+            return subject.painted()
+        return self.over.painted(subject, self.sizes(len(subject.channels), zoom))
+
+    def bar(self, subject: Subject) -> figure.ColorBar:
+        """Return the colour bar of the tiles."""
+        bar = color_bar(subject, self.noun)
+        return bar if self.over is None else self.over.bar(bar, subject)
 
 
 def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> Picture:
@@ -81,7 +101,7 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
     plan = _plan(subject, deck, style)
     layout = figure.Layout(
         subjects.heading(activation, context),
-        color_bar(subject, deck.noun),
+        deck.bar(subject),
         _caption(subject, deck, style, plan.zoom),
         plan.size[0],
         plan.size[1],
@@ -89,7 +109,7 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
     canvas, top, left = figure.open_page(layout)
     grid = plan.grid(top, left)
     mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
-    mosaic.place(canvas.pixels, grid, subject.painted(), plan.zoom)
+    mosaic.place(canvas.pixels, grid, deck.painted(subject, style.zoom), plan.zoom)
     tiles = _tiles(subject, deck, grid)
     mark_states(canvas, tiles)
     _write(canvas, subject, tiles, plan)
@@ -103,16 +123,21 @@ def _record(subject: Subject, deck: Deck, style: Style, zoom: tuple[int, int]) -
     record["zoom"] = list(zoom)
     if deck.reduced:
         record["reduced"] = deck.reduced
+    if deck.over:
+        record["overlay"] = deck.over.record()
+        record["invertible"] = False
     return record
 
 
 def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
     zoom = style.zoom or 1
-    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    count = len(subject.channels)
+    height, width = deck.sizes(count, zoom)
+    zoom = 1 if deck.over else zoom
     rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
     figure.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
     white = colors.pixel((255, 255, 255))
-    pixels, grid = mosaic.assemble(subject.painted(), columns, white, zoom)
+    pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, white, zoom)
     record = _record(subject, deck, style, (zoom, zoom))
     return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
 
@@ -156,8 +181,11 @@ def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
 
 
 def _plan(subject: Subject, deck: Deck, style: Style) -> _Plan:
-    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    count = len(subject.channels)
+    height, width = deck.sizes(count, style.zoom)
     zoom = (style.zoom, style.zoom) if style.zoom else choose_zoom(count, height, width)
+    if deck.over:
+        zoom = 1, 1
     above = beside = beyond = 0
     if deck.rulers:
         down, across = deck.rulers

@@ -38,5 +38,5 @@ def maps_of(activation: Activation, index: int) -> NDArray[Any]:
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
     """Draw every chosen channel as a tile; see `Renderer`."""
     tiles = ("channel",) if "channel" in activation.axes else ()
-    deck = grid.Deck(maps_of(activation, index), "filter", (tiles, "row", "column"))
+    deck = grid.Deck(maps_of(activation, index), "filter" if tiles else "map", (tiles, "row", "column"))
     return grid.draw(activation, deck, context, style)

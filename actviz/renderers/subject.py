@@ -151,6 +151,8 @@ def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, st
 def heading(activation: Activation, context: Context) -> Heading:
     """Return the title of a layer's figure."""
     sizes = text.shape(activation.values.shape[1:]) or "one number"
+    if context.reduced:
+        sizes += f", reduced: {context.reduced}"
     return Heading(activation.address, activation.kind, sizes, context)
 
 

@@ -47,7 +47,8 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     """
     name, values = activation.address, activation.values
     if values.dtype.kind in _UNDRAWN:
-        what = _UNDRAWN[values.dtype.kind]
+        texts = values.dtype.kind == "O" and all(isinstance(item, (str, bytes)) for item in values.flat)
+        what = "text" if texts else _UNDRAWN[values.dtype.kind]
         message = f"layer {name!r} gives {what}, which cannot be drawn; choose another layer."
         raise UsageError(message)
     if len(activation.axes) != values.ndim:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from actviz import colors, figure, mosaic, text
 from actviz.records import Label, Picture, Tile
@@ -57,6 +58,7 @@ class Deck:
     numbers. `indices` are the places along several axes of tiles. `rulers` (down, across)
     stand beside every tile. `notes` go into the caption, `reduced` says how values were
     brought together, if they were. `over` is the picture that maps are laid over.
+    `front`, uint8 ``(row, column, RGB)``, is a picture that stands before the tiles.
     """
 
     maps: NDArray[Any]
@@ -68,6 +70,7 @@ class Deck:
     notes: tuple[str, ...] = ()
     reduced: str = ""
     over: Overlay | None = None
+    front: NDArray[np.uint8] | None = None
 
     def sizes(self, count: int, zoom: int | None) -> tuple[int, int]:
         """Return the height and width of what is painted for each of `count` tiles."""
@@ -104,9 +107,12 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
         deck.bar(subject),
         _caption(subject, deck, style, plan.zoom),
         plan.size[0],
-        plan.size[1],
+        plan.size[1] + (plan.cell[1] if deck.front is not None else 0),
     )
     canvas, top, left = figure.open_page(layout)
+    if deck.front is not None:
+        _draw_front(canvas, deck.front, plan.grid(top, left).box(0))
+        left += plan.cell[1]
     grid = plan.grid(top, left)
     mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
     mosaic.place(canvas.pixels, grid, deck.painted(subject, style.zoom), plan.zoom)
@@ -116,6 +122,18 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
     if deck.rulers:
         _write_rulers(canvas, deck.rulers, tiles, plan.zoom)
     return canvas.picture(tiles, _record(subject, deck, style, plan.zoom))
+
+
+def _draw_front(canvas: figure.Canvas, picture: NDArray[np.uint8], box: Box) -> None:
+    """Draw a picture as it is where the first tile would be."""
+    top, left, bottom, right = box
+    if picture.shape[:2] != (bottom - top, right - left):
+        image = Image.fromarray(picture).resize((right - left, bottom - top), Image.Resampling.NEAREST)
+        picture = np.asarray(image)
+    face, theme = text.face(_FACE), canvas.theme
+    canvas.fill((top - 1, left - 1, bottom + 1, right + 1), theme.line)
+    canvas.pixels[top:bottom, left:right] = colors.packed(picture)
+    canvas.write(face.fit("as fed", right - left), top - 1 - face.height, left - 1, face, theme.ink)
 
 
 def _record(subject: Subject, deck: Deck, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:

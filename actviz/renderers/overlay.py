@@ -163,14 +163,9 @@ def of(activation: Activation, context: Context) -> Overlay:
     if not spatial.accepts(activation.axes):
         message = f"layer {name!r} has no rows and columns to lay over the input; leave out --overlay or choose a spatial layer."
         raise UsageError(message)
-    pictures = dict(context.pictures)
-    if not pictures and context.thumbnail is not None:
-        pictures = {place.input if place else "": context.thumbnail}
-    picture = pictures.get(place.input) if place else None
-    if picture is None and len(pictures) == 1 and place is None:
-        picture = next(iter(pictures.values()))
+    picture = spatial.picture_of(activation, context)
     if picture is None:
-        reason = "its input is no picture" if not pictures else "it comes of several pictures"
+        reason = "it comes of several pictures" if context.pictures and place is None else "its input is no picture"
         message = f"layer {name!r} cannot be laid over the input: {reason}; leave out --overlay."
         raise UsageError(message)
     found = place or _stretched(activation, (picture.shape[0], picture.shape[1]))

@@ -195,6 +195,17 @@ def open_page(layout: Layout, theme: Theme | None = None) -> tuple[Canvas, int, 
     return canvas, top, MARGIN
 
 
+def page_size(layout: Layout) -> tuple[int, int]:
+    """Return the height and width of the page that `open_page` opens."""
+    width = max(layout.width, _NARROWEST)
+    scale = _scale(width)
+    shown = layout.heading.context.thumbnail
+    picture = None if shown is None else thumbnail(shown, scale)
+    head = _heading_height(_heading_lines(layout.heading, picture, width, scale), picture)
+    around = 2 * MARGIN + head + 2 * _GAP + _Footer.of(layout, width).height
+    return around + layout.height, width + 2 * MARGIN
+
+
 def _scale(width: int) -> float:
     """Return by how much the title of a page of this width is enlarged, in quarters."""
     return min(_LARGEST_SCALE, max(1.0, round(4 * width / _WIDE) / 4))

@@ -174,7 +174,7 @@ class Style:
     after sorting; `zoom` pixels per value (``None``: chosen). `project` is how planes or
     frames are brought into one map (``max``), ``None`` to show each. `overlay` lays maps
     over the input's picture; `reduce` is how channels are brought into one map (``mean``,
-    ``max``, ``l2``), ``None`` to show each.
+    ``max``, ``l2``), ``None`` to show each. `megapixels` is the largest page of a sheet.
     """
 
     scale: str = "filter"
@@ -188,6 +188,7 @@ class Style:
     project: str | None = None
     overlay: bool = False
     reduce: str | None = None
+    megapixels: float = 16.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,12 @@ labels = click.option(
 )
 fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
 tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
+sheet = click.option(
+    "--sheet/--no-sheet",
+    "sheet",
+    default=None,
+    help="All layers of an input on one page, or one file each. Default: a page where no --layer is given.",
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
 _OPENING = (
@@ -74,13 +80,22 @@ _STYLE = (
     click.option("--scale", default="filter", show_default=True, metavar="SCALE", help="filter, layer or MIN:MAX."),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
     click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
-    click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40."),
+    click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40 or all."),
     click.option("--sort", type=click.Choice(SORTS), default="index", show_default=True, help="Order of the channels."),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the first K after sorting."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
     click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
     click.option("--overlay", is_flag=True, help="Lay each map over the input's picture, where its values look."),
     click.option("--reduce", type=click.Choice(REDUCTIONS), help="One map of all chosen channels of a layer."),
+    click.option(
+        "--max-megapixels",
+        "megapixels",
+        type=click.FloatRange(0.5, 100),
+        default=16.0,
+        show_default=True,
+        metavar="N",
+        help="Largest page of a sheet: it is shrunk to that, or with --channels or --top goes on on further pages.",
+    ),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
 )
 _READING = (
@@ -151,7 +166,20 @@ def style_of(values: dict[str, Any]) -> Style:
     """Take the values of `styled` out of a command's keywords."""
     from actviz.records import Style
 
-    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project", "overlay", "reduce")
+    names = (
+        "scale",
+        "cmap",
+        "columns",
+        "channels",
+        "sort",
+        "top",
+        "zoom",
+        "bare",
+        "project",
+        "overlay",
+        "reduce",
+        "megapixels",
+    )
     return Style(**{name: values.pop(name) for name in names})
 
 

@@ -63,6 +63,7 @@ class Plan:
     folder: Path | None
     names: Names = field(default_factory=Names)
     fail_fast: bool = False
+    overwrite: bool = False
     records: list[dict[str, Any]] = field(default_factory=list)
     failures: list[ActvizError] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
@@ -154,7 +155,7 @@ def plan(wish: Wish, source: Source, inputs: Mapping[int, Sample]) -> Plan:
     for (number, key), path in targets.items():
         identity = {"model": source.model, "input": inputs[number].name, "address": key}
         output.check_target(path, identity, overwrite=wish.overwrite)
-    return Plan(source, wish.style, targets, folder)
+    return Plan(source, wish.style, targets, folder, overwrite=wish.overwrite)
 
 
 def _foldered(
@@ -201,14 +202,16 @@ def draw(planned: Plan, work: Work) -> Iterator[Said | Written]:
         for (number, key), path in planned.targets.items():
             if number == work.number:
                 try:
-                    picture = _picture(key, work.found, context, planned.style)
+                    pictures = _pictures(key, work.found, context, planned.style)
+                    paths = _paths(planned, path, len(pictures), work.sample)
                 except (UsageError, LimitError) as failure:
                     if planned.fail_fast or len(planned.targets) == 1:
                         raise
                     yield _left_out(planned, failure, key, sample.name)
                     continue
-                record = _record(picture, planned.source, work, key)
-                pending.append(pool.submit(_write, planned, path, picture, record))
+                for page, picture in zip(paths, pictures, strict=True):
+                    record = _record(picture, planned.source, work, key)
+                    pending.append(pool.submit(_write, planned, page, picture, record))
             while len(pending) > WRITERS:
                 yield pending.popleft().result()
         while pending:
@@ -222,14 +225,34 @@ def _left_out(planned: Plan, failure: ActvizError, address: str, sample: str) ->
     return Said(f"no figure: {failure.message}")
 
 
-def _picture(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> Picture:
+def _pictures(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> list[Picture]:
+    """Return one figure, or the pages of a sheet."""
     if key == SHEET:
-        from actviz.sheet import draw_sheet
+        from actviz.sheet import draw_pages
 
-        return draw_sheet(list(found.values()), 0, context, style)
+        return list(draw_pages(list(found.values()), 0, context, style))
     from actviz import renderers
 
-    return renderers.draw(found[key], 0, context, style)
+    return [renderers.draw(found[key], 0, context, style)]
+
+
+def _paths(planned: Plan, path: Path, pages: int, sample: Sample) -> list[Path]:
+    """Return where pages go: to ``name_1.png``, ``name_2.png`` ... where there are several.
+
+    Raises
+    ------
+    OutputError
+        When something else stands at one of them.
+    """
+    from actviz import output
+
+    if pages == 1:
+        return [path]
+    paths = [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in range(1, pages + 1)]
+    identity = {"model": planned.source.model, "input": sample.name, "address": SHEET}
+    for page in paths:
+        output.check_target(page, identity, overwrite=planned.overwrite)
+    return paths
 
 
 def _write(planned: Plan, path: Path, picture: Picture, record: dict[str, Any]) -> Written:

@@ -45,7 +45,7 @@ class Band:
     """One layer, ready to be drawn in any size.
 
     `noun` is what a tile is called. `maps` are those of the chosen channels, ``(tile, row,
-    column)``; `hatched` are the columns of them that stand for masked steps. `note` says
+    column)``; `hatched` are the masked steps, which lie along `axis` of them. `note` says
     what was brought together into one map. `over` is the picture below the maps.
     """
 
@@ -54,6 +54,7 @@ class Band:
     noun: str
     maps: NDArray[Any]
     hatched: tuple[int, ...] = ()
+    axis: int = 2
     note: str = ""
     over: Overlay | None = None
 
@@ -121,6 +122,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     if found is None:
         return None
     maps, noun, more, hatched = found
+    axis = 1 if more and more[0].startswith("down: step") else 2
     if noun != "filter" or len(maps) == 1:
         style = replace(style, channels=None)
     channels = mosaic.existing_channels(style.channels, len(maps))
@@ -131,8 +133,8 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     subject = subjects.prepare(drawn, maps, replace(style, channels=channels), scale)
     shown = subject.shown()
     if hatched:
-        shown = _with_gaps(shown, hatched)
-    return Band(activation, subject, noun, shown, hatched, ", ".join([*notes, *more]), over)
+        shown = _with_gaps(shown, hatched, axis)
+    return Band(activation, subject, noun, shown, hatched, axis, ", ".join([*notes, *more]), over)
 
 
 def _over(activation: Activation, context: Context) -> Overlay | None:
@@ -147,7 +149,7 @@ _Maps = tuple["NDArray[Any]", str, list[str], tuple[int, ...]]
 
 
 def _maps(activation: Activation, index: int) -> _Maps | None:
-    """Return one entry of the batch as ``(tile, row, column)``, what a tile is, notes, and masked columns.
+    """Return one entry of the batch as ``(tile, row, column)``, what a tile is, notes, and masked steps.
 
     Of frames and planes it is the maximum, of a sequence all steps and units as one map.
     ``None`` where all steps are masked.
@@ -158,9 +160,12 @@ def _maps(activation: Activation, index: int) -> _Maps | None:
         return None
     if kind == "sequence":
         units = sequence.maps_of(activation, index)[:, :, 0]
-        if masked:
-            return np.delete(units, masked, axis=1)[None], _MAP, [], tuple(masked)
-        return (units.T if units.shape[0] > units.shape[1] else units)[None], _MAP, [], ()
+        step, unit = sequence.nouns(activation.axes)
+        seen = np.delete(units, masked, axis=1) if step == "step" else units
+        gaps = tuple(masked) if step == "step" else ()
+        if units.shape[0] > units.shape[1]:
+            return seen.T[None], _MAP, [f"down: {step}, across: {unit}"], gaps
+        return seen[None], _MAP, [f"down: {unit}, across: {step}"], gaps
     if kind in {"film", "volume"}:
         along = "step" if kind == "film" else "plane"
         strips = np.delete(frames.maps_of(activation, index, along), masked if kind == "film" else [], axis=1)
@@ -176,12 +181,12 @@ def _maps(activation: Activation, index: int) -> _Maps | None:
     return spatial.maps_of(activation, index), noun, [], ()
 
 
-def _with_gaps(maps: NDArray[Any], gaps: Sequence[int]) -> NDArray[Any]:
-    """Return ``(tile, row, column)`` with the columns `gaps` put in: copies of the visible one before."""
-    total = maps.shape[2] + len(gaps)
+def _with_gaps(maps: NDArray[Any], gaps: Sequence[int], axis: int) -> NDArray[Any]:
+    """Return ``(tile, row, column)`` with the places `gaps` put in along an axis: copies of the visible one before."""
+    total = maps.shape[axis] + len(gaps)
     visible = np.delete(np.arange(total), gaps)
     places = np.searchsorted(visible, np.arange(total), side="right") - 1
-    return maps[:, :, np.maximum(places, 0)]
+    return maps.take(np.maximum(places, 0), axis=axis)
 
 
 def tile_size(band: Band, room: Room) -> tuple[tuple[int, int], bool]:
@@ -255,8 +260,8 @@ def _write_head(canvas: figure.Canvas, piece: Piece, width: int, style: Style) -
 
 def _counts(band: Band, style: Style) -> str:
     shown, total = len(band.subject.channels), band.subject.total
-    if band.note and band.noun == _MAP:
-        return band.note
+    if band.noun == _MAP and total == 1:
+        return band.note or "1 map"
     words = f"{shown:,} of {total:,} {band.noun}{'s' if total != 1 else ''}"
     if shown < total and style.sort != "index":
         words += f", {subjects.ORDERS[style.sort]}"
@@ -318,12 +323,14 @@ def _draw_tiles(canvas: figure.Canvas, band: Band, room: Room, corner: tuple[int
 
 
 def _hatch(canvas: figure.Canvas, band: Band, box: tuple[int, int, int, int]) -> None:
-    """Hatch the columns of masked steps."""
+    """Hatch the masked steps."""
     top, left, bottom, right = box
-    columns = band.maps.shape[2]
-    edges = np.rint(np.linspace(left, right, columns + 1)).astype(int).tolist()
-    for column in band.hatched:
-        grid.hatch(canvas, (top, edges[column], bottom, edges[column + 1]), canvas.theme.muted, (top, left))
+    ends = (top, bottom) if band.axis == 1 else (left, right)
+    edges = np.rint(np.linspace(*ends, band.maps.shape[band.axis] + 1)).astype(int).tolist()
+    for step in band.hatched:
+        first, last = edges[step], edges[step + 1]
+        part = (first, left, last, right) if band.axis == 1 else (top, first, bottom, last)
+        grid.hatch(canvas, part, canvas.theme.muted, (top, left))
 
 
 def _draw_strip(canvas: figure.Canvas, band: Band, room: Room, corner: tuple[int, int]) -> list[Tile]:

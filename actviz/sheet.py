@@ -14,6 +14,7 @@ further pages.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 STRONGEST = 8
 
 _SIDES = (104, 88, 72, 60, 48, 40)
+# Where a layer is one map.
+_ALONE = (400, 320, 240, 180)
 # Fewer of each layer, where that many do not fit in the smallest size.
 _FEWER = (6, 5, 4, 3, 2, 1)
 _BAND_GAP, _COLUMN_GAP = 20, 40
 _TALL, _MOST_COLUMNS = 1.4, 12
 _MEGA = 1_000_000
-# Of a page in several: the size of tiles, and how many in a row.
-_PAGE_SIDE, _PAGE_ROW = 56, (8, 16, 32)
+# Of a page in several: the size of its tiles, and its width beside its height.
+_PAGE_SIDE, _PAGE_ASPECT, _PAGE_ROW = 56, 0.75, (8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,9 @@ def draw_pages(activations: Sequence[Activation], index: int, context: Context, 
     asked = style.channels is not None or style.top is not None
     style = replace(style, bare=False, columns=None, zoom=None)
     if not asked:
-        style = replace(style, top=STRONGEST, sort="mean" if style.sort == "index" else style.sort)
+        # Channels that become one map are all of them.
+        top = STRONGEST if style.reduce is None else None
+        style = replace(style, top=top, sort="mean" if style.sort == "index" else style.sort)
     elif style.channels is None and style.sort == "index":
         style = replace(style, sort="mean")
     drawable = [one for one in activations if bands.accepts(one)]
@@ -159,12 +164,16 @@ def _plan(sheet: _Sheet) -> tuple[list[_Page], list[str]]:
     budget = style.megapixels * _MEGA
     most = max(band.count for band in prepared)
     per_row = next((count for count in _PAGE_ROW if most <= count * count), _PAGE_ROW[-1]) if asked else STRONGEST
-    for side in _SIDES:
-        page = _arranged(prepared, Room(side, per_row))
+    rooms = [Room(side, per_row) for side in _SIDES]
+    if style.reduce is not None and most == 1:
+        rooms = [Room(side, 1) for side in _ALONE] + rooms
+    for room in rooms:
+        page = _arranged(prepared, room)
         if _area(sheet, page) <= budget:
             return [page], []
     if asked:
-        return list(_paged(sheet, Room(_PAGE_SIDE, per_row))), []
+        across = int(math.sqrt(budget * _PAGE_ASPECT)) // (_PAGE_SIDE + bands.GAP)
+        return list(_paged(sheet, Room(_PAGE_SIDE, max(STRONGEST, min(across, most))))), []
     for fewer in _FEWER:
         some = [_fewer(band, fewer) for band in prepared]
         page = _arranged(some, Room(_SIDES[-1], max(fewer, 3)))

@@ -35,6 +35,8 @@ _SIDES = (104, 88, 72, 60, 48, 40)
 _ALONE = (400, 320, 240, 180)
 # Fewer of each layer, where that many do not fit in the smallest size.
 _FEWER = (6, 5, 4, 3, 2, 1)
+# Their words need as much room as four tiles.
+_FEWEST = 4
 _BAND_GAP, _COLUMN_GAP = 20, 40
 _TALL, _MOST_COLUMNS = 1.4, 12
 _MEGA = 1_000_000
@@ -176,7 +178,7 @@ def _plan(sheet: _Sheet) -> tuple[list[_Page], list[str]]:
         return list(_paged(sheet, Room(_PAGE_SIDE, max(STRONGEST, min(across, most))))), []
     for fewer in _FEWER:
         some = [_fewer(band, fewer) for band in prepared]
-        page = _arranged(some, Room(_SIDES[-1], max(fewer, 3)))
+        page = _arranged(some, Room(_SIDES[-1], max(fewer, _FEWEST)))
         if _area(sheet, page, [_shrunk(fewer, style)]) <= budget:
             return [page], [_shrunk(fewer, style)]
     message = (

@@ -6,6 +6,7 @@ overwritten is touched. Then each input's activations are drawn when they arrive
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,10 +81,13 @@ class Work:
 
 
 def check_style(style: Style) -> None:
-    """Refuse a scale or colormap that means nothing before anything is computed."""
+    """Refuse a scale, colormap or size that means nothing before anything is computed."""
     from actviz import colors
 
     colors.parse_scale(style.scale)
+    if not math.isfinite(style.megapixels):
+        message = f"--max-megapixels {style.megapixels}: a finite number was expected, such as 16."
+        raise UsageError(message)
     if style.cmap is not None:
         colors.table(style.cmap)
 

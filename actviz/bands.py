@@ -248,7 +248,8 @@ def _write_head(canvas: figure.Canvas, piece: Piece, width: int, style: Style) -
     name = text.shown(band.activation.address)
     wanted = max(width // 3, min(head.width(name), width // 2))
     # The class goes first, then the order and what stands behind it; numbers stay.
-    shorter = [facts, facts[1:], [facts[1], facts[2].partition(",")[0]], [facts[2].partition(",")[0]], []]
+    count = facts[2].partition(",")[0]
+    shorter = [facts, facts[1:], [facts[1], count], [count], [" ".join(count.split(" ")[:3])], []]
     chosen = next(some for some in shorter if width - sum(plain.width(fact) + 12 for fact in some) >= wanted)
     room = width - sum(plain.width(fact) + 12 for fact in chosen)
     row, column = piece.corner

@@ -35,8 +35,8 @@ _SIDES = (104, 88, 72, 60, 48, 40)
 _ALONE = (400, 320, 240, 180)
 # Fewer of each layer, where that many do not fit in the smallest size.
 _FEWER = (6, 5, 4, 3, 2, 1)
-# Their words need as much room as four tiles.
-_FEWEST = 4
+# Their words need as much room as three tiles.
+_FEWEST = 3
 _BAND_GAP, _COLUMN_GAP = 20, 40
 _TALL, _MOST_COLUMNS = 1.4, 12
 _MEGA = 1_000_000

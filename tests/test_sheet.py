@@ -100,7 +100,7 @@ def test_a_sheet_is_shrunk_to_its_budget_and_says_so() -> None:
     per_layer = len(fewer.tiles) // 120
     assert 1 <= per_layer < 8
     assert f"{per_layer} of a layer, to fit 3 megapixels (--max-megapixels)" in words(fewer)
-    assert f"{per_layer} of 32 filters" in words(fewer)
+    assert f"{per_layer} of 32" in words(fewer)
 
 
 def test_all_channels_go_on_on_further_pages_each_once() -> None:

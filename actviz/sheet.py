@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from actviz import bands, figure
@@ -23,7 +24,7 @@ from actviz.bands import Piece, Room
 from actviz.errors import LimitError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from actviz.bands import Band
     from actviz.records import Activation, Context, Picture, Style, Tile
@@ -81,7 +82,15 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
 
 
 def draw_pages(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Iterator[Picture]:
-    """Draw entry `index` of the batch of every activation, on one page or more.
+    """Draw entry `index` of the batch of every activation, on one page or more; see `plan_pages`."""
+    for make in plan_pages(activations, index, context, style):
+        yield make()
+
+
+def plan_pages(
+    activations: Sequence[Activation], index: int, context: Context, style: Style
+) -> list[Callable[[], Picture]]:
+    """Return what draws each page of entry `index` of the batch of every activation.
 
     Of each layer the 8 strongest channels are shown (`style.channels`, `style.top` and
     `style.sort` say otherwise), of a vector all units as a strip. A page has at most
@@ -109,11 +118,16 @@ def draw_pages(activations: Sequence[Activation], index: int, context: Context, 
         raise UsageError(message)
     sheet = _Sheet(prepared, context, style, len(activations), asked)
     pages, words = _plan(sheet)
-    for number, page in enumerate(pages):
-        where = f", page {number + 1} of {len(pages)}" if len(pages) > 1 else ""
-        picture = _draw(page, _layout(sheet, page, where, words), style)
-        paging = {"page": number + 1, "pages": len(pages)} if len(pages) > 1 else {}
-        yield replace(picture, numbers=picture.numbers | paging)
+    return [partial(_numbered, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
+
+
+def _numbered(sheet: _Sheet, page: _Page, place: tuple[int, int], words: Sequence[str]) -> Picture:
+    """Draw a page, which says its place among others where there are any."""
+    number, count = place
+    where = f", page {number} of {count}" if count > 1 else ""
+    picture = _draw(page, _layout(sheet, page, where, words), sheet.style)
+    paging = {"page": number, "pages": count} if count > 1 else {}
+    return replace(picture, numbers=picture.numbers | paging)
 
 
 def _draw(page: _Page, layout: figure.Layout, style: Style) -> Picture:

@@ -17,7 +17,7 @@ from actviz.jobs.events import Said, Written
 from actviz.jobs.naming import Names, check_fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style, Tile
@@ -206,18 +206,19 @@ def draw(planned: Plan, work: Work) -> Iterator[Said | Written]:
         for (number, key), path in planned.targets.items():
             if number == work.number:
                 try:
-                    pictures = _pictures(key, work.found, context, planned.style)
-                    paths = _paths(planned, path, len(pictures), work.sample)
+                    pages = _pages(key, work.found, context, planned.style)
+                    paths = _paths(planned, path, len(pages), work.sample)
                 except (UsageError, LimitError) as failure:
                     if planned.fail_fast or len(planned.targets) == 1:
                         raise
                     yield _left_out(planned, failure, key, sample.name)
                     continue
-                for page, picture in zip(paths, pictures, strict=True):
+                for page, make in zip(paths, pages, strict=True):
+                    picture = make()
                     record = _record(picture, planned.source, work, key)
                     pending.append(pool.submit(_write, planned, page, picture, record))
-            while len(pending) > WRITERS:
-                yield pending.popleft().result()
+                    while len(pending) > WRITERS:
+                        yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
@@ -229,15 +230,18 @@ def _left_out(planned: Plan, failure: ActvizError, address: str, sample: str) ->
     return Said(f"no figure: {failure.message}")
 
 
-def _pictures(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> list[Picture]:
-    """Return one figure, or the pages of a sheet."""
+def _pages(
+    key: str, found: Mapping[str, Activation], context: Context, style: Style
+) -> Sequence[Callable[[], Picture]]:
+    """Return what draws one figure, or each page of a sheet: all that can be refused has been by then."""
     if key == SHEET:
-        from actviz.sheet import draw_pages
+        from actviz.sheet import plan_pages
 
-        return list(draw_pages(list(found.values()), 0, context, style))
+        return plan_pages(list(found.values()), 0, context, style)
     from actviz import renderers
 
-    return [renderers.draw(found[key], 0, context, style)]
+    picture = renderers.draw(found[key], 0, context, style)
+    return [lambda: picture]
 
 
 def _paths(planned: Plan, path: Path, pages: int, sample: Sample) -> list[Path]:

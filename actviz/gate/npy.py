@@ -107,7 +107,7 @@ def array_of(content: bytes, header: Header, path: str) -> NDArray[Any]:
     if array.dtype.kind == "b":
         truth: NDArray[np.bool_] = array.view(np.uint8) != 0
         return truth
-    if array.dtype.kind == "U" and array.size and array.view(np.uint32).max() > MAX_CHARACTER:
+    if array.dtype.kind == "U" and array.size and array.reshape(-1).view(np.uint32).max() > MAX_CHARACTER:
         message = f"{path}: a text holds numbers that are no characters; save it again with numpy.save."
         raise InputError(message)
     return array

@@ -6,6 +6,7 @@ overwritten is touched. Then each input's activations are drawn when they arrive
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from actviz.jobs.events import Said, Written
 from actviz.jobs.naming import Names, check_fits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style, Tile
@@ -63,6 +64,7 @@ class Plan:
     folder: Path | None
     names: Names = field(default_factory=Names)
     fail_fast: bool = False
+    overwrite: bool = False
     records: list[dict[str, Any]] = field(default_factory=list)
     failures: list[ActvizError] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
@@ -79,13 +81,16 @@ class Work:
 
 
 def check_style(style: Style) -> Style:
-    """Refuse a scale or colormap that means nothing before anything is computed.
+    """Refuse a scale, colormap or size that means nothing before anything is computed.
 
     The style that comes back holds the ranges of the file that its scale names.
     """
     from actviz import colors
     from actviz.jobs import ranges
 
+    if not math.isfinite(style.megapixels):
+        message = f"--max-megapixels {style.megapixels}: a finite number was expected, such as 16."
+        raise UsageError(message)
     if style.cmap is not None:
         colors.table(style.cmap)
     if style.bare and style.histogram:
@@ -98,10 +103,15 @@ def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> S
     """Return the style with one range a layer for a whole run, where its scale is ``run``.
 
     `batches` are the activations of every input; any other scale asks for none of them.
+    Where channels become one map, the range is that of these maps.
     """
     from actviz.jobs import ranges
+    from actviz.renderers import reduction
 
-    return replace(style, ranges=ranges.shared(batches)) if style.scale == "run" else style
+    if style.scale != "run":
+        return style
+    drawn = ({address: reduction.as_drawn(one, style) for address, one in found.items()} for found in batches)
+    return replace(style, ranges=ranges.shared(drawn))
 
 
 def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
@@ -171,7 +181,7 @@ def plan(wish: Wish, source: Source, inputs: Mapping[int, Sample]) -> Plan:
     for (number, key), path in targets.items():
         identity = {"model": source.model, "input": inputs[number].name, "address": key}
         output.check_target(path, identity, overwrite=wish.overwrite)
-    return Plan(source, wish.style, targets, folder)
+    return Plan(source, wish.style, targets, folder, overwrite=wish.overwrite)
 
 
 def _foldered(
@@ -210,22 +220,27 @@ def draw(planned: Plan, work: Work) -> Iterator[Said | Written]:
     sample, names = work.sample, planned.names
     check_fits(names, work.found.values())
     steps = names.steps or sample.words or ()
-    context = Context(planned.source.model, sample.name, sample.fed, sample.thumbnail, names.labels, steps)
+    context = Context(
+        planned.source.model, sample.name, sample.fed, sample.thumbnail, names.labels, steps, sample.pictures
+    )
     with ThreadPoolExecutor(WRITERS) as pool:
         pending: deque[Future[Written]] = deque()
         for (number, key), path in planned.targets.items():
             if number == work.number:
                 try:
-                    picture = _picture(key, work.found, context, planned.style)
+                    pages = _pages(key, work.found, context, planned.style)
+                    paths = _paths(planned, path, len(pages), work.sample)
                 except (UsageError, LimitError) as failure:
                     if planned.fail_fast or len(planned.targets) == 1:
                         raise
                     yield _left_out(planned, failure, key, sample.name)
                     continue
-                record = _record(picture, planned.source, work, key)
-                pending.append(pool.submit(_write, planned, path, picture, record))
-            while len(pending) > WRITERS:
-                yield pending.popleft().result()
+                for page, make in zip(paths, pages, strict=True):
+                    picture = make()
+                    record = _record(picture, planned.source, work, key)
+                    pending.append(pool.submit(_write, planned, page, picture, record))
+                    while len(pending) > WRITERS:
+                        yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
@@ -237,14 +252,37 @@ def _left_out(planned: Plan, failure: ActvizError, address: str, sample: str) ->
     return Said(f"no figure: {failure.message}")
 
 
-def _picture(key: str, found: Mapping[str, Activation], context: Context, style: Style) -> Picture:
+def _pages(
+    key: str, found: Mapping[str, Activation], context: Context, style: Style
+) -> Sequence[Callable[[], Picture]]:
+    """Return what draws one figure, or each page of a sheet: all that can be refused has been by then."""
     if key == SHEET:
-        from actviz.sheet import draw_sheet
+        from actviz.sheet import plan_pages
 
-        return draw_sheet(list(found.values()), 0, context, style)
+        return plan_pages(list(found.values()), 0, context, style)
     from actviz import renderers
 
-    return renderers.draw(found[key], 0, context, style)
+    picture = renderers.draw(found[key], 0, context, style)
+    return [lambda: picture]
+
+
+def _paths(planned: Plan, path: Path, pages: int, sample: Sample) -> list[Path]:
+    """Return where pages go: to ``name_1.png``, ``name_2.png`` ... where there are several.
+
+    Raises
+    ------
+    OutputError
+        When something else stands at one of them.
+    """
+    from actviz import output
+
+    if pages == 1:
+        return [path]
+    paths = [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in range(1, pages + 1)]
+    identity = {"model": planned.source.model, "input": sample.name, "address": SHEET}
+    for page in paths:
+        output.check_target(page, identity, overwrite=planned.overwrite)
+    return paths
 
 
 def _write(planned: Plan, path: Path, picture: Picture, record: dict[str, Any]) -> Written:

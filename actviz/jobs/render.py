@@ -25,7 +25,10 @@ EXAMPLE = "--axes row,column,channel"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
-    """What the command asks for, parsed; `index` chooses one input, ``None`` takes all."""
+    """What the command asks for, parsed; `index` chooses one input, ``None`` takes all.
+
+    `sheet` is ``None`` where it follows from `layers`.
+    """
 
     file: Path
     layers: tuple[str, ...]
@@ -34,6 +37,7 @@ class RenderRequest:
     axes: str | None = None
     index: int | None = None
     overwrite: bool = False
+    sheet: bool | None = None
 
 
 def render(request: RenderRequest) -> Iterator[Said | Written]:
@@ -56,7 +60,8 @@ def render(request: RenderRequest) -> Iterator[Said | Written]:
             raise UsageError(_nothing(request, saved))
         numbers = _numbers(request, saved, addresses)
         ranges.check(style, addresses)
-        wish = figures.Wish(addresses if request.layers else (), request.output, style, request.overwrite)
+        single = bool(request.layers) if request.sheet is None else not request.sheet
+        wish = figures.Wish(addresses if single else (), request.output, style, request.overwrite)
         source = figures.Source(about.model, about.configuration, about.layers, named=about.given)
         plan = figures.plan(wish, source, {number: saved.sample(number) for number in numbers})
         every = ({address: saved.activation(address, number) for address in addresses} for number in numbers)

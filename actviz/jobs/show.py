@@ -28,11 +28,12 @@ __all__ = ["Said", "ShowRequest", "Written", "show"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRequest(ModelRequest):
-    """What the command asks for, parsed."""
+    """What the command asks for, parsed; `sheet` is ``None`` where it follows from `layers`."""
 
     style: Style
     labels: Path | None = None
     tokens: Path | None = None
+    sheet: bool | None = None
 
 
 def show(request: ShowRequest) -> Iterator[Said | Written]:
@@ -64,7 +65,8 @@ def show(request: ShowRequest) -> Iterator[Said | Written]:
         yield from feeding.Notes().about(samples)
         addresses = [layer.address for layer in layers]
         ranges.check(style, addresses)
-        wish = figures.Wish(addresses if request.layers else (), request.output, style, request.overwrite)
+        single = bool(request.layers) if request.sheet is None else not request.sheet
+        wish = figures.Wish(addresses if single else (), request.output, style, request.overwrite)
         source = figures.source_of(facts, named=request.has_inputs)
         plan = figures.plan(wish, source, dict(enumerate(samples)))
         plan.names, plan.fail_fast = names, request.fail_fast

@@ -151,7 +151,8 @@ def check_size(height: int, width: int) -> None:
     if max(height, width) > LARGEST_SIDE or height * width > LARGEST_AREA:
         message = (
             f"the figure would be {width:,} x {height:,} pixels; at most {LARGEST_AREA // 1_000_000}"
-            f" megapixels and {LARGEST_SIDE:,} a side are drawn; show fewer with --channels or"
-            " --top, or use a smaller --zoom."
+            f" megapixels and {LARGEST_SIDE:,} a side are drawn; show fewer with --channels or --top,"
+            " one map with --reduce mean, of frames or planes their maximum with --project max, or use"
+            " a smaller --zoom."
         )
         raise LimitError(message)

@@ -34,20 +34,21 @@ class Histogram:
     """A distribution as it stands in a figure.
 
     `words` name values where there are few; `ends` are those of the colours, marked by
-    lines where values lie beyond them.
+    lines where values lie beyond them. `reduced` says that values were brought together
+    from others of the layer.
     """
 
     found: Distribution
     words: tuple[tuple[float, str], ...] = ()
     ends: tuple[float, float] | None = None
+    reduced: bool = False
 
     @property
     def title(self) -> str:
         """What is counted."""
-        count = self.found.total
-        words = (
-            f"distribution of the layer's {count:,} values" if count != 1 else "distribution of the layer's one value"
-        )
+        count = f"{self.found.total:,}" if self.found.total != 1 else "one"
+        kind = "reduced value" if self.reduced else "value"
+        words = f"distribution of the layer's {count} {kind}{'s' if self.found.total != 1 else ''}"
         return f"{words}; lines: ends of the colours" if self.marks else words
 
     @property
@@ -180,7 +181,13 @@ def _draw_counts(canvas: Canvas, found: Distribution, box: Box, top_share: float
 
 
 SPARK = (15, 140)
-SPARK_WORDS = "at the right of a name: the distribution of the layer's values, smallest to largest; before it, where most are 0, their share"
+
+
+def spark_words(where: str, values: str) -> str:
+    """Return what a caption says of sparks; `where` they stand and which `values` they count."""
+    return (
+        f"{where} a name: the distribution of {values}, smallest to largest; before it, where most are 0, their share"
+    )
 
 
 def draw_spark(canvas: Canvas, found: Distribution, top: int, left: int) -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "Theme",
     "check_size",
     "open_page",
+    "page_size",
     "theme_of",
     "thumbnail",
 ]
@@ -72,7 +73,8 @@ class ColorBar:
 
     `ticks` are ``(share, text)`` with the share of the way along the table, 0..1; `marks`
     are ``(colour, text)`` for what has no place on the scale. Where values are few and
-    whole, `levels` are their ``(step of the table, text)``, drawn as one block each.
+    whole, `levels` are their ``(step of the table, text)``, drawn as one block each. `below`
+    are the colours of the lower half, where what lies under a value changes its colour.
     """
 
     table: colors.Table
@@ -80,6 +82,7 @@ class ColorBar:
     notes: tuple[str, ...]
     marks: tuple[tuple[RGB, str], ...] = ()
     levels: tuple[tuple[int, str], ...] = ()
+    below: colors.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,17 @@ def open_page(layout: Layout, theme: Theme | None = None) -> tuple[Canvas, int, 
     _draw_heading(canvas, lines, picture, head)
     footer.draw(canvas, top + layout.height + _GAP)
     return canvas, top, MARGIN
+
+
+def page_size(layout: Layout) -> tuple[int, int]:
+    """Return the height and width of the page that `open_page` opens."""
+    width = max(layout.width, _NARROWEST)
+    scale = _scale(width)
+    shown = layout.heading.context.thumbnail
+    picture = None if shown is None else thumbnail(shown, scale)
+    head = _heading_height(_heading_lines(layout.heading, picture, width, scale), picture)
+    around = 2 * MARGIN + head + 2 * _GAP + _Footer.of(layout, width).height
+    return around + layout.height, width + 2 * MARGIN
 
 
 def _scale(width: int) -> float:
@@ -280,6 +294,9 @@ class _Footer:
         bottom = top + _BAR_HEIGHT + 2
         canvas.fill((top, left - 1, bottom, left + width + 1), theme.line)
         canvas.pixels[top + 1 : bottom - 1, left : left + width] = colors.paint(steps, bar.table)
+        if bar.below is not None:
+            middle = top + 1 + _BAR_HEIGHT // 2
+            canvas.pixels[middle : bottom - 1, left : left + width] = colors.paint(steps, bar.below)
         canvas.write_ticks(bar.ticks, (bottom, left), width, small)
         return bottom + 3 + small.height
 
@@ -289,9 +306,12 @@ class _Footer:
         bottom, left = top + _BAR_HEIGHT + 2, MARGIN
         width = self.bar_width // len(bar.levels)
         for step, words in bar.levels:
-            color = colors.paint(np.array([[step]], dtype=np.uint8), bar.table)
+            block = np.array([[step]], dtype=np.uint8)
             canvas.fill((top, left - 1, bottom, left + width - 1), theme.line)
-            canvas.pixels[top + 1 : bottom - 1, left : left + width - 2] = color
+            canvas.pixels[top + 1 : bottom - 1, left : left + width - 2] = colors.paint(block, bar.table)
+            if bar.below is not None:
+                middle = top + 1 + _BAR_HEIGHT // 2
+                canvas.pixels[middle : bottom - 1, left : left + width - 2] = colors.paint(block, bar.below)
             shown = small.fit(words, width - 4)
             canvas.write(shown, bottom + 3, left + (width - 2 - small.width(shown)) // 2, small, theme.ink)
             left += width

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _ASPECT = 1.15
 # What an incomplete last row costs beside a wrong aspect, so that 64 tiles make 8 x 8.
 _RAGGED = 0.5
+ALL = "all"
 _ONE_ROW, _ONE_ROW_WIDTH = 5, 1600
 
 
@@ -58,7 +59,7 @@ def boxes(grid: Grid, count: int) -> tuple[Box, ...]:
 
 
 def parse_channels(selection: str | None, count: int) -> list[int]:
-    """Return the channels of a selection such as ``0:16,40,-1``, in the order written.
+    """Return the channels of a selection such as ``0:16,40,-1`` or ``all``, in the order written.
 
     Ranges leave out their end, as in Python, and may have a step; negative numbers count
     from the end; a channel named twice is drawn once.
@@ -68,7 +69,7 @@ def parse_channels(selection: str | None, count: int) -> list[int]:
     UsageError
         When a part is malformed, lies outside `count` channels, or nothing is selected.
     """
-    if selection is None:
+    if selection is None or selection == ALL:
         return list(range(count))
     chosen: dict[int, None] = {}
     for part in selection.split(","):
@@ -77,6 +78,31 @@ def parse_channels(selection: str | None, count: int) -> list[int]:
         message = f"channels {selection!r} select none of the {count}; they are 0 to {count - 1}."
         raise UsageError(message)
     return list(chosen)
+
+
+def existing_channels(selection: str | None, count: int) -> str | None:
+    """Return the part of a selection that a layer of `count` channels has, ``""`` where it has none.
+
+    On a sheet of many layers a selection such as ``0:16,40`` is for all of them.
+
+    Raises
+    ------
+    UsageError
+        When a part is malformed.
+    """
+    if selection is None or selection == ALL:
+        return selection
+    parts = [part.strip() for part in selection.split(",")]
+    kept = [part for part in parts if ":" in part or not part.lstrip("-").isdigit() or -count <= int(part) < count]
+    found = []
+    for part in kept:
+        edges = part.split(":")
+        if len(edges) in {2, 3} and all(edge.strip().lstrip("-").isdigit() for edge in edges if edge.strip()):
+            inside = range(count)[slice(*(int(edge) if edge.strip() else None for edge in edges))]
+            found += [str(channel) for channel in inside]
+        else:
+            found.append(part)
+    return ",".join(found)
 
 
 def _part(part: str, count: int) -> Sequence[int]:

@@ -2,164 +2,170 @@
 
 ::
 
-    [input]  model                                    5 layers
-    1  address   class  shape   8 of 64 filters, strongest by mean
-       3 [tile] 17 [tile] 40 [tile] ...
+    [input]  model                          5 layers, page 1 of 2
+    address   class  shape   8 of 64 filters, strongest by mean
+     3 [tile]  17 [tile]  40 [tile] ...
 
 Tiles are brought to a common size, so a sheet is reduced: it says so, and values are not
-read back from it.
+read back from it. What was not asked for is shrunk until one page of a certain size holds
+it: first the tiles, then how many of a layer there are. What was asked for goes on on
+further pages.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
-from actviz import colors, distribution, figure, mosaic, text
+from actviz import bands, colors, distribution, figure, text
+from actviz.bands import Piece, Room
 from actviz.errors import LimitError, UsageError
-from actviz.records import Tile
-from actviz.renderers import attention, frames, grid, kind_of, montage, sequence, spatial, vector
-from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from actviz.records import Activation, Context, Picture, Style
+    from actviz.bands import Band
+    from actviz.records import Activation, Context, Picture, Style, Tile
     from actviz.renderers.subject import Subject
 
-BUDGET = 16_000_000
 STRONGEST = 8
 
 _SIDES = (104, 88, 72, 60, 48, 40)
-_FACE, _HEAD = 10, 13
-_GAP, _BAND_GAP, _COLUMN_GAP = 8, 20, 40
-_STRIP_HEIGHT, _STRIP_CELL, _NAMED = 24, 24, 5
-_TALL = 1.5
-_THINNEST = 10
+# Where a layer is one map.
+_ALONE = (400, 320, 240, 180)
+# Fewer of each layer, where that many do not fit in the smallest size.
+_FEWER = (6, 5, 4, 3, 2, 1)
+# Their words need as much room as three tiles.
+_FEWEST = 3
+_BAND_GAP, _COLUMN_GAP = 20, 40
+_TALL, _MOST_COLUMNS = 1.4, 12
+_MEGA = 1_000_000
+# Of a page in several: the size of its tiles, and its width beside its height.
+_PAGE_SIDE, _PAGE_ASPECT, _PAGE_ROW = 56, 0.75, (8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
-class _Band:
-    """One layer of a sheet; `reduced` says that its tiles are smaller than its maps."""
+class _Page:
+    """What one page holds, and the size of its body."""
 
-    activation: Activation
-    subject: Subject
-    noun: str
-    tiles: NDArray[Any]
-    sizes: tuple[int, int]
-    reduced: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Where bands lie: `columns` of them, `height` and `width` of the whole body."""
-
-    bands: list[_Band]
-    side: int
-    columns: int
-    places: list[tuple[int, int]]
+    pieces: list[Piece]
+    room: Room
     height: int
     width: int
 
 
-def draw_sheet(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Picture:
-    """Draw entry `index` of the batch of every activation on one page.
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What is drawn: the bands of `total` layers, and whether their channels were `asked` for."""
 
-    Of each layer the 8 strongest channels are shown (`style.top` and `style.sort` say
-    otherwise), of a vector all units as a strip. `Tile.address` names the layer.
+    prepared: list[Band]
+    context: Context
+    style: Style
+    total: int
+    asked: bool
+
+
+def draw_sheet(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Picture:
+    """Draw entry `index` of the batch of every activation on one page; see `draw_pages`.
+
+    Raises
+    ------
+    LimitError
+        Also when what was asked for needs several pages.
+    """
+    pages = list(draw_pages(activations, index, context, style))
+    if len(pages) > 1:
+        message = f"{len(pages)} pages are needed; ask for fewer channels or a larger --max-megapixels."
+        raise LimitError(message)
+    return pages[0]
+
+
+def draw_pages(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Iterator[Picture]:
+    """Draw entry `index` of the batch of every activation, on one page or more; see `plan_pages`."""
+    for make in plan_pages(activations, index, context, style):
+        yield make()
+
+
+def plan_pages(
+    activations: Sequence[Activation], index: int, context: Context, style: Style
+) -> list[Callable[[], Picture]]:
+    """Return what draws each page of entry `index` of the batch of every activation.
+
+    Of each layer the 8 strongest channels are shown (`style.channels`, `style.top` and
+    `style.sort` say otherwise), of a vector all units as a strip. A page has at most
+    `style.megapixels`. `Tile.address` names the layer.
 
     Raises
     ------
     UsageError
         When no activation can be drawn, or the style means nothing.
     LimitError
-        When so many layers do not fit 16 megapixels.
+        When so many layers do not fit the page.
     """
-    drawable = [one for one in activations if _accepts(one)]
-    if not drawable:
+    asked = style.channels is not None or style.top is not None
+    style = replace(style, bare=False, columns=None, zoom=None)
+    if not asked:
+        # Channels that become one map are all of them.
+        top = STRONGEST if style.reduce is None else None
+        style = replace(style, top=top)
+    drawable = [one for one in activations if bands.accepts(one)]
+    prepared = [band for one in drawable if (band := bands.prepare(one, index, context, style)) is not None]
+    if not prepared:
         message = "none of the layers holds numbers that can be drawn; choose others with --layer."
         raise UsageError(message)
-    sort = style.sort or ("mean" if style.channels is None else "index")
-    style = replace(style, top=style.top or STRONGEST, sort=sort, bare=False, columns=None, zoom=None)
-    prepared = [(one, *_prepare(one, index, style)) for one in drawable]
-    plan = _fit(prepared)
-    layout = figure.Layout(
-        _heading(context, len(activations)),
-        None,
-        _caption(plan, len(activations), style),
-        plan.height,
-        plan.width,
-    )
-    canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
+    sheet = _Sheet(prepared, context, style, len(activations), asked)
+    pages, words = _plan(sheet)
+    return [partial(_numbered, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
+
+
+def _numbered(sheet: _Sheet, page: _Page, place: tuple[int, int], words: Sequence[str]) -> Picture:
+    """Draw a page, which says its place among others where there are any."""
+    number, count = place
+    where = f", page {number} of {count}" if count > 1 else ""
+    picture = _draw(page, _layout(sheet, page, where, words), figure.theme_of(dark=sheet.style.dark))
+    paging = {"page": number, "pages": count} if count > 1 else {}
+    return replace(picture, numbers=picture.numbers | paging)
+
+
+def _draw(page: _Page, layout: figure.Layout, theme: figure.Theme) -> Picture:
+    canvas, top, left = figure.open_page(layout, theme)
     tiles: list[Tile] = []
-    for band, (row, column) in zip(plan.bands, plan.places, strict=True):
-        tiles += _draw_band(canvas, band, plan.side, (top + row, left + column), style)
-    record = {
-        "reduced": True,
-        "layers": {one.activation.address: one.subject.record(style) for one in plan.bands},
-    }
-    return canvas.picture(tiles, record)
+    for piece in page.pieces:
+        placed = replace(piece, corner=(top + piece.corner[0], left + piece.corner[1]))
+        tiles += bands.draw(canvas, placed, page.room)
+    on_page = {piece.band.activation.address: piece.band for piece in page.pieces}
+    layers = {address: band.subject.record(band.style) for address, band in on_page.items()}
+    return canvas.picture(tiles, {"reduced": True, "layers": layers})
 
 
-def _accepts(activation: Activation) -> bool:
-    real = activation.values.dtype.kind not in "OSUTc"
-    known = kind_of(activation.axes) is not None and len(set(activation.axes)) == activation.values.ndim
-    return real and known and 0 not in activation.values.shape
+def _layout(sheet: _Sheet, page: _Page, where: str = "", words: Sequence[str] = ()) -> figure.Layout:
+    """Return a page with its title and caption; `where` is its number, `words` what was done to make it fit."""
+    layers = f"{sheet.total} layer{'s' if sheet.total != 1 else ''}{where}"
+    heading = figure.Heading(sheet.context.model, "", layers, replace(sheet.context, model=""))
+    return figure.Layout(heading, None, (*_caption(sheet, page), *words), page.height, page.width)
 
 
-def _prepare(activation: Activation, index: int, style: Style) -> tuple[Subject, str]:
-    if not vector.accepts(activation.axes):
-        maps, noun = _maps(activation, index)
-        return subjects.prepare(activation, maps, style, subjects.scale_of(style, maps)), noun
-    values = vector.maps_of(activation, index)
-    whole = replace(style, top=None, sort="index", channels=None)
-    return subjects.prepare(activation, values, whole, subjects.scale_of(style, values)), "unit"
-
-
-def _heading(context: Context, count: int) -> figure.Heading:
-    layers = f"{count} layer{'s' if count != 1 else ''}"
-    return figure.Heading(context.model, "", layers, replace(context, model=""))
-
-
-def _maps(activation: Activation, index: int) -> tuple[NDArray[Any], str]:
-    """Return one entry of the batch as ``(tile, row, column)``, and what a tile is.
-
-    Of frames and planes it is the maximum, of a sequence all steps and units as one map.
-    """
-    kind = kind_of(activation.axes)
-    if kind == "sequence":
-        whole = sequence.maps_of(activation, index)[None, :, :, 0]
-        return (whole.swapaxes(1, 2) if whole.shape[1] > whole.shape[2] else whole), "map"
-    if kind in {"film", "volume"}:
-        return frames.maps_of(activation, index, "step" if kind == "film" else "plane").max(axis=1), "filter"
-    if kind == "attention":
-        return attention.maps_of(activation, index), "head"
-    if kind == "montage":
-        return montage.maps_of(activation, index), "slice"
-    return spatial.maps_of(activation, index), "filter"
-
-
-def _caption(plan: _Plan, count: int, style: Style) -> tuple[str, ...]:
-    left_out = count - len(plan.bands)
-    parts = [f"{len(plan.bands)} of {count} layers"]
-    if left_out:
-        parts.append(f"{left_out} without numbers to draw")
-    parts.append(f"colours of a tile: {_colors_of_tiles(style, plan.bands[0].subject)}")
-    clipped = sum(sum(band.subject.clipped()) for band in plan.bands)
+def _caption(sheet: _Sheet, page: _Page) -> list[str]:
+    prepared, count = sheet.prepared, sheet.total
+    on_page = list(dict.fromkeys(piece.band.activation.address for piece in page.pieces))
+    parts = [f"{len(on_page)} of {count} layers"]
+    if len(prepared) < count:
+        parts.append(f"{count - len(prepared)} with nothing to draw")
+    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, prepared[0].subject)}")
+    clipped = sum(piece.clipped(page.room) for piece in page.pieces)
     if clipped:
         parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
-    if style.histogram:
-        parts.append(distribution.SPARK_WORDS)
-    reduced = sum(band.reduced for band in plan.bands)
+    parts += _distributions(page)
+    parts += _overlays(page)
+    if any(piece.band.hatched for piece in page.pieces):
+        parts.append("hatched: masked steps, in no number")
+    reduced = {id(piece.band) for piece in page.pieces if bands.tile_size(piece.band, page.room)[1]}
     if reduced:
-        layers = "1 layer" if reduced == 1 else f"{reduced} layers"
+        layers = "1 layer" if len(reduced) == 1 else f"{len(reduced)} layers"
         parts.append(f"reduced: the maps of {layers} averaged to fit")
-    return tuple(parts)
+    return parts
 
 
 def _colors_of_tiles(style: Style, subject: Subject) -> str:
@@ -170,34 +176,84 @@ def _colors_of_tiles(style: Style, subject: Subject) -> str:
     if scale.kind == "fixed" and subject.given is not None:
         low, high = (text.number(end) for end in subject.given)
         return f"{low} {text.DASH} {high}, as asked; below a tile the range of its values"
-    named = {"run": "all inputs of the run", "layer": "each layer"}.get(scale.kind, text.shown(str(scale), 60))
-    return f"one range a layer ({named}), beside its name; below a tile the range of its values"
+    named = {"layer": "", "run": " (all inputs of the run)"}.get(scale.kind, f" ({text.shown(str(scale), 60)})")
+    return f"one range a layer{named}, beside its name; below a tile the range of its values"
 
 
-def _fit(prepared: Sequence[tuple[Activation, Subject, str]]) -> _Plan:
-    """Return the plan with the largest tiles that stays within the budget."""
-    for side in _SIDES:
-        plan = _arrange(prepared, side)
-        if plan.height * plan.width <= BUDGET - 1_000_000:
-            return plan
+def _distributions(page: _Page) -> list[str]:
+    """Return what a caption says of the distributions beside or below names."""
+    reduced = [piece.band.reduced for piece in page.pieces if piece.band.subject.distribution]
+    if not reduced:
+        return []
+    values = "the layer's values"
+    if any(reduced):
+        values = "the layer's reduced values" if all(reduced) else f"{values}, reduced where its tiles are"
+    return [distribution.spark_words(bands.spark_place(page.room), values)]
+
+
+def _overlays(page: _Page) -> list[str]:
+    """Return what a caption says of maps that are laid over the input."""
+    laid = [(piece.band.over, piece.band.maps.shape[1:]) for piece in page.pieces if piece.band.over]
+    if not laid:
+        return []
+    words = ["overlay: each pixel of the input has the colour of the nearest value, mixed with the picture"]
+    borders = [over.border for over, (rows, columns) in laid if over.aligned and over.leaves_border((rows, columns))]
+    return words + borders[:1]
+
+
+def _plan(sheet: _Sheet) -> tuple[list[_Page], list[str]]:
+    """Return the pages, and what was done to make them fit."""
+    prepared, style, asked = sheet.prepared, sheet.style, sheet.asked
+    budget = style.megapixels * _MEGA
+    most = max(band.count for band in prepared)
+    per_row = next((count for count in _PAGE_ROW if most <= count * count), _PAGE_ROW[-1]) if asked else STRONGEST
+    rooms = [Room(side, per_row) for side in _SIDES]
+    if style.reduce is not None and most == 1:
+        rooms = [Room(side, 1) for side in _ALONE] + rooms
+    for room in rooms:
+        page = _arranged(prepared, room)
+        if _area(sheet, page) <= budget:
+            return [page], []
+    if asked:
+        across = int(math.sqrt(budget * _PAGE_ASPECT)) // (_PAGE_SIDE + bands.GAP)
+        return list(_paged(sheet, Room(_PAGE_SIDE, max(STRONGEST, min(across, most))))), []
+    for fewer in _FEWER:
+        some = [band.first(fewer) for band in prepared]
+        page = _arranged(some, Room(_SIDES[-1], max(fewer, _FEWEST)))
+        if _area(sheet, page, [_shrunk(fewer, style)]) <= budget:
+            return [page], [_shrunk(fewer, style)]
     message = (
-        f"a sheet of {len(prepared)} layers needs more than {BUDGET // 1_000_000} megapixels;"
-        " choose fewer layers with --layer."
+        f"a sheet of {len(prepared)} layers needs more than {style.megapixels:g} megapixels;"
+        " choose fewer layers with --layer, or allow more with --max-megapixels."
     )
     raise LimitError(message)
 
 
-def _arrange(prepared: Sequence[tuple[Activation, Subject, str]], side: int) -> _Plan:
-    """Stack the bands downwards in one to four columns, until the page is not tall."""
-    width = STRONGEST * (side + _GAP) - _GAP
-    bands = [_band(*one, side, width) for one in prepared]
-    heights = [_height(band, width) + _BAND_GAP for band in bands]
-    for columns in range(1, 5):
-        places, height = _stack(heights, columns, width + _COLUMN_GAP)
-        total = columns * (width + _COLUMN_GAP) - _COLUMN_GAP
-        if height <= _TALL * total:
+def _shrunk(fewer: int, style: Style) -> str:
+    return f"{fewer} of a layer, to fit {style.megapixels:g} megapixels (--max-megapixels)"
+
+
+def _area(sheet: _Sheet, page: _Page, words: Sequence[str] = ()) -> int:
+    """Return the pixels of a whole page, title and caption included."""
+    height, width = figure.page_size(_layout(sheet, page, "", words))
+    return height * width
+
+
+def _arranged(prepared: Sequence[Band], room: Room) -> _Page:
+    """Stack whole bands downwards in as many columns as it takes until the page is not tall."""
+    heights = [bands.height(band, room) + _BAND_GAP for band in prepared]
+    step = room.width + _COLUMN_GAP
+    for columns in range(1, _MOST_COLUMNS + 1):
+        places, height = _stack(heights, columns, step)
+        width = max(column for _, column in places) + room.width
+        if height <= _TALL * width:
             break
-    return _Plan(bands, side, columns, places, height - _BAND_GAP, total)
+    pieces = [Piece(band, bands.all_rows(band, room), place) for band, place in zip(prepared, places, strict=True)]
+    return _Page(pieces, room, height - _BAND_GAP, width)
+
+
+def _pieces(prepared: Sequence[Band], room: Room) -> list[Piece]:
+    return [Piece(band, bands.all_rows(band, room), (0, 0)) for band in prepared]
 
 
 def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[int, int]], int]:
@@ -218,137 +274,40 @@ def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[
     return places, highest
 
 
-def _band(activation: Activation, subject: Subject, noun: str, side: int, width: int) -> _Band:
-    if noun != "unit":
-        tiles, reduced = _resized(subject, side, width if noun == "map" else side)
-        return _Band(activation, subject, noun, tiles, tiles.shape[1:], reduced)
-    rows = -(-subject.total // width)
-    columns = -(-subject.total // rows)
-    cell = max(3, _STRIP_HEIGHT // rows), min(_STRIP_CELL, width // columns)
-    return _Band(activation, subject, noun, subject.painted(), cell, reduced=False)
+def _paged(sheet: _Sheet, room: Room) -> Iterator[_Page]:
+    """Yield pages of one column, each as full as rows of tiles make it.
 
-
-def _resized(subject: Subject, side: int, widest: int) -> tuple[NDArray[np.uint32], bool]:
-    """Return painted tiles at most `side` pixels high and `widest` wide.
-
-    Small maps grow by whole factors; of large ones the values are averaged, not the
-    colours, so that colours stay true.
+    Raises
+    ------
+    LimitError
+        When not even one row fits.
     """
-    count, height, width = len(subject.channels), *subject.maps.shape[1:]
-    factor = min(side // height, widest // width)
-    if factor >= 1:
-        down, right = (max(factor, -(-_THINNEST // size)) for size in (height, width))
-        return subject.painted().repeat(down, axis=1).repeat(right, axis=2), False
-    share = min(side / height, widest / width)
-    size = max(_THINNEST, round(height * share)), max(_THINNEST, round(width * share))
-    small = np.empty((count, *size), dtype=np.float32)
-    with np.errstate(over="ignore"):
-        source = subject.shown().astype(np.float32)
-    for place in range(count):
-        image = Image.fromarray(source[place])
-        small[place] = np.asarray(image.resize(size[::-1], Image.Resampling.BOX))
-    low, high = subject.low[subject.channels], subject.high[subject.channels]
-    pixels = colors.paint(colors.quantise(small, low, high, signed=subject.signed), subject.table)
-    colors.paint_nonfinite(pixels, small, subject.table)
-    return pixels, True
+    prepared = sheet.prepared
+    longest = ", page 9,999 of 9,999"
+    around, width = figure.page_size(_layout(sheet, _Page(_pieces(prepared, room), room, 0, room.width), longest))
+    highest = int(sheet.style.megapixels * _MEGA / width) - around
+    pieces: list[Piece] = []
+    below = 0
+    for band in prepared:
+        rows = bands.all_rows(band, room)
+        while rows:
+            fitting = _fitting(band, room, rows, highest - below)
+            if not fitting and not pieces:
+                message = "a page of that size has no room for a single row of tiles; use a larger --max-megapixels."
+                raise LimitError(message)
+            if not fitting:
+                yield _Page(pieces, room, below - _BAND_GAP, room.width)
+                pieces, below = [], 0
+                continue
+            pieces.append(Piece(band, fitting, (below, 0)))
+            below += bands.height(band, room, fitting) + _BAND_GAP
+            rows = rows[len(fitting) :]
+    yield _Page(pieces, room, below - _BAND_GAP, room.width)
 
 
-def _height(band: _Band, width: int) -> int:
-    head = text.face(_HEAD, bold=True).height + 6
-    if band.noun == "unit":
-        rows = -(-band.subject.total // (width // band.sizes[1]))
-        return head + rows * band.sizes[0] + 4 + text.face(_FACE).height
-    rows = -(-len(band.tiles) // STRONGEST)
-    return head + rows * _row_height(band) - _GAP
-
-
-def _row_height(band: _Band) -> int:
-    face = text.face(_FACE)
-    return face.height + 2 + band.sizes[0] + 4 + face.height + _GAP
-
-
-def _draw_band(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int], style: Style) -> list[Tile]:
-    top, left = corner
-    width = STRONGEST * (side + _GAP) - _GAP
-    plot = subjects.histogram(band.subject)
-    if plot is not None:
-        distribution.draw_spark(canvas, plot.found, top, left + width - distribution.SPARK[1])
-    _write_head(canvas, band, corner, width - (distribution.SPARK[1] + _GAP if plot else 0), style)
-    top += text.face(_HEAD, bold=True).height + 6
-    if band.noun == "unit":
-        return _draw_strip(canvas, band, (top, left), width)
-    return _draw_tiles(canvas, band, side, (top, left))
-
-
-def _write_head(canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int, style: Style) -> None:
-    head, plain = text.face(_HEAD, bold=True), text.face(11)
-    theme, subject = canvas.theme, band.subject
-    shown, total = len(subject.channels), subject.total
-    counts = f"{shown:,} of {total:,} {band.noun}{'s' if total != 1 else ''}"
-    if shown < total:
-        counts += subjects.choice(subject, style)
-    kind = plain.fit(text.shown(band.activation.kind), width // 4)
-    sizes, ends = text.shape(band.activation.values.shape[1:]), _ends(band)
-    # Where there is no room for all, the class goes first, then the counts.
-    for facts in ([kind, sizes, counts, ends], [sizes, counts, ends], [ends or sizes]):
-        room = width - sum(plain.width(fact) + 12 for fact in facts)
-        if room >= width // 3:
-            break
-    row, column = corner
-    column = canvas.write(head.fit(text.shown(band.activation.address), max(0, room)), row, column, head, theme.ink)
-    for fact in facts:
-        if fact:
-            column = canvas.write(fact, row + head.ascent - plain.ascent, column + 12, plain, theme.muted)
-
-
-def _ends(band: _Band) -> str:
-    """Return the values at the ends of the colours of a layer whose tiles share them."""
-    if band.subject.scale.kind == "filter" or band.noun == "unit":
-        return ""
-    low, high = (text.number(float(ends[0])) for ends in (band.subject.low, band.subject.high))
-    return f"colours {low}..{high}"
-
-
-def _draw_tiles(canvas: figure.Canvas, band: _Band, side: int, corner: tuple[int, int]) -> list[Tile]:
-    face, theme, subject = text.face(_FACE), canvas.theme, band.subject
-    height, width = band.sizes
-    tiles = []
-    names = zip(subject.channels, subject.states(), grid.below(subject, side), strict=True)
-    for place, (channel, state, words) in enumerate(names):
-        row, column = divmod(place, STRONGEST)
-        top = corner[0] + row * _row_height(band) + face.height + 2
-        left = corner[1] + column * (side + _GAP) + 1
-        box = (top, left, top + height, left + width)
-        canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
-        canvas.pixels[top : box[2], left : box[3]] = band.tiles[place]
-        if state == "dead":
-            grid.hatch(canvas, box)
-        canvas.write(str(channel), top - 2 - face.height, left - 1, face, theme.ink)
-        canvas.write(words, box[2] + 3, left - 1, face, theme.muted)
-        low, high = float(subject.low[channel]), float(subject.high[channel])
-        tiles.append(Tile(channel, box, low, high, state, band.activation.address))
-    return tiles
-
-
-def _draw_strip(canvas: figure.Canvas, band: _Band, corner: tuple[int, int], width: int) -> list[Tile]:
-    """Draw all units of a vector side by side, in as many rows as they need."""
-    face, theme, subject = text.face(_FACE), canvas.theme, band.subject
-    height, cell = band.sizes
-    columns = min(subject.total, width // cell)
-    rows = -(-subject.total // columns)
-    grid = mosaic.Grid(rows, columns, *corner, height, cell, height, cell)
-    if rows == 1:
-        end = corner[1] + columns * cell
-        box = (corner[0] - 1, corner[1] - 1, corner[0] + height + 1, end + 1)
-        canvas.fill(box, theme.line)
-    mosaic.place(canvas.pixels, grid, band.tiles, (height, cell))
-    low, high = float(subject.low[0]), float(subject.high[0])
-    strongest = np.argsort(-subject.numbers.strength, kind="stable")[:_NAMED].tolist()
-    values = subject.maps[:, 0, 0]
-    named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in strongest)
-    words = f"{text.number(low)}..{text.number(high)} {text.DOT} strongest: {named}"
-    canvas.write(face.fit(words, width), corner[0] + rows * height + 3, corner[1], face, theme.muted)
-    return [
-        Tile(channel, grid.box(channel), low, high, state, band.activation.address)
-        for channel, state in zip(subject.channels, subject.states(), strict=True)
-    ]
+def _fitting(band: Band, room: Room, rows: range, height: int) -> range:
+    """Return as many of the rows as a height holds."""
+    count = len(rows)
+    while count and bands.height(band, room, rows[:count]) > height:
+        count -= 1
+    return rows[:count]

@@ -158,6 +158,11 @@ def shape(sizes: Sequence[int]) -> str:
     return f" {TIMES} ".join(str(size) for size in sizes)
 
 
+def shape_of_numbers(sizes: Sequence[float]) -> str:
+    """Return sizes that may be fractions, as `shape` writes whole ones: ``0.5 x 2``."""
+    return f" {TIMES} ".join(number(size) for size in sizes)
+
+
 def listing(items: Sequence[int], most: int = 8) -> str:
     """Return a list that stays short: ``2, 17, 40 … 35 more``."""
     words = ", ".join(str(item) for item in items[:most])

@@ -21,6 +21,8 @@ MADE = {
     "digits_channels": "check sample_models/digits_cnn.h5 sample_models/seven.png sample_models/three.png -l '@Conv2D'",
     "dense_curves": "history sample_models/dense.history.json",
 }
+GALLERY = dict(re.findall(r"\]\(sample_models/pictures/(\w+)\.png\)<br>`actviz ([^`]+)`", README))
+MADE |= GALLERY
 
 
 @pytest.fixture
@@ -83,6 +85,12 @@ def test_pictures_are_those_that_the_commands_make(workplace, name):
         difference = np.abs(np.asarray(new).astype(int) - np.asarray(old).astype(int))
     # matplotlib sets the text of curves, from one version to the next a fraction of a pixel aside.
     assert (difference > 12).mean() < (0.02 if "history" in MADE[name] else 0.001)
+
+
+def test_the_gallery_is_complete_and_small():
+    assert len(GALLERY) == README.split("## Gallery")[1].split("\n## ")[0].count("![")
+    assert {path.stem for path in PICTURES.iterdir()} == set(MADE)
+    assert sum((PICTURES / f"{name}.png").stat().st_size for name in GALLERY) < 600_000
 
 
 def test_the_python_example_runs(workplace):

@@ -91,6 +91,21 @@ def test_every_figure_of_a_run_has_one_range() -> None:
     assert {one["numbers"]["clipped"] for one in records} == {0}
 
 
+@pytest.mark.parametrize("more", [("-l", "conv"), ("--sheet",)])
+def test_reduced_figures_of_a_run_have_the_range_of_what_is_drawn(more: tuple[str, ...]) -> None:
+    values = np.stack([np.full((6, 5, 7), 2.0), np.full((6, 5, 7), 3.0)])
+    actviz.save("conv.npz", {"conv": Activation("conv", "Conv2D", values, SPATIAL)})
+
+    paths = run("render", "conv.npz", *more, "--reduce", "l2", "--scale", "run", "-q", "-o", "out/")
+
+    for path in paths:
+        found = numbers(path)
+        one = found.get("layers", {"conv": found})["conv"]
+        assert (one["low"], one["high"]) == (0, pytest.approx(3 * 7**0.5))
+        assert one["clipped"] == 0
+    assert len(paths) == 2
+
+
 def test_every_sheet_of_a_run_has_one_range() -> None:
     actviz.save("in.npz", batch(1, 5), model="m.h5")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
@@ -32,7 +34,7 @@ def test_labels_stay_apart_and_the_page_in_its_budget(count: int, length: int, s
     picture = sheet.draw_sheet(layers, 0, CONTEXT, style)
 
     assert_labels_apart(picture)
-    assert picture.pixels.shape[0] * picture.pixels.shape[1] <= sheet.BUDGET
+    assert picture.pixels.shape[0] * picture.pixels.shape[1] <= 16_000_000
     assert {tile.address for tile in picture.tiles} == {one.address for one in layers}
     assert picture.numbers["reduced"] is True
 
@@ -111,3 +113,177 @@ def test_distributions_stand_beside_the_names_of_layers() -> None:
     assert strength[1] > strength[0] + 3 * 64
     assert all("distribution" in one for one in with_them.numbers["layers"].values())
     assert any("the distribution of the layer's values" in label.text for label in with_them.labels)
+
+
+def words(picture) -> str:
+    return " | ".join(label.text for label in picture.labels)
+
+
+def area(picture) -> int:
+    return picture.pixels.shape[0] * picture.pixels.shape[1]
+
+
+def test_a_sheet_is_shrunk_to_its_budget_and_says_so() -> None:
+    layers = [layer(i, (14, 14, 32)) for i in range(120)]
+
+    large = sheet.draw_sheet(layers, 0, CONTEXT, Style())
+    small = sheet.draw_sheet(layers, 0, CONTEXT, Style(megapixels=7))
+    fewer = sheet.draw_sheet(layers, 0, CONTEXT, Style(megapixels=3))
+
+    assert area(fewer) <= 3_000_000 < area(small) <= 7_000_000 < area(large) <= 16_000_000
+    assert len(small.tiles) == len(large.tiles) == 8 * 120
+    assert "of a layer, to fit" not in words(large) + words(small)
+    per_layer = len(fewer.tiles) // 120
+    assert 1 <= per_layer < 8
+    assert f"{per_layer} of a layer, to fit 3 megapixels (--max-megapixels)" in words(fewer)
+    assert f"{per_layer} of 32" in words(fewer)
+
+
+def test_all_channels_go_on_on_further_pages_each_once() -> None:
+    sizes = [(28, 28, 64), (14, 14, 512), (7, 7, 700), (1, 1, 3)]
+    layers = [layer(i, size) for i, size in enumerate(sizes)]
+
+    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style(channels="all", megapixels=2)))
+
+    assert len(pages) > 2
+    drawn = [(tile.address, tile.channel) for page in pages for tile in page.tiles]
+    assert drawn == [(one.address, channel) for one in layers for channel in range(one.values.shape[-1])]
+    for number, page in enumerate(pages, start=1):
+        assert area(page) <= 2_000_000
+        assert_labels_apart(page)
+        assert f"4 layers, page {number} of {len(pages)}" in words(page)
+        assert (page.numbers["page"], page.numbers["pages"]) == (number, len(pages))
+    assert "(continued)" in words(pages[1])
+
+
+def test_a_selection_is_of_those_channels_that_a_layer_has() -> None:
+    layers = [layer(0, (5, 5, 3)), layer(1, (5, 5, 40)), layer(2, (5, 5, 1))]
+
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style(channels="2:6,39"))
+
+    found = [(tile.address[0], tile.channel) for tile in picture.tiles]
+    assert found == [("0", 2), *(("1", channel) for channel in (2, 3, 4, 5, 39)), ("2", 0)]
+    with pytest.raises(UsageError, match="mean nothing"):
+        sheet.draw_sheet(layers, 0, CONTEXT, Style(channels="1:x"))
+
+
+def test_masked_steps_are_hatched_and_in_no_number() -> None:
+    values = np.full((1, 6, 9), 0.5, np.float32)
+    values[0, 4:] = 99
+    mask = np.array([[True] * 4 + [False] * 2])
+    axes = ("batch", "step", "unit")
+    lstm = Activation("lstm", "LSTM", values, axes, mask=mask)
+
+    picture = sheet.draw_sheet([lstm], 0, CONTEXT, Style())
+
+    (tile,) = picture.tiles
+    assert tile.high == 0.5
+    assert picture.numbers["layers"]["lstm"]["max"] == 0.5
+    assert "hatched: masked steps, in no number" in words(picture)
+    top, left, bottom, right = tile.box
+    height = (bottom - top) // 6
+    seen, masked = (
+        picture.pixels[top : top + 4 * height, left:right],
+        picture.pixels[top + 4 * height : bottom, left:right],
+    )
+    assert len(np.unique(seen.reshape(-1, 3), axis=0)) == 1
+    assert (masked > 90).all()
+    assert_labels_apart(picture)
+
+
+def test_frames_are_their_maximum_over_the_steps_that_are_not_masked() -> None:
+    values = np.zeros((1, 3, 5, 5, 2), np.float32)
+    values[0, 0, 1, 1, 0], values[0, 1, 2, 2, 0], values[0, 2] = 1, 2, 50
+    mask = np.array([[True, True, False]])
+    axes = ("batch", "step", "row", "column", "channel")
+
+    picture = sheet.draw_sheet([Activation("film", "ConvLSTM2D", values, axes, mask=mask)], 0, CONTEXT, Style())
+
+    assert [tile.high for tile in picture.tiles] == [2, 0]
+    assert "maximum over 2 steps, 1 masked" in words(picture)
+
+
+def test_what_the_caption_says_of_colours_follows_the_scale() -> None:
+    layers = [layer(0, (5, 5, 3))]
+    said = {
+        scale: words(sheet.draw_sheet(layers, 0, CONTEXT, Style(scale=scale))) for scale in ("filter", "layer", "-1:1")
+    }
+    assert "colours of a tile: from 0" in said["filter"]
+    assert "colours of a tile: one range a layer, beside its name" in said["layer"]
+    assert f"colours of a tile: {text.MINUS}1 {text.DASH} 1, as asked" in said["-1:1"]
+
+
+def test_reduced_channels_are_one_map_a_layer() -> None:
+    layers = [layer(0, (50, 50, 16)), layer(1, (25, 25, 32)), vector(np.arange(7, dtype=np.float32))]
+
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style(reduce="mean"))
+
+    assert [tile.address for tile in picture.tiles[:2]] == [layers[0].address, layers[1].address]
+    assert "mean of 16 filters" in words(picture)
+    assert "mean of 32 filters" in words(picture)
+    assert_labels_apart(picture)
+
+
+LAYERS = [layer(i, (14, 14, 32)) for i in range(120)]
+
+
+@pytest.mark.parametrize(
+    "style",
+    [Style(scale="-1:2", histogram=True, dark=True), Style(scale="p1:99", histogram=True), Style(scale="layer")],
+)
+@pytest.mark.parametrize("megapixels", [4, 5])
+def test_narrow_bands_say_on_lines_of_their_own_what_has_no_room_beside_the_name(style: Style, megapixels: int) -> None:
+    picture = sheet.draw_sheet(LAYERS, 0, CONTEXT, replace(style, megapixels=megapixels))
+
+    caption = words(picture).replace(" | ", " ")
+    assert f"of a layer, to fit {megapixels} megapixels" in caption
+    texts = [label.text for label in picture.labels]
+    assert sum(one.startswith("colours ") and ".." in one for one in texts) == 120
+    assert sum(one[:2].strip("_").isdigit() and "_" in one for one in texts) == 120
+    assert ("below a name: the distribution" in caption) == style.histogram
+    assert area(picture) <= megapixels * 1_000_000
+    assert_labels_apart(picture)
+
+
+def test_each_page_counts_the_values_that_are_clipped_on_it() -> None:
+    values = np.zeros((6, 6, 600), np.float32)
+    values[0, :3] = 2
+    layers = [spatial(values, address="a"), spatial(-values, address="b")]
+
+    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style(channels="all", megapixels=1, scale="-1:1")))
+
+    assert len(pages) > 1
+    for page in pages:
+        assert f"{3 * len(page.tiles):,} values clipped" in words(page)
+
+
+def test_pages_of_a_dark_sheet_are_dark() -> None:
+    light, dark = (sheet.draw_sheet([layer(0, (9, 9, 4))], 0, CONTEXT, Style(dark=dark)) for dark in (False, True))
+
+    assert [one.pixels[0, 0].mean() > 128 for one in (light, dark)] == [True, False]
+    assert light.tiles == dark.tiles
+    assert_labels_apart(dark)
+
+
+def test_a_range_of_an_earlier_run_is_that_of_its_layer() -> None:
+    layers = [layer(0, (5, 5, 3)), layer(1, (5, 5, 3))]
+    ranges = {layers[0].address: (-1.0, 1.0), layers[1].address: (0.0, 4.0)}
+
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style(scale="from:before/manifest.json", ranges=ranges))
+
+    assert {(tile.address, tile.low, tile.high) for tile in picture.tiles} == {
+        (address, *ends) for address, ends in ranges.items()
+    }
+    assert "(from:manifest.json), beside its name" in words(picture)
+
+
+def test_reduced_layers_take_those_channels_that_they_have_and_count_what_is_drawn() -> None:
+    layers = [layer(0, (5, 5, 3)), layer(1, (5, 5, 40)), layer(2, (5, 5, 1))]
+
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style(channels="1:6,39", reduce="max", histogram=True))
+
+    assert [tile.address for tile in picture.tiles] == [layers[0].address, layers[1].address]
+    assert "maximum of 2 of 3 filters" in words(picture)
+    assert "maximum of 6 of 40 filters" in words(picture)
+    assert "the distribution of the layer's reduced values" in words(picture)
+    assert picture.numbers["layers"][layers[1].address]["distribution"]["total"] == 25

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SORTS = ("index", "max", "mean", "std", "l2")
 RESIZES = ("fit", "crop", "stretch")
 PROJECTIONS = ("max",)
+REDUCTIONS = ("mean", "max", "l2")
 LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
@@ -71,6 +72,12 @@ dry_run = click.option(
 tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
 junit = click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
+sheet = click.option(
+    "--sheet/--no-sheet",
+    "sheet",
+    default=None,
+    help="All layers of an input on one page, or one file each. Default: a page where no --layer is given.",
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
 _OPENING = (
@@ -115,13 +122,24 @@ _STYLE = (
     ),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
     click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
-    click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40."),
+    click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40 or all."),
     click.option(
         "--sort", type=click.Choice(SORTS), help="Order of the channels.  [default: mean with --top, else index]"
     ),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the K strongest by --sort."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
     click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
+    click.option("--overlay", is_flag=True, help="Lay each map over the input's picture, where its values look."),
+    click.option("--reduce", type=click.Choice(REDUCTIONS), help="One map of all chosen channels of a layer."),
+    click.option(
+        "--max-megapixels",
+        "megapixels",
+        type=click.FloatRange(0.5, 100),
+        default=16.0,
+        show_default=True,
+        metavar="N",
+        help="Largest page of a sheet: it is shrunk to that, or with --channels or --top goes on on further pages.",
+    ),
     click.option("--histogram", is_flag=True, help="Add the distribution of the layer's values."),
     click.option("--dark", is_flag=True, help="Light text on a dark page."),
     click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
@@ -214,7 +232,22 @@ def style_of(values: dict[str, Any]) -> Style:
     """Take the values of `styled` out of a command's keywords."""
     from actviz.records import Style
 
-    names = ("scale", "cmap", "columns", "channels", "sort", "top", "zoom", "bare", "project", "histogram", "dark")
+    names = (
+        "scale",
+        "cmap",
+        "columns",
+        "channels",
+        "sort",
+        "top",
+        "zoom",
+        "bare",
+        "project",
+        "overlay",
+        "reduce",
+        "megapixels",
+        "histogram",
+        "dark",
+    )
     return Style(**{name: values.pop(name) for name in names})
 
 

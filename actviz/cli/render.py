@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     help="What the axes of an array are, such as row,column,channel; an axis more in front is the batch.",
 )
 @options.output
+@options.sheet
 @options.styled
 @options.overwrite
 @options.quiet
@@ -32,6 +33,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     axes: str | None,
     output: str | None,
     *,
+    sheet: bool | None,
     overwrite: bool,
     quiet: bool,
     **values: Any,
@@ -49,6 +51,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         file=activations,
         layers=layers,
         output=output,
+        sheet=sheet,
         style=options.style_of(values),
         axes=axes,
         index=index,

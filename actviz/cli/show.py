@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @options.named
 @options.layer
 @options.output
+@options.sheet
 @options.styled
 @options.reading
 @options.overwrite
@@ -35,6 +36,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     layers: tuple[str, ...],
     output: str | None,
     *,
+    sheet: bool | None,
     overwrite: bool,
     fail_fast: bool,
     labels: Path | None,
@@ -71,6 +73,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         named=named,
         layers=layers,
         output=output,
+        sheet=sheet,
         style=options.style_of(values),
         reading=options.reading_of(values),
         overwrite=overwrite,

@@ -12,6 +12,7 @@ from actviz.formats.entrances import limit_of, needs, readers, split_of, words_o
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_compiled import patience
 from actviz.formats.keras_file import KerasFile, open_keras_file
+from actviz.formats.receptive import geometries
 from actviz.formats.shapes import (
     ATTENTION,
     SCORES,
@@ -193,6 +194,7 @@ class KerasNetwork:
             cut.patience = patience(len(cut.steps))
         values = cut.run(batch)
         digest = self._file.weights.digest()
+        places = geometries(self._graph, self._known, {name: values.shape for name, values in batch.items()})
         kinds = {layer.address: layer for layer in self.layers}
         lost = [address for address in chosen if address not in values]
         if lost and addresses is not None:
@@ -202,6 +204,7 @@ class KerasNetwork:
             address: replace(
                 self._activation(kinds[address], cut.wanted[address], values[address], digest),
                 mask=cut.masks.get(address),
+                geometry=places.get(place) if isinstance(place := cut.wanted[address], Ref) else None,
             )
             for address in chosen
             if address in values

@@ -7,6 +7,7 @@ what was written and what could not be drawn.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from actviz import system
 from actviz.errors import ActvizError, LimitError, UsageError
 from actviz.jobs.naming import Names, check_fits
-from actviz.jobs.targets import SHEET
+from actviz.jobs.targets import SHEET, page_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -56,13 +57,16 @@ def source_of(facts: ModelFacts, *, named: bool) -> Source:
 
 
 def check_style(style: Style) -> Style:
-    """Refuse a scale or colormap that means nothing before anything is computed.
+    """Refuse a scale, colormap or size that means nothing before anything is computed.
 
     The style that comes back holds the ranges of the file that its scale names.
     """
     from actviz import colors
     from actviz.jobs import ranges
 
+    if not math.isfinite(style.megapixels):
+        message = f"--max-megapixels {style.megapixels}: a finite number was expected, such as 16."
+        raise UsageError(message)
     if style.cmap is not None:
         colors.table(style.cmap)
     if style.bare and style.histogram:
@@ -75,10 +79,15 @@ def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> S
     """Return the style with one range a layer for a whole run, where its scale is ``run``.
 
     `batches` are the activations of every input; any other scale asks for none of them.
+    Where channels become one map, the range is that of these maps.
     """
     from actviz.jobs import ranges
+    from actviz.renderers import reduction
 
-    return replace(style, ranges=ranges.shared(batches)) if style.scale == "run" else style
+    if style.scale != "run":
+        return style
+    drawn = ({address: reduction.as_drawn(one, style) for address, one in found.items()} for found in batches)
+    return replace(style, ranges=ranges.shared(drawn))
 
 
 def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
@@ -146,10 +155,15 @@ class Painter:
         What classes and steps are called.
     folder
         What paths in records are relative to, if anything.
+    overwrite
+        Whether further pages of a sheet may replace what others made.
     """
 
-    def __init__(self, source: Source, style: Style, names: Names, folder: Path | None) -> None:
+    def __init__(
+        self, source: Source, style: Style, names: Names, folder: Path | None, *, overwrite: bool = False
+    ) -> None:
         self._source, self._style, self._names, self._folder = source, style, names, folder
+        self._overwrite = overwrite
         self._pool = ThreadPoolExecutor(system.core_count() + 1, "draw")
         self._pending: deque[Future[list[Made] | NotMade]] = deque()
         self._ended = threading.Event()
@@ -168,7 +182,8 @@ class Painter:
         sample = wish.sample
         check_fits(self._names, wish.found.values())
         steps = self._names.steps or sample.words or ()
-        context = Context(self._source.model, sample.name, sample.fed, sample.thumbnail, self._names.labels, steps)
+        labels = self._names.labels
+        context = Context(self._source.model, sample.name, sample.fed, sample.thumbnail, labels, steps, sample.pictures)
         for key in wish.files:
             self._pending.append(self._pool.submit(self._make, wish, key, context))
 
@@ -194,31 +209,32 @@ class Painter:
         return found
 
     def _make(self, wish: Wish, key: str, context: Context) -> list[Made] | NotMade:
-        """Draw and write the figure of one layer, or the pages of a sheet."""
+        """Draw and write the figure of one layer, or the pages of a sheet, one after another."""
         if self._ended.is_set():
             raise EndedError
         try:
-            pictures = _pictures(key, wish, context, self._style)
+            pages = _pages(key, wish, context, self._style)
+            paths = [page_of(wish.files[key], number) for number in range(1, len(pages) + 1)]
+            self._check(wish, key, paths[1:])
+            return [self._write(wish, key, page(), path) for path, page in zip(paths, pages, strict=True)]
         except (UsageError, LimitError) as failure:
             return NotMade(wish.sample.name, key, failure)
-        made = []
-        for number, picture in enumerate(pictures, 1):
-            page = (number, len(pictures)) if len(pictures) > 1 else None
-            made.append(self._write(wish, key, picture, page))
-        return made
 
-    def _write(self, wish: Wish, key: str, picture: Picture, page: tuple[int, int] | None) -> Made:
+    def _check(self, wish: Wish, key: str, pages: Sequence[Path]) -> None:
+        """Refuse to replace what others made at the places of further pages."""
+        from actviz import output
+
+        identity = {"model": self._source.model, "input": wish.sample.name, "address": key}
+        for path in pages:
+            output.check_target(path, identity, overwrite=self._overwrite)
+
+    def _write(self, wish: Wish, key: str, picture: Picture, path: Path) -> Made:
         from actviz import output
 
         if self._ended.is_set():
             raise EndedError
-        path = wish.files[key]
-        if page is not None and page[0] > 1:
-            path = path.with_stem(f"{path.stem}-{page[0]}")
         system.make_folder(path.parent)
         provenance = self._provenance(wish, key, picture)
-        if page is not None:
-            provenance |= {"page": page[0], "pages": page[1]}
         size = output.write_figure(path, picture.drawn, provenance, picture.palette)
         return Made(path, record_of(provenance, path, size, self._folder))
 
@@ -242,6 +258,7 @@ class Painter:
             "weights": next(iter(wish.found.values())).weights_digest,
             "versions": dict(self.versions),
         }
+        about |= {name: picture.numbers[name] for name in ("page", "pages") if name in picture.numbers}
         activation = wish.found.get(key)
         if activation is not None:
             about |= {"class": activation.kind, "shape": list(activation.values.shape[1:])}
@@ -264,14 +281,16 @@ def failure_record(name: str, address: str | None, failure: ActvizError) -> dict
     return {"input": name, "address": address, "reason": failure.message, "code": failure.exit_code}
 
 
-def _pictures(key: str, wish: Wish, context: Context, style: Style) -> list[Picture]:
+def _pages(key: str, wish: Wish, context: Context, style: Style) -> Sequence[Callable[[], Picture]]:
+    """Return what draws one figure, or each page of a sheet: all that can be refused has been by then."""
     if key == SHEET:
-        from actviz.sheet import draw_sheet
+        from actviz.sheet import plan_pages
 
-        return [draw_sheet(list(wish.found.values()), wish.index, context, style)]
+        return plan_pages(list(wish.found.values()), wish.index, context, style)
     from actviz import renderers
 
-    return [renderers.draw(wish.found[key], wish.index, context, style)]
+    picture = renderers.draw(wish.found[key], wish.index, context, style)
+    return [lambda: picture]
 
 
 def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[Picture]:
@@ -279,11 +298,11 @@ def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[
     from actviz.records import Context
 
     sample = wish.sample
-    context = Context(model, sample.name, sample.fed, sample.thumbnail, (), sample.words or ())
+    context = Context(model, sample.name, sample.fed, sample.thumbnail, (), sample.words or (), sample.pictures)
     found: list[Picture] = []
     for key in keys:
         with contextlib.suppress(UsageError, LimitError):
-            found += _pictures(key, wish, context, style)
+            found += [page() for page in _pages(key, wish, context, style)]
     return found
 
 

@@ -32,7 +32,10 @@ WAITING = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
-    """What the command asks for, parsed; `index` chooses one input, ``None`` takes all."""
+    """What the command asks for, parsed; `index` chooses one input, ``None`` takes all.
+
+    `sheet` is ``None`` where it follows from `layers`.
+    """
 
     file: Path
     layers: tuple[str, ...]
@@ -41,6 +44,7 @@ class RenderRequest:
     axes: str | None = None
     index: int | None = None
     overwrite: bool = False
+    sheet: bool | None = None
 
 
 def render(request: RenderRequest) -> Iterator[Event]:
@@ -82,8 +86,9 @@ class _Chosen:
 def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Event]:
     """Draw what was chosen, one input after another."""
     source, about = chosen.source, saved.description
+    single = bool(request.layers) if request.sheet is None else not request.sheet
     wanted = targets.Wanted(
-        chosen.addresses if request.layers else (), request.output, source.model, source.configuration, source.named
+        chosen.addresses if single else (), request.output, source.model, source.configuration, source.named
     )
     samples = {number: saved.sample(number) for number in chosen.numbers}
     stems = {number: targets.stem_of_sample(sample) for number, sample in samples.items()}
@@ -98,7 +103,7 @@ def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Eve
             output.check_target(path, identity, overwrite=request.overwrite)
     manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
     outcome = _Outcome(manifest)
-    painter = figures.Painter(source, chosen.style, Names(), where.folder)
+    painter = figures.Painter(source, chosen.style, Names(), where.folder, overwrite=request.overwrite)
     painter.versions = about.versions
     with manifest if manifest is not None else contextlib.nullcontext():
         try:

@@ -52,7 +52,8 @@ class ShowRequest(ModelRequest):
     """What the command asks for, parsed.
 
     `batch_size` is the number of inputs computed at a time (``None``: chosen); `shard` the
-    part of the inputs that is done; `force` makes figures again that are up to date.
+    part of the inputs that is done; `force` makes figures again that are up to date; `sheet`
+    is ``None`` where it follows from `layers`.
     """
 
     style: Style
@@ -62,6 +63,7 @@ class ShowRequest(ModelRequest):
     shard: Shard = field(default_factory=Shard)
     force: bool = False
     dry_run: bool = False
+    sheet: bool | None = None
 
 
 def show(request: ShowRequest) -> Iterator[Event]:
@@ -169,7 +171,8 @@ def _beginning(how: Recipe, entry: Entry, most: int) -> tuple[Sample, ...]:
 
 
 def _wanted(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Wanted:
-    addresses = [layer.address for layer in layers] if request.layers else []
+    single = bool(request.layers) if request.sheet is None else not request.sheet
+    addresses = [layer.address for layer in layers] if single else []
     return targets.Wanted(addresses, request.output, facts.file, facts.digest, request.has_inputs)
 
 
@@ -251,9 +254,8 @@ class _Run:
         if place is not None:
             output.prepare_folder(place)
             system.remove_stale(place)
-        painter = Painter(
-            figures.source_of(self.facts, named=request.has_inputs), request.style, self.names, where.folder
-        )
+        source = figures.source_of(self.facts, named=request.has_inputs)
+        painter = Painter(source, request.style, self.names, where.folder, overwrite=request.overwrite)
         fingerprint = None
         if where.folder is not None:
             self.manifest = Manifest(where.folder, self.facts.file, overwrite=request.overwrite)

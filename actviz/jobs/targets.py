@@ -66,7 +66,12 @@ class Targets:
     def path(self, stem: str, key: str, number: int = 0, page: int = 1) -> Path:
         """Return the file of a figure of an input; `page` counts from 1 where it takes several."""
         found = self.file or self.inside(stem, number) / self.names[key]
-        return found if page == 1 else found.with_stem(f"{found.stem}-{page}")
+        return page_of(found, page)
+
+
+def page_of(path: Path, page: int) -> Path:
+    """Return the file of a page, counted from 1: ``sheet.png``, ``sheet_2.png`` and so on."""
+    return path if page == 1 else path.with_stem(f"{path.stem}_{page}")
 
 
 def choose(wanted: Wanted, layers: Sequence[LayerInfo], inputs: int, stem: str = "") -> Targets:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from actviz import system
 from actviz.errors import ActvizError, ModelError
 from actviz.jobs.figures import record_of
-from actviz.jobs.targets import SHEET
+from actviz.jobs.targets import SHEET, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actviz.inputs import InputOptions
     from actviz.jobs.naming import Names
     from actviz.jobs.targets import Targets
-    from actviz.manifest import Manifest
+    from actviz.manifest import Known, Manifest
     from actviz.records import Style
     from actviz.worker import Opening
 
@@ -225,25 +225,34 @@ class Upkeep:
         identity = {"model": self._model, "input": name, "address": key}
         output.check_target(path, identity, overwrite=self._rules.overwrite)
 
-    def _known(self, path: Path) -> tuple[str, int] | None:
+    def _known(self, path: Path) -> Known | None:
         """Return what the manifest knows of a file that is as it says."""
         folder = self._targets.folder
         if self._manifest is None or folder is None:
             return None
         known = self._manifest.find(path.relative_to(folder).as_posix())
-        return (known.work, known.size) if known is not None and system.size_of(path) == known.size else None
+        return known if known is not None and system.size_of(path) == known.size else None
 
     def _is_right(self, path: Path, work: str) -> list[dict[str, Any]] | None:
-        """Return the records to add for a figure that is right, ``None`` for one to make."""
-        from actviz import output
-
+        """Return the records to add for a figure that is right, with all its pages; ``None`` for one to make."""
         if not work or self._targets.folder is None:
             return None
         known = self._known(path)
-        if known is not None and known[0] == work:
+        if known is not None and known.work == work and known.pages == 1:
             return []
+        first = self._record(path, work)
+        if first is None:
+            return None
+        rest = [self._record(page_of(path, number), work) for number in range(2, first.get("pages", 1) + 1)]
+        every = [first, *(record for record in rest if record is not None)]
+        return every if len(every) == len(rest) + 1 else None
+
+    def _record(self, path: Path, work: str) -> dict[str, Any] | None:
+        """Return the record of a whole file that this work made, else ``None``."""
+        from actviz import output
+
         size = system.size_of(path)
-        if size is None:
+        if size is None or self._targets.folder is None:
             return None
         try:
             provenance = output.read_provenance(path)
@@ -251,4 +260,4 @@ class Upkeep:
             return None
         if provenance is None or provenance.get("work") != work or not output.is_whole(path):
             return None
-        return [record_of(provenance, path, size, self._targets.folder)]
+        return record_of(provenance, path, size, self._targets.folder)

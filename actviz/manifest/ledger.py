@@ -29,10 +29,11 @@ SECONDS, SHARE = 2.0, 0.03
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a figure without reading its record: what made it, and its size in bytes."""
+    """What is known of a figure without reading its record: what made it, its size in bytes, how many pages it has."""
 
     work: str
     size: int
+    pages: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class Manifest:
         with system.writing_scratch(self._folder):
             self._scratch.seek(self._end)
             self._scratch.write(line)
-        known = Known(str(record.get("work", "")), int(record.get("bytes", -1)))
+        known = Known(str(record.get("work", "")), int(record.get("bytes", -1)), int(record.get("pages", 1)))
         self._figures[str(record["file"])] = _Place(self._end, len(line), own, known)
         self._end += len(line)
 

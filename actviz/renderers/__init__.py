@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
-from actviz.renderers import attention, film, montage, sequence, spatial, vector, volume
+from actviz.renderers import attention, film, montage, overlay, reduction, sequence, spatial, vector, volume
 
 if TYPE_CHECKING:
     from actviz.records import Activation, Axes, Context, Picture, Style
@@ -46,7 +47,8 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     """
     name, values = activation.address, activation.values
     if values.dtype.kind in _UNDRAWN:
-        what = _UNDRAWN[values.dtype.kind]
+        texts = values.dtype.kind == "O" and all(isinstance(item, (str, bytes)) for item in values.flat)
+        what = "text" if texts else _UNDRAWN[values.dtype.kind]
         message = f"layer {name!r} gives {what}, which cannot be drawn; choose another layer."
         raise UsageError(message)
     if len(activation.axes) != values.ndim:
@@ -68,4 +70,16 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         sizes = " x ".join(str(size) for size in values.shape[1:])
         message = f"layer {name!r} is empty ({sizes}): there is nothing to draw; give a larger input."
         raise UsageError(message)
-    return RENDERERS[kind].draw(activation, index, context, style)
+    if style.reduce is None:
+        return _draw(activation, index, context, style)
+    one, said = reduction.over_channels(activation, index, style)
+    rest = replace(style, reduce=None, channels=None, sort="index", top=None)
+    picture = _draw(one, 0, replace(context, reduced=said), rest)
+    words = [said, picture.numbers["reduced"]] if picture.numbers["reduced"] else [said]
+    return replace(picture, numbers=picture.numbers | {"reduced": "; ".join(words)})
+
+
+def _draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    if style.overlay:
+        return overlay.draw(activation, index, context, style)
+    return RENDERERS[kind_of(activation.axes) or ""].draw(activation, index, context, style)

@@ -68,7 +68,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style, alo
         _color_bar(subject, along),
         _caption(film, style, along, masked),
         *plan.size,
-        subjects.histogram(subject),
+        subjects.histogram(subject, reduced=bool(context.reduced)),
     )
     canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left))

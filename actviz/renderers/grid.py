@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from actviz import colors, figure, mosaic, text
 from actviz.records import Label, Picture, Tile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.records import Activation, Box, Context, Style
+    from actviz.renderers.overlay import Overlay
     from actviz.renderers.ruler import Axis
     from actviz.renderers.subject import Subject
 
@@ -55,7 +57,8 @@ class Deck:
     and those that run down and across in them; `names` stand above tiles instead of their
     numbers. `indices` are the places along several axes of tiles. `rulers` (down, across)
     stand beside every tile. `notes` go into the caption, `reduced` says how values were
-    brought together, if they were.
+    brought together, if they were. `over` is the picture that maps are laid over.
+    `front`, uint8 ``(row, column, RGB)``, is a picture that stands before the tiles.
     """
 
     maps: NDArray[Any]
@@ -66,6 +69,26 @@ class Deck:
     rulers: tuple[Axis, Axis] | None = None
     notes: tuple[str, ...] = ()
     reduced: str = ""
+    over: Overlay | None = None
+    front: NDArray[np.uint8] | None = None
+
+    def sizes(self, count: int, zoom: int | None) -> tuple[int, int]:
+        """Return the height and width of what is painted for each of `count` tiles."""
+        if self.over is None:
+            return self.maps.shape[1], self.maps.shape[2]
+        factor = zoom or min(choose_zoom(count, *self.over.sizes))
+        return self.over.sizes[0] * factor, self.over.sizes[1] * factor
+
+    def painted(self, subject: Subject, zoom: int | None) -> NDArray[np.uint32]:
+        """Return the colours of the tiles to draw, of the height and width that `sizes` tells."""
+        if self.over is None:
+            return subject.painted()
+        return self.over.painted(subject, self.sizes(len(subject.channels), zoom))
+
+    def bar(self, subject: Subject) -> figure.ColorBar:
+        """Return the colour bar of the tiles."""
+        bar = color_bar(subject, self.noun)
+        return bar if self.over is None else self.over.bar(bar, subject)
 
 
 def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> Picture:
@@ -78,15 +101,19 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
     plan = _plan(subject, deck, style)
     layout = figure.Layout(
         subjects.heading(activation, context),
-        color_bar(subject, deck.noun),
+        deck.bar(subject),
         _caption(subject, deck, style, plan.zoom),
-        *plan.size,
-        subjects.histogram(subject),
+        plan.size[0],
+        plan.size[1] + (plan.cell[1] if deck.front is not None else 0),
+        subjects.histogram(subject, reduced=bool(context.reduced or (deck.reduced and not deck.over))),
     )
     canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
+    if deck.front is not None:
+        _draw_front(canvas, deck.front, plan.grid(top, left).box(0))
+        left += plan.cell[1]
     grid = plan.grid(top, left)
     mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
-    mosaic.place(canvas.pixels, grid, subject.painted(), plan.zoom)
+    mosaic.place(canvas.pixels, grid, deck.painted(subject, style.zoom), plan.zoom)
     tiles = _tiles(subject, deck, grid)
     mark_states(canvas, tiles)
     _write(canvas, subject, tiles, plan)
@@ -95,27 +122,44 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
     return canvas.picture(tiles, _record(subject, deck, style, plan.zoom))
 
 
+def _draw_front(canvas: figure.Canvas, picture: NDArray[np.uint8], box: Box) -> None:
+    """Draw a picture as it is where the first tile would be."""
+    top, left, bottom, right = box
+    if picture.shape[:2] != (bottom - top, right - left):
+        image = Image.fromarray(picture).resize((right - left, bottom - top), Image.Resampling.NEAREST)
+        picture = np.asarray(image)
+    face, theme = text.face(_FACE), canvas.theme
+    canvas.fill((top - 1, left - 1, bottom + 1, right + 1), theme.line)
+    canvas.pixels[top:bottom, left:right] = colors.packed(picture)
+    canvas.write(face.fit("as fed", right - left), top - 1 - face.height, left - 1, face, theme.ink)
+
+
 def _record(subject: Subject, deck: Deck, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
     record = subject.record(style, deck.axes)
     record["zoom"] = list(zoom)
     if deck.reduced:
         record["reduced"] = deck.reduced
+    if deck.over:
+        record["overlay"] = deck.over.record()
+        record["invertible"] = False
     return record
 
 
 def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
     zoom = style.zoom or 1
-    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    count = len(subject.channels)
+    height, width = deck.sizes(count, zoom)
+    zoom = 1 if deck.over else zoom
     rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
     figure.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
     page = figure.theme_of(dark=style.dark).page
     record = _record(subject, deck, style, (zoom, zoom))
-    if subject.numbers.finite:
+    if subject.numbers.finite and deck.over is None:
         steps = subject.steps()
         gap, palette = colors.with_page(steps, subject.table, page)
         places, grid = mosaic.assemble(steps, columns, gap, zoom)
         return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
-    pixels, grid = mosaic.assemble(subject.painted(), columns, colors.pixel(page), zoom)
+    pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, colors.pixel(page), zoom)
     return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
 
 
@@ -158,8 +202,11 @@ def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
 
 
 def _plan(subject: Subject, deck: Deck, style: Style) -> _Plan:
-    count, height, width = len(subject.channels), *subject.maps.shape[1:]
+    count = len(subject.channels)
+    height, width = deck.sizes(count, style.zoom)
     zoom = (style.zoom, style.zoom) if style.zoom else choose_zoom(count, height, width)
+    if deck.over:
+        zoom = 1, 1
     above = beside = beyond = 0
     if deck.rulers:
         down, across = deck.rulers

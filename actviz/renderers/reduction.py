@@ -1,13 +1,20 @@
-"""Maps with more values than a picture has room for, brought down by means of blocks."""
+"""Many values brought into fewer: maps too large for a picture, and channels as one map."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actviz import mosaic, stats
+from actviz.errors import UsageError
+from actviz.renderers import subject as subjects
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from actviz.records import Activation, Style
 
 BUDGET = 16_000_000
 
@@ -49,3 +56,73 @@ def said(nouns: tuple[str, str], by: tuple[int, int]) -> str:
     """Return how values were brought together, in words, for a figure and its manifest."""
     blocks = " by ".join(f"{factor} {noun}s" for factor, noun in zip(by, nouns, strict=True) if factor > 1)
     return f"each value drawn is the mean of {blocks}"
+
+
+REDUCTIONS = {"mean": "mean", "max": "maximum", "l2": "L2 norm"}
+
+
+def over_channels(activation: Activation, index: int, style: Style) -> tuple[Activation, str]:
+    """Return one entry of the batch with its chosen channels as one map, and how that is said.
+
+    Raises
+    ------
+    UsageError
+        When there are no channels, or the style means nothing.
+    """
+    name = activation.address
+    if style.reduce not in REDUCTIONS:
+        message = f"nothing is reduced by {style.reduce!r}; use {', '.join(REDUCTIONS)}."
+        raise UsageError(message)
+    if "channel" not in activation.axes:
+        message = f"layer {name!r} has no channels to bring into one map; leave out --reduce."
+        raise UsageError(message)
+    axis = activation.axes.index("channel")
+    values = np.moveaxis(stats.as_numbers(activation.values[index]), axis - 1, 0)
+    flat = np.ascontiguousarray(values).reshape(len(values), -1)
+    channels = mosaic.parse_channels(style.channels, len(flat))
+    if style.measure != "index":
+        channels = stats.order(stats.statistics(flat[:, :, None]), channels, style.measure)
+    channels = mosaic.keep_top(channels, style.top)
+    map_ = _reduced(flat[channels], style.reduce).reshape(values.shape[1:])
+    count = f"{len(channels):,}" + (f" of {len(flat):,}" if len(channels) < len(flat) else "")
+    said_ = f"{REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
+    if len(channels) < len(flat):
+        said_ += subjects.choice(len(channels), len(flat), style)
+    axes = tuple(one for one in activation.axes if one != "channel")
+    signed = False if style.reduce == "l2" else activation.signed
+    mask = None if activation.mask is None else activation.mask[index : index + 1]
+    return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask), said_
+
+
+def as_drawn(activation: Activation, style: Style) -> Activation:
+    """Return the first entry of the batch as `style.reduce` draws it; what it cannot reduce stays as it is.
+
+    Raises
+    ------
+    UsageError
+        When the style means nothing.
+    """
+    if style.reduce is None or "channel" not in activation.axes or activation.values.dtype.kind in "OSUTc":
+        return activation
+    count = activation.values.shape[activation.axes.index("channel")]
+    channels = mosaic.existing_channels(style.channels, count)
+    if channels == "" or 0 in activation.values.shape:
+        return activation
+    return over_channels(activation, 0, replace(style, channels=channels))[0]
+
+
+def _reduced(flat: NDArray[Any], how: str) -> NDArray[Any]:
+    """Return ``(channel, value)`` as one value for each place; one NaN makes it NaN."""
+    with np.errstate(all="ignore"):
+        if how == "max":
+            found: NDArray[Any] = flat.max(axis=0)
+            return found
+        wide = flat.astype(np.float64)
+        if how == "mean":
+            mean: NDArray[Any] = (wide / len(wide)).sum(axis=0)
+            return mean
+        # Powers of two keep the squares of huge values finite and of tiny ones above 0.
+        largest = np.abs(wide[np.isfinite(wide)]).max(initial=0.0)
+        factor = 2.0 ** -float(np.clip(np.frexp(largest)[1], -1000, 1000))
+        root: NDArray[Any] = np.sqrt(((wide * factor) ** 2).sum(axis=0)) / factor
+        return root

@@ -79,7 +79,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         _color_bar(subject, unit, plan),
         _caption(subject, style, unit, sheet, plan),
         *plan.size,
-        subjects.histogram(subject),
+        subjects.histogram(subject, reduced=bool(context.reduced)),
     )
     canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     tiles = _draw_panels(canvas, sheet, subject, replace(plan, top=top, left=left))

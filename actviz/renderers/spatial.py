@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,25 @@ def maps_of(activation: Activation, index: int) -> NDArray[Any]:
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen channel as a tile; see `Renderer`."""
+    """Draw every chosen channel as a tile; see `Renderer`.
+
+    The channels of a picture that is fed are drawn as greys on one scale, beside it.
+    """
     tiles = ("channel",) if "channel" in activation.axes else ()
-    deck = grid.Deck(maps_of(activation, index), "filter", (tiles, "row", "column"))
+    deck = grid.Deck(maps_of(activation, index), "filter" if tiles else "map", (tiles, "row", "column"))
+    if activation.kind == "InputLayer":
+        scale = "layer" if style.scale == "auto" else style.scale
+        style = replace(style, cmap=style.cmap or "gray", scale=scale)
+        fed = picture_of(activation, context) if len(deck.maps) > 1 else None
+        deck = replace(deck, noun="channel" if tiles else "map", front=fed)
     return grid.draw(activation, deck, context, style)
+
+
+def picture_of(activation: Activation, context: Context) -> NDArray[np.uint8] | None:
+    """Return the picture that an activation's values come of, ``None`` where it is not known which."""
+    place, pictures = activation.geometry, context.pictures
+    if not pictures:
+        return context.thumbnail
+    if place is not None:
+        return pictures.get(place.input)
+    return next(iter(pictures.values())) if len(pictures) == 1 else None

@@ -218,6 +218,8 @@ def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, st
 def heading(activation: Activation, context: Context) -> Heading:
     """Return the title of a layer's figure."""
     sizes = text.shape(activation.values.shape[1:]) or "one number"
+    if context.reduced:
+        sizes += f", reduced: {context.reduced}"
     return Heading(activation.address, activation.kind, sizes, context)
 
 
@@ -230,7 +232,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     numbers, total = subject.numbers, subject.total
     shown = len(subject.channels)
     first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
-    parts = [first + choice(subject, style)]
+    parts = [first + choice(shown, total, style)]
     dead = numbers.channels_in(stats.DEAD)
     word = f"{state} on this input"
     parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
@@ -243,15 +245,15 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     return tuple(parts)
 
 
-def choice(subject: Subject, style: Style) -> str:
-    """Return how the channels drawn were chosen and ordered, from the comma on."""
-    candidates = len(mosaic.parse_channels(style.channels, subject.total))
+def choice(shown: int, total: int, style: Style) -> str:
+    """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on."""
+    candidates = len(mosaic.parse_channels(style.channels, total))
     words = ""
     if style.measure != "index":
         words = f", {ORDERS[style.measure]}"
-    elif style.top is not None and len(subject.channels) < candidates:
+    elif style.top is not None and shown < candidates:
         words = f", {ORDERS['index']}" if style.channels is None else ", first"
-    if candidates == subject.total:
+    if candidates == total:
         return words
     return f"{words} of the {candidates:,} chosen" if words else ", as chosen"
 
@@ -279,11 +281,14 @@ def scale_note(subject: Subject, whole: str) -> str:
     return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
 
 
-def histogram(subject: Subject) -> Histogram | None:
-    """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value."""
+def histogram(subject: Subject, *, reduced: bool = False) -> Histogram | None:
+    """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value.
+
+    `reduced` says that the values were brought together from others of the layer.
+    """
     if subject.distribution is None:
         return None
-    return Histogram(subject.distribution, subject.levels, subject.given)
+    return Histogram(subject.distribution, subject.levels, subject.given, reduced)
 
 
 def _nonfinite(numbers: stats.ChannelStatistics) -> str:

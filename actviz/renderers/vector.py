@@ -70,7 +70,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         subjects.numeric_bar(subject, _notes(subject, plan, noun)),
         subjects.caption(subject, style, noun, "zero"),
         *plan.size,
-        subjects.histogram(subject),
+        subjects.histogram(subject, reduced=bool(context.reduced)),
     )
     canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
     tiles = plan.draw(canvas, subject, top, left)

@@ -17,6 +17,7 @@ from actviz.records import (
     NO_CHOICE,
     Activation,
     Choice,
+    Geometry,
     InputOperation,
     LayerInfo,
     ModelFacts,
@@ -168,7 +169,11 @@ class Worker:
         message, arrays = self._answer()
         return {
             address: Activation(
-                values=arrays[address], axes=tuple(said.pop("axes")), mask=arrays.get(MASK + address), **said
+                values=arrays[address],
+                axes=tuple(said.pop("axes")),
+                mask=arrays.get(MASK + address),
+                geometry=_geometry(said.pop("geometry")),
+                **said,
             )
             for address, said in message["activations"].items()
         }
@@ -319,6 +324,12 @@ def _facts(said: Message) -> ModelFacts:
         for item in said["operations"]
     )
     return ModelFacts(**said)
+
+
+def _geometry(item: dict[str, Any] | None) -> Geometry | None:
+    if item is None:
+        return None
+    return Geometry(item.pop("input"), **{name: tuple(pair) for name, pair in item.items()})
 
 
 def _input(item: dict[str, Any]) -> TensorSpec:

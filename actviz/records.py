@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -102,13 +104,30 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the values of a map lie in the picture that an input was fed, all in its pixels.
+
+    `size` is that of the picture; the value at ``(r, c)`` sees `field` pixels around row
+    ``offset[0] + r * stride[0]`` and column ``offset[1] + c * stride[1]``, where the middle
+    of the first pixel is 0. All pairs are (row, column).
+    """
+
+    input: str
+    size: tuple[int, int]
+    offset: tuple[float, float]
+    stride: tuple[float, float]
+    field: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
     """The output of one layer for a batch.
 
     `values` has the batch axis first and the layer's own dtype; `axes` names every axis.
     `signed` says whether the activation function can give negative values (``None``:
     not known, the data decide). `weights_digest` is the SHA-256 of the weights read.
-    `mask`, ``(batch, step)``, is False at the steps that the network leaves out.
+    `mask`, ``(batch, step)``, is False at the steps that the network leaves out. `geometry`
+    says where a map lies in the input, ``None`` where that is not known.
     """
 
     address: str
@@ -118,6 +137,7 @@ class Activation:
     signed: bool | None = None
     weights_digest: str = ""
     mask: NDArray[np.bool_] | None = None
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +162,7 @@ class Sample:
     words: tuple[str, ...] | None = None
     ranges: tuple[str, ...] = ()
     stem: str = ""
+    pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +172,9 @@ class Style:
     `scale` is ``filter``, ``layer`` or ``MIN:MAX``; `channels` a selection such as
     ``0:16,40`` (``None``: all); `sort` a measure; `top` the number of channels kept
     after sorting; `zoom` pixels per value (``None``: chosen). `project` is how planes or
-    frames are brought into one map (``max``), ``None`` to show each.
+    frames are brought into one map (``max``), ``None`` to show each. `overlay` lays maps
+    over the input's picture; `reduce` is how channels are brought into one map (``mean``,
+    ``max``, ``l2``), ``None`` to show each.
     """
 
     scale: str = "filter"
@@ -163,6 +186,8 @@ class Style:
     zoom: int | None = None
     bare: bool = False
     project: str | None = None
+    overlay: bool = False
+    reduce: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +196,7 @@ class Context:
 
     `labels` are the names of classes, written beside the units of layers that have as
     many; `steps` are the words of the input, written along sequences that have as many.
+    `pictures` are what inputs were fed, by name, where they are pictures.
     """
 
     model: str
@@ -179,6 +205,7 @@ class Context:
     thumbnail: NDArray[np.uint8] | None = None
     labels: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 Box = tuple[int, int, int, int]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, ModelError, escape
 from actviz.gate import parse_json
-from actviz.records import AXIS_NAMES, LayerInfo
+from actviz.records import AXIS_NAMES, Geometry, LayerInfo
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Axes, ModelFacts
 
 SCHEMA = 1
+_FAR = 1e9
 _NUMBERED = re.compile(r"axis\d{1,2}")
 
 
@@ -25,7 +26,7 @@ _NUMBERED = re.compile(r"axis\d{1,2}")
 class Entry:
     """One array: its key, its layer, and what `records.Activation` says of its values.
 
-    `axes` are those of the array, batch first.
+    `axes` are those of the array, batch first; `geometry` says where its maps lie in the input.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Entry:
     axes: Axes
     signed: bool | None = None
     weights_digest: str = ""
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ def _layer_said(layer: LayerInfo, description: Description) -> dict[str, Any]:
             "signed": entry.signed,
             "weights": entry.weights_digest,
         }
+        if entry.geometry is not None:
+            said["geometry"] = asdict(entry.geometry)
     elif layer.address in description.left_out:
         said["left_out"] = description.left_out[layer.address]
     return said
@@ -202,7 +206,8 @@ def _layers(said: list[Any]) -> tuple[tuple[LayerInfo, ...], dict[str, Entry], d
             signed = table["signed"]
             if signed is not None:
                 signed = _truth(signed)
-            entries[address] = Entry(_text(table["key"]), address, kind, axes, signed, _text(table["weights"]))
+            place = _geometry(table["geometry"]) if "geometry" in table else None
+            entries[address] = Entry(_text(table["key"]), address, kind, axes, signed, _text(table["weights"]), place)
         elif "left_out" in table:
             left_out[address] = _text(table["left_out"])
         layers.append(_layer(table, address, kind, axes))
@@ -226,6 +231,23 @@ def _layer(table: dict[str, Any], address: str, kind: str, axes: Axes) -> LayerI
         parameters=None,
         axes=axes,
     )
+
+
+def _geometry(said: object) -> Geometry:
+    table = _table(said)
+    size, offset, stride, field_ = (_pair(table[name]) for name in ("size", "offset", "stride", "field"))
+    if min(size) < 1 or min(stride) <= 0 or min(field_) < 0:
+        message = f"a map at {offset} by steps of {stride} in a picture of {size}"
+        raise _WrongError(message)
+    return Geometry(_text(table["input"]), (int(size[0]), int(size[1])), offset, stride, field_)
+
+
+def _pair(said: object) -> tuple[float, float]:
+    values = _list(said)
+    if len(values) != 2 or not all(isinstance(value, (int, float)) and abs(value) < _FAR for value in values):  # noqa: PLR2004  (row, column)
+        message = f"{values!r} where two numbers belong"
+        raise _WrongError(message)
+    return float(values[0]), float(values[1])
 
 
 def _axes(said: list[Any]) -> Axes:

@@ -166,4 +166,6 @@ def read_description(path: Path) -> dict[str, str] | None:
 
 
 def _activation(entry: Entry, values: NDArray[Any]) -> Activation:
-    return Activation(entry.address, entry.kind, values, entry.axes, entry.signed, entry.weights_digest)
+    return Activation(
+        entry.address, entry.kind, values, entry.axes, entry.signed, entry.weights_digest, None, entry.geometry
+    )

@@ -10,6 +10,7 @@ from actviz.formats.custom import CustomObjects
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_file import KerasFile, open_keras_file
+from actviz.formats.receptive import geometries
 from actviz.formats.shapes import (
     ATTENTION,
     SCORES,
@@ -164,6 +165,7 @@ class KerasNetwork:
             raise InputError(message)
         values = cut.run(batch)
         digest = self._file.weights.digest()
+        places = geometries(self._graph, self._known, {name: values.shape for name, values in batch.items()})
         kinds = {layer.address: layer for layer in self.layers}
         lost = [address for address in chosen if address not in values]
         if lost and addresses is not None:
@@ -173,6 +175,7 @@ class KerasNetwork:
             address: replace(
                 self._activation(kinds[address], cut.wanted[address], values[address], digest),
                 mask=cut.masks.get(address),
+                geometry=places.get(place) if isinstance(place := cut.wanted[address], Ref) else None,
             )
             for address in chosen
             if address in values

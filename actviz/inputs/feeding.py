@@ -72,9 +72,17 @@ def sample_of_image(
         text.append("inverted")
     if plan.word:
         text.append(f"{plan.word} from {sizes_text(own)}")
-    thumbnail = thumbnail_of_picture(undo(fed, preprocessing))
-    fed_text = ", ".join(text)
-    return Sample(source.name, values, thumbnail, fed_text, digest(values), notes, ranges=(preprocessing.said,))
+    whole = as_picture(undo(fed, preprocessing))
+    return Sample(
+        source.name,
+        values,
+        geometry.shrink(whole, THUMBNAIL_SIDE),
+        ", ".join(text),
+        digest(values),
+        notes,
+        ranges=(preprocessing.said,),
+        pictures={spec.name: whole},
+    )
 
 
 def sample_of_arrays(
@@ -88,11 +96,13 @@ def sample_of_arrays(
 
     `origin` says in the text where the numbers come from.
     """
-    pictures = [thumbnail_of_array(values[spec.name][0], spec) for spec in specs]
+    found = {spec.name: picture_of_array(values[spec.name][0], spec) for spec in specs}
+    pictures = {name: picture for name, picture in found.items() if picture is not None}
+    small = [geometry.shrink(picture, THUMBNAIL_SIDE) for picture in pictures.values()]
     texts = {spec.name: _fed_text(values[spec.name], origin) for spec in specs}
     words = only([words_of_text(values[spec.name][0], spec) for spec in specs])
     fed = listed_texts(texts) if len(texts) > 1 else "".join(texts.values())
-    return Sample(name, values, row_of_pictures(pictures), fed, digest(values), notes, words)
+    return Sample(name, values, row_of_pictures(small), fed, digest(values), notes, words, pictures=pictures)
 
 
 def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
@@ -112,6 +122,7 @@ def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
         only([sample.words for sample in samples.values()]),
         tuple(dict.fromkeys(ranges)),
         stem,
+        {key: picture for sample in samples.values() for key, picture in sample.pictures.items()},
     )
 
 
@@ -189,19 +200,18 @@ def digest(values: dict[str, NDArray[Any]]) -> str:
     return total.hexdigest()
 
 
-def thumbnail_of_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Return ``(row, column, channel)`` of values 0..1 as a small uint8 ``(row, column, RGB)``."""
+def as_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Return ``(row, column, channel)`` of values 0..1 as uint8 ``(row, column, RGB)``."""
     finite = np.nan_to_num(picture, nan=0.0, posinf=1.0, neginf=0.0)
     pixels = np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8)
-    colour = (
+    return (
         np.repeat(pixels[:, :, :1], 3, axis=2)
         if pixels.shape[2] < 3  # noqa: PLR2004  (RGB)
         else np.ascontiguousarray(pixels[:, :, :3])
     )
-    return geometry.shrink(colour, THUMBNAIL_SIDE)
 
 
-def thumbnail_of_array(array: NDArray[Any], spec: TensorSpec) -> NDArray[np.uint8] | None:
+def picture_of_array(array: NDArray[Any], spec: TensorSpec) -> NDArray[np.uint8] | None:
     """Return an array without batch axis as a picture, ``None`` if it is none.
 
     Values within 0..1 and within 0..255 are taken for what they look like; any others
@@ -220,7 +230,7 @@ def thumbnail_of_array(array: NDArray[Any], spec: TensorSpec) -> NDArray[np.uint
         low, high = 0.0, float(_BYTE)
     with np.errstate(all="ignore"):
         spread = (picture / 2 - low / 2) / max(high / 2 - low / 2, 1e-300)
-    return thumbnail_of_picture(spread)
+    return as_picture(spread)
 
 
 def range_text(array: NDArray[Any]) -> str:

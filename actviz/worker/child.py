@@ -139,6 +139,7 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
                 "axes": list(item.axes),
                 "signed": item.signed,
                 "weights_digest": item.weights_digest,
+                "geometry": dataclasses.asdict(item.geometry) if item.geometry else None,
             }
             for address, item in found.items()
         }

@@ -15,6 +15,7 @@ from actviz.errors import ActvizError, LimitError, error_of_code, escape
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
     Activation,
+    Geometry,
     InputOperation,
     LayerInfo,
     ModelFacts,
@@ -120,7 +121,11 @@ class Worker:
         message, arrays = self._ask({"ask": "activations", "addresses": list(addresses)}, batch)
         return {
             address: Activation(
-                values=arrays[address], axes=tuple(said.pop("axes")), mask=arrays.get(MASK + address), **said
+                values=arrays[address],
+                axes=tuple(said.pop("axes")),
+                mask=arrays.get(MASK + address),
+                geometry=_geometry(said.pop("geometry")),
+                **said,
             )
             for address, said in message["activations"].items()
         }
@@ -213,6 +218,12 @@ def _facts(said: Message) -> ModelFacts:
         for item in said["operations"]
     )
     return ModelFacts(**said)
+
+
+def _geometry(item: dict[str, Any] | None) -> Geometry | None:
+    if item is None:
+        return None
+    return Geometry(item.pop("input"), **{name: tuple(pair) for name, pair in item.items()})
 
 
 def _input(item: dict[str, Any]) -> TensorSpec:

@@ -17,6 +17,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "PartialError",
+    "ToleranceError",
     "UnsafeError",
     "UsageError",
     "error_of_code",
@@ -92,6 +93,12 @@ class OutputError(ActvizError):
     exit_code = 7
 
 
+class ToleranceError(ActvizError):
+    """A check or a comparison is beyond its limits."""
+
+    exit_code = 8
+
+
 _BY_CODE: dict[int, type[ActvizError]] = {
     error.exit_code: error
     for error in (
@@ -102,6 +109,7 @@ _BY_CODE: dict[int, type[ActvizError]] = {
         UnsafeError,
         LimitError,
         OutputError,
+        ToleranceError,
     )
 }
 

@@ -208,6 +208,20 @@ class Context:
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one rule says of one layer: `reason` is one line, also where it is kept.
+
+    `subject` is the layer's address (or the name of an input), `rule` the limit as it was
+    asked for.
+    """
+
+    subject: str
+    rule: str
+    kept: bool
+    reason: str
+
+
 Box = tuple[int, int, int, int]
 """Top row, left column, bottom row, right column in pixels; the last two exclusive."""
 

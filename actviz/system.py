@@ -167,6 +167,23 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def append(path: Path, content: bytes) -> None:
+    """Add `content` to the end of a file, which is made where there is none.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(content)
+    except OSError as failure:
+        message = f"{path}: cannot be written ({failure.strerror}); check the path and its rights."
+        raise OutputError(message) from None
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Give a file to write, which becomes `path` when the block ends without an error.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from actviz.inputs import InputOptions
     from actviz.jobs.events import Said, Written
+    from actviz.jobs.judging import Judged, Reports
     from actviz.records import Style
     from actviz.worker import Opening
 
@@ -46,6 +48,8 @@ labels = click.option(
 )
 fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
 tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
+junit = click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
 _OPENING = (
@@ -159,6 +163,33 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     names = ("resize", "preprocess", "invert", "layout", "allow_nonfinite", "frame", "background", "seed")
     taken = {name: values.pop(name) for name in names}
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
+
+
+def reports_of(junit: Path | None) -> Reports:
+    """Return where results go beside the terminal; GitHub's environment says whether it reads along."""
+    from actviz.jobs.judging import Reports
+
+    github = os.environ.get("GITHUB_ACTIONS") == "true"
+    summary = os.environ.get("GITHUB_STEP_SUMMARY") if github else None
+    return Reports(junit, github, Path(summary) if summary else None)
+
+
+def tell_judged(events: Iterable[Said | Written | Judged], *, quiet: bool, as_json: bool) -> None:
+    """Print what a job that judges tells: with `as_json` only its numbers go to stdout, else a table and paths."""
+    import json
+
+    from actviz.jobs.events import Said, Written
+
+    for event in events:
+        if isinstance(event, Said):
+            if event.plain:
+                click.echo(event.text, err=True)
+            elif not quiet:
+                click.echo(f"actviz: {event.text}", err=True)
+        elif isinstance(event, Written):
+            click.echo(str(event.path), err=as_json)
+        else:
+            click.echo(json.dumps(event.record, allow_nan=False) if as_json else event.table)
 
 
 def tell(events: Iterable[Said | Written], *, quiet: bool) -> None:

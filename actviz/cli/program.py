@@ -22,6 +22,7 @@ COMMANDS = {
     "layers": "List the layers of a model: addresses, shapes, parameters.",
     "extract": "Write what layers of a model compute into an .npz file.",
     "render": "Draw figures from saved activations or any array, without a model.",
+    "check": "Check numbers of layers over many inputs against limits.",
     "history": "Draw the learning curves of a training from its saved history.",
 }
 

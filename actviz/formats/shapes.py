@@ -8,6 +8,7 @@ and is asked of Keras itself: nothing is guessed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,12 @@ KEEP = frozenset(
 )  # fmt: skip
 MERGE = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softmax", "softplus", "hard_sigmoid", "exponential"})
+NAMED_OPERATIONS = {
+    "Softmax": "softmax", "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",
+    "HardSigmoid": "hard_sigmoid", "HardTanh": "hard_tanh", "Softsign": "softsign",
+}  # fmt: skip
+LARGEST_CLIP = 1e6
+CLIPPED = re.compile(r"relu\d[\d.]*")
 # What lies between these and a non-negative activation does not change its sign.
 SIGN_KEEPING = frozenset(
     {
@@ -83,8 +90,10 @@ def signs(graph: Graph) -> dict[int, bool | None]:
         entry = graph.entries[node.entry]
         activation = activation_of(entry)
         inputs = [found.get(ref.node) for ref in refs(node.args)]
-        if activation in NON_NEGATIVE or (
-            entry.kind in SIGN_KEEPING and inputs and all(sign is False for sign in inputs)
+        if (
+            activation in NON_NEGATIVE
+            or CLIPPED.fullmatch(activation or "")
+            or (entry.kind in SIGN_KEEPING and inputs and all(sign is False for sign in inputs))
         ):
             found[number] = False
         elif activation in {"tanh", "linear", "elu", "selu", "softsign"}:
@@ -97,17 +106,21 @@ def signs(graph: Graph) -> dict[int, bool | None]:
 def activation_of(entry: Entry) -> str | None:
     """Return the name of the activation function of a layer, if it has one by name."""
     if entry.kind == "ReLU" and not entry.config.get("negative_slope"):
-        return "relu"
-    if entry.kind == "Softmax":
-        return "softmax"
-    if entry.kind in {"Relu", "Relu6"}:
-        return "relu"
+        return _clipped(entry.config.get("max_value"))
+    if entry.kind in NAMED_OPERATIONS:
+        return NAMED_OPERATIONS[entry.kind]
     value = entry.config.get("activation")
     if isinstance(value, dict):
         value = value.get("config")
     if isinstance(value, str):
         return value
     return None
+
+
+def _clipped(most: object) -> str:
+    """Return ``relu``, or ``relu6`` for one that ends at 6."""
+    known = isinstance(most, (int, float)) and not isinstance(most, bool) and 0 < most < LARGEST_CLIP
+    return f"relu{most:g}" if known else "relu"
 
 
 def shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | None:

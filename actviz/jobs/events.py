@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A line for people."""
+    """A line for people; `plain` ones are printed as they are, whatever was said of quiet."""
 
     text: str
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

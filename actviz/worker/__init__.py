@@ -1,5 +1,5 @@
 """The supervised process that opens and runs models, and the channel to it."""
 
-from actviz.worker.supervisor import Opening, Worker
+from actviz.worker.supervisor import Numbers, Opening, Worker
 
-__all__ = ["Opening", "Worker"]
+__all__ = ["Numbers", "Opening", "Worker"]

@@ -146,9 +146,37 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
         arrays = {address: item.values for address, item in found.items()}
         masks = {MASK + address: item.mask for address, item in found.items() if item.mask is not None}
         channel.send({"activations": said}, arrays | masks)
+    elif ask == "numbers":
+        _answer_numbers(channel, network, message, arrays)
     else:
         text = f"unknown question {escape(str(ask))}"
         raise ValueError(text)
+
+
+def _answer_numbers(channel: Channel, network: Network, message: Message, arrays: dict[str, Any]) -> None:
+    """Send the numbers of each channel instead of the maps, a thread a core."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from actviz.totals import first_nonfinite, totals_of
+
+    found = network.activations(arrays, message["addresses"])
+    cuts = {address: (low, high) for address, (low, high) in message["cuts"].items()}
+    left_out = {address: str(item.values.dtype) for address, item in found.items() if item.values.dtype.kind in "OSUTc"}
+    taken = [address for address in found if address not in left_out]
+    # The largest first, so that no thread is left alone with one at the end.
+    taken.sort(key=lambda address: -found[address].values.size)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        totals = dict(
+            zip(taken, pool.map(lambda address: totals_of(found[address], cuts.get(address)), taken), strict=True)
+        )
+    bad = {
+        address: first_nonfinite(found[address].values)
+        for address, one in totals.items()
+        if one.nan.any() or one.infinite.any()
+    }
+    size = sum(item.values.nbytes for item in found.values())
+    answer = {"left_out": left_out, "nonfinite": bad, "bytes": size}
+    channel.send({"numbers": answer}, {address: one.packed() for address, one in totals.items()})
 
 
 def _versions() -> dict[str, str]:

@@ -55,6 +55,21 @@ class Opening:
     verbose: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a batch gave, without its maps.
+
+    `packed` are `totals.Totals` by address as `totals.unpacked` takes them; `left_out` the
+    dtype of layers that give no numbers; `nonfinite` the first entry of the batch with NaN
+    or infinities, by address; `size` the bytes of the maps that were computed.
+    """
+
+    packed: dict[str, NDArray[Any]]
+    left_out: dict[str, str]
+    nonfinite: dict[str, int]
+    size: int
+
+
 class Worker:
     """A child process that holds one open model.
 
@@ -130,6 +145,25 @@ class Worker:
             for address, said in message["activations"].items()
         }
 
+    def ask_numbers(
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str],
+        cuts: Mapping[str, tuple[float, float]],
+    ) -> None:
+        """Let the child compute numbers of some layers for a batch; `numbers` takes them.
+
+        `cuts` are the values at and beyond which one counts as saturated, by address.
+        """
+        told = {address: list(pair) for address, pair in cuts.items()}
+        self._send({"ask": "numbers", "addresses": list(addresses), "cuts": told}, batch)
+
+    def numbers(self) -> Numbers:
+        """Wait for what the last `ask_numbers` asked for."""
+        message, arrays = self._answer()
+        said = message["numbers"]
+        return Numbers(arrays, said["left_out"], said["nonfinite"], int(said["bytes"]))
+
     def versions(self) -> dict[str, str]:
         """Return the versions of the libraries that the child computes with."""
         message, _ = self._ask({"ask": "versions"})
@@ -157,6 +191,9 @@ class Worker:
         self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
     ) -> tuple[Message, dict[str, NDArray[Any]]]:
         self._send(message, arrays)
+        return self._answer()
+
+    def _answer(self) -> tuple[Message, dict[str, NDArray[Any]]]:
         try:
             answer, values = self._channel.receive(self._timeout)
         except ClosedError:

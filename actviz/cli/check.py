@@ -1,0 +1,104 @@
+"""``actviz check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from actviz.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("check")
+@options.model
+@options.inputs
+@options.named
+@options.layer
+@click.option("--no-nan", is_flag=True, help="No value is NaN.")
+@click.option("--no-inf", is_flag=True, help="No value is infinite.")
+@click.option(
+    "--max-dead", metavar="SHARE", help="Channels (or units) that give nothing but 0 on any input, such as 10%."
+)
+@click.option("--max-constant", metavar="SHARE", help="Channels that give one value, not 0, on all inputs.")
+@click.option(
+    "--max-saturated",
+    metavar="SHARE",
+    help="Values within a hundredth of a bound of sigmoid, tanh, hard_sigmoid, hard_tanh or softsign, or of the upper"
+    " bound of relu6 and other clipped ReLUs. Layers with other activation functions are not bounded.",
+)
+@click.option("--max-zeros", metavar="SHARE", help="Values that are exactly 0.")
+@click.option("--min-std", metavar="X", help="Smallest standard deviation of a channel over all inputs and places.")
+@click.option("--range", "within", metavar="LO:HI", help="Where all values lie; an end may be left out.")
+@click.option("-o", "--output", metavar="FIGURE.png", help="Draw the channels of the layers that break a limit.")
+@options.junit
+@options.as_json
+@options.reading
+@options.overwrite
+@options.fail_fast
+@options.opened
+@options.quiet
+def command(  # noqa: PLR0913  (one parameter an option)
+    model: Path,
+    inputs: tuple[Path, ...],
+    named: tuple[str, ...],
+    layers: tuple[str, ...],
+    output: str | None,
+    *,
+    no_nan: bool,
+    no_inf: bool,
+    max_dead: str | None,
+    max_constant: str | None,
+    max_saturated: str | None,
+    max_zeros: str | None,
+    min_std: str | None,
+    within: str | None,
+    junit: Path | None,
+    as_json: bool,
+    overwrite: bool,
+    fail_fast: bool,
+    quiet: bool,
+    **values: Any,
+) -> None:
+    """Check numbers of layers of MODEL over all INPUTS together against limits.
+
+    A limit holds for each layer by itself. Without any, no value may be NaN or infinite.
+    Without --layer, every layer is checked that computes numbers of its own (not Flatten,
+    Dropout and others that pass on what they are given). Prints a table; ends with code 8
+    and the reason where a limit is broken.
+
+    A channel is dead when it is 0 everywhere on every input: a filter of a convolution, a
+    unit of a Dense or recurrent layer, a head of attention. Steps that are masked are in no
+    number. A share is written 10% or 0.1.
+    """
+    from actviz import limits
+    from actviz.jobs.check import CheckRequest, check
+
+    shares = {
+        "dead": (max_dead, "--max-dead"),
+        "constant": (max_constant, "--max-constant"),
+        "saturated": (max_saturated, "--max-saturated"),
+        "zeros": (max_zeros, "--max-zeros"),
+    }
+    asked = limits.Limits(
+        no_nan=no_nan,
+        no_infinite=no_inf,
+        min_std=None if min_std is None else limits.parse_number(min_std, "--min-std"),
+        within=None if within is None else limits.parse_range(within, "--range"),
+        **{name: limits.parse_share(text, option) for name, (text, option) in shares.items() if text is not None},
+    )
+    request = CheckRequest(
+        opening=options.opening_of(model, values),
+        inputs=inputs,
+        named=named,
+        layers=layers,
+        output=output,
+        reading=options.reading_of(values),
+        overwrite=overwrite,
+        fail_fast=fail_fast,
+        limits=asked,
+        reports=options.reports_of(junit),
+    )
+    options.tell_judged(check(request), quiet=quiet, as_json=as_json)

@@ -1,0 +1,263 @@
+"""`check`: numbers of layers over a set of inputs against limits."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz import findings as found_texts
+from actviz.errors import ActvizError, ToleranceError, UsageError, escape
+from actviz.jobs import checking, feeding, judging
+from actviz.jobs.checking import Tally
+from actviz.jobs.events import Said, Written
+from actviz.jobs.feeding import ModelRequest
+from actviz.jobs.layers import say_code
+from actviz.limits import Limits, judge, percent
+from actviz.select import select_layers
+from actviz.totals import bounds_of
+from actviz.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actviz.records import Case, LayerInfo, ModelFacts, Sample
+    from actviz.totals import Totals
+
+# They give the numbers that they are given, so that a fault would be told twice.
+PASSING = frozenset(
+    {
+        "InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
+        "SpatialDropout3D", "Identity", "ActivityRegularization", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+        "Masking", "Functional", "Sequential", "Model",
+    }
+)  # fmt: skip
+HEADINGS = (
+    "layer", "channels", "min", "max", "mean", "least std", "dead", "constant", "zeros", "saturated", "NaN", "inf",
+    "result",
+)  # fmt: skip
+DEFAULT = Limits(no_nan=True, no_infinite=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest(ModelRequest):
+    """What the command asks for, parsed; `limits` of nothing mean no NaN and no infinity."""
+
+    limits: Limits
+    reports: judging.Reports = field(default_factory=judging.Reports)
+
+
+def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
+    """Compute every input, judge every layer; yield what happens, then the result.
+
+    Raises
+    ------
+    ToleranceError
+        At the end, when a limit is broken.
+    ActvizError
+        When nothing could be made; `PartialError` at the end when part of it failed.
+    """
+    limits = request.limits if request.limits != Limits() else DEFAULT
+    judging.prepare(request.reports, "check", overwrite=request.overwrite)
+    target = _figure_target(request)
+    with Worker(request.opening) as worker:
+        facts = worker.facts()
+        yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        worker.prepare()
+        facts, layers, found = _begin(request, facts, worker)
+        tally, failures = Tally(layers), list[ActvizError]()
+        for event in checking.count(worker, found, tally, fail_fast=request.fail_fast):
+            if isinstance(event, ActvizError):
+                failures.append(event)
+            yield Said(event.message) if isinstance(event, ActvizError) else event
+        worker.stop()
+    if not tally.inputs:
+        raise feeding.worst(failures)
+    for address, dtype in tally.left_out.items():
+        yield Said(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
+    if not tally.totals:
+        message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
+        raise UsageError(message)
+    result = _result(facts, tally, limits, failures)
+    if target is not None:
+        yield _draw(target, result, facts, tally)
+    yield from judging.publish(result.findings, request.reports)
+    yield judging.Judged(found_texts.table(result.findings), result.record)
+    if result.findings.broken:
+        raise ToleranceError(result.findings.reason())
+    if failures:
+        raise feeding.partial(len(failures), len(failures) + tally.inputs)
+
+
+def _begin(
+    request: CheckRequest, facts: ModelFacts, worker: Worker
+) -> tuple[ModelFacts, Sequence[LayerInfo], Iterator[list[Sample] | ActvizError]]:
+    """Return the facts, the layers to check and the inputs, of which the first may tell the model's shapes."""
+    given = feeding.given_by(request)
+    if all(spec.shape for spec in facts.inputs):
+        layers = _choose(request, facts)
+        return facts, layers, feeding.feed(request, given, facts, layers)
+    found = feeding.feed(request, given, facts, facts.layers)
+    read = list[list["Sample"] | ActvizError]()
+    for item in found:
+        read.append(item)
+        if not isinstance(item, ActvizError):
+            facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
+            break
+    return facts, _choose(request, facts), itertools.chain(read, found)
+
+
+def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+    """Return the layers asked for, else those that compute numbers of their own."""
+    if request.layers:
+        return select_layers(facts.layers, request.layers, str(request.model))
+    layers = [layer for layer in facts.layers if layer.kind not in PASSING and not layer.address.endswith("@scores")]
+    if not layers:
+        message = f"{facts.file}: no layer computes numbers of its own; name some with --layer."
+        raise UsageError(message)
+    return layers
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Everything that a check gives: texts, JSON, and the cases by address."""
+
+    findings: found_texts.Findings
+    record: dict[str, Any]
+    cases: dict[str, list[Case]]
+
+
+def _result(facts: ModelFacts, tally: Tally, limits: Limits, failures: Sequence[ActvizError]) -> _Result:
+    layers = [layer for layer in tally.layers if layer.address in tally.totals]
+    cases = {
+        layer.address: [
+            _with_input(case, tally) for case in judge(layer.address, tally.totals[layer.address], limits, tally.inputs)
+        ]
+        for layer in layers
+    }
+    every = tuple(case for found in cases.values() for case in found)
+    rows = tuple(_row(layer, tally.totals[layer.address], cases[layer.address]) for layer in layers)
+    lost = tuple(failure.message for failure in failures)
+    findings = found_texts.Findings(
+        "check", facts.file, HEADINGS, rows, frozenset(range(1, len(HEADINGS) - 1)), every, lost
+    )
+    from actviz.version import VERSION
+
+    record = {
+        "actviz": VERSION,
+        "model": facts.file,
+        "configuration": facts.digest,
+        "inputs": tally.inputs,
+        "failures": list(lost),
+        "layers": [_layer_said(layer, tally) for layer in layers],
+        "left_out": tally.left_out,
+        "limits": [judging.case_said(case) for case in every],
+        "broken": len(findings.broken),
+    }
+    return _Result(findings, record, cases)
+
+
+def _with_input(case: Case, tally: Tally) -> Case:
+    """Name the first input with NaN or infinities where a case is about them."""
+    from dataclasses import replace
+
+    name = tally.nonfinite.get(case.subject)
+    if case.kept or name is None or not case.rule.startswith("no "):
+        return case
+    return replace(case, reason=f"{case.reason}; first input with NaN or infinities: {escape(name, 80)}")
+
+
+def _row(layer: LayerInfo, totals: Totals, cases: Sequence[Case]) -> tuple[str, ...]:
+    broken = [case.rule for case in cases if not case.kept]
+    count = totals.count or 1.0
+    return (
+        layer.address,
+        f"{totals.channels:,}",
+        *(judging.number(one) for one in _ends(totals)),
+        judging.number(_least(totals.std)),
+        f"{int(totals.dead.sum()):,}",
+        f"{int(totals.constant.sum()):,}",
+        percent(totals.zeros / count),
+        "-" if np.isnan(totals.saturated) else percent(totals.saturated / count),
+        f"{int(totals.nan.sum()):,}",
+        f"{int(totals.infinite.sum()):,}",
+        f"BROKEN: {'; '.join(broken)}" if broken else "ok",
+    )
+
+
+def _ends(totals: Totals) -> tuple[float, float, float]:
+    """Return minimum, maximum and mean of the layer, NaN where it has no finite value."""
+    has = totals.finite > 0
+    if not has.any():
+        return np.nan, np.nan, np.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float((totals.mean[has] * (totals.finite[has] / totals.finite.sum())).sum())
+    return float(totals.minimum[has].min()), float(totals.maximum[has].max()), mean
+
+
+def _least(values: Any) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.min()) if known.size else np.nan
+
+
+def _layer_said(layer: LayerInfo, tally: Tally) -> dict[str, Any]:
+    totals = tally.totals[layer.address]
+    low, high, mean = _ends(totals)
+    bounds, count = bounds_of(layer.activation), totals.count or 1.0
+    said: dict[str, Any] = {
+        "address": layer.address,
+        "class": layer.kind,
+        "activation": layer.activation,
+        "channels": totals.channels,
+        "values": int(totals.count),
+        "min": judging.finite(low),
+        "max": judging.finite(high),
+        "mean": judging.finite(mean),
+        "least_std": judging.finite(_least(totals.std)),
+        "dead": np.flatnonzero(totals.dead).tolist(),
+        "constant": np.flatnonzero(totals.constant).tolist(),
+        "zeros": totals.zeros / count,
+        "saturated": None if bounds is None else totals.saturated / count,
+        "bounds": None if bounds is None else [judging.finite(end) for end in bounds],
+        "nan": int(totals.nan.sum()),
+        "infinite": int(totals.infinite.sum()),
+        "first_nonfinite": tally.nonfinite.get(layer.address),
+    }
+    for name in ("minimum", "maximum", "mean", "std"):
+        said[f"channel_{name}"] = [judging.finite(one) for one in getattr(totals, name).tolist()]
+    return said
+
+
+def _figure_target(request: CheckRequest) -> Path | None:
+    """Return the path of the figure, once it is known that it may be written."""
+    from actviz import output
+
+    if request.output is None:
+        return None
+    path = Path(request.output)
+    if path.suffix.lower() != ".png":
+        message = (
+            f"-o {escape(request.output, 200)}: the figure of a check is written as PNG; give a name that ends in .png."
+        )
+        raise UsageError(message)
+    output.prepare_folder(path.parent)
+    identity = {"model": request.model.name, "command": "check"}
+    output.check_target(path, identity, overwrite=request.overwrite)
+    return path
+
+
+def _draw(path: Path, result: _Result, facts: ModelFacts, tally: Tally) -> Written:
+    """Draw the offenders, or every layer where there is none."""
+    from actviz import chart, output
+    from actviz.version import VERSION
+
+    offending = [layer for layer in tally.layers if any(not case.kept for case in result.cases.get(layer.address, ()))]
+    shown = offending or [layer for layer in tally.layers if layer.address in tally.totals]
+    bands = [chart.Band(layer, tally.totals[layer.address], tuple(result.cases[layer.address])) for layer in shown]
+    picture = chart.draw_chart(bands, chart.About(facts.file, tally.inputs, len(tally.totals), len(offending)))
+    provenance = {"actviz": VERSION, "command": "check", "model": facts.file, "configuration": facts.digest}
+    output.write_figure(path, picture.pixels, provenance)
+    return Written(path)

@@ -1,0 +1,97 @@
+"""What `check` and `diff` share: where their results go beside the terminal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from actviz import findings as texts
+from actviz.jobs.events import Said, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from actviz.records import Case
+
+HEAD_BYTES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where results go beside the terminal.
+
+    `junit` is a file that was asked for; `github` says that the command runs in a GitHub
+    workflow, `summary` is the file of the job's page there.
+    """
+
+    junit: Path | None = None
+    github: bool = False
+    summary: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The result: a table for people, and everything in numbers for ``--json``."""
+
+    table: str
+    record: dict[str, Any]
+
+
+def prepare(reports: Reports, command: str, *, overwrite: bool) -> None:
+    """Decide before any work whether the reports may be written.
+
+    Raises
+    ------
+    OutputError
+        When something else stands there, or the folder cannot be written to.
+    """
+    from actviz import output
+
+    if reports.junit is not None:
+        output.prepare_folder(reports.junit.parent)
+        kind = output.Kind("report", _command_of)
+        output.check_replaceable(reports.junit, {"command": command}, kind, overwrite=overwrite)
+
+
+def _command_of(path: Path) -> dict[str, str] | None:
+    """Return which command wrote a JUnit file, ``None`` where it was none of actviz's."""
+    from actviz import system
+    from actviz.errors import OutputError
+
+    file, _ = system.open_regular(path, OutputError)
+    with file:
+        head = file.read(HEAD_BYTES)
+    mark = b'<testsuites name="actviz '
+    _, found, rest = head.partition(mark)
+    return {"command": rest.partition(b'"')[0].decode("ascii", "replace")} if found else None
+
+
+def publish(findings: texts.Findings, reports: Reports) -> Iterator[Said | Written]:
+    """Write the reports; yield what is said where annotations are read, and the files."""
+    from actviz import system
+
+    if reports.junit is not None:
+        system.write_whole(reports.junit, texts.junit(findings))
+        yield Written(reports.junit)
+    if reports.github:
+        for line in texts.github_commands(findings):
+            yield Said(line, plain=True)
+        if reports.summary is not None:
+            system.append(reports.summary, texts.summary(findings).encode())
+
+
+def case_said(case: Case) -> dict[str, Any]:
+    """Return a case for JSON."""
+    return {"layer": case.subject, "limit": case.rule, "kept": case.kept, "reason": case.reason}
+
+
+def number(value: float) -> str:
+    """Return a number for a table: four digits, ``-`` where there is none."""
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def finite(value: float) -> float | None:
+    """Return a number for JSON, ``None`` for what JSON does not have."""
+    return value if math.isfinite(value) else None

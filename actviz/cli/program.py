@@ -23,6 +23,7 @@ COMMANDS = {
     "extract": "Write what layers of a model compute into an .npz file.",
     "render": "Draw figures from saved activations or any array, without a model.",
     "check": "Check numbers of layers over many inputs against limits.",
+    "report": "Write one HTML page of what a model sees and what is wrong with it.",
     "history": "Draw the learning curves of a training from its saved history.",
 }
 

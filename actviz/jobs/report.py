@@ -137,13 +137,15 @@ def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
     if request.layers:
         layers = select_layers(facts.layers, request.layers, str(request.model))
     else:
-        layers = [
-            layer for layer in facts.layers if layer.kind != "InputLayer" and not layer.address.endswith("@scores")
-        ]
+        layers = [layer for layer in facts.layers if _is_inner(layer)]
     if not any(kind_of(layer.axes) for layer in layers):
         message = f"{facts.file}: none of these layers can be drawn; list them with: actviz layers {request.model}"
         raise UsageError(message)
     return layers
+
+
+def _is_inner(layer: LayerInfo) -> bool:
+    return layer.kind != "InputLayer" and not layer.address.endswith("@scores")
 
 
 def _compute(run: _Run, inputs: Iterator[list[Sample] | ActvizError]) -> Iterator[Said | ActvizError]:
@@ -178,14 +180,15 @@ def _take(run: _Run, sample: Sample) -> None:
     first = not found.inputs
     room = None
     if len(found.inputs) < request.pictures:
-        room = request.maximum_size if first else request.maximum_size // max(1, request.pictures - 1)
+        inputs = min(request.pictures, max(1, len(request.inputs)))
+        room = reporting.Room(request.maximum_size, inputs)
     reporting.add(found, sample, activations, room)
     if first and request.markdown is not None and not request.summary:
         run.sheet = _sheet(run, sample, activations)
     if run.other is not None:
         theirs = reporting.compare(found, sample, activations, run.other, run.shared)
         if room is not None:
-            reporting.add_others(found, theirs, room)
+            reporting.add_others(found, theirs)
 
 
 def _sheet(run: _Run, sample: Sample, activations: Mapping[str, Activation]) -> Picture | None:
@@ -234,7 +237,8 @@ def _facts(run: _Run) -> tuple[tuple[str, str], ...]:
     known = sum(count for count in parameters.values() if count)
     inputs = "; ".join(f"{spec.name} {_shape(spec.shape)} {spec.dtype}" for spec in facts.inputs)
     shown = len(run.found.layers)
-    count = f"{shown:,}" if shown == len(facts.layers) else f"{shown:,} of {len(facts.layers):,} shown"
+    total = sum(_is_inner(layer) for layer in facts.layers)
+    count = f"{shown:,} of {total:,} shown" if run.request.layers and shown < total else f"{shown:,}"
     pairs = [("written by", facts.writer), ("model takes", inputs), ("layers", count)]
     if all(layer.parameters is not None for layer in facts.layers):
         pairs.append(("parameters", f"{known:,}"))
@@ -295,23 +299,12 @@ def _left_out(contents: Contents, fitted: budget.Fitted, run: _Run, size: int) -
     if cut:
         whole = sum(budget.whole_size(figure) for layer in contents.layers for figure in layer.figures)
         needed = -(-(size + whole) * 11 // 10 // _MEGABYTE)
-        most = _most(fitted, run)
         lines.append(
-            f"Of {len(cut):,} layers not all channels or inputs are drawn{most}, to stay within {run.request.maximum_size / _MEGABYTE:g} MB. For all of them: --max-size {needed}MB, or fewer layers with --layer."
+            f"Of {len(cut):,} layer{'s' if len(cut) > 1 else ''} only the strongest channels are drawn, to stay within {run.request.maximum_size / _MEGABYTE:g} MB. For all of them: --max-size {needed}MB, or fewer layers with --layer."
         )
     for address, dtype in run.found.tally.left_out.items():
         lines.append(f"{escape(address, 80)}: gives {escape(dtype, 40)}, not real numbers.")
     return tuple(lines)
-
-
-def _most(fitted: budget.Fitted, run: _Run) -> str:
-    first, rest = (min(count, 10**6) for count in (fitted.first, fitted.rest))
-    if first == 10**6 and rest == 10**6:
-        return ""
-    parts = [f"at most {first:,} channels of the first input" if first < 10**6 else "all channels of the first input"]
-    if len(run.found.inputs) > 1:
-        parts.append(f"{rest:,} of the others" if rest else "none of the others")
-    return f" ({', '.join(parts)}, the strongest)"
 
 
 def _identity(model: str) -> dict[str, str]:

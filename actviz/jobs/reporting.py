@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from actviz import renderers
 from actviz.errors import ActvizError, UsageError
 from actviz.jobs import checking
-from actviz.report import Comparison, Fed, Shown, drift, figures, pictures
+from actviz.report import Comparison, Fed, Shown, budget, drift, figures, pictures
 from actviz.report.findings import find, hands_on
 from actviz.totals import bounds_of, cuts_of, first_nonfinite, join, totals_of
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Geometry, LayerInfo, Sample
     from actviz.report import Figure, Finding
 
-# Of pictures more than a page's limit are kept until it is known how small they pack.
-_HEADROOM = 4
-
 
 @dataclass(slots=True)
 class Gathered:
@@ -29,7 +26,7 @@ class Gathered:
 
     `tally` holds the numbers of all inputs; `figures` and `thumbnails` are by address;
     `reasons` say why a layer has no figure; `apart` is by address, `unmatched` are layers that
-    could not be compared. `first` are the activations of the first input, where a sheet wants them.
+    could not be compared. `most` is how many values of a layer are drawn of the first input.
     """
 
     layers: Sequence[LayerInfo]
@@ -38,13 +35,14 @@ class Gathered:
     inputs: list[Fed] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     figures: dict[str, list[Figure]] = field(default_factory=dict)
+    orders: dict[str, tuple[int, ...]] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     geometries: dict[str, Geometry | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     apart: dict[str, drift.Apart] = field(default_factory=dict)
     unmatched: dict[str, None] = field(default_factory=dict)
     compared: int = 0
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    most: int = 0
 
 
 def begin(layers: Sequence[LayerInfo], *, asked: bool) -> Gathered:
@@ -57,14 +55,16 @@ def begin(layers: Sequence[LayerInfo], *, asked: bool) -> Gathered:
     return Gathered(layers, drawn, checking.Tally(layers))
 
 
-def add(found: Gathered, sample: Sample, activations: Mapping[str, Activation], room: int | None) -> None:
-    """Add one input's numbers and, where there is `room` for them, its figures.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a page has room for: its size in bytes, and of how many inputs it has figures."""
 
-    Parameters
-    ----------
-    room
-        Bytes that a page may have for the pictures of this input; ``None``: none are wanted.
-    """
+    size: int
+    inputs: int
+
+
+def add(found: Gathered, sample: Sample, activations: Mapping[str, Activation], room: Room | None) -> None:
+    """Add one input's numbers and, where there is `room` for them, its figures."""
     for layer in found.layers:
         activation = activations[layer.address]
         if activation.values.dtype.kind in "OSUTc":
@@ -79,12 +79,13 @@ def add(found: Gathered, sample: Sample, activations: Mapping[str, Activation], 
     picture = next(iter(sample.pictures.values()), None) if len(sample.pictures) == 1 else sample.thumbnail
     encoded = pictures.input_picture(picture) if picture is not None else None
     found.inputs.append(Fed(sample.name, sample.fed, encoded, sample.words or ()))
-    most = max(1, _HEADROOM * room // max(1, len(found.drawn)))
+    if not number:
+        sizes = [activations[address].values.size for address in found.drawn]
+        found.most = budget.values_each(sizes, room.inputs, room.size)
     for layer in found.layers:
         activation = activations[layer.address]
-        found.shapes.setdefault(layer.address, activation.values.shape)
         if layer.address in found.drawn and layer.address not in found.tally.left_out:
-            _draw(found, activation, number, most)
+            _draw(found, activation, number)
 
 
 def _count(found: Gathered, layer: LayerInfo, activation: Activation, name: str) -> None:
@@ -96,10 +97,12 @@ def _count(found: Gathered, layer: LayerInfo, activation: Activation, name: str)
         tally.nonfinite.setdefault(layer.address, name)
 
 
-def _draw(found: Gathered, activation: Activation, number: int, most: int, *, other: bool = False) -> None:
+def _draw(found: Gathered, activation: Activation, number: int, *, other: bool = False) -> None:
     address = activation.address
+    most = found.most // budget.FIRST if number or other else found.most
     try:
-        figure = figures.figure_of(activation, number, most, other=other)
+        want = figures.Want(most, found.orders.get(address, ()), other)
+        figure = figures.figure_of(activation, number, want)
     except ActvizError as failure:
         found.reasons.setdefault(address, failure.message)
         return
@@ -108,6 +111,7 @@ def _draw(found: Gathered, activation: Activation, number: int, most: int, *, ot
         return
     found.figures.setdefault(address, []).append(figure)
     found.geometries.setdefault(address, activation.geometry)
+    found.orders.setdefault(address, figures.order_of(figure))
     if address not in found.thumbnails and not other:
         found.thumbnails[address] = pictures.thumbnail(figure.mosaic, figures.strongest(figure))
 
@@ -129,13 +133,12 @@ def compare(
     return theirs
 
 
-def add_others(found: Gathered, theirs: Mapping[str, Activation], room: int) -> None:
+def add_others(found: Gathered, theirs: Mapping[str, Activation]) -> None:
     """Add figures of another model for the input that was added last: of layers that changed."""
-    most = max(1, _HEADROOM * room // max(1, len(found.drawn)))
     for address, activation in theirs.items():
         known = found.apart.get(address)
         if address in found.drawn and known is not None and drift.drift_of(known).changed:
-            _draw(found, activation, len(found.inputs) - 1, most, other=True)
+            _draw(found, activation, len(found.inputs) - 1, other=True)
 
 
 def findings_of(found: Gathered) -> tuple[Finding, ...]:
@@ -194,6 +197,7 @@ def shown_of(found: Gathered, marked: frozenset[str], labels: tuple[str, ...]) -
                 labels if fits else (),
                 reason,
                 address in marked,
+                found.orders.get(address, ()),
             )
         )
     return tuple(shown)

@@ -1,7 +1,7 @@
 """What fits into a page of limited size: all channels if possible, else the strongest.
 
-Every layer keeps its place and its numbers; what gives way are pictures, evenly: first the
-channels of inputs after the first, then those of the first, then whole inputs.
+Every layer keeps its place and its numbers; what gives way are pictures: the weaker channels
+of large maps, of inputs after the first sooner than of the first.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
     from actviz.report.contents import Figure, Shown
 
-_ALL = 1 << 30
-# Tiles of a figure of the first input, of the others. 0: no figure.
-STEPS = (
-    (_ALL, _ALL), (_ALL, 256), (_ALL, 128), (_ALL, 64), (256, 64), (256, 32), (128, 32), (64, 32), (64, 16), (32, 16),
-    (32, 8), (16, 8), (16, 4), (8, 4), (8, 0), (4, 0), (2, 0), (1, 0),
-)  # fmt: skip
+# How much more room a figure of the first input gets than one of another.
+FIRST = 4
+_LEAST, _STEPS = 64, 40
+# A value takes about this many bytes in a picture, before it is known.
+_BYTES_A_VALUE = 0.5
 _UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
 _PER_TILE = 26
@@ -48,32 +47,84 @@ def parse_size(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Layers whose figures fit, and the most tiles that figures of the first and other inputs have."""
+    """Layers whose figures fit, and how many bytes figures of the first input and of others got at most."""
 
     layers: tuple[Shown, ...]
     first: int
     rest: int
-    needed: int
+
+
+def values_each(sizes: Sequence[int], inputs: int, room: int) -> int:
+    """Return how many values of one layer are worth drawing for the first input, before anything is packed.
+
+    What is drawn is about twice what will fit, since nobody knows yet how small it packs.
+    The others get a share of it, see `FIRST`.
+
+    Parameters
+    ----------
+    sizes
+        The number of values of each layer that is drawn.
+    inputs
+        How many inputs figures are of, about.
+    room
+        The size of the page in bytes.
+    """
+    total = int(2 * room / _BYTES_A_VALUE)
+
+    def needed(most: int) -> int:
+        return sum(min(size, most) + (inputs - 1) * min(size, most // FIRST) for size in sizes)
+
+    low, high = 1, max(sizes, default=1) * FIRST
+    if needed(high) <= total:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if needed(middle) <= total else (low, middle)
+    return low
 
 
 def fit(layers: Sequence[Shown], room: int) -> Fitted:
-    """Return the layers with as many tiles in their figures as `room`, in bytes of a page, holds.
+    """Return the layers with as much of their figures as `room`, in bytes of a page, holds.
+
+    Every figure gets up to the same number of bytes, so that small maps are whole and of
+    large ones the strongest channels are there.
 
     Raises
     ------
     LimitError
         When not even one tile of one layer has room.
     """
-    needed = sum(_bytes_of(figure, len(figure.channels)) for layer in layers for figure in layer.figures)
-    for first, rest in STEPS:
-        estimate = sum(_bytes_of(one, _most(one, first, rest)) for layer in layers for one in layer.figures)
-        # Fewer tiles pack a little worse, so that the estimate is checked where it is near.
-        if estimate > room * 1.1:
-            continue
-        kept = tuple(_with_figures(layer, first, rest) for layer in layers)
+    every = [figure for layer in layers for figure in layer.figures]
+    most = FIRST * max((_bytes_of(one, len(one.channels)) for one in every), default=0)
+    if _total(every, most) > room:
+        low, high = _LEAST, most
+        for _ in range(_STEPS):
+            middle = (low + high) // 2
+            low, high = (middle, high) if _total(every, middle) <= room else (low, middle)
+        most = low
+    # Fewer tiles pack a little worse than all of them, so that what came out is measured.
+    while most > _LEAST:
+        kept = tuple(_with_figures(layer, most) for layer in layers)
         if sum(_bytes_of(one, len(one.channels)) for layer in kept for one in layer.figures) <= room:
-            return Fitted(kept, first, rest, needed)
-    return Fitted(_greedy(layers, room), 1, 0, needed)
+            return Fitted(kept, most, most // FIRST)
+        most = int(most * 0.9)
+    return Fitted(_greedy(layers, room), 0, 0)
+
+
+def _total(figures: Sequence[Figure], most: int) -> int:
+    return sum(_bytes_of(one, _tiles(one, most)) for one in figures)
+
+
+def _tiles(figure: Figure, most: int) -> int:
+    """Return how many tiles of a figure have room in `most` bytes, at least one."""
+    share = most // FIRST if figure.input or figure.other else most
+    count = len(figure.channels)
+    each = (_bytes_of(figure, count) - _PER_FIGURE) / count
+    return max(1, min(count, int((share - _PER_FIGURE) / each)))
+
+
+def _with_figures(layer: Shown, most: int) -> Shown:
+    return replace(layer, figures=tuple(shrink(one, _tiles(one, most), layer.order) for one in layer.figures))
 
 
 def _greedy(layers: Sequence[Shown], room: int) -> tuple[Shown, ...]:
@@ -81,24 +132,15 @@ def _greedy(layers: Sequence[Shown], room: int) -> tuple[Shown, ...]:
     order = sorted(range(len(layers)), key=lambda place: (not layers[place].marked, place))
     kept = list(layers)
     for place in order:
-        one = _with_figures(layers[place], 1, 0)
-        size = sum(_bytes_of(figure, 1) for figure in one.figures)
+        own = [shrink(one, 1, layers[place].order) for one in layers[place].figures if not (one.input or one.other)]
+        size = sum(_bytes_of(one, 1) for one in own)
         fits = size <= room
         room -= size if fits else 0
-        kept[place] = one if fits else replace(one, figures=())
+        kept[place] = replace(layers[place], figures=tuple(own) if fits else ())
     if not any(layer.figures for layer in kept):
         message = "no figure fits"
         raise LimitError(message)
     return tuple(kept)
-
-
-def _most(figure: Figure, first: int, rest: int) -> int:
-    return min(len(figure.channels), rest if figure.input or figure.other else first)
-
-
-def _with_figures(layer: Shown, first: int, rest: int) -> Shown:
-    kept = [shrink(one, _most(one, first, rest)) for one in layer.figures if _most(one, first, rest)]
-    return replace(layer, figures=tuple(kept))
 
 
 def _bytes_of(figure: Figure, tiles: int) -> int:

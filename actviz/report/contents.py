@@ -111,7 +111,7 @@ class Shown:
 
     `kind` is the renderer's name, ``None`` where nothing draws it. `totals` are ``None``
     where the layer gives no real numbers; `reason` says why it has no figure, `marked` that a
-    finding is about it.
+    finding is about it. `order` are the channels of its first figure, the strongest first.
     """
 
     info: LayerInfo
@@ -123,6 +123,7 @@ class Shown:
     labels: tuple[str, ...] = ()
     reason: str = ""
     marked: bool = False
+    order: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz import renderers, stats
+from actviz import colors, renderers, stats
 from actviz.errors import LimitError
 from actviz.records import Context, Style
 from actviz.report import pictures
@@ -26,15 +27,10 @@ _CHANNEL_AXES = ("channel", "unit", "head")
 _CONTEXT = Context("", "", "")
 
 
-def figure_of(activation: Activation, number: int, most: int, *, other: bool = False) -> Figure:
+def figure_of(activation: Activation, number: int, want: Want) -> Figure:
     """Draw the one entry of an activation's batch, its strongest channels where all are too many.
 
-    Parameters
-    ----------
-    activation
-        What a layer gave for input `number`; `other` says that it is of the model compared with.
-    most
-        Values to draw, about; one channel is drawn whatever its size, up to 4 million.
+    One channel is drawn whatever its size, up to 4 million values.
 
     Raises
     ------
@@ -47,10 +43,25 @@ def figure_of(activation: Activation, number: int, most: int, *, other: bool = F
     if each > LARGEST:
         message = f"one channel has {each:,} values, at most {LARGEST:,} are drawn."
         raise LimitError(message)
-    top = max(1, min(LARGEST, most) // max(1, each))
-    style = Style(bare=True) if top >= count else Style(bare=True, sort="mean", top=top)
+    top = max(1, min(LARGEST, want.values) // max(1, each))
+    style = Style(bare=True)
+    if top < count:
+        chosen = ",".join(map(str, want.order[:top])) or None
+        style = Style(bare=True, channels=chosen, sort="index" if chosen else "mean", top=top)
     picture = renderers.draw(activation, 0, _CONTEXT, style)
-    return _figure(activation, picture, number, _Kept(axis, count, other=other))
+    return _figure(activation, picture, number, _Kept(axis, count, other=want.other))
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What is wanted of a layer: about so many values, the channels in this order if known.
+
+    `other` says that the activation is of the model compared with.
+    """
+
+    values: int
+    order: Sequence[int] = ()
+    other: bool = False
 
 
 class _Kept:
@@ -72,7 +83,7 @@ def _figure(activation: Activation, picture: Picture, number: int, kept: _Kept) 
     whole = len(tiles) * kept.count // max(1, len(set(channels)))
     return Figure(
         number,
-        pictures.mosaic_of(picture.pixels, tiles),
+        pictures.mosaic_of(picture.pixels, tiles, known_colors(str(picture.numbers["colormap"]))),
         tuple(tile.channel for tile in tiles),
         tuple(tile.index for tile in tiles if len(tile.index) > 1),
         single([[tile.low for tile in tiles], [tile.high for tile in tiles]]),
@@ -81,7 +92,7 @@ def _figure(activation: Activation, picture: Picture, number: int, kept: _Kept) 
         str(picture.numbers["colormap"]),
         bool(picture.numbers["signed"]),
         whole,
-        histogram_of(activation.values),
+        histogram_of(activation.values, picture.numbers),
         kept.other,
     )
 
@@ -94,32 +105,27 @@ def single(values: Any) -> NDArray[np.float32]:
         return np.clip(wide, ends.min, ends.max).astype(np.float32)
 
 
-def shrink(figure: Figure, most: int) -> Figure:
-    """Return a figure with at most `most` tiles, the strongest by their mean, in order of their number.
-
-    Tiles that run over several axes are kept channel by channel.
-    """
+def shrink(figure: Figure, most: int, order: Sequence[int]) -> Figure:
+    """Return a figure with at most `most` tiles: the first channels of `order`, by their number."""
     if len(figure.channels) <= most:
         return figure
-    means = np.nan_to_num(figure.numbers[2], nan=-np.inf)
-    order = np.argsort(-means, kind="stable")
-    if figure.indices:
-        order = np.lexsort((np.arange(len(means)), np.array(figure.channels), -means))
-    places = sorted(order[:most].tolist())
-    return Figure(
-        figure.input,
-        pictures.keep(figure.mosaic, places),
-        tuple(figure.channels[place] for place in places),
-        tuple(figure.indices[place] for place in places) if figure.indices else (),
-        figure.ends[:, places],
-        figure.numbers[:, places],
-        figure.states[places],
-        figure.table,
-        figure.signed,
-        figure.total,
-        figure.histogram,
-        figure.other,
+    rank = {channel: place for place, channel in enumerate(order)}
+    wanted = sorted(range(len(figure.channels)), key=lambda place: rank.get(figure.channels[place], len(rank)))
+    places = sorted(wanted[:most], key=lambda place: (figure.channels[place], place))
+    return replace(
+        figure,
+        mosaic=pictures.keep(figure.mosaic, places),
+        channels=tuple(figure.channels[place] for place in places),
+        indices=tuple(figure.indices[place] for place in places) if figure.indices else (),
+        ends=figure.ends[:, places],
+        numbers=figure.numbers[:, places],
+        states=figure.states[places],
     )
+
+
+def order_of(figure: Figure) -> tuple[int, ...]:
+    """Return the channels of a figure, the strongest first."""
+    return tuple(dict.fromkeys(figure.channels[place] for place in strongest(figure)))
 
 
 def strongest(figure: Figure) -> list[int]:
@@ -130,31 +136,38 @@ def strongest(figure: Figure) -> list[int]:
     return order
 
 
-def histogram_of(values: NDArray[Any]) -> dict[str, Any]:
+def known_colors(name: str) -> NDArray[np.uint8]:
+    """Return the colours that a bare picture may have, ``(color, RGB)``: the table, its marks, white."""
+    table = colors.table(name)
+    return np.concatenate([table.colors, np.array([*table.marks, (255, 255, 255)], np.uint8)])
+
+
+def histogram_of(values: NDArray[Any], numbers: dict[str, Any]) -> dict[str, Any]:
     """Return how many values lie where: `counts` of bins of one width from `first` to `last`.
 
     `zeros` are counted apart where other values are; `total` is the number of finite values,
-    `other` of those that are not. `cuts` are percentiles 1, 5, 25, 50, 75, 95 and 99, values
-    that occur.
+    `other` of those that are not. `numbers` are those that the picture of `values` came with:
+    `cuts` are its percentiles, with mean and standard deviation.
     """
     flat = stats.as_numbers(values).reshape(-1)
-    finite = flat[np.isfinite(flat)]
-    record: dict[str, Any] = {"total": int(finite.size), "other": int(flat.size - finite.size), "zeros": 0}
+    finite = flat if not (numbers["nan"] or numbers["infinite"]) else flat[np.isfinite(flat)]
+    cuts = [cut for cut in numbers["percentiles"].items() if cut[1] is not None]
+    record: dict[str, Any] = {
+        "total": int(finite.size),
+        "other": int(flat.size - finite.size),
+        "zeros": int(finite.size - np.count_nonzero(finite)),
+        "counts": [],
+        "first": 0.0,
+        "last": 0.0,
+        "cuts": [[int(share), value] for share, value in cuts],
+        "mean": numbers["mean"],
+        "std": numbers["std"],
+    }
     if not finite.size:
-        return record | {"counts": [], "first": 0.0, "last": 0.0, "cuts": [], "mean": None, "std": None}
-    record["zeros"] = int(finite.size - np.count_nonzero(finite))
+        return record
     rest = finite[finite != 0] if 0 < record["zeros"] < finite.size else finite
     first, last = float(rest.min()), float(rest.max())
-    record["counts"] = _counts(rest, first, last)
-    record["first"], record["last"] = first, last
-    places = [(finite.size - 1) * share // 100 for share in (1, 5, 25, 50, 75, 95, 99)]
-    record["cuts"] = [float(cut) for cut in np.partition(finite, places)[places]]
-    with np.errstate(over="ignore", invalid="ignore"):
-        wide = finite.astype(np.float64)
-        spread, middle = float(wide.std()), float(wide.mean())
-    record["mean"] = middle if np.isfinite(middle) else None
-    record["std"] = spread if np.isfinite(spread) else None
-    return record
+    return record | {"counts": _counts(rest, first, last), "first": first, "last": last}
 
 
 def _counts(values: NDArray[Any], first: float, last: float) -> list[int]:
@@ -182,8 +195,3 @@ def summary_of(totals: Totals) -> dict[str, Any]:
         "zeros": totals.zeros / (totals.count or 1.0),
         "channels": channels,
     }
-
-
-def kept_channels(figures: Sequence[Figure]) -> int:
-    """Return the largest number of tiles that any figure of a layer shows."""
-    return max((len(figure.channels) for figure in figures), default=0)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MANY_DEAD, SOME_DEAD = 0.5, 0.1
 MUCH_SATURATED = 0.2
-FAR_ABOVE, FAR_BELOW = 100.0, 1000.0
-_ENOUGH_LAYERS = 4
+FAR_ABOVE, FAR_BELOW, FADING = 100.0, 1000.0, 1e4
+_ENOUGH_LAYERS, _AROUND = 4, 4
 # They hand on the numbers of the layer before, so that a fault would be told twice.
 _HANDING_ON = frozenset(
     {
@@ -132,23 +132,40 @@ def strength_of(totals: Totals) -> float:
 
 
 def _out_of_line(layers: Sequence[LayerInfo], totals: Mapping[str, Totals]) -> Iterator[Finding]:
-    """Tell layers whose largest value is 100 times the middle one of all layers, or a thousandth of it."""
+    """Tell layers far beyond those around them, and values that fade or grow from layer to layer.
+
+    A layer is out of line when its largest value is 100 times the middle one of the four
+    layers before and the four after it, or a thousandth of it. Where the middle layer of the
+    last quarter is ten thousand times below or above that of the first, that is said once.
+    """
     strengths = {layer.address: strength_of(totals[layer.address]) for layer in layers if not hands_on(layer.kind)}
-    live = {address: value for address, value in strengths.items() if value > 0 and math.isfinite(value)}
-    if len(live) < _ENOUGH_LAYERS:
-        return
-    middle = float(np.median(list(live.values())))
-    for address, value in live.items():
-        ratio = value / middle
-        if FAR_BELOW * ratio > 1 and ratio < FAR_ABOVE:
+    live = [(address, value) for address, value in strengths.items() if value > 0 and math.isfinite(value)]
+    for place, (address, value) in enumerate(live):
+        around = [near for _, near in live[max(0, place - _AROUND) : place + _AROUND + 1]]
+        around.remove(value)
+        if len(around) < _ENOUGH_LAYERS - 1:
             continue
-        factor = ratio if ratio > 1 else 1 / ratio
-        where = "above" if ratio > 1 else "below"
-        said = (
-            f"values up to {text.number(value)}: {text.number(factor, 2)} times {where} the middle of all layers"
-            f" ({text.number(middle)})."
-        )
+        middle = float(np.median(around))
+        if value < FAR_ABOVE * middle and value > middle / FAR_BELOW:
+            continue
+        factor, where = (value / middle, "above") if value > middle else (middle / value, "below")
+        said = f"values up to {text.number(value)}: {text.number(factor, 2)} times {where} those of the layers around it ({text.number(middle)})."
         yield Finding(WARNING, "range", address, said, min(0.99, math.log10(factor) / 10))
+    if len(live) >= _ENOUGH_LAYERS * 2:
+        yield from _fading(live)
+
+
+def _fading(live: Sequence[tuple[str, float]]) -> Iterator[Finding]:
+    quarter = max(2, len(live) // 4)
+    first, last = (float(np.median([value for _, value in part])) for part in (live[:quarter], live[-quarter:]))
+    factor = max(first / last, last / first)
+    if factor < FADING:
+        return
+    fades = last < first
+    address, value = (min if fades else max)(live, key=lambda pair: pair[1])
+    verb = "fade" if fades else "grow"
+    said = f"values {verb} from layer to layer, from about {text.number(first)} in the first quarter of them to {text.number(last)} in the last; here they are at most {text.number(value)}."
+    yield Finding(WARNING, "range", address, said, 0.995)
 
 
 def verdict(findings: Sequence[Finding], inputs: int) -> str:

@@ -350,6 +350,7 @@
     const box = byId("tiles");
     const bars = layer.drawn === "vector" && figure.count <= MOST_BARS;
     const matrix = layer.drawn === "sequence";
+    byId("scale-label").hidden = bars || matrix || Math.max(...figure.tile) === 1;
     box.className = bars ? "bars" : matrix ? "matrix" : "";
     const places = [...main.places.values()];
     const measure = orders[byId("order").value];
@@ -462,20 +463,26 @@
     byId("channel-title").textContent = main.figure.total > 1 ? `Channel ${nameOf(layer, key)}` : "The one channel";
     byId("views").replaceChildren(...now.sources.map((source) => viewOf(layer, source, key, [low, high])));
     drawColorbar([low, high]);
-    const pairs = [];
-    for (const source of now.sources) {
-      const at = source.places.get(key), lead = now.sources.length > 1 ? `${source.name}: ` : "";
-      if (at === undefined) { pairs.push([`${lead}range`, "not drawn"]); continue; }
-      pairs.push([`${lead}range`, range(source.minimum[at], source.maximum[at])]);
-      pairs.push([`${lead}mean`, number(source.mean[at])]);
-      pairs.push([`${lead}zeros`, percent(source.zeros[at])]);
-      if (stateWords[stateOf(source, at)]) pairs.push([`${lead}state`, stateWords[stateOf(source, at)]]);
+    // One column for each figure in sight, and what all inputs say below.
+    const rowOf = (word, say) => make("tr", {}, make("th", { scope: "row" }, word), ...now.sources.map((source) => {
+      const at = source.places.get(key);
+      return make("td", {}, at === undefined ? "not drawn" : say(source, at));
+    }));
+    const lines = now.sources.length > 1 ? [make("tr", {}, make("td"), ...now.sources.map((source) => make("th", { scope: "col" }, make("bdi", {}, source.name))))] : [];
+    if (main.figure.tile[0] * main.figure.tile[1] === 1) lines.push(rowOf("value", (source, at) => number(source.maximum[at], 4)));
+    else {
+      lines.push(rowOf("range", (source, at) => range(source.minimum[at], source.maximum[at])));
+      lines.push(rowOf("mean", (source, at) => number(source.mean[at])));
+      lines.push(rowOf("zeros", (source, at) => percent(source.zeros[at])));
+    }
+    if (now.sources.some((source) => source.places.has(key) && stateWords[stateOf(source, source.places.get(key))])) {
+      lines.push(rowOf("state", (source, at) => stateWords[stateOf(source, at)] || "live"));
     }
     if (all && data.count > 1 && channel < all.minimum.length) {
       const words = all.dead.has(channel) ? "0 everywhere: dead" : range(all.minimum[channel], all.maximum[channel]);
-      pairs.push([`over all ${data.count} inputs`, words + (all.nonfinite.has(channel) ? ", NaN or infinite on some" : "")]);
+      lines.push(make("tr", {}, make("th", { scope: "row" }, `on all ${data.count} inputs`), make("td", { colspan: now.sources.length }, words + (all.nonfinite.has(channel) ? ", NaN or infinite on some" : ""))));
     }
-    byId("channel-numbers").replaceChildren(...pairs.flatMap(([word, said]) => [make("dt", {}, word), make("dd", {}, said)]));
+    byId("channel-numbers").replaceChildren(make("tbody", {}, ...lines));
     byId("probe").textContent = "";
   };
 
@@ -573,7 +580,7 @@
       bar.setAttribute("height", height.toFixed(2));
       drawing.append(bar);
     });
-    const cuts = found.cuts.length ? `median ${number(found.cuts[3])}, 1% ${number(found.cuts[0])}, 99% ${number(found.cuts[6])}, mean ${number(found.mean)}, standard deviation ${number(found.std)}` : "";
+    const cuts = found.cuts.length ? `mean ${number(found.mean)}, standard deviation ${number(found.std)}; percentiles ${found.cuts.map(([share, value]) => `${share}%: ${number(value)}`).join(", ")}` : "";
     return make("figure", {}, make("figcaption", {}, now.sources.length > 1 ? make("bdi", {}, `${source.name}: `) : "", words), drawing,
       make("div", { class: "ends" }, make("span", {}, number(least)), make("span", {}, number(most))), make("figcaption", {}, cuts));
   };

@@ -287,14 +287,14 @@ _DETAIL = """<section id="detail" aria-labelledby="detail-title" hidden>
 <div class="controls" id="controls">
 <label id="input-label">Input <select id="input"></select></label>
 <label id="beside-label">Beside it <select id="beside"></select></label>
-<label>Colours <select id="scale"><option value="own">each its own range</option><option value="layer">one range for all</option></select></label>
+<label id="scale-label">Colours <select id="scale"><option value="own">each its own range</option><option value="layer">one range for all</option></select></label>
 <label>Order <select id="order"><option value="number">by number</option><option value="mean">strongest mean</option><option value="high">largest value</option><option value="zeros">most zeros</option></select></label>
 </div>
 <p id="reason" class="note" hidden></p>
 <div id="figure">
 <figure id="large">
 <div id="views"></div>
-<figcaption><h3 id="channel-title"></h3><canvas id="colorbar" width="256" height="1" aria-hidden="true"></canvas><p id="colorbar-ends"><span></span><span></span><span></span></p><dl id="channel-numbers"></dl><p id="probe" class="muted"></p><div id="over" hidden><label><input type="checkbox" id="overlay"> Over the input</label> <label>Strength <input type="range" id="opacity" min="10" max="100" value="65"></label></div><p><a id="link" href="#">Link to this channel</a></p></figcaption>
+<figcaption><h3 id="channel-title"></h3><canvas id="colorbar" width="256" height="1" aria-hidden="true"></canvas><p id="colorbar-ends"><span></span><span></span><span></span></p><table id="channel-numbers"></table><p id="probe" class="muted"></p><div id="over" hidden><label><input type="checkbox" id="overlay"> Over the input</label> <label>Strength <input type="range" id="opacity" min="10" max="100" value="65"></label></div><p><a id="link" href="#">Link to this channel</a></p></figcaption>
 </figure>
 <p id="tiles-note" class="muted"></p>
 <div id="tiles" role="listbox" tabindex="0" aria-label="Channels"></div>
@@ -395,14 +395,14 @@ def _numbers(layer: Shown) -> str:
     )
     dead, channels = summary["dead"], summary["channels"]
     if not dead:
-        return ends
+        return f"<span>{ends}</span>"
     width = max(2, round(_DEAD_BAR * dead / channels))
     bar = (
         f'<svg class="bar" width="{_DEAD_BAR}" height="6" aria-hidden="true"><rect class="track" width="{_DEAD_BAR}" height="6"/>'
         f'<rect class="part" width="{width}" height="6"/></svg>'
     )
     share = text.number(100 * dead / channels, 2 if dead * 200 < channels * 199 else 3)
-    return f"{ends} {bar} {dead:,} of {channels:,} dead ({share}%)"
+    return f"<span>{ends}</span> <span>{bar} {dead:,} of {channels:,} dead ({share}%)</span>"
 
 
 def _footer(contents: Contents) -> str:
@@ -417,7 +417,7 @@ def _footer(contents: Contents) -> str:
         "<li>Numbers are over all inputs; figures are of one input each. Masked steps are in no number.</li>",
         "<li>Dead: 0 everywhere on every input. Constant: one other value, everywhere. Zero here: 0 everywhere on the input shown.</li>",
         "<li>Saturated: within 1% of a bound of the activation function; said from 20% of a layer's values.</li>",
-        "<li>Out of line: the largest value is 100 times that of the middle layer, or a thousandth of it.</li>",
+        "<li>Out of line: the largest value is 100 times the middle one of the four layers before and after it, or a thousandth of it; or values fade or grow ten-thousandfold from the first layers to the last.</li>",
         "<li>Problem: NaN, infinity, half of a layer dead on several inputs. Warning: a tenth of it dead, a whole layer constant, saturated, out of line.</li>",
         "<li>Colours start at 0, or have 0 in their middle where values are negative; NaN and infinities have colours of their own.</li>",
         "</ul></details>",

@@ -18,24 +18,45 @@ if TYPE_CHECKING:
 
     from actviz.records import Tile
 
-LEVEL = 6
+LEVEL = 5
 MOST_COLORS = 256
+GAP = 150
 THUMBNAIL_TILES, THUMBNAIL_SIDE = 3, 44
 LARGEST_INPUT = 512
 _WHITE = 0xFFFFFF
 
 
-def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """Return ``(row, column, RGB)`` uint8 as a PNG, with a palette where 256 colours are enough."""
-    flat = pixels.astype(np.uint32)
-    packed = flat[..., 0] << 16 | flat[..., 1] << 8 | flat[..., 2]
-    found, places = np.unique(packed, return_inverse=True)
+def encode(pixels: NDArray[np.uint8], known: NDArray[np.uint8] | None = None) -> bytes:
+    """Return ``(row, column, RGB)`` uint8 as a PNG, with a palette where 256 colours are enough.
+
+    `known`, ``(color, RGB)``, are colours that it probably consists of: then it is faster.
+    """
+    packed = _packed(pixels)
+    found, places = _places(packed, known)
     if len(found) > MOST_COLORS:
         return _written(Image.fromarray(np.ascontiguousarray(pixels)))
-    image = Image.fromarray(places.reshape(packed.shape).astype(np.uint8))
-    image = image.convert("P") if image.mode != "P" else image
+    image = Image.fromarray(places.reshape(packed.shape).astype(np.uint8), "P")
     image.putpalette(np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8).tobytes())
     return _written(image)
+
+
+def _packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    wide = colors.astype(np.uint32)
+    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2], np.uint32)
+
+
+def _places(
+    packed: NDArray[np.uint32], known: NDArray[np.uint8] | None
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the colours that occur, in order, and the place among them of each pixel."""
+    if known is not None:
+        table = np.unique(_packed(known))
+        nearest = np.minimum(np.searchsorted(table, packed.reshape(-1)), len(table) - 1)
+        if np.array_equal(table[nearest], packed.reshape(-1)):
+            used = np.bincount(nearest, minlength=len(table)) > 0
+            return table[used], (np.cumsum(used) - 1)[nearest]
+    colors, where = np.unique(packed, return_inverse=True)
+    return colors, where
 
 
 def _written(image: Image.Image) -> bytes:
@@ -50,8 +71,8 @@ def decode(png: bytes) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
-def mosaic_of(pixels: NDArray[np.uint8], tiles: Sequence[Tile]) -> Mosaic:
-    """Return a bare picture with its tiles as a mosaic.
+def mosaic_of(pixels: NDArray[np.uint8], tiles: Sequence[Tile], known: NDArray[np.uint8] | None = None) -> Mosaic:
+    """Return a bare picture with its tiles as a mosaic; `known` as for `encode`.
 
     Raises
     ------
@@ -72,7 +93,7 @@ def mosaic_of(pixels: NDArray[np.uint8], tiles: Sequence[Tile]) -> Mosaic:
     if expected != list(zip(tops, lefts, strict=True)) or first[:2] != (0, 0):
         message = "tiles do not lie in a regular grid"
         raise ValueError(message)
-    return Mosaic(encode(pixels), size, step, columns)
+    return Mosaic(encode(pixels, known), size, step, columns)
 
 
 def boxes(mosaic: Mosaic, places: Sequence[int]) -> list[tuple[slice, slice]]:
@@ -107,7 +128,7 @@ def thumbnail(mosaic: Mosaic, places: Sequence[int]) -> bytes:
         return encode(pixels[:: by[0], :: by[1]])
     by_tile = max(1, -(-max(mosaic.tile) // THUMBNAIL_SIDE))
     parts = [pixels[box][::by_tile, ::by_tile] for box in boxes(mosaic, places[:THUMBNAIL_TILES])]
-    gap = np.full((parts[0].shape[0], max(1, parts[0].shape[1] // 16), 3), 255, dtype=np.uint8)
+    gap = np.full((parts[0].shape[0], max(1, parts[0].shape[1] // 16), 3), GAP, dtype=np.uint8)
     joined = [one for part in parts for one in (gap, part)][1:]
     return encode(np.concatenate(joined, axis=1))
 

@@ -18,6 +18,7 @@ MADE = {
     "flower_edges": "show sample_models/photo_features.keras sample_models/flower.jpg -l edges --channels 1:4,5:8,11,15,28",
     "china_sheet": "show sample_models/photo_features.keras sample_models/china.jpg",
     "seven_conv_intermediate": "show sample_models/digits_cnn.h5 --layer conv_intermediate sample_models/seven.png",
+    "digits_channels": "check sample_models/digits_cnn.h5 sample_models/seven.png sample_models/three.png -l '@Conv2D'",
     "dense_curves": "history sample_models/dense.history.json",
 }
 
@@ -50,7 +51,7 @@ def examples():
 @pytest.mark.parametrize(("command", "output"), examples(), ids=lambda text: text.split("\n")[0][:50])
 def test_examples_print_what_the_readme_says(workplace, command, output):
     for one, said in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", f"$ {command}\n{output}", re.MULTILINE):
-        done = in_shell(f"{one} 2>&1", workplace)
+        done = in_shell(f"{{ {one}; }} 2>&1", workplace)
         assert done.returncode == 0
         assert done.stdout == said
 
@@ -110,6 +111,6 @@ def test_options_that_the_readme_names_exist():
 
     from actviz.cli.program import COMMANDS, program
 
-    known = "".join(CliRunner().invoke(program, [name, "--help"]).output for name in COMMANDS) + "--version"
+    known = "".join(CliRunner().invoke(program, [name, "--help"]).output for name in COMMANDS) + "--version --no-config"
     for option in set(re.findall(r"`(--[a-z-]+)", README)):
         assert option in known, option

@@ -39,7 +39,11 @@ def modules_after(*arguments, code=0):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], *([name, "--help"] for name in ("show", "extract", "render", "history"))],
+    [
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in ("show", "extract", "render", "check", "diff", "history")),
+    ],
 )
 def test_help_loads_click_and_little_else(arguments):
     loaded = modules_after(*arguments)
@@ -70,6 +74,15 @@ def test_figures_from_a_file_need_no_model_and_no_inputs(tmp_path):
     loaded = modules_after("render", tmp_path / "out.npz", "-l", "conv", "-o", tmp_path / "conv.png")
     assert (tmp_path / "conv.png").is_file()
     assert not loaded & (HEAVY | {"h5py", "actviz.inputs", "actviz.worker", "actviz.formats"})
+
+
+def test_a_difference_of_files_needs_no_model_and_no_inputs(tmp_path):
+    values = np.random.default_rng(0).random((2, 3, 4, 2))
+    for name in ("a.npz", "b.npz"):
+        activation = Activation("conv", "Conv2D", values, ("batch", "row", "column", "channel"))
+        actviz.save(tmp_path / name, {"conv": activation}, model="m.h5")
+    loaded = modules_after("diff", tmp_path / "a.npz", tmp_path / "b.npz")
+    assert not loaded & (HEAVY | {"h5py", "actviz.formats"})
 
 
 def test_the_probe_can_fail():

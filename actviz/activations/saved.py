@@ -15,7 +15,7 @@ from actviz.gate.archive import ARRAYS, open_archive
 from actviz.records import Activation, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -85,6 +85,25 @@ class Saved:
         """
         entry = self.description.entries[address]
         return _activation(entry, self._array(entry).whole(LARGEST))
+
+    def blocks(self, address: str, step: int) -> Iterator[NDArray[Any]]:
+        """Yield what a layer gave for all inputs in order, `step` inputs at a time.
+
+        Raises
+        ------
+        ActvizError
+            As `activation`; damage may show after the last value only.
+        """
+        return self._array(self.description.entries[address]).blocks(step)
+
+    def shape(self, address: str) -> tuple[int, ...]:
+        """Return the shape of a layer's array, inputs first."""
+        return self._array(self.description.entries[address]).shape
+
+    def row_bytes(self, address: str) -> int:
+        """Return the bytes that a layer gave for one input."""
+        array = self._array(self.description.entries[address])
+        return array.header.data_bytes // max(1, array.shape[0])
 
     def sample(self, number: int) -> Sample:
         """Return one input as far as it is known: without its values."""

@@ -89,6 +89,36 @@ class StoredArray:
             content = self._row(number, one.data_bytes)
         return array_of(content, one, self._label)
 
+    def blocks(self, step: int) -> Iterator[NDArray[Any]]:
+        """Yield all entries in order, `step` at a time.
+
+        Nothing is read twice, so the checksum is compared after the last value.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged.
+        LimitError
+            When one block has more than 2 GiB.
+        """
+        count, *rest = self.shape
+        one = Header((1, *rest), self.header.fortran, self.header.dtype, 0)
+        if not self.header.data_bytes or self.header.fortran:
+            yield self.whole()
+            return
+        self._check_limit(one.data_bytes * min(step, count))
+        with self._damage_is_said():
+            stream = self._start()
+            stream.read(self.header.start)
+        with stream:
+            for first in range(0, count, step):
+                part = replace(one, shape=(min(step, count - first), *rest))
+                with self._damage_is_said():
+                    content = stream.read(part.data_bytes)
+                    if len(content) != part.data_bytes:
+                        raise EOFError
+                yield array_of(content, part, self._label)
+
     def whole(self, limit: int = MAX_BYTES) -> NDArray[Any]:
         """Return the whole array, of at most `limit` bytes.
 

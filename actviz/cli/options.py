@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from actviz.cli import completion
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -24,7 +26,7 @@ LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
 
-model = click.argument("model", type=PATH)
+model = click.argument("model", type=PATH, shell_complete=completion.models)
 inputs = click.argument("inputs", type=PATH, nargs=-1)
 named = click.option(
     "--input",
@@ -39,6 +41,7 @@ layer = click.option(
     "layers",
     multiple=True,
     metavar="ADDRESS",
+    shell_complete=completion.layers,
     help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D'). Repeats, takes commas.",
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")

@@ -23,6 +23,7 @@ COMMANDS = {
     "extract": "Write what layers of a model compute into an .npz file.",
     "render": "Draw figures from saved activations or any array, without a model.",
     "check": "Check numbers of layers over many inputs against limits.",
+    "diff": "Compare the layers of two models or of two files of activations.",
     "report": "Write one HTML page of what a model sees and what is wrong with it.",
     "history": "Draw the learning curves of a training from its saved history.",
 }
@@ -59,11 +60,20 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="actviz", message="%(prog)s %(version)s")
-def program() -> None:
+@click.option("--no-config", is_flag=True, help="Read no actviz.toml and no pyproject.toml.")
+@click.pass_context
+def program(ctx: click.Context, *, no_config: bool) -> None:
     """See what a saved neural network computes.
 
     Try: actviz show model.keras image.png --layer conv2d
+
+    Options that are always the same can stand in actviz.toml, or in [tool.actviz] of
+    pyproject.toml; those of the command line win.
     """
+    if not no_config:
+        from actviz.cli.defaults import defaults_here
+
+        ctx.default_map = defaults_here(program, ctx)
 
 
 def main() -> NoReturn:

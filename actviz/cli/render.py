@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from actviz.cli import options
+from actviz.cli import completion, options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @click.command("render")
-@click.argument("activations", type=options.PATH)
+@click.argument("activations", type=options.PATH, shell_complete=completion.arrays)
 @options.layer
 @click.option("--index", type=click.IntRange(min=0), metavar="N", help="Only the input of this number, the first is 0.")
 @click.option(

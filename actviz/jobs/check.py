@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from actviz.records import Case, LayerInfo, ModelFacts, Sample
     from actviz.totals import Totals
 
-# They give the numbers that they are given, so that a fault would be told twice.
-PASSING = frozenset(
-    {
-        "InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
-        "SpatialDropout3D", "Identity", "ActivityRegularization", "GaussianNoise", "GaussianDropout", "AlphaDropout",
-        "Masking", "Functional", "Sequential", "Model",
-    }
-)  # fmt: skip
 HEADINGS = (
     "layer", "channels", "min", "max", "mean", "least std", "dead", "constant", "zeros", "saturated", "NaN", "inf",
     "result",
@@ -78,6 +70,8 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
         raise feeding.worst(failures)
     for address, dtype in tally.left_out.items():
         yield Said(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
+    if limits.saturated is not None and all(np.isnan(one.saturated) for one in tally.totals.values()):
+        yield Said("no layer has a bounded activation function, so --max-saturated checks nothing.")
     if not tally.totals:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
@@ -114,7 +108,7 @@ def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers asked for, else those that compute numbers of their own."""
     if request.layers:
         return select_layers(facts.layers, request.layers, str(request.model))
-    layers = [layer for layer in facts.layers if layer.kind not in PASSING and not layer.address.endswith("@scores")]
+    layers = judging.own_layers(facts.layers)
     if not layers:
         message = f"{facts.file}: no layer computes numbers of its own; name some with --layer."
         raise UsageError(message)
@@ -181,7 +175,7 @@ def _row(layer: LayerInfo, totals: Totals, cases: Sequence[Case]) -> tuple[str, 
         f"{int(totals.dead.sum()):,}",
         f"{int(totals.constant.sum()):,}",
         percent(totals.zeros / count),
-        "-" if np.isnan(totals.saturated) else percent(totals.saturated / count),
+        "not bounded" if np.isnan(totals.saturated) else percent(totals.saturated / count),
         f"{int(totals.nan.sum()):,}",
         f"{int(totals.infinite.sum()):,}",
         f"BROKEN: {'; '.join(broken)}" if broken else "ok",

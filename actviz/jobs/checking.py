@@ -47,10 +47,10 @@ class Tally:
     nonfinite: dict[str, str] = field(default_factory=dict)
     sizes: dict[Key, int] = field(default_factory=dict)
 
-    def batch_size(self, key: Key) -> int:
-        """Return how many inputs of some shapes make a batch: one, until it is known what they take."""
+    def batch_size(self, key: Key, most: int) -> int:
+        """Return how many inputs of some shapes make a batch of `most` bytes: one, until it is known what they take."""
         size = self.sizes.get(key)
-        return 1 if size is None else max(1, min(LARGEST_BATCH, BATCH_BYTES // max(1, size)))
+        return 1 if size is None else max(1, min(LARGEST_BATCH, most // max(1, size)))
 
     def add(self, samples: Sequence[Sample], numbers: Numbers) -> None:
         """Take the numbers of a batch."""
@@ -70,7 +70,9 @@ def key_of(sample: Sample) -> Key:
     return tuple((name, values.shape[1:]) for name, values in sample.values.items())
 
 
-def batched(found: Iterable[Sequence[Sample] | ActvizError], tally: Tally) -> Iterator[list[Sample] | ActvizError]:
+def batched(
+    found: Iterable[Sequence[Sample] | ActvizError], tally: Tally, most: int = BATCH_BYTES
+) -> Iterator[list[Sample] | ActvizError]:
     """Yield inputs in batches of one shape each, and errors as they come."""
     waiting: dict[Key, list[Sample]] = {}
     for item in found:
@@ -81,7 +83,7 @@ def batched(found: Iterable[Sequence[Sample] | ActvizError], tally: Tally) -> It
             key = key_of(sample)
             batch = waiting.setdefault(key, [])
             batch.append(sample)
-            if len(batch) >= tally.batch_size(key):
+            if len(batch) >= tally.batch_size(key, most):
                 yield waiting.pop(key)
     yield from waiting.values()
 

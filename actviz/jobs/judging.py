@@ -10,12 +10,20 @@ from actviz import findings as texts
 from actviz.jobs.events import Said, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from actviz.records import Case
+    from actviz.records import Case, LayerInfo
 
 HEAD_BYTES = 400
+# They give the numbers that they are given, so that a fault would be told twice.
+PASSING = frozenset(
+    {
+        "InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
+        "SpatialDropout3D", "Identity", "ActivityRegularization", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+        "Masking", "Functional", "Sequential", "Model",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +90,19 @@ def publish(findings: texts.Findings, reports: Reports) -> Iterator[Said | Writt
             system.append(reports.summary, texts.summary(findings).encode())
 
 
+def own_layers(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return the layers that compute numbers of their own; scores of attention cost a call more."""
+    return [layer for layer in layers if layer.kind not in PASSING and not layer.address.endswith("@scores")]
+
+
 def case_said(case: Case) -> dict[str, Any]:
     """Return a case for JSON."""
     return {"layer": case.subject, "limit": case.rule, "kept": case.kept, "reason": case.reason}
 
 
-def number(value: float) -> str:
-    """Return a number for a table: four digits, ``-`` where there is none."""
-    return "-" if math.isnan(value) else f"{value:.4g}"
+def number(value: float, digits: int = 4) -> str:
+    """Return a number for a table, ``-`` where there is none."""
+    return "-" if math.isnan(value) else f"{value:.{digits}g}"
 
 
 def finite(value: float) -> float | None:

@@ -133,7 +133,16 @@ class Worker:
 
     def activations(self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
-        message, arrays = self._ask({"ask": "activations", "addresses": list(addresses)}, batch)
+        self.ask_activations(batch, addresses)
+        return self.take_activations()
+
+    def ask_activations(self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]) -> None:
+        """Let the child compute outputs of some layers for a batch; `take_activations` takes them."""
+        self._send({"ask": "activations", "addresses": list(addresses)}, batch)
+
+    def take_activations(self) -> dict[str, Activation]:
+        """Wait for what the last `ask_activations` asked for."""
+        message, arrays = self._answer()
         return {
             address: Activation(
                 values=arrays[address],

@@ -1,0 +1,76 @@
+"""Figures of two sides in a folder: named, refused where something else stands, written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from actviz.errors import UsageError, escape
+from actviz.jobs.events import Said, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actviz.records import Activation, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One figure: its rank (the worst layer first), both names, both outputs and the input."""
+
+    rank: int
+    names: tuple[str, str]
+    both: tuple[Activation, Activation]
+    sample: Sample
+
+
+def folder_of(given: str | None) -> Path | None:
+    """Return the folder of the figures, once it is known that it can be written to.
+
+    Raises
+    ------
+    UsageError
+        When a file is named.
+    OutputError
+        When the folder cannot be made or written to.
+    """
+    from actviz import output
+
+    if given is None:
+        return None
+    if Path(given).suffix.lower() in {".png", ".svg", ".pdf", ".jpg"}:
+        message = f"-o {escape(given, 200)}: each layer has a figure of its own; give a folder, such as -o {escape(given[:-4], 200)}/"
+        raise UsageError(message)
+    folder = Path(given)
+    output.prepare_folder(folder)
+    return folder
+
+
+def draw(folder: Path, work: Work, *, overwrite: bool) -> Iterator[Said | Written]:
+    """Draw and write one figure.
+
+    Raises
+    ------
+    OutputError
+        When something else stands there.
+    """
+    from actviz import output
+    from actviz.abreast import Couple, draw_abreast
+    from actviz.records import Context
+    from actviz.version import VERSION
+
+    ours, theirs = work.both
+    sample = work.sample
+    context = Context(" and ".join(work.names), sample.name, sample.fed, sample.thumbnail)
+    identity = {"command": "diff", "a": work.names[0], "b": work.names[1], "address": ours.address}
+    path = folder / f"{work.rank:02d}_{output.slug(unquote(ours.address))}.png"
+    output.check_target(path, {"command": "diff"}, overwrite=overwrite)
+    if 0 in ours.values.shape:
+        yield Said(f'no figure: layer "{escape(ours.address, 80)}" is empty.')
+        return
+    picture = draw_abreast(Couple(ours, theirs, work.names), context)
+    record = {"actviz": VERSION, **identity, "input": sample.name, "input_sha256": sample.digest, **picture.numbers}
+    output.write_figure(path, picture.pixels, record)
+    yield Written(path)

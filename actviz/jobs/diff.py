@@ -1,0 +1,284 @@
+"""`diff`: how far two models, or two files of activations, drift apart."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actviz import compare
+from actviz import findings as found_texts
+from actviz.errors import ActvizError, InputError, ToleranceError, escape
+from actviz.jobs import abreast, feeding, judging
+from actviz.jobs.events import Said, Written
+from actviz.jobs.sides import Files, Models, both_saved
+from actviz.records import Case
+from actviz.select import select_layers
+from actviz.tolerances import Tolerances, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from actviz.compare import Drift, Matching, Pair
+    from actviz.inputs import InputOptions
+    from actviz.records import Activation, LayerInfo, Sample
+    from actviz.worker import Opening
+
+HEADINGS = ("layer", "in B", "shape", "max", "mean", "relative", "cosine", "correlation", "result")
+LISTED = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffRequest:
+    """What the command asks for, parsed; `figures` is how many layers are drawn."""
+
+    ours: Opening
+    theirs: Opening
+    inputs: tuple[Path, ...] = ()
+    named: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    reading: InputOptions
+    tolerances: Tolerances
+    output: str | None = None
+    figures: int = 6
+    overwrite: bool = False
+    fail_fast: bool = False
+    reports: judging.Reports = field(default_factory=judging.Reports)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Return the names of both files, told apart by their folder where they are alike."""
+        ours, theirs = self.ours.model, self.theirs.model
+        if ours.name != theirs.name:
+            return ours.name, theirs.name
+        return str(ours), str(theirs)
+
+
+class Sides(Protocol):
+    """Two things to compare, whatever they come from."""
+
+    def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
+        """Return the layers of A and of B."""
+        ...
+
+    def compare(self, pairs: Sequence[Pair], drifts: Drifts) -> Iterator[Said | ActvizError]:
+        """Add the difference of each pair over all inputs."""
+        ...
+
+    def sample(self, number: int) -> Sample:
+        """Return an input that a drift names as its worst."""
+        ...
+
+    def activations(self, pairs: Sequence[Pair], number: int) -> list[tuple[Activation, Activation]]:
+        """Return what both sides of some pairs gave for an input."""
+        ...
+
+
+@dataclass(slots=True)
+class Drifts:
+    """What is known so far: the difference of each pair by the address in A, over `inputs` inputs."""
+
+    found: dict[str, Drift] = field(default_factory=dict)
+    inputs: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def add(self, pair: Pair, drift: Drift) -> None:
+        """Take the difference of a pair for more inputs."""
+        known = self.found.get(pair.ours.address)
+        self.found[pair.ours.address] = drift if known is None else compare.join(known, drift)
+
+
+def diff(request: DiffRequest) -> Iterator[Said | Written | judging.Judged]:
+    """Compare every pair of layers over all inputs; yield what happens, then the result.
+
+    Raises
+    ------
+    ToleranceError
+        At the end, when a layer is beyond a tolerance.
+    ActvizError
+        When nothing could be compared; `PartialError` at the end when part of it failed.
+    """
+    judging.prepare(request.reports, "diff", overwrite=request.overwrite)
+    with ExitStack() as stack:
+        saved = both_saved(request.ours.model, request.theirs.model, given=bool(request.inputs or request.named))
+        sides: Sides = stack.enter_context(Files(request)) if saved else stack.enter_context(Models(request))
+        matching = _match(request, *sides.layers())
+        yield from (Said(line) for line in _unmatched(matching, request))
+        folder = abreast.folder_of(request.output)
+        fitting = [pair for pair in matching.pairs if pair.fits]
+        drifts, failures = Drifts(), list[ActvizError]()
+        for event in sides.compare(fitting, drifts):
+            if isinstance(event, ActvizError):
+                failures.append(event)
+            yield Said(event.message) if isinstance(event, ActvizError) else event
+        if not drifts.inputs:
+            raise feeding.worst(failures)
+        for address, reason in drifts.left_out.items():
+            yield Said(f'layer "{escape(address, 80)}" is not compared: {reason}.')
+        result = _result(request, matching, drifts, failures)
+        if folder is not None:
+            yield from _draw(request, sides, folder, result)
+    yield from judging.publish(result.findings, request.reports)
+    yield judging.Judged(found_texts.table(result.findings), result.record)
+    if result.findings.broken:
+        raise ToleranceError(_reason(result.findings))
+    if failures:
+        raise feeding.partial(len(failures), len(failures) + drifts.inputs)
+
+
+def _match(request: DiffRequest, ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
+    """Match all layers, then keep the pairs of those that were asked for."""
+    ours, theirs = judging.own_layers(ours), judging.own_layers(theirs)
+    matching = compare.match(ours, theirs)
+    if request.layers:
+        chosen = {layer.address for layer in select_layers(ours, request.layers, str(request.ours.model))}
+        pairs = tuple(pair for pair in matching.pairs if pair.ours.address in chosen)
+        matching = replace(
+            matching,
+            pairs=pairs,
+            only_ours=tuple(layer for layer in matching.only_ours if layer.address in chosen),
+            only_theirs=(),
+        )
+    if not matching.pairs:
+        first, second = (escape(name, 100) for name in request.names)
+        message = f"{first} and {second}: no layer of one has the name or the shape of one of the other; there is nothing to compare."
+        raise InputError(message)
+    return matching
+
+
+def _unmatched(matching: Matching, request: DiffRequest) -> Iterator[str]:
+    one, other = request.names
+    for layers, here, there in ((matching.only_ours, one, other), (matching.only_theirs, other, one)):
+        if layers:
+            named = ", ".join(escape(layer.address, 60) for layer in layers[:LISTED])
+            more = f", and {len(layers) - LISTED} more" if len(layers) > LISTED else ""
+            yield f"only in {escape(here, 100)}, not in {escape(there, 100)}: {named}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Everything that a comparison gives; `worst` are the pairs with the largest drift first."""
+
+    findings: found_texts.Findings
+    record: dict[str, Any]
+    worst: list[tuple[Pair, Drift]]
+
+
+def _result(request: DiffRequest, matching: Matching, drifts: Drifts, failures: Sequence[ActvizError]) -> _Result:
+    cases: dict[str, list[Case]] = {}
+    for pair in matching.pairs:
+        cases[pair.ours.address] = _cases(pair, drifts.found.get(pair.ours.address), request.tolerances)
+    rows = tuple(_row(pair, drifts.found.get(pair.ours.address), cases[pair.ours.address]) for pair in matching.pairs)
+    every = tuple(case for found in cases.values() for case in found)
+    lost = tuple(failure.message for failure in failures)
+    subject = " and ".join(request.names)
+    headings: tuple[str, ...] = HEADINGS
+    right = frozenset(range(3, 8))
+    if not any(row[1] for row in rows):  # every layer has the name of its partner
+        headings, rows = (headings[0], *headings[2:]), tuple((row[0], *row[2:]) for row in rows)
+        right = frozenset(range(2, 7))
+    findings = found_texts.Findings("diff", subject, headings, rows, right, every, lost)
+    compared = [pair for pair in matching.pairs if pair.ours.address in drifts.found]
+    worst = sorted(
+        ((pair, drifts.found[pair.ours.address]) for pair in compared),
+        key=lambda item: (-min(item[1].apart, 1), -item[1].relative),
+    )
+    return _Result(findings, _record(request, matching, drifts, findings), worst)
+
+
+def _cases(pair: Pair, drift: Drift | None, tolerances: Tolerances) -> list[Case]:
+    if drift is not None:
+        return judge(pair.ours.address, drift, tolerances)
+    if pair.fits:
+        return []
+    said = f"the shape is {_shape(pair.ours)} in A and {_shape(pair.theirs)} in B"
+    return [Case(pair.ours.address, "same shape", kept=False, reason=said)]
+
+
+def _shape(layer: LayerInfo) -> str:
+    if layer.shape is None:
+        return "?"
+    return " x ".join("?" if size is None else str(size) for size in layer.shape[1:]) or "one value"
+
+
+def _row(pair: Pair, drift: Drift | None, cases: Sequence[Case]) -> tuple[str, ...]:
+    broken = [case.rule for case in cases if not case.kept]
+    numbers = ["-"] * 5
+    if drift is not None:
+        measured = (drift.largest, drift.mean, drift.relative, drift.cosine, drift.correlation)
+        numbers = [judging.number(value) for value in measured[:3]]
+        numbers += [judging.number(value, 6) for value in measured[3:]]
+    partner = "" if pair.by == "address" else pair.theirs.address
+    result = (
+        f"BROKEN: {'; '.join(rule.removeprefix('not ') for rule in broken)}"
+        if broken
+        else "ok"
+        if drift is not None
+        else "not compared"
+    )
+    return (pair.ours.address, partner, _shape(pair.ours), *numbers, result)
+
+
+def _record(request: DiffRequest, matching: Matching, drifts: Drifts, findings: found_texts.Findings) -> dict[str, Any]:
+    from actviz.version import VERSION
+
+    return {
+        "actviz": VERSION,
+        "a": request.names[0],
+        "b": request.names[1],
+        "inputs": drifts.inputs,
+        "failures": list(findings.failures),
+        "layers": [_pair_said(pair, drifts.found.get(pair.ours.address)) for pair in matching.pairs],
+        "only_in_a": [layer.address for layer in matching.only_ours],
+        "only_in_b": [layer.address for layer in matching.only_theirs],
+        "left_out": drifts.left_out,
+        "limits": [judging.case_said(case) for case in findings.cases],
+        "broken": len(findings.broken),
+        "first_broken": findings.broken[0].subject if findings.broken else None,
+    }
+
+
+def _pair_said(pair: Pair, drift: Drift | None) -> dict[str, Any]:
+    said: dict[str, Any] = {"a": pair.ours.address, "b": pair.theirs.address, "matched_by": pair.by}
+    said["shape"] = None if pair.ours.shape is None else list(pair.ours.shape)
+    if drift is None:
+        return said
+    return said | {
+        "values": drift.count,
+        "apart": drift.apart,
+        "max": judging.finite(drift.largest),
+        "mean": judging.finite(drift.mean),
+        "relative": judging.finite(drift.relative),
+        "cosine": judging.finite(drift.cosine),
+        "correlation": judging.finite(drift.correlation),
+        "largest_in_a": judging.finite(drift.reach),
+        "worst_input": drift.worst,
+    }
+
+
+def _reason(findings: found_texts.Findings) -> str:
+    """Return why the command ends as it does: the first layer of A that diverges."""
+    first = findings.broken[0]
+    layers = len({case.subject for case in findings.broken})
+    among = f"the first of {layers:,} layers that diverge" if layers > 1 else "the only layer that diverges"
+    return f"{escape(first.subject, 100)}: {first.reason}; {among}."
+
+
+def _draw(request: DiffRequest, sides: Sides, folder: Path, result: _Result) -> Iterator[Said | Written]:
+    """Draw the worst layers, each on the input on which it differs most."""
+    chosen = [item for item in result.worst if item[1].largest or item[1].apart][: request.figures]
+    if not chosen:
+        yield Said("no figures: nothing differs.")
+    by_input: dict[int, list[Pair]] = {}
+    for pair, drift in chosen:
+        by_input.setdefault(drift.worst, []).append(pair)
+    drawn: Mapping[str, tuple[Activation, Activation, Sample]] = {
+        pair.ours.address: (*both, sides.sample(number))
+        for number, pairs in by_input.items()
+        for pair, both in zip(pairs, sides.activations(pairs, number), strict=True)
+    }
+    for rank, (pair, _) in enumerate(chosen):
+        ours, theirs, sample = drawn[pair.ours.address]
+        work = abreast.Work(rank, request.names, (ours, theirs), sample)
+        yield from abreast.draw(folder, work, overwrite=request.overwrite)

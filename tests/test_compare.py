@@ -1,0 +1,215 @@
+"""Numbers of a difference, layers that belong together, and the tolerances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from actviz import compare
+from actviz.errors import UsageError
+from actviz.records import LayerInfo
+from actviz.tolerances import Rule, Tolerances, judge, parse_rule, tolerances
+
+pytestmark = pytest.mark.filterwarnings("error")
+MAPS = ("batch", "row", "column", "channel")
+FLOATS = st.floats(-1e5, 1e5, width=32)
+SHAPES = st.tuples(st.integers(2, 5), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4))
+
+
+def layer(address, kind="Conv2D", shape=(None, 4, 4, 8)):
+    return LayerInfo(address, address, 0, kind, shape, "float32", 0, MAPS)
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+def test_parts_joined_are_numpys_numbers_of_the_whole(data):
+    shape = data.draw(SHAPES)
+    ours, theirs = (data.draw(arrays(np.float32, shape, elements=FLOATS)) for _ in range(2))
+    cut = data.draw(st.integers(1, shape[0] - 1))
+
+    found = compare.join(
+        compare.drift(ours[:cut], theirs[:cut], MAPS), compare.drift(ours[cut:], theirs[cut:], MAPS, start=cut)
+    )
+
+    left, right = ours.astype(float), theirs.astype(float)
+    apart = np.abs(right - left)
+    size = max(np.abs(left).max(), np.abs(right).max(), 1e-30)
+    assert found.count == ours.size
+    assert found.largest == pytest.approx(apart.max(), rel=1e-5, abs=1e-6 * size)
+    assert found.mean == pytest.approx(apart.mean(), rel=1e-4, abs=1e-6 * size)
+    assert found.reach == np.abs(left).max()
+    if apart.any() and left.any() and right.any() and found.square and found.ours and found.theirs:
+        lengths = np.linalg.norm(left) * np.linalg.norm(right)
+        assert found.relative == pytest.approx(np.linalg.norm(right - left) / np.linalg.norm(left), rel=1e-3)
+        assert found.cosine == pytest.approx((left * right).sum() / lengths, abs=1e-5)
+    if np.ptp(apart.reshape(shape[0], -1).max(axis=1)) > 1e-3 * size:
+        each = apart.reshape(shape[0], -1).max(axis=1)
+        assert each[found.worst] == pytest.approx(each.max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 70, 70, 40), (300, 5, 5, 7), (2, 1, 1, 200_000)])
+def test_large_arrays_are_compared_in_parts(shape):
+    generator = np.random.default_rng(0)
+    ours = generator.normal(1, 1, shape).astype(np.float32)
+    theirs = ours + generator.normal(0, 0.1, shape).astype(np.float32)
+    theirs[1, 0, 0, 3] += 9
+
+    found = compare.drift(ours, theirs, MAPS, start=10)
+
+    left, right = ours.astype(float), theirs.astype(float)
+    apart = right - left
+    assert found.worst == 11
+    assert found.largest == pytest.approx(np.abs(apart).max(), rel=1e-6)
+    assert found.mean == pytest.approx(np.abs(apart).mean(), rel=1e-5)
+    assert found.relative == pytest.approx(np.linalg.norm(apart) / np.linalg.norm(left), rel=1e-5)
+    assert found.cosine == pytest.approx((left * right).sum() / np.linalg.norm(left) / np.linalg.norm(right), rel=1e-6)
+    means = [one.mean(axis=(0, 1, 2)) for one in (left, right)]
+    assert found.correlation == pytest.approx(np.corrcoef(*means)[0, 1], abs=1e-4)
+
+
+def test_the_same_differs_in_nothing():
+    values = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
+    values[0, 0, 0, 0], values[1, 0, 0, 1], values[1, 1, 0, 1] = np.nan, np.inf, -np.inf
+    found = compare.drift(values, values.copy(), MAPS)
+    assert (found.apart, found.largest, found.mean, found.relative, found.cosine, found.correlation) == (
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+    )
+
+
+def test_what_is_not_finite_on_one_side_is_counted_and_in_no_other_number():
+    ours = np.ones((3, 2, 2, 1), np.float32)
+    theirs = ours * 2
+    theirs[1, 0, 0, 0] = np.nan
+    ours[2, 1, 1, 0], theirs[2, 1, 1, 0] = np.inf, -np.inf
+    found = compare.drift(ours, theirs, MAPS)
+    assert (found.apart, found.largest, found.worst, found.reach) == (2, 1, 1, 1)
+    assert found.relative == pytest.approx(1)
+    cases = judge("a", found, Tolerances(10.0, 0.0))
+    assert (cases[0].kept, cases[0].reason) == (
+        False,
+        "2 of 12 values are NaN or infinite on one side and not the same on the other",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "relative", "cosine"),
+    [(0.0, 0.0, 0.0, 1.0), (0.0, 1.0, np.inf, 0.0), (1.0, 0.0, 1.0, 0.0), (2.0, -2.0, 2.0, -1.0)],
+)
+def test_zeros_have_a_defined_direction(ours, theirs, relative, cosine):
+    shape = (1, 2, 2, 2)
+    found = compare.drift(np.full(shape, ours, np.float32), np.full(shape, theirs, np.float32), MAPS)
+    assert (found.relative, found.cosine) == (relative, pytest.approx(cosine))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_squares_of_single_precision_do_not_overflow(scale):
+    ours = (np.arange(1, 9).reshape(1, 2, 2, 2) * scale).astype(np.float32)
+    found = compare.drift(ours, ours * np.float32(1.5), MAPS)
+    assert found.relative == pytest.approx(0.5, rel=1e-5)
+    assert found.cosine == pytest.approx(1)
+
+
+def test_numbers_beyond_double_precision_keep_no_rule():
+    ours = np.full((1, 1, 1, 2), 1e200)
+    found = compare.drift(ours, ours * -1, MAPS)
+    assert not judge("a", found, Tolerances(None, None, (parse_rule("cosine<0"),)))[0].kept
+
+
+def test_other_dtypes_and_shapes():
+    ours = np.array([[1, 2], [3, 4]], np.int32)
+    assert compare.drift(ours, ours.astype(np.float16), ("batch", "unit")).largest == 0
+    with pytest.raises(ValueError, match="shapes"):
+        compare.drift(ours, ours[:, :1], ("batch", "unit"))
+    assert compare.drift(np.zeros((2, 0)), np.zeros((2, 0)), ("batch", "unit")).count == 0
+
+
+def test_layers_belong_together_by_address_then_by_order_class_and_shape():
+    ours = [
+        layer("stem"),
+        layer("conv2d_1"),
+        layer("relu_1", "ReLU"),
+        layer("dense", "Dense", (None, 10)),
+        layer("extra", "Dense", (None, 7)),
+    ]
+    theirs = [
+        layer("stem"),
+        layer("conv2d_9"),
+        layer("added", "Conv2D", (None, 2, 2, 8)),
+        layer("act", "Activation"),
+        layer("logits", "Dense", (None, 10)),
+    ]
+    found = compare.match(ours, theirs)
+    assert [(pair.ours.address, pair.theirs.address, pair.by) for pair in found.pairs] == [
+        ("stem", "stem", "address"),
+        ("conv2d_1", "conv2d_9", "order"),
+        ("relu_1", "act", "order"),
+        ("dense", "logits", "order"),
+    ]
+    assert [one.address for one in found.only_ours] == ["extra"]
+    assert [one.address for one in found.only_theirs] == ["added"]
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), unique=True), st.lists(st.sampled_from("abcdefgh"), unique=True))
+def test_every_layer_is_in_one_pair_or_named(ours, theirs):
+    left, right = ([layer(name, shape=(None, ord(name) % 3)) for name in names] for names in (ours, theirs))
+    found = compare.match(left, right)
+    assert (
+        sorted(pair.ours.address for pair in found.pairs) + sorted(one.address for one in found.only_ours) or not ours
+    )
+    assert {pair.ours.address for pair in found.pairs} | {one.address for one in found.only_ours} == set(ours)
+    assert {pair.theirs.address for pair in found.pairs} | {one.address for one in found.only_theirs} == set(theirs)
+    assert len({pair.theirs.address for pair in found.pairs}) == len(found.pairs)
+    assert all(pair.fits for pair in found.pairs)
+
+
+def test_a_pair_of_one_name_may_not_fit():
+    (pair,) = compare.match([layer("a", shape=(None, 3))], [layer("a", shape=(None, 4))]).pairs
+    assert not pair.fits
+    assert compare.fit((None, None, 3), (None, 5, 3))
+    assert not compare.fit((None, 3), (None, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("cosine<0.98", Rule("cosine", "<", 0.98)),
+        (" relative >= 5% ", Rule("relative", ">=", 0.05)),
+        ("max>1e-3", Rule("max", ">", 0.001)),
+    ],
+)
+def test_rules(text, rule):
+    assert parse_rule(text) == rule
+    assert parse_rule(str(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cosine", "cosine=1", "cosin<1", "cosine<x", "cosine<nan", "cosine<", "<1", "a\nb<1", "cosine<1<2"]
+)
+def test_what_is_no_rule_is_refused_in_one_line(text):
+    with pytest.raises(UsageError, match="--fail-on") as failure:
+        parse_rule(text)
+    assert failure.value.message.isprintable()
+
+
+def test_rules_replace_the_default_tolerance_and_join_one_that_is_given():
+    rule = parse_rule("cosine<0.98")
+    assert tolerances(None, None, ()) == Tolerances(1e-6, 1e-3)
+    assert tolerances(None, None, (rule,)) == Tolerances(None, None, (rule,))
+    assert tolerances(0.5, None, (rule,)) == Tolerances(0.5, 0.0, (rule,))
+
+
+def test_a_tolerance_is_of_the_largest_value_of_the_layer():
+    ours = np.array([[0.0, 100.0]])
+    near = compare.drift(ours, ours + 0.0999, ("batch", "unit"))
+    far = compare.drift(ours, ours + 0.1001, ("batch", "unit"))
+    assert judge("a", near, Tolerances())[0].kept
+    (case,) = judge("a", far, Tolerances())
+    assert (case.kept, case.reason) == (False, "largest difference 0.1001 beside values up to 100; limit 0.1")

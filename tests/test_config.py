@@ -1,0 +1,131 @@
+"""Options in a file: found, checked, and never what lowers safety."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actviz import config
+from actviz.cli.defaults import _options
+from actviz.cli.program import COMMANDS, program
+from actviz.errors import UsageError
+
+
+def options():
+    return {name: _options(program.get_command(None, name)) for name in COMMANDS}
+
+
+def defaults(tmp_path, text):
+    (tmp_path / "actviz.toml").write_text(text)
+    return config.defaults(config.read(tmp_path / "actviz.toml", COMMANDS), options())
+
+
+def test_values_go_to_the_commands_that_know_them(tmp_path):
+    found = defaults(tmp_path, 'cmap = "viridis"\nlayer = ["conv"]\n[check]\nmax-dead = "10%"\nno_nan = true\n')
+    assert found["show"] == {"cmap": "viridis", "layers": ["conv"]}
+    assert found["check"] == {"layers": ["conv"], "max_dead": "10%", "no_nan": True}
+    assert found["layers"] == {}
+
+
+def test_the_nearest_file_within_the_repository_counts(tmp_path):
+    inner = tmp_path / "repository" / "deep" / "deeper"
+    inner.mkdir(parents=True)
+    (tmp_path / "actviz.toml").write_text("")
+    assert config.find(inner) is None
+    (tmp_path / "repository" / ".git").mkdir()
+    assert config.find(inner) is None
+    project = tmp_path / "repository" / "pyproject.toml"
+    project.write_text("[tool.other]\nx = 1\n")
+    assert config.find(inner) is None
+    project.write_text("[tool.actviz]\ncolumns = 3\n")
+    assert config.find(inner) == project
+    (tmp_path / "repository" / "actviz.toml").write_text("")
+    assert config.find(inner) == tmp_path / "repository" / "actviz.toml"
+    (inner / "actviz.toml").write_text("")
+    assert config.find(inner) == inner / "actviz.toml"
+
+
+def test_a_broken_project_that_says_nothing_of_actviz_is_not_ours(tmp_path):
+    (tmp_path / "pyproject.toml").write_text("not = [toml")
+    assert config.find(tmp_path) is None
+    (tmp_path / "pyproject.toml").write_text("[tool.actviz]\nnot = [toml")
+    with pytest.raises(UsageError, match="no valid TOML"):
+        config.find(tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(config.REFUSED))
+@pytest.mark.parametrize("where", ["", "[show]\n"])
+def test_what_lowers_safety_is_refused(tmp_path, name, where):
+    for spelled in (name, name.replace("-", "_")):
+        with pytest.raises(UsageError, match="a file cannot set this"):
+            defaults(tmp_path, f"{where}{spelled} = true\n")
+
+
+def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
+    dangerous = {
+        name
+        for known in options().values()
+        for name in known
+        if name.startswith(("allow-", "max-pix", "max-mem", "custom-", "timeout", "over"))
+    }
+    assert (
+        {"allow-code", "allow-nonfinite", "max-pixels", "custom-objects", "timeout", "overwrite"}
+        <= dangerous
+        <= config.REFUSED
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("colums = 3", "there is no such option; did you mean columns"),
+        ("[check]\nmax-ded = 1", r"\[check\] max-ded: there is no such option; did you mean max-dead"),
+        ("[chek]\nmax-dead = 1", "chek: there is no such option"),
+        ("cmap = true", "a text or a number was expected"),
+        ("bare = 1", "true or false was expected"),
+        ("layer = 3", "a list of texts was expected"),
+        ("[show]\noutput = '/etc/x.png'", "a path in the folder of this file"),
+        ("[show]\noutput = 'a/../../x.png'", "a path in the folder of this file"),
+        ("[show]\noutput = '~/x.png'", "a path in the folder of this file"),
+        ("x = ", "no valid TOML"),
+    ],
+)
+def test_bad_files_are_one_line(tmp_path, text, said):
+    with pytest.raises(UsageError, match=said) as failure:
+        defaults(tmp_path, text)
+    assert failure.value.message.isprintable()
+
+
+@given(st.text(max_size=40))
+def test_any_name_is_refused_in_one_line(name):
+    configuration = config.Configuration(config.Path("actviz.toml"), {name: 1})
+    with pytest.raises(UsageError) as failure:
+        config.defaults(configuration, {"show": {}})
+    assert failure.value.message.isprintable()
+
+
+def test_a_flag_wins_over_the_file(actviz, samples, tmp_path):
+    (tmp_path / "actviz.toml").write_text('json = true\n[check]\nmax-dead = "0%"\nlayer = ["conv_intermediate"]\n')
+    check = ("check", "-q", samples / "digits_cnn.h5", samples / "seven.png")
+    ran = actviz(*check)
+    assert (ran.code, [one["address"] for one in json.loads(ran.out)["layers"]]) == (8, ["conv_intermediate"])
+    ran = actviz(*check, "--max-dead", "50%", "-l", "scores")
+    assert (ran.code, [one["address"] for one in json.loads(ran.out)["layers"]]) == (0, ["scores"])
+    assert actviz("--no-config", *check).out.startswith("layer ")
+
+
+def test_places_are_beside_the_file(actviz, samples, tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "actviz.toml").write_text('[show]\noutput = "maps/"\n')
+    (tmp_path / "inner").mkdir()
+    ran = actviz("show", "-q", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv", cwd=tmp_path / "inner")
+    assert (ran.code, ran.out) == (0, "../maps/seven/001_conv.png\n")
+
+
+def test_a_bad_file_is_code_2_and_names_itself(actviz, samples, tmp_path):
+    (tmp_path / "actviz.toml").write_text("allow-code = true\n")
+    ran = actviz("layers", samples / "digits_cnn.h5")
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1)
+    assert "actviz.toml: allow-code: a file cannot set this" in ran.err
+    assert actviz("--no-config", "layers", samples / "digits_cnn.h5").code == 0

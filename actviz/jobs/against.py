@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Protocol
 
-from actviz import system
-from actviz.errors import UsageError, escape
+from actviz import compare, system
+from actviz.errors import InputError, escape
 from actviz.worker import Opening, Worker
 
 if TYPE_CHECKING:
@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.activations import Saved
-    from actviz.records import Activation, ModelFacts, Sample
+    from actviz.compare import Matching
+    from actviz.records import Activation, LayerInfo, ModelFacts, Sample
 
 SAVED = ".npz"
+_NAMED = 5
 
 
 class Other(Protocol):
     """Gives the activations of layers for an input that the first model was fed."""
 
     name: str
-    addresses: frozenset[str]
+    layers: Sequence[LayerInfo]
 
     def activations(self, sample: Sample, addresses: Sequence[str]) -> Mapping[str, Activation]:
         """Return what layers gave for an input; none where that is not known."""
@@ -35,7 +37,7 @@ class _Model:
 
     def __init__(self, worker: Worker, facts: ModelFacts) -> None:
         self.name = facts.file
-        self.addresses = frozenset(layer.address for layer in facts.layers)
+        self.layers: Sequence[LayerInfo] = [layer for layer in facts.layers if not layer.address.endswith("@scores")]
         self._worker, self._facts = worker, facts
 
     def activations(self, sample: Sample, addresses: Sequence[str]) -> Mapping[str, Activation]:
@@ -43,7 +45,7 @@ class _Model:
         values = dict(sample.values)
         if len(values) != len(theirs):
             message = f"--against {escape(self.name)}: takes {len(theirs)} inputs, but {len(values)} are fed; compare models with the same inputs."
-            raise UsageError(message)
+            raise InputError(message)
         if set(values) != set(theirs):
             values = dict(zip(theirs, values.values(), strict=True))
         return self._worker.activations(values, addresses)
@@ -54,7 +56,8 @@ class _File:
 
     def __init__(self, saved: Saved, name: str) -> None:
         self.name = name
-        self.addresses = frozenset(saved.description.entries)
+        about = saved.description
+        self.layers: Sequence[LayerInfo] = [layer for layer in about.layers if layer.address in about.entries]
         self._saved = saved
         self._numbers = {fed.digest: number for number, fed in enumerate(saved.description.samples)}
 
@@ -81,7 +84,7 @@ def opened(path: Path, opening: Opening) -> Iterator[Other]:
             saved = open_saved(file, str(path))
             if saved is None:
                 message = f"--against {path}: no actviz.json in it says what its arrays are; write the file with actviz extract, or give a model."
-                raise UsageError(message)
+                raise InputError(message)
             with saved:
                 yield _File(saved, path.name)
         return
@@ -89,18 +92,18 @@ def opened(path: Path, opening: Opening) -> Iterator[Other]:
         yield _Model(worker, worker.facts())
 
 
-def shared(other: Other, addresses: Sequence[str], given: str) -> list[str]:
-    """Return the addresses that both have, in order.
+def matched(other: Other, layers: Sequence[LayerInfo], given: str) -> Matching:
+    """Return which layers belong together: by address, else by order and shape, as `diff` has it.
 
     Raises
     ------
-    UsageError
-        When there is none.
+    InputError
+        When none do.
     """
-    found = [address for address in addresses if address in other.addresses]
-    if not found:
-        held = ", ".join(escape(address, 40) for address in sorted(other.addresses)[:5])
-        more = ", ..." if len(other.addresses) > 5 else ""  # noqa: PLR2004  (five are named)
+    found = compare.match(other.layers, layers)
+    if not any(pair.fits for pair in found.pairs):
+        held = ", ".join(escape(layer.address, 40) for layer in other.layers[:_NAMED])
+        more = ", ..." if len(other.layers) > _NAMED else ""
         message = f"--against {escape(given, 200)}: shares no layer with this model; it has {held}{more}. Give a version of the same model."
-        raise UsageError(message)
+        raise InputError(message)
     return found

@@ -25,6 +25,7 @@ from actviz.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from actviz.compare import Matching
     from actviz.jobs.against import Other
     from actviz.jobs.reporting import Gathered
     from actviz.records import Activation, LayerInfo, ModelFacts, Picture, Sample
@@ -72,7 +73,7 @@ def report(request: ReportRequest) -> Iterator[Said | Written]:
         facts, layers, inputs = _begin(request, facts, worker)
         run = _Run(request, facts, worker, other, reporting.begin(layers, asked=bool(request.layers)), names)
         if other is not None:
-            run.shared = against.shared(other, [layer.address for layer in layers], str(request.against))
+            run.matching = against.matched(other, layers, str(request.against))
         failures: list[ActvizError] = []
         for event in _compute(run, inputs):
             if isinstance(event, ActvizError):
@@ -101,7 +102,7 @@ class _Run:
     other: Other | None
     found: Gathered
     names: Names
-    shared: Sequence[str] = ()
+    matching: Matching | None = None
     versions: Mapping[str, str] | None = None
     preprocessing: tuple[str, ...] = ()
     sheet: Picture | None = None
@@ -185,8 +186,9 @@ def _take(run: _Run, sample: Sample) -> None:
     reporting.add(found, sample, activations, room)
     if first and request.markdown is not None and not request.summary:
         run.sheet = _sheet(run, sample, activations)
-    if run.other is not None:
-        theirs = reporting.compare(found, sample, activations, run.other, run.shared)
+    if run.other is not None and run.matching is not None:
+        pairs = [pair for pair in run.matching.pairs if pair.fits]
+        theirs = reporting.compare_with(found, sample, activations, run.other, pairs)
         if room is not None:
             reporting.add_others(found, theirs)
 
@@ -207,8 +209,8 @@ def _contents(run: _Run, failures: Sequence[ActvizError]) -> Contents:
     found, facts = run.found, run.facts
     findings = reporting.findings_of(found)
     compared = None
-    if run.other is not None:
-        compared = reporting.comparison_of(found, run.other, escape(str(run.request.against), 200))
+    if run.other is not None and run.matching is not None:
+        compared = reporting.comparison_of(found, run.other, run.matching, escape(str(run.request.against), 200))
     marked = frozenset(one.address for one in findings)
     versions = ", ".join(f"{name} {version}" for name, version in (run.versions or {}).items() if version)
     provenance: dict[str, Any] = _identity(facts.file) | {

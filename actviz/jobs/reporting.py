@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from actviz import renderers
-from actviz.errors import ActvizError, UsageError
+from actviz import compare, renderers
+from actviz.errors import ActvizError, InputError, UsageError
 from actviz.jobs import checking
-from actviz.report import Comparison, Fed, Shown, budget, drift, figures, pictures
+from actviz.report import Comparison, Fed, Shown, budget, figures, pictures
 from actviz.report.findings import find, hands_on
+from actviz.tolerances import Tolerances, judge
 from actviz.totals import bounds_of, cuts_of, first_nonfinite, join, totals_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from actviz.compare import Drift, Matching, Pair
     from actviz.jobs.against import Other
     from actviz.records import Activation, Geometry, LayerInfo, Sample
     from actviz.report import Figure, Finding
@@ -25,7 +27,7 @@ class Gathered:
     """What is known so far.
 
     `tally` holds the numbers of all inputs; `figures` and `thumbnails` are by address;
-    `reasons` say why a layer has no figure; `apart` is by address, `unmatched` are layers that
+    `reasons` say why a layer has no figure; `drifts` are by address, `unmatched` are layers that
     could not be compared. `most` is how many values of a layer are drawn of the first input.
     """
 
@@ -39,7 +41,7 @@ class Gathered:
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     geometries: dict[str, Geometry | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
-    apart: dict[str, drift.Apart] = field(default_factory=dict)
+    drifts: dict[str, Drift] = field(default_factory=dict)
     unmatched: dict[str, None] = field(default_factory=dict)
     compared: int = 0
     most: int = 0
@@ -116,28 +118,36 @@ def _draw(found: Gathered, activation: Activation, number: int, *, other: bool =
         found.thumbnails[address] = pictures.thumbnail(figure.mosaic, figures.strongest(figure))
 
 
-def compare(
-    found: Gathered, sample: Sample, activations: Mapping[str, Activation], other: Other, addresses: Sequence[str]
+def compare_with(
+    found: Gathered, sample: Sample, activations: Mapping[str, Activation], other: Other, pairs: Sequence[Pair]
 ) -> Mapping[str, Activation]:
-    """Add how far the layers of another model lie apart for one input; return what they gave."""
-    theirs = other.activations(sample, addresses)
+    """Add how far the layers of another model lie apart for one input; return what they gave, by our addresses."""
+    partners = {pair.ours.address: pair.theirs.address for pair in pairs}
+    gave = other.activations(sample, list(partners))
+    theirs = {partners[address]: activation for address, activation in gave.items()}
+    number = found.compared
     found.compared += bool(theirs)
     for address, activation in theirs.items():
         ours = activations[address].values
         if ours.shape != activation.values.shape or {ours.dtype.kind, activation.values.dtype.kind} & set("OSUTc"):
             found.unmatched[address] = None
             continue
-        one = drift.apart(ours, activation.values)
-        known = found.apart.get(address)
-        found.apart[address] = one if known is None else drift.together(known, one)
-    return theirs
+        one = compare.drift(activation.values, ours, activation.axes, number)
+        known = found.drifts.get(address)
+        found.drifts[address] = one if known is None else compare.join(known, one)
+    return {address: replace(activation, address=address) for address, activation in theirs.items()}
+
+
+def has_changed(address: str, drift: Drift) -> bool:
+    """Tell whether a layer is beyond the tolerance that `diff` has without any other being asked for."""
+    return any(not case.kept for case in judge(address, drift, Tolerances()))
 
 
 def add_others(found: Gathered, theirs: Mapping[str, Activation]) -> None:
     """Add figures of another model for the input that was added last: of layers that changed."""
     for address, activation in theirs.items():
-        known = found.apart.get(address)
-        if address in found.drawn and known is not None and drift.drift_of(known).changed:
+        known = found.drifts.get(address)
+        if address in found.drawn and known is not None and has_changed(address, known):
             _draw(found, activation, len(found.inputs) - 1, other=True)
 
 
@@ -148,27 +158,34 @@ def findings_of(found: Gathered) -> tuple[Finding, ...]:
     return find(found.layers, found.tally.totals, found.tally.inputs, nonfinite)
 
 
-def comparison_of(found: Gathered, other: Other, given: str) -> Comparison:
+def comparison_of(found: Gathered, other: Other, matching: Matching, given: str) -> Comparison:
     """Return what changed.
 
     Raises
     ------
-    UsageError
+    InputError
         When no input or no layer could be compared.
     """
     if not found.compared:
         message = f"--against {given}: holds none of these inputs as they are fed here; extract it from the same inputs with the same preprocessing."
-        raise UsageError(message)
+        raise InputError(message)
     drifts = {
-        layer.address: drift.drift_of(found.apart[layer.address])
+        layer.address: found.drifts[layer.address]
         for layer in found.layers
-        if layer.address in found.apart and layer.address not in found.unmatched
+        if layer.address in found.drifts and layer.address not in found.unmatched
     }
     if not drifts:
         message = f"--against {given}: none of the layers that both have gives an array of the same shape; give a version of the same model."
-        raise UsageError(message)
-    missing = tuple(layer.address for layer in found.layers if layer.address not in other.addresses)
-    return Comparison(other.name, drifts, tuple(found.unmatched), missing)
+        raise InputError(message)
+    shown = {layer.address for layer in found.layers}
+    odd = [pair.theirs.address for pair in matching.pairs if not pair.fits]
+    return Comparison(
+        other.name,
+        drifts,
+        tuple(address for address, drift in drifts.items() if has_changed(address, drift)),
+        tuple(dict.fromkeys([*odd, *found.unmatched])),
+        tuple(layer.address for layer in matching.only_theirs if layer.address in shown),
+    )
 
 
 def shown_of(found: Gathered, marked: frozenset[str], labels: tuple[str, ...]) -> tuple[Shown, ...]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from actviz.compare import Drift
     from actviz.records import Geometry, LayerInfo
     from actviz.totals import Totals
 
@@ -76,33 +77,19 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """How far one layer of two models lies apart, over all inputs.
-
-    `largest` is the largest absolute difference, `strength` the largest absolute value of
-    either, `cosine` the cosine of the angle between all values (NaN where one is all zero).
-    `changed` says that some value is beyond the tolerance.
-    """
-
-    largest: float
-    strength: float
-    cosine: float
-    changed: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is compared with: its file's name, the drift of each layer found in both, and the rest."""
+    """What is compared with: its file's name, the drift of each layer found in both, and the rest.
+
+    `drifts` are by this model's addresses, in its order, with the other as what is compared
+    with; `changed` are those beyond the tolerance that `actviz diff` has. `unmatched` are
+    layers that could not be compared, `missing` those that the other does not have.
+    """
 
     name: str
     drifts: dict[str, Drift]
+    changed: tuple[str, ...]
     unmatched: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-
-    @property
-    def changed(self) -> list[str]:
-        """The addresses of the layers that changed, in order."""
-        return [address for address, drift in self.drifts.items() if drift.changed]
 
 
 @dataclass(frozen=True, slots=True)

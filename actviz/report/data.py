@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.compare import Drift
     from actviz.records import Geometry
-    from actviz.report.contents import Contents, Drift, Figure, Shown
+    from actviz.report.contents import Contents, Figure, Shown
 
 LONGEST = 300
 DIGITS = 6
@@ -113,7 +114,7 @@ def _layer(layer: Shown, numbers: range, contents: Contents) -> dict[str, Any]:
             for one in contents.findings
             if one.address == info.address
         ],
-        "drift": _drift(contents.comparison.drifts.get(info.address)) if contents.comparison else None,
+        "drift": _drift(info.address, contents),
         "overall": None,
     }
     totals = layer.totals
@@ -168,15 +169,29 @@ def _place(geometry: Geometry | None) -> dict[str, Any] | None:
     }
 
 
-def _drift(drift: Drift | None) -> dict[str, Any] | None:
-    if drift is None:
+def _drift(address: str, contents: Contents) -> dict[str, Any] | None:
+    comparison = contents.comparison
+    if comparison is None or address not in comparison.drifts:
         return None
+    drift = comparison.drifts[address]
     return {
         "largest": rounded(drift.largest),
-        "strength": rounded(drift.strength),
-        "cosine": rounded(drift.cosine),
-        "changed": drift.changed,
+        "reach": rounded(drift.reach),
+        "relative": rounded(drift.relative),
+        "changed": address in comparison.changed,
+        "text": said_of_drift(drift),
     }
+
+
+def said_of_drift(drift: Drift) -> str:
+    """Return how far a layer drifted, in words."""
+    if drift.apart:
+        return f"{drift.apart:,} of {drift.count:,} values are NaN or infinite in one and not in the other."
+    share = f" where values reach {text.number(drift.reach)}" if drift.reach else ""
+    return (
+        f"values differ by up to {text.number(drift.largest)}{share};"
+        f" relative error {text.number(100 * drift.relative, 2)}%, cosine {drift.cosine:.4f}."
+    )
 
 
 def _rounded_all(record: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from actviz import text
 from actviz.errors import escape
 from actviz.report.contents import PROBLEM, WARNING
-from actviz.report.data import shape_of
+from actviz.report.data import said_of_drift, shape_of
 from actviz.report.figures import summary_of
 from actviz.report.findings import verdict
-from actviz.report.page import said_of, said_of_drift
+from actviz.report.page import said_of
 
 if TYPE_CHECKING:
     from actviz.report.contents import Contents, Shown
@@ -97,7 +97,7 @@ def _changes(contents: Contents) -> list[str]:
     items = []
     for address in comparison.changed:
         drift = comparison.drifts[address]
-        items.append(f"- {escaped(address)}: {escaped(said_of_drift(drift.largest, drift.strength, drift.cosine))}")
+        items.append(f"- {escaped(address)}: {escaped(said_of_drift(drift))}")
     return lines + _cut(items, "changed layer")
 
 

@@ -129,7 +129,7 @@
     range: (layer) => (layer.overall && layer.overall.low !== null ? Math.max(Math.abs(layer.overall.low), Math.abs(layer.overall.high)) : -1),
     zeros: (layer) => (layer.overall ? layer.overall.zeros : -1),
     parameters: (layer) => layer.parameters ?? -1,
-    change: (layer) => (layer.drift ? (layer.drift.strength ? layer.drift.largest / layer.drift.strength : 0) : -1),
+    change: (layer) => (layer.drift ? layer.drift.relative ?? Infinity : -1),
   };
   const shows = {
     findings: (layer) => layer.findings.length > 0,
@@ -232,9 +232,8 @@
     byId("detail-findings").replaceChildren(...layer.findings.map((one) => make("li", { class: one.severity },
       make("span", { class: "level" }, one.severity), " ", make("span", {}, one.text))));
     if (layer.drift) {
-      const share = layer.drift.strength ? ` (${percent(layer.drift.largest / layer.drift.strength)} of the largest value)` : "";
       byId("detail-findings").append(make("li", { class: "note" }, make("span", { class: "level" }, layer.drift.changed ? "changed" : "same"), " ",
-        make("span", {}, layer.drift.changed ? `Differs from ${data.other} by up to ${number(layer.drift.largest)}${share}.` : `The same as in ${data.other}.`)));
+        make("span", {}, layer.drift.changed ? `Compared with ${data.other}, ${layer.drift.text}` : `The same as in ${data.other}.`)));
     }
     byId("previous").disabled = place === 0;
     byId("next").disabled = place === layers.length - 1;

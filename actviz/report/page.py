@@ -207,7 +207,7 @@ def _changes(contents: Contents) -> str:
         drift = comparison.drifts[address]
         items.append(
             f'<li class="note"><span class="level">changed</span> <span>{_layer_link(address)}: '
-            f"{_text(said_of_drift(drift.largest, drift.strength, drift.cosine))}</span></li>"
+            f"{_text(data.said_of_drift(drift))}</span></li>"
         )
     lines += _list_of(items, "findings", "layer")
     for words, names in (
@@ -228,13 +228,6 @@ def said_of(comparison: Comparison, linked: Any = data.shown) -> str:
     if len(changed) == total:
         return f"All {total:,} layers compared have changed; {first}." if total > 1 else f"It has changed: {first}."
     return f"{len(changed):,} of {total:,} layers changed; {first}."
-
-
-def said_of_drift(largest: float, strength: float, cosine: float) -> str:
-    """Return how far a layer drifted, in words."""
-    share = f" ({text.number(100 * largest / strength, 2)}% of the largest value)" if strength else ""
-    angle = "" if cosine != cosine else f", cosine {cosine:.4f}"  # noqa: PLR0124  (NaN is what differs from itself)
-    return f"values differ by up to {text.number(largest)}{share}{angle}."
 
 
 def _inputs(contents: Contents) -> str:
@@ -373,7 +366,7 @@ def _row(number: int, layer: Shown, contents: Contents, inside: int) -> str:
         if one.severity in {PROBLEM, WARNING}
     )
     comparison = contents.comparison
-    if comparison and comparison.drifts.get(info.address) and comparison.drifts[info.address].changed:
+    if comparison and info.address in comparison.changed:
         flags += '<span class="flag changed">changed</span>'
     return (
         f'<li class="row" data-layer="{number}"><a href="{_attribute(link_to(info.address))}">'

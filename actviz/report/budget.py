@@ -96,11 +96,11 @@ def fit(layers: Sequence[Shown], room: int) -> Fitted:
     """
     every = [figure for layer in layers for figure in layer.figures]
     most = FIRST * max((_bytes_of(one, len(one.channels)) for one in every), default=0)
-    if _total(every, most) > room:
+    if _total(layers, most) > room:
         low, high = _LEAST, most
         for _ in range(_STEPS):
             middle = (low + high) // 2
-            low, high = (middle, high) if _total(every, middle) <= room else (low, middle)
+            low, high = (middle, high) if _total(layers, middle) <= room else (low, middle)
         most = low
     # Fewer tiles pack a little worse than all of them, so that what came out is measured.
     while most > _LEAST:
@@ -111,20 +111,34 @@ def fit(layers: Sequence[Shown], room: int) -> Fitted:
     return Fitted(_greedy(layers, room), 0, 0)
 
 
-def _total(figures: Sequence[Figure], most: int) -> int:
-    return sum(_bytes_of(one, _tiles(one, most)) for one in figures)
+def _total(layers: Sequence[Shown], most: int) -> int:
+    return sum(
+        _bytes_of(one, count) for layer in layers for one, count in zip(layer.figures, _tiles(layer, most), strict=True)
+    )
 
 
-def _tiles(figure: Figure, most: int) -> int:
-    """Return how many tiles of a figure have room in `most` bytes, at least one."""
-    share = most // FIRST if figure.input or figure.other else most
-    count = len(figure.channels)
-    each = (_bytes_of(figure, count) - _PER_FIGURE) / count
-    return max(1, min(count, int((share - _PER_FIGURE) / each)))
+def _tiles(layer: Shown, most: int) -> list[int]:
+    """Return how many tiles each figure of a layer has room for in `most` bytes, at least one.
+
+    Figures of inputs after the first have equally many, so that they can be compared.
+    """
+    first = [not (one.input or one.other) for one in layer.figures]
+    each = [(_bytes_of(one, len(one.channels)) - _PER_FIGURE) / len(one.channels) for one in layer.figures]
+    largest = max((size for size, is_first in zip(each, first, strict=True) if not is_first), default=1.0)
+    return [
+        max(1, min(len(one.channels), int(((most if is_first else most // FIRST) - _PER_FIGURE) / size)))
+        for one, is_first, size in zip(
+            layer.figures,
+            first,
+            [size if is_first else largest for size, is_first in zip(each, first, strict=True)],
+            strict=True,
+        )
+    ]
 
 
 def _with_figures(layer: Shown, most: int) -> Shown:
-    return replace(layer, figures=tuple(shrink(one, _tiles(one, most), layer.order) for one in layer.figures))
+    kept = zip(layer.figures, _tiles(layer, most), strict=True)
+    return replace(layer, figures=tuple(shrink(one, count, layer.order) for one, count in kept))
 
 
 def _greedy(layers: Sequence[Shown], room: int) -> tuple[Shown, ...]:
@@ -153,7 +167,8 @@ def _bytes_of(figure: Figure, tiles: int) -> int:
 
 def smallest(layers: Sequence[Shown]) -> int:
     """Return what the smallest figure of one tile takes."""
-    return min((_bytes_of(one, 1) for layer in layers for one in layer.figures), default=0)
+    first = ((one, layer.order) for layer in layers for one in layer.figures if not (one.input or one.other))
+    return min((_bytes_of(shrink(one, 1, order), 1) for one, order in first), default=0)
 
 
 def whole_size(figure: Figure) -> int:

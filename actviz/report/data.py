@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 DIGITS = 6
+_FAR = 10
 
 
 def to_json(value: Any) -> str:
@@ -188,10 +189,9 @@ def said_of_drift(drift: Drift) -> str:
     if drift.apart:
         return f"{drift.apart:,} of {drift.count:,} values are NaN or infinite in one and not in the other."
     share = f" where values reach {text.number(drift.reach)}" if drift.reach else ""
-    return (
-        f"values differ by up to {text.number(drift.largest)}{share};"
-        f" relative error {text.number(100 * drift.relative, 2)}%, cosine {drift.cosine:.4f}."
-    )
+    far = drift.relative > _FAR
+    relative = "nothing alike" if far else f"relative error {text.number(100 * drift.relative, 2)}%"
+    return f"values differ by up to {text.number(drift.largest)}{share}; {relative}, cosine {drift.cosine:.4f}."
 
 
 def _rounded_all(record: dict[str, Any]) -> dict[str, Any]:

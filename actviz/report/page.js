@@ -490,7 +490,7 @@
     const input = data.inputs[source.figure.input];
     const over = layer.place && input.picture && layer.drawn === "grid" && byId("overlay").checked;
     byId("over").hidden = !(layer.place && data.inputs[now.sources[0].figure.input].picture && layer.drawn === "grid");
-    const room = Math.min(LARGE, byId("detail").clientWidth - 60) / (now.sources.length > 1 && byId("detail").clientWidth > 560 ? 1.25 : 1);
+    const room = Math.min(LARGE / (now.sources.length > 1 ? 1.25 : 1), (byId("detail").clientWidth - 60) / now.sources.length);
     let [tall, wide] = fitting(height, width, room);
     if (Math.max(height, width) === 1) [tall, wide] = [96, 96];
     if (width === 1 && height > 1) wide = Math.max(wide, 40);

@@ -105,7 +105,7 @@ def test_hostile_names_change_no_markup(name):
     hostile = example((name.replace("/", "|"), "dense"), model=name, labels=(name,) * 12, left_out=())
     assert elements(page.render(hostile)) == plain
     island = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.render(hostile).decode())
-    assert json.loads(island[1])["layers"][0]["address"] == name.replace("/", "|")
+    assert json.loads(island[1])["layers"][0]["address"] == name.replace("/", "|").replace("\ud800", "?")
     assert not re.search("[\x00-\x09\x0b-\x1f\u202a-\u202e\u2066-\u2069]", page.render(hostile).decode())
 
 

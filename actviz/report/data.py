@@ -54,6 +54,11 @@ def shown(words: str) -> str:
     return escape(words, LONGEST)
 
 
+def key_of(address: str) -> str:
+    """Return an address as links and the script know it: half a pair of surrogates has no place in a link."""
+    return address.encode("utf-8", "replace").decode("utf-8")
+
+
 def island(contents: Contents) -> dict[str, Any]:
     """Return everything but the figures' pictures; `figures` are numbers of `blocks`."""
     tables = sorted({figure.table for layer in contents.layers for figure in layer.figures})
@@ -99,7 +104,7 @@ def numbers_of(figure: Figure) -> bytes:
 def _layer(layer: Shown, numbers: range, contents: Contents) -> dict[str, Any]:
     info = layer.info
     said: dict[str, Any] = {
-        "address": info.address,
+        "address": key_of(info.address),
         "shown": shown(info.address),
         "kind": shown(info.kind),
         "shape": shape_of(layer),

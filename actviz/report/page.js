@@ -386,12 +386,15 @@
     return [now.sources.length > 1 ? source.name : "", state, range(source.minimum[place], source.maximum[place]), `${percent(source.zeros[place])} zeros`].filter(Boolean).join(", ");
   }).join("; ");
 
+  // What a screen reader says of a tile beyond what is written on it.
+  const aside = (words) => make("span", { class: "aside" }, ` ${words}`);
+
   const pictureTile = (layer, key, at, strongest, matrix) => {
     const [main] = now.sources, place = main.places.get(key), state = stateOf(main, place);
     const [height, width] = main.figure.tile, small = Math.max(height, width) === 1;
     let [tall, wide] = small ? [22, 22] : fitting(height, width, SIDE);
     if (matrix) { wide = 8; tall = Math.min(240, Math.max(48, height * 8)); }
-    const tile = make("div", { class: `tile${state === "nonfinite" ? " odd" : ""}`, role: "option", id: `tile-${at}`, "aria-selected": "false", "aria-label": `${nameOf(layer, key)}: ${described(layer, key)}` });
+    const tile = make("div", { class: `tile${state === "nonfinite" ? " odd" : ""}`, role: "option", id: `tile-${at}`, "aria-selected": "false" });
     const pair = make("span", { class: "pair" });
     const [low, high] = ends(key);
     for (const source of now.sources) {
@@ -403,19 +406,19 @@
       if (wide < width) canvas.style.imageRendering = "auto";
       pair.append(canvas);
     }
-    if (matrix) { tile.append(pair); return tile; }
+    if (matrix) { tile.append(pair, aside(`${nameOf(layer, key)}: ${described(layer, key)}`)); return tile; }
     const line = make("span", { class: "strength" }, make("span"));
     line.firstChild.style.width = `${strongest ? Math.ceil(100 * Math.max(...now.sources.map((source) => (source.places.has(key) ? strengthOf(source, source.places.get(key)) : 0))) / strongest) : 0}%`;
     const words = state === "live" ? (small ? number(main.maximum[place]) : low < 0 ? `${PLUS_MINUS}${number(high)}` : number(high))
       : state === "constant" ? `= ${number(main.maximum[place])}` : stateWords[state];
-    tile.append(make("span", { class: "number" }, nameOf(layer, key)), pair, line, make("span", {}, words));
+    tile.append(make("span", { class: "number" }, nameOf(layer, key)), pair, line, make("span", {}, words), aside(described(layer, key)));
     tile.style.maxWidth = `${Math.max(46, (wide + 2) * now.sources.length + 6)}px`;
     return tile;
   };
 
   const barTile = (layer, key, at) => {
     const lines = make("span", { class: "lines" }), values = make("span", { class: "value" });
-    const tile = make("div", { class: "tile", role: "option", id: `tile-${at}`, "aria-selected": "false", "aria-label": `${nameOf(layer, key)}: ${described(layer, key)}` });
+    const tile = make("div", { class: "tile", role: "option", id: `tile-${at}`, "aria-selected": "false" });
     let least = 0, most = 0;
     for (const source of now.sources) for (const place of source.places.values()) {
       least = Math.min(least, source.minimum[place] || 0);
@@ -436,7 +439,7 @@
       lines.append(bar);
       values.append(make("span", {}, place !== undefined && stateOf(source, place) === "nonfinite" ? "NaN" : number(value, 4)));
     }
-    tile.append(make("span", { class: "number" }, nameOf(layer, key)), lines, values);
+    tile.append(make("span", { class: "number" }, nameOf(layer, key)), lines, values, aside(described(layer, key)));
     return tile;
   };
 

@@ -125,7 +125,7 @@ def _attribute(words: str) -> str:
 
 def link_to(address: str, channel: int | None = None, number: int | None = None) -> str:
     """Return the part of the page's address that leads to a layer, a channel and an input."""
-    link = f"#layer={quote(address, safe='', errors='replace')}"
+    link = f"#layer={quote(data.key_of(address), safe='')}"
     link += f"&channel={channel}" if channel is not None else ""
     return link + (f"&input={number}" if number else "")
 

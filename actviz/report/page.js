@@ -350,7 +350,8 @@
     const bars = layer.drawn === "vector" && figure.count <= MOST_BARS;
     const matrix = layer.drawn === "sequence";
     byId("scale-label").hidden = bars || matrix || Math.max(...figure.tile) === 1;
-    box.className = bars ? "bars" : matrix ? "matrix" : "";
+    byId("large").className = Math.max(...figure.tile) > 1 ? "map" : "";
+    box.className = bars ? `bars${layer.labels.length ? " named" : ""}` : matrix ? "matrix" : "";
     const places = [...main.places.values()];
     const measure = orders[byId("order").value];
     const value = (place) => { const found = measure(main, place); return Number.isNaN(found) ? Infinity : found; };

@@ -52,6 +52,16 @@ def test_numbers_are_over_all_inputs_and_figures_of_the_first(actviz, samples, t
         assert one["overall"]["high"] == pytest.approx(other["overall"]["high"], rel=1e-5)
 
 
+def test_a_folder_means_the_files_in_it(actviz, samples, tmp_path):
+    (tmp_path / "images").mkdir()
+    refused(actviz, tmp_path, samples / "digits_cnn.h5", "images/", code=3)
+    for name in ("three.png", "seven.png"):
+        (tmp_path / "images" / name).write_bytes((samples / name).read_bytes())
+    (tmp_path / "images" / ".hidden").write_text("no image")
+    assert actviz("report", samples / "digits_cnn.h5", "images/", "-q", "-o", "r.html").code == 0
+    assert [one["name"] for one in island(tmp_path / "r.html")["inputs"]] == ["seven.png", "three.png"]
+
+
 def test_what_changed_against_a_model_and_against_a_file(actviz, samples, tmp_path):
     inputs = [samples / "seven.png"]
     actviz("extract", samples / "digits_cnn.keras", *inputs, "-q", "-o", "old.npz")

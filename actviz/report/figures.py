@@ -44,10 +44,10 @@ def figure_of(activation: Activation, number: int, want: Want) -> Figure:
         message = f"one channel has {each:,} values, at most {LARGEST:,} are drawn."
         raise LimitError(message)
     top = max(1, min(LARGEST, want.values) // max(1, each))
-    style = Style(bare=True)
+    style = Style(scale="filter", bare=True)
     if top < count:
         chosen = ",".join(map(str, want.order[:top])) or None
-        style = Style(bare=True, channels=chosen, sort="index" if chosen else "mean", top=top)
+        style = Style(scale="filter", bare=True, channels=chosen, sort="index" if chosen else "mean", top=top)
     picture = renderers.draw(activation, 0, _CONTEXT, style)
     return _figure(activation, picture, number, _Kept(axis, count, other=want.other))
 

@@ -18,7 +18,7 @@ from selenium import webdriver
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 PICTURE = SAMPLES / "pictures" / "digits_report.png"
 SIZE = {"width": 1280, "height": 1180, "deviceScaleFactor": 1, "mobile": False}
-COLORS = 128
+COLORS = 256
 
 
 def main():
@@ -42,7 +42,7 @@ def main():
             browser.quit()
     with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as image:
         small = image.convert("RGB").resize((960, 885), Image.Resampling.LANCZOS)
-        small.quantize(COLORS, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+        small.quantize(COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

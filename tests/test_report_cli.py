@@ -52,6 +52,16 @@ def test_numbers_are_over_all_inputs_and_figures_of_the_first(actviz, samples, t
         assert one["overall"]["high"] == pytest.approx(other["overall"]["high"], rel=1e-5)
 
 
+def test_maps_lie_over_the_input_only_where_it_is_one_picture(actviz, samples, tmp_path):
+    model = samples / "digits_caption.keras"
+    inputs = [f"image={samples / 'seven.png'}", f"text={samples / 'caption.txt'}"]
+    given = [part for one in inputs for part in ("--input", one)]
+    assert actviz("report", model, *given, "-q", "-o", "r.html").code == 0
+    places = [layer["place"] for layer in island(tmp_path / "r.html")["layers"] if layer["drawn"] == "grid"]
+    assert places
+    assert all(place is not None for place in places)
+
+
 def test_a_folder_means_the_files_in_it(actviz, samples, tmp_path):
     (tmp_path / "images").mkdir()
     refused(actviz, tmp_path, samples / "digits_cnn.h5", "images/", code=3)

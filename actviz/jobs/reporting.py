@@ -88,6 +88,9 @@ def add(found: Gathered, sample: Sample, activations: Mapping[str, Activation], 
         activation = activations[layer.address]
         if layer.address in found.drawn and layer.address not in found.tally.left_out:
             _draw(found, activation, number)
+    if len(sample.pictures) != 1:
+        # What is shown of the input is not the one picture that a map could lie over.
+        found.geometries = dict.fromkeys(found.geometries)
 
 
 def _count(found: Gathered, layer: LayerInfo, activation: Activation, name: str) -> None:

@@ -401,7 +401,7 @@
     for (const source of now.sources) {
       const other = source.places.get(key);
       const dead = other === undefined || ["dead", "zero"].includes(stateOf(source, other));
-      const canvas = dead ? make("span", { class: "hatch" }) : canvasOf(pixelsOf(source, other, [low, high]));
+      const canvas = dead ? make("span", { class: other === undefined ? "absent" : "hatch" }) : canvasOf(pixelsOf(source, other, [low, high]));
       size(canvas, wide, tall);
       canvas.style.display = "block";
       if (wide < width) canvas.style.imageRendering = "auto";
@@ -516,7 +516,7 @@
     } else {
       size(canvas, wide, tall);
       if (wide < width) canvas.style.imageRendering = "auto";
-      box.append(dead ? make("span", { class: "hatch" }) : canvas);
+      box.append(dead ? make("span", { class: place === undefined ? "absent" : "hatch" }) : canvas);
     }
     size(box, wide + 2, tall + 2);
     canvas.addEventListener("pointermove", (event) => probe(layer, source, place, event));

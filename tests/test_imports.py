@@ -42,7 +42,7 @@ def modules_after(*arguments, code=0):
     [
         ["--help"],
         ["--version"],
-        *([name, "--help"] for name in ("show", "extract", "render", "check", "diff", "history")),
+        *([name, "--help"] for name in ("show", "extract", "render", "check", "diff", "report", "history")),
     ],
 )
 def test_help_loads_click_and_little_else(arguments):

@@ -26,6 +26,7 @@ COMMANDS = {
     "render": "Draw figures from saved activations or any array, without a model.",
     "check": "Check numbers of layers over many inputs against limits.",
     "diff": "Compare the layers of two models or of two files of activations.",
+    "report": "Write one HTML page of what a model sees and what is wrong with it.",
     "history": "Draw the learning curves of a training from its saved history.",
 }
 

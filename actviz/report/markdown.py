@@ -1,0 +1,120 @@
+"""The findings as Markdown, for the summary of a CI job, a pull request or a README file."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from actviz import text
+from actviz.errors import escape
+from actviz.report.contents import PROBLEM, WARNING
+from actviz.report.data import said_of_drift, shape_of
+from actviz.report.figures import summary_of
+from actviz.report.findings import verdict
+from actviz.report.page import said_of
+
+if TYPE_CHECKING:
+    from actviz.report.contents import Contents, Shown
+
+LONGEST = 200
+MOST_ITEMS, MOST_ROWS = 40, 400
+OPENING, CLOSING = "<!-- actviz ", " -->"
+_SIGNS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@:])")
+_MARKS = {PROBLEM: "**problem**", WARNING: "warning"}
+
+
+def escaped(words: str) -> str:
+    r"""Return untrusted text that Markdown shows as it is: no link, mention, image, tag or new cell.
+
+    Examples
+    --------
+    >>> escaped("a|<b>")
+    'a\\|&lt;b&gt;'
+    """
+    safe = escape(words, LONGEST).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SIGNS.sub(r"\\\1", safe)
+
+
+def render(contents: Contents, sheet: str | None, provenance: dict[str, Any]) -> str:
+    """Return the verdict, the findings, what changed, a sheet and the table of layers.
+
+    Parameters
+    ----------
+    contents
+        What the report says.
+    sheet
+        The name of the file of a sheet that lies beside the Markdown, ``None`` without one.
+    provenance
+        Goes into a comment on the first line, so that the file is known again.
+    """
+    said = (
+        json.dumps(provenance, sort_keys=True).replace("-", "\\u002d").replace("<", "\\u003c").replace(">", "\\u003e")
+    )
+    lines = [
+        f"{OPENING}{said}{CLOSING}",
+        f"### actviz report: {escaped(contents.model)}",
+        "",
+        f"**{escaped(verdict(contents.findings, contents.count))}**",
+        "",
+    ]
+    items = [
+        f"- {_MARKS.get(one.severity, one.severity)}: {escaped(one.address)}: {escaped(one.text)}"
+        for one in contents.findings
+    ]
+    lines += _cut(items, "finding")
+    lines += _changes(contents)
+    lines += [f"- not used: {escaped(failure)}" for failure in contents.failures[:MOST_ITEMS]]
+    if sheet is not None:
+        lines += ["", f"![The strongest channels of each layer]({sheet})"]
+    lines += ["", "<details><summary>Layers</summary>", "", *_table(contents), "", "</details>", ""]
+    facts = " · ".join(f"{escaped(word)}: {escaped(value)}" for word, value in contents.facts)
+    return "\n".join([*lines, facts, ""])
+
+
+def read_provenance(content: bytes) -> dict[str, Any] | None:
+    """Return what `render` wrote into the first line, ``None`` where the file is none of ours."""
+    line = content.partition(b"\n")[0].decode("utf-8", "replace")
+    if not line.startswith(OPENING) or not line.endswith(CLOSING):
+        return None
+    try:
+        found = json.loads(line[len(OPENING) : -len(CLOSING)])
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _cut(items: list[str], noun: str) -> list[str]:
+    rest = len(items) - MOST_ITEMS
+    return items[:MOST_ITEMS] + ([f"- {rest:,} more {noun}s in the report"] if rest > 0 else [])
+
+
+def _changes(contents: Contents) -> list[str]:
+    comparison = contents.comparison
+    if comparison is None:
+        return []
+    lines = ["", f"Compared with {escaped(comparison.name)}: {said_of(comparison, escaped)}", ""]
+    items = []
+    for address in comparison.changed:
+        drift = comparison.drifts[address]
+        items.append(f"- {escaped(address)}: {escaped(said_of_drift(drift))}")
+    return lines + _cut(items, "changed layer")
+
+
+def _table(contents: Contents) -> list[str]:
+    lines = ["| layer | class | shape | smallest | largest | dead | zeros |", "|---|---|---|---:|---:|---:|---:|"]
+    lines += [_row(layer) for layer in contents.layers[:MOST_ROWS]]
+    rest = len(contents.layers) - MOST_ROWS
+    return lines + ([f"| {rest:,} more layers in the report | | | | | | |"] if rest > 0 else [])
+
+
+def _row(layer: Shown) -> str:
+    cells = [layer.info.address, layer.info.kind, shape_of(layer)]
+    if layer.totals is None:
+        cells += ["", "", "", ""]
+    else:
+        summary = summary_of(layer.totals)
+        cells += [text.number(summary[key]) if summary[key] is not None else "none" for key in ("low", "high")]
+        cells += [f"{summary['dead']:,} of {summary['channels']:,}" if summary["dead"] else "0"]
+        cells += [f"{text.number(100 * summary['zeros'])}%"]
+    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"

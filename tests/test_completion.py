@@ -23,7 +23,7 @@ def complete(shell, words, cwd):
     done = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM], cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 

@@ -112,8 +112,10 @@ def _run() -> int:
     except _TerminatedError:
         _complain("terminated; what was finished is kept.")
         return EXIT_TERMINATED
-    except (BrokenPipeError, SystemExit):
-        # click answers a closed pipe by ending the process, the only time it does so here.
+    except SystemExit as ended:
+        # click ends the process when a shell has its completions, and when a pipe is closed.
+        return EXIT_PIPE_CLOSED if ended.code else 0
+    except BrokenPipeError:
         return EXIT_PIPE_CLOSED
     except OSError as failure:
         return _stream_failure(failure)

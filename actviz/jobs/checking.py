@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # What the layers of one batch may give, so that a worker stays small, and the most inputs
 # in it: beyond that the fixed cost of a batch no longer counts.
 BATCH_BYTES = 128 << 20
-LARGEST_BATCH = 128
+LARGEST_BATCH = 64
 IN_WORK = 2
 
 Key = tuple[tuple[str, tuple[int, ...]], ...]

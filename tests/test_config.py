@@ -67,7 +67,7 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         name
         for known in options().values()
         for name in known
-        if name.startswith(("allow-", "max-pix", "max-mem", "custom-", "timeout", "over"))
+        if name.startswith(("allow-", "max-pix", "max-mem", "custom-", "timeout", "overwrite"))
     }
     assert (
         {"allow-code", "allow-nonfinite", "max-pixels", "custom-objects", "timeout", "overwrite"}

@@ -89,7 +89,8 @@ def test_pictures_are_those_that_the_commands_make(workplace, name):
 
 def test_the_gallery_is_complete_and_small():
     assert len(GALLERY) == README.split("## Gallery")[1].split("\n## ")[0].count("![")
-    assert {path.stem for path in PICTURES.iterdir()} == set(MADE)
+    made_by_a_browser = {"digits_report"}  # tests/tools/make_report_picture.py
+    assert {path.stem for path in PICTURES.iterdir()} == set(MADE) | made_by_a_browser
     assert sum((PICTURES / f"{name}.png").stat().st_size for name in GALLERY) < 600_000
 
 

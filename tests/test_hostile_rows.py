@@ -89,6 +89,11 @@ def pulled(tmp_path):
     return tmp_path
 
 
+def without_configuration(folder):
+    for path in folder.glob("*.toml"):
+        path.unlink()
+
+
 ASKING = {
     f"ACTVIZ{part}_{name}": value
     for part in ("", "_LAYERS", "_SHOW")
@@ -98,6 +103,10 @@ ASKING = {
 
 @threat(12, 4)
 def test_code_is_never_named_by_a_folder_or_the_environment(actviz, pulled, code):
+    ran = actviz("layers", "m.keras")
+    assert (ran.code, ran.out) == (2, "")
+    assert "a file cannot set this" in ran.error
+    without_configuration(pulled)
     ran = actviz("layers", "m.keras", env=ASKING | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}"})
     assert (ran.code, ran.out) == (code, "")
     assert "--custom-objects" in ran.error
@@ -106,6 +115,7 @@ def test_code_is_never_named_by_a_folder_or_the_environment(actviz, pulled, code
 
 @threat(12, 0)
 def test_code_runs_once_it_is_named_on_the_command_line(actviz, pulled):
+    without_configuration(pulled)
     ran = actviz("layers", "m.keras", "--custom-objects", "shop.py:Scale")
     assert ran.code == 0, ran.err
     assert (pulled / "marker").exists()

@@ -217,7 +217,7 @@ def test_many_batches_are_traced_and_give_the_same_numbers(samples):
                     assert found[address].axes == single[address].axes
             else:
                 assert len(found["conv"].values) == 2
-        assert network._repeated[tuple(addresses)]._function is not None
+        assert network._cuts[tuple(addresses)].compiled is not None
         # What is looked into is run call by call, whatever is expected.
         with pytest.raises(KeyError):
             network.activations({name: values}, ["none"])

@@ -179,8 +179,8 @@ class KerasNetwork:
         chosen = tuple(own if addresses is None else addresses)
         cut = self._cuts.get(chosen)
         if cut is None:
+            cut = self._plan(chosen)
             with said_of(self._file.name):
-                cut = self._plan(chosen)
                 cut.build()
             self._cuts = {chosen: cut}
             self._notes |= dict.fromkeys(cut.notes)

@@ -190,11 +190,14 @@ class Painter:
     def finished(self, most: int = 0) -> Iterator[Made | NotMade]:
         """Yield what is done, in order, until at most `most` figures are still being made."""
         while self._pending and (len(self._pending) > most or self._pending[0].done()):
-            done = self._pending.popleft().result()
+            done = self._pending[0].result()
             if isinstance(done, NotMade):
+                self._pending.popleft()
                 yield done
             else:
+                # Forgotten only once the caller has taken it: a signal may come at any moment.
                 yield from done
+                self._pending.popleft()
 
     def end(self) -> list[Made | NotMade]:
         """Give up what is not begun, wait for the rest, and return what was written."""

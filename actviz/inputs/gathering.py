@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from actviz.errors import ActvizError, InputError, UsageError, escape
 from actviz.inputs.fallback import default_sample
 from actviz.inputs.feeding import join
+from actviz.inputs.listing import Asked, entries_of
 from actviz.inputs.matching import listed
 from actviz.inputs.preprocessing import choose_preprocessing
 from actviz.inputs.reading import open_input, read_samples, samples_in
@@ -30,7 +31,8 @@ class Given:
     Parameters
     ----------
     paths
-        Files that are samples by themselves, each of the only input or, as `.npz`, of all.
+        Files that are samples by themselves, each of the only input or, as `.npz`, of all;
+        also folders, patterns and lists of them, see `listing.Asked`.
     named
         ``NAME=FILE``, one for each input: together they are one sample, or as many as each
         file holds.
@@ -102,11 +104,13 @@ def gather_each(
     if not given.paths:
         yield [default_sample(settled.specs, settled.ranges, options)]
         return
-    for path in given.paths:
+    entries = entries_of(Asked(given.paths), text=any(spec.dtype == "string" for spec in facts.inputs))
+    for entry in entries:
         try:
-            yield list(settled.samples(settled.open(path)))
+            found = settled.samples(settled.open(entry.path))
+            yield [replace(one, name=entry.name + one.name.removeprefix(entry.path.name)) for one in found]
         except ActvizError as failure:
-            if fail_fast or len(given.paths) == 1:
+            if fail_fast or len(entries) == 1:
                 raise
             yield failure
 

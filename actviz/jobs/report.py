@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz import output, system
-from actviz.errors import ActvizError, InputError, LimitError, OutputError, UsageError, escape
+from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape
 from actviz.jobs import against, checking, feeding, figures, reporting
 from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
@@ -62,7 +62,6 @@ def report(request: ReportRequest) -> Iterator[Said | Written]:
         When nothing could be made; `PartialError` at the end when an input was left out.
     """
     target = _target(request)
-    request = replace(request, inputs=_opened_up(request.inputs))
     names = read_names_of(request.labels, None)
     with Worker(request.opening) as worker, contextlib.ExitStack() as stack:
         facts = worker.facts()
@@ -130,27 +129,6 @@ def _begin(
             facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
             break
     return facts, _choose(request, facts), itertools.chain(read, found)
-
-
-def _opened_up(inputs: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the inputs with folders replaced by the files in them, in the order of their names.
-
-    Raises
-    ------
-    InputError
-        When a folder cannot be read or holds no file.
-    """
-    found: list[Path] = []
-    for path in inputs:
-        if not system.is_folder(path):
-            found.append(path)
-            continue
-        inside = [one for one in system.list_folder(path) if system.is_file(one) and not one.name.startswith(".")]
-        if not inside:
-            message = f"{path}: no file in this folder; give images, arrays or a folder of them."
-            raise InputError(message)
-        found += inside
-    return tuple(found)
 
 
 def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:

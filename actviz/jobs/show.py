@@ -136,7 +136,7 @@ class _Subject:
         layers = [] if self.unknown else self.layers()
         how = recipe(self.facts, layers or self.facts.layers, self.request.reading)
         only = len(self.entries) == 1
-        for entry in self.entries if self.unknown else self.entries[:1]:
+        for entry in self.entries if self.unknown or self.request.dry_run else self.entries[:1]:
             try:
                 return _beginning(how, entry, 2 if only else 1)
             except ActvizError:

@@ -4,7 +4,7 @@ import pytest
 from test_graph import layer, model, node, shared_encoder, source, tensor
 
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
-from actviz.formats.graph import parse_graph
+from actviz.formats.expansion import parse_graph
 
 
 def graph_of(*layers, inputs=("x",), outputs=None):

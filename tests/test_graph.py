@@ -2,7 +2,8 @@ import pytest
 
 from actviz.errors import ModelError
 from actviz.formats.canonical import canonical
-from actviz.formats.graph import parse_graph, quoted
+from actviz.formats.expansion import parse_graph
+from actviz.formats.graph import quoted
 from actviz.formats.shapes import infer
 
 

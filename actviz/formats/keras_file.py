@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ActvizError, ModelError, UnsafeError, escape
 from actviz.formats.canonical import canonical, is_keras_3
-from actviz.formats.graph import Graph, parse_graph
+from actviz.formats.expansion import parse_graph
 from actviz.formats.saved.bundle import VARIABLES, Bundle
 from actviz.formats.saved.keras import keras_metadata
 from actviz.formats.saved.objects import ObjectWeights
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import h5py
+
+    from actviz.formats.graph import Graph
 
 CONFIGURATION_BYTES = 64 << 20
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"

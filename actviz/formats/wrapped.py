@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actviz.formats.graph import Entry, Graph, Json, Ref, is_model, layer_name, parse_graph, quoted
+from actviz.formats.expansion import parse_graph
+from actviz.formats.graph import Entry, Graph, Json, Ref, is_model, layer_name, quoted
 from actviz.formats.shapes import activation_of, axes_of, infer, output_count, shape_of, state_shape
 from actviz.records import Axes, Shape
 

@@ -65,7 +65,8 @@ def match(ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
 
     Those of one address do. Of the rest, those do that follow one another in the same
     order with the same class and shape, then those with the same shape: the longest such
-    row (what `diff` does with lines of text).
+    row (what `diff` does with lines of text). An operation inside a layer of the other model
+    (``scores/BiasAdd`` of ``scores``) is not that layer, and belongs to none.
     """
     by_address = {layer.address: layer for layer in theirs}
     found = {
@@ -73,8 +74,14 @@ def match(ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
         for layer in ours
         if layer.address in by_address
     }
-    left = [layer for layer in ours if layer.address not in found]
-    right = [layer for layer in theirs if layer.address not in {layer.address for layer in ours}]
+    names = {layer.address for layer in ours}
+    rest, others = (
+        [one for one in ours if one.address not in found],
+        [one for one in theirs if one.address not in names],
+    )
+    left = [one for one in rest if not _lies_in(one, others)]
+    right = [one for one in others if not _lies_in(one, rest)]
+    inside = [one for one in rest if one not in left], [one for one in others if one not in right]
     keys: tuple[Callable[[LayerInfo], Hashable], ...] = (
         lambda layer: (layer.kind, _sizes(layer)),
         _sizes,
@@ -87,7 +94,12 @@ def match(ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
         left = [layer for layer in left if layer.address not in found]
         right = [layer for layer in right if layer.address not in taken]
     ordered = tuple(found[layer.address] for layer in ours if layer.address in found)
-    return Matching(ordered, tuple(left), tuple(right))
+    return Matching(ordered, (*inside[0], *left), (*inside[1], *right))
+
+
+def _lies_in(layer: LayerInfo, others: Sequence[LayerInfo]) -> bool:
+    """Tell whether a layer is an operation inside one of the others, by its address."""
+    return any(layer.address.startswith(f"{other.address}/") for other in others)
 
 
 def _sizes(layer: LayerInfo) -> Hashable:

@@ -213,3 +213,19 @@ def test_a_tolerance_is_of_the_largest_value_of_the_layer():
     assert judge("a", near, Tolerances())[0].kept
     (case,) = judge("a", far, Tolerances())
     assert (case.kept, case.reason) == (False, "largest difference 0.1001 beside values up to 100; limit 0.1")
+
+
+def test_an_operation_inside_a_layer_is_not_that_layer():
+    ours = [layer("hidden", "Dense", (None, 20)), layer("scores", "Dense", (None, 10))]
+    theirs = [
+        layer("hidden", "Dense", (None, 20)),
+        layer("scores/BiasAdd", "Dense", (None, 10)),
+        layer("output_0", "Softmax", (None, 10)),
+    ]
+    found = compare.match(ours, theirs)
+    pairs = [(pair.ours.address, pair.theirs.address) for pair in found.pairs]
+    assert pairs == [("hidden", "hidden"), ("scores", "output_0")]
+    assert ([one.address for one in found.only_ours], [one.address for one in found.only_theirs]) == (
+        [],
+        ["scores/BiasAdd"],
+    )

@@ -1,5 +1,6 @@
 """The README cannot lie: its commands are run, its pictures made again."""
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ MADE = {
     "china_sheet": "show sample_models/photo_features.keras sample_models/china.jpg",
     "seven_conv_intermediate": "show sample_models/digits_cnn.h5 --layer conv_intermediate sample_models/seven.png",
     "digits_channels": "check sample_models/digits_cnn.h5 sample_models/seven.png sample_models/three.png -l '@Conv2D'",
+    "digits_quantised": "diff sample_models/digits_cnn.h5 sample_models/digits_cnn_int8.tflite sample_models/seven.png -l conv_intermediate --fail-on 'cosine<0.99'",
     "dense_curves": "history sample_models/dense.history.json",
 }
 GALLERY = dict(re.findall(r"\]\(sample_models/pictures/(\w+)\.png\)<br>`actviz ([^`]+)`", README))
@@ -77,14 +79,51 @@ def test_the_first_command_is_the_one_under_the_first_picture(workplace):
 def test_pictures_are_those_that_the_commands_make(workplace, name):
     """Pixel for pixel, but for the last colour step, in which processors may differ."""
     assert f"sample_models/pictures/{name}.png" in README
-    done = in_shell(f"actviz {MADE[name]} -q -o new.png", workplace)
+    folder = MADE[name].startswith("diff")  # a figure for each layer
+    done = in_shell(f"actviz {MADE[name]} -q -o {'new' if folder else 'new.png'}", workplace)
     assert done.returncode == 0, done.stderr
+    if folder:
+        (made,) = (workplace / "new").glob("*.png")
+        made.rename(workplace / "new.png")
     if os.environ.get("ACTVIZ_UPDATE_GOLDEN"):
         shutil.copy(workplace / "new.png", PICTURES / f"{name}.png")
     with Image.open(workplace / "new.png") as new, Image.open(PICTURES / f"{name}.png") as old:
         difference = np.abs(np.asarray(new).astype(int) - np.asarray(old).astype(int))
     # matplotlib sets the text of curves, from one version to the next a fraction of a pixel aside.
     assert (difference > 12).mean() < (0.02 if "history" in MADE[name] else 0.001)
+
+
+def marked(name):
+    """The code under a mark of the README."""
+    return re.search(rf"<!-- {name} -->\n```\w+\n(.+?)```", README, re.DOTALL)[1]
+
+
+@pytest.fixture
+def project(workplace):
+    """A folder as in the recipes: a model and images."""
+    shutil.copy(ROOT / "sample_models" / "digits_cnn.keras", workplace / "model.keras")
+    (workplace / "images").mkdir()
+    for name in ("seven.png", "three.png"):
+        shutil.copy(ROOT / "sample_models" / name, workplace / "images" / name)
+    return workplace
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_recipe_for_make(project):
+    (project / "Makefile").write_text(marked("makefile"))
+    first, second = in_shell("make", project), in_shell("make", project)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    assert "up to date" in second.stdout
+    assert len(list(project.glob("maps/*/*.png"))) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
+def test_the_recipe_for_parallel(project):
+    done = in_shell(marked("shards"), project)
+    assert done.returncode == 0, done.stderr
+    assert len(list(project.glob("maps/*.png")) + list(project.glob("maps/*/*.png"))) == 2
+    assert len(json.loads((project / "maps" / "manifest.json").read_text())["figures"]) == 2
 
 
 def test_the_gallery_is_complete_and_small():

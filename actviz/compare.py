@@ -274,10 +274,13 @@ def _part(ours: NDArray[Any], theirs: NDArray[Any], channels: int, start: int) -
         if not (math.isfinite(largest) and math.isfinite(reach)):
             return _nonfinite_part(ours, theirs, channels, start)
         top = reach + largest
-        squared_well = top == 0 or _SMALLEST_SINGLE < top < _LARGEST_SINGLE
+        squared_well = _squares_well(reach) and _squares_well(top)
         if np.float64 not in {ours.dtype.type, theirs.dtype.type} and not squared_well:
             return _part(ours.astype(np.float64), theirs.astype(np.float64), channels, start)
         flat, left, right = apart.reshape(-1), ours.reshape(-1), theirs.reshape(-1)
+        others = float(right @ right)
+        if others < _SMALLEST_SINGLE**2 and theirs.dtype != np.float64 and theirs.any():
+            return _part(ours.astype(np.float64), theirs.astype(np.float64), channels, start)
         return Drift(
             ours.size,
             0,
@@ -285,7 +288,7 @@ def _part(ours: NDArray[Any], theirs: NDArray[Any], channels: int, start: int) -
             float(flat.sum(dtype=np.float64 if flat.dtype == np.float64 else None)),
             float(flat @ flat),
             float(left @ left),
-            float(right @ right),
+            others,
             float(left @ right),
             reach,
             _sums(ours, channels),
@@ -293,6 +296,11 @@ def _part(ours: NDArray[Any], theirs: NDArray[Any], channels: int, start: int) -
             ours.size // channels,
             start + int(largest_each.argmax()),
         )
+
+
+def _squares_well(size: float) -> bool:
+    """Tell whether the square of a size is neither lost nor infinite in single precision."""
+    return size == 0 or _SMALLEST_SINGLE < size < _LARGEST_SINGLE
 
 
 def _sums(values: NDArray[Any], channels: int) -> NDArray[np.float64]:

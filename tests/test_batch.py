@@ -123,6 +123,7 @@ def test_results_among_the_inputs_are_no_inputs(place, samples):
         assert [event for event in events if isinstance(event, Progress)][-1] == Progress(12, 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 4])
 def test_the_pictures_do_not_depend_on_the_size_of_batches(place, samples, size):
     run(request(samples, "in", output="alone", batch_size=size, layers=("conv_intermediate",)))
@@ -135,6 +136,7 @@ def test_the_pictures_do_not_depend_on_the_size_of_batches(place, samples, size)
         assert np.abs(picture - other[name]).max() <= 12, name
 
 
+@pytest.mark.slow
 def test_shards_are_disjoint_and_come_together_in_one_folder_or_by_copying(place, samples):
     parts = [files(run(request(samples, "in", shard=Shard(number, 3)))[0]) for number in (1, 2, 3)]
     assert sorted(file for part in parts for file in part) == sorted(set().union(*parts))
@@ -154,6 +156,7 @@ def test_shards_are_disjoint_and_come_together_in_one_folder_or_by_copying(place
     assert [(item["file"], item["work"]) for item in both] == [(item["file"], item["work"]) for item in one]
 
 
+@pytest.mark.slow
 def test_a_large_array_is_read_piece_by_piece_and_cut_into_shards(place, samples, monkeypatch):
     monkeypatch.setattr("actviz.inputs.reading.CHUNK_BYTES", 40_000)
     values = np.random.default_rng(0).random((40, 28, 28, 1)).astype(np.float32)
@@ -187,6 +190,7 @@ def kill(worker, how):
     os.kill(worker._process.pid, how)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkeypatch, how):
     guilty = np.asarray(Image.open("in/04.png")).astype(np.float32) / 255
@@ -206,6 +210,7 @@ def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkey
     ]
 
 
+@pytest.mark.slow
 def test_workers_that_die_one_after_another_end_the_batch(place, samples, monkeypatch):
     def deadly(worker, batch, addresses):
         kill(worker, signal.SIGKILL)
@@ -225,6 +230,7 @@ def test_fail_fast_ends_with_the_code_of_the_first_failure(place, samples):
     assert manifest(place / "out")["interrupted"] is True
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch):
     run(request(samples, "in/00.png", "in/01.png"))
     real, left = system.os.fsync, [1]
@@ -252,6 +258,7 @@ def test_a_read_only_folder_is_said_before_anything_is_computed(place, samples, 
     assert (failure.exit_code, "Permission denied" in failure.message) == (7, True)
 
 
+@pytest.mark.slow
 def test_stale_temporary_files_go_and_fresh_ones_stay(place, samples):
     (place / "out").mkdir()
     for name, age in ((".actviz-old.tmp", 4000), (".actviz-new.tmp", 10), ("mine.tmp", 4000)):
@@ -311,6 +318,7 @@ def test_a_batch_that_is_ended_leaves_whole_pictures_and_goes_on_later(place, sa
     assert (found["interrupted"], len(found["figures"])) == (True, made)
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder_do_no_harm(place, samples):
     np.save("many.npy", np.random.default_rng(0).random((60, 28, 28, 1)).astype(np.float32))
     with start(place, samples, "-q", "--bare") as one, start(place, samples, "-q", "--bare") as other:
@@ -350,6 +358,7 @@ def test_batches_that_cannot_be(place, samples, arguments, code, said):
     assert not (place / "out").exists()
 
 
+@pytest.mark.slow
 def test_lists_name_inputs_one_a_line_or_between_nul_bytes(place, samples):
     (place / "list.txt").write_text("in/00.png\n\nin/missing.png\nin/more\n")
     ran = run_actviz("show", samples / "digits_cnn.h5", "@list.txt", "-l", "conv", "-o", "out/", cwd=place)

@@ -30,6 +30,7 @@ def digits(tmp_path):
     return tmp_path / "digits.npy"
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_all_inputs_together(actviz, samples, digits, tmp_path):
     ran = actviz("check", samples / "digits_cnn.h5", digits, "-q", "--json")
     assert (ran.code, ran.err) == (0, "")
@@ -82,6 +83,7 @@ def test_dead_is_dead_on_every_input(actviz, samples):
     assert dead(seven, three) == dead(seven) & dead(three)
 
 
+@pytest.mark.slow
 def test_saturated_units_of_a_bounded_activation(actviz, tmp_path):
     write_units(tmp_path / "m.keras", [9.0, -9.0, 0.0, 0.5])
     np.save(tmp_path / "x.npy", np.zeros((2, 3), np.float32))
@@ -96,6 +98,7 @@ def test_saturated_units_of_a_bounded_activation(actviz, tmp_path):
     assert "not bounded" in ran.out
 
 
+@pytest.mark.slow
 def test_nan_is_found_without_any_limit_and_its_input_named(actviz, tmp_path):
     write_units(tmp_path / "m.keras", [0.0, 1.0], "linear")
     values = np.zeros((5, 3), np.float32)
@@ -109,6 +112,7 @@ def test_nan_is_found_without_any_limit_and_its_input_named(actviz, tmp_path):
     assert actviz("check", "-q", "m.keras", "x.npy", "--allow-nonfinite", "--no-inf").code == 0
 
 
+@pytest.mark.slow
 def test_a_bad_input_costs_itself_and_a_broken_limit_wins(actviz, samples, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     good = samples / "seven.png"
@@ -131,6 +135,7 @@ def test_a_word_that_the_model_does_not_know_costs_its_line_only(actviz, tmp_pat
     assert '"maybe" is outside the vocabulary' in ran.err
 
 
+@pytest.mark.slow
 def test_any_batch_gives_the_same_numbers(actviz, samples, tmp_path):
     values = np.random.default_rng(0).random((150, 28, 28, 1)).astype(np.float32)
     np.save(tmp_path / "all.npy", values)
@@ -146,6 +151,7 @@ def test_any_batch_gives_the_same_numbers(actviz, samples, tmp_path):
         np.testing.assert_allclose(one["channel_mean"], other["channel_mean"], rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_github_gets_annotations_and_a_summary(actviz, samples, tmp_path):
     (tmp_path / "summary.md").write_text("before\n")
     env = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
@@ -165,6 +171,7 @@ def test_github_gets_annotations_and_a_summary(actviz, samples, tmp_path):
     assert "::" not in without.err
 
 
+@pytest.mark.slow
 def test_the_figure_shows_the_offenders(actviz, samples, tmp_path):
     ran = actviz("check", "-q", samples / "digits_cnn.h5", samples / "seven.png", "--max-dead", "5%", "-o", "f.png")
     assert (ran.code, ran.out.splitlines()[0]) == (8, "f.png")
@@ -177,6 +184,7 @@ def test_the_figure_shows_the_offenders(actviz, samples, tmp_path):
         assert image.size[1] > broken[1]  # every layer, where none is beyond a limit
 
 
+@pytest.mark.slow
 def test_reports_never_replace_what_is_not_theirs(actviz, samples, tmp_path):
     (tmp_path / "j.xml").write_text("<mine/>")
     check = ("check", "-q", samples / "digits_cnn.h5", samples / "seven.png", "--junit", "j.xml")

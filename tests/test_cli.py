@@ -124,6 +124,7 @@ def test_a_file_for_each_input(actviz, samples, tmp_path):
     assert (again.code, again.out) == (0, "pair_mean_flower.png\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -339,6 +340,7 @@ def test_names_that_do_not_fit(actviz, samples, tmp_path, content, option, code,
     assert os.listdir(tmp_path) == ([] if content is None else ["names"])
 
 
+@pytest.mark.slow
 def test_words_and_classes_are_written_beside_a_sequence(actviz, samples, tmp_path):
     given = ("--tokens", samples / "sentence.txt", "--labels", samples / "ner_labels.txt")
     ran = actviz(
@@ -353,6 +355,7 @@ def test_words_and_classes_are_written_beside_a_sequence(actviz, samples, tmp_pa
         assert named.size != unnamed.size
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_costs_nobody_else_a_picture(actviz, samples, tmp_path):
     ran = actviz(
         "show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv,scores", "--channels", "20", "-o", "out/"
@@ -422,6 +425,7 @@ def test_a_closed_pipe_and_a_full_device(samples, tmp_path):
     assert "No space left" in ran.stderr
 
 
+@pytest.mark.slow
 def test_files_lying_about_change_nothing(actviz, samples, tmp_path):
     marker = tmp_path / "marker"
     payload = f"open({str(marker)!r}, 'w').close()\n"

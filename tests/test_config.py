@@ -105,6 +105,7 @@ def test_any_name_is_refused_in_one_line(name):
     assert failure.value.message.isprintable()
 
 
+@pytest.mark.slow
 def test_a_flag_wins_over_the_file(actviz, samples, tmp_path):
     (tmp_path / "actviz.toml").write_text('json = true\n[check]\nmax-dead = "0%"\nlayer = ["conv_intermediate"]\n')
     check = ("check", "-q", samples / "digits_cnn.h5", samples / "seven.png")

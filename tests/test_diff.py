@@ -106,6 +106,7 @@ def test_layers_without_a_partner_and_of_another_shape_are_named(actviz, tmp_pat
     assert row.split()[:2] == ["was", "is"]
 
 
+@pytest.mark.slow
 def test_a_layer_that_passes_on_what_it_is_given_is_compared_when_named(actviz, samples):
     pair = (samples / "digits_cnn.h5", samples / "digits_cnn.keras", samples / "seven.png")
     ran = actviz("diff", "-q", *pair, "-l", "flatten,-1")
@@ -121,6 +122,7 @@ def test_two_models_on_the_same_inputs(actviz, samples, tmp_path):
     assert all(one["max"] == 0 for one in said["layers"])
 
 
+@pytest.mark.slow
 def test_models_that_differ_and_their_figures(actviz, tmp_path):
     write_units(tmp_path / "a.keras", [0.0, 1.0, 2.0])
     write_units(tmp_path / "b.keras", [0.0, 1.5, 2.0])

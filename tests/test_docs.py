@@ -75,6 +75,7 @@ def test_the_first_command_is_the_one_under_the_first_picture(workplace):
     assert (workplace / "flower_edges.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_pictures_are_those_that_the_commands_make(workplace, name):
     """Pixel for pixel, but for the last colour step, in which processors may differ."""

@@ -84,6 +84,7 @@ def test_extract_says_where_and_how_and_gives_the_same_bytes_again(samples, save
     assert all(np.array_equal(first[address].values, second[address].values) for address in first)
 
 
+@pytest.mark.slow
 def test_extract_replaces_its_own_file_of_that_model_and_nothing_else(samples, workplace):
     target = workplace / "out.npz"
     arguments = ["extract", "-q", samples / "digits_cnn.h5", samples / "seven.png", "-l", "scores", "-o", "out.npz"]
@@ -122,6 +123,7 @@ def test_extract_refuses_before_anything_is_written(samples, workplace, argument
     assert os.listdir(workplace) == []
 
 
+@pytest.mark.slow
 def test_extract_goes_on_after_a_broken_input(samples, workplace):
     (workplace / "broken.png").write_bytes((samples / "seven.png").read_bytes()[:200])
     arguments = [
@@ -148,6 +150,7 @@ def test_extract_goes_on_after_a_broken_input(samples, workplace):
     assert os.listdir(workplace) == ["broken.png"]
 
 
+@pytest.mark.slow
 def test_extract_of_inputs_of_different_sizes(samples, workplace):
     ran = run(
         "extract", "-q", samples / "photo_features.keras", samples / "china.jpg", samples / "flower.jpg", "-l", "parts"
@@ -178,6 +181,7 @@ def test_a_signal_during_extract_leaves_nothing(samples, workplace):
 
 
 # ------------------------------------------------------------------ render
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "style", [[], ["--cmap", "viridis", "--scale", "layer", "--top", "5", "--sort", "std"], ["--bare"]]
 )
@@ -207,6 +211,7 @@ def test_render_of_one_input_is_a_sheet_like_that_of_show(samples, saved):
     assert one.out == "digits_cnn_conv_three.png\n"
 
 
+@pytest.mark.slow
 def test_render_without_an_input_names_files_as_show_does(samples):
     assert run("extract", "-q", samples / "digits_cnn.h5", "-l", "conv").code == 0
     assert run("show", "-q", samples / "digits_cnn.h5", "-l", "conv", "-o", "shown.png").code == 0
@@ -215,6 +220,7 @@ def test_render_without_an_input_names_files_as_show_does(samples):
     np.testing.assert_array_equal(pixels("digits_cnn_conv.png"), pixels("shown.png"))
 
 
+@pytest.mark.slow
 def test_render_tells_what_is_not_in_the_file(samples):
     assert run("extract", "-q", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv").code == 0
     ran = run("render", "digits_cnn.npz", "-l", "@Conv2D", "-o", "out/")

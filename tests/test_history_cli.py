@@ -46,6 +46,7 @@ def test_one_history(actviz, folder):
     assert str(folder) not in json.dumps(about)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["h.json", "h.pkl", "h.npy", "h.csv"])
 def test_the_same_curves_from_every_kind_of_file(actviz, folder, name):
     path = folder / name

@@ -349,6 +349,7 @@ SHOW = (
 )
 
 
+@pytest.mark.slow
 @threat(34, 1)
 def test_a_worker_that_crashes_costs_its_own_input(actviz, tmp_path, code):
     deadly(tmp_path, "os.kill(os.getpid(), signal.SIGSEGV)")
@@ -470,6 +471,7 @@ def test_a_misleading_name_is_said(tmp_path, actviz, code):
     assert actviz("layers", "m.h5", "--strict").code == 4
 
 
+@pytest.mark.slow
 @threat(44, 0)
 def test_weights_that_are_not_finite_are_counted_and_said(tmp_path, actviz, code):
     case("44-keras").make(tmp_path)

@@ -161,6 +161,7 @@ def test_a_sheet_and_several_inputs_give_ranges_too() -> None:
     assert ranges.read(Path("figures/manifest.json")) == {"plain": (0, 4)}
 
 
+@pytest.mark.slow
 def test_a_figure_of_a_hundred_thousand_dead_units_tells_its_range() -> None:
     values = np.zeros((1, 150_000), np.float32)
     values[0, 3] = 2

@@ -395,6 +395,7 @@ def test_hostile_names_are_text_and_change_nothing(chromium, tmp_path, width):
     assert reader.complaints() == []
 
 
+@pytest.mark.slow
 def test_a_page_of_twenty_megabytes_opens_in_two_seconds(chromium, tmp_path):
     rng = np.random.default_rng(0)
     names = [f"layer{number}" for number in range(150)]

@@ -37,6 +37,7 @@ def test_a_report_says_what_check_says(actviz, samples, tmp_path):
     assert (tmp_path / "r.html").read_bytes() == again
 
 
+@pytest.mark.slow
 def test_numbers_are_over_all_inputs_and_figures_of_the_first(actviz, samples, tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "many.npy", rng.random((9, 28, 28, 1)).astype(np.float32))
@@ -72,6 +73,7 @@ def test_a_folder_means_the_files_in_it(actviz, samples, tmp_path):
     assert [one["name"] for one in island(tmp_path / "r.html")["inputs"]] == ["seven.png", "three.png"]
 
 
+@pytest.mark.slow
 def test_what_changed_against_a_model_and_against_a_file(actviz, samples, tmp_path):
     inputs = [samples / "seven.png"]
     actviz("extract", samples / "digits_cnn.keras", *inputs, "-q", "-o", "old.npz")
@@ -88,6 +90,7 @@ def test_what_changed_against_a_model_and_against_a_file(actviz, samples, tmp_pa
     assert "none of these inputs" in done.error
 
 
+@pytest.mark.slow
 def test_the_budget_is_kept_and_what_gave_way_is_said(actviz, samples, tmp_path):
     done = actviz(
         "report", samples / "photo_features.keras", samples / "flower.jpg", "-o", "r.html", "--max-size", "1MB"
@@ -100,6 +103,7 @@ def test_the_budget_is_kept_and_what_gave_way_is_said(actviz, samples, tmp_path)
     assert "What is not on this page" in (tmp_path / "r.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_job_is_added_to(actviz, samples, tmp_path):
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
@@ -122,6 +126,7 @@ def refused(actviz, tmp_path, *arguments, code, env=None):
     return done.error
 
 
+@pytest.mark.slow
 def test_another_file_is_not_overwritten(actviz, samples, tmp_path):
     digits, seven = samples / "digits_cnn.h5", samples / "seven.png"
     (tmp_path / "r.html").write_text("<p>mine</p>")
@@ -137,6 +142,7 @@ def test_another_file_is_not_overwritten(actviz, samples, tmp_path):
     assert markdown.read_provenance((tmp_path / "empty.md").read_bytes())["model"] == "dense.h5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -168,6 +174,7 @@ def test_a_model_that_shares_nothing_is_refused(actviz, samples, tmp_path):
     assert "actviz extract" in error
 
 
+@pytest.mark.slow
 def test_a_broken_input_costs_itself_and_is_named_on_the_page(actviz, samples, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     done = actviz("report", samples / "digits_cnn.h5", samples / "seven.png", "broken.png", "-q", "-o", "r.html")

@@ -39,6 +39,7 @@ def test_an_overlay_of_a_file(actviz, samples, tmp_path):
     assert numbers["overlay"] == place
 
 
+@pytest.mark.slow
 def test_an_overlay_of_saved_activations_is_that_of_the_model(actviz, samples, tmp_path):
     model, image = samples / "digits_cnn.h5", samples / "seven.png"
     options = ("-l", "conv_intermediate", "--overlay", "-q", "-o")
@@ -83,6 +84,7 @@ def test_what_means_nothing_writes_nothing(actviz, samples, tmp_path, options, c
     assert not (tmp_path / "new" / "a.png").exists()
 
 
+@pytest.mark.slow
 def test_all_channels_are_pages_and_those_are_replaced_by_the_next_run(actviz, samples, tmp_path):
     options = (
         samples / "photo_features.keras",
@@ -114,6 +116,7 @@ def test_a_page_never_replaces_what_is_not_one(actviz, samples, tmp_path):
     assert not (tmp_path / "sheet.png").exists()
 
 
+@pytest.mark.slow
 def test_no_sheet_is_a_file_a_layer_and_sheet_one_of_all(actviz, samples, tmp_path):
     model, image = samples / "photo_features.keras", samples / "china.jpg"
     ran = actviz("show", model, image, "--no-sheet", "-q", "-o", "out/")

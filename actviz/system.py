@@ -117,17 +117,27 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
         message = f"{path}: the {noun} cannot be opened ({reason}); check the path and its rights."
         raise error(message) from None
     try:
-        status = os.fstat(descriptor)
+        with _closing_on_failure(descriptor):
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
+                return os.fdopen(descriptor, "rb"), _stamp(status)
     except OSError as failure:
-        _close(descriptor)
         message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
         raise error(message) from None
-    if not stat.S_ISREG(status.st_mode):
+    _close(descriptor)
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
+    message = f"{path}: this is {kind}; a regular {noun} was expected."
+    raise error(message)
+
+
+@contextlib.contextmanager
+def _closing_on_failure(descriptor: int) -> Iterator[None]:
+    """Run a block that makes a file of a descriptor, and close that if it cannot."""
+    try:
+        yield
+    except BaseException:
         _close(descriptor)
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
-        message = f"{path}: this is {kind}; a regular {noun} was expected."
-        raise error(message)
-    return os.fdopen(descriptor, "rb"), _stamp(status)
+        raise
 
 
 def stamp(file: BinaryIO) -> Stamp:
@@ -181,6 +191,16 @@ def _mode_of(path: Path) -> int:
         return 0
 
 
+def _may_be_file(path: Path) -> bool:
+    """Tell whether a path is a regular file or one that cannot be looked at, so that reading it says why."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
 def _close(descriptor: int) -> None:
     """Close a descriptor that was not written to: what goes wrong then changes nothing."""
     with contextlib.suppress(OSError):
@@ -232,7 +252,7 @@ def walk_folder(path: Path, without: Path | None = None) -> Iterator[Path]:
         )
         for name in sorted(names):
             found = path.joinpath(os.path.relpath(os.path.join(place, name), path))
-            if not name.startswith(".") and is_file(found):
+            if not name.startswith(".") and _may_be_file(found):
                 yield found
 
 
@@ -427,7 +447,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     name = None
     try:
         descriptor, name = _TEMPORARY.make(path.parent)
-        with os.fdopen(descriptor, "w+b") as file:
+        with _closing_on_failure(descriptor):
+            opened = os.fdopen(descriptor, "w+b")
+        with opened as file:
             yield file
             file.flush()
             if os.path.lexists(path):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, OutputError, escape
+from actviz.own_json import parse_own
 from actviz.system import exists, is_folder, is_link, make_folder, open_regular, probe_writable, write_whole
 
 if TYPE_CHECKING:
@@ -277,8 +278,8 @@ def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
 
 def _parsed(text: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_own(text)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

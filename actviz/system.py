@@ -65,8 +65,9 @@ class _Temporary:
     def remove(self, name: str) -> None:
         """Remove a file that became nothing; that it is gone already is fine."""
         with self._lock, contextlib.suppress(OSError):
-            self._names.discard(name)
-            os.unlink(name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            self._names.discard(name)  # what could not be removed now is tried again at the end
 
     def end(self) -> None:
         """Remove every file and make no other."""
@@ -115,13 +116,28 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
         reason = getattr(failure, "strerror", None) or str(failure)
         message = f"{path}: the {noun} cannot be opened ({reason}); check the path and its rights."
         raise error(message) from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
-        message = f"{path}: this is {kind}; a regular {noun} was expected."
-        raise error(message)
-    return os.fdopen(descriptor, "rb"), _stamp(status)
+    try:
+        with _closing_on_failure(descriptor):
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
+                return os.fdopen(descriptor, "rb"), _stamp(status)
+    except OSError as failure:
+        message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
+        raise error(message) from None
+    _close(descriptor)
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
+    message = f"{path}: this is {kind}; a regular {noun} was expected."
+    raise error(message)
+
+
+@contextlib.contextmanager
+def _closing_on_failure(descriptor: int) -> Iterator[None]:
+    """Run a block that makes a file of a descriptor, and close that if it cannot."""
+    try:
+        yield
+    except BaseException:
+        _close(descriptor)
+        raise
 
 
 def stamp(file: BinaryIO) -> Stamp:
@@ -140,7 +156,11 @@ def read_bytes(path: Path, limit: int, error: type[ActvizError] = InputError) ->
         if status.size > limit:
             message = f"{path}: {status.size:,} bytes, at most {limit:,} are read; give a smaller file."
             raise error(message)
-        return file.read(limit + 1)
+        try:
+            return file.read(limit + 1)
+        except OSError as failure:
+            message = f"{path}: the file cannot be read ({failure.strerror}); check the disk and run again."
+            raise error(message) from None
 
 
 def first_bytes(path: Path, count: int) -> bytes:
@@ -155,12 +175,36 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 def is_folder(path: Path) -> bool:
     """Tell whether `path` is an existing folder."""
-    return path.is_dir()
+    return stat.S_ISDIR(_mode_of(path))
 
 
 def is_file(path: Path) -> bool:
     """Tell whether a path is a regular file, links followed."""
-    return path.is_file()
+    return stat.S_ISREG(_mode_of(path))
+
+
+def _mode_of(path: Path) -> int:
+    """Return what stands at a path, links followed; 0 where that cannot be told."""
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _may_be_file(path: Path) -> bool:
+    """Tell whether a path is a regular file or one that cannot be looked at, so that reading it says why."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _close(descriptor: int) -> None:
+    """Close a descriptor that was not written to: what goes wrong then changes nothing."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def list_folder(path: Path, most: int = 10_000) -> list[Path]:
@@ -208,7 +252,7 @@ def walk_folder(path: Path, without: Path | None = None) -> Iterator[Path]:
         )
         for name in sorted(names):
             found = path.joinpath(os.path.relpath(os.path.join(place, name), path))
-            if not name.startswith(".") and found.is_file():
+            if not name.startswith(".") and _may_be_file(found):
                 yield found
 
 
@@ -239,7 +283,7 @@ def read_standard_input(limit: int) -> bytes:
 def hash_file(path: Path, error: type[ActvizError] = InputError) -> str:
     """Return the SHA-256 of a file, or of all files in a folder with their names."""
     total = hashlib.sha256()
-    if path.is_dir():
+    if is_folder(path):
         for inner in walk_folder(path):
             total.update(f"{inner.relative_to(path)}\0{hash_file(inner, error)}\n".encode("utf-8", "surrogatepass"))
         return total.hexdigest()
@@ -309,7 +353,7 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
                 break
         yield
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 def exists(path: Path) -> bool:
@@ -319,7 +363,10 @@ def exists(path: Path) -> bool:
 
 def is_link(path: Path) -> bool:
     """Tell whether `path` itself is a symbolic link."""
-    return path.is_symlink()
+    try:
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def make_folder(path: Path) -> None:
@@ -351,12 +398,14 @@ def probe_writable(folder: Path) -> None:
         When it cannot.
     """
     try:
-        descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, folder)
+        descriptor, name = _TEMPORARY.make(folder)
     except OSError as failure:
         message = f"{folder}: nothing can be written there ({failure.strerror}); choose another place with -o."
         raise OutputError(message) from None
-    os.close(descriptor)
-    os.unlink(name)
+    try:
+        _close(descriptor)
+    finally:
+        _TEMPORARY.remove(name)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -398,7 +447,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     name = None
     try:
         descriptor, name = _TEMPORARY.make(path.parent)
-        with os.fdopen(descriptor, "w+b") as file:
+        with _closing_on_failure(descriptor):
+            opened = os.fdopen(descriptor, "w+b")
+        with opened as file:
             yield file
             file.flush()
             if os.path.lexists(path):

@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fuzzing_later as later
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -105,6 +107,35 @@ def mutated_text(chance: random.Random, content: bytes) -> bytes:
     if chance.randrange(5) == 0:
         return mutated_bytes(chance, content)
     return json.dumps(mutated_value(chance, json.loads(content))).encode()
+
+
+def mutated_lines(chance: random.Random, content: bytes) -> bytes:
+    """Change one record of a file that has one a line, else change it as a whole."""
+    lines = content.split(b"\n")
+    at = chance.randrange(len(lines))
+    try:
+        record = json.loads(lines[at].rstrip(b","))
+    except ValueError:
+        return mutated_text(chance, content)
+    lines[at] = json.dumps(mutated_value(chance, record)).encode() + b"," * lines[at].endswith(b",")
+    return b"\n".join(lines)
+
+
+def mutated_figure(chance: random.Random, content: bytes) -> bytes:
+    """Change what a figure says of itself, else its bytes."""
+    at, end = content.find(b"{"), content.rfind(b"}") + 1
+    if chance.randrange(3) == 0 or not 0 <= at < end:
+        return mutated_bytes(chance, content)
+    text = mutated_text(chance, content[at:end])
+    head = content[:at]
+    if content.startswith(b"\x89PNG"):
+        head = content[:33] + (len(text) + 7).to_bytes(4, "big") + content[37:at]
+    return head + text + content[end:]
+
+
+def mutated_any(chance: random.Random, content: bytes) -> bytes:
+    """Change a manifest or a figure, whichever it is."""
+    return (mutated_figure if content.startswith(b"\x89PNG") else mutated_lines)(chance, content)
 
 
 def mutated_archive(chance: random.Random, content: bytes) -> bytes:
@@ -277,6 +308,13 @@ TARGETS = {
         _choose_layers,
         ".txt",
     ),
+    "manifest": Target(later.manifests, later.read_manifest, ".json", mutated_lines),
+    "ranges": Target(lambda: later.manifests() + later.figures()[:1], later.read_ranges, ".json", mutated_any),
+    "figures": Target(later.figures, later.read_figure, ".png", mutated_figure),
+    "options": Target(later.options, later.read_options, ".toml"),
+    "tflite": Target(lambda: _files("*.tflite"), _open_model, ".tflite"),
+    "graphs": Target(later.graphs, _open_model, ".pb"),
+    "saved": Target(later.members, later.open_member, ".bin"),
     "style": Target(_texts("filter", "layer", "0:1", "-1e3:2.5", "p1:99", "viridis", "inferno_r"), _read_style, ".txt"),
 }
 

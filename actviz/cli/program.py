@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from actviz.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED, ActvizError, escape
+from actviz.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED, ActvizError, LimitError, escape
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
@@ -117,6 +117,9 @@ def _run() -> int:
         return EXIT_PIPE_CLOSED if ended.code else 0
     except BrokenPipeError:
         return EXIT_PIPE_CLOSED
+    except MemoryError:
+        _complain("out of memory; choose fewer layers, smaller inputs or a smaller --batch-size.")
+        return LimitError.exit_code
     except OSError as failure:
         return _stream_failure(failure)
     except Exception:  # noqa: BLE001  (the last resort: a bug of ours is said to be one)
@@ -206,6 +209,9 @@ def _holds_actviz(entry: str) -> bool:
 
 def _leave(code: int) -> NoReturn:
     """End without the interpreter's tear-down, which takes longer than the work of `--help`."""
+    system = sys.modules.get("actviz.system")
+    if system is not None:
+        system.end_writing()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(code)

@@ -107,7 +107,8 @@ def _numbers(figure: object) -> list[tuple[str, Mapping[str, Any]]]:
     numbers = figure.get("numbers") if isinstance(figure, dict) else None
     if not isinstance(figure, dict) or not isinstance(numbers, dict):
         return []
-    layers = numbers.get("layers", {figure.get("address"): numbers})
+    address = figure.get("address")
+    layers = numbers.get("layers", {address: numbers} if isinstance(address, str) else {})
     if not isinstance(layers, dict):
         return []
     return [(name, one) for name, one in layers.items() if isinstance(name, str) and isinstance(one, dict)]

@@ -243,9 +243,13 @@ class Upkeep:
         first = self._record(path, work)
         if first is None:
             return None
-        rest = [self._record(page_of(path, number), work) for number in range(2, first.get("pages", 1) + 1)]
-        every = [first, *(record for record in rest if record is not None)]
-        return every if len(every) == len(rest) + 1 else None
+        found = [first]
+        for number in range(2, first.get("pages", 1) + 1):
+            record = self._record(page_of(path, number), work)
+            if record is None:
+                return None
+            found.append(record)
+        return found
 
     def _record(self, path: Path, work: str) -> dict[str, Any] | None:
         """Return the record of a whole file that this work made, else ``None``."""
@@ -260,4 +264,7 @@ class Upkeep:
             return None
         if provenance is None or provenance.get("work") != work or not output.is_whole(path):
             return None
+        named = all(isinstance(provenance.get(key), str) for key in ("input", "address"))
+        if not named or type(provenance.get("pages", 1)) is not int:
+            return None  # somebody changed it
         return record_of(provenance, path, size, self._targets.folder)

@@ -173,8 +173,7 @@ class Manifest:
         with system.writing_scratch(self._folder):
             self._scratch.seek(self._end)
             self._scratch.write(line)
-        known = Known(str(record.get("work", "")), int(record.get("bytes", -1)), int(record.get("pages", 1)))
-        self._figures[str(record["file"])] = _Place(self._end, len(line), own, known)
+        self._figures[str(record["file"])] = _Place(self._end, len(line), own, _known(record))
         self._end += len(line)
 
     def _take_in(self) -> None:
@@ -214,6 +213,12 @@ class Manifest:
         ]
         for file in gone:
             del self._figures[file]
+
+
+def _known(record: Mapping[str, Any]) -> Known:
+    """Return what a record says of its file; a size or number of pages that is none fits no file."""
+    size, pages = record.get("bytes"), record.get("pages", 1)
+    return Known(str(record.get("work", "")), size if type(size) is int else -1, pages if type(pages) is int else 0)
 
 
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:

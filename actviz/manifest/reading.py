@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from actviz import system
 from actviz.errors import OutputError
+from actviz.own_json import parse_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +64,8 @@ def _by_lines(file: BinaryIO, path: Path) -> Iterator[Part]:
     else:
         raise _OtherLayoutError
     try:
-        about = json.loads(b"".join(head).rstrip().rstrip(b",") + b"}")
-    except (ValueError, RecursionError):
+        about = parse_own(b"".join(head).rstrip().rstrip(b",") + b"}")
+    except ValueError:
         raise _OtherLayoutError from None
     yield "about", _checked(about, path)
     for section in LISTS:
@@ -83,8 +83,8 @@ def _by_lines(file: BinaryIO, path: Path) -> Iterator[Part]:
 
 def _record(line: bytes, path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(line.rstrip().rstrip(b","))
-    except (ValueError, RecursionError):
+        record = parse_own(line.rstrip().rstrip(b","))
+    except ValueError:
         raise _refusal(path) from None
     if not isinstance(record, dict):
         raise _refusal(path)
@@ -93,8 +93,8 @@ def _record(line: bytes, path: Path) -> dict[str, Any]:
 
 def _whole(content: bytes, path: Path) -> Iterator[Part]:
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        found = parse_own(content)
+    except ValueError:
         raise _refusal(path) from None
     if not isinstance(found, dict):
         raise _refusal(path)

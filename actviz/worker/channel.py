@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import select
 import struct
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+from actviz import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +83,7 @@ class Channel:
         try:
             for buffer in (memoryview(LENGTH.pack(len(header)) + header), *buffers):
                 self._write(buffer, timeout, watch)
-        except BrokenPipeError:
+        except OSError:
             raise ClosedError from None
 
     def receive(
@@ -117,13 +118,13 @@ class Channel:
         """Close both pipes; closing again does nothing."""
         descriptors, self._descriptors = self._descriptors, frozenset()
         for descriptor in descriptors:
-            os.close(descriptor)
+            processes.close(descriptor)
 
     def _write(self, content: memoryview, timeout: float | None, watch: Callable[[], None]) -> None:
         rest = content
         while rest.nbytes:
             try:
-                rest = rest[os.write(self._writer, rest) :]
+                rest = rest[processes.write_some(self._writer, rest) :]
             except BlockingIOError:
                 self._wait([], [self._writer], timeout, watch)
 
@@ -132,7 +133,10 @@ class Channel:
         view = memoryview(content)
         while view.nbytes:
             self._wait([self._reader], [], timeout, watch)
-            count = os.readv(self._reader, [view])
+            try:
+                count = processes.read_into(self._reader, view)
+            except OSError:
+                count = 0
             if not count:
                 raise ClosedError
             view = view[count:]

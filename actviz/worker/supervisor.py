@@ -7,10 +7,9 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, Self
 
+from actviz import processes
 from actviz.errors import ActvizError, LimitError, ModelError, error_of_code, escape
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
@@ -39,6 +38,7 @@ KEPT_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES", "PYTHONUSERBASE", "VIRTUAL_ENV", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
 )  # fmt: skip
+PROGRAM = "from actviz.worker.child import main; main()"
 NOWHERE = os.devnull + "/actviz"
 
 
@@ -106,8 +106,6 @@ class Worker:
 
     def _start(self) -> None:
         opening = self._opening
-        to_child, from_parent = os.pipe(), os.pipe()
-        program = "from actviz.worker.child import main; main()"
         told = {
             "model": os.fspath(opening.model),
             "weights": None if opening.weights is None else os.fspath(opening.weights),
@@ -117,20 +115,11 @@ class Worker:
             "verbose": opening.verbose,
             "memory": self._memory,
         }
-        arguments = [str(to_child[0]), str(from_parent[1]), json.dumps(told)]
-        self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
-            [sys.executable, "-P", "-c", program, *arguments],
-            pass_fds=(to_child[0], from_parent[1]),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=None if opening.verbose else subprocess.DEVNULL,
-            env=_environment(verbose=opening.verbose),
-            start_new_session=True,
+        environment = _environment(verbose=opening.verbose)
+        self._process, reader, writer = processes.start_python(
+            PROGRAM, json.dumps(told), environment, loud=opening.verbose
         )
-        os.close(to_child[0])
-        os.close(from_parent[1])
-        os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
-        self._channel = Channel(from_parent[0], to_child[1])
+        self._channel = Channel(reader, writer)
 
     def __enter__(self) -> Self:
         """Return the worker itself."""
@@ -210,15 +199,13 @@ class Worker:
 
     def stop(self) -> None:
         """Kill the child without waiting for it; `close` reaps it."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        processes.kill(self._process)
 
     def close(self) -> None:
         """Kill the child and reap it."""
         self.stop()
-        self._process.wait()
-        with contextlib.suppress(OSError):
-            self._channel.close()
+        processes.reap(self._process)
+        self._channel.close()
 
     def _send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         if self._dead:
@@ -271,12 +258,12 @@ class Worker:
     def _kill(self, reason: str) -> DeadWorkerError:
         self._dead = True
         self.stop()
-        self._process.wait()
+        processes.reap(self._process)
         return DeadWorkerError(f"{self._name}: {reason}")
 
     def _death(self) -> ActvizError:
         self._dead = True
-        code = self._process.wait()
+        code = processes.reap(self._process)
         if code < 0:
             with contextlib.suppress(ValueError):
                 name = signal.Signals(-code).name

@@ -20,11 +20,7 @@ SAMPLES = Path(__file__).parents[2] / "sample_models"
 WITH_TENSORFLOW = """
 import sys
 from actviz.worker import supervisor
-real = supervisor.subprocess.Popen
-def hiding(command, **options):
-    command[3] = "import actviz.formats.lite.runtime as r; r.LITERT = 'no_such_package'; " + command[3]
-    return real(command, **options)
-supervisor.subprocess.Popen = hiding
+supervisor.PROGRAM = "import actviz.formats.lite.runtime as r; r.LITERT = 'no_such_package'; " + supervisor.PROGRAM
 from actviz.cli import main
 main()
 """

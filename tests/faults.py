@@ -1,0 +1,126 @@
+"""Faults in the calls on disk and processes that `actviz.system` and `actviz.processes` make.
+
+The functions of `os` are replaced, and count only where one of those modules is among their
+callers: whether through `tempfile`, `pathlib` or `subprocess`. A call is made to fail by its
+number. Files are watched too: what is written to and read from them counts as a call.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+
+MODULES = ("actviz.system", "actviz.processes")
+CALLS = (
+    "open", "close", "fsync", "fchmod", "replace", "unlink", "lstat", "stat", "fstat", "fdopen", "scandir", "mkdir",
+    "pipe", "readv", "write", "set_blocking",
+)  # fmt: skip
+ERRORS = {
+    name: OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+    for name in ("ENOSPC", "EIO", "EACCES", "EINTR")
+}
+KINDS = (*ERRORS, "MemoryError", "killed")
+DEPTH = 12
+
+
+class Watched:
+    """An open file whose reads and writes count."""
+
+    def __init__(self, file, faults):
+        self._file, self._faults = file, faults
+
+    def __getattr__(self, name):
+        found = getattr(self._file, name)
+        return self._faults.counted(f"file.{name}", found) if name in {"read", "write", "flush"} else found
+
+    def __enter__(self):
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *failure):
+        return self._file.__exit__(*failure)
+
+    def __iter__(self):
+        return iter(self._file)
+
+
+class Faults:
+    """Counts calls, and lets one of them fail.
+
+    Parameters
+    ----------
+    at
+        The number of the call that fails, from 0; ``None``: none does.
+    kind
+        One of `KINDS`; ``killed``: the worker is, and the call goes on.
+    """
+
+    def __init__(self, at=None, kind="EIO"):
+        self.at, self.kind = at, kind
+        self.names = []
+        self.failed = None
+        self.children = []
+
+    def counted(self, name, real):
+        def call(*arguments, **options):
+            number = len(self.names)
+            self.names.append(name)
+            if number != self.at or (name == "close" and self.kind == "MemoryError"):  # closing takes no memory
+                return real(*arguments, **options)
+            self.failed = name
+            if self.kind == "killed":
+                self.kill()
+                return real(*arguments, **options)
+            if name == "close":
+                real(*arguments, **options)  # as Linux does: closed all the same
+            raise MemoryError if self.kind == "MemoryError" else ERRORS[self.kind]
+
+        return call
+
+    def kill(self):
+        for child in self.children:
+            with contextlib.suppress(OSError):
+                child.kill()
+
+    @contextlib.contextmanager
+    def injected(self, monkeypatch):
+        """Run a block in which the calls are those."""
+        from actviz import processes
+
+        with monkeypatch.context() as patch:
+            for name in CALLS:
+                patch.setattr(os, name, self._only_ours(name, getattr(os, name)))
+            patch.setattr(processes.subprocess, "Popen", self._start(processes.subprocess.Popen))
+            yield self
+
+    def _only_ours(self, name, real):
+        counted = self.counted(name, real)
+
+        def call(*arguments, **options):
+            if not called_by_us():
+                return real(*arguments, **options)
+            found = counted(*arguments, **options)
+            return Watched(found, self) if name == "fdopen" else found
+
+        return call
+
+    def _start(self, real):
+        counted = self.counted("Popen", real)
+
+        def start(*arguments, **options):
+            self.children.append(counted(*arguments, **options))
+            return self.children[-1]
+
+        return start
+
+
+def called_by_us():
+    """Tell whether a module of actviz that may touch files is among the callers."""
+    frame = sys._getframe(2)
+    for _ in range(DEPTH):
+        if frame is None:
+            return False
+        if frame.f_globals.get("__name__") in MODULES:
+            return True
+        frame = frame.f_back
+    return False

@@ -137,7 +137,7 @@ class Canvas:
 
     def picture(self, tiles: Sequence[Tile], numbers: dict[str, Any]) -> Picture:
         """Return what has been drawn."""
-        return Picture(colors.unpacked(self.pixels), tuple(tiles), tuple(self.labels), numbers)
+        return Picture(self.pixels, tuple(tiles), tuple(self.labels), numbers)
 
 
 def check_size(height: int, width: int) -> None:

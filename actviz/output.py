@@ -35,6 +35,7 @@ UP = 2
 TRUE_COLOUR, INDEXED = 2, 3
 PROBE, PROBES, WORTH = 1024, 4, 0.5
 STORED = -1
+BAND = 64
 STRIPE = 2 << 20
 # Fewer are not worth other threads: figures are packed beside each other anyway.
 MANY_STRIPES = 8
@@ -123,14 +124,14 @@ def prepare_folder(folder: Path) -> None:
 
 
 def write_figure(
-    path: Path, pixels: NDArray[np.uint8], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
+    path: Path, pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
 ) -> int:
     """Write a PNG whole or not at all and return its size in bytes.
 
     Parameters
     ----------
     pixels
-        ``(row, column, RGB)``, uint8, or ``(row, column)`` of places in the palette.
+        As `encode_png` takes them.
     provenance
         Goes into the file as JSON; no date, so that equal work gives equal bytes.
     palette
@@ -166,30 +167,29 @@ def _packed_json(provenance: dict[str, Any]) -> str:
     return json.dumps(provenance, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def encode_png(
-    pixels: NDArray[np.uint8], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
-) -> bytes:
-    """Encode ``(row, column, RGB)``, or ``(row, column)`` with a palette, uint8, as PNG.
+def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None) -> bytes:
+    """Encode a picture as PNG.
 
-    Colours are filtered by their difference to the row above (PNG filter 2): enlarged pixels
-    repeat, so most rows become zeros, which pack small and fast at the lowest level. Places
-    in a palette are not filtered, and stored where packing them would gain little.
+    Rows of colours are packed as they are: a colormap has few colours, which repeat. A row
+    that is the same as the one above (enlarged pixels, margins) is filtered by the difference
+    to it (PNG filter 2): nothing but zeros, which pack small and fast. Places in a palette are
+    not filtered, and stored where packing them would gain little.
+
+    Parameters
+    ----------
+    pixels
+        uint8 ``(row, column, RGB)``, uint32 ``(row, column)`` in the form of `colors.packed`,
+        or with a palette uint8 ``(row, column)`` of places in it.
     """
     import numpy as np
 
     height, width = pixels.shape[:2]
-    across = width * (3 if palette is None else 1)
-    rows = np.empty((height, 1 + across), np.uint8)
-    flat = np.ascontiguousarray(pixels).reshape(height, across)
     if palette is None:
-        rows[:, 0] = UP
-        rows[0, 1:] = flat[0]
-        np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
-        packed = _packed(rows.reshape(-1).data)
+        packed = _packed(_rows(pixels))
     else:
-        rows[:, 0] = 0
-        rows[:, 1:] = flat
-        packed = _packed(rows.reshape(-1).data, indexed=True)
+        rows = np.zeros((height, 1 + width), np.uint8)
+        rows[:, 1:] = pixels
+        packed = _packed(rows, indexed=True)
     text = _packed_json(provenance)
     kind = TRUE_COLOUR if palette is None else INDEXED
     chunks = [
@@ -201,12 +201,38 @@ def encode_png(
     return b"".join((SIGNATURE, *chunks, _chunk(b"IDAT", packed), END))
 
 
-def _packed(content: memoryview, *, indexed: bool = False) -> bytes:
+def _rows(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the rows of a PNG, ``(row, byte)``, the first byte of each its filter."""
+    import numpy as np
+
+    height, width = pixels.shape[:2]
+    flat = np.ascontiguousarray(pixels).reshape(height, -1)
+    new = np.ones(height, dtype=bool)
+    np.any(flat[1:] != flat[:-1], axis=1, out=new[1:])
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)
+    rows[~new, 0] = UP
+    if flat.dtype == np.uint8:
+        rows[new, 1:] = flat[new]
+        return rows
+    places = np.flatnonzero(new)
+    # Colours are copied one by one, a band of rows that stays in the cache at a time.
+    for start in range(0, len(places), BAND):
+        band = places[start : start + BAND]
+        parts = flat[band].view(np.uint8).reshape(len(band), width, 4)
+        colors = np.empty((len(band), width, 3), np.uint8)
+        for color in range(3):
+            colors[..., color] = parts[..., color]
+        rows[band, 1:] = colors.reshape(len(band), -1)
+    return rows
+
+
+def _packed(rows: NDArray[np.uint8], *, indexed: bool = False) -> bytes:
     """Compress to one zlib stream, stripe by stripe, many of them on all cores (the method of pigz).
 
     Each stripe but the last ends at a byte boundary (full flush), so that the stripes join;
     their size is fixed, so the result does not depend on the number of cores.
     """
+    content = rows.reshape(-1).data
     stripes = [content[start : start + STRIPE] for start in range(0, len(content), STRIPE)] or [content]
     ends = [zlib.Z_FULL_FLUSH] * (len(stripes) - 1) + [zlib.Z_FINISH]
     # Places in a palette repeat one by one or not at all: looking for longer matches takes

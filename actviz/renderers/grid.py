@@ -160,7 +160,7 @@ def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
         places, grid = mosaic.assemble(steps, columns, gap, zoom)
         return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
     pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, colors.pixel(page), zoom)
-    return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
+    return Picture(pixels, tuple(_tiles(subject, deck, grid)), (), record)
 
 
 @dataclass(frozen=True, slots=True)

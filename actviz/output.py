@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -36,6 +37,9 @@ TRUE_COLOUR, INDEXED = 2, 3
 PROBE, PROBES, WORTH = 1024, 4, 0.5
 STORED = -1
 BAND = 64
+# Fewer rows that repeat are not worth a part of their own in the stream.
+LONG = 10
+ADLER = 65521
 STRIPE = 2 << 20
 # Fewer are not worth other threads: figures are packed beside each other anyway.
 MANY_STRIPES = 8
@@ -185,7 +189,7 @@ def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArra
 
     height, width = pixels.shape[:2]
     if palette is None:
-        packed = _packed(_rows(pixels))
+        packed = _packed_colours(pixels)
     else:
         rows = np.zeros((height, 1 + width), np.uint8)
         rows[:, 1:] = pixels
@@ -201,29 +205,96 @@ def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArra
     return b"".join((SIGNATURE, *chunks, _chunk(b"IDAT", packed), END))
 
 
-def _rows(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the rows of a PNG, ``(row, byte)``, the first byte of each its filter."""
+def _packed_colours(pixels: NDArray[Any]) -> bytes:
+    """Compress the rows of a picture, a zlib stream of the bytes that a PNG's are.
+
+    Where a picture is large and its rows differ, stripes of them are packed on all cores.
+    """
     import numpy as np
 
-    height, width = pixels.shape[:2]
+    height = len(pixels)
     flat = np.ascontiguousarray(pixels).reshape(height, -1)
     new = np.ones(height, dtype=bool)
     np.any(flat[1:] != flat[:-1], axis=1, out=new[1:])
-    rows = np.zeros((height, 1 + 3 * width), np.uint8)
-    rows[~new, 0] = UP
+    rows = _new_rows(flat, pixels.shape[1], np.flatnonzero(new))
+    if rows.nbytes >= MANY_STRIPES * STRIPE:
+        every = np.zeros((height, rows.shape[1]), np.uint8)
+        every[~new, 0] = UP
+        every[new] = rows
+        return _packed(every)
+    edges = [0, *(np.flatnonzero(new[1:] != new[:-1]) + 1).tolist(), height]
+    return _packed_runs(rows, np.diff(edges).tolist())
+
+
+def _new_rows(flat: NDArray[Any], width: int, places: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return some rows of a picture as they stand in a PNG, ``(row, byte)``, the first byte their filter."""
+    import numpy as np
+
+    rows = np.zeros((len(places), 1 + 3 * width), np.uint8)
     if flat.dtype == np.uint8:
-        rows[new, 1:] = flat[new]
+        rows[:, 1:] = flat[places]
         return rows
-    places = np.flatnonzero(new)
+    colors = np.empty((BAND, width, 3), np.uint8)
     # Colours are copied one by one, a band of rows that stays in the cache at a time.
     for start in range(0, len(places), BAND):
-        band = places[start : start + BAND]
-        parts = flat[band].view(np.uint8).reshape(len(band), width, 4)
-        colors = np.empty((len(band), width, 3), np.uint8)
+        band = flat[places[start : start + BAND]].view(np.uint8).reshape(-1, width, 4)
         for color in range(3):
-            colors[..., color] = parts[..., color]
-        rows[band, 1:] = colors.reshape(len(band), -1)
+            colors[: len(band), :, color] = band[..., color]
+        rows[start : start + BAND, 1:] = colors[: len(band)].reshape(len(band), -1)
     return rows
+
+
+def _packed_runs(rows: NDArray[np.uint8], runs: list[int]) -> bytes:
+    """Compress runs of new rows and of rows that repeat, in turn, to one zlib stream.
+
+    Parameters
+    ----------
+    rows
+        The new rows, ``(row, byte)``.
+    runs
+        How many rows each run has; the first is of new ones.
+    """
+    across, content = rows.shape[1], rows.reshape(-1).data
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    parts, done, check = [ZLIB_HEADER], 0, 1
+    for number, count in enumerate(runs):
+        size = count * across
+        if number % 2 == 0:
+            part = content[done : done + size]
+            parts.append(packer.compress(part))
+            check = zlib.adler32(part, check)
+            done += size
+            continue
+        if count < LONG:
+            parts.append(packer.compress(_same(across) * count))
+        else:
+            # What is packed later knows nothing of what stands before a full flush.
+            parts += [packer.flush(zlib.Z_FULL_FLUSH), _packed_same(across, count)]
+        check = _check_same(check, across, count)
+    return b"".join((*parts, packer.flush(), struct.pack(">I", check)))
+
+
+def _same(across: int) -> bytes:
+    """Return a row of so many bytes, its filter among them, that is the same as the one above."""
+    return bytes((UP,)) + bytes(across - 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _packed_same(across: int, count: int) -> bytes:
+    """Compress rows that repeat, to be joined to other parts of a stream; margins are alike in many figures."""
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(_same(across) * count) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def _check_same(check: int, across: int, count: int) -> int:
+    """Return the Adler-32 checksum of what `check` is that of and then rows that repeat.
+
+    Its lower half is the sum of all bytes, its upper half that of all values of the lower
+    half. Each row adds its filter to the first, and so many times the result to the second.
+    """
+    low, high = check & 0xFFFF, check >> 16
+    high = (high + across * (count * low + UP * count * (count + 1) // 2)) % ADLER
+    return high << 16 | (low + UP * count) % ADLER
 
 
 def _packed(rows: NDArray[np.uint8], *, indexed: bool = False) -> bytes:

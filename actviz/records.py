@@ -7,7 +7,7 @@ Axis names used throughout: ``batch``, ``row``, ``column``, ``channel``, ``unit`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -282,8 +282,7 @@ class Tile:
     part: Box | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """A text in a picture and the pixels it covers."""
 
     text: str

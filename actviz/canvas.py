@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,6 @@ class Canvas:
     pixels: NDArray[np.uint32]
     theme: Theme
     labels: list[Label] = field(default_factory=list)
-    _inks: dict[RGB, NDArray[np.uint32]] = field(default_factory=dict)
 
     @classmethod
     def blank(cls, height: int, width: int, theme: Theme) -> Canvas:
@@ -82,12 +82,7 @@ class Canvas:
 
     def ink(self, color: RGB) -> NDArray[np.uint32]:
         """Return the packed colour of each coverage 0..255 of a text on the page."""
-        mixed = self._inks.get(color)
-        if mixed is None:
-            share = np.arange(256)[:, None] / 255
-            shades = np.rint(np.array(self.theme.page) * (1 - share) + np.array(color) * share)
-            mixed = self._inks[color] = colors.packed(shades.astype(np.uint8))
-        return mixed
+        return _ink(self.theme.page, color)
 
     def write(self, words: str, row: int, column: int, face: text.Face, color: RGB) -> int:
         """Write one line with its top left corner at a pixel; return the column after it."""
@@ -98,6 +93,14 @@ class Canvas:
         self.pixels[row:bottom, column:right] = self.ink(color)[alpha]
         self.labels.append(Label(words, (row, column, bottom, right)))
         return right
+
+    def write_line(self, texts: Sequence[str], row: int, columns: Sequence[int], face: text.Face, color: RGB) -> None:
+        """Write texts beside each other on a page that is empty there, each at a column, from left to right."""
+        bottom, begin = row + face.height, columns[0]
+        alpha, ends = face.line(texts, columns)
+        self.pixels[row:bottom, begin : begin + alpha.shape[1]] = self.ink(color)[alpha]
+        for words, column, end in zip(texts, columns, ends, strict=True):
+            self.labels.append(Label(words, (row, column, bottom, end)))
 
     def write_upwards(self, words: str, bottom: int, column: int, face: text.Face, color: RGB) -> None:
         """Write one line turned to the left, with the start of its baseline side at a pixel."""
@@ -137,7 +140,14 @@ class Canvas:
 
     def picture(self, tiles: Sequence[Tile], numbers: dict[str, Any]) -> Picture:
         """Return what has been drawn."""
-        return Picture(colors.unpacked(self.pixels), tuple(tiles), tuple(self.labels), numbers)
+        return Picture(self.pixels, tuple(tiles), tuple(self.labels), numbers)
+
+
+@functools.lru_cache(maxsize=64)
+def _ink(page: RGB, color: RGB) -> NDArray[np.uint32]:
+    share = np.arange(256)[:, None] / 255
+    shades = np.rint(np.array(page) * (1 - share) + np.array(color) * share)
+    return colors.packed(shades.astype(np.uint8))
 
 
 def check_size(height: int, width: int) -> None:

@@ -30,7 +30,6 @@ _LAST = STEPS - 1
 _FLAT = {False: 0, True: STEPS // 2}
 _BLOCK = 1 << 15
 _HUGE, _TINY = 1e300, 1e-300
-_BAND = 64
 # What paints NaN, +infinity and -infinity is picked from these, far from every colour of
 # the table and from each other.
 _MARKS: tuple[RGB, ...] = (
@@ -321,18 +320,6 @@ def packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
 def pixel(color: RGB) -> np.uint32:
     """Return one colour in the form of `packed`."""
     return np.uint32(packed(np.array(color, dtype=np.uint8)))
-
-
-def unpacked(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Return pixels ``(row, column)`` of `packed` as ``(row, column, RGB)`` uint8."""
-    wide = np.ascontiguousarray(pixels).view(np.uint8).reshape(*pixels.shape, 4)
-    found = np.empty((*pixels.shape, 3), dtype=np.uint8)
-    # A band of rows stays in the cache while its three colours are copied one by one,
-    # which is four times as fast as copying three bytes a pixel.
-    for start in range(0, len(found), _BAND):
-        for color in range(3):
-            found[start : start + _BAND, :, color] = wide[start : start + _BAND, :, color]
-    return found
 
 
 def with_page(

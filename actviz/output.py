@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -36,6 +37,10 @@ UP = 2
 TRUE_COLOUR, INDEXED = 2, 3
 PROBE, PROBES, WORTH = 1024, 4, 0.5
 STORED = -1
+BAND = 64
+# Fewer rows that repeat are not worth a part of their own in the stream.
+LONG = 10
+ADLER = 65521
 STRIPE = 2 << 20
 # Fewer are not worth other threads: figures are packed beside each other anyway.
 MANY_STRIPES = 8
@@ -124,14 +129,14 @@ def prepare_folder(folder: Path) -> None:
 
 
 def write_figure(
-    path: Path, pixels: NDArray[np.uint8], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
+    path: Path, pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
 ) -> int:
     """Write a PNG whole or not at all and return its size in bytes.
 
     Parameters
     ----------
     pixels
-        ``(row, column, RGB)``, uint8, or ``(row, column)`` of places in the palette.
+        As `encode_png` takes them.
     provenance
         Goes into the file as JSON; no date, so that equal work gives equal bytes.
     palette
@@ -167,30 +172,29 @@ def _packed_json(provenance: dict[str, Any]) -> str:
     return json.dumps(provenance, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def encode_png(
-    pixels: NDArray[np.uint8], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
-) -> bytes:
-    """Encode ``(row, column, RGB)``, or ``(row, column)`` with a palette, uint8, as PNG.
+def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None) -> bytes:
+    """Encode a picture as PNG.
 
-    Colours are filtered by their difference to the row above (PNG filter 2): enlarged pixels
-    repeat, so most rows become zeros, which pack small and fast at the lowest level. Places
-    in a palette are not filtered, and stored where packing them would gain little.
+    Rows of colours are packed as they are: a colormap has few colours, which repeat. A row
+    that is the same as the one above (enlarged pixels, margins) is filtered by the difference
+    to it (PNG filter 2): nothing but zeros, which pack small and fast. Places in a palette are
+    not filtered, and stored where packing them would gain little.
+
+    Parameters
+    ----------
+    pixels
+        uint8 ``(row, column, RGB)``, uint32 ``(row, column)`` in the form of `colors.packed`,
+        or with a palette uint8 ``(row, column)`` of places in it.
     """
     import numpy as np
 
     height, width = pixels.shape[:2]
-    across = width * (3 if palette is None else 1)
-    rows = np.empty((height, 1 + across), np.uint8)
-    flat = np.ascontiguousarray(pixels).reshape(height, across)
     if palette is None:
-        rows[:, 0] = UP
-        rows[0, 1:] = flat[0]
-        np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
-        packed = _packed(rows.reshape(-1).data)
+        packed = _packed_colours(pixels)
     else:
-        rows[:, 0] = 0
-        rows[:, 1:] = flat
-        packed = _packed(rows.reshape(-1).data, indexed=True)
+        rows = np.zeros((height, 1 + width), np.uint8)
+        rows[:, 1:] = pixels
+        packed = _packed(rows, indexed=True)
     text = _packed_json(provenance)
     kind = TRUE_COLOUR if palette is None else INDEXED
     chunks = [
@@ -202,12 +206,105 @@ def encode_png(
     return b"".join((SIGNATURE, *chunks, _chunk(b"IDAT", packed), END))
 
 
-def _packed(content: memoryview, *, indexed: bool = False) -> bytes:
+def _packed_colours(pixels: NDArray[Any]) -> bytes:
+    """Compress the rows of a picture, a zlib stream of the bytes that a PNG's are.
+
+    Where a picture is large and its rows differ, stripes of them are packed on all cores.
+    """
+    import numpy as np
+
+    height = len(pixels)
+    flat = np.ascontiguousarray(pixels).reshape(height, -1)
+    new = np.ones(height, dtype=bool)
+    np.any(flat[1:] != flat[:-1], axis=1, out=new[1:])
+    rows = _new_rows(flat, pixels.shape[1], np.flatnonzero(new))
+    if rows.nbytes >= MANY_STRIPES * STRIPE:
+        every = np.zeros((height, rows.shape[1]), np.uint8)
+        every[~new, 0] = UP
+        every[new] = rows
+        return _packed(every)
+    edges = [0, *(np.flatnonzero(new[1:] != new[:-1]) + 1).tolist(), height]
+    return _packed_runs(rows, np.diff(edges).tolist())
+
+
+def _new_rows(flat: NDArray[Any], width: int, places: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Return some rows of a picture as they stand in a PNG, ``(row, byte)``, the first byte their filter."""
+    import numpy as np
+
+    rows = np.zeros((len(places), 1 + 3 * width), np.uint8)
+    if flat.dtype == np.uint8:
+        rows[:, 1:] = flat[places]
+        return rows
+    colors = np.empty((BAND, width, 3), np.uint8)
+    # Colours are copied one by one, a band of rows that stays in the cache at a time.
+    for start in range(0, len(places), BAND):
+        band = flat[places[start : start + BAND]].view(np.uint8).reshape(-1, width, 4)
+        for color in range(3):
+            colors[: len(band), :, color] = band[..., color]
+        rows[start : start + BAND, 1:] = colors[: len(band)].reshape(len(band), -1)
+    return rows
+
+
+def _packed_runs(rows: NDArray[np.uint8], runs: list[int]) -> bytes:
+    """Compress runs of new rows and of rows that repeat, in turn, to one zlib stream.
+
+    Parameters
+    ----------
+    rows
+        The new rows, ``(row, byte)``.
+    runs
+        How many rows each run has; the first is of new ones.
+    """
+    across, content = rows.shape[1], rows.reshape(-1).data
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    parts, done, check = [ZLIB_HEADER], 0, 1
+    for number, count in enumerate(runs):
+        size = count * across
+        if number % 2 == 0:
+            part = content[done : done + size]
+            parts.append(packer.compress(part))
+            check = zlib.adler32(part, check)
+            done += size
+            continue
+        if count < LONG:
+            parts.append(packer.compress(_same(across) * count))
+        else:
+            # What is packed later knows nothing of what stands before a full flush.
+            parts += [packer.flush(zlib.Z_FULL_FLUSH), _packed_same(across, count)]
+        check = _check_same(check, across, count)
+    return b"".join((*parts, packer.flush(), struct.pack(">I", check)))
+
+
+def _same(across: int) -> bytes:
+    """Return a row of so many bytes, its filter among them, that is the same as the one above."""
+    return bytes((UP,)) + bytes(across - 1)
+
+
+@functools.lru_cache(maxsize=256)
+def _packed_same(across: int, count: int) -> bytes:
+    """Compress rows that repeat, to be joined to other parts of a stream; margins are alike in many figures."""
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return packer.compress(_same(across) * count) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def _check_same(check: int, across: int, count: int) -> int:
+    """Return the Adler-32 checksum of what `check` is that of and then rows that repeat.
+
+    Its lower half is the sum of all bytes, its upper half that of all values of the lower
+    half. Each row adds its filter to the first, and so many times the result to the second.
+    """
+    low, high = check & 0xFFFF, check >> 16
+    high = (high + across * (count * low + UP * count * (count + 1) // 2)) % ADLER
+    return high << 16 | (low + UP * count) % ADLER
+
+
+def _packed(rows: NDArray[np.uint8], *, indexed: bool = False) -> bytes:
     """Compress to one zlib stream, stripe by stripe, many of them on all cores (the method of pigz).
 
     Each stripe but the last ends at a byte boundary (full flush), so that the stripes join;
     their size is fixed, so the result does not depend on the number of cores.
     """
+    content = rows.reshape(-1).data
     stripes = [content[start : start + STRIPE] for start in range(0, len(content), STRIPE)] or [content]
     ends = [zlib.Z_FULL_FLUSH] * (len(stripes) - 1) + [zlib.Z_FINISH]
     # Places in a palette repeat one by one or not at all: looking for longer matches takes

@@ -7,7 +7,7 @@ Axis names used throughout: ``batch``, ``row``, ``column``, ``channel``, ``unit`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -282,8 +282,7 @@ class Tile:
     part: Box | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """A text in a picture and the pixels it covers."""
 
     text: str
@@ -294,15 +293,15 @@ class Label:
 class Picture:
     """A drawn figure: its pixels and what is where in them.
 
-    `drawn` is uint8: ``(row, column, RGB)``, or ``(row, column)`` of places in `palette`,
-    uint8 ``(place, RGB)``, where all colours are in one table.
+    `drawn` is ``(row, column)``: uint32 in the form of `colors.packed`, or uint8, places in
+    `palette`, uint8 ``(place, RGB)``, where all colours are in one table.
     `numbers` holds what a manifest records: minimum, maximum, mean, std, share of zeros,
     dead, constant, NaN and infinity counts, clipped values, channels shown and in all,
     the scale, the colormap and its ends. ``axes`` says what tiles run over and which axis
     of the activation runs down and across in them (``None``: one value wide).
     """
 
-    drawn: NDArray[np.uint8]
+    drawn: NDArray[np.uint32] | NDArray[np.uint8]
     tiles: tuple[Tile, ...]
     labels: tuple[Label, ...]
     numbers: dict[str, Any]
@@ -311,7 +310,10 @@ class Picture:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """Return the pixels as uint8 ``(row, column, RGB)``."""
-        return self.drawn if self.palette is None else self.palette[self.drawn]
+        if self.palette is not None:
+            return self.palette[self.drawn]
+        parts = self.drawn[..., None].view("u1")
+        return parts[..., :3].copy()
 
     @property
     def size(self) -> tuple[int, int]:

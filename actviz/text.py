@@ -62,6 +62,7 @@ class Face:
         self._glyphs = {character: self._draw(character) for character in _NUMERIC}
         self._advance = {character: glyph.shape[1] for character, glyph in self._glyphs.items()}
         self._drawn: dict[str, NDArray[np.uint8]] = {}
+        self._spaces: dict[int, NDArray[np.uint8]] = {}
 
     def width(self, text: str) -> int:
         """Return the width of `text` in pixels."""
@@ -80,6 +81,34 @@ class Face:
         if drawn is None:
             drawn = self._drawn[text] = self._draw(text)
         return drawn
+
+    def line(self, texts: Sequence[str], columns: Sequence[int]) -> tuple[NDArray[np.uint8], list[int]]:
+        """Return the coverage of texts that stand beside each other, and the column after each.
+
+        Parameters
+        ----------
+        columns
+            Where each begins, from left to right, none before the end of another; the
+            coverage, ``(row, column)``, begins at the first.
+        """
+        pieces: list[NDArray[np.uint8]] = []
+        ends: list[int] = []
+        for text, column in zip(texts, columns, strict=True):
+            if ends and column > ends[-1]:
+                pieces.append(self._space(column - ends[-1]))
+            try:
+                pieces += [self._glyphs[character] for character in text]
+            except KeyError:
+                pieces.append(self.alpha(text))
+            ends.append(column + self.width(text))
+        return np.concatenate(pieces, axis=1), ends
+
+    def _space(self, width: int) -> NDArray[np.uint8]:
+        """Return no coverage; the same spaces stand between the tiles of every figure."""
+        space = self._spaces.get(width)
+        if space is None:
+            space = self._spaces[width] = np.zeros((self.height, width), np.uint8)
+        return space
 
     def fit(self, text: str, width: int) -> str:
         """Return `text`, its middle replaced by an ellipsis if it is wider than `width`."""

@@ -16,6 +16,7 @@ from matplotlib import colormaps
 
 from actviz import colors
 from actviz.errors import UsageError
+from actviz.records import Picture
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -202,7 +203,7 @@ def test_values_come_back_within_one_step(values: np.ndarray, signed: bool) -> N
 def test_packing_and_unpacking() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (130, 7, 3), dtype=np.uint8)
 
-    np.testing.assert_array_equal(colors.unpacked(colors.packed(pixels)), pixels)
+    np.testing.assert_array_equal(Picture(colors.packed(pixels), (), (), {}).pixels, pixels)
 
 
 @given(FINITE, FINITE)

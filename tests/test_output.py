@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from actviz import output
+from actviz import colors, output
 from actviz.errors import OutputError
 
 IDENTITY = {"model": "m.h5", "input": "a.png", "address": "conv"}
@@ -22,6 +23,18 @@ def test_png_comes_back_as_it_was(height, width, seed):
         assert json.loads(image.text["actviz"]) == IDENTITY
         np.testing.assert_array_equal(np.asarray(image), pixels)
     assert content == output.encode_png(pixels, IDENTITY)
+
+
+@given(runs=st.lists(st.integers(1, 70), min_size=1, max_size=12), width=st.integers(1, 900), seed=st.integers(0, 9))
+def test_rows_that_repeat_come_back(runs, width, seed):
+    rows = np.random.default_rng(seed).integers(0, 256, (len(runs), width, 3), np.uint8)
+    pixels = np.repeat(rows, runs, axis=0)
+    contents = [output.encode_png(form, {}) for form in (pixels, colors.packed(pixels))]
+    assert contents[0] == contents[1]
+    with Image.open(io.BytesIO(contents[0])) as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels)
+    start = contents[0].index(b"IDAT") + 4
+    assert len(zlib.decompress(contents[0][start : -len(output.END) - 4])) == len(pixels) * (1 + 3 * width)
 
 
 @given(
@@ -64,8 +77,8 @@ def test_a_drawing_of_ours_is_replaced_and_nothing_else(tmp_path):
 
 
 def test_large_pictures_are_packed_in_stripes_that_join():
-    pixels = np.random.default_rng(0).integers(0, 256, (900, 1700, 3), np.uint8)
-    assert pixels.nbytes > 2 * output.STRIPE
+    pixels = np.random.default_rng(0).integers(0, 256, (3400, 1700, 3), np.uint8)
+    assert pixels.nbytes > output.MANY_STRIPES * output.STRIPE
     with Image.open(io.BytesIO(output.encode_png(pixels, {}))) as image:
         np.testing.assert_array_equal(np.asarray(image), pixels)
 

@@ -127,7 +127,7 @@ def _draw_bare(film: _Film, style: Style) -> Picture:
     pixels, places = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
     states = film.subject.states()
     tiles = tuple(film.tile(*divmod_place(place, film.shown), places.box(place), states) for place in range(len(flat)))
-    return Picture(colors.unpacked(pixels), tiles, (), _record(film, style, (zoom, zoom)))
+    return Picture(pixels, tiles, (), _record(film, style, (zoom, zoom)))
 
 
 def divmod_place(place: int, shown: list[int]) -> tuple[int, int]:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from actviz import colors, figure, mosaic, text
-from actviz.records import Label, Picture, Tile
+from actviz.records import Picture, Tile
 from actviz.renderers import ruler
 from actviz.renderers import subject as subjects
 
@@ -160,7 +160,7 @@ def _draw_bare(subject: Subject, deck: Deck, style: Style) -> Picture:
         places, grid = mosaic.assemble(steps, columns, gap, zoom)
         return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
     pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, colors.pixel(page), zoom)
-    return Picture(colors.unpacked(pixels), tuple(_tiles(subject, deck, grid)), (), record)
+    return Picture(pixels, tuple(_tiles(subject, deck, grid)), (), record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,32 +327,29 @@ def _outline(canvas: figure.Canvas, box: Box, color: colors.RGB) -> None:
 
 
 def _write(canvas: figure.Canvas, subject: Subject, tiles: list[Tile], plan: _Plan) -> None:
-    """Write number, range and strength of every tile: the hot loop of a large figure."""
-    face, theme, pixels = text.face(_FACE), canvas.theme, canvas.pixels
-    ink, muted = canvas.ink(theme.ink), canvas.ink(theme.muted)
-    track, strength = colors.pixel(theme.track), colors.pixel(theme.strength)
-    height, width = face.height, plan.tile[1]
+    """Write number, range and strength of every tile, a row of tiles at a time: the hot loop of a large figure."""
+    face, theme = text.face(_FACE), canvas.theme
+    below = 1 + _LABEL_GAP + _BAR + _LABEL_GAP
+    for start in range(0, len(tiles), plan.columns):
+        part = slice(start, start + plan.columns)
+        top, _, bottom, _ = tiles[start].box
+        columns = [tile.box[1] - 1 for tile in tiles[part]]
+        canvas.write_line(plan.names[part], top - 1 - face.height - plan.above, columns, face, theme.ink)
+        canvas.write_line(plan.words[part], bottom + below, columns, face, theme.muted)
+    if subject.total > 1:
+        _draw_strengths(canvas, subject, tiles[0].box, plan)
+
+
+def _draw_strengths(canvas: figure.Canvas, subject: Subject, first: Box, plan: _Plan) -> None:
+    """Draw the bar below every tile, as long as its share of the layer's strongest."""
     largest = subject.numbers.strength
-    share = largest[subject.channels] / (float(largest.max()) or 1.0)
-    alone = subject.total == 1
-    lengths = np.ceil(share * width).astype(int).tolist()
-    labels = canvas.labels
-    for tile, name, words, length in zip(tiles, plan.names, plan.words, lengths, strict=True):
-        top, left, bottom, _ = tile.box
-        row, column = top - 1 - height - plan.above, left - 1
-        alpha = face.alpha(name)
-        right = column + alpha.shape[1]
-        pixels[row : row + height, column:right] = ink[alpha]
-        labels.append(Label(name, (row, column, row + height, right)))
-        row = bottom + 1 + _LABEL_GAP
-        if not alone:
-            pixels[row : row + _BAR, left : left + width] = track
-            pixels[row : row + _BAR, left : left + length] = strength
-        row += _BAR + _LABEL_GAP
-        alpha = face.alpha(words)
-        right = column + alpha.shape[1]
-        pixels[row : row + height, column:right] = muted[alpha]
-        labels.append(Label(words, (row, column, row + height, right)))
+    width = plan.tile[1]
+    lengths = np.ceil(largest[subject.channels] / (float(largest.max()) or 1.0) * width)
+    full = np.arange(width) < lengths[:, None, None]
+    bars = np.where(full, colors.pixel(canvas.theme.strength), colors.pixel(canvas.theme.track))
+    top = first[2] + 1 + _LABEL_GAP
+    grid = mosaic.Grid(plan.rows, plan.columns, top, first[1], *plan.cell, _BAR, width)
+    mosaic.place(canvas.pixels, grid, bars, (_BAR, 1))
 
 
 def _write_rulers(canvas: figure.Canvas, rulers: tuple[Axis, Axis], tiles: list[Tile], zoom: tuple[int, int]) -> None:

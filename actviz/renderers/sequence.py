@@ -178,7 +178,7 @@ def _draw_bare(sheet: _Matrix, subject: Subject, style: Style, axes: tuple[str, 
     pixels = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
     boxes = [(0, place * zoom, len(pixels), (place + 1) * zoom) for place in range(len(subject.channels))]
     tiles = tuple(_tile(subject, place, box, None, subject.states()) for place, box in enumerate(boxes))
-    return Picture(colors.unpacked(pixels), tiles, (), _record(subject, sheet, style, None, axes))
+    return Picture(pixels, tiles, (), _record(subject, sheet, style, None, axes))
 
 
 def _tile(subject: Subject, place: int, box: Box, part: Box | None, states: list[str]) -> Tile:

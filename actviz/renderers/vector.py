@@ -117,7 +117,7 @@ def _draw_bare(subject: Subject, style: Style, drawn: subjects.Drawn) -> Picture
     page = colors.pixel(figure.theme_of(dark=style.dark).page)
     pixels, grid = mosaic.assemble(subject.painted(), columns, page, zoom, gap=0)
     return Picture(
-        colors.unpacked(pixels),
+        pixels,
         tuple(_tiles(subject, [grid.box(place) for place in range(count)])),
         (),
         subject.record(style, drawn),

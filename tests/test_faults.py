@@ -11,6 +11,7 @@ import faults
 import numpy as np
 import pytest
 from PIL import Image
+from threats import threat
 
 import actviz
 from actviz import system
@@ -118,6 +119,7 @@ def sweep(place, monkeypatch, capfd, kind, calls):
 
 
 @pytest.mark.parametrize("kind", faults.KINDS)
+@threat(94, 7)
 def test_a_call_that_fails_loses_nothing(place, monkeypatch, capfd, kind):
     first = faults.KINDS.index(kind)
     codes = sweep(place, monkeypatch, capfd, kind, lambda count: range(first, count, max(1, count // STEP)))

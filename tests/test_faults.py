@@ -109,6 +109,7 @@ def sweep(place, monkeypatch, capfd, kind, calls):
         told = f"call {number}, {fault.failed}: {kind}: exit {codes[number]}: {said}"
         assert codes[number] in DOCUMENTED, told
         assert "Traceback" not in said, told
+        assert "stdout" not in said, told
         assert soon_at_most(before), told
         check(place, old, new)
         if codes[number] == 0:

@@ -125,7 +125,8 @@ def called_by_us():
     for _ in range(DEPTH):
         if frame is None:
             return False
-        if frame.f_globals.get("__name__") in MODULES:
-            return True
+        name = frame.f_globals.get("__name__")
+        if name in MODULES or name == "subprocess":  # what that does by itself counts as one call
+            return name in MODULES
         frame = frame.f_back
     return False

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, OutputError, escape
 from actviz.own_json import parse_own
-from actviz.system import exists, is_folder, is_link, make_folder, open_regular, probe_writable, write_whole
+from actviz.system import exists, is_folder, is_link, make_folder, probe_writable, reading, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -345,10 +345,9 @@ def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[
     Raises
     ------
     ActvizError
-        Of class `error`, when the file cannot be opened.
+        Of class `error`, when the file cannot be read.
     """
-    file, _ = open_regular(path, error)
-    with file:
+    with reading(path, error) as (file, _):
         start = file.read(len(SIGNATURE))
         if start.startswith((b"<?xml", b"<svg")):
             return provenance_in_svg(start + file.read(PROVENANCE_BYTES))
@@ -383,9 +382,8 @@ def _parsed(text: bytes) -> dict[str, Any] | None:
 
 def is_whole(path: Path) -> bool:
     """Tell whether a PNG ends as one does: what was cut off while it was copied does not."""
-    file, status = open_regular(path, OutputError)
-    with file:
-        file.seek(max(0, status.size - len(END)))
+    with reading(path, OutputError) as (file, size):
+        file.seek(max(0, size - len(END)))
         return file.read(len(END)) == END
 
 

@@ -48,6 +48,7 @@ def start_python(
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         try:
             to_child = _pipe(theirs, ours)
+            os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
             from_child = _pipe(ours, theirs)
             process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
                 [sys.executable, "-P", "-c", program, str(to_child[0]), str(from_child[1]), told],
@@ -58,7 +59,6 @@ def start_python(
                 env=dict(environment),
                 start_new_session=True,
             )
-            os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
         except OSError as failure:
             message = f"the process that opens the model cannot be started ({failure.strerror}); end other programs and run again."
             raise LimitError(message) from None

@@ -22,7 +22,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from actviz.errors import ActvizError, InputError, OutputError
+from actviz.errors import ActvizError, InputError, LimitError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,17 +266,24 @@ def read_standard_input(limit: int) -> bytes:
 
     Raises
     ------
+    UsageError
+        When it is a terminal.
     InputError
-        When it is closed or larger than `limit` bytes.
+        When it is closed.
+    LimitError
+        When it is larger than `limit` bytes.
     """
     try:
+        if sys.stdin.isatty():
+            message = "standard input is a terminal; give the list through a pipe or in a file."
+            raise UsageError(message)
         content = sys.stdin.buffer.read(limit + 1)
     except (OSError, AttributeError, ValueError):
         message = "standard input cannot be read; give the list in a file."
         raise InputError(message) from None
     if len(content) > limit:
         message = f"standard input: at most {limit:,} bytes are read; give the list in several parts."
-        raise InputError(message)
+        raise LimitError(message)
     return content
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import run_actviz
 from PIL import Image
+from threats import threat
 
 from actviz import system
 from actviz.errors import LimitError, OutputError, PartialError
@@ -82,6 +83,7 @@ def nothing_half_done(folder):
     return len(pixels(folder))
 
 
+@threat(101, 0)
 def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, monkeypatch):
     events, failure = run(request(samples, "in"))
     assert (len(files(events)), failure.exit_code) == (11, 1)
@@ -125,6 +127,7 @@ def test_results_among_the_inputs_are_no_inputs(place, samples):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 4])
+@threat(104, 0)
 def test_the_pictures_do_not_depend_on_the_size_of_batches(place, samples, size):
     run(request(samples, "in", output="alone", batch_size=size, layers=("conv_intermediate",)))
     run(request(samples, "in", output="out", layers=("conv_intermediate",)))
@@ -231,6 +234,7 @@ def test_fail_fast_ends_with_the_code_of_the_first_failure(place, samples):
 
 
 @pytest.mark.slow
+@threat(94, 7)
 def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch):
     run(request(samples, "in/00.png", "in/01.png"))
     real, left = system.os.fsync, [1]
@@ -249,6 +253,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch)
     assert json.loads((place / "out" / "manifest.json").read_text())["schema"] == 1
 
 
+@threat(95, 7)
 def test_a_read_only_folder_is_said_before_anything_is_computed(place, samples, monkeypatch):
     monkeypatch.setattr(
         system.tempfile, "mkstemp", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
@@ -259,6 +264,7 @@ def test_a_read_only_folder_is_said_before_anything_is_computed(place, samples, 
 
 
 @pytest.mark.slow
+@threat(98, 0)
 def test_stale_temporary_files_go_and_fresh_ones_stay(place, samples):
     (place / "out").mkdir()
     for name, age in ((".actviz-old.tmp", 4000), (".actviz-new.tmp", 10), ("mine.tmp", 4000)):
@@ -273,6 +279,7 @@ def test_stale_temporary_files_go_and_fresh_ones_stay(place, samples):
     ]
 
 
+@threat(95, 7)
 def test_files_of_others_are_refused_before_anything_is_computed(place, samples, monkeypatch):
     (place / "out" / "03").mkdir(parents=True)
     (place / "out" / "03" / "001_conv.png").write_text("precious")
@@ -297,6 +304,9 @@ def wait_for_pictures(place, process, count=3):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), ("pipe", 141)])
+@threat(96, 130)
+@threat(97, 143)
+@threat(99, 141)
 def test_a_batch_that_is_ended_leaves_whole_pictures_and_goes_on_later(place, samples, sent, code):
     np.save("many.npy", np.random.default_rng(0).random((2000, 28, 28, 1)).astype(np.float32))
     with start(place, samples, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -319,6 +329,7 @@ def test_a_batch_that_is_ended_leaves_whole_pictures_and_goes_on_later(place, sa
 
 
 @pytest.mark.slow
+@threat(102, 0)
 def test_two_runs_into_one_folder_do_no_harm(place, samples):
     np.save("many.npy", np.random.default_rng(0).random((60, 28, 28, 1)).astype(np.float32))
     with start(place, samples, "-q", "--bare") as one, start(place, samples, "-q", "--bare") as other:

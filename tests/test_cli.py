@@ -15,6 +15,7 @@ import model_files
 import numpy as np
 import pytest
 from PIL import Image
+from threats import threat
 
 
 def only_line(ran):
@@ -304,6 +305,7 @@ def test_inputs_that_cannot_be_fed(actviz, samples, tmp_path):
     assert not list(tmp_path.glob("digits*"))
 
 
+@threat(95, 7)
 def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
     (tmp_path / "file").write_text("precious")
     (tmp_path / "mine.png").write_text("precious")
@@ -397,6 +399,8 @@ def test_a_lambda_is_refused_before_anything_is_imported(actviz, tmp_path):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@threat(96, 130)
+@threat(97, 143)
 def test_signals_end_within_two_seconds_and_leave_nothing(samples, tmp_path, sent, code):
     command = [sys.executable, "-P", "-m", "actviz", "show", str(samples / "digits_cnn.h5"), "-l", "conv"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
@@ -410,6 +414,8 @@ def test_signals_end_within_two_seconds_and_leave_nothing(samples, tmp_path, sen
     assert os.listdir(tmp_path) == []
 
 
+@threat(99, 141)
+@threat(100, 7)
 def test_a_closed_pipe_and_a_full_device(samples, tmp_path):
     base = [sys.executable, "-P", "-m", "actviz", "layers", str(samples / "digits_cnn.h5")]
     reader, writer = os.pipe()
@@ -426,6 +432,7 @@ def test_a_closed_pipe_and_a_full_device(samples, tmp_path):
 
 
 @pytest.mark.slow
+@threat(105, 0)
 def test_files_lying_about_change_nothing(actviz, samples, tmp_path):
     marker = tmp_path / "marker"
     payload = f"open({str(marker)!r}, 'w').close()\n"

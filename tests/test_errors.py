@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threats import threat
 
 from actviz.errors import (
     InputError,
@@ -16,6 +17,7 @@ from actviz.errors import (
 
 
 @given(st.text())
+@threat(106, 0)
 def test_escaped_text_is_one_printable_line(text):
     safe = escape(text)
     assert safe.isprintable()
@@ -23,6 +25,7 @@ def test_escaped_text_is_one_printable_line(text):
     assert not safe.startswith("::")
 
 
+@threat(106, 0)
 def test_controls_bidi_and_surrogates_are_spelled_out():
     assert escape("a\nb\x1b[31m\u202e\ud800") == "a\\x0ab\\x1b[31m\\u202e\\ud800"
 

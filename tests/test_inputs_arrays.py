@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
+from threats import threat
 
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
 from actviz.gate.npy import array_of, read_header
@@ -69,6 +70,8 @@ def unpickle(path):
         found["x"]
 
 
+@threat(62, 5)
+@threat(63, 5)
 def test_no_pickle_ever_runs(tmp_path):
     marker = tmp_path / "marker"
     files = pickles(tmp_path, marker)
@@ -87,8 +90,6 @@ def test_no_pickle_ever_runs(tmp_path):
 @pytest.mark.parametrize(
     ("content", "error", "words"),
     [
-        (header((10**12,)), LimitError, "declares 4,000,000,000,000 bytes"),
-        (header((2**40, 2**40)), LimitError, "declares"),
         (header((-1, 4)), InputError, "malformed .npy header"),
         (header((True, 4)) + b"\0" * 16, InputError, "malformed .npy header"),
         (header((0, 4)), InputError, "holds no sample"),
@@ -116,6 +117,9 @@ def test_no_pickle_ever_runs(tmp_path):
         (b"", InputError, "the file is empty"),
     ],
 )
+@threat(65, 3)
+@threat(66, 3)
+@threat(69, 3)
 def test_what_is_refused(tmp_path, content, error, words):
     path = tmp_path / "a.npy"
     path.write_bytes(content)
@@ -123,6 +127,16 @@ def test_what_is_refused(tmp_path, content, error, words):
         read(path)
     assert type(caught.value) is error
     assert caught.value.message.startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [((10**12,), "declares 4,000,000,000,000 bytes"), ((2**40, 2**40), "declares")]
+)
+@threat(64, 6)
+def test_a_trillion_numbers_are_a_limit(tmp_path, shape, said):
+    (tmp_path / "a.npy").write_bytes(header(shape))
+    with pytest.raises(LimitError, match=said):
+        read(tmp_path / "a.npy")
 
 
 def test_a_lying_header_costs_no_memory(tmp_path):
@@ -144,6 +158,7 @@ def test_headers_of_python_2_are_read_without_a_warning(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8", "<f2", ">i2", "<i8", "u1", ">u4"])
 @pytest.mark.parametrize("order", ["C", "F"])
+@threat(68, 0)
 def test_byte_and_memory_order_change_nothing(tmp_path, dtype, order):
     array = np.arange(12).reshape(3, 4)
     samples = read(saved(tmp_path, np.asarray(array, dtype, order=order)))
@@ -166,6 +181,7 @@ def test_the_batch_axis_may_be_missing(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (28, 28), (2, 28, 28, 3), (1, 1, 28, 28, 1), (), (5, 30, 28, 1)])
+@threat(71, 3)
 def test_wrong_shapes_are_never_resized(tmp_path, shape):
     path = saved(tmp_path, np.zeros(shape))
     with pytest.raises(InputError) as caught:
@@ -188,6 +204,7 @@ def test_the_other_layout_is_refused_with_the_way_out(tmp_path):
 
 
 @pytest.mark.parametrize(("spec", "own", "other"), [(RGB, "last", "first"), (RGB_FIRST, "first", "last")])
+@threat(72, 3)
 def test_a_doubtful_layout_must_be_said(tmp_path, spec, own, other):
     array = np.arange(27.0).reshape(3, 3, 3)
     path = saved(tmp_path, array)
@@ -205,6 +222,7 @@ def test_one_pixel_is_in_no_doubt(tmp_path):
     assert len(read(saved(tmp_path, np.ones((5, 7, 3))), RGB)) == 1
 
 
+@threat(70, 3)
 def test_nonfinite(tmp_path):
     array = np.arange(8.0).reshape(2, 4)
     array[1, 2:] = np.nan, np.inf
@@ -338,6 +356,7 @@ def bomb(size):
     return buffer.getvalue()
 
 
+@threat(67, 6)
 def test_archive_bombs(tmp_path):
     path = tmp_path / "bomb.npz"
     path.write_bytes(bomb(64 << 20))
@@ -345,6 +364,7 @@ def test_archive_bombs(tmp_path):
         read(path)
 
 
+@threat(67, 6)
 def test_archive_that_declares_too_much(tmp_path):
     path = tmp_path / "a.npz"
     content = bytearray(bomb(64))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from threats import threat
 
 from actviz import system
 from actviz.errors import InputError, LimitError
@@ -55,6 +56,7 @@ def refused(path, spec=IMAGE):
         ),
     ],
 )  # fmt: skip
+@threat(84, 3)
 def test_what_is_no_input(tmp_path, content, message):
     path = tmp_path / "a.png"
     path.write_bytes(content)
@@ -97,6 +99,7 @@ def test_other_archives(tmp_path):
     assert refused(path) == "a zip archive without a .npy array; an .npz from numpy.savez was expected."
 
 
+@threat(89, 3)
 def test_paths(tmp_path):
     assert refused(tmp_path / "none.png") == "no such file; check the path."
     assert refused(tmp_path) == f"this is a folder; name the files in it, for instance {tmp_path}/*.png."
@@ -110,6 +113,7 @@ def test_paths(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@threat(89, 3)
 def test_unreadable(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"x")
@@ -126,6 +130,7 @@ def test_links_are_followed_for_reading(tmp_path):
 @pytest.mark.parametrize(
     "name", [b"\xff\xfe.png", "e\u0301.png".encode(), b"-l.png", b"a\nb\x1b[2J.png", b"x" * 250 + b".png"]
 )
+@threat(90, 0)
 def test_odd_names(tmp_path, name):
     path = tmp_path / os.fsdecode(name)
     Image.new("L", (28, 28)).save(path, "PNG")

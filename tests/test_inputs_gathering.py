@@ -4,6 +4,7 @@ import model_files
 import numpy as np
 import pytest
 from PIL import Image
+from threats import threat
 
 from actviz.errors import InputError, UsageError
 from actviz.formats import open_network
@@ -149,6 +150,7 @@ def test_where_dependence_is_not_known_every_input_is_needed(pair):
     assert needed_inputs(pair, [replace(layer, needs=())]) == pair.inputs
 
 
+@threat(87, 3)
 def test_tokens_outside_the_vocabulary_are_refused_before_anything_runs(pair, files):
     (files / "meta.csv").write_text("1 2 6\n")
     said = refused(InputError, pair, "left=white.png", "right=black.png", "meta=meta.csv")

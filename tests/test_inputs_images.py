@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
+from threats import threat
 
 from actviz.errors import InputError, LimitError
 from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples
@@ -76,6 +77,7 @@ def test_name_decides_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["png", "little.tif", "big.tif"])
+@threat(73, 0)
 def test_sixteen_bit_grey_is_scaled_by_65535(tmp_path, form):
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     path = tmp_path / f"g.{form}"
@@ -129,6 +131,7 @@ def test_32_bit_grey_counts_as_16_bit_if_it_fits(tmp_path, low, high, good):
             fed(path, spec(channels=1))
 
 
+@threat(74, 0)
 def test_float_tiff_is_kept(tmp_path):
     path = tmp_path / "f.tif"
     ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
@@ -143,6 +146,7 @@ def test_float_tiff_beyond_its_range_is_refused(tmp_path):
         fed(path, spec(channels=1))
 
 
+@threat(70, 3)
 def test_float_tiff_with_nan(tmp_path):
     path = tmp_path / "f.tif"
     Image.fromarray(np.array([[0, np.nan, 1]], np.float32)).save(path)
@@ -163,6 +167,7 @@ def test_infinite_floats_survive_resizing_without_a_warning(tmp_path):
     ("cmyk", "rgb"),
     [((0, 255, 255, 0), (255, 0, 0)), ((255, 0, 0, 0), (0, 255, 255)), ((0, 0, 0, 255), (0, 0, 0))],
 )
+@threat(75, 0)
 def test_cmyk_known_colours(tmp_path, cmyk, rgb):
     path = tmp_path / "c.tif"
     Image.new("CMYK", (8, 8), cmyk).save(path)
@@ -170,6 +175,7 @@ def test_cmyk_known_colours(tmp_path, cmyk, rgb):
 
 
 @pytest.mark.parametrize("rgb", [(255, 0, 0), (0, 128, 0), (30, 60, 200), (255, 255, 255)])
+@threat(75, 0)
 def test_lab_known_colours(tmp_path, rgb):
     path = tmp_path / "l.tif"
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
@@ -177,6 +183,7 @@ def test_lab_known_colours(tmp_path, rgb):
     np.testing.assert_allclose(values(path, spec(), "0..255")[0, 0], rgb, atol=8)
 
 
+@threat(75, 0)
 def test_ycbcr_is_converted(tmp_path):
     path = tmp_path / "y.tif"
     Image.new("RGB", (4, 4), (200, 30, 60)).convert("YCbCr").save(path)
@@ -190,6 +197,7 @@ def test_ycbcr_is_converted(tmp_path):
 
 @pytest.mark.parametrize(("background", "expected"), [("white", 255), ((0, 0, 0), 0), ("#0000ff", (0, 0, 255))])
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
+@threat(76, 0)
 def test_colours_hidden_by_alpha_stay_hidden(tmp_path, suffix, background, expected):
     path = tmp_path / f"a.{suffix}"
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(path, **({"lossless": True} if suffix == "webp" else {}))
@@ -218,6 +226,7 @@ def test_four_channels_keep_the_alpha(tmp_path):
     np.testing.assert_array_equal(values(path, spec(channels=4), "0..255")[0, 0], (255, 0, 0, 51))
 
 
+@threat(77, 0)
 def test_palette_with_and_without_transparency(tmp_path):
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 200, 100, 50])
@@ -230,6 +239,7 @@ def test_palette_with_and_without_transparency(tmp_path):
         np.testing.assert_array_equal(values(tmp_path / name, spec(), "0..255")[0], [[255] * 3, [200, 100, 50]])
 
 
+@threat(77, 0)
 def test_one_bit(tmp_path):
     image = Image.new("1", (3, 1))
     image.putpixel((1, 0), 1)
@@ -262,6 +272,7 @@ STORED = {
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+@threat(78, 0)
 def test_exif_orientations(tmp_path, suffix, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -282,6 +293,7 @@ def test_damaged_exif_costs_the_orientation_only(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+@threat(79, 0)
 def test_frames(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     frames = [Image.new("RGB", (8, 8), (level, level, level)) for level in (0, 100, 200)]
@@ -296,6 +308,8 @@ def test_frames(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (10_000, 10_000), (7_072, 7_072)])
+@threat(80, 6)
+@threat(81, 6)
 def test_decompression_bombs(tmp_path, width, height):
     path = tmp_path / "bomb.png"
     path.write_bytes(png(width, height))
@@ -327,6 +341,7 @@ def text_bomb(kind):
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+@threat(82, 3)
 def test_text_bombs(tmp_path, kind):
     path = tmp_path / "z.png"
     path.write_bytes(text_bomb(kind))
@@ -335,6 +350,7 @@ def test_text_bombs(tmp_path, kind):
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+@threat(83, 3)
 def test_truncated_at_every_percent(tmp_path, form, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     buffer = io.BytesIO()

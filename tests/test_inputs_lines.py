@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threats import threat
 
 from actviz.errors import InputError, LimitError
 from actviz.inputs import PREPROCESSINGS, InputOptions, lines, read_samples
@@ -89,6 +90,7 @@ def test_each_line_is_one_sample(content, spec, expected):
         ("\n \n", VECTOR, "all lines are empty"),
     ],
 )  # fmt: skip
+@threat(85, 3)
 def test_what_is_no_number_is_named_with_its_place(content, spec, said):
     with pytest.raises(InputError) as caught:
         rows(content, spec)
@@ -120,6 +122,7 @@ def test_whatever_the_file_holds_it_is_read_or_refused_in_one_line(content, spec
             assert all(sample.values[spec.name].shape[0] == 1 for sample in samples)
 
 
+@threat(86, 6)
 def test_files_that_are_too_large_are_a_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(lines, "MAX_CELLS", 5)
     for content in ("1 2 3\n4 5 6", "1 2 3 4 5 x"):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from threats import threat
 
 from actviz import colors, output
 from actviz.errors import OutputError
@@ -96,6 +97,7 @@ def test_a_figure_of_ours_is_replaced_and_nothing_else(tmp_path):
     output.check_target(path, IDENTITY, overwrite=True)
 
 
+@threat(93, 7)
 def test_a_planted_link_is_replaced_not_followed(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -108,6 +110,7 @@ def test_a_planted_link_is_replaced_not_followed(tmp_path):
     assert not link.is_symlink()
 
 
+@threat(94, 7)
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "conv.png"
     output.write_figure(path, np.zeros((2, 2, 3), np.uint8), IDENTITY)
@@ -124,6 +127,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
 
 @given(st.text())
+@threat(91, 0)
 def test_slugs_are_safe_names(name):
     slug = output.slug(name)
     assert slug.isascii()
@@ -134,6 +138,7 @@ def test_slugs_are_safe_names(name):
 
 
 @given(st.lists(st.text(), unique=True))
+@threat(92, 0)
 def test_names_never_collide(names):
     taken = output.Names()
     from pathlib import Path

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from threats import threat
 
 from actviz.api import open as open_model
 from actviz.errors import ActvizError, ModelError, UnsafeError, UsageError
@@ -262,6 +263,7 @@ def test_a_folder_without_a_model(tmp_path):
 
 
 @pytest.mark.parametrize("member", ["saved_model.pb", "keras_metadata.pb", "variables"])
+@threat(57, 5)
 def test_links_are_refused(tmp_path, member):
     folder = copied(tmp_path, KERAS)
     (folder / member).rename(tmp_path / "elsewhere")
@@ -426,6 +428,9 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("build", WRITERS, ids=lambda build: build.__name__)
+@threat(51, 5)
+@threat(52, 5)
+@threat(53, 5)
 def test_a_graph_that_writes_is_refused_and_the_control_writes(tmp_path, build):
     import tensorflow as tf
 
@@ -442,12 +447,16 @@ def test_a_graph_that_writes_is_refused_and_the_control_writes(tmp_path, build):
     ("build", "operation"),
     [(read_a_file, "ReadFile"), (call_python, "EagerPyFunc"), (nested_graph, "DatasetFromGraph")],
 )
+@threat(55, 5)
+@threat(56, 5)
+@threat(57, 5)
 def test_a_graph_that_reads_calls_or_carries_more_is_refused(tmp_path, build, operation):
     folder, _ = saved_by(tmp_path, build)
     with pytest.raises(UnsafeError, match=f'operation "{operation}"'):
         open_network(folder)
 
 
+@threat(54, 5)
 def test_the_text_form_is_refused(tmp_path):
     folder = copied(tmp_path, EXPORT)
     (folder / "saved_model.pbtxt").write_text("saved_model_schema_version: 1")

@@ -8,6 +8,7 @@ import pytest
 import tflite_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threats import threat
 
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError
 from actviz.formats import open_network
@@ -104,6 +105,7 @@ def test_it_reads_what_the_schema_reads(path, schema):
 
 
 # ------------------------------------------------------------------ damage
+@threat(59, 4)
 def test_every_cut_of_a_file_is_refused_in_one_line(tmp_path):
     path = tmp_path / "m.tflite"
     for length in range(8, len(CONTENT), 97):
@@ -161,6 +163,7 @@ def test_lists_without_end_are_a_limit(monkeypatch):
 
 
 # ------------------------------------------------------------------ code of others
+@threat(58, 5)
 def test_a_custom_operator_is_refused(edited):
     def change(model):
         model.operatorCodes[0].customCode = b"Evil\nop"
@@ -172,6 +175,7 @@ def test_a_custom_operator_is_refused(edited):
     assert "no flag" in found.message
 
 
+@threat(58, 5)
 def test_a_custom_operator_in_a_graph_that_is_only_called(edited):
     def change(model):
         code = type(model.operatorCodes[0])()
@@ -225,6 +229,7 @@ def test_an_operator_that_writes_a_file_is_refused(tmp_path):
 
 
 # ------------------------------------------------------------------ sizes and indices
+@threat(60, 6)
 def test_a_giant_tensor(edited):
     def change(model):
         model.subgraphs[0].tensors[8].shape = [1, 1 << 20, 1 << 20, 8]
@@ -234,6 +239,7 @@ def test_a_giant_tensor(edited):
     assert "declares 35,184,372,088,832 bytes" in found.message
 
 
+@threat(60, 6)
 def test_many_large_tensors(edited):
     def change(model):
         for number in range(8, 13):

@@ -68,8 +68,7 @@ def _command_of(path: Path) -> dict[str, str] | None:
     from actviz import system
     from actviz.errors import OutputError
 
-    file, _ = system.open_regular(path, OutputError)
-    with file:
+    with system.reading(path, OutputError) as (file, _):
         head = file.read(HEAD_BYTES)
     mark = b'<testsuites name="actviz '
     _, found, rest = head.partition(mark)

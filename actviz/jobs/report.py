@@ -352,8 +352,7 @@ def _markdown_of(path: Path) -> dict[str, Any] | None:
 
 
 def _head_of(path: Path) -> bytes:
-    file, _ = system.open_regular(path, OutputError)
-    with file:
+    with system.reading(path, OutputError) as (file, _):
         return file.read(HEAD_BYTES)
 
 

@@ -260,9 +260,9 @@ class Upkeep:
             return None
         try:
             provenance = output.read_provenance(path)
+            if provenance is None or provenance.get("work") != work or not output.is_whole(path):
+                return None
         except ActvizError:
-            return None
-        if provenance is None or provenance.get("work") != work or not output.is_whole(path):
             return None
         named = all(isinstance(provenance.get(key), str) for key in ("input", "address"))
         if not named or type(provenance.get("pages", 1)) is not int:

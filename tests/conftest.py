@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="-1", KERAS_HOME=os.devnull + "/keras"
 )
+# The same examples everywhere; ACTVIZ_RANDOM=1 looks for new ones.
+settings.register_profile("fixed", derandomize="ACTVIZ_RANDOM" not in os.environ)
+settings.load_profile("fixed")
+# A background job of a shell ignores Ctrl-C, and so would every command that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_models"
 

@@ -5,7 +5,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 from keras import layers
 
@@ -67,7 +67,9 @@ def seen(model, place):
 
     size = model.inputs[0].shape[1:]
     picture = tf.Variable(np.random.default_rng(0).random((1, *size), np.float32))
-    with tf.GradientTape() as tape:
+    # Not the weights: TensorFlow's gradient for some windows of filters ends the process.
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(picture)
         value = tf.reduce_sum(model(picture)[0, place[0], place[1]])
     gradient = np.abs(tape.gradient(value, picture).numpy()[0]).sum(axis=-1)
     rows, columns = np.flatnonzero(gradient.sum(axis=1)), np.flatnonzero(gradient.sum(axis=0))
@@ -113,7 +115,10 @@ LAYER = st.one_of(
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(chain=st.lists(LAYER, min_size=1, max_size=4), size=st.tuples(st.integers(60, 90), st.integers(60, 90)))
 def test_windows_are_those_that_real_layers_see(chain, size, tmp_path_factory) -> None:
-    model = positive(keras.Sequential([keras.Input((*size, 2)), *(make() for make in chain)]))
+    try:
+        model = positive(keras.Sequential([keras.Input((*size, 2)), *(make() for make in chain)]))
+    except ValueError:  # the windows take more than there is
+        reject()
     place = place_of(model, tmp_path_factory.mktemp("model"), model.layers[-1].name)
     shape = model.output_shape[1:3]
     assert place.size == size

@@ -194,7 +194,7 @@ def test_hdf5_reads_numbers_from_anywhere(case, made):
 
 @pytest.mark.parametrize("case", parameters(case for case in CASES if case.row in LEAKING))
 def test_nothing_of_what_lies_elsewhere_is_said(case, judged):
-    said = json.dumps(judged[case.id])
+    said = json.dumps({name: found for name, found in judged[case.id].items() if name not in ("seconds", "megabytes")})
     assert not re.search(r"alpha-|bravo|471\d", said)
 
 

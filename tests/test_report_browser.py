@@ -274,7 +274,11 @@ def test_the_channel_under_the_pointer_is_shown_with_its_numbers(reader):
 
     reader.open(address="#layer=conv")
     tile = reader.browser.find_elements(By.CSS_SELECTOR, ".tile")[4]
-    ActionChains(reader.browser).move_to_element(tile).perform()
+    for _ in range(20):  # the page may still be laid out when the pointer arrives
+        ActionChains(reader.browser).move_to_element(tile).move_by_offset(1, 1).perform()
+        if reader.text("#channel-title") == "Channel 4":
+            break
+        time.sleep(0.1)
     assert reader.text("#channel-title") == "Channel 4"
     values = maps(np.random.default_rng(0), channels=12)[0, :, :, 4]
     numbers = reader.text("#channel-numbers")

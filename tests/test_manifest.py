@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actviz import system
 from actviz.errors import OutputError
 from actviz.manifest import Manifest, read
 
@@ -147,6 +148,20 @@ def test_a_manifest_that_cannot_be_added_to_is_left_alone(tmp_path, content, sai
     with manifest(tmp_path, overwrite=True) as one:
         one.write(interrupted=False)
     assert written(tmp_path)["figures"] == []
+
+
+@pytest.mark.parametrize("failure", [MemoryError, KeyboardInterrupt])
+def test_a_start_that_fails_leaves_no_file_open(tmp_path, monkeypatch, failure):
+    def take_in(_):
+        raise failure
+
+    opened = []
+    scratch = system.scratch
+    monkeypatch.setattr(system, "scratch", lambda *given: opened.append(scratch(*given)) or opened[-1])
+    monkeypatch.setattr(Manifest, "_take_in", take_in)
+    with pytest.raises(failure):
+        Manifest(tmp_path, "m.h5", overwrite=True)
+    assert [file.closed for file in opened] == [True]
 
 
 def test_the_schema_is_in_the_package_and_describes_what_is_written(tmp_path):

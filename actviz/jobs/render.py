@@ -101,10 +101,10 @@ def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Eve
         for key, path in files[number].items():
             identity = {"model": source.model, "input": sample.name, "address": key}
             output.check_target(path, identity, overwrite=request.overwrite)
-    manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
-    outcome = _Outcome(manifest)
     painter = figures.Painter(source, chosen.style, Names(), where.folder, overwrite=request.overwrite)
     painter.versions = about.versions
+    manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
+    outcome = _Outcome(manifest)
     with manifest if manifest is not None else contextlib.nullcontext():
         try:
             for number, sample in samples.items():

@@ -77,11 +77,17 @@ class Manifest:
         self.about: dict[str, Any] = {}
         self.versions: dict[str, str] = {}
         try:
+            self._start_from_what_is_there(overwrite=overwrite)
+        except BaseException:
+            self._files.close()
+            raise
+
+    def _start_from_what_is_there(self, *, overwrite: bool) -> None:
+        try:
             self._take_in()
             self._earlier = frozenset(self._failures)
         except OutputError:
             if not overwrite:
-                self._files.close()
                 raise
             self._figures.clear()
             self._failures.clear()

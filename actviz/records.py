@@ -260,14 +260,13 @@ Box = tuple[int, int, int, int]
 """Top row, left column, bottom row, right column in pixels; the last two exclusive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(NamedTuple):
     """One channel in a picture: where it lies and which values its colours stand for.
 
     `box` is the area of the map itself; `low` and `high` are the values at the two ends
     of the colour table for this tile. `state` is ``live``, ``dead`` (all zero),
     ``constant`` or ``nonfinite`` (at least one NaN or infinity). On a sheet, `address` is
-    the layer's. Where tiles run over several axes, such as channel and step, `index` is
+    the layer's. Where tiles run over several axes, such as channel and step, `indices` is
     the place along each. `part` says which rows and columns of its map a tile shows
     (``None``: all), where a long map is broken into lines.
     """
@@ -278,7 +277,7 @@ class Tile:
     high: float
     state: str
     address: str = ""
-    index: tuple[int, ...] = ()
+    indices: tuple[int, ...] = ()
     part: Box | None = None
 
 

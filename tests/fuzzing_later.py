@@ -41,10 +41,10 @@ def figures() -> list[bytes]:
     """A PNG and an SVG that carry where they come from."""
     import numpy as np
 
-    from actviz import output
+    from actviz import output, png
 
     about = RECORD | IDENTITY | {"tiles": [[0, 1, 2, 3, 4, 0.0, 1.0, "live"]]}
-    return [output.encode_png(np.zeros((4, 4, 3), np.uint8), about), output.encode_svg(b"<svg></svg>", about)]
+    return [png.encode_png(np.zeros((4, 4, 3), np.uint8), about), output.encode_svg(b"<svg></svg>", about)]
 
 
 def options() -> list[bytes]:

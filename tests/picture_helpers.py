@@ -88,7 +88,7 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
     skipped = _masked(activation, index, [*tiles, down, across], values.shape)
     low, high = ends_of(style, activation.address, values[~skipped])
     for tile in picture.tiles:
-        place = tile.index or ((tile.channel,) if tiles else ())
+        place = tile.indices or ((tile.channel,) if tiles else ())
         top, left, bottom, right = tile.part or (0, 0, *values.shape[-2:])
         part = (*place, slice(top, bottom), slice(left, right))
         assert not seen[part].any(), tile

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from threats import threat
 
-from actviz import colors, output
+from actviz import colors, output, png
 from actviz.errors import OutputError
 
 IDENTITY = {"model": "m.h5", "input": "a.png", "address": "conv"}
@@ -19,23 +19,23 @@ IDENTITY = {"model": "m.h5", "input": "a.png", "address": "conv"}
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_png_comes_back_as_it_was(height, width, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    content = output.encode_png(pixels, IDENTITY)
+    content = png.encode_png(pixels, IDENTITY)
     with Image.open(io.BytesIO(content)) as image:
         assert json.loads(image.text["actviz"]) == IDENTITY
         np.testing.assert_array_equal(np.asarray(image), pixels)
-    assert content == output.encode_png(pixels, IDENTITY)
+    assert content == png.encode_png(pixels, IDENTITY)
 
 
 @given(runs=st.lists(st.integers(1, 70), min_size=1, max_size=12), width=st.integers(1, 900), seed=st.integers(0, 9))
 def test_rows_that_repeat_come_back(runs, width, seed):
     rows = np.random.default_rng(seed).integers(0, 256, (len(runs), width, 3), np.uint8)
     pixels = np.repeat(rows, runs, axis=0)
-    contents = [output.encode_png(form, {}) for form in (pixels, colors.packed(pixels))]
+    contents = [png.encode_png(form, {}) for form in (pixels, colors.packed(pixels))]
     assert contents[0] == contents[1]
     with Image.open(io.BytesIO(contents[0])) as image:
         np.testing.assert_array_equal(np.asarray(image), pixels)
     start = contents[0].index(b"IDAT") + 4
-    assert len(zlib.decompress(contents[0][start : -len(output.END) - 4])) == len(pixels) * (1 + 3 * width)
+    assert len(zlib.decompress(contents[0][start : -len(png.END) - 4])) == len(pixels) * (1 + 3 * width)
 
 
 @given(
@@ -45,7 +45,7 @@ def test_a_palette_comes_back_whether_packed_or_stored(height, width, seed, spre
     generator = np.random.default_rng(seed)
     places = generator.integers(0, spread, (height, width)).astype(np.uint8)
     palette = generator.integers(0, 256, (256, 3)).astype(np.uint8)
-    content = output.encode_png(places, IDENTITY, palette)
+    content = png.encode_png(places, IDENTITY, palette)
     with Image.open(io.BytesIO(content)) as image:
         assert image.mode == "P"
         assert json.loads(image.text["actviz"]) == IDENTITY
@@ -79,8 +79,8 @@ def test_a_drawing_of_ours_is_replaced_and_nothing_else(tmp_path):
 
 def test_large_pictures_are_packed_in_stripes_that_join():
     pixels = np.random.default_rng(0).integers(0, 256, (3400, 1700, 3), np.uint8)
-    assert pixels.nbytes > output.MANY_STRIPES * output.STRIPE
-    with Image.open(io.BytesIO(output.encode_png(pixels, {}))) as image:
+    assert pixels.nbytes > png.MANY_STRIPES * png.STRIPE
+    with Image.open(io.BytesIO(png.encode_png(pixels, {}))) as image:
         np.testing.assert_array_equal(np.asarray(image), pixels)
 
 

@@ -1,6 +1,7 @@
 """Manifests and figures that somebody changed: read as they are, or not at all, never a bug."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from actviz.jobs import ranges
 from actviz.jobs.targets import Targets
 from actviz.jobs.upkeep import Rules, Upkeep
 from actviz.manifest import Manifest
-from actviz.own_json import parse_own
+from actviz.own_json import parse_own, write_own
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -26,6 +27,26 @@ ABOUT = {"work": "w", "input": "a.png", "address": "conv", "model": "m.h5"}
 @given(PLAIN)
 def test_what_was_written_is_read(value):
     assert parse_own(json.dumps(value).encode()) == value
+    written = write_own(value)
+    assert written.isascii()
+    assert parse_own(written) == json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("value", [math.nan, [math.inf], {"a": {"b": [None, -math.inf]}}])
+def test_what_is_no_number_is_never_written(value):
+    with pytest.raises(ValueError):
+        write_own(value)
+
+
+@pytest.mark.parametrize("value", ["\udc80", {"\ud800": 2**70}, {"b": 1, "a": 2}, ["\x7f\x80\u2028"]])
+def test_what_the_fast_writer_refuses_is_written_all_the_same(value):
+    assert json.loads(write_own(value)) == value
+
+
+@pytest.mark.parametrize("value", [{"a": object()}, [np.float32(1)], {1, 2}])
+def test_what_json_has_no_form_for_is_a_mistake_of_ours(value):
+    with pytest.raises(TypeError):
+        write_own(value)
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "{", "[" * 101 + "]" * 101, "[" * 10**5, ""])

@@ -406,7 +406,8 @@ def test_a_figure_says_which_channels_it_shows(kind: str, style: Style, said: st
     text_ = " ".join(label.text for label in picture.labels)
     assert f"{said.replace('NOUN', noun)} {text.DOT}" in text_
     assert (
-        len({tile.index[:1] if kind == "film" else tile.channel for tile in picture.tiles}) == picture.numbers["shown"]
+        len({tile.indices[:1] if kind == "film" else tile.channel for tile in picture.tiles})
+        == picture.numbers["shown"]
     )
     if style.measure != "index":
         tiles = np.moveaxis(values, axes.index("channel") - 1, 0) if "channel" in axes else values

@@ -312,4 +312,4 @@ def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[
 def _tile(tile: Tile) -> list[Any]:
     """Return a tile as a list: channel, box, ends of its colours, state; then its place and part, if any."""
     found = [tile.channel, *tile.box, tile.low, tile.high, tile.state]
-    return [*found, list(tile.index), list(tile.part or ())] if tile.index or tile.part else found
+    return [*found, list(tile.indices), list(tile.part or ())] if tile.indices or tile.part else found

@@ -283,7 +283,7 @@ class _Run:
 
     def estimate(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
         """Say what would be made, measured on the first input: nothing is written."""
-        from actviz import output
+        from actviz import png
 
         if not first:
             yield Said("none of the inputs can be read.")
@@ -304,7 +304,7 @@ class _Run:
         batch = Sizes(self.layers, _batch_size(self.request, self.facts)).limit(each)
         pixels = sum(picture.size[0] * picture.size[1] for picture in drawn)
         size = (
-            sum(len(output.encode_png(picture.drawn, {}, picture.palette)) for picture in drawn[:8])
+            sum(len(png.encode_png(picture.drawn, {}, picture.palette)) for picture in drawn[:8])
             * len(drawn)
             / min(8, len(drawn))
         )

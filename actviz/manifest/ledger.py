@@ -8,7 +8,6 @@ the same folder may have written meanwhile: its records are taken in first.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from actviz import system
 from actviz.errors import OutputError
 from actviz.manifest.reading import LISTS, NAME, SCHEMA, opening_of, read
+from actviz.own_json import write_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -161,11 +161,11 @@ class Manifest:
 
     def _pieces(self, *, interrupted: bool) -> Iterator[bytes]:
         about = {"schema": SCHEMA, **self.about, "model": self._model, "interrupted": interrupted}
-        lines = [f" {_json(key)}: {_json(value)},\n" for key, value in sorted(about.items())]
-        yield ("{\n" + "".join(lines)).encode("ascii")
+        lines = [b" %s: %s,\n" % (write_own(key), write_own(value)) for key, value in sorted(about.items())]
+        yield b"{\n" + b"".join(lines)
         yield opening_of(LISTS[0]) + b"\n"
         failures = [self._failures[key][1] for key in sorted(self._failures)]
-        yield from _separated(_json(record).encode("ascii") for record in failures)
+        yield from _separated(write_own(record) for record in failures)
         yield b" ],\n" + opening_of(LISTS[1]) + b"\n"
         yield from _separated(self._line(self._figures[file]) for file in sorted(self._figures))
         yield b" ]\n}\n"
@@ -175,7 +175,7 @@ class Manifest:
         return self._scratch.read(place.length)
 
     def _append(self, record: Mapping[str, Any], *, own: bool) -> None:
-        line = _json(record).encode("ascii")
+        line = write_own(record)
         with system.writing_scratch(self._folder):
             self._scratch.seek(self._end)
             self._scratch.write(line)
@@ -229,10 +229,6 @@ def _known(record: Mapping[str, Any]) -> Known:
 
 def _key(record: Mapping[str, Any]) -> tuple[str, str]:
     return str(record.get("input", "")), str(record.get("address") or "")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(", ", ": "), allow_nan=False)
 
 
 def _separated(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -93,7 +93,7 @@ class _Film:
         channel = self.subject.channels[place]
         low, high = float(self.subject.low[channel]), float(self.subject.high[channel])
         index = (channel, frame) if "channel" in self.axes[0] else (frame,)
-        return Tile(channel, box, low, high, states[place], index=index)
+        return Tile(channel, box, low, high, states[place], indices=index)
 
 
 def _record(film: _Film, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:

@@ -288,7 +288,7 @@ def _tiles(subject: Subject, deck: Deck, grid: mosaic.Grid) -> list[Tile]:
     if not deck.indices:
         return list(map(Tile, channels, boxes, low, high, subject.states()))
     return [
-        Tile(channel, boxes[place], low[place], high[place], state, index=deck.indices[channel])
+        Tile(channel, boxes[place], low[place], high[place], state, indices=deck.indices[channel])
         for place, (channel, state) in enumerate(zip(channels, subject.states(), strict=True))
     ]
 

@@ -85,7 +85,7 @@ def _figure(activation: Activation, picture: Picture, number: int, kept: _Kept) 
         number,
         pictures.mosaic_of(picture.pixels, tiles, known_colors(str(picture.numbers["colormap"]))),
         tuple(tile.channel for tile in tiles),
-        tuple(tile.index for tile in tiles if len(tile.index) > 1),
+        tuple(tile.indices for tile in tiles if len(tile.indices) > 1),
         single([[tile.low for tile in tiles], [tile.high for tile in tiles]]),
         single([column[channels] for column in columns]),
         numbers.state[channels],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actviz import output, renderers
+from actviz import png, renderers
 from actviz.records import Activation, Context, Style
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def layer(shape: tuple[int, ...]) -> Activation:
 def draw(activation: Activation, style: Style) -> bytes:
     """Return a complete figure as PNG."""
     picture = renderers.draw(activation, 0, CONTEXT, style)
-    return output.encode_png(picture.pixels, {"numbers": picture.numbers})
+    return png.encode_png(picture.pixels, {"numbers": picture.numbers})
 
 
 def with_matplotlib(activation: Activation, count: int) -> bytes:

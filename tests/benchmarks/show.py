@@ -53,7 +53,7 @@ from actviz.formats import open_network
 from actviz.inputs import InputOptions, choose_preprocessing, default_sample
 from actviz.records import Context, Style
 from actviz.select import select_layers
-from actviz import mosaic, output, renderers
+from actviz import mosaic, png, renderers
 network = open_network(Path("mobilenetv2.keras"))
 options = InputOptions()
 sample = default_sample(network.inputs, choose_preprocessing(network.facts, "auto"), options)
@@ -87,7 +87,7 @@ def floor():
 
 def figures(style):
     for item in found.values():
-        output.encode_png(renderers.draw(item, 0, context, style).pixels, {})
+        png.encode_png(renderers.draw(item, 0, context, style).pixels, {})
 
 print(timed(floor), timed(lambda: figures(Style(bare=True))), timed(lambda: figures(Style())))
 """

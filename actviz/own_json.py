@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import orjson
 
 MAXIMUM_DEPTH = 100
 _TOO_DEEP = "nested too deeply"
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
 def write_own(value: Any) -> bytes:
@@ -24,10 +26,15 @@ def write_own(value: Any) -> bytes:
     """
     try:
         found = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:
-        found = b"\xff"  # lone surrogates, numbers of more than 64 bits
-    # Beyond ASCII it writes characters as they are; and NaN as null, which a record has for other reasons too.
-    return found if found.isascii() and b"null" not in found else _written(value)
+    except orjson.JSONEncodeError:  # lone surrogates, numbers of more than 64 bits
+        return _written(value)
+    # It writes NaN as null, which a record has for other reasons too.
+    return _written(value) if b"null" in found else _BEYOND_ASCII.sub(_escaped, found)
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    """Return characters of a string, in UTF-8, as JSON escapes them."""
+    return json.dumps(found[0].decode()).strip('"').encode("ascii")
 
 
 def _written(value: Any) -> bytes:

@@ -292,8 +292,10 @@ def quantise(
             block /= width[part, None]
             block *= _LAST
             np.rint(block, out=block)
-            # The order of the arguments turns NaN into the bound.
-            np.fmin(np.fmax(block, 0, out=block), _LAST, out=block)
+            # Looking is a tenth of the work of clipping; NaN is no number between the two.
+            if not (block.min(initial=0) >= 0 and block.max(initial=0) <= _LAST):
+                # The order of the arguments turns NaN into the bound.
+                np.fmin(np.fmax(block, 0, out=block), _LAST, out=block)
             steps[part] = block
     if flat_channels.any():
         steps[flat_channels] = _FLAT[signed]

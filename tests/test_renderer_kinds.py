@@ -172,10 +172,14 @@ def test_labels_stay_apart(kind: str, count: int, length: int, plain: bool) -> N
     assert {tile.channel for tile in picture.tiles} >= set(range(min(count, 64)))
 
 
+LONG = [(1, 1), (1, 300), (300, 1), (20, 128), (128, 20), (1000, 32), (10_000, 64), (12, 4096), (700, 700)]
+WORDY = pytest.param((10_000, 64), True, marks=pytest.mark.slow)  # 10,000 different words are set
+
+
 @pytest.mark.parametrize(
-    "shape", [(1, 1), (1, 300), (300, 1), (20, 128), (128, 20), (1000, 32), (10_000, 64), (12, 4096), (700, 700)]
+    ("shape", "named"),
+    [*((shape, False) for shape in LONG), *((shape, True) for shape in LONG if shape != (10_000, 64)), WORDY],
 )
-@pytest.mark.parametrize("named", [False, True])
 def test_sequences_of_any_length(shape: tuple[int, int], named: bool) -> None:
     one = activation(waves(*shape), AXES["sequence"])
     words = tuple(f"word{place}" * (place % 7) for place in range(shape[0])) if named else ()

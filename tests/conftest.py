@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ os.environ.update(
 # The same examples everywhere; ACTVIZ_RANDOM=1 looks for new ones.
 settings.register_profile("fixed", derandomize="ACTVIZ_RANDOM" not in os.environ)
 settings.load_profile("fixed")
+# The tests start the command hundreds of times: its modules are compiled once, as they are for a person.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A background job of a shell ignores Ctrl-C, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parents[1]
@@ -51,6 +54,25 @@ def run_actviz(*arguments, cwd, env=None, **options):
         **options,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def wait_for_worker(process):
+    """Wait until a command has started its worker, so that a signal finds it at work and not starting up."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():  # not Linux
+        time.sleep(1)
+        return
+    patience = time.monotonic() + 60
+    while not children.read_text():
+        assert process.poll() is None
+        assert time.monotonic() < patience
+        time.sleep(0.02)
+
+
+def seconds_of_children():
+    """Return the seconds that processes which this one started have computed; a busy machine changes them little."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.fixture

@@ -30,18 +30,26 @@ def vector(units: NDArray[Any], *, address: str = "dense", signed: bool | None =
 
 
 def decode(
-    picture: Picture, tile: Tile, shape: tuple[int, int], kept: NDArray[np.bool_] | None = None
+    pixels: NDArray[np.uint8],
+    colormap: str,
+    tile: Tile,
+    shape: tuple[int, int],
+    kept: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """Read the values ``(row, column)`` of a tile back from the pixels alone, where they are `kept`."""
+    """Read the values ``(row, column)`` of a tile back from the pixels alone, where they are `kept`.
+
+    The pixels ``(row, column, RGB)`` are those of the whole picture. `Picture.pixels` makes them
+    anew each time: who reads many tiles takes them once.
+    """
     top, left, bottom, right = tile.box
     if tile.state == "dead":
         return np.zeros(shape)
     down, across = (bottom - top) // shape[0], (right - left) // shape[1]
-    block = picture.pixels[top:bottom, left:right].astype(np.int64)
+    block = pixels[top:bottom, left:right].astype(np.int64)
     wide = block.reshape(shape[0], down, shape[1], across, 3)
     kept = np.ones(shape, dtype=bool) if kept is None else kept
     assert (wide == wide[:, :1, :, :1]).all(axis=(1, 3, 4))[kept].all(), "a value is not one colour"
-    colors_ = colors.table(picture.numbers["colormap"]).colors.astype(np.int64)
+    colors_ = colors.table(colormap).colors.astype(np.int64)
     distance = ((wide[:, 0, :, 0, None] - colors_) ** 2).sum(axis=-1)
     assert (distance.min(axis=-1) == 0)[kept].all(), "a colour is not in the table"
     low, high = np.array([tile.low]), np.array([tile.high])
@@ -55,7 +63,7 @@ def step_of(tile: Tile) -> float:
 
 def assert_labels_apart(picture: Picture, labels: tuple[Label, ...] | None = None) -> None:
     """Check that no label leaves the picture, and that none lies on another or on a tile."""
-    height, width = picture.pixels.shape[:2]
+    height, width = picture.size
     taken = np.zeros((height, width), dtype=bool)
     for tile in picture.tiles:
         top, left, bottom, right = tile.box
@@ -87,6 +95,7 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
     seen = np.zeros(values.shape, dtype=bool)
     skipped = _masked(activation, index, [*tiles, down, across], values.shape)
     low, high = ends_of(style, activation.address, values[~skipped])
+    pixels, colormap = picture.pixels, picture.numbers["colormap"]
     for tile in picture.tiles:
         place = tile.indices or ((tile.channel,) if tiles else ())
         top, left, bottom, right = tile.part or (0, 0, *values.shape[-2:])
@@ -96,9 +105,9 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
         # A hatch says that all is zero, also where the colours do not reach zero.
         expected = values[part] if tile.state == "dead" else np.clip(values[part], low, high)
         kept = ~skipped[part]
-        assert_marks(picture, tile, np.where(kept, values[part], 0))
+        assert_marks(pixels, colormap, tile, np.where(kept, values[part], 0))
         kept &= np.isfinite(values[part])
-        found = decode(picture, tile, expected.shape, kept)
+        found = decode(pixels, colormap, tile, expected.shape, kept)
         assert (np.abs(found[kept] - expected[kept]) <= step_of(tile) * 0.51 + 1e-300).all(), tile
     channels = {tile.channel for tile in picture.tiles}
     assert len(channels) == picture.numbers["shown"]
@@ -121,12 +130,12 @@ def ends_of(style: Style, address: str, values: NDArray[np.float64]) -> tuple[fl
     return (float(first), float(last)) if last else (-np.inf, np.inf)
 
 
-def assert_marks(picture: Picture, tile: Tile, values: NDArray[np.float64]) -> None:
+def assert_marks(pixels: NDArray[np.uint8], colormap: str, tile: Tile, values: NDArray[np.float64]) -> None:
     """Check that NaN and infinities ``(row, column)`` have the colours that stand for them."""
     top, left, bottom, right = tile.box
     down, across = (bottom - top) // values.shape[0], (right - left) // values.shape[1]
-    pixels = picture.pixels[top:bottom:down, left:right:across]
-    marks = colors.table(picture.numbers["colormap"]).marks
+    pixels = pixels[top:bottom:down, left:right:across]
+    marks = colors.table(colormap).marks
     for mark, where in zip(marks, (np.isnan(values), np.isposinf(values), np.isneginf(values)), strict=True):
         assert (pixels[where] == mark).all(), tile
 

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from test_graph import layer, model, node, source, tensor
 
+import actviz as library
+
 
 def write_units(path, bias, activation="sigmoid"):
     """A Dense layer whose units do what their bias says, whatever the input."""
@@ -74,13 +76,21 @@ def test_a_broken_limit_is_code_8_and_says_why(actviz, samples):
     assert ran.out.splitlines()[1].endswith("BROKEN: dead at most 5%")
 
 
-def test_dead_is_dead_on_every_input(actviz, samples):
+def test_dead_is_dead_on_every_input(actviz, samples, tmp_path):
     def dead(*inputs):
         ran = actviz("check", "-q", samples / "digits_cnn.h5", *inputs, "--json", "-l", "conv_intermediate")
         return set(json.loads(ran.out)["layers"][0]["dead"])
 
-    seven, three = samples / "seven.png", samples / "three.png"
-    assert dead(seven, three) == dead(seven) & dead(three)
+    inputs = [tmp_path / "black.png", tmp_path / "white.png"]
+    for path, grey in zip(inputs, (0, 255), strict=True):
+        Image.new("L", (28, 28), grey).save(path)
+    batch = np.stack([np.asarray(Image.open(path).convert("L"), np.float32)[..., None] / 255 for path in inputs])
+    with library.open(samples / "digits_cnn.h5") as network:
+        values = network.activations(batch, "conv_intermediate")["conv_intermediate"].values
+    black, white = (set(np.flatnonzero((one == 0).all(axis=(0, 1))).tolist()) for one in values)
+    assert black - white
+    assert white - black
+    assert dead(*inputs) == black & white
 
 
 @pytest.mark.slow

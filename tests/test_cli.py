@@ -14,6 +14,7 @@ import zipfile
 import model_files
 import numpy as np
 import pytest
+from conftest import seconds_of_children, wait_for_worker
 from PIL import Image
 from threats import threat
 
@@ -311,11 +312,11 @@ def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
     (tmp_path / "mine.png").write_text("precious")
     (tmp_path / "folder.png").mkdir()
     for target in ("file/x.png", "mine.png", "folder.png", "/proc/nowhere/x.png"):
-        started = time.monotonic()
+        before = seconds_of_children()
         ran = actviz("show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv", "-o", target)
         assert (target, ran.code) == (target, 7)
         only_line(ran)
-        assert time.monotonic() - started < 5
+        assert seconds_of_children() - before < 2, "something was computed"
     assert (tmp_path / "file").read_text() == (tmp_path / "mine.png").read_text() == "precious"
 
 
@@ -404,7 +405,8 @@ def test_a_lambda_is_refused_before_anything_is_imported(actviz, tmp_path):
 def test_signals_end_within_two_seconds_and_leave_nothing(samples, tmp_path, sent, code):
     command = [sys.executable, "-P", "-m", "actviz", "show", str(samples / "digits_cnn.h5"), "-l", "conv"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(0.8)
+        wait_for_worker(process)
+        time.sleep(0.5)  # TensorFlow is being imported
         process.send_signal(sent)
         started = time.monotonic()
         _, err = process.communicate(timeout=20)

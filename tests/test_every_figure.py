@@ -6,6 +6,7 @@ as large as its input.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -48,8 +49,8 @@ def drawn(activation, style=Style()):  # noqa: B008  (a frozen record)
         assert REASONS.search(failure.message), failure.message  # noqa: PT017  (most outputs are drawn)
         return False
     assert picture.tiles
-    assert picture.pixels.shape[0] * picture.pixels.shape[1] < 100_000_000
-    height, width = picture.pixels.shape[:2]
+    assert math.prod(picture.size) < 100_000_000
+    height, width = picture.size
     assert all(
         0 <= top < bottom <= height and 0 <= left < right <= width for top, left, bottom, right in boxes(picture)
     )

@@ -7,10 +7,9 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from conftest import run_actviz
+from conftest import run_actviz, wait_for_worker
 from threats import threat
 
 from actviz.version import VERSION
@@ -67,7 +66,7 @@ def test_a_bug_is_70_and_says_what_to_report(samples, tmp_path):
 def test_codes_of_signals(samples, tmp_path, sent, code):
     command = [sys.executable, "-P", "-m", "actviz", "show", str(samples / MODEL), "-l", "conv"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
-        time.sleep(1)
+        wait_for_worker(process)
         process.send_signal(sent)
         assert process.wait(20) == code
 

@@ -13,6 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import wait_for_worker
 from PIL import Image
 
 import actviz as library
@@ -172,7 +173,8 @@ def test_a_signal_during_extract_leaves_nothing(samples, workplace):
     np.save("many.npy", np.zeros((10_000, 28, 28, 1), np.float32))
     command = [sys.executable, "-P", "-m", "actviz", "extract", str(samples / "digits_cnn.h5"), "many.npy"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(6)
+        wait_for_worker(process)
+        time.sleep(4)  # TensorFlow computes
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -207,10 +207,10 @@ def bombs():
 @pytest.mark.parametrize("name", bombs())
 def test_bombs_cost_little(name):
     content = b"\x80\x04" + bombs()[name]
-    started = time.monotonic()
+    started = time.process_time()
     found = outcome(content)
     assert isinstance(found, Columns) or is_refusal(found)
-    assert time.monotonic() - started < 8
+    assert time.process_time() - started < 8
 
 
 def test_limits_are_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_labels_stay_apart_and_the_page_in_its_budget(count: int, length: int, s
     picture = sheet.draw_sheet(layers, 0, CONTEXT, style)
 
     assert_labels_apart(picture)
-    assert picture.pixels.shape[0] * picture.pixels.shape[1] <= 16_000_000
+    assert area(picture) <= 16_000_000
     assert {tile.address for tile in picture.tiles} == {one.address for one in layers}
     assert picture.numbers["reduced"] is True
 
@@ -120,7 +121,7 @@ def words(picture) -> str:
 
 
 def area(picture) -> int:
-    return picture.pixels.shape[0] * picture.pixels.shape[1]
+    return math.prod(picture.size)
 
 
 def test_a_sheet_is_shrunk_to_its_budget_and_says_so() -> None:

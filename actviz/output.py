@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, OutputError, escape
+from actviz.errors import ActvizError, OutputError
 from actviz.own_json import parse_own
 from actviz.system import exists, is_folder, is_link, make_folder, probe_writable, reading, write_whole
 
@@ -385,8 +385,3 @@ def is_whole(path: Path) -> bool:
     with reading(path, OutputError) as (file, size):
         file.seek(max(0, size - len(END)))
         return file.read(len(END)) == END
-
-
-def shown_path(path: Path) -> str:
-    """Return a path to print: as it is where that is safe."""
-    return escape(str(path), 4096)

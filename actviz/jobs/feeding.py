@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actviz.errors import PartialError, UsageError
+from actviz.errors import PartialError
 from actviz.jobs.events import Said
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def given_by(request: ModelRequest) -> Given:
     """Return what the request gives to feed; what means nothing is refused before a file is opened."""
     from actviz.inputs import Given
 
-    return Given(request.inputs, request.named)
+    return Given(request.inputs, request.named, request.lists, request.separated_by_nul)
 
 
 def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = None) -> list[Entry]:
@@ -62,13 +62,9 @@ def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = 
     InputError
         When there is none although something was named.
     """
-    from actviz.inputs import Asked, entries_of
+    from actviz.inputs import entries_in
 
-    if request.named and request.lists:
-        message = "--files-from and --input NAME=FILE do not go together; give all inputs by name."
-        raise UsageError(message)
-    text = any(spec.dtype == "string" for spec in facts.inputs)
-    return entries_of(Asked(request.inputs, request.lists, request.separated_by_nul, without), text=text)
+    return entries_in(given_by(request), facts, without)
 
 
 def gather_all(request: ModelRequest, given: Given, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Gathered:
@@ -81,10 +77,10 @@ def gather_all(request: ModelRequest, given: Given, facts: ModelFacts, layers: S
 def feed(
     request: ModelRequest, given: Given, facts: ModelFacts, layers: Sequence[LayerInfo]
 ) -> Iterator[list[Sample] | ActvizError]:
-    """Yield the samples of each file, read when they are asked for.
+    """Yield samples, read when they are asked for; see `inputs.gather_each`.
 
-    A file gives all its samples or none. A broken one costs itself only: its error is
-    yielded, or raised where it is the only input or the request says to fail fast.
+    A broken file costs itself only: its error is yielded, or raised where it is the only
+    input or the request says to fail fast.
     """
     from actviz.inputs import gather_each
 

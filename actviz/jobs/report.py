@@ -181,7 +181,7 @@ def _take(run: _Run, sample: Sample) -> None:
     first = not found.inputs
     room = None
     if len(found.inputs) < request.pictures:
-        inputs = min(request.pictures, max(1, len(request.inputs)))
+        inputs = request.pictures if request.lists else min(request.pictures, max(1, len(request.inputs)))
         room = reporting.Room(request.maximum_size, inputs)
     reporting.add(found, sample, activations, room)
     if first and request.markdown is not None and not request.summary:

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 @click.command("diff")
 @click.argument("ours", type=options.PATH, metavar="A", shell_complete=completion.either)
 @click.argument("theirs", type=options.PATH, metavar="B", shell_complete=completion.either)
-@options.inputs
-@options.named
-@options.layer
+@options.fed
 @click.option(
     "--fail-on",
     "rules",
@@ -42,17 +40,10 @@ if TYPE_CHECKING:
 )
 @options.junit
 @options.as_json
-@options.reading
-@options.overwrite
-@options.fail_fast
-@options.opened
-@options.quiet
+@options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     ours: Path,
     theirs: Path,
-    inputs: tuple[Path, ...],
-    named: tuple[str, ...],
-    layers: tuple[str, ...],
     rules: tuple[str, ...],
     atol: float | None,
     rtol: float | None,
@@ -61,8 +52,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
     junit: Path | None,
     *,
     as_json: bool,
-    overwrite: bool,
-    fail_fast: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -81,19 +70,15 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from actviz.jobs.diff import DiffRequest, diff
     from actviz.tolerances import parse_rule, tolerances
 
-    opening = options.opening_of(ours, values)
+    asked = options.request_of(ours, values)
+    opening = asked.pop("opening")
     request = DiffRequest(
+        **asked,
         ours=opening,
         theirs=replace(opening, model=theirs),
-        inputs=inputs,
-        named=named,
-        layers=layers,
-        reading=options.reading_of(values),
         tolerances=tolerances(atol, rtol, tuple(parse_rule(text) for text in rules)),
         output=output,
         figures=figures,
-        overwrite=overwrite,
-        fail_fast=fail_fast,
         reports=options.reports_of(junit),
     )
     options.tell_judged(diff(request), quiet=quiet, as_json=as_json)

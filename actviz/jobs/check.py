@@ -94,7 +94,7 @@ def _begin(
     if all(spec.shape for spec in facts.inputs):
         layers = _choose(request, facts)
         return facts, layers, feeding.feed(request, given, facts, layers)
-    found = feeding.feed(request, given, facts, facts.layers)
+    found = feeding.feed(request, given, facts, _choose(request, facts) if request.layers else facts.layers)
     read = list[list["Sample"] | ActvizError]()
     for item in found:
         read.append(item)

@@ -121,7 +121,7 @@ def _begin(
             facts = worker.complete()
         layers = _choose(request, facts)
         return facts, layers, feeding.feed(request, given, facts, layers)
-    found = feeding.feed(request, given, facts, facts.layers)
+    found = feeding.feed(request, given, facts, _asked(request, facts) or facts.layers)
     read: list[list[Sample] | ActvizError] = []
     for item in found:
         read.append(item)
@@ -135,14 +135,15 @@ def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
     """Return the layers asked for, else all but the inputs and the scores of attention, which cost a call more."""
     from actviz.renderers import kind_of
 
-    if request.layers:
-        layers = select_layers(facts.layers, request.layers, str(request.model))
-    else:
-        layers = [layer for layer in facts.layers if _is_inner(layer)]
+    layers = _asked(request, facts) or [layer for layer in facts.layers if _is_inner(layer)]
     if not any(kind_of(layer.axes) for layer in layers):
         message = f"{facts.file}: none of these layers can be drawn; list them with: actviz layers {request.model}"
         raise UsageError(message)
     return layers
+
+
+def _asked(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
+    return select_layers(facts.layers, request.layers, str(request.model)) if request.layers else []
 
 
 def _is_inner(layer: LayerInfo) -> bool:

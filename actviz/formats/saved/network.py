@@ -212,7 +212,7 @@ class GraphNetwork(FileNetwork):
             self._runs = {}
 
     def _reach(self, numbers: Sequence[int]) -> dict[int, frozenset[str]]:
-        """Return for each node the inputs that it depends on."""
+        """Return for each node the inputs that it depends on; what one replaces needs nothing before it."""
         readers: dict[int, list[int]] = {}
         for number in numbers:
             for source, _ in self._flat.nodes[number].inputs:
@@ -222,7 +222,7 @@ class GraphNetwork(FileNetwork):
             todo, seen = [one.number], set[int]()
             while todo:
                 number = todo.pop()
-                if number not in seen:
+                if number not in seen and (number == one.number or number not in self._fed):
                     seen.add(number)
                     found.setdefault(number, set()).add(one.name)
                     todo += readers.get(number, ())

@@ -315,16 +315,17 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
                 bar.update(event.done, event.total)
             elif isinstance(event, Said):
                 if not quiet:
-                    bar.clear()
-                    click.echo(f"actviz: {event.text}", err=True)
+                    with bar.aside():
+                        click.echo(f"actviz: {event.text}", err=True)
             elif isinstance(event, Answer):
-                click.echo(event.text)
+                with bar.aside(output=True):
+                    click.echo(event.text)
             elif as_json and isinstance(event, Written | Failed):
-                bar.clear_before_output()
-                click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
+                with bar.aside(output=True):
+                    click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
             elif isinstance(event, Written):
-                bar.clear_before_output()
-                click.echo(str(event.path))
+                with bar.aside(output=True):
+                    click.echo(str(event.path))
     finally:
         bar.clear()
         close = getattr(generator, "close", None)

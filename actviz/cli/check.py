@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("check")
+@click.command("check", cls=Command)
 @options.model
 @options.fed
 @click.option("--no-nan", is_flag=True, help="No value is NaN.")

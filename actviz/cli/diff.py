@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import completion, options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("diff")
+@click.command("diff", cls=Command)
 @click.argument("ours", type=options.PATH, metavar="A", shell_complete=completion.either)
 @click.argument("theirs", type=options.PATH, metavar="B", shell_complete=completion.either)
 @options.fed

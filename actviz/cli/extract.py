@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("extract")
+@click.command("extract", cls=Command)
 @options.model
 @options.fed
 @click.option("-o", "--output", metavar="PATH", help="The file to write; MODEL.npz without it.")

@@ -75,7 +75,9 @@ def program(ctx: click.Context, *, no_config: bool) -> None:
     if not no_config:
         from actviz.cli.defaults import defaults_here
 
-        ctx.default_map = defaults_here(program, ctx)
+        found = defaults_here(program, ctx)
+        if found is not None:
+            ctx.obj, ctx.default_map = found
 
 
 def main() -> NoReturn:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @options.model
 @options.fed
 @click.option("-o", "--output", metavar="FILE", help="The page, .html; MODEL_report.html without it.")

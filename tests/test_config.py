@@ -89,6 +89,7 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         ("[show]\noutput = 'a/../../x.png'", "a path in the folder of this file"),
         ("[show]\noutput = '~/x.png'", "a path in the folder of this file"),
         ("x = ", "no valid TOML"),
+        (f"columns = {'1' * 5000}", "no valid TOML"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, text, said):

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     " correlation. Repeats; replaces the default tolerance.",
 )
 @click.option(
-    "--atol", type=click.FloatRange(min=0), metavar="X", help="Absolute tolerance; 1e-6 where nothing is asked for."
+    "--atol", type=options.Number(min=0), metavar="X", help="Absolute tolerance; 1e-6 where nothing is asked for."
 )
 @click.option(
     "--rtol",
-    type=click.FloatRange(min=0),
+    type=options.Number(min=0),
     metavar="X",
     help="Tolerance relative to the layer's largest value in A; 1e-3 where nothing is asked for.",
 )

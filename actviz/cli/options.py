@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -40,6 +41,17 @@ def _size(text: str) -> int:
         message = f'"{escape(text, 40)}" is no size; give one such as 4G or 500M'
         raise click.BadParameter(message)
     return size
+
+
+class Number(click.FloatRange):
+    """A number within a range; click takes one that is not a number for any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or say what is wrong with it."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
 
 
 model = click.argument("model", type=PATH, shell_complete=completion.models)
@@ -89,7 +101,7 @@ _OPENING = (
     click.option("--allow-code", is_flag=True, help="Let Lambda layers run the code that is in the model file."),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         default=120.0,
         show_default=True,
         metavar="SECONDS",
@@ -126,7 +138,7 @@ _STYLE = (
     click.option(
         "--max-megapixels",
         "megapixels",
-        type=click.FloatRange(0.5, 100),
+        type=Number(0.5, 100),
         default=16.0,
         show_default=True,
         metavar="N",

@@ -82,6 +82,10 @@ def program(ctx: click.Context, *, no_config: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from actviz import system
+
+        system.hold_streams()
     _drop_working_directory()
     signal.signal(signal.SIGTERM, _end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

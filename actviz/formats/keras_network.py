@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, ModelError, escape
+from actviz.formats.axes import axes_of, score_axes
 from actviz.formats.custom import CustomObjects
 from actviz.formats.damage import said_of
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
@@ -14,17 +15,8 @@ from actviz.formats.keras_compiled import patience
 from actviz.formats.keras_file import KerasFile, open_keras_file
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.receptive import geometries
-from actviz.formats.shapes import (
-    ATTENTION,
-    SCORES,
-    activation_of,
-    axes_of,
-    infer,
-    output_count,
-    score_axes,
-    score_shape,
-    signs,
-)
+from actviz.formats.shapes import ATTENTION, SCORES, infer, output_count, score_shape
+from actviz.formats.signs import activation_of, signs
 from actviz.formats.wrapped import InnerLayer, wrapped
 from actviz.gate import NO_TRUST, Trust, well_formed
 from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import InputError, LimitError, ModelError, escape
+from actviz.formats.axes import DEFAULT_AXES
 from actviz.formats.lite import runtime
 from actviz.formats.lite.beginnings import first_operations
 from actviz.formats.lite.cutting import needed_operators
 from actviz.formats.lite.describing import TABLES, Description
 from actviz.formats.lite.naming import name_tensors
 from actviz.formats.protocol import FileNetwork
-from actviz.formats.shapes import DEFAULT_AXES
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, check_sizes, read_tflite
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 from actviz.system import open_regular, stamp

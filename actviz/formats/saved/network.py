@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, escape
+from actviz.formats.axes import axes_of
 from actviz.formats.graph import quoted
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
@@ -16,7 +17,6 @@ from actviz.formats.saved.kinds import activation_of, axes_at, kind_of, sign_of
 from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
 from actviz.formats.saved.scopes import Layers, Place
 from actviz.formats.saved.types import dtype_of, shape_at
-from actviz.formats.shapes import axes_of
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from actviz.errors import PartialError
+from actviz.errors import ActvizError, PartialError
 from actviz.jobs.events import Said
+from actviz.select import select_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from actviz.errors import ActvizError
     from actviz.inputs import Entry, Gathered, Given, InputOptions
     from actviz.records import LayerInfo, ModelFacts, Sample
-    from actviz.worker import Opening
+    from actviz.worker import Opening, Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,9 @@ class ModelRequest:
     def has_inputs(self) -> bool:
         """Tell whether any input was given."""
         return bool(self.inputs or self.named or self.lists)
+
+
+Request = TypeVar("Request", bound=ModelRequest)
 
 
 def given_by(request: ModelRequest) -> Given:
@@ -85,6 +89,28 @@ def feed(
     from actviz.inputs import gather_each
 
     return gather_each(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+
+
+def begin(
+    request: Request, facts: ModelFacts, worker: Worker, choose: Callable[[Request, ModelFacts], Sequence[LayerInfo]]
+) -> tuple[ModelFacts, Sequence[LayerInfo], Iterator[list[Sample] | ActvizError]]:
+    """Return the facts, the layers that `choose` takes of them, and the inputs as `feed` yields them.
+
+    Where the file does not tell the shapes of the inputs, the first that can be read tells them.
+    """
+    given = given_by(request)
+    if all(spec.shape for spec in facts.inputs):
+        layers = choose(request, facts)
+        return facts, layers, feed(request, given, facts, layers)
+    named = select_layers(facts.layers, request.layers, str(request.model)) if request.layers else facts.layers
+    found = feed(request, given, facts, named)
+    read = list[list["Sample"] | ActvizError]()
+    for item in found:
+        read.append(item)
+        if not isinstance(item, ActvizError) and item:
+            facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
+            break
+    return facts, choose(request, facts), itertools.chain(read, found)
 
 
 class Notes:

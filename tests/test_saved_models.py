@@ -226,7 +226,7 @@ def test_a_node_of_a_frozen_graph_can_be_fed():
         open_model(FROZEN, inputs="nothing")
 
 
-@pytest.mark.parametrize("command", ["extract", "check"])
+@pytest.mark.parametrize("command", ["show", "extract", "check"])
 def test_the_command_feeds_any_node_by_name(actviz, tmp_path, command):
     np.save(tmp_path / "pool.npy", np.ones((3, 13, 13, 32), "float32"))
     ran = actviz(command, "-q", FROZEN, "--input", "max_pooling2d/MaxPool=pool.npy", "-l", "conv_intermediate")

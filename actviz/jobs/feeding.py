@@ -72,10 +72,15 @@ def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = 
 
 
 def gather_all(request: ModelRequest, given: Given, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Gathered:
-    """Read every input; a broken one costs its own results only."""
+    """Read every input that the layers asked for need, else `layers`; a broken one costs its own results only."""
     from actviz.inputs import gather
 
-    return gather(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+    return gather(given, facts, _asked(request, facts) or layers, request.reading, fail_fast=request.fail_fast)
+
+
+def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+    """Return the layers that the request names, none where it leaves that open."""
+    return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone) if request.layers else ()
 
 
 def feed(
@@ -102,8 +107,7 @@ def begin(
     if all(spec.shape for spec in facts.inputs):
         layers = choose(request, facts)
         return facts, layers, feed(request, given, facts, layers)
-    named = select_layers(facts.layers, request.layers, str(request.model)) if request.layers else facts.layers
-    found = feed(request, given, facts, named)
+    found = feed(request, given, facts, _asked(request, facts) or facts.layers)
     read = list[list["Sample"] | ActvizError]()
     for item in found:
         read.append(item)

@@ -95,7 +95,7 @@ def _section(path: Path) -> dict[str, Any] | None:
 def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(system.read_bytes(path, LIMIT, UsageError).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as failure:
+    except (ValueError, RecursionError) as failure:  # a number may also have more digits than Python reads
         message = (
             f"{path}: no valid TOML ({escape(str(failure), 120)}); correct it, or leave it out with actviz --no-config."
         )

@@ -6,6 +6,8 @@ Anything that is not an `ActvizError` is a bug of actviz and keeps its traceback
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "EXIT_BUG",
     "EXIT_INTERRUPTED",
@@ -22,6 +24,7 @@ __all__ = [
     "UsageError",
     "error_of_code",
     "escape",
+    "escape_markdown",
 ]
 
 EXIT_BUG = 70
@@ -120,6 +123,7 @@ def error_of_code(code: int, message: str) -> ActvizError:
 
 
 LAST_OF_BYTE, LAST_OF_PLANE = 0xFF, 0xFFFF
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@:])")
 
 
 def escape(text: str, limit: int = 200) -> str:
@@ -140,6 +144,18 @@ def escape(text: str, limit: int = 200) -> str:
         cut = text if len(text) <= limit else text[: limit - 3] + "..."
         safe = "".join(character if character.isprintable() else _escape_character(character) for character in cut)
     return safe if not safe.startswith("::") else "\\x3a" + safe[1:]
+
+
+def escape_markdown(text: str, limit: int = 200) -> str:
+    r"""Return untrusted text that Markdown shows as it is: no link, mention, image, tag or new cell.
+
+    Examples
+    --------
+    >>> escape_markdown("a|<b>")
+    'a\\|&lt;b&gt;'
+    """
+    safe = escape(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\1", safe)
 
 
 def _escape_character(character: str) -> str:

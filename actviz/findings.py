@@ -6,11 +6,10 @@ escaped in its own way.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actviz.errors import escape
+from actviz.errors import escape, escape_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 ANNOTATIONS = 10
 LONGEST = 500
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@:])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +149,4 @@ def _rules(findings: Findings) -> list[str]:
 
 
 def _markdown(text: str) -> str:
-    r"""Return text that Markdown shows as it is: no link, mention, image, tag or new cell."""
-    safe = escape(text, LONGEST).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\1", safe)
+    return escape_markdown(text, LONGEST)

@@ -92,7 +92,7 @@ def parse_range(text: str, option: str) -> tuple[float, float]:
         low, high = float(low_text or "-inf"), float(high_text or "inf")
     except ValueError:
         low = high = math.nan
-    if not colon or not low < high:
+    if not (low_text or high_text) or not colon or not low < high:
         message = f"{option} {escape(text, 60)}: a range such as -10:10, 0: or :6 was expected."
         raise UsageError(message)
     return low, high

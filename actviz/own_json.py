@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
-import re
 from typing import Any
 
 import orjson
 
 MAXIMUM_DEPTH = 100
 _TOO_DEEP = "nested too deeply"
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
+_ESCAPES = "actviz.own_json"
 
 
 def write_own(value: Any) -> bytes:
@@ -29,12 +29,17 @@ def write_own(value: Any) -> bytes:
     except orjson.JSONEncodeError:  # lone surrogates, numbers of more than 64 bits
         return _written(value)
     # It writes NaN as null, which a record has for other reasons too.
-    return _written(value) if b"null" in found else _BEYOND_ASCII.sub(_escaped, found)
+    return _written(value) if b"null" in found else found.decode().encode("ascii", _ESCAPES)
 
 
-def _escaped(found: re.Match[bytes]) -> bytes:
-    """Return characters of a string, in UTF-8, as JSON escapes them."""
-    return json.dumps(found[0].decode()).strip('"').encode("ascii")
+def _escaped(failure: UnicodeError) -> tuple[str, int]:
+    """Return characters of a string beyond ASCII as JSON escapes them, and where they end."""
+    if not isinstance(failure, UnicodeEncodeError):
+        raise failure
+    return json.dumps(failure.object[failure.start : failure.end]).strip('"'), failure.end
+
+
+codecs.register_error(_ESCAPES, _escaped)
 
 
 def _written(value: Any) -> bytes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NEAR = 3
 LISTED = 5
 PATTERN = re.compile(r"[*?\[]")
-SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+))?")
+SLICE = re.compile(r"(-?\d{1,9})?:(-?\d{1,9})?(?::(-?\d{1,9}))?")
 
 
 def select_layers(
@@ -78,7 +78,7 @@ def _resolve(layers: Sequence[LayerInfo], text: str, listing: str) -> list[Layer
     exact = _exact(layers, text)
     if exact:
         return exact
-    if re.fullmatch(r"-?\d+", text):
+    if re.fullmatch(r"-?\d{1,9}", text):
         return _indexed(layers, int(text), listing)
     if ":" in text and SLICE.fullmatch(text):
         return _sliced(layers, text, listing)
@@ -112,7 +112,7 @@ def _named(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerIn
 
 def _check_number(layers: Sequence[LayerInfo], text: str) -> None:
     """Refuse the number of a call or output that does not exist, naming those that do."""
-    for place in re.finditer(r"[#@](\d+)", text):
+    for place in re.finditer(r"[#@](\d{1,9})", text):
         before, mark = text[: place.start()], place[0][0]
         family = re.compile(rf"{re.escape(before)}{mark}(\d+)")
         numbers = sorted({int(found[1]) for layer in layers if (found := family.match(layer.address))})

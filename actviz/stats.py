@@ -298,9 +298,18 @@ def _binned(values: NDArray[Any], *, whole: bool) -> tuple[tuple[int, ...], floa
         low = 0.0 if 0 < low < high / 10 else low
         high = 0.0 if low / 10 < high < 0 else high
     first, last = low - edge, high + edge
+    return tuple(counts_between(values, first, last, bins)), first, last
+
+
+def counts_between(values: NDArray[Any], first: float, last: float, bins: int) -> list[int]:
+    """Return how many of finite values ``(value,)`` lie in each of `bins` of one width from `first` to `last`.
+
+    All lie between the two, which differ; `last` itself counts for the last bin.
+    """
     # Halved, the widest ranges stay finite; where values are tiny, halves would vanish.
-    factor = 0.5 if max(-low, high) > _LARGEST else 1.0
+    factor = 0.5 if max(-first, last) > _LARGEST else 1.0
     with np.errstate(under="ignore"):
         share = (values.astype(np.float64) * factor - first * factor) / (last * factor - first * factor)
     places = np.minimum((share * bins).astype(np.int64), bins - 1)
-    return tuple(np.bincount(places, minlength=bins).tolist()), first, last
+    counts: list[int] = np.bincount(places, minlength=bins).tolist()
+    return counts

@@ -287,6 +287,17 @@ def read_standard_input(limit: int) -> bytes:
     return content
 
 
+def hold_streams() -> None:
+    """Lead standard streams that are closed nowhere, so that no other file or pipe gets their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                # The lowest number that is free is this one: those before it are held.
+                os.open(os.devnull, os.O_RDWR)
+                stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
+                setattr(sys, name, stream)
+
+
 def hash_file(path: Path, error: type[ActvizError] = InputError) -> str:
     """Return the SHA-256 of a file, or of all files in a folder with their names."""
     total = hashlib.sha256()

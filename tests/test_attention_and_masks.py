@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import actviz
-from actviz.formats.shapes import axes_of, input_axes
+from actviz.formats.axes import axes_of, input_axes
 
 TOKENS = np.array([[3, 4, 5, 6, 0, 0], [7, 8, 0, 0, 0, 0]], dtype="int32")
 

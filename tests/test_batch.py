@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,8 +39,6 @@ def place(tmp_path, monkeypatch, samples):
 
 
 def request(samples, *inputs, layers=("conv",), output="out", **more):
-    from pathlib import Path
-
     return ShowRequest(
         opening=Opening(samples / "digits_cnn.h5", timeout=more.pop("timeout", 120.0)),
         inputs=tuple(map(Path, inputs)),
@@ -381,6 +380,23 @@ def test_lists_name_inputs_one_a_line_or_between_nul_bytes(place, samples):
         input="in/00.png\0in/01.png\0",
     )  # fmt: skip
     assert (ran.code, len(ran.out.split())) == (0, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["check", "extract", "diff", "report"])
+def test_every_command_takes_lists(place, samples, command):
+    models = [samples / "digits_cnn.h5"] * (2 if command == "diff" else 1)
+    more = ["--json"] if command in {"check", "diff"} else []
+    names = "in/00.png\nin/gone.png\nin/01.png\n"
+    ran = run_actviz(command, *models, "--files-from", "-", "-l", "conv", *more, cwd=place, input=names)
+    assert ran.code == 1, ran.err
+    assert ran.error == "actviz: error: 1 of 3 inputs failed, for the reasons above; the rest is written."
+    if more:
+        assert json.loads(ran.out)["inputs"] == 2
+    elif command == "extract":
+        assert len(np.load(place / "digits_cnn.npz")["conv"]) == 2
+    else:
+        assert "<dt>inputs</dt><dd><bdi>2</bdi>" in (place / "digits_cnn_report.html").read_text()
 
 
 def test_a_dry_run_says_what_would_be_made_and_makes_nothing(place, samples):

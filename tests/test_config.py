@@ -89,6 +89,7 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         ("[show]\noutput = 'a/../../x.png'", "a path in the folder of this file"),
         ("[show]\noutput = '~/x.png'", "a path in the folder of this file"),
         ("x = ", "no valid TOML"),
+        (f"columns = {'1' * 5000}", "no valid TOML"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, text, said):
@@ -122,6 +123,24 @@ def test_places_are_beside_the_file(actviz, samples, tmp_path):
     (tmp_path / "inner").mkdir()
     ran = actviz("show", "-q", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv", cwd=tmp_path / "inner")
     assert (ran.code, ran.out) == (0, "../maps/seven/001_conv.png\n")
+
+
+def test_what_a_file_adds_is_said_as_it_would_stand_on_the_command_line(actviz, samples, tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "actviz.toml").write_text(
+        'cmap = "viridis"\ndark = true\nhistogram = false\n[show]\nlayer = ["conv", "scores"]\nsheet = false\nlabels = "a\\u001b b.txt"\n'
+    )
+    (tmp_path / "a\x1b b.txt").write_text("\n".join("0123456789"))
+    (tmp_path / "inner").mkdir()
+    show = ("show", samples / "digits_cnn.h5", samples / "seven.png", "--dry-run", "--cmap", "gray")
+    ran = actviz(*show, cwd=tmp_path / "inner")
+    assert ran.code == 0, ran.err
+    assert ran.err.splitlines()[0] == (
+        "actviz: ../actviz.toml adds --layer conv --layer scores --no-sheet --dark --labels '../a\\x1b b.txt';"
+        " actviz --no-config leaves it out"
+    )
+    for quiet in (["show", "-q", *show[1:]], ["--no-config", *show], ["layers", samples / "digits_cnn.h5"]):
+        assert "adds" not in actviz(*quiet, cwd=tmp_path / "inner").err
 
 
 def test_a_bad_file_is_code_2_and_names_itself(actviz, samples, tmp_path):

@@ -151,6 +151,9 @@ def test_bad_pairs_are_one_line(actviz, files, samples):
         (["a.npz", "none.npz"], 4, "no such"),
         (["a.npz", "cut.npz"], 2, "give two models, or two .npz"),
         (["a.npz", "b.npz", "--fail-on", "cos<1"], 2, "there is no measure"),
+        (["a.npz", "b.npz", "--atol", "nan"], 2, "nan is not a number"),
+        (["a.npz", "b.npz", "--rtol", "much"], 2, "'much' is not a valid"),
+        (["a.npz", "b.npz", "--files-from", "missing.txt"], 2, "leave the inputs out"),
         (["a.npz", "b.npz", "-o", "f.png"], 2, "give a folder"),
         (["a.npz", "b.npz", "-l", "onn"], 2, "did you mean one"),
     ):

@@ -8,7 +8,7 @@ from threats import threat
 
 from actviz.errors import InputError, UsageError
 from actviz.formats import open_network
-from actviz.inputs import PREPROCESSINGS, Given, InputOptions, choose_preprocessing, default_sample, gather
+from actviz.inputs import PREPROCESSINGS, Given, InputOptions, choose_preprocessing, default_sample, gather, gather_each
 from actviz.inputs.feeding import row_of_pictures
 from actviz.inputs.gathering import name_files, needed_inputs
 from actviz.records import TensorSpec
@@ -165,6 +165,76 @@ def test_tokens_outside_the_vocabulary_are_refused_before_anything_runs(pair, fi
         assert (
             said == f"meta.npy: the value {place} is outside the vocabulary; whole numbers from 0 to 5 were expected."
         )
+
+
+# ------------------------------------------------------------------ large arrays, and lists
+@pytest.fixture
+def large(pair, tmp_path, monkeypatch):
+    """Return a function that writes an array larger than what is read whole, and what it holds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("actviz.inputs.reading.CHUNK_BYTES", 4_000)
+
+    def write(name, count=20, bad=None):
+        values = np.random.default_rng(0).random((count, 8, 8, 3)).astype(np.float32)
+        if bad is not None:
+            values[bad, 0, 0, 0] = np.nan
+        np.save(name, values)
+        return values
+
+    return write
+
+
+def parts_of(pair, given, layers=("mean",), **options):
+    chosen = [layer for layer in pair.layers if layer.address in layers]
+    return gather_each(given, pair, chosen, InputOptions(), **options)
+
+
+def test_samples_of_a_large_array_are_made_one_by_one(pair, large, tmp_path):
+    values = large("many.npy")
+    for given in (Given((tmp_path / "many.npy",)), Given(named=("left=many.npy",))):
+        parts = list(parts_of(pair, given))
+        assert [len(part) for part in parts] == [1] * 20
+        np.testing.assert_array_equal(np.concatenate([part[0].values["left"] for part in parts]), values)
+        assert parts[7][0].name.endswith("many.npy[7]")
+
+
+def test_large_and_small_files_go_together_row_by_row(pair, large, tmp_path):
+    values = large("many.npy")
+    tokens = np.arange(60).reshape(20, 3) % 6
+    np.save("meta.npy", tokens)
+    given = Given(named=("meta=meta.npy", "right=many.npy", "left=many.npy"))
+    parts = list(parts_of(pair, given, ("all",)))
+    assert [len(part) for part in parts] == [1] * 20
+    np.testing.assert_array_equal(parts[13][0].values["meta"], tokens[13:14])
+    np.testing.assert_array_equal(parts[13][0].values["right"], values[13:14])
+    np.save("meta.npy", tokens[1:])
+    with pytest.raises(InputError, match="different numbers of samples"):
+        list(parts_of(pair, given, ("all",)))
+
+
+def test_what_a_broken_large_array_gave_before_is_said(pair, large, tmp_path):
+    large("many.npy", bad=7)
+    large("fine.npy")
+    parts = list(parts_of(pair, Given((tmp_path / "many.npy", tmp_path / "fine.npy"))))
+    assert [len(part) for part in parts if isinstance(part, list)] == [1] * 27
+    assert isinstance(parts[7], InputError)
+    assert "many.npy[7]" in parts[7].message
+    assert parts[7].message.endswith("The 7 samples before it are used, those after it are not.")
+    for options in ({"fail_fast": True}, {}):
+        paths = (tmp_path / "many.npy", tmp_path / "fine.npy") if options else (tmp_path / "many.npy",)
+        with pytest.raises(InputError, match=r"many\.npy\[7\]") as caught:
+            list(parts_of(pair, Given(paths), **options))
+        assert "samples before it" not in caught.value.message
+
+
+def test_lists_name_files_for_every_job(pair, files):
+    (files / "list.txt").write_text("white.png\0three.npy\0missing.png")
+    given = Given(lists=("list.txt",), separated_by_nul=True)
+    parts = list(parts_of(pair, given))
+    assert [len(part) for part in parts[:2]] == [1, 3]
+    assert parts[2].message.startswith("missing.png: no such file")
+    with pytest.raises(UsageError, match="--files-from and --input NAME=FILE do not go together"):
+        Given(named=("left=white.png",), lists=("list.txt",))
 
 
 # ------------------------------------------------------------------ pictures of several inputs

@@ -35,7 +35,7 @@ def test_ranges(text, ends):
     assert parse_range(text, "--range") == ends
 
 
-@pytest.mark.parametrize("text", ["2:1", "1:1", "5", "a:b", "nan:1", "1:2:3", ""])
+@pytest.mark.parametrize("text", ["2:1", "1:1", "5", "a:b", "nan:1", "1:2:3", "", ":"])
 def test_what_is_no_range_is_refused(text):
     with pytest.raises(UsageError, match="a range such as"):
         parse_range(text, "--range")

@@ -64,7 +64,9 @@ def test_every_input_is_in_exactly_one_shard(count, place):
     assert sum(Shard(number, count).holds(place) for number in range(1, count + 1)) == 1
 
 
-@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/b", "1/0", "-1/2", "1/2/3", "\u0661/2"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "0/2", "3/2", "a/b", "1/0", "-1/2", "1/2/3", "\u0661/2", "1" * 5000 + "/8", "1/2\n"]
+)
 def test_shards_that_do_not_exist(text):
     with pytest.raises(UsageError, match="--shard"):
         parse_shard(text)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from report_helpers import contents, gathered, maps
 
 from actviz.compare import drift
+from actviz.errors import escape_markdown
 from actviz.report import Comparison, data, markdown, page
 
 HOSTILE = (
@@ -179,7 +180,7 @@ def test_markdown_has_the_findings_the_sheet_and_every_layer():
 @settings(deadline=None, max_examples=80)
 @given(st.text(max_size=60))
 def test_markdown_of_any_name_is_one_line_without_markup(words):
-    said = markdown.escaped(words)
+    said = escape_markdown(words)
     assert "\n" not in said
     assert not set("<>") & set(said)
     assert not re.search(r"(?<!\\)(?:\\\\)*[`*\[\]|@#]", said)

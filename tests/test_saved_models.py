@@ -219,9 +219,21 @@ def test_a_node_of_a_frozen_graph_can_be_fed():
     with open_model(FROZEN, inputs="max_pooling2d/MaxPool") as network:
         fed = {"max_pooling2d/MaxPool": whole["max_pooling2d"].values}
         inner = network.activations(fed, ["dense"])
+        needs = {layer.address: layer.needs for layer in network.layers}
     np.testing.assert_allclose(inner["dense"].values, whole["dense"].values, atol=1e-6)
+    assert (needs["conv2d"], needs["dense"]) == (("input_1",), ("max_pooling2d/MaxPool",))
     with pytest.raises(UsageError, match=r'no node "nothing" to feed; its placeholders: input_1'):
         open_model(FROZEN, inputs="nothing")
+
+
+@pytest.mark.parametrize("command", ["show", "extract", "check"])
+def test_the_command_feeds_any_node_by_name(actviz, tmp_path, command):
+    np.save(tmp_path / "pool.npy", np.ones((3, 13, 13, 32), "float32"))
+    ran = actviz(command, "-q", FROZEN, "--input", "max_pooling2d/MaxPool=pool.npy", "-l", "conv_intermediate")
+    assert (ran.code, ran.err) == (0, "")
+    ran = actviz(command, "-q", FROZEN, "--input", "max_pooling2d/MaxPool=pool.npy", "-l", "conv2d")
+    assert (ran.code, len(ran.err.splitlines())) == (3, 1)
+    assert "these layers also need the input input_1" in ran.err
 
 
 def test_a_placeholder_without_a_shape(tmp_path):

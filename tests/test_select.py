@@ -64,6 +64,9 @@ def test_calls_and_levels_of_nested_models():
     assert chosen(NESTED, "**only") == ["encoder#0/only", "encoder#1/only"]
 
 
+OUTPUTS = [layer(f"lstm@{output}", 1, "LSTM", "lstm") for output in range(3)] + [layer("dense", 2, "Dense")]
+
+
 @pytest.mark.parametrize(
     ("layers", "wanted", "said"),
     [
@@ -75,6 +78,10 @@ def test_calls_and_levels_of_nested_models():
         (FLAT, "1:2:0", "the step of a slice cannot be 0"),
         (NESTED, "conv", '"conv" means 2 layers (encoder/conv, head/conv)'),
         (FLAT, "zzz", "actviz layers model.h5"),
+        (FLAT, "1" * 5000, 'no layer "1111'),
+        (FLAT, "-" + "1" * 5000, 'no layer "-1111'),
+        (FLAT, f"{'1' * 5000}:", 'no layer "1111'),
+        (OUTPUTS, f"lstm@{'1' * 5000}", "has 3 outputs, @0 to @2"),
     ],
 )
 def test_wrong_addresses_say_what_is_near(layers, wanted, said):
@@ -82,9 +89,6 @@ def test_wrong_addresses_say_what_is_near(layers, wanted, said):
         chosen(layers, wanted)
     assert said in caught.value.message
     assert len(caught.value.message) < 300
-
-
-OUTPUTS = [layer(f"lstm@{output}", 1, "LSTM", "lstm") for output in range(3)] + [layer("dense", 2, "Dense")]
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("check")
+@click.command("check", cls=Command)
 @options.model
-@options.inputs
-@options.named
-@options.layer
+@options.fed
 @click.option("--no-nan", is_flag=True, help="No value is NaN.")
 @click.option("--no-inf", is_flag=True, help="No value is infinite.")
 @click.option(
@@ -35,16 +34,9 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FIGURE.png", help="Draw the channels of the layers that break a limit.")
 @options.junit
 @options.as_json
-@options.reading
-@options.overwrite
-@options.fail_fast
-@options.opened
-@options.quiet
+@options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,
-    inputs: tuple[Path, ...],
-    named: tuple[str, ...],
-    layers: tuple[str, ...],
     output: str | None,
     *,
     no_nan: bool,
@@ -57,8 +49,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
     within: str | None,
     junit: Path | None,
     as_json: bool,
-    overwrite: bool,
-    fail_fast: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -90,14 +80,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
         **{name: limits.parse_share(text, option) for name, (text, option) in shares.items() if text is not None},
     )
     request = CheckRequest(
-        opening=options.opening_of(model, values),
-        inputs=inputs,
-        named=named,
-        layers=layers,
+        **options.request_of(model, values),
         output=output,
-        reading=options.reading_of(values),
-        overwrite=overwrite,
-        fail_fast=fail_fast,
         limits=asked,
         reports=options.reports_of(junit),
     )

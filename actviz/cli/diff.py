@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import completion, options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("diff")
+@click.command("diff", cls=Command)
 @click.argument("ours", type=options.PATH, metavar="A", shell_complete=completion.either)
 @click.argument("theirs", type=options.PATH, metavar="B", shell_complete=completion.either)
-@options.inputs
-@options.named
-@options.layer
+@options.fed
 @click.option(
     "--fail-on",
     "rules",
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
     " correlation. Repeats; replaces the default tolerance.",
 )
 @click.option(
-    "--atol", type=click.FloatRange(min=0), metavar="X", help="Absolute tolerance; 1e-6 where nothing is asked for."
+    "--atol", type=options.Number(min=0), metavar="X", help="Absolute tolerance; 1e-6 where nothing is asked for."
 )
 @click.option(
     "--rtol",
-    type=click.FloatRange(min=0),
+    type=options.Number(min=0),
     metavar="X",
     help="Tolerance relative to the layer's largest value in A; 1e-3 where nothing is asked for.",
 )
@@ -42,17 +41,10 @@ if TYPE_CHECKING:
 )
 @options.junit
 @options.as_json
-@options.reading
-@options.overwrite
-@options.fail_fast
-@options.opened
-@options.quiet
+@options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     ours: Path,
     theirs: Path,
-    inputs: tuple[Path, ...],
-    named: tuple[str, ...],
-    layers: tuple[str, ...],
     rules: tuple[str, ...],
     atol: float | None,
     rtol: float | None,
@@ -61,8 +53,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
     junit: Path | None,
     *,
     as_json: bool,
-    overwrite: bool,
-    fail_fast: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -81,19 +71,15 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from actviz.jobs.diff import DiffRequest, diff
     from actviz.tolerances import parse_rule, tolerances
 
-    opening = options.opening_of(ours, values)
+    asked = options.request_of(ours, values)
+    opening = asked.pop("opening")
     request = DiffRequest(
+        **asked,
         ours=opening,
         theirs=replace(opening, model=theirs),
-        inputs=inputs,
-        named=named,
-        layers=layers,
-        reading=options.reading_of(values),
         tolerances=tolerances(atol, rtol, tuple(parse_rule(text) for text in rules)),
         output=output,
         figures=figures,
-        overwrite=overwrite,
-        fail_fast=fail_fast,
         reports=options.reports_of(junit),
     )
     options.tell_judged(diff(request), quiet=quiet, as_json=as_json)

@@ -7,33 +7,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("extract")
+@click.command("extract", cls=Command)
 @options.model
-@options.inputs
-@options.named
-@options.layer
+@options.fed
 @click.option("-o", "--output", metavar="PATH", help="The file to write; MODEL.npz without it.")
 @click.option("--compress", is_flag=True, help="Smaller and slower.")
-@options.reading
-@options.overwrite
-@options.fail_fast
-@options.opened
-@options.quiet
-def command(  # noqa: PLR0913  (one parameter an option)
+@options.running
+def command(
     model: Path,
-    inputs: tuple[Path, ...],
-    named: tuple[str, ...],
-    layers: tuple[str, ...],
     output: str | None,
     *,
     compress: bool,
-    overwrite: bool,
-    fail_fast: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -47,14 +37,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from actviz.jobs.extract import ExtractRequest, extract
 
     request = ExtractRequest(
-        opening=options.opening_of(model, values),
-        inputs=inputs,
-        named=named,
-        layers=layers,
+        **options.request_of(model, values),
         output=output,
-        reading=options.reading_of(values),
-        overwrite=overwrite,
-        fail_fast=fail_fast,
         compress=compress,
     )
     options.tell(extract(request), quiet=quiet)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ class _Size(click.ParamType[tuple[int, int]]):
         return int(found[1]), int(found[2])
 
 
-@click.command("history")
+@click.command("history", cls=Command)
 @click.argument("files", type=options.PATH, nargs=-1, required=True, metavar="FILE...")
 @click.option("-o", "--output", metavar="PATH", help="figure.png or figure.svg, or folder/.")
 @click.option(

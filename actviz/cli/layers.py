@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 from actviz.errors import escape
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as
 RIGHT = (0, 4)
 
 
-@click.command("layers")
+@click.command("layers", cls=Command)
 @options.model
 @click.option("--json", "as_text", is_flag=True, help="One JSON object with everything.")
 @click.option("--operations", is_flag=True, help="Single operations of a graph too; each has an address.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -42,15 +43,18 @@ def _size(text: str) -> int:
     return size
 
 
+class Number(click.FloatRange):
+    """A number within a range; click takes one that is not a number for any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or say what is wrong with it."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return number
+
+
 model = click.argument("model", type=PATH, shell_complete=completion.models)
-inputs = click.argument("inputs", type=PATH, nargs=-1)
-named = click.option(
-    "--input",
-    "named",
-    multiple=True,
-    metavar="NAME=FILE",
-    help="The file for one input of a model with several. Repeats; together they make one sample, or one for each row.",
-)
 layer = click.option(
     "-l",
     "--layer",
@@ -97,7 +101,7 @@ _OPENING = (
     click.option("--allow-code", is_flag=True, help="Let Lambda layers run the code that is in the model file."),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         default=120.0,
         show_default=True,
         metavar="SECONDS",
@@ -134,7 +138,7 @@ _STYLE = (
     click.option(
         "--max-megapixels",
         "megapixels",
-        type=click.FloatRange(0.5, 100),
+        type=Number(0.5, 100),
         default=16.0,
         show_default=True,
         metavar="N",
@@ -175,7 +179,15 @@ _READING = (
     click.option("--background", default="white", show_default=True, help="Behind transparent pixels."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of made-up inputs."),
 )
-_BATCH = (
+_FED = (
+    click.argument("inputs", type=PATH, nargs=-1),
+    click.option(
+        "--input",
+        "named",
+        multiple=True,
+        metavar="NAME=FILE",
+        help="The file for one input of a model with several. Repeats; together they make one sample, or one for each row.",
+    ),
     click.option(
         "--files-from",
         "lists",
@@ -184,6 +196,9 @@ _BATCH = (
         help="Read the names of inputs from FILE, one a line; - is standard input. Repeats.",
     ),
     click.option("-0", "--null", "separated_by_nul", is_flag=True, help="Names in lists end with a NUL byte."),
+    layer,
+)
+_BATCH = (
     click.option(
         "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Inputs computed at a time; chosen otherwise."
     ),
@@ -193,25 +208,35 @@ _BATCH = (
 )
 
 
-def styled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that decide how figures look."""
-    for option in reversed(_STYLE):
-        function = option(function)
-    return function
+def _adding(options: Iterable[Callable[..., Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds options in the order of their help."""
+    backwards = tuple(options)[::-1]
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in backwards:
+            function = option(function)
+        return function
+
+    return add
 
 
-def reading(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that decide how inputs are read."""
-    for option in reversed(_READING):
-        function = option(function)
-    return function
+styled = _adding(_STYLE)
+"""Options that decide how figures look."""
+fed = _adding(_FED)
+"""Inputs and layers; their values are taken by `request_of`."""
+opened = _adding(_OPENING)
+"""Options that decide how a model is opened."""
+batched = _adding(_BATCH)
+"""Options of work on many inputs."""
+running = _adding((*_READING, overwrite, fail_fast, *_OPENING, quiet))
+"""What goes with `fed` in every command that runs a model; its values are taken by `request_of`."""
 
 
-def opened(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that decide how a model is opened."""
-    for option in reversed(_OPENING):
-        function = option(function)
-    return function
+def request_of(model: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of `fed` and `running` out of a command's keywords, as a `ModelRequest` names them."""
+    opening = opening_of(model, values)
+    names = ("inputs", "named", "layers", "lists", "separated_by_nul", "overwrite", "fail_fast")
+    return {name: values.pop(name) for name in names} | {"opening": opening, "reading": reading_of(values)}
 
 
 def opening_of(model: Path, values: dict[str, Any]) -> Opening:
@@ -252,19 +277,12 @@ def style_of(values: dict[str, Any]) -> Style:
 
 
 def reading_of(values: dict[str, Any]) -> InputOptions:
-    """Take the values of `reading` out of a command's keywords."""
+    """Take the values of the options that decide how inputs are read out of a command's keywords."""
     from actviz.inputs.options import InputOptions
 
     names = ("resize", "preprocess", "invert", "layout", "allow_nonfinite", "frame", "background", "seed")
     taken = {name: values.pop(name) for name in names}
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
-
-
-def batched(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of work on many inputs."""
-    for option in reversed(_BATCH):
-        function = option(function)
-    return function
 
 
 def reports_of(junit: Path | None) -> Reports:
@@ -309,16 +327,17 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
                 bar.update(event.done, event.total)
             elif isinstance(event, Said):
                 if not quiet:
-                    bar.clear()
-                    click.echo(f"actviz: {event.text}", err=True)
+                    with bar.aside():
+                        click.echo(f"actviz: {event.text}", err=True)
             elif isinstance(event, Answer):
-                click.echo(event.text)
+                with bar.aside(output=True):
+                    click.echo(event.text)
             elif as_json and isinstance(event, Written | Failed):
-                bar.clear_before_output()
-                click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
+                with bar.aside(output=True):
+                    click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
             elif isinstance(event, Written):
-                bar.clear_before_output()
-                click.echo(str(event.path))
+                with bar.aside(output=True):
+                    click.echo(str(event.path))
     finally:
         bar.clear()
         close = getattr(generator, "close", None)

@@ -75,11 +75,17 @@ def program(ctx: click.Context, *, no_config: bool) -> None:
     if not no_config:
         from actviz.cli.defaults import defaults_here
 
-        ctx.default_map = defaults_here(program, ctx)
+        found = defaults_here(program, ctx)
+        if found is not None:
+            ctx.obj, ctx.default_map = found
 
 
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from actviz import system
+
+        system.hold_streams()
     _drop_working_directory()
     signal.signal(signal.SIGTERM, _end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

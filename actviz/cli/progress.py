@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from actviz.jobs.events import duration
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 SECONDS = 0.2
-BAR = 24
-# The rate is that of about the last so many seconds.
-MEMORY = 10.0
+BAR, SHORTEST = 24, 6
+# The rate is that of about the last so many seconds, and not told before so many have passed.
+MEMORY, ENOUGH = 10.0, 1.0
+# The first pause longer than this is the model being loaded, which says nothing of what follows.
+PAUSE = 0.5
+CLEAR = "\r\x1b[K"
+# Columns left free behind the line: terminals break one that fills the last, and show Ctrl-C as ^C.
+BEHIND = 3
 
 
 class Bar:
@@ -29,50 +39,82 @@ class Bar:
         self._shown = shown and terminal
         self._shares_terminal = self._shown and sys.stdout.isatty()
         self._points: list[tuple[float, int]] = []
-        self._visible, self._last = False, 0.0
+        self._line, self._last, self._loaded = "", 0.0, False
 
     def update(self, done: int, total: int) -> None:
         """Show how far it is, if the last time is long enough ago and there is more than one thing to do."""
         now = time.monotonic()
+        if not self._loaded and self._points and now - self._points[-1][0] > PAUSE:
+            self._points.clear()
+            self._loaded = True
         self._points.append((now, done))
         while len(self._points) > 2 and now - self._points[0][0] > MEMORY:  # noqa: PLR2004  (a rate needs two)
             del self._points[0]
         if not self._shown or total < 2 or now - self._last < SECONDS:  # noqa: PLR2004  (one is no batch)
             return
-        self._last, self._visible = now, True
-        line = text(done, total, rate(self._points))
-        room = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(f"\r\x1b[K{line[:room]}")
-        sys.stderr.flush()
+        self._last = now
+        self._line = text(done, total, rate(self._points), width() - BEHIND)
+        _write(CLEAR + self._line)
+
+    @contextlib.contextmanager
+    def aside(self, *, output: bool = False) -> Iterator[None]:
+        """Run a block that writes lines, the bar away meanwhile and below them afterwards.
+
+        `output` says that they go to standard output, which may be elsewhere.
+        """
+        if not self._line or (output and not self._shares_terminal):
+            yield
+            return
+        _write(CLEAR)
+        yield
+        _write(self._line)
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._visible:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._visible = False
+        if self._line:
+            _write(CLEAR)
+            self._line = ""
 
-    def clear_before_output(self) -> None:
-        """Take the line away where standard output goes to the same terminal."""
-        if self._shares_terminal:
-            self.clear()
+
+def _write(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()
+
+
+def width() -> int:
+    """Return the columns of the terminal that stderr is, wherever standard output goes."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        if columns:
+            return columns
+    return shutil.get_terminal_size().columns
 
 
 def rate(points: list[tuple[float, int]]) -> float | None:
-    """Return things a second from ``(seconds, things)`` in order of time, ``None`` where it is not known."""
-    if len(points) < 2 or points[-1][0] <= points[0][0]:  # noqa: PLR2004  (a rate needs two)
+    """Return things a second from ``(seconds, things)`` in order of time, ``None`` where it is not known yet."""
+    if len(points) < 2 or points[-1][0] - points[0][0] < ENOUGH:  # noqa: PLR2004  (a rate needs two)
         return None
     return (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
 
 
-def text(done: int, total: int, each_second: float | None) -> str:
-    """Return the line: a bar, counts, the rate and the time left.
+def text(done: int, total: int, each_second: float | None, room: int = 80) -> str:
+    """Return the line: a bar, counts, the rate and the time left, as far as there is `room` for them.
+
+    The bar gets shorter first, then goes; then the time left goes, then the rate.
 
     >>> text(50, 200, 10.0)
     '[######..................] 50/200 inputs, 10/s, 15 s left'
+    >>> text(50, 200, 10.0, 40)
+    '[#......] 50/200 inputs, 10/s, 15 s left'
     """
-    filled = BAR * done // max(1, total)
-    parts = [f"[{'#' * filled}{'.' * (BAR - filled)}] {done:,}/{total:,} inputs"]
+    parts = [f"{done:,}/{total:,} inputs"]
     if each_second:
         parts += [f"{each_second:.3g}/s", f"{duration((total - done) / each_second)} left"]
-    return ", ".join(parts)
+    while len(parts) > 1 and len(", ".join(parts)) > room:
+        del parts[-1]
+    said = ", ".join(parts)[:room]
+    length = min(BAR, room - len(said) - len("[] "))
+    if length < SHORTEST:
+        return said
+    filled = length * done // max(1, total)
+    return f"[{'#' * filled}{'.' * (length - filled)}] {said}"

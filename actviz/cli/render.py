@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import completion, options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("render")
+@click.command("render", cls=Command)
 @click.argument("activations", type=options.PATH, shell_complete=completion.arrays)
 @options.layer
 @click.option("--index", type=click.IntRange(min=0), metavar="N", help="Only the input of this number, the first is 0.")

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("report")
+@click.command("report", cls=Command)
 @options.model
-@options.inputs
-@options.named
-@options.layer
+@options.fed
 @click.option("-o", "--output", metavar="FILE", help="The page, .html; MODEL_report.html without it.")
 @click.option(
     "--against",
@@ -41,16 +40,9 @@ if TYPE_CHECKING:
     help="Figures of the first N inputs; numbers are over all of them.",
 )
 @options.labels
-@options.reading
-@options.overwrite
-@options.fail_fast
-@options.opened
-@options.quiet
+@options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,
-    inputs: tuple[Path, ...],
-    named: tuple[str, ...],
-    layers: tuple[str, ...],
     output: str | None,
     *,
     against: Path | None,
@@ -58,8 +50,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
     max_size: str,
     pictures: int,
     labels: Path | None,
-    overwrite: bool,
-    fail_fast: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -74,14 +64,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     request = ReportRequest(
-        opening=options.opening_of(model, values),
-        inputs=inputs,
-        named=named,
-        layers=layers,
+        **options.request_of(model, values),
         output=output,
-        reading=options.reading_of(values),
-        overwrite=overwrite,
-        fail_fast=fail_fast,
         against=against,
         markdown=markdown,
         summary=markdown is not None and bool(summary) and os.path.abspath(markdown) == os.path.abspath(summary or ""),

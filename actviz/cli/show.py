@@ -7,42 +7,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
+from actviz.cli.defaults import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("show")
+@click.command("show", cls=Command)
 @options.model
-@options.inputs
-@options.named
-@options.layer
+@options.fed
 @options.output
 @options.sheet
 @options.styled
-@options.reading
-@options.overwrite
 @options.batched
 @options.dry_run
-@options.fail_fast
 @options.labels
 @options.tokens
-@options.opened
-@options.quiet
+@options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,
-    inputs: tuple[Path, ...],
-    named: tuple[str, ...],
-    layers: tuple[str, ...],
     output: str | None,
     *,
     sheet: bool | None,
-    overwrite: bool,
-    fail_fast: bool,
     labels: Path | None,
     tokens: Path | None,
-    lists: tuple[str, ...],
-    separated_by_nul: bool,
     batch_size: int | None,
     shard: str | None,
     force: bool,
@@ -68,20 +56,12 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from actviz.jobs.show import ShowRequest, show
 
     request = ShowRequest(
-        opening=options.opening_of(model, values),
-        inputs=inputs,
-        named=named,
-        layers=layers,
+        **options.request_of(model, values),
         output=output,
         sheet=sheet,
         style=options.style_of(values),
-        reading=options.reading_of(values),
-        overwrite=overwrite,
-        fail_fast=fail_fast,
         labels=labels,
         tokens=tokens,
-        lists=lists,
-        separated_by_nul=separated_by_nul,
         batch_size=batch_size,
         shard=parse_shard(shard) if shard else Shard(),
         force=force,

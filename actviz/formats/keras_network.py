@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, ModelError, escape
+from actviz.formats.axes import axes_of, score_axes
 from actviz.formats.custom import CustomObjects
 from actviz.formats.damage import said_of
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
 from actviz.formats.keras_compiled import patience
 from actviz.formats.keras_file import KerasFile, open_keras_file
+from actviz.formats.protocol import FileNetwork
 from actviz.formats.receptive import geometries
-from actviz.formats.shapes import (
-    ATTENTION,
-    SCORES,
-    activation_of,
-    axes_of,
-    infer,
-    output_count,
-    score_axes,
-    score_shape,
-    signs,
-)
+from actviz.formats.shapes import ATTENTION, SCORES, infer, output_count, score_shape
+from actviz.formats.signs import activation_of, signs
 from actviz.formats.wrapped import InnerLayer, wrapped
 from actviz.gate import NO_TRUST, Trust, well_formed
 from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
@@ -41,7 +34,7 @@ LOOKED_THROUGH = frozenset({"InputLayer", "Resizing", "CenterCrop", "Identity"})
 FIRST_OPERATIONS = frozenset({"Rescaling", "Normalization"})
 
 
-class KerasNetwork:
+class KerasNetwork(FileNetwork):
     """A Functional or Sequential model of a `.keras` or `.h5` file, or of a SavedModel that is `opened`.
 
     Opening reads the configuration only. Keras is imported, and weights are read, when
@@ -70,14 +63,6 @@ class KerasNetwork:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        """Return the network itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self.close()
-
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -91,16 +76,6 @@ class KerasNetwork:
         if any(entry.custom for entry in self._graph.entries.values()):
             return self.complete()
         return self._facts
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """Every addressable output, in model order."""
-        return self.facts.layers
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The inputs, in the model's order."""
-        return self.facts.inputs
 
     @property
     def notes(self) -> list[str]:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, LimitError, ModelError, escape
+from actviz.formats.axes import axes_of
 from actviz.formats.graph import ROOT, Entry, Graph, Inner, Ref, refs
 from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
 from actviz.formats.keras_compiled import COMPILE_AFTER, TRACED, Compiled, signature_of
 from actviz.formats.keras_layers import VOCABULARIES, check_keras, make_layer
 from actviz.formats.keras_loading import load, reason
 from actviz.formats.keras_sizes import bytes_of, check_output, check_parameters, check_run
-from actviz.formats.shapes import SCORES, axes_of
+from actviz.formats.shapes import SCORES
 from actviz.formats.weights import NamedWeights
 from actviz.formats.wrapped import InnerLayer
 

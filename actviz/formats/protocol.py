@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,3 +66,25 @@ class Network(Protocol):
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
+
+
+class FileNetwork(Network, Protocol):
+    """What networks of every format do alike: a with block closes the file, the facts tell layers and inputs."""
+
+    def __enter__(self) -> Self:
+        """Return the network itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Every addressable output, in the order of the file."""
+        return self.facts.layers
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, in the order of the file."""
+        return self.facts.inputs

@@ -8,23 +8,14 @@ and is asked of Keras itself: nothing is guessed.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
-from actviz.formats.graph import Entry, Graph, Json, Ref, refs
+from actviz.formats.axes import SEQUENCE, axes_of, input_axes
+from actviz.formats.graph import Graph, Json, Ref, refs
+from actviz.formats.signs import SIGN_KEEPING
 from actviz.records import Axes, Shape
 
-SPACE = {1: ("step",), 2: ("row", "column"), 3: ("plane", "row", "column")}
-DEFAULT_AXES: dict[int, Axes] = {
-    1: ("batch",),
-    2: ("batch", "unit"),
-    3: ("batch", "step", "unit"),
-    4: ("batch", "row", "column", "channel"),
-    5: ("batch", "plane", "row", "column", "channel"),
-}
-TOKENS: Axes = ("batch", "step")
-SEQUENCE = DEFAULT_AXES[3]
 KEEP = frozenset(
     {
         "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Softmax", "ThresholdedReLU", "BatchNormalization",
@@ -35,25 +26,6 @@ KEEP = frozenset(
     }
 )  # fmt: skip
 MERGE = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
-NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softmax", "softplus", "hard_sigmoid", "exponential"})
-NAMED_OPERATIONS = {
-    "Softmax": "softmax", "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",
-    "HardSigmoid": "hard_sigmoid", "HardTanh": "hard_tanh", "Softsign": "softsign",
-}  # fmt: skip
-LARGEST_CLIP = 1e6
-CLIPPED = re.compile(r"relu\d[\d.]*")
-# What lies between these and a non-negative activation does not change its sign.
-SIGN_KEEPING = frozenset(
-    {
-        "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D",
-        "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D",
-        "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout",
-        "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
-        "Cropping1D", "Cropping2D", "Cropping3D", "Concatenate", "Add", "Multiply", "Average", "Maximum", "Minimum",
-        "Identity", "ActivityRegularization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
-    }
-)  # fmt: skip
-
 # What can return its scores beside its output, and the number of that output here.
 ATTENTION = frozenset({"MultiHeadAttention", "GroupQueryAttention", "Attention", "AdditiveAttention"})
 SCORES = -1
@@ -81,46 +53,6 @@ def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
             state = tuple(told[0]) if told else state_shape(entry.config, given[0][0] if given else None)
             known[Ref(number, output)] = (state, axes_of("", {}, state, []) if state else ())
     return known
-
-
-def signs(graph: Graph) -> dict[int, bool | None]:
-    """Return for every call whether it can give negative values (``None``: not known)."""
-    found: dict[int, bool | None] = {}
-    for number, node in enumerate(graph.nodes):
-        entry = graph.entries[node.entry]
-        activation = activation_of(entry)
-        inputs = [found.get(ref.node) for ref in refs(node.args)]
-        if (
-            activation in NON_NEGATIVE
-            or CLIPPED.fullmatch(activation or "")
-            or (entry.kind in SIGN_KEEPING and inputs and all(sign is False for sign in inputs))
-        ):
-            found[number] = False
-        elif activation in {"tanh", "linear", "elu", "selu", "softsign"}:
-            found[number] = True
-        else:
-            found[number] = None
-    return found
-
-
-def activation_of(entry: Entry) -> str | None:
-    """Return the name of the activation function of a layer, if it has one by name."""
-    if entry.kind == "ReLU" and not entry.config.get("negative_slope"):
-        return _clipped(entry.config.get("max_value"))
-    if entry.kind in NAMED_OPERATIONS:
-        return NAMED_OPERATIONS[entry.kind]
-    value = entry.config.get("activation")
-    if isinstance(value, dict):
-        value = value.get("config")
-    if isinstance(value, str):
-        return value
-    return None
-
-
-def _clipped(most: object) -> str:
-    """Return ``relu``, or ``relu6`` for one that ends at 6."""
-    known = isinstance(most, (int, float)) and not isinstance(most, bool) and 0 < most < LARGEST_CLIP
-    return f"relu{most:g}" if known else "relu"
 
 
 def shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | None:
@@ -344,101 +276,12 @@ RULES: dict[str, Rule] = {
 }
 
 
-def axes_of(kind: str, config: Json, shape: Shape | None, given: list[Axes]) -> Axes:
-    """Name the axes of a layer's output.
-
-    Classes that fix the meaning of their axes name them; a layer that keeps the rank keeps
-    the names of its input; otherwise the rank decides, as Keras's own documentation does.
-    """
-    rank = len(shape) if shape is not None else (len(given[0]) if given else 0)
-    own = _class_axes(kind, config, rank)
-    if own and len(own) == rank:
-        return own
-    if kind == "Permute" and given and len(given[0]) == rank:
-        return ("batch", *(given[0][axis] for axis in config["dims"]))
-    if kind in {"Reshape", "Flatten", "RepeatVector"}:
-        return DEFAULT_AXES.get(rank, _numbered(rank))
-    inner = config.get("layer")
-    if kind == "TimeDistributed" and given and isinstance(inner, dict) and shape is not None:
-        parts = [("batch", *axes[2:]) for axes in given]
-        return _over_steps(axes_of(inner["class_name"], inner["config"], _inner(shape), parts))
-    if given and len(given[0]) == rank and rank:
-        return given[0]
-    return DEFAULT_AXES.get(rank, _numbered(rank))
-
-
-def input_axes(shape: Shape, kinds: set[str], *, first: bool) -> Axes:
-    """Name the axes of an input by the classes that read it.
-
-    The rank alone does not tell tokens from a vector, nor frames from planes. `first` says
-    that channels come first there.
-    """
-    rank = len(shape)
-    steps = any(kind == "TimeDistributed" or kind.startswith("ConvLSTM") for kind in kinds)
-    if rank == len(TOKENS) and "Embedding" in kinds:
-        return TOKENS
-    found = DEFAULT_AXES.get(rank, _numbered(rank))
-    if first and "channel" in found:
-        found = ("batch", "channel", *found[1:-1])
-    if first and rank == len(SEQUENCE) and any("1D" in kind for kind in kinds):
-        found = ("batch", "unit", "step")
-    if steps and found[-4:-1] == ("plane", "row", "column"):
-        return ("batch", "step", "row", "column", "channel")
-    if steps and found[-3:] == ("plane", "row", "column"):
-        return ("batch", "step", "channel", "row", "column")
-    return found
-
-
-def score_axes(rank: int) -> Axes:
-    """Name the axes of the scores of an attention layer."""
-    found = ("batch", "query", "key") if rank == len(SEQUENCE) else ("batch", "head", "query", "key")
-    return found if len(found) == rank else _numbered(rank)
-
-
 def score_shape(config: Json, query: Shape | None, key: Shape | None) -> Shape | None:
     """Return the shape of the scores of an attention layer over sequences."""
     if query is None or key is None or {len(query), len(key)} != {len(SEQUENCE)}:
         return None
     heads = config.get("num_heads", config.get("num_query_heads"))
     return (query[0], query[1], key[1]) if heads is None else (query[0], heads, query[1], key[1])
-
-
-def _inner(shape: Shape | None) -> Shape | None:
-    return None if shape is None else (shape[0], *shape[2:])
-
-
-def _over_steps(inner: Axes) -> Axes:
-    """Put the axis of `TimeDistributed` before those of the layer inside; no name is used twice."""
-    return ("batch", "step" if "step" not in inner else "axis1", *inner[1:])
-
-
-def _numbered(rank: int) -> Axes:
-    return ("batch", *(f"axis{number}" for number in range(1, rank))) if rank else ()
-
-
-def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
-    first = config.get("data_format") == "channels_first"
-    inner = config.get("layer")
-    if kind in {"TimeDistributed", "Bidirectional"} and isinstance(inner, dict):
-        if kind == "Bidirectional":
-            return _class_axes(inner["class_name"], inner["config"], rank)
-        found = _class_axes(inner["class_name"], inner["config"], rank - 1)
-        return _over_steps(found) if found and len(found) == rank - 1 else None
-    if kind.startswith("ConvLSTM"):
-        space = {"ConvLSTM1D": ("column",), "ConvLSTM3D": SPACE[3]}.get(kind, SPACE[2])
-        steps = ("step",) if config.get("return_sequences") else ()
-        return ("batch", *steps, "channel", *space) if first else ("batch", *steps, *space, "channel")
-    if kind in {"LSTM", "GRU", "SimpleRNN", "RNN"}:
-        return DEFAULT_AXES[3] if config.get("return_sequences") else DEFAULT_AXES[2]
-    if kind == "Embedding" and rank == len(SEQUENCE) + 1:
-        return ("batch", "axis1", "step", "unit")
-    dimension = next((number for number in (1, 2, 3) if f"{number}D" in kind), None)
-    if dimension is None or rank != dimension + 2:
-        return None
-    if dimension == 1:
-        return ("batch", "unit", "step") if first else ("batch", "step", "unit")
-    space = SPACE[dimension]
-    return ("batch", "channel", *space) if first else ("batch", *space, "channel")
 
 
 WITHOUT_WEIGHTS = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, escape
 from actviz.formats.finite import NotFinite
@@ -47,28 +47,6 @@ class StateTree:
         """Tell whether neither the object nor anything inside it has weights, random states aside."""
         inside = (child for name, child in self.children.items() if not name.startswith(RANDOM_STATE))
         return not self.own and all(child.empty for child in inside)
-
-
-class Weights(Protocol):
-    """What the two layouts have in common."""
-
-    def shapes(self, entry: Entry) -> list[tuple[int, ...]] | None:
-        """Return the shapes of a layer's weights, ``None`` where the file does not tell."""
-
-    def vocabulary(self, entry: Entry) -> list[str] | None:
-        """Return the vocabulary of a layer that looks words up, if the file keeps it apart."""
-
-    def normalisation(self, entry: Entry) -> dict[str, tuple[float, ...]]:
-        """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
-
-    def idf_weights(self, entry: Entry) -> NDArray[np.generic] | None:
-        """Return the weights of a vocabulary's words, if the file keeps them."""
-
-    def digest(self) -> str:
-        """Return the SHA-256 (hexadecimal) of everything read so far."""
-
-    def not_finite(self) -> str:
-        """Say how many of the numbers read since the last question are NaN or infinite (``""``: none)."""
 
 
 @dataclass(slots=True)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from actviz.formats.axes import axes_of
 from actviz.formats.expansion import parse_graph
 from actviz.formats.graph import Entry, Graph, Json, Ref, is_model, layer_name, quoted
-from actviz.formats.shapes import activation_of, axes_of, infer, output_count, shape_of, state_shape
+from actviz.formats.shapes import infer, output_count, shape_of, state_shape
+from actviz.formats.signs import activation_of
 from actviz.records import Axes, Shape
 
 Output = tuple[Shape | None, str, Axes]

@@ -7,7 +7,7 @@ opens up folders, patterns and lists, and a `Recipe` reads their files one by on
 """
 
 from actviz.inputs.fallback import default_sample
-from actviz.inputs.gathering import Gathered, Given, Recipe, gather, gather_each, recipe
+from actviz.inputs.gathering import Gathered, Given, Recipe, entries_in, gather, gather_each, recipe
 from actviz.inputs.listing import Asked, Entry, Shard, entries_of, parse_shard
 from actviz.inputs.names import read_names
 from actviz.inputs.options import (
@@ -41,6 +41,7 @@ __all__ = [
     "Shard",
     "choose_preprocessing",
     "default_sample",
+    "entries_in",
     "entries_of",
     "gather",
     "gather_each",

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from actviz.errors import ActvizError, InputError, UsageError, escape
+from actviz.errors import ActvizError, InputError, UsageError, error_of_code, escape
 from actviz.inputs.fallback import default_sample
 from actviz.inputs.feeding import join
 from actviz.inputs.listing import Asked, entries_of
 from actviz.inputs.matching import listed
 from actviz.inputs.preprocessing import choose_preprocessing
-from actviz.inputs.reading import open_input, read_samples, samples_in
+from actviz.inputs.reading import open_input, samples_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from actviz.inputs.listing import Entry
     from actviz.inputs.options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
     from actviz.inputs.reading import Opened
@@ -36,11 +37,15 @@ class Given:
     named
         ``NAME=FILE``, one for each input: together they are one sample, or as many as each
         file holds.
+    lists, separated_by_nul
+        Files that name more paths, see `listing.Asked`.
 
     """
 
     paths: tuple[Path, ...] = ()
     named: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    separated_by_nul: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what means nothing, before any file is opened."""
@@ -51,6 +56,9 @@ class Given:
                 raise UsageError(message)
         if self.paths and self.named:
             message = f"{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
+            raise UsageError(message)
+        if self.named and self.lists:
+            message = "--files-from and --input NAME=FILE do not go together; give all inputs by name."
             raise UsageError(message)
 
 
@@ -96,23 +104,60 @@ def gather(
 def gather_each(
     given: Given, facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions, *, fail_fast: bool = False
 ) -> Iterator[list[Sample] | ActvizError]:
-    """Yield the samples of each file when they are asked for, or why it gives none; see `gather`."""
+    """Yield samples when they are asked for, some at a time, or why a file gives none; see `gather`.
+
+    A file gives all its samples at once, or none. An array so large that it stays on the disk
+    gives them one by one: where a later one is bad, those before it have been given.
+    """
     settled = recipe(facts, layers, options)
     if given.named:
-        yield _read_named(given.named, facts, settled.specs, settled.ranges, options)
+        yield from _named_parts(given.named, facts, settled)
         return
-    if not given.paths:
+    entries = entries_in(given, facts)
+    if not entries:
         yield [default_sample(settled.specs, settled.ranges, options)]
         return
-    entries = entries_of(Asked(given.paths), text=any(spec.dtype == "string" for spec in facts.inputs))
     for entry in entries:
+        count = 0
         try:
-            found = settled.samples(settled.open(entry.path))
-            yield [replace(one, name=entry.name + one.name.removeprefix(entry.path.name)) for one in found]
+            for part in _parts(settled, entry):
+                count += len(part)
+                yield part
         except ActvizError as failure:
             if fail_fast or len(entries) == 1:
                 raise
-            yield failure
+            yield _after(count, failure)
+
+
+def entries_in(given: Given, facts: ModelFacts, without: Path | None = None) -> list[Entry]:
+    """Return the files that were given without a name, with folders, patterns and lists opened up.
+
+    Raises
+    ------
+    InputError
+        When there is none although something was given.
+    """
+    text = any(spec.dtype == "string" for spec in facts.inputs)
+    return entries_of(Asked(given.paths, given.lists, given.separated_by_nul, without), text=text)
+
+
+def _parts(settled: Recipe, entry: Entry) -> Iterator[list[Sample]]:
+    opened = settled.open(entry.path)
+    samples = (
+        replace(one, name=entry.name + one.name.removeprefix(entry.path.name)) for one in settled.samples(opened)
+    )
+    if opened.header is None:
+        yield list(samples)
+    else:
+        yield from ([sample] for sample in samples)
+
+
+def _after(count: int, failure: ActvizError) -> ActvizError:
+    """Say of a failure in the middle of a file what became of the samples around it."""
+    if not count:
+        return failure
+    message = f"{failure.message} The {count:,} samples before it are used, those after it are not."
+    return error_of_code(failure.exit_code, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,40 +232,54 @@ def name_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, P
     return found
 
 
-def _read_named(
-    named: Sequence[str],
-    facts: ModelFacts,
-    needed: Sequence[TensorSpec],
-    ranges: Mapping[str, Preprocessing],
-    options: InputOptions,
-) -> list[Sample]:
+def _named_parts(named: Sequence[str], facts: ModelFacts, settled: Recipe) -> Iterator[list[Sample]]:
+    """Yield the samples of files given by name: all at once, or one by one where an array stays on the disk."""
     files = name_files(named, facts.inputs)
-    missing = [spec.name for spec in needed if spec.name not in files]
+    missing = [spec.name for spec in settled.specs if spec.name not in files]
     if missing:
         message = (
             f"{facts.file}: these layers also need the input {listed(missing)}; give it with --input"
             f" {escape(missing[0], 60)}=FILE. The inputs are {listed([spec.name for spec in facts.inputs])}."
         )
         raise InputError(message)
-    read = {
-        spec.name: read_samples(files[spec.name], (spec,), ranges[spec.name], options)
-        for spec in facts.inputs
-        if spec.name in files
-    }
-    counts = {name: len(samples) for name, samples in read.items()}
+    read = {spec.name: _read_rows(files[spec.name], spec, settled) for spec in facts.inputs if spec.name in files}
+    counts = {name: rows.count for name, rows in read.items()}
     count = next(iter(counts.values()))
     if set(counts.values()) != {count}:
         held = ", ".join(f"{escape(name, 40)} {number}" for name, number in list(counts.items())[:8])
         message = f"the files hold different numbers of samples ({held}); the same number for each input was expected."
         raise InputError(message)
-    if len(read) == 1 == len(facts.inputs):
-        return next(iter(read.values()))
-    return [_joined(read, files, number, count) for number in range(count)]
+    joined = (
+        row[0] if len(facts.inputs) == 1 else _joined(dict(zip(read, row, strict=True)), files, number, count)
+        for number, row in enumerate(zip(*(rows.samples for rows in read.values()), strict=True))
+    )
+    if all(rows.whole for rows in read.values()):
+        yield list(joined)
+    else:
+        yield from ([sample] for sample in joined)
 
 
-def _joined(read: Mapping[str, Sequence[Sample]], files: Mapping[str, Path], number: int, count: int) -> Sample:
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The samples of a file for one input: all of them where it was read `whole`, else made when asked for."""
+
+    count: int
+    samples: Iterable[Sample]
+    whole: bool = True
+
+
+def _read_rows(path: Path, spec: TensorSpec, settled: Recipe) -> _Rows:
+    opened = open_input(path, (spec,))
+    samples = samples_in(opened, (spec,), settled.ranges[spec.name], settled.options)
+    if opened.header is not None:
+        return _Rows(opened.count, samples, whole=False)
+    read = list(samples)
+    return _Rows(len(read), read)
+
+
+def _joined(row: Mapping[str, Sample], files: Mapping[str, Path], number: int, count: int) -> Sample:
     """Return one sample of all inputs, named after the files in the order of the inputs."""
     mark = f"[{number}]" if count > 1 else ""
-    name = ", ".join(f"{name}={files[name].name}" for name in read) + mark
-    stem = "+".join(files[name].stem for name in read) + mark
-    return join({name: samples[number] for name, samples in read.items()}, name, stem)
+    name = ", ".join(f"{name}={files[name].name}" for name in row) + mark
+    stem = "+".join(files[name].stem for name in row) + mark
+    return join(row, name, stem)

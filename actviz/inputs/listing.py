@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ TEXT_SUFFIXES = frozenset({".txt", ".csv"})
 MAXIMUM_LIST_BYTES = 256 << 20
 STANDARD_INPUT = "-"
 _PATTERN = frozenset("*?[")
+_SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def entries_of(asked: Asked, *, text: bool = False) -> list[Entry]:
     for name in asked.lists:
         found += [entry for path in _listed(name, asked.separated_by_nul) for entry in _of_path(path, suffixes, asked)]
     if not found and (asked.paths or asked.lists):
-        what = ", ".join(escape(str(name), 80) for name in (*asked.paths, *asked.lists)[:3])
+        lists = ("standard input" if name == STANDARD_INPUT else name for name in asked.lists)
+        what = ", ".join(escape(str(name), 80) for name in (*asked.paths, *lists)[:3])
         message = f"{what}: no input found there; images ({', '.join(sorted(SUFFIXES)[:4])}, ...) or arrays (.npy, .npz) were expected."
         raise InputError(message)
     return found
@@ -149,11 +152,12 @@ def parse_shard(text: str) -> Shard:
     UsageError
         When it is no such thing.
     """
-    number, slash, count = text.partition("/")
-    if not (slash and number.isascii() and number.isdigit() and count.isascii() and count.isdigit()):
+    found = _SHARD.fullmatch(text)
+    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not count:
         message = f"--shard {escape(text, 40)}: give N/M, the part and how many there are, for instance 2/8."
         raise UsageError(message)
-    if not 1 <= int(number) <= int(count):
-        message = f"--shard {escape(text, 40)}: there is no part {int(number)} of {int(count)}; the parts are 1 to {int(count)}."
+    if not 1 <= number <= count:
+        message = f"--shard {escape(text, 40)}: there is no part {number} of {count}; the parts are 1 to {count}."
         raise UsageError(message)
-    return Shard(int(number), int(count))
+    return Shard(number, count)

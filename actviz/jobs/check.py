@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from actviz.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actviz.records import Case, LayerInfo, ModelFacts, Sample
+    from actviz.records import Case, LayerInfo, ModelFacts
     from actviz.totals import Totals
 
 HEADINGS = (
@@ -59,7 +58,7 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
         worker.prepare()
-        facts, layers, found = _begin(request, facts, worker)
+        facts, layers, found = feeding.begin(request, facts, worker, _choose)
         tally, failures = Tally(layers, largest=checking.largest_batch(facts)), list[ActvizError]()
         for event in checking.count(worker, found, tally, fail_fast=request.fail_fast):
             if isinstance(event, ActvizError):
@@ -84,24 +83,6 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
         raise ToleranceError(result.findings.reason())
     if failures:
         raise feeding.partial(len(failures), len(failures) + tally.inputs)
-
-
-def _begin(
-    request: CheckRequest, facts: ModelFacts, worker: Worker
-) -> tuple[ModelFacts, Sequence[LayerInfo], Iterator[list[Sample] | ActvizError]]:
-    """Return the facts, the layers to check and the inputs, of which the first may tell the model's shapes."""
-    given = feeding.given_by(request)
-    if all(spec.shape for spec in facts.inputs):
-        layers = _choose(request, facts)
-        return facts, layers, feeding.feed(request, given, facts, layers)
-    found = feeding.feed(request, given, facts, facts.layers)
-    read = list[list["Sample"] | ActvizError]()
-    for item in found:
-        read.append(item)
-        if not isinstance(item, ActvizError) and item:
-            facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
-            break
-    return facts, _choose(request, facts), itertools.chain(read, found)
 
 
 def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:

@@ -37,6 +37,8 @@ class DiffRequest:
     theirs: Opening
     inputs: tuple[Path, ...] = ()
     named: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    separated_by_nul: bool = False
     layers: tuple[str, ...] = ()
     reading: InputOptions
     tolerances: Tolerances
@@ -45,6 +47,11 @@ class DiffRequest:
     overwrite: bool = False
     fail_fast: bool = False
     reports: judging.Reports = field(default_factory=judging.Reports)
+
+    @property
+    def has_inputs(self) -> bool:
+        """Tell whether any input was given."""
+        return bool(self.inputs or self.named or self.lists)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -101,7 +108,7 @@ def diff(request: DiffRequest) -> Iterator[Said | Written | judging.Judged]:
     """
     judging.prepare(request.reports, "diff", overwrite=request.overwrite)
     with ExitStack() as stack:
-        saved = both_saved(request.ours.model, request.theirs.model, given=bool(request.inputs or request.named))
+        saved = both_saved(request.ours.model, request.theirs.model, given=request.has_inputs)
         sides: Sides = stack.enter_context(Files(request)) if saved else stack.enter_context(Models(request))
         matching = _match(request, *sides.layers())
         yield from (Said(line) for line in _unmatched(matching, request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,12 +97,14 @@ def _collect(run: _Run, collector: Collector) -> Iterator[Said | ActvizError]:
     """Compute one sample after another; none is kept longer than that takes."""
     notes = feeding.Notes()
     addresses = [layer.address for layer in run.layers]
-    for found in feeding.feed(run.request, run.given, run.facts, run.layers):
+    parts = feeding.feed(run.request, run.given, run.facts, run.layers)
+    first = list(itertools.islice(parts, 2))
+    alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
+    for found in itertools.chain(first, parts):
         if isinstance(found, ActvizError):
             yield found
             continue
         yield from notes.about(found)
-        alone = len(run.request.inputs) <= 1 and len(found) == 1
         for sample in found:
             try:
                 collector.add(sample, run.worker.activations(sample.values, addresses))

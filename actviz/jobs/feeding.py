@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from actviz.errors import PartialError, UsageError
+from actviz.errors import ActvizError, PartialError
 from actviz.jobs.events import Said
+from actviz.select import select_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from actviz.errors import ActvizError
     from actviz.inputs import Entry, Gathered, Given, InputOptions
     from actviz.records import LayerInfo, ModelFacts, Sample
-    from actviz.worker import Opening
+    from actviz.worker import Opening, Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +48,14 @@ class ModelRequest:
         return bool(self.inputs or self.named or self.lists)
 
 
+Request = TypeVar("Request", bound=ModelRequest)
+
+
 def given_by(request: ModelRequest) -> Given:
     """Return what the request gives to feed; what means nothing is refused before a file is opened."""
     from actviz.inputs import Given
 
-    return Given(request.inputs, request.named)
+    return Given(request.inputs, request.named, request.lists, request.separated_by_nul)
 
 
 def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = None) -> list[Entry]:
@@ -62,33 +66,55 @@ def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = 
     InputError
         When there is none although something was named.
     """
-    from actviz.inputs import Asked, entries_of
+    from actviz.inputs import entries_in
 
-    if request.named and request.lists:
-        message = "--files-from and --input NAME=FILE do not go together; give all inputs by name."
-        raise UsageError(message)
-    text = any(spec.dtype == "string" for spec in facts.inputs)
-    return entries_of(Asked(request.inputs, request.lists, request.separated_by_nul, without), text=text)
+    return entries_in(given_by(request), facts, without)
 
 
 def gather_all(request: ModelRequest, given: Given, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Gathered:
-    """Read every input; a broken one costs its own results only."""
+    """Read every input that the layers asked for need, else `layers`; a broken one costs its own results only."""
     from actviz.inputs import gather
 
-    return gather(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+    return gather(given, facts, _asked(request, facts) or layers, request.reading, fail_fast=request.fail_fast)
+
+
+def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+    """Return the layers that the request names, none where it leaves that open."""
+    return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone) if request.layers else ()
 
 
 def feed(
     request: ModelRequest, given: Given, facts: ModelFacts, layers: Sequence[LayerInfo]
 ) -> Iterator[list[Sample] | ActvizError]:
-    """Yield the samples of each file, read when they are asked for.
+    """Yield samples, read when they are asked for; see `inputs.gather_each`.
 
-    A file gives all its samples or none. A broken one costs itself only: its error is
-    yielded, or raised where it is the only input or the request says to fail fast.
+    A broken file costs itself only: its error is yielded, or raised where it is the only
+    input or the request says to fail fast.
     """
     from actviz.inputs import gather_each
 
     return gather_each(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+
+
+def begin(
+    request: Request, facts: ModelFacts, worker: Worker, choose: Callable[[Request, ModelFacts], Sequence[LayerInfo]]
+) -> tuple[ModelFacts, Sequence[LayerInfo], Iterator[list[Sample] | ActvizError]]:
+    """Return the facts, the layers that `choose` takes of them, and the inputs as `feed` yields them.
+
+    Where the file does not tell the shapes of the inputs, the first that can be read tells them.
+    """
+    given = given_by(request)
+    if all(spec.shape for spec in facts.inputs):
+        layers = choose(request, facts)
+        return facts, layers, feed(request, given, facts, layers)
+    found = feed(request, given, facts, _asked(request, facts) or facts.layers)
+    read = list[list["Sample"] | ActvizError]()
+    for item in found:
+        read.append(item)
+        if not isinstance(item, ActvizError) and item:
+            facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
+            break
+    return facts, choose(request, facts), itertools.chain(read, found)
 
 
 class Notes:

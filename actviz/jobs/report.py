@@ -70,7 +70,9 @@ def report(request: ReportRequest) -> Iterator[Said | Written]:
         other = None
         if request.against is not None:
             other = stack.enter_context(against.opened(request.against, request.opening))
-        facts, layers, inputs = _begin(request, facts, worker)
+        if all(spec.shape for spec in facts.inputs) and not _is_whole(facts):
+            facts = worker.complete()
+        facts, layers, inputs = feeding.begin(request, facts, worker, _choose)
         run = _Run(request, facts, worker, other, reporting.begin(layers, asked=bool(request.layers)), names)
         if other is not None:
             run.matching = against.matched(other, layers, str(request.against))
@@ -108,29 +110,6 @@ class _Run:
     sheet: Picture | None = None
 
 
-_Inputs = "Iterator[list[Sample] | ActvizError]"
-
-
-def _begin(
-    request: ReportRequest, facts: ModelFacts, worker: Worker
-) -> tuple[ModelFacts, list[LayerInfo], Iterator[list[Sample] | ActvizError]]:
-    """Return complete facts, the layers to show, and the inputs."""
-    given = feeding.given_by(request)
-    if all(spec.shape for spec in facts.inputs):
-        if any(layer.shape is None or layer.parameters is None for layer in facts.layers):
-            facts = worker.complete()
-        layers = _choose(request, facts)
-        return facts, layers, feeding.feed(request, given, facts, layers)
-    found = feeding.feed(request, given, facts, facts.layers)
-    read: list[list[Sample] | ActvizError] = []
-    for item in found:
-        read.append(item)
-        if not isinstance(item, ActvizError):
-            facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
-            break
-    return facts, _choose(request, facts), itertools.chain(read, found)
-
-
 def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
     """Return the layers asked for, else all but the inputs and the scores of attention, which cost a call more."""
     from actviz.renderers import kind_of
@@ -143,6 +122,10 @@ def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
         message = f"{facts.file}: none of these layers can be drawn; list them with: actviz layers {request.model}"
         raise UsageError(message)
     return layers
+
+
+def _is_whole(facts: ModelFacts) -> bool:
+    return all(layer.shape is not None and layer.parameters is not None for layer in facts.layers)
 
 
 def _is_inner(layer: LayerInfo) -> bool:
@@ -181,7 +164,7 @@ def _take(run: _Run, sample: Sample) -> None:
     first = not found.inputs
     room = None
     if len(found.inputs) < request.pictures:
-        inputs = min(request.pictures, max(1, len(request.inputs)))
+        inputs = request.pictures if request.lists else min(request.pictures, max(1, len(request.inputs)))
         room = reporting.Room(request.maximum_size, inputs)
     reporting.add(found, sample, activations, room)
     if first and request.markdown is not None and not request.summary:

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from actviz.jobs.targets import Targets, Wanted
     from actviz.records import LayerInfo, ModelFacts, Sample, Style
 
-MOST_DEATHS = 3
-"""So many inputs in a row that kill the worker, and it is the model that does."""
-
 __all__ = ["Said", "ShowRequest", "Written", "show"]
 
 # So many figures may wait to be drawn while the next batch is computed.

@@ -254,7 +254,7 @@ class Models:
         if chosen[0] != chosen[1]:
             ours, theirs = (escape(name, 100) for name in request.names)
             yield Said(f"{theirs} alone would be fed {chosen[1]}; both are fed what {ours} takes: {chosen[0]}.")
-        given = Given(request.inputs, request.named)
+        given = Given(request.inputs, request.named, request.lists, request.separated_by_nul)
         layers = [pair.ours for pair in pairs]
         found = gather_each(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)
         largest = min(largest_batch(one) for one in facts)

@@ -69,7 +69,7 @@ class Manifest:
         self._folder, self._path, self._model = folder, folder / NAME, model
         self._figures: dict[str, _Place] = {}
         self._failures: dict[tuple[str, str], tuple[bool, dict[str, Any]]] = {}
-        self._end = 0
+        self._end, self._at_end = 0, True
         self._seen: system.Stamp | None = None
         self._written, self._cost = time.monotonic(), 0.0
         self._files = contextlib.ExitStack()
@@ -172,13 +172,17 @@ class Manifest:
 
     def _line(self, place: _Place) -> bytes:
         self._scratch.seek(place.start)
+        self._at_end = False
         return self._scratch.read(place.length)
 
     def _append(self, record: Mapping[str, Any], *, own: bool) -> None:
         line = write_own(record)
         with system.writing_scratch(self._folder):
-            self._scratch.seek(self._end)
+            if not self._at_end:  # a needless seek would write what is buffered
+                self._scratch.seek(self._end)
+            self._at_end = False
             self._scratch.write(line)
+            self._at_end = True
         self._figures[str(record["file"])] = _Place(self._end, len(line), own, _known(record))
         self._end += len(line)
 

@@ -24,7 +24,7 @@ _LEAST, _STEPS = 64, 40
 # A value takes about this many bytes in a picture, before it is known.
 _BYTES_A_VALUE = 0.5
 _UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_SIZE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([a-zA-Z]*)\s*")
 _PER_TILE = 26
 _PER_FIGURE = 900
 

@@ -167,19 +167,8 @@ def histogram_of(values: NDArray[Any], numbers: dict[str, Any]) -> dict[str, Any
         return record
     rest = finite[finite != 0] if 0 < record["zeros"] < finite.size else finite
     first, last = float(rest.min()), float(rest.max())
-    return record | {"counts": _counts(rest, first, last), "first": first, "last": last}
-
-
-def _counts(values: NDArray[Any], first: float, last: float) -> list[int]:
-    if first == last:
-        return [int(values.size)]
-    # Halved, the widest ranges stay finite.
-    factor = 0.5 if max(-first, last) > np.finfo(np.float64).max / 4 else 1.0
-    with np.errstate(under="ignore"):
-        share = (values.astype(np.float64) * factor - first * factor) / (last * factor - first * factor)
-    places = np.minimum((share * BINS).astype(np.int64), BINS - 1)
-    counts: list[int] = np.bincount(places, minlength=BINS).tolist()
-    return counts
+    counts = [int(rest.size)] if first == last else stats.counts_between(rest, first, last, BINS)
+    return record | {"counts": counts, "first": first, "last": last}
 
 
 def summary_of(totals: Totals) -> dict[str, Any]:

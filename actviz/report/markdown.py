@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from actviz import text
-from actviz.errors import escape
+from actviz.errors import escape_markdown
 from actviz.report.contents import PROBLEM, WARNING
 from actviz.report.data import said_of_drift, shape_of
 from actviz.report.figures import summary_of
@@ -17,23 +16,9 @@ from actviz.report.page import said_of
 if TYPE_CHECKING:
     from actviz.report.contents import Contents, Shown
 
-LONGEST = 200
 MOST_ITEMS, MOST_ROWS = 40, 400
 OPENING, CLOSING = "<!-- actviz ", " -->"
-_SIGNS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~@:])")
 _MARKS = {PROBLEM: "**problem**", WARNING: "warning"}
-
-
-def escaped(words: str) -> str:
-    r"""Return untrusted text that Markdown shows as it is: no link, mention, image, tag or new cell.
-
-    Examples
-    --------
-    >>> escaped("a|<b>")
-    'a\\|&lt;b&gt;'
-    """
-    safe = escape(words, LONGEST).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SIGNS.sub(r"\\\1", safe)
 
 
 def render(contents: Contents, sheet: str | None, provenance: dict[str, Any]) -> str:
@@ -53,22 +38,22 @@ def render(contents: Contents, sheet: str | None, provenance: dict[str, Any]) ->
     )
     lines = [
         f"{OPENING}{said}{CLOSING}",
-        f"### actviz report: {escaped(contents.model)}",
+        f"### actviz report: {escape_markdown(contents.model)}",
         "",
-        f"**{escaped(verdict(contents.findings, contents.count))}**",
+        f"**{escape_markdown(verdict(contents.findings, contents.count))}**",
         "",
     ]
     items = [
-        f"- {_MARKS.get(one.severity, one.severity)}: {escaped(one.address)}: {escaped(one.text)}"
+        f"- {_MARKS.get(one.severity, one.severity)}: {escape_markdown(one.address)}: {escape_markdown(one.text)}"
         for one in contents.findings
     ]
     lines += _cut(items, "finding")
     lines += _changes(contents)
-    lines += [f"- not used: {escaped(failure)}" for failure in contents.failures[:MOST_ITEMS]]
+    lines += [f"- not used: {escape_markdown(failure)}" for failure in contents.failures[:MOST_ITEMS]]
     if sheet is not None:
         lines += ["", f"![The strongest channels of each layer]({sheet})"]
     lines += ["", "<details><summary>Layers</summary>", "", *_table(contents), "", "</details>", ""]
-    facts = " · ".join(f"{escaped(word)}: {escaped(value)}" for word, value in contents.facts)
+    facts = " · ".join(f"{escape_markdown(word)}: {escape_markdown(value)}" for word, value in contents.facts)
     return "\n".join([*lines, facts, ""])
 
 
@@ -93,11 +78,11 @@ def _changes(contents: Contents) -> list[str]:
     comparison = contents.comparison
     if comparison is None:
         return []
-    lines = ["", f"Compared with {escaped(comparison.name)}: {said_of(comparison, escaped)}", ""]
+    lines = ["", f"Compared with {escape_markdown(comparison.name)}: {said_of(comparison, escape_markdown)}", ""]
     items = []
     for address in comparison.changed:
         drift = comparison.drifts[address]
-        items.append(f"- {escaped(address)}: {escaped(said_of_drift(drift))}")
+        items.append(f"- {escape_markdown(address)}: {escape_markdown(said_of_drift(drift))}")
     return lines + _cut(items, "changed layer")
 
 
@@ -117,4 +102,4 @@ def _row(layer: Shown) -> str:
         cells += [text.number(summary[key]) if summary[key] is not None else "none" for key in ("low", "high")]
         cells += [f"{summary['dead']:,} of {summary['channels']:,}" if summary["dead"] else "0"]
         cells += [f"{text.number(100 * summary['zeros'])}%"]
-    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
+    return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actviz.formats.axes import DEFAULT_AXES, TOKENS
 from actviz.formats.lite.naming import BIAS_AT, CONVERSIONS, Named, Naming
 from actviz.formats.lite.runtime import from_stored
-from actviz.formats.shapes import DEFAULT_AXES, TOKENS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.errors import InputError, LimitError, ModelError, escape
+from actviz.formats.axes import DEFAULT_AXES
 from actviz.formats.lite import runtime
 from actviz.formats.lite.beginnings import first_operations
 from actviz.formats.lite.cutting import needed_operators
 from actviz.formats.lite.describing import TABLES, Description
 from actviz.formats.lite.naming import name_tensors
-from actviz.formats.shapes import DEFAULT_AXES
+from actviz.formats.protocol import FileNetwork
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, check_sizes, read_tflite
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 from actviz.system import open_regular, stamp
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from actviz.records import InputOperation, Shape
 
 
-class LiteNetwork:
+class LiteNetwork(FileNetwork):
     """What a converter made of a model: operators, and tensors between them.
 
     Opening reads the whole file and checks it; no interpreter is loaded until activations
@@ -56,14 +57,6 @@ class LiteNetwork:
             raise
         self._runner: tuple[tuple[int, ...], Runner, str] | None = None
 
-    def __enter__(self) -> Self:
-        """Return the network itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
-        self.close()
-
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -83,16 +76,6 @@ class LiteNetwork:
     def facts(self) -> ModelFacts:
         """What the file says; no interpreter is asked."""
         return self._facts
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """Every tensor that the converter left, in the order of computing."""
-        return self._facts.layers
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The inputs, in the file's order."""
-        return self._facts.inputs
 
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
         """Return the facts: a file of this format leaves nothing open that could be known without running it."""

@@ -90,7 +90,6 @@ class Bundle:
                 message = f"{name}: the index of variables has {status.size:,} bytes (limit {INDEX_BYTES:,})."
                 raise LimitError(message)
             content = file.read(INDEX_BYTES)
-        self._index_digest = hashlib.sha256(content).hexdigest()
         try:
             self.tensors, self._shards = _read_index(memoryview(content))
         except (Damaged, IndexError, struct.error, UnicodeDecodeError, ValueError):

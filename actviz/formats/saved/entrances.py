@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actviz.formats.axes import input_axes
 from actviz.formats.saved.meta import attribute_shape, attribute_text
 from actviz.formats.saved.tables import TABLES, constant, source_of
 from actviz.formats.saved.types import first_channels, shape_at
-from actviz.formats.shapes import input_axes
 from actviz.records import InputOperation
 
 if TYPE_CHECKING:

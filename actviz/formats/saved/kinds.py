@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actviz.formats.axes import axes_of
 from actviz.formats.saved.types import first_channels, shape_at
-from actviz.formats.shapes import axes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, escape
+from actviz.formats.axes import axes_of
 from actviz.formats.graph import quoted
+from actviz.formats.protocol import FileNetwork
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
 from actviz.formats.saved.entrances import entrance, first_operations
 from actviz.formats.saved.kinds import activation_of, axes_at, kind_of, sign_of
 from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
 from actviz.formats.saved.scopes import Layers, Place
 from actviz.formats.saved.types import dtype_of, shape_at
-from actviz.formats.shapes import axes_of
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class GraphInput:
     batch: int | None = None
 
 
-class GraphNetwork:
+class GraphNetwork(FileNetwork):
     """The graph of one signature, its layers recovered from the names of operations.
 
     Opening reads the graph only. TensorFlow is imported, and variables are read, when
@@ -77,14 +78,6 @@ class GraphNetwork:
         self._complete = False
         self._facts = self._make_facts()
 
-    def __enter__(self) -> Self:
-        """Return the network itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the files."""
-        self.close()
-
     def close(self) -> None:
         """Close the files."""
         self._source.close()
@@ -111,16 +104,6 @@ class GraphNetwork:
     def facts(self) -> ModelFacts:
         """What the file says, as far as it is known without running the graph."""
         return self._facts
-
-    @property
-    def layers(self) -> tuple[LayerInfo, ...]:
-        """Every addressable output, in the order of the file."""
-        return self._facts.layers
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """The inputs, in the order of the signature."""
-        return self._facts.inputs
 
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
         """Work out the shapes that the file leaves open, by TensorFlow's rules.
@@ -229,7 +212,7 @@ class GraphNetwork:
             self._runs = {}
 
     def _reach(self, numbers: Sequence[int]) -> dict[int, frozenset[str]]:
-        """Return for each node the inputs that it depends on."""
+        """Return for each node the inputs that it depends on; what one replaces needs nothing before it."""
         readers: dict[int, list[int]] = {}
         for number in numbers:
             for source, _ in self._flat.nodes[number].inputs:
@@ -239,7 +222,7 @@ class GraphNetwork:
             todo, seen = [one.number], set[int]()
             while todo:
                 number = todo.pop()
-                if number not in seen:
+                if number not in seen and (number == one.number or number not in self._fed):
                     seen.add(number)
                     found.setdefault(number, set()).add(one.name)
                     todo += readers.get(number, ())

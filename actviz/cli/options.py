@@ -337,7 +337,7 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
                     click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
             elif isinstance(event, Written):
                 with bar.aside(output=True):
-                    click.echo(str(event.path))
+                    click.echo(str(event.path), color=True)  # said, so that click does not ask the terminal each time
     finally:
         bar.clear()
         close = getattr(generator, "close", None)

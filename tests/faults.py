@@ -7,8 +7,10 @@ number. Files are watched too: what is written to and read from them counts as a
 
 import contextlib
 import errno
+import json
 import os
 import sys
+from pathlib import Path
 
 MODULES = ("actviz.system", "actviz.processes")
 CALLS = (
@@ -18,6 +20,37 @@ CALLS = (
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EINTR")
 KINDS = (*ERRORS, "MemoryError", "killed")
 DEPTH = 12
+
+
+BEGUN = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from fault_child import main; main()"
+
+
+def use_small_models(monkeypatch):
+    """Let the command open the models of `fault_child`, in this process and without TensorFlow."""
+    from actviz import system
+    from actviz.worker import supervisor
+
+    monkeypatch.setattr(supervisor, "PROGRAM", BEGUN)
+    monkeypatch.setattr("actviz.jobs.show._warm_up", lambda: None)
+    monkeypatch.setattr(system, "_TEMPORARY", system._Temporary())
+
+
+def write_model(path, **said):
+    """Write a model that `fault_child` reads."""
+    path.write_text(json.dumps(said))
+    return path
+
+
+def run_here(monkeypatch, *arguments):
+    """Run the command in this process as it is run by a shell, and return its exit code."""
+    from actviz import system
+    from actviz.cli import program
+
+    monkeypatch.setattr("sys.argv", ["actviz", *map(str, arguments)])
+    code = program._run()
+    system.end_writing()  # what the command does last
+    monkeypatch.setattr(system, "_TEMPORARY", system._Temporary())
+    return code
 
 
 class Watched:

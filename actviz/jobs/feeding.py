@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from actviz.errors import PartialError, UsageError
 from actviz.jobs.events import Said
@@ -89,6 +89,19 @@ def feed(
     from actviz.inputs import gather_each
 
     return gather_each(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+
+
+class Noting(Protocol):
+    """What runs a model and notes what is worth saying about it."""
+
+    def notes(self) -> list[str]:
+        """Return the lines that were not returned before."""
+        ...
+
+
+def told_by(runner: Noting) -> Iterator[Said]:
+    """Yield what is worth saying about a model and was not said yet."""
+    return (Said(line) for line in runner.notes())
 
 
 class Notes:

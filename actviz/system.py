@@ -20,13 +20,13 @@ import threading
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from actviz.errors import ActvizError, InputError, LimitError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TEMPORARY_PREFIX = ".actviz-"
 TEMPORARY_SUFFIX = ".tmp"
@@ -372,6 +372,14 @@ def is_link(path: Path) -> bool:
     """Tell whether `path` itself is a symbolic link."""
     try:
         return stat.S_ISLNK(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def leads_inside(folder: Path, path: Path) -> bool:
+    """Tell whether a path leads to a place in a folder, links followed."""
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     except (OSError, ValueError):
         return False
 

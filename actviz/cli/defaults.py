@@ -11,7 +11,8 @@ import click
 if TYPE_CHECKING:
     from actviz.config import Option
 
-PLACES = frozenset({"output", "junit", "labels", "tokens", "weights"})
+# Beside the options whose type is a path.
+PLACES = frozenset({"output"})
 
 
 def defaults_here(program: click.Group, ctx: click.Context) -> dict[str, dict[str, Any]] | None:
@@ -55,6 +56,6 @@ def _options(command: click.Command) -> dict[str, Option]:
         for name in (*param.opts, *param.secondary_opts):
             if name.startswith("--"):
                 long = name.removeprefix("--")
-                placed = long in PLACES and kind == "value"
-                found[long] = Option(param.name, "path" if placed else kind)
+                placed = long in PLACES or isinstance(param.type, click.Path)
+                found[long] = Option(param.name, "path" if placed and kind == "value" else kind)
     return found

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @options.as_json
 @options.reading
 @options.overwrite
+@options.through_link
 @options.fail_fast
 @options.opened
 @options.quiet
@@ -62,6 +63,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     as_json: bool,
     overwrite: bool,
+    through_link: bool,
     fail_fast: bool,
     quiet: bool,
     **values: Any,
@@ -93,6 +95,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         output=output,
         figures=figures,
         overwrite=overwrite,
+        through_link=through_link,
         fail_fast=fail_fast,
         reports=options.reports_of(junit),
     )

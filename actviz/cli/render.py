@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @options.sheet
 @options.styled
 @options.overwrite
+@options.through_link
 @options.quiet
 def command(  # noqa: PLR0913  (one parameter an option)
     activations: Path,
@@ -35,6 +36,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     sheet: bool | None,
     overwrite: bool,
+    through_link: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -56,5 +58,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
         axes=axes,
         index=index,
         overwrite=overwrite,
+        through_link=through_link,
     )
     options.tell(render(request), quiet=quiet)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.styled
 @options.reading
 @options.overwrite
+@options.through_link
 @options.batched
 @options.dry_run
 @options.fail_fast
@@ -38,6 +39,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     sheet: bool | None,
     overwrite: bool,
+    through_link: bool,
     fail_fast: bool,
     labels: Path | None,
     tokens: Path | None,
@@ -77,6 +79,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         style=options.style_of(values),
         reading=options.reading_of(values),
         overwrite=overwrite,
+        through_link=through_link,
         fail_fast=fail_fast,
         labels=labels,
         tokens=tokens,

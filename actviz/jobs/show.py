@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from actviz.jobs.targets import Targets, Wanted
     from actviz.records import LayerInfo, ModelFacts, Sample, Style
 
-MOST_DEATHS = 3
-"""So many inputs in a row that kill the worker, and it is the model that does."""
-
 __all__ = ["Said", "ShowRequest", "Written", "show"]
 
 # So many figures may wait to be drawn while the next batch is computed.
@@ -64,6 +61,7 @@ class ShowRequest(ModelRequest):
     force: bool = False
     dry_run: bool = False
     sheet: bool | None = None
+    through_link: bool = False
 
 
 def show(request: ShowRequest) -> Iterator[Event]:
@@ -77,7 +75,8 @@ def show(request: ShowRequest) -> Iterator[Event]:
     given = feeding.given_by(request)
     with Worker(request.opening) as worker:
         facts = worker.facts()
-        yield from (Said(line) for line in (*say_code(facts, request.opening.trust), *worker.notes()))
+        yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        yield from feeding.told_by(worker)
         entries = feeding.entries_by(request, facts, targets.folder_of(_wanted(request, facts, ())))
         request = replace(request, style=figures.check_style(request.style))
         names = read_names_of(request.labels, request.tokens)
@@ -251,6 +250,8 @@ class _Run:
         )
         addresses = [layer.address for layer in self.layers]
         place = where.folder or (where.file.parent if where.file is not None else None)
+        if where.folder is not None:
+            output.check_folder(where.folder, through_link=request.through_link)
         if place is not None:
             output.prepare_folder(place)
             system.remove_stale(place)
@@ -366,7 +367,7 @@ class _Run:
         for item in computer.compute(items, Piece):
             if isinstance(item, Computed):
                 painter.versions = item.versions
-                yield from (Said(line) for line in computer.notes())
+                yield from feeding.told_by(computer)
                 for index, piece in enumerate(item.pieces):
                     yield from notes.about([piece.sample])
                     painter.submit(

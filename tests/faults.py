@@ -56,12 +56,12 @@ def run_here(monkeypatch, *arguments):
 class Watched:
     """An open file whose reads and writes count."""
 
-    def __init__(self, file, faults):
-        self._file, self._faults = file, faults
+    def __init__(self, file, faults, kind="file"):
+        self._file, self._faults, self._kind = file, faults, kind
 
     def __getattr__(self, name):
         found = getattr(self._file, name)
-        return self._faults.counted(f"file.{name}", found) if name in {"read", "write", "flush"} else found
+        return self._faults.counted(f"{self._kind}.{name}", found) if name in {"read", "write", "flush"} else found
 
     def __enter__(self):
         self._file.__enter__()
@@ -115,11 +115,12 @@ class Faults:
     @contextlib.contextmanager
     def injected(self, monkeypatch):
         """Run a block in which the calls are those."""
-        from actviz import processes
+        from actviz import processes, system
 
         with monkeypatch.context() as patch:
             for name in CALLS:
                 patch.setattr(os, name, self._only_ours(name, getattr(os, name)))
+            patch.setattr(system, "scratch", self._scratch(system.scratch))
             patch.setattr(processes.subprocess, "Popen", self._start(processes.subprocess.Popen))
             yield self
 
@@ -133,6 +134,10 @@ class Faults:
             return Watched(found, self) if name == "fdopen" else found
 
         return call
+
+    def _scratch(self, real):
+        """Return what opens a file without a name; as `called_by_us` cannot see its later calls, all count."""
+        return lambda folder, in_memory: Watched(real(folder, in_memory), self, "scratch")
 
     def _start(self, real):
         counted = self.counted("Popen", real)

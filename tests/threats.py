@@ -128,7 +128,10 @@ NOT_TRIED = {
     (18, "a plug-in"): "refused by the filter's number; that HDF5 would load one is not shown, which needs a compiler",
     (34, "a crashing HDF5 file"): "such files are not kept; a worker that kills itself stands for it",
     (60, "dynamic shapes"): "a shape that only the run tells is bounded by the worker's memory limit (row 30)",
-    (93, "links above the output folder"): "followed: they are the user's way to the folder that the command line names",
+    (
+        93,
+        "links above the output folder",
+    ): "followed: they are the user's way to the folder that the command line names",
     (98, "power loss"): "cannot be had here; each file is written whole, and over an older one only after fsync",
     (104, "another processor"): "there is one here; golden pictures allow one colour step",
     (50, "a regular expression"): "no Keras layer takes one from a file; what counts is that every wait ends (row 35)",

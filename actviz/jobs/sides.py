@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -30,6 +31,8 @@ READ = 4 << 20
 BATCH_BYTES = 32 << 20
 ZIP = b"PK\x03\x04"
 FREE = None
+# What zipfile runs into by itself where an archive's numbers make no sense.
+OF_DAMAGE = frozenset({None, errno.EINVAL})
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -69,7 +72,10 @@ def _is_saved(path: Path) -> bool:
             return False
         try:
             members = open_archive(file, str(path), ARRAYS).members
-        except ActvizError:
+        except ActvizError as failure:
+            fault = _fault_of_disk(failure)
+            if fault is not None:
+                raise fault from None  # it says nothing about what the file is
             return False
     if "actviz.json.npy" in members:
         return True
@@ -77,6 +83,14 @@ def _is_saved(path: Path) -> bool:
         message = f"{path}: no actviz.json in it says what its arrays are; write it with actviz extract or actviz.save."
         raise InputError(message)
     return False
+
+
+def _fault_of_disk(failure: BaseException) -> OSError | None:
+    """Return the error of the disk that a failure comes from, ``None`` where the content of a file is at fault."""
+    cause: BaseException | None = failure
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno not in OF_DAMAGE):
+        cause = cause.__context__
+    return cause
 
 
 class Files:

@@ -536,6 +536,23 @@ def reading(path: Path, error: type[ActvizError] = InputError, noun: str = "file
             raise error(message) from None
 
 
+def open_streams() -> None:
+    """Put something in the place of standard streams that are closed.
+
+    The next files and pipes would take their numbers: what libraries print would go to a
+    figure, and the worker would lose its pipe. Nothing comes from such a stdin, what goes to
+    such a stderr is dropped, and writing to such a stdout fails.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)  # noqa: FBT003  (takes no keyword; the lowest number is free)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
 @contextlib.contextmanager
 def native_silence() -> Iterator[None]:
     """Run a block with the process's standard error closed to C libraries.

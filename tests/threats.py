@@ -121,6 +121,8 @@ OUTPUTS = {
     104: "the same colours within one step, whatever the batch",
     105: "modules and settings lying about",
     106: "control, bidi and workflow characters in names",
+    107: "standard streams that are closed, a working folder that is gone",
+    108: "manifests that name files elsewhere",
 }
 NOT_TRIED = {
     (3, "mask"): "refused, but no control: Keras does not run a Lambda's mask when a model is loaded or called",

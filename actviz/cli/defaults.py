@@ -23,7 +23,10 @@ def defaults_here(program: click.Group, ctx: click.Context) -> dict[str, dict[st
     UsageError
         When the file says something that means nothing or that it cannot set.
     """
-    here = Path(os.getcwd())
+    try:
+        here = Path(os.getcwd())
+    except OSError:
+        return None  # the folder is gone, and what lay in it
     if not _any_near(here):
         return None
     from actviz import config

@@ -432,14 +432,20 @@ def write_whole(path: Path, content: bytes) -> None:
 def append(path: Path, content: bytes) -> None:
     """Add `content` to the end of a file, which is made where there is none.
 
+    A pipe that nobody reads from is not waited for.
+
     Raises
     ------
     OutputError
         When it cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-        with os.fdopen(descriptor, "ab") as file:
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(path, how, 0o666)
+        with _closing_on_failure(descriptor):
+            os.set_blocking(descriptor, True)
+            opened = os.fdopen(descriptor, "ab")
+        with opened as file:
             file.write(content)
     except OSError as failure:
         message = f"{path}: cannot be written ({failure.strerror}); check the path and its rights."

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 FILE, PROJECT = "actviz.toml", "pyproject.toml"
 SECTION = ("tool", "actviz")
 LIMIT = 1 << 20
+FROM = "from:"
 REFUSED = frozenset(
     {
         "allow-code", "custom-objects", "timeout", "max-pixels", "max-memory", "allow-nonfinite", "overwrite",
-        "input", "files-from", "device",
+        "through-link", "input", "files-from", "device",
     }
 )  # fmt: skip
 """What only a person at the command line decides: what may run or be replaced, and how much may be used."""
@@ -164,13 +165,18 @@ def _value(path: Path, name: str, value: object, option: Option) -> Any:
     if not good:
         message = f"{path}: {escape(name, 60)} = {escape(repr(value), 60)}: {wanted} was expected."
         raise UsageError(message)
-    return _placed(path, name, str(value)) if option.kind == "path" else value
+    if option.kind == "path":
+        return _placed(path, name, str(value))
+    if name == "scale" and str(value).startswith(FROM):
+        return FROM + _placed(path, name, str(value).removeprefix(FROM))
+    return value
 
 
 def _placed(path: Path, name: str, value: str) -> str:
-    """Return a path beside the file; other places are for the command line."""
+    """Return a path beside the file; other places, also behind links, are for the command line."""
     pure = PurePath(value)
-    if pure.is_absolute() or ".." in pure.parts or value.startswith("~"):
+    outside = pure.is_absolute() or ".." in pure.parts or value.startswith("~")
+    if outside or not system.leads_inside(path.parent, path.parent / pure):
         message = f"{path}: {escape(name, 60)} = {escape(value, 100)}: a path in the folder of this file was expected; give others on the command line."
         raise UsageError(message)
     placed = os.path.relpath(path.parent / pure)

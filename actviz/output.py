@@ -99,6 +99,39 @@ def check_replaceable(path: Path, identity: Mapping[str, str], kind: Kind, *, ov
         raise OutputError(message)
 
 
+def check_folder(folder: Path, *, through_link: bool) -> None:
+    """Refuse a folder for results that is a symbolic link, unless it was said that one may be followed.
+
+    A folder that somebody else filled, such as a checkout, may hold a link where results go
+    every time; what stands behind it is not ours to write to. Links above the folder are the
+    user's own ways to it.
+
+    Raises
+    ------
+    OutputError
+        When it is one.
+    """
+    if is_link(folder) and not through_link:
+        message = f"{folder}: a symbolic link stands where the folder of results should be; name the folder that it leads to with -o, or pass --through-link."
+        raise OutputError(message)
+
+
+def check_inside(folder: Path, inner: Path) -> None:
+    """Refuse a folder inside of the one for results whose way from there leads through a symbolic link.
+
+    Raises
+    ------
+    OutputError
+        When it does: what is written to `inner` would lie outside of `folder`.
+    """
+    place = folder
+    for part in inner.relative_to(folder).parts:
+        place = place / part
+        if is_link(place):
+            message = f"{place}: a symbolic link stands where a folder of results should be, and is not followed; remove it, or choose another folder with -o."
+            raise OutputError(message)
+
+
 def prepare_folder(folder: Path) -> None:
     """Make a folder for results and prove that it can be written to."""
     if exists(folder) and not is_folder(folder):

@@ -20,13 +20,13 @@ import threading
 import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from actviz.errors import ActvizError, InputError, LimitError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TEMPORARY_PREFIX = ".actviz-"
 TEMPORARY_SUFFIX = ".tmp"
@@ -287,17 +287,6 @@ def read_standard_input(limit: int) -> bytes:
     return content
 
 
-def hold_streams() -> None:
-    """Lead standard streams that are closed nowhere, so that no other file or pipe gets their numbers."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            with contextlib.suppress(OSError):
-                # The lowest number that is free is this one: those before it are held.
-                os.open(os.devnull, os.O_RDWR)
-                stream = os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False)
-                setattr(sys, name, stream)
-
-
 def hash_file(path: Path, error: type[ActvizError] = InputError) -> str:
     """Return the SHA-256 of a file, or of all files in a folder with their names."""
     total = hashlib.sha256()
@@ -387,6 +376,14 @@ def is_link(path: Path) -> bool:
         return False
 
 
+def leads_inside(folder: Path, path: Path) -> bool:
+    """Tell whether a path leads to a place in a folder, links followed."""
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    except (OSError, ValueError):
+        return False
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents.
 
@@ -435,14 +432,20 @@ def write_whole(path: Path, content: bytes) -> None:
 def append(path: Path, content: bytes) -> None:
     """Add `content` to the end of a file, which is made where there is none.
 
+    A pipe that nobody reads from is not waited for.
+
     Raises
     ------
     OutputError
         When it cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-        with os.fdopen(descriptor, "ab") as file:
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(path, how, 0o666)
+        with _closing_on_failure(descriptor):
+            os.set_blocking(descriptor, True)
+            opened = os.fdopen(descriptor, "ab")
+        with opened as file:
             file.write(content)
     except OSError as failure:
         message = f"{path}: cannot be written ({failure.strerror}); check the path and its rights."
@@ -537,6 +540,23 @@ def reading(path: Path, error: type[ActvizError] = InputError, noun: str = "file
         except OSError as failure:
             message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
             raise error(message) from None
+
+
+def open_streams() -> None:
+    """Put something in the place of standard streams that are closed.
+
+    The next files and pipes would take their numbers: what libraries print would go to a
+    figure, and the worker would lose its pipe. Nothing comes from such a stdin, what goes to
+    such a stderr is dropped, and writing to such a stdout fails.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)  # noqa: FBT003  (takes no keyword; the lowest number is free)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from actviz import system
-from actviz.errors import ActvizError, escape
+from actviz.errors import ActvizError, LimitError, escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def _font_content(*, bold: bool) -> bytes:
         raise ActvizError(message)
     folder = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return system.read_bytes(folder / name, _FONT_LIMIT, ActvizError)
+    return system.read_bytes(folder / name, _FONT_LIMIT, LimitError)
 
 
 class Face:

@@ -1,38 +1,73 @@
-"""A worker whose model is two sums: everything of a real one but the libraries that compute."""
+"""A worker whose model is two sums: everything of a real one but the libraries that compute.
 
+The model file says in JSON what it multiplies by (``factor``), what it notes (``notes``), and
+what becomes of the process when an input holds the value 1 (``harm``: ``dies``, ``hangs``,
+``too large``, ``bad``).
+"""
+
+import json
+import os
+import signal
+import time
+
+from actviz.errors import error_of_code
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 from actviz.worker import child
 
 AXES = ("batch", "row", "column", "channel")
-FACTS = ModelFacts(
-    "m.h5", "h5", "keras", ("m",), (TensorSpec("image", (None, 8, 8, 1), "float32", AXES),),
-    tuple(
-        LayerInfo(name, name, place, "Conv2D", (None, 8, 8, 4), "float32", 0, AXES)
-        for place, name in enumerate(("conv", "last"))
-    ),
-    (), (), "0" * 64,
-)  # fmt: skip
+MARK = 1.0
+
+
+def facts(name):
+    return ModelFacts(
+        name, "h5", "keras", ("m",), (TensorSpec("image", (None, 8, 8, 1), "float32", AXES),),
+        tuple(
+            LayerInfo(name, name, place, "Conv2D", (None, 8, 8, 4), "float32", 0, AXES)
+            for place, name in enumerate(("conv", "last"))
+        ),
+        (), (), "0" * 64,
+    )  # fmt: skip
 
 
 class Sums:
     """A network of two layers, each of which multiplies its input."""
 
-    facts, notes = FACTS, ()
+    def __init__(self, path):
+        said = json.loads(path.read_bytes())
+        self._factor, self._harm = said.get("factor", 1), said.get("harm")
+        self._later = said.get("notes", [])
+        self.facts, self.notes = facts(path.name), []
+
+    def check_unchanged(self):
+        pass
 
     def complete(self, _shapes=None):
-        return FACTS
+        return self.facts
 
     def prepare(self):
         pass
 
     def activations(self, batch, addresses=None):
-        values = batch["image"].repeat(4, 3)
+        values = batch["image"].repeat(4, 3) * self._factor
+        if (batch["image"] == MARK).all((1, 2, 3)).any():
+            self._come_to_harm()
+        self.notes = self._later
         return {
             address: Activation(address, "Conv2D", values * (1 + place), AXES, signed=False, weights_digest="1" * 64)
             for place, address in enumerate(addresses)
         }
 
+    def _come_to_harm(self):
+        if self._harm == "dies":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif self._harm == "hangs":
+            time.sleep(1000)
+        elif self._harm == "too large":
+            raise error_of_code(6, "m.h5: too large.")
+        elif self._harm == "bad":
+            raise error_of_code(3, "m.h5: not like this.")
+
 
 def main():
-    child._open = lambda *_: Sums()
+    child._open = lambda path, _: Sums(path)
     child.main()

@@ -7,8 +7,10 @@ number. Files are watched too: what is written to and read from them counts as a
 
 import contextlib
 import errno
+import json
 import os
 import sys
+from pathlib import Path
 
 MODULES = ("actviz.system", "actviz.processes")
 CALLS = (
@@ -20,15 +22,46 @@ KINDS = (*ERRORS, "MemoryError", "killed")
 DEPTH = 12
 
 
+BEGUN = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from fault_child import main; main()"
+
+
+def use_small_models(monkeypatch):
+    """Let the command open the models of `fault_child`, in this process and without TensorFlow."""
+    from actviz import system
+    from actviz.worker import supervisor
+
+    monkeypatch.setattr(supervisor, "PROGRAM", BEGUN)
+    monkeypatch.setattr("actviz.jobs.show._warm_up", lambda: None)
+    monkeypatch.setattr(system, "_TEMPORARY", system._Temporary())
+
+
+def write_model(path, **said):
+    """Write a model that `fault_child` reads."""
+    path.write_text(json.dumps(said))
+    return path
+
+
+def run_here(monkeypatch, *arguments):
+    """Run the command in this process as it is run by a shell, and return its exit code."""
+    from actviz import system
+    from actviz.cli import program
+
+    monkeypatch.setattr("sys.argv", ["actviz", *map(str, arguments)])
+    code = program._run()
+    system.end_writing()  # what the command does last
+    monkeypatch.setattr(system, "_TEMPORARY", system._Temporary())
+    return code
+
+
 class Watched:
     """An open file whose reads and writes count."""
 
-    def __init__(self, file, faults):
-        self._file, self._faults = file, faults
+    def __init__(self, file, faults, kind="file"):
+        self._file, self._faults, self._kind = file, faults, kind
 
     def __getattr__(self, name):
         found = getattr(self._file, name)
-        return self._faults.counted(f"file.{name}", found) if name in {"read", "write", "flush"} else found
+        return self._faults.counted(f"{self._kind}.{name}", found) if name in {"read", "write", "flush"} else found
 
     def __enter__(self):
         self._file.__enter__()
@@ -82,11 +115,12 @@ class Faults:
     @contextlib.contextmanager
     def injected(self, monkeypatch):
         """Run a block in which the calls are those."""
-        from actviz import processes
+        from actviz import processes, system
 
         with monkeypatch.context() as patch:
             for name in CALLS:
                 patch.setattr(os, name, self._only_ours(name, getattr(os, name)))
+            patch.setattr(system, "scratch", self._scratch(system.scratch))
             patch.setattr(processes.subprocess, "Popen", self._start(processes.subprocess.Popen))
             yield self
 
@@ -100,6 +134,10 @@ class Faults:
             return Watched(found, self) if name == "fdopen" else found
 
         return call
+
+    def _scratch(self, real):
+        """Return what opens a file without a name; as `called_by_us` cannot see its later calls, all count."""
+        return lambda folder, in_memory: Watched(real(folder, in_memory), self, "scratch")
 
     def _start(self, real):
         counted = self.counted("Popen", real)

@@ -67,10 +67,10 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         name
         for known in options().values()
         for name in known
-        if name.startswith(("allow-", "max-pix", "max-mem", "custom-", "timeout", "overwrite"))
+        if name.startswith(("allow-", "max-pix", "max-mem", "custom-", "timeout", "overwrite", "through-"))
     }
     assert (
-        {"allow-code", "allow-nonfinite", "max-pixels", "custom-objects", "timeout", "overwrite"}
+        {"allow-code", "allow-nonfinite", "max-pixels", "custom-objects", "timeout", "overwrite", "through-link"}
         <= dangerous
         <= config.REFUSED
     )
@@ -88,6 +88,10 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         ("[show]\noutput = '/etc/x.png'", "a path in the folder of this file"),
         ("[show]\noutput = 'a/../../x.png'", "a path in the folder of this file"),
         ("[show]\noutput = '~/x.png'", "a path in the folder of this file"),
+        ("[report]\nmarkdown = '/etc/x.md'", "a path in the folder of this file"),
+        ("[report]\nagainst = '../x.h5'", "a path in the folder of this file"),
+        ("[check]\njunit = '/etc/x.xml'", "a path in the folder of this file"),
+        ("[show]\nscale = 'from:/etc/passwd'", "a path in the folder of this file"),
         ("x = ", "no valid TOML"),
         (f"columns = {'1' * 5000}", "no valid TOML"),
     ],

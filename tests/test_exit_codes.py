@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from conftest import run_actviz, wait_for_worker
+from PIL import Image
 from threats import threat
 
 from actviz.version import VERSION
@@ -150,3 +151,56 @@ def test_the_same_bytes_wherever_it_runs(samples, tmp_path):
     assert made == again
     assert json.loads(made[next(name for name in made if name.suffix == ".json")])["figures"]
     assert {path.stat().st_mode & 0o777 for path in (other / "out").rglob("*.png")} == {0o600}
+
+
+# ------------------------------------------------------------------ what whoever starts the command left
+STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
+
+
+def without_streams(arguments, closed, cwd):
+    """Run the command as a program starts it that closed some standard streams; return its code and the rest said."""
+    command = [sys.executable, "-P", "-m", "actviz", *map(str, arguments)]
+    shut = " ".join(f"{STREAMS[name]}>&-" for name in closed)
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {shut}', "sh", *command], capture_output=True, cwd=cwd, timeout=60, check=False
+    )
+    return ran.returncode, ran.stdout.decode(), ran.stderr.decode()
+
+
+@pytest.mark.parametrize("closed", [("stdin",), ("stderr",), ("stdin", "stderr")])
+@threat(107, 0)
+def test_closed_streams_harm_nothing(samples, tmp_path, code, closed):
+    arguments = ("show", samples / MODEL, samples / "seven.png", "-l", "conv", "-v", "-o", "x.png")
+    ended, said, errors = without_streams(arguments, closed, tmp_path)
+    assert (ended, said) == (code, "x.png\n")
+    assert ("stderr" in closed) == (not errors)
+    with Image.open(tmp_path / "x.png") as picture:
+        picture.load()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+
+
+@pytest.mark.parametrize("closed", [("stdout",), ("stdin", "stdout"), ("stdout", "stderr"), tuple(STREAMS)])
+@threat(107, 7)
+def test_a_closed_stdout_takes_no_results(samples, tmp_path, code, closed):
+    ended, said, errors = without_streams(("layers", samples / MODEL), closed, tmp_path)
+    assert (ended, said) == (code, "")
+    assert errors == (
+        "" if "stderr" in closed else "actviz: error: stdout: Bad file descriptor; send the output somewhere else.\n"
+    )
+
+
+def test_errors_keep_their_codes_without_streams(tmp_path):
+    assert without_streams(("layers", "none.h5"), tuple(STREAMS), tmp_path) == (4, "", "")
+
+
+@threat(107, 0)
+def test_a_working_folder_that_is_gone(samples, tmp_path, code):
+    arguments = ("show", samples / MODEL, samples / "seven.png", "-l", "conv", "-q", "-o", tmp_path / "x.png")
+    command = [sys.executable, "-P", "-m", "actviz", *map(str, arguments)]
+    (tmp_path / "gone").mkdir()
+    ran = subprocess.run(
+        ["/bin/sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *command],
+        capture_output=True, text=True, cwd=tmp_path / "gone", timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (code, "")
+    assert (tmp_path / "x.png").exists()

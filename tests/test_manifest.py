@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threats import threat
 
 from actviz import system
 from actviz.errors import OutputError
@@ -148,6 +149,22 @@ def test_a_manifest_that_cannot_be_added_to_is_left_alone(tmp_path, content, sai
     with manifest(tmp_path, overwrite=True) as one:
         one.write(interrupted=False)
     assert written(tmp_path)["figures"] == []
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../m.h5", "a/../../m.h5", "a\0b", "", "."])
+@threat(108, 0)
+def test_records_of_files_elsewhere_are_dropped(tmp_path, file):
+    (tmp_path / "m.h5").write_text("a model")
+    folder = tmp_path / "out"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / "001_conv.png").write_text("a figure")
+    planted = {"schema": 1, "model": "m.h5", "interrupted": False, "failures": [], "figures": [record(file), record()]}
+    (folder / "manifest.json").write_text(json.dumps(planted))
+    with manifest(folder) as later:
+        later.drop_lost()
+        later.write(interrupted=False)
+        assert later.find(file) is None
+    assert [figure["file"] for figure in written(folder)["figures"]] == ["a/001_conv.png"]
 
 
 @pytest.mark.parametrize("failure", [MemoryError, KeyboardInterrupt])

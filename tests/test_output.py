@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from threats import threat
 
-from actviz import colors, output, png
+from actviz import colors, output, png, system
 from actviz.errors import OutputError
 
 IDENTITY = {"model": "m.h5", "input": "a.png", "address": "conv"}
@@ -124,6 +124,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         output.write_figure(path, np.ones((9, 9, 3), np.uint8), IDENTITY)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["conv.png"]
+
+
+@threat(95, 7)
+def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "summary.md")
+    with pytest.raises(OutputError, match="cannot be written"):
+        system.append(tmp_path / "summary.md", b"x")
+    system.append(tmp_path / "page.md", b"x")
+    system.append(tmp_path / "page.md", b"y")
+    assert (tmp_path / "page.md").read_bytes() == b"xy"
 
 
 @given(st.text())

@@ -107,7 +107,7 @@ INPUTS = {
 OUTPUTS = {
     91: "layer names that are paths, too long, reserved or empty",
     92: "layer names that give one file name",
-    93: "links planted where a figure goes",
+    93: "links planted where results, their folder or the folder of an input go",
     94: "a disk that is full or fails, at every call in turn",
     95: "folders that cannot be written, files of others",
     96: "Ctrl-C amid a batch",
@@ -121,6 +121,8 @@ OUTPUTS = {
     104: "the same colours within one step, whatever the batch",
     105: "modules and settings lying about",
     106: "control, bidi and workflow characters in names",
+    107: "standard streams that are closed, a working folder that is gone",
+    108: "manifests that name files elsewhere",
 }
 NOT_TRIED = {
     (3, "mask"): "refused, but no control: Keras does not run a Lambda's mask when a model is loaded or called",
@@ -128,7 +130,10 @@ NOT_TRIED = {
     (18, "a plug-in"): "refused by the filter's number; that HDF5 would load one is not shown, which needs a compiler",
     (34, "a crashing HDF5 file"): "such files are not kept; a worker that kills itself stands for it",
     (60, "dynamic shapes"): "a shape that only the run tells is bounded by the worker's memory limit (row 30)",
-    (93, "a folder that is a link"): "followed: whoever names an output folder decides where it is",
+    (
+        93,
+        "links above the output folder",
+    ): "followed: they are the user's way to the folder that the command line names",
     (98, "power loss"): "cannot be had here; each file is written whole, and over an older one only after fsync",
     (104, "another processor"): "there is one here; golden pictures allow one colour step",
     (50, "a regular expression"): "no Keras layer takes one from a file; what counts is that every wait ends (row 35)",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from actviz.config import Option
 
-PLACES = frozenset({"output", "junit", "labels", "tokens", "weights"})
+# Beside the options whose type is a path.
+PLACES = frozenset({"output"})
 
 
 LONGEST = 300
@@ -64,7 +65,10 @@ def defaults_here(program: click.Group, ctx: click.Context) -> tuple[Path, dict[
     UsageError
         When the file says something that means nothing or that it cannot set.
     """
-    here = Path(os.getcwd())
+    try:
+        here = Path(os.getcwd())
+    except OSError:
+        return None  # the folder is gone, and what lay in it
     if not _any_near(here):
         return None
     from actviz import config
@@ -97,6 +101,6 @@ def _options(command: click.Command) -> dict[str, Option]:
         for name in (*param.opts, *param.secondary_opts):
             if name.startswith("--"):
                 long = name.removeprefix("--")
-                placed = long in PLACES and kind == "value"
-                found[long] = Option(param.name, "path" if placed else kind)
+                placed = long in PLACES or isinstance(param.type, click.Path)
+                found[long] = Option(param.name, "path" if placed and kind == "value" else kind)
     return found

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 )
 @options.junit
 @options.as_json
+@options.through_link
 @options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     ours: Path,
@@ -53,6 +54,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     junit: Path | None,
     *,
     as_json: bool,
+    through_link: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -80,6 +82,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         tolerances=tolerances(atol, rtol, tuple(parse_rule(text) for text in rules)),
         output=output,
         figures=figures,
+        through_link=through_link,
         reports=options.reports_of(junit),
     )
     options.tell_judged(diff(request), quiet=quiet, as_json=as_json)

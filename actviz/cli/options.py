@@ -66,6 +66,9 @@ layer = click.option(
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
+through_link = click.option(
+    "--through-link", is_flag=True, help="Write to the folder that -o names though it is a symbolic link."
+)
 labels = click.option(
     "--labels", type=PATH, metavar="FILE", help="Names of the classes: one a line, a JSON list or {index: name}."
 )

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from actviz.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, EXIT_TERMINATED, ActvizError, LimitError, escape
+from actviz.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_PIPE_CLOSED,
+    EXIT_TERMINATED,
+    ActvizError,
+    LimitError,
+    OutputError,
+    escape,
+)
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
@@ -82,10 +91,7 @@ def program(ctx: click.Context, *, no_config: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
-    if None in (sys.stdin, sys.stdout, sys.stderr):
-        from actviz import system
-
-        system.hold_streams()
+    _open_streams()
     _drop_working_directory()
     signal.signal(signal.SIGTERM, _end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -96,8 +102,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = EXIT_PIPE_CLOSED
     except OSError as failure:
-        _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
-        code = 7
+        if code != OutputError.exit_code:  # else it was said
+            _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
+        code = OutputError.exit_code
     _leave(code)
 
 
@@ -137,7 +144,7 @@ def _stream_failure(failure: OSError) -> int:
     """Tell a failure of stdout: that is the user's disk, any other escaped OSError is a bug."""
     import errno
 
-    if failure.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT} and failure.filename is None:
+    if failure.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF} and failure.filename is None:
         _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
         return 7
     return _bug()
@@ -200,9 +207,20 @@ def _give_up(code: int) -> NoReturn:
     os._exit(code)
 
 
+def _open_streams() -> None:
+    """Leave no standard stream closed, as some that start programs do: see `system.open_streams`."""
+    if None in {sys.stdin, sys.stdout, sys.stderr}:
+        from actviz import system
+
+        system.open_streams()
+
+
 def _drop_working_directory() -> None:
-    """Import nothing from the folder that the command happens to be run in."""
-    here = os.getcwd()
+    """Import nothing from the folder that the command happens to be run in, which may be gone."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        here = ""
     sys.path[:] = [entry for entry in sys.path if entry not in ("", here) or _holds_actviz(entry or here)]
 
 

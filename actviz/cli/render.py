@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @options.sheet
 @options.styled
 @options.overwrite
+@options.through_link
 @options.quiet
 def command(  # noqa: PLR0913  (one parameter an option)
     activations: Path,
@@ -36,6 +37,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     *,
     sheet: bool | None,
     overwrite: bool,
+    through_link: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -57,5 +59,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
         axes=axes,
         index=index,
         overwrite=overwrite,
+        through_link=through_link,
     )
     options.tell(render(request), quiet=quiet)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @options.output
 @options.sheet
 @options.styled
+@options.through_link
 @options.batched
 @options.dry_run
 @options.labels
@@ -29,6 +30,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     output: str | None,
     *,
     sheet: bool | None,
+    through_link: bool,
     labels: Path | None,
     tokens: Path | None,
     batch_size: int | None,
@@ -60,6 +62,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         output=output,
         sheet=sheet,
         style=options.style_of(values),
+        through_link=through_link,
         labels=labels,
         tokens=tokens,
         batch_size=batch_size,

@@ -178,12 +178,15 @@ def quoted(name: str) -> str:
 
     Letters and digits of any script, ``_``, ``.`` and ``-`` stand for themselves; every
     other character is percent-encoded as in a URL, and so is the first digit of a name of
-    digits only, which would be an index, and a leading ``-``.
+    digits only, which would be an index, and a leading ``-``. Of a name that is not in
+    Unicode's composed form (NFC) all but ASCII is encoded: it would look like, and be typed
+    as, the one that is.
     """
     if name.isascii() and name.isidentifier():
         return name
+    composed = unicodedata.is_normalized("NFC", name)
     plain = "".join(
-        mark if mark.isalnum() or mark in "_.-" else _percent(mark) for mark in unicodedata.normalize("NFC", name)
+        mark if mark in "_.-" or (mark.isalnum() and (composed or mark.isascii())) else _percent(mark) for mark in name
     )
     if plain.isdigit() or plain.startswith("-") or not plain:
         return (_percent(plain[0]) if plain else "%") + plain[1:]

@@ -26,7 +26,7 @@ class Work:
     sample: Sample
 
 
-def folder_of(given: str | None) -> Path | None:
+def folder_of(given: str | None, *, through_link: bool = False) -> Path | None:
     """Return the folder of the figures, once it is known that it can be written to.
 
     Raises
@@ -44,6 +44,7 @@ def folder_of(given: str | None) -> Path | None:
         message = f"-o {escape(given, 200)}: each layer has a figure of its own; give a folder, such as -o {escape(given[:-4], 200)}/"
         raise UsageError(message)
     folder = Path(given)
+    output.check_folder(folder, through_link=through_link)
     output.prepare_folder(folder)
     return folder
 

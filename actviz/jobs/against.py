@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from actviz import compare, system
 from actviz.errors import InputError, escape
-from actviz.worker import Opening, Worker
+from actviz.jobs.layers import say_code
+from actviz.records import NO_CHOICE
+from actviz.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,28 +18,36 @@ if TYPE_CHECKING:
 
     from actviz.activations import Saved
     from actviz.compare import Matching
+    from actviz.gate import Trust
     from actviz.records import Activation, LayerInfo, ModelFacts, Sample
+    from actviz.worker import Opening
 
 SAVED = ".npz"
 _NAMED = 5
 
 
 class Other(Protocol):
-    """Gives the activations of layers for an input that the first model was fed."""
+    """Gives the activations of layers for an input that the first model was fed; `code` says what runs for that."""
 
     name: str
+    code: Sequence[str]
     layers: Sequence[LayerInfo]
 
     def activations(self, sample: Sample, addresses: Sequence[str]) -> Mapping[str, Activation]:
         """Return what layers gave for an input; none where that is not known."""
         ...
 
+    def notes(self) -> list[str]:
+        """Return lines worth saying about it that were not returned before."""
+        ...
+
 
 class _Model:
     """Another model file, in a worker of its own; its inputs are matched by name, else by order."""
 
-    def __init__(self, worker: Worker, facts: ModelFacts) -> None:
+    def __init__(self, worker: Worker, facts: ModelFacts, trust: Trust) -> None:
         self.name = facts.file
+        self.code: Sequence[str] = say_code(facts, trust)
         self.layers: Sequence[LayerInfo] = [layer for layer in facts.layers if not layer.address.endswith("@scores")]
         self._worker, self._facts = worker, facts
 
@@ -50,12 +61,16 @@ class _Model:
             values = dict(zip(theirs, values.values(), strict=True))
         return self._worker.activations(values, addresses)
 
+    def notes(self) -> list[str]:
+        return self._worker.notes()
+
 
 class _File:
     """Saved activations; an input is known again by the hash of what was fed."""
 
     def __init__(self, saved: Saved, name: str) -> None:
         self.name = name
+        self.code: Sequence[str] = ()
         about = saved.description
         self.layers: Sequence[LayerInfo] = [layer for layer in about.layers if layer.address in about.entries]
         self._saved = saved
@@ -66,6 +81,9 @@ class _File:
         if number is None:
             return {}
         return {address: self._saved.activation(address, number) for address in addresses}
+
+    def notes(self) -> list[str]:
+        return []
 
 
 @contextlib.contextmanager
@@ -88,8 +106,9 @@ def opened(path: Path, opening: Opening) -> Iterator[Other]:
             with saved:
                 yield _File(saved, path.name)
         return
-    with Worker(Opening(path, None, opening.trust, opening.timeout, opening.verbose)) as worker:
-        yield _Model(worker, worker.facts())
+    other = replace(opening, model=path, weights=None, choice=NO_CHOICE)
+    with Worker(other) as worker:
+        yield _Model(worker, worker.facts(), opening.trust)
 
 
 def matched(other: Other, layers: Sequence[LayerInfo], given: str) -> Matching:

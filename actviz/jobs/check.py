@@ -57,6 +57,7 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        yield from feeding.told_by(worker)
         worker.prepare()
         facts, layers, found = feeding.begin(request, facts, worker, _choose)
         tally, failures = Tally(layers, largest=checking.largest_batch(facts)), list[ActvizError]()

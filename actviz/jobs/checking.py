@@ -10,9 +10,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, InputError
+from actviz.errors import ActvizError
 from actviz.jobs import feeding
+from actviz.jobs.surviving import Deaths, costs_itself, named
 from actviz.totals import bounds_of, cuts_of, join, unpacked
+from actviz.worker import DeadWorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -110,41 +112,79 @@ def count(
     worker: Worker, found: Iterable[Sequence[Sample] | ActvizError], tally: Tally, *, fail_fast: bool
 ) -> Iterator[Said | ActvizError]:
     """Compute all inputs and add them to `tally`; yield notes, and why inputs were lost."""
-    notes = feeding.Notes()
-    pending: deque[list[Sample]] = deque()
-    again: list[list[Sample]] = []
+    notes, counting = feeding.Notes(), _Counting(worker, tally, fail_fast=fail_fast)
     for batch in batched(found, tally):
         if isinstance(batch, ActvizError):
             yield batch
             continue
         yield from notes.about(batch)
         # One batch is computed and numbers are taken of another while the next is read.
-        if len(pending) == IN_WORK:
-            again += _take(worker, pending.popleft(), tally, fail_fast=fail_fast)
-        _ask(worker, batch, tally)
-        pending.append(batch)
-    while pending:
-        again += _take(worker, pending.popleft(), tally, fail_fast=fail_fast)
-    for sample in (sample for batch in again for sample in batch):
-        _ask(worker, [sample], tally)
+        if len(counting.pending) == IN_WORK:
+            yield from counting.take()
+        counting.ask(batch)
+        yield from feeding.told_by(worker)
+    while counting.pending:
+        yield from counting.take()
+    yield from counting.one_by_one()
+    yield from feeding.told_by(worker)
+
+
+class _Counting:
+    """Batches on their way through the worker: `pending` ones are asked for, those to run `again` failed."""
+
+    def __init__(self, worker: Worker, tally: Tally, *, fail_fast: bool) -> None:
+        self._worker, self._tally, self._fail_fast = worker, tally, fail_fast
+        self._cuts = {layer.address: cuts_of(bounds_of(layer.activation)) for layer in tally.layers}
+        self._deaths = Deaths()
+        self._again: list[Sample] = []
+        self.pending: deque[list[Sample]] = deque()
+
+    def ask(self, samples: list[Sample]) -> None:
+        """Let the worker compute a batch."""
+        self.pending.append(samples)
         try:
-            tally.add([sample], worker.numbers())
-        except InputError as failure:
-            yield failure
+            self._ask(samples)
+        except DeadWorkerError as failure:
+            self._lose(failure)
 
+    def take(self) -> Iterator[ActvizError]:
+        """Take the answer for the first batch that is pending; yield why inputs were lost, where that is known."""
+        try:
+            numbers = self._worker.numbers()
+        except ActvizError as failure:
+            if not costs_itself(failure):
+                raise
+            self._lose(failure)
+            if self._fail_fast:
+                yield from self.one_by_one()
+            return
+        self._tally.add(self.pending.popleft(), numbers)
+        self._deaths.answered()
 
-def _ask(worker: Worker, samples: Sequence[Sample], tally: Tally) -> None:
-    cuts = {layer.address: cuts_of(bounds_of(layer.activation)) for layer in tally.layers}
-    asked = {address: pair for address, pair in cuts.items() if pair is not None}
-    worker.ask_numbers(stacked(samples), list(cuts), asked)
+    def one_by_one(self) -> Iterator[ActvizError]:
+        """Run the samples of all batches that failed, each by itself; yield why some are lost."""
+        while self.pending:
+            yield from self.take()
+        again, self._again = self._again, []
+        for sample in again:
+            try:
+                self._ask([sample])
+                self._tally.add([sample], self._worker.numbers())
+                self._deaths.answered()
+            except ActvizError as failure:
+                if self._fail_fast or not costs_itself(failure):
+                    raise named(failure, sample) from None
+                self._deaths.count(failure)
+                yield named(failure, sample)
 
+    def _ask(self, samples: Sequence[Sample]) -> None:
+        asked = {address: pair for address, pair in self._cuts.items() if pair is not None}
+        self._worker.ask_numbers(stacked(samples), list(self._cuts), asked)
 
-def _take(worker: Worker, samples: list[Sample], tally: Tally, *, fail_fast: bool) -> list[list[Sample]]:
-    """Take the answer for a batch; return the batch where an input of it is bad, to be tried one by one."""
-    try:
-        tally.add(samples, worker.numbers())
-    except InputError:
-        if fail_fast:
-            raise
-        return [samples]
-    return []
+    def _lose(self, failure: ActvizError) -> None:
+        """Note what is to be run again: the first batch, and where the worker died all that it was given."""
+        self._deaths.count(failure)
+        lost = list(self.pending) if isinstance(failure, DeadWorkerError) else [self.pending[0]]
+        for batch in lost:
+            self.pending.popleft()
+            self._again += batch

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from actviz.errors import ActvizError
-from actviz.worker import DeadWorkerError
+from actviz.jobs.surviving import Deaths, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,6 @@ BUDGET = 256 << 20
 MOST = 64
 GROUPS = 4
 GROWTH = 4
-DEATHS = 3
 
 
 class HasSample(Protocol):
@@ -121,7 +120,7 @@ class Computer(Generic[Piece]):
         self._worker, self._addresses, self._sizes = worker, addresses, sizes
         self._pool = ThreadPoolExecutor(1, "compute")
         self._versions: dict[str, str] = {}
-        self._deaths, self._ended = 0, False
+        self._deaths = Deaths()
 
     def compute(
         self, items: Iterable[Piece | Other], kind: type[Piece]
@@ -160,7 +159,7 @@ class Computer(Generic[Piece]):
 
     def end(self) -> None:
         """Kill the worker; what is being computed is given up."""
-        self._ended = True
+        self._deaths.end()
         self._worker.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._worker.close()
@@ -194,29 +193,15 @@ class Computer(Generic[Piece]):
             _check_batch(found, len(batch))
             self._versions = self._versions or self._worker.versions()
         except ActvizError as failure:
-            self._count_death(failure)
+            self._deaths.count(failure)
             if len(batch) == 1:
-                return [NotComputed(batch[0], failure)]
+                return [NotComputed(batch[0], named(failure, batch[0].sample))]
             return [result for piece in batch for result in self._run([piece])]
         except _NoBatchError:
             return [result for piece in batch for result in self._run([piece])]
-        self._deaths = 0
+        self._deaths.answered()
         self._sizes.learn(len(batch), found.values())
         return [Computed(batch, found, self._versions)]
-
-    def _count_death(self, failure: ActvizError) -> None:
-        """Count the ends of the worker, which begins anew with the next batch.
-
-        Raises
-        ------
-        ActvizError
-            The failure itself, when workers die one after another, or the work has ended.
-        """
-        if not isinstance(failure, DeadWorkerError):
-            return
-        self._deaths += 1
-        if self._ended or self._deaths > DEATHS + MOST or (self._deaths > DEATHS and not self._versions):
-            raise failure
 
 
 class _NoBatchError(Exception):

@@ -45,6 +45,7 @@ class DiffRequest:
     output: str | None = None
     figures: int = 6
     overwrite: bool = False
+    through_link: bool = False
     fail_fast: bool = False
     reports: judging.Reports = field(default_factory=judging.Reports)
 
@@ -112,7 +113,7 @@ def diff(request: DiffRequest) -> Iterator[Said | Written | judging.Judged]:
         sides: Sides = stack.enter_context(Files(request)) if saved else stack.enter_context(Models(request))
         matching = _match(request, *sides.layers())
         yield from (Said(line) for line in _unmatched(matching, request))
-        folder = abreast.folder_of(request.output)
+        folder = abreast.folder_of(request.output, through_link=request.through_link)
         fitting = [pair for pair in matching.pairs if pair.fits]
         drifts, failures = Drifts(), list[ActvizError]()
         for event in sides.compare(fitting, drifts):

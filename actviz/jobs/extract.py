@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import ActvizError, InputError, UsageError, escape
 from actviz.jobs import feeding
+from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
 from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
 from actviz.jobs.layers import say_code
+from actviz.jobs.surviving import costs_itself
 from actviz.select import select_layers
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actviz.activations import Collector
     from actviz.inputs import Given
-    from actviz.records import LayerInfo, ModelFacts
+    from actviz.records import LayerInfo, ModelFacts, Sample
 
 SUFFIX = ".npz"
 
@@ -47,12 +49,14 @@ def extract(request: ExtractRequest) -> Iterator[Said | Written]:
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        yield from feeding.told_by(worker)
         worker.prepare()
         layers = _choose(request, facts)
         path = _target(request, facts)
         failures: list[ActvizError] = []
         with activations.Collector(path.parent) as collector:
-            for event in _collect(_Run(request, given, facts, worker, layers), collector):
+            run = _Run(request, given, facts, worker, layers)
+            for event in _collect(run, collector):
                 if isinstance(event, ActvizError):
                     failures.append(event)
                     yield Said(event.message)
@@ -66,8 +70,7 @@ def extract(request: ExtractRequest) -> Iterator[Said | Written]:
                 message = f"{facts.file}: none of the layers gives an array for each input; choose others with --layer."
                 raise UsageError(message)
             said = choose_preprocessing(facts, request.reading.preprocess).said
-            about = activations.about_model(facts, said, worker.versions(), given=request.has_inputs)
-            worker.stop()
+            about = activations.about_model(facts, said, run.versions, given=request.has_inputs)
             with system.replacing(path) as file:
                 collector.write(file, about, compress=request.compress)
     yield Written(path)
@@ -82,21 +85,51 @@ def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     return [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Run:
-    """What stays the same for every input."""
+    """What stays the same for every input; `versions` are known once something was computed."""
 
     request: ExtractRequest
     given: Given
     facts: ModelFacts
     worker: Worker
     layers: Sequence[LayerInfo]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A sample to compute; `alone` where nothing else is."""
+
+    sample: Sample
+    alone: bool
 
 
 def _collect(run: _Run, collector: Collector) -> Iterator[Said | ActvizError]:
-    """Compute one sample after another; none is kept longer than that takes."""
+    """Compute one sample after another, the next while one is kept; a bad one costs itself only."""
+    # Samples are not computed together: the numbers of a batch differ in their last bits.
+    computer: Computer[_Piece] = Computer(run.worker, [layer.address for layer in run.layers], Sizes(run.layers, 1))
+    try:
+        for item in computer.compute(_pieces(run), _Piece):
+            if isinstance(item, Computed):
+                run.versions = item.versions
+                yield from feeding.told_by(computer)
+                for piece in item.pieces:
+                    try:
+                        collector.add(piece.sample, item.found)
+                    except InputError as failure:
+                        yield _one_lost(run, piece, failure)
+            elif isinstance(item, NotComputed):
+                yield _one_lost(run, item.piece, item.failure)
+            elif isinstance(item, Said | ActvizError):
+                yield item
+    finally:
+        computer.end()
+
+
+def _pieces(run: _Run) -> Iterator[_Piece | Said | ActvizError]:
+    """Yield every sample, notes about them, and why files gave none."""
     notes = feeding.Notes()
-    addresses = [layer.address for layer in run.layers]
     parts = feeding.feed(run.request, run.given, run.facts, run.layers)
     first = list(itertools.islice(parts, 2))
     alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
@@ -105,13 +138,20 @@ def _collect(run: _Run, collector: Collector) -> Iterator[Said | ActvizError]:
             yield found
             continue
         yield from notes.about(found)
-        for sample in found:
-            try:
-                collector.add(sample, run.worker.activations(sample.values, addresses))
-            except InputError as failure:
-                if run.request.fail_fast or alone:
-                    raise
-                yield failure
+        yield from (_Piece(sample, alone) for sample in found)
+
+
+def _one_lost(run: _Run, piece: _Piece, failure: ActvizError) -> ActvizError:
+    """Return the failure of one sample.
+
+    Raises
+    ------
+    ActvizError
+        The failure itself, where it ends the run.
+    """
+    if run.request.fail_fast or piece.alone or not costs_itself(failure):
+        raise failure
+    return failure
 
 
 def _target(request: ExtractRequest, facts: ModelFacts) -> Path:

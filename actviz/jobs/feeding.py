@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from actviz.errors import ActvizError, PartialError
 from actviz.jobs.events import Said
@@ -115,6 +115,19 @@ def begin(
             facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
             break
     return facts, choose(request, facts), itertools.chain(read, found)
+
+
+class Noting(Protocol):
+    """What runs a model and notes what is worth saying about it."""
+
+    def notes(self) -> list[str]:
+        """Return the lines that were not returned before."""
+        ...
+
+
+def told_by(runner: Noting) -> Iterator[Said]:
+    """Yield what is worth saying about a model and was not said yet."""
+    return (Said(line) for line in runner.notes())
 
 
 class Notes:

@@ -236,6 +236,8 @@ class Painter:
 
         if self._ended.is_set():
             raise EndedError
+        if self._folder is not None:
+            output.check_inside(self._folder, path.parent)
         system.make_folder(path.parent)
         provenance = self._provenance(wish, key, picture)
         size = output.write_figure(path, picture.drawn, provenance, picture.palette)

@@ -45,6 +45,7 @@ class RenderRequest:
     index: int | None = None
     overwrite: bool = False
     sheet: bool | None = None
+    through_link: bool = False
 
 
 def render(request: RenderRequest) -> Iterator[Event]:
@@ -95,10 +96,14 @@ def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Eve
     where = targets.choose(wanted, source.layers, len(samples), next(iter(stems.values())))
     marks = targets.marks({number: (stems[number], sample.name) for number, sample in samples.items()})
     where = replace(where, marks=marks)
+    if where.folder is not None:
+        output.check_folder(where.folder, through_link=request.through_link)
     output.prepare_folder(where.folder or (where.file.parent if where.file else Path()))
     files = {number: {key: where.path(stems[number], key, number) for key in wanted.keys} for number in samples}
     for number, sample in samples.items():
         for key, path in files[number].items():
+            if where.folder is not None:
+                output.check_inside(where.folder, path.parent)
             identity = {"model": source.model, "input": sample.name, "address": key}
             output.check_target(path, identity, overwrite=request.overwrite)
     painter = figures.Painter(source, chosen.style, Names(), where.folder, overwrite=request.overwrite)

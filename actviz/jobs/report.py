@@ -16,6 +16,7 @@ from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
 from actviz.jobs.layers import say_code, takes_images
 from actviz.jobs.naming import Names, check_fits, read_names_of
+from actviz.jobs.surviving import Deaths, costs_itself, named
 from actviz.records import Context, Style
 from actviz.report import Contents, budget, markdown, page
 from actviz.select import select_layers
@@ -66,10 +67,13 @@ def report(request: ReportRequest) -> Iterator[Said | Written]:
     with Worker(request.opening) as worker, contextlib.ExitStack() as stack:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        yield from feeding.told_by(worker)
         worker.prepare()
         other = None
         if request.against is not None:
             other = stack.enter_context(against.opened(request.against, request.opening))
+            yield from (Said(line) for line in other.code)
+            yield from feeding.told_by(other)
         if all(spec.shape for spec in facts.inputs) and not _is_whole(facts):
             facts = worker.complete()
         facts, layers, inputs = feeding.begin(request, facts, worker, _choose)
@@ -83,7 +87,6 @@ def report(request: ReportRequest) -> Iterator[Said | Written]:
             yield Said(event.message) if isinstance(event, ActvizError) else event
         if not run.found.tally.inputs:
             raise feeding.worst(failures)
-        run.versions = worker.versions()
         worker.stop()
     reporting.check_drawable(run.found, facts.file)
     contents = _contents(run, failures)
@@ -134,7 +137,7 @@ def _is_inner(layer: LayerInfo) -> bool:
 
 def _compute(run: _Run, inputs: Iterator[list[Sample] | ActvizError]) -> Iterator[Said | ActvizError]:
     """Compute the inputs: maps where figures or a comparison need them, otherwise numbers only."""
-    notes = feeding.Notes()
+    notes, deaths = feeding.Notes(), Deaths()
     request, found = run.request, run.found
     for item in inputs:
         if isinstance(item, ActvizError):
@@ -149,16 +152,24 @@ def _compute(run: _Run, inputs: Iterator[list[Sample] | ActvizError]) -> Iterato
                 return
             try:
                 _take(run, sample)
+                deaths.answered()
             except ActvizError as failure:
-                if request.fail_fast or failure.exit_code != 3:  # noqa: PLR2004  (what one input costs)
-                    raise
-                yield failure
+                if request.fail_fast or not costs_itself(failure):
+                    raise named(failure, sample) from None
+                deaths.count(failure)
+                yield named(failure, sample)
+            yield from feeding.told_by(run.worker)
+            if run.other is not None:
+                yield from feeding.told_by(run.other)
 
 
 def _take(run: _Run, sample: Sample) -> None:
     """Compute one input and add what it gives."""
     request, found = run.request, run.found
     activations = run.worker.activations(sample.values, [layer.address for layer in found.layers])
+    run.versions = run.versions or run.worker.versions()
+    # All that may fail is asked for before anything is added: an input counts whole or not at all.
+    theirs = reporting.ask(run.other, sample, run.matching) if run.other is not None and run.matching else {}
     if not found.tally.inputs:
         check_fits(run.names, activations.values())
     first = not found.inputs
@@ -169,9 +180,8 @@ def _take(run: _Run, sample: Sample) -> None:
     reporting.add(found, sample, activations, room)
     if first and request.markdown is not None and not request.summary:
         run.sheet = _sheet(run, sample, activations)
-    if run.other is not None and run.matching is not None:
-        pairs = [pair for pair in run.matching.pairs if pair.fits]
-        theirs = reporting.compare_with(found, sample, activations, run.other, pairs)
+    if theirs:
+        reporting.compare_with(found, activations, theirs)
         if room is not None:
             reporting.add_others(found, theirs)
 

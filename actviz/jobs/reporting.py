@@ -16,7 +16,7 @@ from actviz.totals import bounds_of, cuts_of, first_nonfinite, join, totals_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actviz.compare import Drift, Matching, Pair
+    from actviz.compare import Drift, Matching
     from actviz.jobs.against import Other
     from actviz.records import Activation, Geometry, LayerInfo, Sample
     from actviz.report import Figure, Finding
@@ -121,15 +121,17 @@ def _draw(found: Gathered, activation: Activation, number: int, *, other: bool =
         found.thumbnails[address] = pictures.thumbnail(figure.mosaic, figures.strongest(figure))
 
 
-def compare_with(
-    found: Gathered, sample: Sample, activations: Mapping[str, Activation], other: Other, pairs: Sequence[Pair]
-) -> Mapping[str, Activation]:
-    """Add how far the layers of another model lie apart for one input; return what they gave, by our addresses."""
-    partners = {pair.ours.address: pair.theirs.address for pair in pairs}
+def ask(other: Other, sample: Sample, matching: Matching) -> Mapping[str, Activation]:
+    """Return what the layers of another model give for an input, by our addresses; none where that is not known."""
+    partners = {pair.theirs.address: pair.ours.address for pair in matching.pairs if pair.fits}
     gave = other.activations(sample, list(partners))
-    theirs = {partners[address]: activation for address, activation in gave.items()}
+    return {partners[address]: replace(found, address=partners[address]) for address, found in gave.items()}
+
+
+def compare_with(found: Gathered, activations: Mapping[str, Activation], theirs: Mapping[str, Activation]) -> None:
+    """Add how far the layers of another model lie apart for one input, of which both are by our addresses."""
     number = found.compared
-    found.compared += bool(theirs)
+    found.compared += 1
     for address, activation in theirs.items():
         ours = activations[address].values
         if ours.shape != activation.values.shape or {ours.dtype.kind, activation.values.dtype.kind} & set("OSUTc"):
@@ -138,7 +140,6 @@ def compare_with(
         one = compare.drift(activation.values, ours, activation.axes, number)
         known = found.drifts.get(address)
         found.drifts[address] = one if known is None else compare.join(known, one)
-    return {address: replace(activation, address=address) for address, activation in theirs.items()}
 
 
 def has_changed(address: str, drift: Drift) -> bool:

@@ -61,6 +61,7 @@ class ShowRequest(ModelRequest):
     force: bool = False
     dry_run: bool = False
     sheet: bool | None = None
+    through_link: bool = False
 
 
 def show(request: ShowRequest) -> Iterator[Event]:
@@ -74,7 +75,8 @@ def show(request: ShowRequest) -> Iterator[Event]:
     given = feeding.given_by(request)
     with Worker(request.opening) as worker:
         facts = worker.facts()
-        yield from (Said(line) for line in (*say_code(facts, request.opening.trust), *worker.notes()))
+        yield from (Said(line) for line in say_code(facts, request.opening.trust))
+        yield from feeding.told_by(worker)
         entries = feeding.entries_by(request, facts, targets.folder_of(_wanted(request, facts, ())))
         request = replace(request, style=figures.check_style(request.style))
         names = read_names_of(request.labels, request.tokens)
@@ -248,6 +250,8 @@ class _Run:
         )
         addresses = [layer.address for layer in self.layers]
         place = where.folder or (where.file.parent if where.file is not None else None)
+        if where.folder is not None:
+            output.check_folder(where.folder, through_link=request.through_link)
         if place is not None:
             output.prepare_folder(place)
             system.remove_stale(place)
@@ -363,7 +367,7 @@ class _Run:
         for item in computer.compute(items, Piece):
             if isinstance(item, Computed):
                 painter.versions = item.versions
-                yield from (Said(line) for line in computer.notes())
+                yield from feeding.told_by(computer)
                 for index, piece in enumerate(item.pieces):
                     yield from notes.about([piece.sample])
                     painter.submit(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from actviz import compare, system
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
@@ -12,9 +13,10 @@ from actviz.jobs import feeding
 from actviz.jobs.checking import Tally, batched, key_of, largest_batch, stacked
 from actviz.jobs.events import Said
 from actviz.jobs.layers import say_code
+from actviz.jobs.surviving import Deaths, costs_itself, named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +31,11 @@ READ = 4 << 20
 BATCH_BYTES = 32 << 20
 ZIP = b"PK\x03\x04"
 FREE = None
+# What zipfile runs into by itself where an archive's numbers make no sense.
+OF_DAMAGE = frozenset({None, errno.EINVAL})
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def both_saved(ours: Path, theirs: Path, *, given: bool) -> bool:
@@ -65,7 +72,10 @@ def _is_saved(path: Path) -> bool:
             return False
         try:
             members = open_archive(file, str(path), ARRAYS).members
-        except ActvizError:
+        except ActvizError as failure:
+            fault = _fault_of_disk(failure)
+            if fault is not None:
+                raise fault from None  # it says nothing about what the file is
             return False
     if "actviz.json.npy" in members:
         return True
@@ -73,6 +83,14 @@ def _is_saved(path: Path) -> bool:
         message = f"{path}: no actviz.json in it says what its arrays are; write it with actviz extract or actviz.save."
         raise InputError(message)
     return False
+
+
+def _fault_of_disk(failure: BaseException) -> OSError | None:
+    """Return the error of the disk that a failure comes from, ``None`` where the content of a file is at fault."""
+    cause: BaseException | None = failure
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno not in OF_DAMAGE):
+        cause = cause.__context__
+    return cause
 
 
 class Files:
@@ -211,6 +229,7 @@ class Models:
         self._facts: list[ModelFacts] = []
         self._names: dict[str, str] = {}
         self._kept: dict[int, Sample] = {}
+        self._deaths = Deaths()
 
     def __enter__(self) -> Self:
         """Start both processes."""
@@ -250,6 +269,7 @@ class Models:
         request, facts = self._request, self._facts
         for number, opening in enumerate((request.ours, request.theirs)):
             yield from (Said(line) for line in say_code(facts[number], opening.trust))
+        yield from self._told()
         chosen = [choose_preprocessing(one, request.reading.preprocess).said for one in facts]
         if chosen[0] != chosen[1]:
             ours, theirs = (escape(name, 100) for name in request.names)
@@ -265,6 +285,7 @@ class Models:
                 continue
             yield from notes.about(batch)
             yield from self._batch(pairs, batch, tally, drifts)
+            yield from self._told()
 
     def _batch(
         self, pairs: Sequence[Pair], samples: list[Sample], tally: Tally, drifts: Drifts
@@ -272,15 +293,19 @@ class Models:
         """Compute a batch on both sides at once; one bad input of several costs itself only."""
         try:
             both = self._both(pairs, samples)
-        except InputError as failure:
-            if self._request.fail_fast:
+        except ActvizError as failure:
+            if not costs_itself(failure):
                 raise
+            self._deaths.count(failure)
             if len(samples) == 1:
-                yield failure
+                if self._request.fail_fast:
+                    raise named(failure, samples[0]) from None
+                yield named(failure, samples[0])
                 return
             for sample in samples:
                 yield from self._batch(pairs, [sample], tally, drifts)
             return
+        self._deaths.answered()
         for pair, (ours, theirs) in zip(pairs, both, strict=True):
             if pair.ours.address not in drifts.left_out:
                 _add(pair, (ours.values, theirs.values), ours.axes, drifts.inputs, drifts)
@@ -288,6 +313,10 @@ class Models:
         tally.sizes[key_of(samples[0])] = size // len(samples)
         self._keep(samples, drifts)
         drifts.inputs += len(samples)
+
+    def _told(self) -> Iterator[Said]:
+        for worker in self._workers:
+            yield from feeding.told_by(worker)
 
     def _keep(self, samples: Sequence[Sample], drifts: Drifts) -> None:
         """Keep the inputs on which some layer differs most so far, and no others."""
@@ -301,10 +330,15 @@ class Models:
         batch = stacked(samples)
         renamed = {self._names[name]: values for name, values in batch.items()}
         ours, theirs = self._workers
-        ours.ask_activations(batch, [pair.ours.address for pair in pairs])
-        theirs.ask_activations(renamed, [pair.theirs.address for pair in pairs])
-        # Both answers are taken, so that a failure of one leaves no answer behind.
-        answers = [_outcome(worker) for worker in (ours, theirs)]
+        asked = [
+            _outcome(ours.ask_activations, batch, [pair.ours.address for pair in pairs]),
+            _outcome(theirs.ask_activations, renamed, [pair.theirs.address for pair in pairs]),
+        ]
+        # All answers are taken, so that a failure of one leaves no answer of the other behind.
+        answers = [
+            _outcome(worker.take_activations) if failure is None else failure
+            for failure, worker in zip(asked, self._workers, strict=True)
+        ]
         for answer in answers:
             if isinstance(answer, ActvizError):
                 raise answer
@@ -320,9 +354,12 @@ class Models:
         return self._both(pairs, [self._kept[number]])
 
 
-def _outcome(worker: Worker) -> dict[str, Activation] | ActvizError:
+def _outcome(
+    call: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
+) -> Result | ActvizError:
+    """Return what a call gives, its error instead of raising it."""
     try:
-        return worker.take_activations()
+        return call(*arguments, **options)
     except ActvizError as failure:
         return failure
 

@@ -196,6 +196,7 @@ class Upkeep:
         works: dict[str, str] = {}
         adopted: list[dict[str, Any]] = []
         right = 0
+        self._check_way(stem, number)
         for key in self._keys:
             path = self._targets.path(stem, key, number)
             work = "" if self._fingerprint is None else self._fingerprint.of(key, name, origin)
@@ -214,10 +215,18 @@ class Upkeep:
         """Refuse early to replace what others made at the places of an input."""
         if self._manifest is not None and not system.exists(self._targets.inside(stem, number)):
             return
+        self._check_way(stem, number)
         for key in self._keys:
             path = self._targets.path(stem, key, number)
             if self._known(path) is None:
                 self._check(path, name, key)
+
+    def _check_way(self, stem: str, number: int) -> None:
+        """Refuse an input whose folder is a link to elsewhere: neither written to, nor taken for right."""
+        from actviz import output
+
+        if self._targets.folder is not None:
+            output.check_inside(self._targets.folder, self._targets.inside(stem, number))
 
     def _check(self, path: Path, name: str, key: str) -> None:
         from actviz import output

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz import system
@@ -201,7 +202,7 @@ class Manifest:
 
     def _take_figure(self, record: dict[str, Any]) -> None:
         file = record.get("file")
-        if not isinstance(file, str) or not {"input", "address"} <= set(record):
+        if not isinstance(file, str) or not {"input", "address"} <= set(record) or not _is_inside(file):
             return
         held = self._figures.get(file)
         if held is None or not held.own:
@@ -223,6 +224,12 @@ class Manifest:
         ]
         for file in gone:
             del self._figures[file]
+
+
+def _is_inside(file: str) -> bool:
+    """Tell whether what a record says of its file is a place in the folder; no run of ours writes another."""
+    path = PurePosixPath(file)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in file
 
 
 def _known(record: Mapping[str, Any]) -> Known:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from actviz import system, text
-from actviz.errors import ActvizError
+from actviz.errors import LimitError
 from actviz.report import data
 from actviz.report.contents import PROBLEM, WARNING
 from actviz.report.figures import summary_of
@@ -82,7 +82,7 @@ def read_provenance(content: bytes) -> dict[str, Any] | None:
 
 
 def _part(name: str) -> str:
-    return system.read_bytes(FOLDER / name, _LARGEST_PART, ActvizError).decode("utf-8").strip()
+    return system.read_bytes(FOLDER / name, _LARGEST_PART, LimitError).decode("utf-8").strip()
 
 
 def _hash(content: str) -> str:

@@ -85,7 +85,7 @@ def _protect(memory: int) -> None:
 def _serve(channel: Channel, opening: dict[str, Any]) -> None:
     model = Path(opening["model"])
     network: Network | None = None
-    backlog = _Backlog(channel)
+    backlog = _Backlog(channel, model.name)
     while True:
         message, arrays = channel.receive()
         if message["ask"] == "prepare":
@@ -94,20 +94,19 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
                     _prepare(network, verbose=opening["verbose"])
             continue
         try:
-            if network is not None and message["ask"] == "numbers":
+            if network is None:
+                network = _open(model, opening)
+            if message["ask"] == "numbers":
                 backlog.answer_numbers(network, message, arrays)
                 continue
             backlog.flush()
-            if network is None:
-                network = _open(model, opening)
             _answer(channel, network, message, arrays)
         except ActvizError as failure:
             backlog.flush()
             channel.send({"error": failure.message, "code": failure.exit_code})
         except MemoryError:
             backlog.flush()
-            text = f"{model.name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
-            channel.send({"error": text, "code": LimitError.exit_code})
+            channel.send(_out_of_memory(model.name))
         except ClosedError:
             raise
         except Exception as failure:  # noqa: BLE001  (a bug: the command reports it)
@@ -115,6 +114,11 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
 
             backlog.flush()
             channel.send({"bug": traceback_of(failure)})
+
+
+def _out_of_memory(name: str) -> Message:
+    text = f"{name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
+    return {"error": text, "code": LimitError.exit_code}
 
 
 def _open(model: Path, opening: dict[str, Any]) -> Network:
@@ -176,8 +180,8 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
 class _Backlog:
     """Takes numbers of one batch while the network computes the next, and answers in order."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, name: str) -> None:
+        self._channel, self._name = channel, name
         self._sender = ThreadPoolExecutor(1)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
         self._last: Future[None] | None = None
@@ -195,19 +199,23 @@ class _Backlog:
             expect_many()
         found = network.activations(arrays, message["addresses"])
         self.flush()
-        self._last = self._sender.submit(self._send, found, message["cuts"])
+        self._last = self._sender.submit(self._send, found, message["cuts"], network.notes)
 
-    def _send(self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]]) -> None:
+    def _send(self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]], notes: Sequence[str]) -> None:
         from actviz.worker.supervisor import traceback_of
 
         try:
-            self._send_numbers(found, cuts)
+            self._send_numbers(found, cuts, notes)
         except ClosedError:
             raise
+        except MemoryError:
+            self._channel.send(_out_of_memory(self._name))
         except Exception as failure:  # noqa: BLE001  (a bug: the command reports it)
             self._channel.send({"bug": traceback_of(failure)})
 
-    def _send_numbers(self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]]) -> None:
+    def _send_numbers(
+        self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]], notes: Sequence[str]
+    ) -> None:
         from actviz.totals import first_nonfinite, totals_of
 
         left_out = {
@@ -224,7 +232,9 @@ class _Backlog:
         }
         size = sum(item.values.nbytes for item in found.values())
         answer = {"left_out": left_out, "nonfinite": bad, "bytes": size}
-        self._channel.send({"numbers": answer}, {address: one.packed() for address, one in totals.items()})
+        self._channel.send(
+            {"numbers": answer, "notes": notes}, {address: one.packed() for address, one in totals.items()}
+        )
 
 
 def _versions() -> dict[str, str]:

@@ -423,7 +423,7 @@ def probe_writable(folder: Path) -> None:
         _TEMPORARY.remove(name)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes | bytearray) -> None:
     """Write `content` to `path` whole or not at all; see `replacing`."""
     with replacing(path) as file:
         file.write(content)

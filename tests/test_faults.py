@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -17,7 +17,9 @@ from PIL import Image
 from threats import threat
 
 import actviz
+from actviz import system
 from actviz.activations import collecting
+from actviz.jobs import figures
 
 SOURCES = Path(actviz.__file__).parent
 DOCUMENTED = {0, 1, 3, 4, 6, 7}
@@ -30,12 +32,13 @@ class Golden:
     """A small run of a command.
 
     `code` is what it ends with when nothing fails; `first` are commands that make what it
-    reads of the inputs of the day, as they stand there.
+    reads of the inputs of the day, as they stand there. With `helpers` other processes draw.
     """
 
     arguments: tuple[str, ...]
     code: int = 0
     first: tuple[tuple[str, ...], ...] = ()
+    helpers: bool = False
 
     @property
     def documented(self):
@@ -61,6 +64,7 @@ COMMANDS = {
     "report": Golden(("report", "m.h5", "in", "-o", "out/x.html", "--markdown", "out/x.md", "--timeout", "20")),
     "render": Golden(("render", "m.npz", *LAYERS, "-o", "out/", "--bare"), 0, EXTRACTED[:1]),
 }  # fmt: skip
+HELPED = replace(COMMANDS["show"], helpers=True)
 
 
 @pytest.fixture
@@ -146,6 +150,9 @@ def sweep(place, monkeypatch, capfd, golden, kinds):
     def run():
         return faults.run_here(monkeypatch, *golden.arguments)
 
+    if golden.helpers:
+        monkeypatch.setattr(figures, "BEGINNING", 0)
+        monkeypatch.setattr(system, "core_count", lambda: 2)
     draw_inputs(place, golden, monkeypatch, 1)
     assert run() == golden.code
     old = contents(place)
@@ -192,6 +199,11 @@ def in_turn(first, step):
 def test_a_call_that_fails_loses_nothing(place, monkeypatch, capfd, command):
     turns = in_turn(list(COMMANDS).index(command), lambda count: max(1, count // STEPS))
     assert len(sweep(place, monkeypatch, capfd, COMMANDS[command], turns)) >= STEPS
+
+
+@pytest.mark.slow
+def test_no_call_that_fails_loses_anything_that_others_draw(place, monkeypatch, capfd):
+    assert len(sweep(place, monkeypatch, capfd, HELPED, in_turn(0, lambda count: max(1, count // 40)))) >= 40
 
 
 @pytest.mark.slow

@@ -121,10 +121,10 @@ def test_figures_behind_a_link_do_not_count_as_made(place, monkeypatch, capfd):
 def test_a_link_that_is_planted_while_figures_are_made_is_not_followed(place, monkeypatch, capfd):
     write = figures.Painter._write
 
-    def plant(painter, wish, key, picture, path):
+    def plant(painter, page, path):
         if path.parent.name == "cat":
             (place / "out" / "cat").symlink_to(place.parent / "elsewhere")
-        return write(painter, wish, key, picture, path)
+        return write(painter, page, path)
 
     monkeypatch.setattr(figures.Painter, "_write", plant)
     capfd.readouterr()

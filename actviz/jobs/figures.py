@@ -7,6 +7,7 @@ what was written and what could not be drawn.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import threading
 from collections import deque
@@ -16,23 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 from actviz import system
 from actviz.errors import ActvizError, LimitError, UsageError
+from actviz.jobs import drawing
+from actviz.jobs.drawing import Task, pictures, record_of
 from actviz.jobs.naming import Names, check_fits
-from actviz.jobs.targets import SHEET, page_of
+from actviz.jobs.targets import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style, Tile
+    from actviz.jobs.drawing import Page
+    from actviz.jobs.helpers import Helpers
+    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
 
 SPATIAL = "grid"
-MAXIMUM_TILES = 4096
-# What a figure's provenance and its record in the manifest both say.
-RECORDED = (
-    "address", "class", "fed", "file_sha256", "input", "input_sha256", "numbers", "page", "pages", "shape", "size",
-    "weights", "work",
-)  # fmt: skip
+# So many figures are drawn in this process before others are worth their start.
+BEGINNING = 128
+MOST_HELPERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ class Painter:
         self._source, self._style, self._names, self._folder = source, style, names, folder
         self._overwrite = overwrite
         self._pool = ThreadPoolExecutor(system.core_count() + 1, "draw")
+        self._helpers: Helpers | None = None
+        self._begun = 0
         self._pending: deque[Future[list[Made] | NotMade]] = deque()
         self._ended = threading.Event()
         self.versions: Mapping[str, str] = {}
@@ -184,6 +188,11 @@ class Painter:
         steps = self._names.steps or sample.words or ()
         labels = self._names.labels
         context = Context(self._source.model, sample.name, sample.fed, sample.thumbnail, labels, steps, sample.pictures)
+        self._begun += len(wish.files)
+        if self._helpers is None and self._begun > BEGINNING and system.core_count() > 1:
+            from actviz.jobs.helpers import Helpers
+
+            self._helpers = Helpers(min(system.core_count(), MOST_HELPERS), self._style)
         for key in wish.files:
             self._pending.append(self._pool.submit(self._make, wish, key, context))
 
@@ -202,7 +211,11 @@ class Painter:
     def end(self) -> list[Made | NotMade]:
         """Give up what is not begun, wait for the rest, and return what was written."""
         self._ended.set()
+        if self._helpers is not None:
+            self._helpers.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._helpers is not None:
+            self._helpers.close()
         found: list[Made | NotMade] = []
         while self._pending:
             future = self._pending.popleft()
@@ -216,12 +229,19 @@ class Painter:
         if self._ended.is_set():
             raise EndedError
         try:
-            pages = _pages(key, wish, context, self._style)
+            pages = self._pages(Task(key, wish.found, wish.index, context, self._about(wish, key)))
             paths = [page_of(wish.files[key], number) for number in range(1, len(pages) + 1)]
             self._check(wish, key, paths[1:])
-            return [self._write(wish, key, page(), path) for path, page in zip(paths, pages, strict=True)]
+            return [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
         except (UsageError, LimitError) as failure:
             return NotMade(wish.sample.name, key, failure)
+
+    def _pages(self, task: Task) -> Sequence[Callable[[], Page]]:
+        """Return what makes the pages of a figure; where helpers are, one of them has drawn it."""
+        done = self._helpers.draw(task) if self._helpers is not None else None
+        if self._ended.is_set():
+            raise EndedError
+        return drawing.plan(task, self._style) if done is None else [functools.partial(_same, page) for page in done]
 
     def _check(self, wish: Wish, key: str, pages: Sequence[Path]) -> None:
         """Refuse to replace what others made at the places of further pages."""
@@ -231,7 +251,7 @@ class Painter:
         for path in pages:
             output.check_target(path, identity, overwrite=self._overwrite)
 
-    def _write(self, wish: Wish, key: str, picture: Picture, path: Path) -> Made:
+    def _write(self, page: Page, path: Path) -> Made:
         from actviz import output
 
         if self._ended.is_set():
@@ -239,12 +259,11 @@ class Painter:
         if self._folder is not None:
             output.check_inside(self._folder, path.parent)
         system.make_folder(path.parent)
-        provenance = self._provenance(wish, key, picture)
-        size = output.write_figure(path, picture.drawn, provenance, picture.palette)
-        return Made(path, record_of(provenance, path, size, self._folder))
+        system.write_whole(path, page.content)
+        return Made(path, record_of(page.record, path, len(page.content), self._folder))
 
-    def _provenance(self, wish: Wish, key: str, picture: Picture) -> dict[str, Any]:
-        """Return the provenance of a figure: no date, no path of this machine."""
+    def _about(self, wish: Wish, key: str) -> dict[str, Any]:
+        """Return what the provenance of a figure says whatever is drawn."""
         from actviz.version import VERSION
 
         source, sample = self._source, wish.sample
@@ -256,14 +275,10 @@ class Painter:
             "input": sample.name,
             "input_sha256": sample.digest,
             "fed": sample.fed,
-            "numbers": picture.numbers,
             "code": list(source.code),
-            "tiles": [_tile(tile) for tile in picture.tiles[:MAXIMUM_TILES]],
-            "size": list(picture.size),
             "weights": next(iter(wish.found.values())).weights_digest,
             "versions": dict(self.versions),
         }
-        about |= {name: picture.numbers[name] for name in ("page", "pages") if name in picture.numbers}
         activation = wish.found.get(key)
         if activation is not None:
             about |= {"class": activation.kind, "shape": list(activation.values.shape[1:])}
@@ -274,28 +289,13 @@ class Painter:
         return about
 
 
-def record_of(provenance: Mapping[str, Any], path: Path, size: int, folder: Path | None) -> dict[str, Any]:
-    """Return the record of a figure in a manifest from what stands in its file."""
-    record = {name: provenance[name] for name in RECORDED if name in provenance}
-    relative = path.relative_to(folder) if folder is not None else path
-    return record | {"file": relative.as_posix(), "bytes": size}
+def _same(page: Page) -> Page:
+    return page
 
 
 def failure_record(name: str, address: str | None, failure: ActvizError) -> dict[str, Any]:
     """Return what a manifest says of what could not be made: of one layer, or of an input as a whole."""
     return {"input": name, "address": address, "reason": failure.message, "code": failure.exit_code}
-
-
-def _pages(key: str, wish: Wish, context: Context, style: Style) -> Sequence[Callable[[], Picture]]:
-    """Return what draws one figure, or each page of a sheet: all that can be refused has been by then."""
-    if key == SHEET:
-        from actviz.sheet import plan_pages
-
-        return plan_pages(list(wish.found.values()), wish.index, context, style)
-    from actviz import renderers
-
-    picture = renderers.draw(wish.found[key], wish.index, context, style)
-    return [lambda: picture]
 
 
 def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[Picture]:
@@ -307,11 +307,5 @@ def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[
     found: list[Picture] = []
     for key in keys:
         with contextlib.suppress(UsageError, LimitError):
-            found += [page() for page in _pages(key, wish, context, style)]
+            found += [draw() for draw in pictures(Task(key, wish.found, wish.index, context, {}), style)]
     return found
-
-
-def _tile(tile: Tile) -> list[Any]:
-    """Return a tile as a list: channel, box, ends of its colours, state; then its place and part, if any."""
-    found = [tile.channel, *tile.box, tile.low, tile.high, tile.state]
-    return [*found, list(tile.indices), list(tile.part or ())] if tile.indices or tile.part else found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz import system
 from actviz.errors import ActvizError, ModelError
-from actviz.jobs.figures import record_of
+from actviz.jobs.drawing import record_of
 from actviz.jobs.targets import SHEET, page_of
 
 if TYPE_CHECKING:

@@ -27,7 +27,6 @@ MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
 WATCH_SECONDS = 0.05 if sys.platform.startswith("linux") else 1.0  # elsewhere a look costs a process
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
-MASK = "mask of "  # before an address: the name of its mask, which no address begins with
 
 Message = dict[str, Any]
 

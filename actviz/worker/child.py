@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, escape
 from actviz.system import be_first_to_go, limit_memory
-from actviz.worker.channel import MASK, Channel, ClosedError, Message
+from actviz.worker.channel import Channel, ClosedError, Message
+from actviz.worker.wire import described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,20 +159,8 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
         channel.send({"versions": _versions()})
     elif ask == "activations":
         found = network.activations(arrays, message["addresses"])
-        said = {
-            address: {
-                "address": address,
-                "kind": item.kind,
-                "axes": list(item.axes),
-                "signed": item.signed,
-                "weights_digest": item.weights_digest,
-                "geometry": dataclasses.asdict(item.geometry) if item.geometry else None,
-            }
-            for address, item in found.items()
-        }
-        arrays = {address: item.values for address, item in found.items()}
-        masks = {MASK + address: item.mask for address, item in found.items() if item.mask is not None}
-        channel.send({"activations": said, "notes": network.notes}, arrays | masks)
+        said, values = described(found)
+        channel.send({"activations": said, "notes": network.notes}, values)
     else:
         text = f"unknown question {escape(str(ask))}"
         raise ValueError(text)

@@ -14,9 +14,7 @@ from actviz.errors import ActvizError, LimitError, ModelError, error_of_code, es
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
     NO_CHOICE,
-    Activation,
     Choice,
-    Geometry,
     InputOperation,
     LayerInfo,
     ModelFacts,
@@ -24,13 +22,16 @@ from actviz.records import (
     TensorSpec,
 )
 from actviz.system import memory_allowed, memory_of
-from actviz.worker.channel import MASK, Channel, ClosedError, Message, SilentError
+from actviz.worker import wire
+from actviz.worker.channel import Channel, ClosedError, Message, SilentError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from actviz.records import Activation
 
 DEFAULT_TIMEOUT = 120.0
 # What inference needs from the environment; everything else (tokens, keys) stays behind.
@@ -115,9 +116,9 @@ class Worker:
             "verbose": opening.verbose,
             "memory": self._memory,
         }
-        environment = _environment(verbose=opening.verbose)
+        surroundings = environment(verbose=opening.verbose)
         self._process, reader, writer = processes.start_python(
-            PROGRAM, json.dumps(told), environment, loud=opening.verbose
+            PROGRAM, json.dumps(told), surroundings, loud=opening.verbose
         )
         self._channel = Channel(reader, writer)
 
@@ -156,16 +157,7 @@ class Worker:
     def take_activations(self) -> dict[str, Activation]:
         """Wait for what the last `ask_activations` asked for."""
         message, arrays = self._answer()
-        return {
-            address: Activation(
-                values=arrays[address],
-                axes=tuple(said.pop("axes")),
-                mask=arrays.get(MASK + address),
-                geometry=_geometry(said.pop("geometry")),
-                **said,
-            )
-            for address, said in message["activations"].items()
-        }
+        return wire.activations(message["activations"], arrays)
 
     def notes(self) -> list[str]:
         """Return lines worth saying about the model that were not returned before."""
@@ -280,8 +272,8 @@ class WorkerBugError(Exception):
     """A bug in the worker, with its traceback as text."""
 
 
-def _environment(*, verbose: bool) -> dict[str, str]:
-    """Return the child's environment: without secrets, and the same for every caller."""
+def environment(*, verbose: bool) -> dict[str, str]:
+    """Return the environment of a child: without secrets, and the same for every caller."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
     if paths:
@@ -311,12 +303,6 @@ def _facts(said: Message) -> ModelFacts:
         for item in said["operations"]
     )
     return ModelFacts(**said)
-
-
-def _geometry(item: dict[str, Any] | None) -> Geometry | None:
-    if item is None:
-        return None
-    return Geometry(item.pop("input"), **{name: tuple(pair) for name, pair in item.items()})
 
 
 def _input(item: dict[str, Any]) -> TensorSpec:

@@ -1,0 +1,52 @@
+"""Activations as messages of a `Channel`: what is said of each, and their arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from actviz.records import Activation, Geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+MASK = "mask of "  # before an address: the name of its mask, which no address begins with
+
+
+def described(found: Mapping[str, Activation]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what is said of activations, by address, and their arrays."""
+    said = {
+        address: {
+            "address": address,
+            "kind": item.kind,
+            "axes": list(item.axes),
+            "signed": item.signed,
+            "weights_digest": item.weights_digest,
+            "geometry": dataclasses.asdict(item.geometry) if item.geometry else None,
+        }
+        for address, item in found.items()
+    }
+    arrays = {address: item.values for address, item in found.items()}
+    return said, arrays | {MASK + address: item.mask for address, item in found.items() if item.mask is not None}
+
+
+def activations(said: Mapping[str, dict[str, Any]], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Activation]:
+    """Return the activations of which `described` gave the parts."""
+    return {
+        address: Activation(
+            values=arrays[address],
+            axes=tuple(item.pop("axes")),
+            mask=arrays.get(MASK + address),
+            geometry=_geometry(item.pop("geometry")),
+            **item,
+        )
+        for address, item in said.items()
+    }
+
+
+def _geometry(item: dict[str, Any] | None) -> Geometry | None:
+    if item is None:
+        return None
+    return Geometry(item.pop("input"), **{name: tuple(pair) for name, pair in item.items()})

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SPATIAL = "grid"
 # So many figures are drawn in this process before others are worth their start.
 BEGINNING = 128
-MOST_HELPERS = 8
+MOST_HELPERS, HELPER_MEMORY = 8, 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +140,18 @@ class NotMade:
     failure: ActvizError
 
 
+def helpers_for(count: int) -> int:
+    """Return how many processes are worth their start for so many figures."""
+    cores = system.core_count()
+    return min(cores, MOST_HELPERS) if count > BEGINNING and cores > 1 else 0
+
+
 class EndedError(Exception):
     """The work was given up before this figure was written."""
 
 
 class Painter:
-    """Draws, packs and writes figures on all cores.
+    """Draws, packs and writes figures on all cores: many of them with the help of other processes.
 
     Parameters
     ----------
@@ -189,10 +195,11 @@ class Painter:
         labels = self._names.labels
         context = Context(self._source.model, sample.name, sample.fed, sample.thumbnail, labels, steps, sample.pictures)
         self._begun += len(wish.files)
-        if self._helpers is None and self._begun > BEGINNING and system.core_count() > 1:
+        count = helpers_for(self._begun)
+        if self._helpers is None and count:
             from actviz.jobs.helpers import Helpers
 
-            self._helpers = Helpers(min(system.core_count(), MOST_HELPERS), self._style)
+            self._helpers = Helpers(count, self._style)
         for key in wish.files:
             self._pending.append(self._pool.submit(self._make, wish, key, context))
 

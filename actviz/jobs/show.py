@@ -313,7 +313,8 @@ class _Run:
         for key, picture in zip(keys, drawn, strict=False):
             rows, columns = picture.size
             yield Answer(f"would draw {key}: {columns:,} x {rows:,} pixels")
-        memory = (BASE_MEMORY + 3 * batch * each) / 1e6
+        helpers = figures.helpers_for(inputs * len(drawn)) * figures.HELPER_MEMORY
+        memory = (BASE_MEMORY + 3 * batch * each + helpers) / 1e6
         target = where.folder or where.file
         yield Answer(
             f"would write {inputs * len(drawn):,} figures of {inputs:,} inputs to {target}: {inputs * pixels / 1e6:,.1f} megapixels,"

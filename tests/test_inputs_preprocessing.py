@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actviz.errors import UsageError
-from actviz.inputs import PREPROCESSINGS, InputOptions, choose_preprocessing, parse_preprocessing
+from actviz.inputs import PREPROCESSINGS, InputOptions, choose_preprocessing, feeding, parse_preprocessing
 from actviz.inputs.preprocessing import apply, range_of_normalization, range_of_rescaling, undo
 from actviz.records import InputOperation, ModelFacts, TensorSpec
 
@@ -135,3 +135,19 @@ def test_undo_brings_every_byte_back(name, channels, seed):
 def test_options_are_checked(wrong):
     with pytest.raises(UsageError):
         InputOptions(**wrong)
+
+
+@given(
+    name=st.sampled_from(sorted(PREPROCESSINGS)) | st.sampled_from(["0.5,0.25", "1e7,1", "0.4,0.5,0.6,0.2,0.3,0.4"]),
+    channels=st.sampled_from([1, 3, 4]),
+    dtype=st.sampled_from(["float16", "float32", "float64"]),
+    seed=st.integers(0, 9),
+)
+def test_what_is_shown_is_what_was_fed_whichever_way_it_is_found(name, channels, dtype, seed):
+    preprocessing = parse_preprocessing(name)
+    picture = np.random.default_rng(seed).integers(0, 256, (5, 6, channels), np.uint8)
+    with np.errstate(over="ignore"):
+        fed = apply(picture, preprocessing).astype(dtype)
+    np.testing.assert_array_equal(
+        feeding._seen(picture, fed, preprocessing), feeding.as_picture(undo(fed, preprocessing))
+    )

@@ -72,7 +72,7 @@ def sample_of_image(
         text.append("inverted")
     if plan.word:
         text.append(f"{plan.word} from {sizes_text(own)}")
-    whole = as_picture(undo(fed, preprocessing))
+    whole = _seen(picture, fed, preprocessing)
     return Sample(
         source.name,
         values,
@@ -200,10 +200,28 @@ def digest(values: dict[str, NDArray[Any]]) -> str:
     return total.hexdigest()
 
 
+def _seen(picture: NDArray[Any], fed: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return what was fed, ``(row, column, channel)``, as a picture, uint8 ``(row, column, RGB)``.
+
+    It was made of `picture`, and is that where each of its 256 bytes comes back as it was.
+    """
+    if picture.dtype == np.uint8 and fed.dtype.kind == "f":
+        levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], picture.shape[2], axis=2)
+        with np.errstate(over="ignore"):  # of float16, by levels that may not occur
+            brought = as_picture(undo(apply(levels, preprocessing).astype(fed.dtype), preprocessing))
+        if np.array_equal(brought, _in_colour(levels)):
+            return _in_colour(picture)
+    return as_picture(undo(fed, preprocessing))
+
+
 def as_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Return ``(row, column, channel)`` of values 0..1 as uint8 ``(row, column, RGB)``."""
     finite = np.nan_to_num(picture, nan=0.0, posinf=1.0, neginf=0.0)
-    pixels = np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8)
+    return _in_colour(np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8))
+
+
+def _in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ``(row, column, channel)`` as ``(row, column, RGB)``: grey thrice, without a fourth channel."""
     return (
         np.repeat(pixels[:, :, :1], 3, axis=2)
         if pixels.shape[2] < 3  # noqa: PLR2004  (RGB)

@@ -185,7 +185,7 @@ def report(folder: Path, runs: int) -> None:
             "small": [*show, str(SAMPLE), "-l", "conv_intermediate"],
             "vgg16.h5": [*show, "vgg16.h5", "-l", "block1_conv2"],
             "vgg16.keras": [*show, "vgg16.keras", "-l", "block1_conv2"],
-            "mobilenet": [*show, "mobilenetv2.keras", "-l", "@Conv2D,@DepthwiseConv2D", "-o", "maps/"],
+            "mobilenet": [*show, "mobilenetv2.keras", "-l", "@Conv2D,@DepthwiseConv2D", "--force", "-o", "maps/"],
             "help": [*ACTVIZ, "--help"],
             "version": [*ACTVIZ, "--version"],
             "layers h5": [*ACTVIZ, "layers", str(SAMPLE)],

@@ -31,6 +31,8 @@ FOUND = {
         "lstm", "LSTM", RANDOM.normal(size=(3, 3, 8)), ("batch", "step", "unit"), mask=np.array([[1, 1, 0]] * 3, bool)
     ),
     "a name": Activation("\u202e'\"×\n</style>", "Conv2D", HOLED > 0, SPATIAL),
+    "a name like ours": Activation("mask of lstm", "Conv2D", HOLED * 2, SPATIAL),
+    "another": Activation("thumbnail", "Conv2D", HOLED * 3, SPATIAL),
     "truths": Activation("conv", "Conv2D", HOLED > 0, SPATIAL),
 }
 PICTURE = RANDOM.integers(0, 256, (12, 14, 3)).astype(np.uint8)

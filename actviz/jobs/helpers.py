@@ -11,7 +11,6 @@ import gc
 import json
 import queue
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from actviz import processes
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "from actviz.jobs.helpers import main; main()"
 COLLECTING = 100_000
-# Names of arrays beside those of layers, whose addresses never begin with a space.
-_THUMBNAIL, _PICTURE = " thumbnail", " picture "
+# Names of arrays beside those that `wire` names.
+_THUMBNAIL, _PICTURE = "thumbnail", "picture of "
 _PLAIN = ("model", "input", "fed", "labels", "steps", "reduced")
 
 
@@ -47,7 +46,6 @@ class Helpers:
     """
 
     def __init__(self, count: int, style: Style) -> None:
-        self._lock = threading.Lock()
         self._all: list[_Helper] = []
         self._idle: queue.SimpleQueue[_Helper | None] = queue.SimpleQueue()
         told = write_own(dataclasses.asdict(style)).decode("ascii")

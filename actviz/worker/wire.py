@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MASK = "mask of "  # before an address: the name of its mask, which no address begins with
+# Before an address: the names of its arrays, which differ from each other whatever the addresses are.
+VALUES, MASK = "values of ", "mask of "
 
 
 def described(found: Mapping[str, Activation]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -28,7 +29,7 @@ def described(found: Mapping[str, Activation]) -> tuple[dict[str, Any], dict[str
         }
         for address, item in found.items()
     }
-    arrays = {address: item.values for address, item in found.items()}
+    arrays = {VALUES + address: item.values for address, item in found.items()}
     return said, arrays | {MASK + address: item.mask for address, item in found.items() if item.mask is not None}
 
 
@@ -36,7 +37,7 @@ def activations(said: Mapping[str, dict[str, Any]], arrays: Mapping[str, NDArray
     """Return the activations of which `described` gave the parts."""
     return {
         address: Activation(
-            values=arrays[address],
+            values=arrays[VALUES + address],
             axes=tuple(item.pop("axes")),
             mask=arrays.get(MASK + address),
             geometry=_geometry(item.pop("geometry")),

@@ -170,7 +170,10 @@ class Sample:
     the fed values. `notes` are lines worth saying on stderr. `words` are those of a text,
     one for each step that the network sees, where the text was given and that is known.
     `ranges` says for images which range was chosen and why. `stem` is `name` as a file
-    name begins (``""``: `name` without its suffix).
+    name begins (``""``: `name` without its suffix). `fitting` is how an image got the size
+    of its input (``stretched 1.5 : 1``; ``""``: it had it). `padding` holds for each input
+    whose image was padded where the image lies in it: top, left, bottom, right, in pixels
+    of what is fed.
     """
 
     name: str
@@ -183,6 +186,8 @@ class Sample:
     ranges: tuple[str, ...] = ()
     stem: str = ""
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    fitting: str = ""
+    padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 from threats import threat
 
 from actviz.errors import InputError, LimitError
-from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples
+from actviz.inputs import PREPROCESSINGS, InputOptions, geometry, read_samples
 from actviz.records import TensorSpec
 
 LAST = ("batch", "row", "column", "channel")
@@ -414,16 +414,17 @@ def test_no_pixels(tmp_path):
         fed(path, spec())
 
 
-def test_fit_shows_everything_and_pads(tmp_path):
+def test_pad_shows_everything(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (40, 20), (10, 10, 10)).save(path)
-    sample = fed(path, spec(20, 20), "0..255")
+    sample = fed(path, spec(20, 20), "0..255", resize="pad")
     got = sample.values["image"][0]
     assert (got[:5] == 255).all()
     assert (got[15:] == 255).all()
     assert (got[5:15] == 10).all()
     times = "\N{MULTIPLICATION SIGN}"
-    assert sample.fed == f"20 {times} 20 {times} 3, 0..255, fitted from 20 {times} 40"
+    assert sample.fed == f"20 {times} 20 {times} 3, 0..255, padded from 20 {times} 40"
+    assert (sample.fitting, sample.padding) == ("padded", {"image": (5, 0, 15, 20)})
 
 
 def test_crop_keeps_the_centre(tmp_path):
@@ -439,12 +440,37 @@ def test_crop_keeps_the_centre(tmp_path):
 def test_stretch_fills(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (40, 20), (10, 10, 10)).save(path)
-    sample = fed(path, spec(20, 20), "0..255", resize="stretch")
+    sample = fed(path, spec(20, 20), "0..255")
     assert (sample.values["image"] == 10).all()
-    assert "stretched from" in sample.fed
+    assert sample.fed.endswith("stretched 2 : 1 from 20 \N{MULTIPLICATION SIGN} 40")
+    assert (sample.fitting, sample.padding) == ("stretched 2 : 1", {})
 
 
-@pytest.mark.parametrize("how", ["fit", "crop", "stretch"])
+@pytest.mark.parametrize(
+    ("columns", "rows", "words"),
+    [(300, 200, "stretched 1.5 : 1"), (200, 300, "stretched 1.5 : 1"), (640, 480, "stretched 1.33 : 1"), (224, 224, ""),
+     (448, 448, "scaled"), (1000, 999, "scaled")],
+)  # fmt: skip
+def test_the_factor_of_stretching_is_told(tmp_path, columns, rows, words):
+    path = tmp_path / "a.png"
+    Image.new("L", (columns, rows)).save(path)
+    assert fed(path, spec(224, 224, 1)).fitting == words
+
+
+def test_a_factor_near_one_is_not_told_as_one():
+    assert geometry.plan((10_000, 9_980), (2_000, 2_000), "stretch").word == "stretched 1.002 : 1"
+
+
+def test_pixels_are_those_of_keras_with_the_same_filter(tmp_path):
+    from keras.utils import img_to_array, load_img
+
+    path = tmp_path / "a.png"
+    Image.fromarray(noise(40, 60)).save(path)
+    theirs = img_to_array(load_img(path, target_size=(20, 20), interpolation="bicubic"))
+    np.testing.assert_array_equal(values(path, spec(20, 20), "0..255"), theirs)
+
+
+@pytest.mark.parametrize("how", ["stretch", "crop", "pad"])
 @pytest.mark.parametrize("size", [(1, 300), (300, 1), (1, 1), (28, 29)])
 def test_every_shape_can_be_resized(tmp_path, how, size):
     path = tmp_path / "a.png"

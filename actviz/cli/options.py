@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from actviz.worker import Opening
 
 SORTS = ("index", "max", "mean", "std", "l2")
-RESIZES = ("fit", "crop", "stretch")
+RESIZES = ("stretch", "crop", "pad")
 PROJECTIONS = ("max",)
 REDUCTIONS = ("mean", "max", "l2")
 LAYOUTS = ("auto", "channels_first", "channels_last")
@@ -155,9 +155,9 @@ _READING = (
     click.option(
         "--resize",
         type=click.Choice(RESIZES),
-        default="fit",
+        default="stretch",
         show_default=True,
-        help="How images get the model's size: whole and padded, cropped, or stretched.",
+        help="How images get the model's size: stretched as by Keras's loaders, cropped, or whole and padded.",
     ),
     click.option(
         "--preprocess",

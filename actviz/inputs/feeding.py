@@ -82,6 +82,8 @@ def sample_of_image(
         notes,
         ranges=(preprocessing.said,),
         pictures={spec.name: whole},
+        fitting=plan.word,
+        padding={} if plan.picture is None else {spec.name: plan.picture},
     )
 
 
@@ -123,6 +125,8 @@ def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
         tuple(dict.fromkeys(ranges)),
         stem,
         {key: picture for sample in samples.values() for key, picture in sample.pictures.items()},
+        next((sample.fitting for sample in samples.values() if sample.fitting), ""),
+        {key: box for sample in samples.values() for key, box in sample.padding.items()},
     )
 
 

@@ -52,13 +52,22 @@ class Plan:
 
     `box` is the part that is read (top, left, bottom, right; fractions of a pixel are
     allowed), `inner` the size it is scaled to, `size` the size in the end, with the
-    background around. `word` says it: ``""`` where nothing is done, else ``cropped`` ...
+    background around. `word` says it: ``""`` where nothing is done, else ``scaled``,
+    ``cropped``, ``padded`` or ``stretched 1.5 : 1``.
     """
 
     box: tuple[float, float, float, float]
     inner: Size
     size: Size
     word: str
+
+    @property
+    def picture(self) -> tuple[int, int, int, int] | None:
+        """Return where the image lies inside its padding (top, left, bottom, right), ``None`` without padding."""
+        if self.inner == self.size:
+            return None
+        top, left = ((whole - part) // 2 for whole, part in zip(self.size, self.inner, strict=True))
+        return top, left, top + self.inner[0], left + self.inner[1]
 
 
 def image_shape(spec: TensorSpec) -> ImageShape | None:
@@ -114,10 +123,11 @@ def target_size(own: Size, shape: ImageShape) -> Size:
 
 
 def plan(own: Size, size: Size, how: str) -> Plan:
-    """Work out how an image gets to `size`; `how` is ``fit``, ``crop`` or ``stretch``.
+    """Work out how an image gets to `size`; `how` is ``stretch``, ``crop`` or ``pad``.
 
-    ``fit`` takes the smaller of the two factors and so shows everything, ``crop`` the
-    larger and so fills everything; where both agree within a pixel it is a plain scaling.
+    ``stretch`` scales each side by its own factor, ``pad`` both by the smaller one and so
+    shows everything, ``crop`` both by the larger one and so fills everything; where the
+    factors agree within a pixel it is a plain scaling.
     """
     whole = (0.0, 0.0, float(own[0]), float(own[1]))
     if own == size:
@@ -131,13 +141,18 @@ def plan(own: Size, size: Size, how: str) -> Plan:
     if inner == size:
         return Plan(whole, size, size, "scaled")
     if how == "stretch":
-        return Plan(whole, size, size, "stretched")
-    if how == "fit":
-        return Plan(whole, inner, size, "fitted")
+        return Plan(whole, size, size, f"stretched {_ratio(max(factors) / factor)} : 1")
+    if how == "pad":
+        return Plan(whole, inner, size, "padded")
     seen = size[0] / max(factors), size[1] / max(factors)
     top, left = (own[0] - seen[0]) / 2, (own[1] - seen[1]) / 2
     box = (max(0.0, top), max(0.0, left), min(top + seen[0], own[0]), min(left + seen[1], own[1]))
     return Plan(box, size, size, "cropped")
+
+
+def _ratio(value: float) -> str:
+    """Return a ratio above 1 with three digits, more where it would look like 1."""
+    return next((text for digits in (3, 4, 5) if (text := f"{value:.{digits}g}") != "1"), f"{value:.8g}")
 
 
 def resize(picture: NDArray[Any], wanted: Plan, background: tuple[int, int, int]) -> NDArray[Any]:
@@ -157,9 +172,8 @@ def resize(picture: NDArray[Any], wanted: Plan, background: tuple[int, int, int]
     if wanted.inner == wanted.size:
         return inner
     page = _ground(picture, wanted.size, background)
-    top = (wanted.size[0] - wanted.inner[0]) // 2
-    left = (wanted.size[1] - wanted.inner[1]) // 2
-    page[top : top + wanted.inner[0], left : left + wanted.inner[1]] = inner
+    top, left, bottom, right = wanted.picture or (0, 0, *wanted.size)
+    page[top:bottom, left:right] = inner
     return page
 
 

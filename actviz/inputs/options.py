@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from actviz.errors import UsageError, escape
 from actviz.inputs.preprocessing import AUTO, parse_preprocessing
 
-RESIZES = ("fit", "crop", "stretch")
+RESIZES = ("stretch", "crop", "pad")
 LAYOUTS = ("auto", "channels_last", "channels_first")
 MAXIMUM_PIXELS = 50_000_000
 MAX_FRAME = 9_999
@@ -20,9 +20,9 @@ class InputOptions:
     Parameters
     ----------
     resize
-        What happens to an image of another size. ``fit``: all of it is kept, scaled to
-        fit inside, and the rest is filled with `background`. ``crop``: scaled to cover,
-        then cut around the centre. ``stretch``: scaled to the size whatever its shape.
+        What happens to an image of another size. ``stretch``: scaled to the size whatever
+        its proportions, as Keras's own loaders do. ``crop``: scaled to cover, then cut
+        around the centre. ``pad``: scaled to fit inside, the rest filled with `background`.
     preprocess
         ``auto`` or a range that `parse_preprocessing` knows. Arrays are never rescaled.
     invert
@@ -43,7 +43,7 @@ class InputOptions:
 
     """
 
-    resize: str = "fit"
+    resize: str = "stretch"
     preprocess: str = AUTO
     invert: bool = False
     layout: str = "auto"

@@ -135,16 +135,28 @@ class Notes:
 
     def __init__(self) -> None:
         self._said: set[str] = set()
+        self._stretched = False
 
     def about(self, samples: Sequence[Sample]) -> Iterator[Said]:
         """Yield what has not been said yet."""
         notes = [note for sample in samples for note in sample.notes]
         ranges = [said for sample in samples for said in sample.ranges]
         notes += [f"preprocessing: {said}; change it with --preprocess" for said in ranges]
+        notes += self._about_stretching(samples)
         for note in dict.fromkeys(notes):
             if note not in self._said:
                 self._said.add(note)
                 yield Said(note)
+
+    def _about_stretching(self, samples: Sequence[Sample]) -> list[str]:
+        """Return a note for the first stretched image only: most images of a folder have a factor of their own."""
+        first = next((sample for sample in samples if sample.fitting.startswith("stretched")), None)
+        if first is None or self._stretched:
+            return []
+        self._stretched = True
+        return [
+            f"{first.name}: {first.fitting} to the size of the input, as Keras's own loaders do; --resize crop or --resize pad keeps the proportions (noted once)."
+        ]
 
 
 def worst(failures: Sequence[ActvizError]) -> ActvizError:

@@ -4,6 +4,7 @@ The files are opened by one lean process. Then the same files are given to Keras
 guard off (`hostile_controls.py`): a payload that does nothing there proves nothing here.
 """
 
+import io
 import json
 import os
 import re
@@ -13,11 +14,16 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import hostile_bounds  # noqa: F401  (registers its cases)
 import hostile_cases
 import numpy as np
 import pytest
 from hostile_cases import CASES, SECRET_NUMBERS
 from threats import threat
+
+from actviz import formats
+from actviz.errors import ModelError
+from actviz.formats import keras_file
 
 HERE = Path(__file__).parent
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -210,3 +216,46 @@ def test_members_escape_where_they_are_unpacked_by_name(case, made, tmp_path):
             if name.endswith("x"):
                 (inner / name).resolve().write_bytes(archive.read(name))
     assert (tmp_path / "x").exists()
+
+
+# ------------------------------------------------------------------ sums and sizes
+def case_named(name):
+    return next(case for case in CASES if case.id == name)
+
+
+@threat(121, 4)
+def test_another_number_is_read_where_no_guard_compares_sums(made):
+    case = case_named("121-model.weights.h5,_stored")
+    raw = made[case].read_bytes()
+    start = raw.index(b"\x89HDF")
+    with h5py.File(io.BytesIO(raw[start : raw.rindex(b"PK\x01\x02")])) as file:
+        values = file["layers/dense/vars/0"][()]
+    assert np.count_nonzero(values != hostile_cases.files.KERNEL) == 1
+
+
+@threat(121, 4)
+def test_weights_too_large_to_be_compared_at_once_are_before_they_are_used(made, monkeypatch):
+    monkeypatch.setattr(keras_file, "CHECKED_AT_ONCE", 0)
+    with formats.open_network(made[case_named("121-model.weights.h5,_stored")]) as network:
+        assert [layer.address for layer in network.layers] == ["in", "d"]
+        with pytest.raises(ModelError, match="does not match its checksum"):
+            network.activations({"in": np.ones((1, 4), "f4")})
+
+
+@threat(122, 6)
+@pytest.mark.slow
+def test_every_entry_becomes_an_object_where_no_guard_counts(made):
+    with zipfile.ZipFile(made[case_named("122-400,000_members,_5_declared")]) as archive:
+        assert len(archive.infolist()) == 400_003
+
+
+@threat(123, 6)
+@pytest.mark.parametrize("kind", ["a chunk of 256 MiB deflated twice", "a stream of 256 MiB"])
+def test_hdf5_unpacks_everything_where_no_guard_bounds_chunks(made, kind):
+    script = (
+        "import h5py, sys; file = h5py.File(sys.argv[1]); file['model_weights/d/d/kernel'][()];"
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+    )
+    path = made[case_named(f"123-{kind},_h5".replace(" ", "_"))]
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True, timeout=300)
+    assert int(done.stdout) >> 10 > 256

@@ -6,9 +6,11 @@ import hashlib
 import io
 import pathlib
 import pickle
+import time
 import tracemalloc
 import zipfile
 
+import hostile_bounds
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from threats import threat
 
+from actviz.activations.stored import of_member
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
+from actviz.gate.archive import ARRAYS, open_archive
 from actviz.gate.npy import array_of, read_header
 from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples
 from actviz.inputs.feeding import digest
@@ -458,6 +462,30 @@ def test_forged_archives(tmp_path, kind, error, words):
     path = forged(tmp_path, kind)
     with pytest.raises(error, match=words):
         read(path)
+
+
+@threat(131, 3)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_changed_value_is_refused(tmp_path, save):
+    save(tmp_path / "a.npz", x=np.arange(4.0), y=np.arange(5.0))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.rindex(b"PK\x01\x02", 0, content.rindex(b"PK\x01\x02")) + 16] ^= 1  # the sum of x
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read(tmp_path / "a.npz", VECTOR)
+    with (tmp_path / "a.npz").open("rb") as file:
+        archive = open_archive(file, "a.npz", ARRAYS)
+        with pytest.raises(InputError, match="truncated or damaged"):
+            of_member(archive, "x.npy", "a.npz[x]").entry(0)
+
+
+@threat(131, 6)
+def test_members_are_counted_before_the_directory_is_parsed(tmp_path):
+    path = hostile_bounds.crowded(tmp_path / "a.npz", 400_000, declared=5)
+    before = time.process_time()
+    with pytest.raises(LimitError, match="more than 10,000 members"):
+        read(path)
+    assert time.process_time() - before < 2  # zipfile takes 3 s to parse it on an idle core
 
 
 def test_flipped_bytes_in_an_archive(tmp_path):

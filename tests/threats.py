@@ -60,6 +60,9 @@ RESOURCES = {
     48: "a file that grows while it is read",
     49: "products of sizes beyond 64 bits",
     50: "texts that take for ever to split",
+    121: "an archive whose content does not match its checksums",
+    122: "an archive whose directory lists more members than are read",
+    123: "HDF5 chunks far larger than their array, compressed twice, overlapping or without end",
 }
 GRAPHS = {
     51: "a SavedModel that writes a file when it is called",
@@ -103,6 +106,7 @@ INPUTS = {
     88: "standard input that is a terminal, empty, binary or endless",
     89: "link loops, folders, FIFOs, unreadable and missing files",
     90: "names with any bytes, leading dashes",
+    131: ".npz whose content does not match its checksums, or whose directory lists more than is read",
 }
 OUTPUTS = {
     91: "layer names that are paths, too long, reserved or empty",

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from actviz.gate.archive import Archive
 
 LARGEST = 1 << 40
-CHECKED_WHOLE = 256 << 20
 CHUNK = 1 << 20
 _READABLE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
@@ -29,9 +28,8 @@ _READABLE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 class StoredArray:
     """An array whose header has been checked.
 
-    Its first axis may be read entry by entry, forwards without reading anything twice. The
-    checksum of up to 256 MiB is compared before the first value is returned, that of a
-    larger array when its last entry has been read.
+    Its first axis may be read entry by entry, forwards without reading anything twice, once
+    the checksum has been compared: before the first value is returned.
 
     Parameters
     ----------
@@ -177,11 +175,10 @@ class StoredArray:
         return content
 
     def _compare_checksum(self) -> None:
-        """Read everything once, where that is cheap: zipfile compares at the end."""
-        if self._size <= CHECKED_WHOLE:
-            with self._start() as stream:
-                while stream.read(CHUNK):
-                    pass
+        """Read everything once: zipfile compares at the end."""
+        with self._start() as stream:
+            while stream.read(CHUNK):
+                pass
 
     def close(self) -> None:
         """Close the stream of entries."""
@@ -212,4 +209,6 @@ def of_file(file: BinaryIO, size: int, label: str) -> StoredArray:
         file.seek(0)
         return io.BufferedReader(Window(file, 0, size))
 
-    return StoredArray(label, size, start)
+    array = StoredArray(label, size, start)
+    array._checked = True  # noqa: SLF001  (a .npy file has no checksum)
+    return array

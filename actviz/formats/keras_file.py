@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ActvizError, ModelError, UnsafeError, escape
@@ -27,6 +28,7 @@ from actviz.gate import (
     refusal,
     well_formed,
 )
+from actviz.gate.archive import CHECKED_AT_ONCE
 from actviz.system import Stamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from actviz.formats.graph import Graph
 
 CONFIGURATION_BYTES = 64 << 20
+WEIGHTS = "model.weights.h5"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
 IMAGE_MAGICS = (
@@ -210,7 +213,7 @@ def _is_text(head: bytes) -> bool:
 def _from_folder(path: Path, trust: Trust) -> KerasFile:
     """Open the folder that a `.keras` archive was unpacked to; links in it are refused."""
     name = path.name
-    for member in ("config.json", "metadata.json", "model.weights.h5"):
+    for member in ("config.json", "metadata.json", WEIGHTS):
         if is_link(path / member):
             message = f'{name}: refused: "{member}" in the folder is a link; there is no flag that allows it.'
             raise UnsafeError(message)
@@ -220,7 +223,7 @@ def _from_folder(path: Path, trust: Trust) -> KerasFile:
         metadata = parse_json(read_bytes(path / "metadata.json", 1 << 20, ModelError), name)
         version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
     configuration = _configuration(raw, version, name, trust)
-    file, status = open_regular(path / "model.weights.h5", ModelError, "weights file")
+    file, status = open_regular(path / WEIGHTS, ModelError, "weights file")
     try:
         weights = TreeWeights(open_hdf5(file, name, status.size), configuration.graph, name)
     except BaseException:
@@ -338,13 +341,16 @@ def _from_archive(path: Path, file: BinaryIO, status: Stamp, trust: Trust) -> Ke
         metadata = parse_json(archive.read("metadata.json", 1 << 20), name)
         version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
     configuration = _configuration(raw, version, name, trust)
-    member = archive.open("model.weights.h5")
-    root = open_hdf5(member, name, archive.members["model.weights.h5"].file_size)
+    size = archive.info(WEIGHTS).file_size
+    check = partial(archive.check, WEIGHTS)
+    if size <= CHECKED_AT_ONCE:
+        check()
+    root = open_hdf5(archive.open(WEIGHTS), name, size)
 
     def asset(path: str) -> bytes | None:
         return archive.read(path, ASSET_BYTES) if path in archive.members else None
 
-    weights = TreeWeights(root, configuration.graph, name, asset)
+    weights = TreeWeights(root, configuration.graph, name, asset, check if size > CHECKED_AT_ONCE else None)
     writer = f"Keras {escape(version or '3', 40)}"
     return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
 

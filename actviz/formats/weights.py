@@ -51,29 +51,45 @@ class StateTree:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads datasets, hashes what it reads, and counts what is not finite."""
+    """Reads datasets, hashes what it reads, and counts what is not finite.
+
+    `check` compares the checksum of the whole file before the first value is read.
+    """
 
     name: str
+    check: Callable[[], None] | None = None
     hash: Any = field(default_factory=hashlib.sha256)
     finite: NotFinite = field(default_factory=NotFinite)
 
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
-        values = read_dataset(dataset, self.name)
+        values = self.values(dataset)
         self.finite.count(values)
         self.hash.update(f"{dataset.name}{values.dtype.str}{values.shape}".encode())
         self.hash.update(values.tobytes())
         return values
+
+    def values(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
+        """Read a dataset outside the digest."""
+        if self.check is not None:
+            self.check()
+            self.check = None
+        return read_dataset(dataset, self.name)
 
 
 class TreeWeights:
     """The layout of `.keras` archives: a tree of objects."""
 
     def __init__(
-        self, root: h5py.Group, graph: Graph, name: str, asset: Callable[[str], bytes | None] = lambda _: None
+        self,
+        root: h5py.Group,
+        graph: Graph,
+        name: str,
+        asset: Callable[[str], bytes | None] = lambda _: None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._root = root
         self._graph = graph
-        self._reader = _Reader(name)
+        self._reader = _Reader(name, check)
         self._asset = asset
         self._paths: dict[str, list[str | None]] = {}
 
@@ -350,7 +366,7 @@ def _normalisation(datasets: list[h5py.Dataset | None], reader: _Reader) -> dict
     """Read the mean and variance of a Normalization layer, outside the digest."""
     if len(datasets) < 2 or any(dataset is None for dataset in datasets):  # noqa: PLR2004  (mean, variance)
         return {}
-    arrays = [read_dataset(dataset, reader.name).ravel() for dataset in datasets]
+    arrays = [reader.values(dataset).ravel() for dataset in datasets]
     return dict(
         zip(
             ("mean", "variance"),

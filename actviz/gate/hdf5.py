@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
@@ -18,7 +19,10 @@ MAXIMUM_DEPTH = 200
 BFLOAT16_BYTES = 2
 MAXIMUM_RATIO = 100
 SMALL = 1 << 20
-PLAIN_FILTERS = frozenset({1, 2, 3})  # deflate, shuffle, fletcher32
+MAXIMUM_CHUNK = 16 << 20
+CHECKSUM_BYTES = 4
+DEFLATE = 1
+PLAIN_FILTERS = frozenset({DEFLATE, 2, 3})  # shuffle, fletcher32
 HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
 
 
@@ -60,7 +64,7 @@ def _check_objects(opened: h5py.File, name: str, size: int) -> None:
     root = h5g.open(opened.id, b"/")
     seen = {_address(root)}
     todo: list[tuple[str, Any]] = [("/", root)]
-    declared = links = 0
+    declared = stored = links = 0
     while todo:
         path, group = todo.pop()
         for link in group:
@@ -79,11 +83,18 @@ def _check_objects(opened: h5py.File, name: str, size: int) -> None:
                 _check_group(f"{shown}/", name, again=key in seen)
                 todo.append((f"{shown}/", child))
             elif isinstance(child, h5d.DatasetID):
-                declared += 0 if key in seen else _check_dataset(child, name, escape(shown))
+                if key not in seen:
+                    declared += _check_dataset(child, name, escape(shown))
+                    stored += child.get_storage_size()
             else:
                 message = f'{name}: "{escape(shown)}" in the HDF5 file is neither a group nor an array of numbers.'
                 raise ModelError(message)
             seen.add(key)
+    if stored > size:
+        message = (
+            f"{name}: the arrays of the HDF5 file take {stored:,} bytes of a file of {size:,}, so they overlap: a bomb."
+        )
+        raise LimitError(message)
     if declared > max(MAXIMUM_RATIO * size, 64 * SMALL):
         message = f"{name}: the HDF5 file declares {declared:,} bytes of arrays in a file of {size:,} bytes: a bomb."
         raise LimitError(message)
@@ -107,7 +118,7 @@ def _check_group(path: str, name: str, *, again: bool) -> None:
 
 
 def _check_dataset(dataset: Any, name: str, shown: str) -> int:
-    """Check one dataset and return the bytes that it declares."""
+    """Check one dataset and return the bytes that reading it takes."""
     from h5py import h5d, h5t
 
     properties = dataset.get_create_plist()
@@ -132,22 +143,61 @@ def _check_dataset(dataset: Any, name: str, shown: str) -> int:
     ):
         message = f'{name}: "{shown}" holds values that are no plain numbers; only plain arrays are read.'
         raise ModelError(message)
-    for position in range(properties.get_nfilters()):
-        if properties.get_filter(position)[0] not in PLAIN_FILTERS:
-            message = f'{name}: "{shown}" is compressed by a filter that needs a plug-in; save the model without it.'
-            raise ModelError(message)
+    filters = [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
+    if not PLAIN_FILTERS.issuperset(filters):
+        message = f'{name}: "{shown}" is compressed by a filter that needs a plug-in; save the model without it.'
+        raise ModelError(message)
+    if len(set(filters)) < len(filters):
+        message = f'{name}: "{shown}" is compressed twice by one filter: a bomb.'
+        raise LimitError(message)
+    if properties.get_layout() == h5d.CHUNKED:
+        declared = _check_chunks(dataset, properties.get_chunk(), declared, name, shown)
     if declared > SMALL and declared > MAXIMUM_RATIO * max(dataset.get_storage_size(), 1):
         message = f'{name}: "{shown}" declares {declared:,} bytes but stores {dataset.get_storage_size():,}: a bomb.'
         raise LimitError(message)
     return declared
 
 
+def _check_chunks(dataset: Any, chunk: tuple[int, ...], declared: int, name: str, shown: str) -> int:
+    """Return the bytes that the chunks of a dataset unpack to: each as a whole, however little of it is used."""
+    chunk_bytes = int(math.prod(chunk) * dataset.get_type().get_size())
+    if chunk_bytes > max(MAXIMUM_CHUNK, declared):
+        message = f'{name}: "{shown}" declares {declared:,} bytes in chunks of {chunk_bytes:,}: a bomb.'
+        raise LimitError(message)
+    return int(chunk_bytes * math.prod(-(-axis // size) for axis, size in zip(dataset.shape, chunk, strict=True)))
+
+
+def _check_streams(dataset: h5py.Dataset, name: str) -> None:
+    """Refuse a deflated chunk that unpacks to more than a chunk has: HDF5 unpacks to the end of the stream."""
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
+    if DEFLATE not in filters:
+        return
+    limit = math.prod(properties.get_chunk()) * dataset.id.get_type().get_size() + CHECKSUM_BYTES
+    for number in range(dataset.id.get_num_chunks()):
+        left_out, packed = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(number).chunk_offset)
+        if left_out >> filters.index(DEFLATE) & 1:
+            continue  # a chunk that deflate would have made larger
+        stream = zlib.decompressobj()
+        size = 0
+        while not stream.eof and size <= limit:
+            part = stream.decompress(packed, SMALL)
+            packed = stream.unconsumed_tail
+            size += len(part)
+            if not part and not packed:
+                break  # a stream without an end: HDF5 says so
+        if size > limit:
+            message = f'{name}: a chunk of "{escape(str(dataset.name), 120)}" unpacks to more than the {limit:,} bytes that it has: a bomb.'
+            raise LimitError(message)
+
+
 def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
     """Return a checked dataset as an array of its own dtype."""
     try:
+        _check_streams(dataset, name)
         values: NDArray[np.generic] = dataset[()]
         return _typed(values, dataset, name)
-    except HDF5_ERRORS:
+    except (*HDF5_ERRORS, zlib.error):
         message = (
             f'{name}: the weights "{escape(str(dataset.name), 120)}" cannot be read; copy or save the model again.'
         )

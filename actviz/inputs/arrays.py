@@ -8,13 +8,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError, escape
+from actviz.gate.archive import check_member_count
 from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, array_of, read_header
 from actviz.inputs.sniff import model_refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_MEMBERS = 10_000
 # Deflate cannot do better than about 1,030: zeros in a small file are honest, many are not.
 MAX_RATIO = 200
 RATIO_FLOOR = 16 << 20
@@ -35,6 +35,7 @@ def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str,
         When the archive is malformed, unsafe, beyond a limit or lacks an input.
 
     """
+    check_member_count(BytesIO(content), path)
     try:
         with zipfile.ZipFile(BytesIO(content)) as archive:
             members = _members(archive, path)
@@ -67,9 +68,6 @@ def _members(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
     files = [entry.filename for entry in entries]
     if _MODEL_MEMBERS & set(files):
         raise model_refusal(path)
-    if len(entries) > MAX_MEMBERS:
-        message = f"{path}: {len(entries):,} members, at most {MAX_MEMBERS:,} are read; give a smaller archive."
-        raise LimitError(message)
     if len(set(files)) != len(files):
         message = f"{path}: two members of the archive have the same name, so what is read would depend on the reader; no option allows it. Save it again with numpy.savez."
         raise UnsafeError(message)

@@ -42,6 +42,7 @@ CONTROLS = (
     "from_anywhere",
     "escape_where",
     "once_it_is_named",
+    "where_no_guard",
 )
 
 

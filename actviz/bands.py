@@ -18,7 +18,7 @@ from PIL import Image
 
 from actviz import colors, distribution, mosaic, text
 from actviz.errors import UsageError
-from actviz.records import Tile
+from actviz.records import MIXED, REVERSED, Tile
 from actviz.renderers import attention, frames, grid, kind_of, montage, overlay, reduction, sequence, spatial, vector
 from actviz.renderers import subject as subjects
 
@@ -41,6 +41,7 @@ _UNIT, _MAP = "unit", "map"
 # Below this, what stands beside a name in wide bands gets lines of its own: without a distribution, with one.
 _NARROW, _NARROW_SPARK = 280, 3 * distribution.SPARK[1]
 _LINE_GAP = 6
+_STEP_NOTES = {REVERSED: ["steps reversed"], MIXED: ["steps not in the order of the input"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     clipped = _clipped(subject)
     if hatched:
         shown = _with_gaps(shown, hatched, axis)
-    note = ", ".join([*notes, *more])
+    note = ", ".join([*notes, *more, *_STEP_NOTES.get(activation.step_order, ())])
     reduced = drawn is not activation or kind_of(activation.axes) in _PROJECTED
     return Band(activation, subject, noun, style, shown, clipped, hatched, axis, note, over, reduced)
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+FORWARD, REVERSED, MIXED = STEP_ORDERS = ("forward", "reversed", "mixed")
+"""The order of steps: that of the input, the last step first, or both joined (or not known)."""
+
 AXIS_NAMES = ("batch", "row", "column", "channel", "unit", "step", "plane", "head", "query", "key")
 
 Shape = tuple[int | None, ...]
@@ -147,7 +150,8 @@ class Activation:
     `signed` says whether the activation function can give negative values (``None``:
     not known, the data decide). `weights_digest` is the SHA-256 of the weights read.
     `mask`, ``(batch, step)``, is False at the steps that the network leaves out. `geometry`
-    says where a map lies in the input, ``None`` where that is not known.
+    says where a map lies in the input, ``None`` where that is not known. `step_order` is
+    one of `STEP_ORDERS`: how the steps of `values` follow those of the input.
     """
 
     address: str
@@ -158,6 +162,7 @@ class Activation:
     weights_digest: str = ""
     mask: NDArray[np.bool_] | None = None
     geometry: Geometry | None = None
+    step_order: str = FORWARD
 
 
 @dataclass(frozen=True, slots=True)

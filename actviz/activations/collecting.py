@@ -218,6 +218,7 @@ class Collector:
                 activation.signed,
                 activation.weights_digest,
                 activation.geometry,
+                activation.step_order,
             )
             texts = self._scratch(SMALL_IN_MEMORY) if values.dtype.kind in "OU" else None
             column = _Column(entry, _dtype(values), values.shape[1:], self._record_bytes, texts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, ModelError, escape
 from actviz.gate import parse_json
-from actviz.records import AXIS_NAMES, Geometry, LayerInfo
+from actviz.records import AXIS_NAMES, FORWARD, STEP_ORDERS, Geometry, LayerInfo
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ _NUMBERED = re.compile(r"axis\d{1,2}")
 class Entry:
     """One array: its key, its layer, and what `records.Activation` says of its values.
 
-    `axes` are those of the array, batch first; `geometry` says where its maps lie in the input.
+    `axes` are those of the array, batch first; `geometry` says where its maps lie in the input,
+    `step_order` how its steps follow those of the input.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Entry:
     signed: bool | None = None
     weights_digest: str = ""
     geometry: Geometry | None = None
+    step_order: str = FORWARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ def _layer_said(layer: LayerInfo, description: Description) -> dict[str, Any]:
         }
         if entry.geometry is not None:
             said["geometry"] = asdict(entry.geometry)
+        if entry.step_order != FORWARD:
+            said["step_order"] = entry.step_order
     elif layer.address in description.left_out:
         said["left_out"] = description.left_out[layer.address]
     return said
@@ -207,7 +211,9 @@ def _layers(said: list[Any]) -> tuple[tuple[LayerInfo, ...], dict[str, Entry], d
             if signed is not None:
                 signed = _truth(signed)
             place = _geometry(table["geometry"]) if "geometry" in table else None
-            entries[address] = Entry(_text(table["key"]), address, kind, axes, signed, _text(table["weights"]), place)
+            order = _step_order(table.get("step_order", FORWARD))
+            key, weights = _text(table["key"]), _text(table["weights"])
+            entries[address] = Entry(key, address, kind, axes, signed, weights, place, order)
         elif "left_out" in table:
             left_out[address] = _text(table["left_out"])
         layers.append(_layer(table, address, kind, axes))
@@ -240,6 +246,14 @@ def _geometry(said: object) -> Geometry:
         message = f"a map at {offset} by steps of {stride} in a picture of {size}"
         raise _WrongError(message)
     return Geometry(_text(table["input"]), (int(size[0]), int(size[1])), offset, stride, field_)
+
+
+def _step_order(said: object) -> str:
+    order = _text(said)
+    if order not in STEP_ORDERS:
+        message = f"the order of steps {order!r}"
+        raise _WrongError(message)
+    return order
 
 
 def _pair(said: object) -> tuple[float, float]:

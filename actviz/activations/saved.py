@@ -186,5 +186,13 @@ def read_description(path: Path) -> dict[str, str] | None:
 
 def _activation(entry: Entry, values: NDArray[Any]) -> Activation:
     return Activation(
-        entry.address, entry.kind, values, entry.axes, entry.signed, entry.weights_digest, None, entry.geometry
+        entry.address,
+        entry.kind,
+        values,
+        entry.axes,
+        entry.signed,
+        entry.weights_digest,
+        None,
+        entry.geometry,
+        entry.step_order,
     )

@@ -8,7 +8,7 @@ the outer one runs, and a stack of the calls under way gives every output its ad
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from actviz.formats.graph import quoted
 from actviz.formats.wrapped import half_name
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 Step = tuple[str, int]
 """An inner layer's path in its parent, and the number of its call there."""
 
-Child = tuple[str, Any, tuple[int, ...]]
-"""A path, the layer there, and the numbers of its calls in the order in which they run.
 
-The numbers are empty where calls are numbered as they come; a graph numbers them as they
-were made, and may run them in another order.
-"""
+class Child(NamedTuple):
+    """A path, the layer there, and the numbers of its calls in the order in which they run.
+
+    The numbers are empty where calls are numbered as they come; a graph numbers them as they
+    were made, and may run them in another order. `flipped` says that the parent reverses the
+    steps of what the layer gives, as Bidirectional does with its backward layer.
+    """
+
+    path: str
+    layer: Any
+    order: tuple[int, ...] = ()
+    flipped: bool = False
+
 
 # Attributes in which Keras and TensorFlow list layers that others hold by name.
 LISTS = ("_layers", "_flat_layers", "_self_")
@@ -35,11 +43,13 @@ class Recorder:
 
     `inside` holds the layers with their paths, as `children` gives them. After the block,
     `outputs` maps addresses (``blocks/0/conv``, and ``conv#1`` for the second call of what is
-    called more than once) to what each call gave.
+    called more than once) to what each call gave. The backward layer of a Bidirectional gives
+    its last step first; its steps are reversed here as Bidirectional itself reverses them.
     """
 
     def __init__(self, inside: Iterable[Child]) -> None:
         self._inside = list(inside)
+        self._flipped: set[int] = set()
         self._stack: list[tuple[Step, ...]] = [()]
         self._counts: dict[tuple[tuple[Step, ...], str], int] = {}
         self._found: list[tuple[tuple[Step, ...], Any, Any]] = []
@@ -50,10 +60,12 @@ class Recorder:
         seen: set[int] = set()
         todo = list(self._inside)
         while todo:
-            path, layer, order = todo.pop(0)
+            path, layer, order, flipped = todo.pop(0)
             if id(layer) not in seen:
                 seen.add(id(layer))
                 self._wrap(path, layer, order)
+                if flipped and getattr(layer, "return_sequences", False):
+                    self._flipped.add(id(layer))
                 todo.extend(children(layer))
         return self
 
@@ -65,7 +77,31 @@ class Recorder:
     @property
     def outputs(self) -> dict[str, Any]:
         """Return what each call gave, by address, in the order in which the calls ended."""
-        return {self._address(steps): outputs for steps, _, outputs in self._found}
+        return {
+            self._address(steps): _flip_outputs(outputs) if id(layer) in self._flipped else outputs
+            for steps, layer, outputs in self._found
+        }
+
+    @property
+    def reversed_steps(self) -> set[str]:
+        """Return the addresses of the layers whose steps, as `outputs` has them, are in the reverse order of their input."""
+        return {
+            self._address(steps)
+            for steps, layer, _ in self._found
+            if runs_backwards(layer) != (id(layer) in self._flipped)
+        }
+
+    @property
+    def masks(self) -> dict[str, Any]:
+        """Return the mask of steps that Keras gave each first output, in the order of `outputs`, by address."""
+        turned = self.reversed_steps
+        found = {}
+        for steps, _, outputs in self._found:
+            mask = getattr(next(iter(outputs_of(outputs)), None), "_keras_mask", None)
+            if mask is not None:
+                address = self._address(steps)
+                found[address] = flip_steps(mask) if address in turned else mask
+        return found
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -115,17 +151,17 @@ def children(layer: Any) -> Iterator[Child]:
     if isinstance(layer, (layers.RNN, layers.TimeDistributed)):
         return
     if isinstance(layer, layers.Bidirectional):
-        yield half_name("forward", layer.forward_layer.name), layer.forward_layer, ()
-        yield half_name("backward", layer.backward_layer.name), layer.backward_layer, ()
+        yield Child(half_name("forward", layer.forward_layer.name), layer.forward_layer)
+        yield Child(half_name("backward", layer.backward_layer.name), layer.backward_layer, flipped=True)
     elif isinstance(layer, Functional):
         orders = _orders(layer)
         for item in layer.operations:
             if not isinstance(item, layers.InputLayer):
-                yield quoted(item.name), item, orders[id(item)]
+                yield Child(quoted(item.name), item, orders[id(item)])
     elif isinstance(layer, Sequential) or type(layer).__module__.startswith("keras."):
         for item in getattr(layer, "_layers", ()):
             if not isinstance(item, layers.InputLayer):
-                yield quoted(item.name), item, ()
+                yield Child(quoted(item.name), item)
     else:
         yield from _attributes(layer)
 
@@ -150,10 +186,10 @@ def _attributes(layer: Any) -> Iterator[Child]:
         for path, item in _layers_in(value, quoted(name)):
             if id(item) not in seen:
                 seen.add(id(item))
-                yield path, item, ()
+                yield Child(path, item)
     for item in getattr(layer, "_layers", ()):
         if id(item) not in seen:
-            yield quoted(item.name), item, ()
+            yield Child(quoted(item.name), item)
 
 
 def _layers_in(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -176,7 +212,7 @@ def tree(layer: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     todo = [(prefix, layer)]
     while todo:
         outer, parent = todo.pop(0)
-        for path, child, _ in children(parent):
+        for path, child, *_ in children(parent):
             if id(child) not in seen:
                 seen.add(id(child))
                 whole = f"{outer}/{path}" if outer else path
@@ -197,13 +233,34 @@ def every_step(layer: Any, inputs: Any) -> dict[str, Any]:
     mask = getattr(inputs, "_keras_mask", None)
     if mask is not None and len(mask.shape) > 2 and layer.layer._call_has_mask_arg:  # noqa: PLR2004, SLF001  (batch and step; as TimeDistributed itself asks)
         kwargs["mask"] = ops.reshape(mask, (-1, *mask.shape[2:]))
-    with Recorder([(quoted(layer.layer.name), layer.layer, ())]) as record:
+    with Recorder([Child(quoted(layer.layer.name), layer.layer)]) as record:
         layer.layer(ops.reshape(inputs, (-1, *inputs.shape[2:])), **kwargs)
 
     def unfolded(output: Any) -> Any:
         return ops.reshape(output, (batch, steps, *output.shape[1:]))
 
     return {address: [unfolded(item) for item in outputs_of(found)] for address, found in record.outputs.items()}
+
+
+def runs_backwards(layer: Any) -> bool:
+    """Return True if a recurrent layer gives its steps from the last to the first of its input."""
+    layer = getattr(layer, "forward_layer", layer)
+    return bool(getattr(layer, "go_backwards", False) and getattr(layer, "return_sequences", False))
+
+
+def flip_steps(values: Any) -> Any:
+    """Return a tensor ``(batch, step, ...)`` with its steps in the reverse order."""
+    from keras import ops
+
+    return ops.flip(values, axis=1)
+
+
+def _flip_outputs(outputs: Any) -> Any:
+    """Return what a recurrent layer gave with the steps of its first output reversed; the others are states."""
+    if not isinstance(outputs, (list, tuple)):
+        return flip_steps(outputs)
+    sequence, *states = outputs
+    return [flip_steps(sequence), *states]
 
 
 def outputs_of(outputs: object) -> list[Any]:

@@ -17,9 +17,10 @@ from actviz.formats.protocol import FileNetwork
 from actviz.formats.receptive import geometries
 from actviz.formats.shapes import ATTENTION, SCORES, infer, output_count, score_shape
 from actviz.formats.signs import activation_of, signs
+from actviz.formats.step_order import joined, reverses, step_orders, turned
 from actviz.formats.wrapped import InnerLayer, wrapped
 from actviz.gate import NO_TRUST, Trust, well_formed
-from actviz.records import Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
+from actviz.records import FORWARD, Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,6 +50,7 @@ class KerasNetwork(FileNetwork):
         self._cuts: dict[tuple[str, ...], Cut] = {}
         self._many = False
         self._inside: dict[int, dict[str, InnerLayer]] = {}
+        self._orders: list[str] = []
         self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
@@ -155,6 +157,7 @@ class KerasNetwork(FileNetwork):
         cut = self._cuts.get(chosen)
         if cut is None:
             cut = self._plan(chosen)
+            self._orders = step_orders(self._graph, self._known)
             with said_of(self._file.name):
                 cut.build()
             self._cuts = {chosen: cut}
@@ -179,6 +182,7 @@ class KerasNetwork(FileNetwork):
             address: replace(
                 self._activation(kinds[address], cut.wanted[address], values[address], digest),
                 mask=cut.masks.get(address),
+                step_order=self._step_order(cut, address, kinds[address]),
                 geometry=places.get(place) if isinstance(place := cut.wanted[address], Ref) else None,
             )
             for address in chosen
@@ -206,6 +210,20 @@ class KerasNetwork(FileNetwork):
         if len(axes) != values.ndim:
             axes = axes_of(layer.kind, {}, values.shape, [])
         return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest)
+
+    def _step_order(self, cut: Cut, address: str, layer: LayerInfo) -> str:
+        """Return how the steps of an output follow those of the input; see `records.STEP_ORDERS`."""
+        ref = cut.wanted[address]
+        if ref.output == SCORES:
+            return joined(self._orders[source.node] for source in refs(self._graph.nodes[ref.node].args))
+        if "step" not in layer.axes:
+            return FORWARD
+        order = self._orders[ref.node]
+        if not isinstance(ref, Inner):
+            return order
+        node = self._graph.nodes[ref.node]
+        before = turned(order) if reverses(self._graph.entries[node.entry], node) else order
+        return turned(before) if (ref.node, ref.path) in cut.reversed_steps else before
 
     def _plan(self, addresses: tuple[str, ...]) -> Cut:
         from actviz.formats.keras_runtime import Cut

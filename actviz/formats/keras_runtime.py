@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ActvizError, InputError, LimitError, ModelError, escape
 from actviz.formats.axes import axes_of
 from actviz.formats.graph import ROOT, Entry, Graph, Inner, Ref, refs
-from actviz.formats.inside import Recorder, children, every_step, outputs_of, tree
+from actviz.formats.inside import Recorder, children, every_step, flip_steps, outputs_of, runs_backwards, tree
 from actviz.formats.keras_compiled import COMPILE_AFTER, TRACED, Compiled, signature_of
 from actviz.formats.keras_layers import VOCABULARIES, check_keras, make_layer
 from actviz.formats.keras_loading import load, reason
@@ -54,7 +54,8 @@ class Cut:
     `steps` are the numbers of the calls in order; `wanted` maps each address to the tensor
     that it stands for. `notes` are lines worth saying about the weights that were read. After a
     run, `masks` holds the steps ``(batch, step)`` that Keras does not leave out, by address,
-    where there is a mask.
+    where there is a mask, and `reversed_steps` the calls with the paths in them of inner layers
+    whose steps are in the reverse order of the call's input.
     """
 
     graph: Graph
@@ -69,6 +70,7 @@ class Cut:
     plain: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     masks: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    reversed_steps: set[tuple[int, str]] = field(default_factory=set)
     repeats: tuple[tuple[Any, ...], int] = ((), 0)
     compiled: Compiled | None = None
     patience: int | None = None
@@ -256,17 +258,20 @@ class Cut:
             if entry.kind == "InputLayer":
                 outputs = _input_tensor(batch[entry.name], self.graph.shapes[Ref(number, 0)][1])
             elif number in inside:
-                outputs = self._recorded_call(number, values)
+                outputs = self._recorded_call(number, values, masks)
             else:
                 read = refs(self._arguments(number)) if number in scored else ()
                 before = {ref: _keras_mask(values[ref]) for ref in read}
                 outputs = self._call(number, values)
                 if number in scored:
                     values[Ref(number, SCORES)] = self._scores(number, values, before)
+            backwards = runs_backwards(self.layers.get(entry.key))
             for position, output in enumerate(outputs_of(outputs)):
                 values[Ref(number, position)] = output
-                # Noted now: attention deletes the masks of what it reads.
-                masks[Ref(number, position)] = _keras_mask(output)
+                # Noted now: attention deletes the masks of what it reads. Keras hands on the mask
+                # of the input unchanged, also where the steps of the output are reversed.
+                mask = _keras_mask(output)
+                masks[Ref(number, position)] = flip_steps(mask) if backwards and mask is not None else mask
             for ref in done.get(number, ()):
                 values.pop(ref, None)
         found = {address: _steps_that_count(masks.get(ref)) for address, ref in self.wanted.items()}
@@ -318,7 +323,7 @@ class Cut:
                 done.setdefault(number, []).append(ref)
         return done
 
-    def _recorded_call(self, number: int, values: dict[Ref | Inner, Any]) -> Any:
+    def _recorded_call(self, number: int, values: dict[Ref | Inner, Any], masks: dict[Ref | Inner, Any]) -> Any:
         """Call a layer and keep what the wanted layers inside it gave."""
         layer = self.layers[self.graph.nodes[number].entry]
         if self.graph.entries[self.graph.nodes[number].entry].kind == "TimeDistributed":
@@ -329,6 +334,8 @@ class Cut:
             with Recorder(children(layer)) as record:
                 outputs = self._call(number, values)
             found = record.outputs
+            self.reversed_steps |= {(number, path) for path in record.reversed_steps}
+            masks |= {Inner(number, path, 0): mask for path, mask in record.masks.items()}
         for ref in self.wanted.values():
             if isinstance(ref, Inner) and ref.node == number:
                 given = outputs_of(found.get(ref.path, []))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from actviz import compare, renderers
 from actviz.errors import ActvizError, InputError, UsageError
 from actviz.jobs import checking
+from actviz.records import FORWARD
 from actviz.report import Comparison, Fed, Shown, budget, figures, pictures
 from actviz.report.findings import find, hands_on
 from actviz.tolerances import Tolerances, judge
@@ -40,6 +41,7 @@ class Gathered:
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)
     thumbnails: dict[str, bytes] = field(default_factory=dict)
     geometries: dict[str, Geometry | None] = field(default_factory=dict)
+    step_orders: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     drifts: dict[str, Drift] = field(default_factory=dict)
     unmatched: dict[str, None] = field(default_factory=dict)
@@ -116,6 +118,7 @@ def _draw(found: Gathered, activation: Activation, number: int, *, other: bool =
         return
     found.figures.setdefault(address, []).append(figure)
     found.geometries.setdefault(address, activation.geometry)
+    found.step_orders.setdefault(address, activation.step_order)
     found.orders.setdefault(address, figures.order_of(figure))
     if address not in found.thumbnails and not other:
         found.thumbnails[address] = pictures.thumbnail(figure.mosaic, figures.strongest(figure))
@@ -219,6 +222,7 @@ def shown_of(found: Gathered, marked: frozenset[str], labels: tuple[str, ...]) -
                 reason,
                 address in marked,
                 found.orders.get(address, ()),
+                found.step_orders.get(address, FORWARD),
             )
         )
     return tuple(shown)

@@ -9,6 +9,7 @@ import numpy as np
 from actviz import stats
 from actviz.renderers import grid, reduction
 from actviz.renderers.ruler import Axis
+from actviz.renderers.subject import step_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +41,10 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
             reduction.block_means(maps, *by),
             reduction.said(("query", "key"), by).replace("querys", "queries"),
         )
-    rulers = (_axis("query", queries, by[0], context), _axis("key", keys, by[1], context))
+    rulers = (
+        _axis("query", queries, by[0], step_words(activation, context, queries)),
+        _axis("key", keys, by[1], step_words(activation, context, keys)),
+    )
     notes = ("down: query", "across: key")
     deck = grid.Deck(
         maps, "head", (("head",), "query", "key"), names=_names(heads), rulers=rulers, notes=notes, reduced=reduced
@@ -52,6 +56,5 @@ def _names(heads: int) -> tuple[str, ...]:
     return tuple(f"head {head}" for head in range(heads))
 
 
-def _axis(noun: str, count: int, by: int, context: Context) -> Axis:
-    words = context.steps if len(context.steps) == count and by == 1 else ()
-    return Axis.of(noun, range(0, count, by), words)
+def _axis(noun: str, count: int, by: int, words: tuple[str, ...]) -> Axis:
+    return Axis.of(noun, range(0, count, by), words if by == 1 else ())

@@ -69,7 +69,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     sheet = _matrix(subject, maps, masked, seen, style)
     if style.bare:
         return _draw_bare(sheet, subject, style, (step, unit))
-    words = context.steps if len(context.steps) == maps.shape[1] and sheet.by == (1, 1) else ()
+    words = subjects.step_words(activation, context, maps.shape[1]) if sheet.by == (1, 1) else ()
     named = _unit_names(subject, context.labels) if sheet.by == (1, 1) else ()
     steps = Axis.of(step, range(0, maps.shape[1], sheet.by[0]), words)
     units = Axis.of(unit, subject.channels[:: sheet.by[1]], named)

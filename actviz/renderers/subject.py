@@ -12,6 +12,7 @@ from actviz import colors, mosaic, stats, text
 from actviz.colors import Scale
 from actviz.errors import UsageError
 from actviz.figure import ColorBar, Heading, Histogram
+from actviz.records import FORWARD, MIXED, REVERSED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,7 @@ class Subject:
     of whole numbers or truths where there are few of them, in order, and their words.
     `given` is the range that the scale asked for, so that values may lie beyond it.
     `distribution` is that of the layer's finite values, where a histogram is wanted.
+    `step_order` is that of the activation.
     """
 
     maps: NDArray[Any]
@@ -60,6 +62,7 @@ class Subject:
     levels: tuple[tuple[float, str], ...] = ()
     given: tuple[float, float] | None = None
     distribution: stats.Distribution | None = None
+    step_order: str = FORWARD
 
     @property
     def total(self) -> int:
@@ -116,6 +119,8 @@ class Subject:
         )
         if self.distribution is not None:
             record["distribution"] = dataclasses.asdict(self.distribution)
+        if self.step_order != FORWARD:
+            record["step_order"] = self.step_order
         if axes is not None:
             record["axes"] = {"tiles": list(axes[0]), "down": axes[1], "across": axes[2]}
         return record
@@ -158,7 +163,8 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Sca
         centred = colors.is_centred(*given)
     name = style.cmap or colors.default_name(centred=centred, dark=style.dark)
     found = stats.distribution(stats.finite_values(maps, numbers), whole=bool(levels)) if style.histogram else None
-    return Subject(maps, numbers, channels, scale, centred, colors.table(name), low, high, levels, given, found)
+    table, order = colors.table(name), activation.step_order
+    return Subject(maps, numbers, channels, scale, centred, table, low, high, levels, given, found, order)
 
 
 def _check(style: Style) -> None:
@@ -233,6 +239,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     shown = len(subject.channels)
     first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
     parts = [first + choice(shown, total, style)]
+    parts += order_notes(subject.step_order)
     dead = numbers.channels_in(stats.DEAD)
     word = f"{state} on this input"
     parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
@@ -243,6 +250,22 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     if style.histogram and subject.distribution is None:
         parts.append("no distribution: no finite value")
     return tuple(parts)
+
+
+def order_notes(step_order: str) -> list[str]:
+    """Return what a caption says about steps that are not in the order of the input."""
+    notes = {
+        REVERSED: "reversed: step 0 belongs to the last step of the input",
+        MIXED: "order of the steps: not that of the input, or not known",
+    }
+    return [notes[step_order]] if step_order in notes else []
+
+
+def step_words(activation: Activation, context: Context, count: int) -> tuple[str, ...]:
+    """Return the words of the input in the order of an activation's `count` steps, none where they do not fit."""
+    if len(context.steps) != count or activation.step_order == MIXED:
+        return ()
+    return context.steps[::-1] if activation.step_order == REVERSED else context.steps
 
 
 def choice(shown: int, total: int, style: Style) -> str:

@@ -55,7 +55,8 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     drawn = activation.axes[1:], None, None
     if style.bare:
         return _draw_bare(subject, style, drawn)
-    names = _names(subject, context.steps if noun == "step" else context.labels)
+    words = subjects.step_words(activation, context, len(values)) if noun == "step" else context.labels
+    names = _names(subject, words)
     count = len(subject.channels)
     plan: _Plan
     if count <= _MOST_BARS:

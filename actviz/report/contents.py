@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from actviz.records import FORWARD
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -111,6 +113,7 @@ class Shown:
     reason: str = ""
     marked: bool = False
     order: tuple[int, ...] = ()
+    step_order: str = FORWARD
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def _layer(layer: Shown, numbers: range, contents: Contents) -> dict[str, Any]:
         "reason": shown(layer.reason),
         "labels": [shown(label) for label in layer.labels],
         "place": _place(layer.geometry),
+        "step_order": layer.step_order,
         "figures": [_figure(one, place) for one, place in zip(layer.figures, numbers, strict=True)],
         "findings": [
             {"severity": one.severity, "kind": one.kind, "text": one.text}

@@ -226,7 +226,7 @@
     byId("detail").hidden = false;
     const title = byId("detail-title");
     title.replaceChildren(make("bdi", {}, layer.shown));
-    const facts = [layer.kind, layer.shape, layer.activation];
+    const facts = [layer.kind, layer.shape, layer.activation, layer.step_order === "reversed" ? "steps reversed" : layer.step_order === "mixed" ? "order of the steps not that of the input" : null];
     if (layer.parameters) facts.push(`${layer.parameters.toLocaleString("en")} parameters`);
     byId("detail-facts").textContent = facts.filter(Boolean).join(` ${DOT} `);
     byId("detail-findings").replaceChildren(...layer.findings.map((one) => make("li", { class: one.severity },
@@ -536,7 +536,9 @@
     const found = source.table.steps.get(pack(red, green, blue));
     const low = source.low[place], high = source.high[place];
     const value = found === undefined ? "not finite" : `about ${number(low + (found / 255) * (high - low))}`;
-    const words = data.inputs[source.figure.input].words, word = layer.drawn === "sequence" && words.length === tile[0] ? ` (${words[row]})` : "";
+    const words = data.inputs[source.figure.input].words, turned = layer.step_order === "reversed";
+    const named = layer.drawn === "sequence" && words.length === tile[0] && layer.step_order !== "mixed";
+    const word = named ? ` (${words[turned ? words.length - 1 - row : row]})` : turned ? " from the end" : "";
     const where = layer.drawn === "sequence" ? `step ${row}${word}` : tile[0] * tile[1] === 1 ? "" : `row ${row}, column ${column}`;
     byId("probe").textContent = where ? `${where}: ${value}` : "";
   };

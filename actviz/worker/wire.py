@@ -25,6 +25,7 @@ def described(found: Mapping[str, Activation]) -> tuple[dict[str, Any], dict[str
             "axes": list(item.axes),
             "signed": item.signed,
             "weights_digest": item.weights_digest,
+            "step_order": item.step_order,
             "geometry": dataclasses.asdict(item.geometry) if item.geometry else None,
         }
         for address, item in found.items()

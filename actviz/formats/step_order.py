@@ -1,0 +1,96 @@
+"""How the steps of each call follow those of the model's input: in their order, reversed, or mixed.
+
+Keras defines the output of a recurrent layer with ``go_backwards=True`` in processing order,
+so that its first step belongs to the last step of the input. Layers behind it inherit that
+order until something reverses it again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actviz.formats.graph import refs
+from actviz.formats.shapes import ATTENTION
+from actviz.records import FORWARD, MIXED, REVERSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from actviz.formats.graph import Entry, Graph, Json, Node, Ref
+    from actviz.records import Axes, Shape
+
+STEP_AXIS = 1
+# Keras hands masks on in the order of the input whatever runs backwards; states have no steps.
+_NOT_STEPS = frozenset({"mask", "initial_state"})
+_FLIPS = frozenset({"Flip", "reverse"})
+
+
+def step_orders(graph: Graph, known: Mapping[Ref, tuple[Shape | None, Axes]]) -> list[str]:
+    """Return one of `records.STEP_ORDERS` for every call, by its number."""
+    orders: list[str] = []
+    for node in graph.nodes:
+        entry = graph.entries[node.entry]
+        read = {name: value for name, value in node.kwargs.items() if name not in _NOT_STEPS}
+        given = [ref for ref in refs((node.args, read)) if _may_have_steps(known.get(ref, (None, ()))[1])]
+        if entry.kind in ATTENTION:
+            given = given[:1]  # the steps of the output are those of the query
+        order = joined(orders[ref.node] for ref in given)
+        if order == REVERSED and (entry.custom or entry.kind == "Lambda"):
+            order = MIXED  # what code does with the steps is not known
+        orders.append(turned(order) if reverses(entry, node) else order)
+    return orders
+
+
+def joined(orders: Iterable[str]) -> str:
+    """Return the order of steps that were joined from several tensors."""
+    found = set(orders)
+    return found.pop() if len(found) == 1 else MIXED if found else FORWARD
+
+
+def turned(order: str) -> str:
+    """Return the order of steps after their reversal."""
+    return {FORWARD: REVERSED, REVERSED: FORWARD}.get(order, order)
+
+
+def reverses(entry: Entry, node: Node) -> bool:
+    """Return True if the call gives its steps in the reverse order of its input."""
+    config = entry.config
+    if entry.kind == "Bidirectional":
+        return _runs_backwards(_config_of(config.get("layer")))
+    function = str(config.get("function", "")).rpartition(".")[2]
+    if entry.kind in _FLIPS or function in _FLIPS:
+        return _names_step_axis(config.get("axis", _argument(node, 1, "axis")))
+    if entry.kind == "GetItem" or function == "getitem":
+        slices = _argument(node, 1, "slice_spec")
+        return isinstance(slices, (list, tuple)) and len(slices) > STEP_AXIS and _step_of(slices[STEP_AXIS]) == -1
+    return _runs_backwards(config)
+
+
+def _may_have_steps(axes: Axes) -> bool:
+    return not axes or "step" in axes
+
+
+def _runs_backwards(config: Json) -> bool:
+    return config.get("go_backwards") is True and config.get("return_sequences") is True
+
+
+def _config_of(layer: object) -> Json:
+    config = layer.get("config") if isinstance(layer, dict) else None
+    return config if isinstance(config, dict) else {}
+
+
+def _argument(node: Node, position: int, name: str) -> Any:
+    if isinstance(node.kwargs, dict) and name in node.kwargs:
+        return node.kwargs[name]
+    return node.args[position] if isinstance(node.args, (list, tuple)) and len(node.args) > position else None
+
+
+def _names_step_axis(axis: Any) -> bool:
+    return STEP_AXIS in (axis if isinstance(axis, (list, tuple)) else (axis,))
+
+
+def _step_of(item: Any) -> Any:
+    """Return the step of a slice as Keras 3 (``config``) or Keras 2 wrote it."""
+    if not isinstance(item, dict):
+        return None
+    return (_config_of(item) or item).get("step")

@@ -1,0 +1,188 @@
+"""The order of steps: layers inside a Bidirectional in reading order, others as Keras defines them and named so."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from actviz import renderers
+from actviz.activations import Entry as Stored
+from actviz.activations import about_layers
+from actviz.activations.description import from_json, to_json
+from actviz.errors import InputError
+from actviz.formats import open_network
+from actviz.formats.graph import Entry, Node
+from actviz.formats.step_order import joined, reverses, turned
+from actviz.records import FORWARD, MIXED, REVERSED, Context, Style
+from actviz.sheet import draw_sheet
+from actviz.worker import wire
+
+WORDS = np.array([[3, 5, 7, 9, 2, 0, 0], [1, 2, 3, 4, 5, 6, 7]], dtype="int32")
+
+
+def network():
+    """Return a model with masks whose recurrent layers run in every direction."""
+    keras.utils.clear_session()  # operations get the names that the tests know
+    keras.utils.set_random_seed(3)
+    words = keras.Input((7,), dtype="int32", name="words")
+    embedded = layers.Embedding(20, 4, mask_zero=True, name="embedded")(words)
+    back = layers.GRU(3, return_sequences=True, go_backwards=True, name="back")(embedded)
+    dense = layers.Dense(3, name="dense")(back)
+    forward = layers.GRU(3, return_sequences=True, name="forward")(embedded)
+    read = layers.SimpleRNN(3, return_sequences=True, go_backwards=True, name="first")
+    other = layers.SimpleRNN(3, return_sequences=True, name="second")
+    outputs = {
+        "flipped": keras.ops.flip(dense, axis=1),
+        "sliced": back[:, ::-1],
+        "mixed": layers.Add(name="mixed")([forward, back]),
+        "again": layers.LSTM(2, return_sequences=True, go_backwards=True, name="again")(back),
+        "concat": layers.Bidirectional(layers.LSTM(3, return_sequences=True, name="lstm"), name="concat")(embedded),
+        "sum": layers.Bidirectional(layers.GRU(3, return_sequences=True, name="gru"), "sum", name="sum")(embedded),
+        "turned": layers.Bidirectional(read, backward_layer=other, name="turned")(embedded),
+        "last": layers.Bidirectional(layers.LSTM(3, name="lstm"), name="last")(embedded),
+    }
+    apart = layers.Bidirectional(
+        layers.GRU(3, return_sequences=True, return_state=True, name="gru"), None, name="apart"
+    )
+    return keras.Model(words, [*outputs.values(), *apart(embedded)])
+
+
+@pytest.fixture(scope="module", params=[".keras", ".h5"])
+def found(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / f"model{request.param}"
+    network().save(path)
+    with open_network(path) as opened:
+        return opened.activations({"words": WORDS})
+
+
+@pytest.mark.parametrize(
+    ("outer", "forward", "backward"),
+    [("concat", "forward_lstm", "backward_lstm"), ("turned", "forward_first", "backward_second")],
+)
+def test_both_halves_are_those_of_the_concatenated_output(found, outer, forward, backward):
+    whole = found[outer].values
+    np.testing.assert_array_equal(found[f"{outer}/{forward}"].values, whole[..., :3])
+    np.testing.assert_array_equal(found[f"{outer}/{backward}"].values, whole[..., 3:])
+
+
+def test_halves_add_up_to_the_sum(found):
+    both = found["sum/forward_gru"].values + found["sum/backward_gru"].values
+    np.testing.assert_allclose(both, found["sum"].values, atol=1e-6)
+
+
+def test_halves_apart_keep_their_states_as_they_are(found):
+    np.testing.assert_array_equal(found["apart/backward_gru@0"].values, found["apart@1"].values)
+    np.testing.assert_array_equal(found["apart/backward_gru@1"].values, found["apart@3"].values)
+
+
+def test_halves_without_sequences_stay_as_they_are(found):
+    np.testing.assert_array_equal(found["last/backward_lstm"].values, found["last"].values[:, 3:])
+    assert found["last/backward_lstm"].step_order == FORWARD
+
+
+@pytest.mark.parametrize("address", ["concat", "concat/forward_lstm", "concat/backward_lstm", "sum/backward_gru"])
+def test_halves_have_the_masks_of_their_words(found, address):
+    np.testing.assert_array_equal(found[address].mask, WORDS != 0)
+    assert found[address].step_order == FORWARD
+
+
+@pytest.mark.parametrize("address", ["back", "turned", "turned/forward_first", "turned/backward_second"])
+def test_steps_in_processing_order_say_so_with_the_mask_that_they_had(found, address):
+    np.testing.assert_array_equal(found[address].mask, (WORDS != 0)[:, ::-1])
+    assert found[address].step_order == REVERSED
+    # A masked step repeats the one before it, or gives nothing at the beginning.
+    np.testing.assert_array_equal(found[address].values[0, :2], 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "order"),
+    [
+        ("embedded", FORWARD),
+        ("dense", REVERSED),
+        ("flip", FORWARD),
+        ("get_item", FORWARD),
+        ("mixed", MIXED),
+        ("again", FORWARD),
+    ],
+)
+def test_layers_behind_inherit_the_order_until_it_is_reversed_again(found, address, order):
+    assert found[address].step_order == order
+
+
+def test_a_reversal_in_a_slice_of_an_old_file_is_recognised():
+    spec = [{"start": None, "stop": None, "step": None}, {"start": None, "stop": None, "step": -1}]
+    entry = Entry("slice", "slice", "SlicingOpLambda", "keras", {"function": "__operators__.getitem"}, 1, "", 1)
+    assert reverses(entry, Node("slice", "slice", [], {"slice_spec": spec}))
+    assert not reverses(entry, Node("slice", "slice", [], {"slice_spec": spec[::-1]}))
+    entry = Entry("flip", "flip", "TFOpLambda", "keras", {"function": "reverse"}, 1, "", 1)
+    assert reverses(entry, Node("flip", "flip", [], {"axis": [1]}))
+    assert not reverses(entry, Node("flip", "flip", [], {"axis": [2]}))
+
+
+def test_orders_join_and_turn():
+    assert joined([]) == FORWARD
+    assert joined([REVERSED, REVERSED]) == REVERSED
+    assert joined([REVERSED, FORWARD]) == MIXED
+    assert turned(MIXED) == MIXED
+
+
+STEPS = tuple(f"word{number}" for number in range(7))
+
+
+def drawn(activation, **style):
+    return renderers.draw(activation, 1, Context("model", "words", "", steps=STEPS), Style(**style))
+
+
+def rows_of(picture):
+    """Return the words of a sequence figure in the order of their rows."""
+    return [
+        label.text
+        for label in sorted(picture.labels, key=lambda label: label.box)
+        if label.text[0].isdigit() and "word" in label.text
+    ]
+
+
+def test_words_stand_beside_their_own_steps(found):
+    assert rows_of(drawn(found["concat/backward_lstm"])) == [f"{row} word{row}" for row in range(7)]
+    assert rows_of(drawn(found["dense"])) == [f"{row} word{6 - row}" for row in range(7)]
+    assert rows_of(drawn(found["mixed"])) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "note"), [("back", "reversed: step 0"), ("mixed", "order of the steps"), ("concat", "")]
+)
+def test_figures_say_and_record_the_order(found, address, note):
+    picture = drawn(found[address])
+    text = " ".join(label.text for label in picture.labels)
+    assert (note in text) if note else ("reversed" not in text and "order of the steps" not in text)
+    assert picture.numbers.get("step_order", FORWARD) == found[address].step_order
+
+
+def test_a_sheet_says_which_layers_are_reversed(found):
+    sheet = draw_sheet([found["back"], found["concat"]], 1, Context("model", "words", ""), Style())
+    assert sum("steps reversed" in label.text for label in sheet.labels) == 1
+
+
+def test_extracted_activations_keep_their_order(found):
+    entries = {
+        address: Stored(
+            address, address, found[address].kind, found[address].axes, step_order=found[address].step_order
+        )
+        for address in ("back", "concat")
+    }
+    described = replace(about_layers("model", {address: found[address] for address in entries}), entries=entries)
+    assert from_json(to_json(described), "file").entries == entries
+
+
+def test_an_order_that_is_none_is_refused(found):
+    entry = Stored("back", "back", "GRU", found["back"].axes, step_order="sideways")
+    text = to_json(replace(about_layers("model", {"back": found["back"]}), entries={"back": entry}))
+    with pytest.raises(InputError, match="order of steps"):
+        from_json(text, "file")
+
+
+def test_the_order_travels_between_processes(found):
+    said, arrays = wire.described({"back": found["back"]})
+    assert wire.activations(said, arrays)["back"].step_order == REVERSED

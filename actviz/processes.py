@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import LimitError
 
@@ -21,7 +21,12 @@ LAST_SECONDS = 2.0
 
 
 def start_python(
-    program: str, told: str, environment: Mapping[str, str], *, loud: bool
+    program: str,
+    told: str,
+    environment: Mapping[str, str],
+    *,
+    loud: bool,
+    noun: str = "the process that opens the model",
 ) -> tuple[subprocess.Popen[bytes], int, int]:
     """Start an interpreter beside this one, with a pipe to it and one from it.
 
@@ -34,6 +39,8 @@ def start_python(
         All of its environment.
     loud
         Whether it writes to this process's standard error.
+    noun
+        What the message calls it where it cannot be started.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def start_python(
                 start_new_session=True,
             )
         except OSError as failure:
-            message = f"the process that opens the model cannot be started ({failure.strerror}); end other programs and run again."
+            message = f"{noun} cannot be started ({failure.strerror}); end other programs and run again."
             raise LimitError(message) from None
         ours.pop_all()
         return process, from_child[0], to_child[1]
@@ -72,6 +79,26 @@ def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple
     reading.callback(close, reader)
     writing.callback(close, writer)
     return reader, writer
+
+
+def plain_environment() -> dict[str, str]:
+    """Return the environment of a process that computes for this one: where Python and its libraries are, no more."""
+    names = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONUSERBASE")
+    kept = {name: os.environ[name] for name in (*names, "VIRTUAL_ENV") if name in os.environ}
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
+    return kept | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
+
+
+def as_files(reader: int, writer: int) -> tuple[BinaryIO, BinaryIO]:
+    """Return both ends of a pair of pipes as files that block and own their descriptors."""
+    os.set_blocking(writer, True)
+    return os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
+
+
+def close_file(file: BinaryIO) -> None:
+    """Close a pipe; what goes wrong then changes nothing any more."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def close(descriptor: int) -> None:

@@ -97,7 +97,7 @@ INPUTS = {
     79: "animated and many-page images",
     80: "images of 10,000 megapixels",
     81: "images between one and two times the decoder's limit",
-    82: "zTXt and iCCP bombs",
+    82: "images that are endless work: texts, profiles, scans, frames, pages, tiles",
     83: "truncated images",
     84: "EPS, PDF and others under an image's name",
     85: "CSV that is none",

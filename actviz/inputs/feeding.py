@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.inputs.channels import Decoded
     from actviz.inputs.geometry import ImageShape
-    from actviz.inputs.images import Decoded
     from actviz.inputs.options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
     from actviz.records import TensorSpec
@@ -57,34 +57,53 @@ def sample_of_image(
     path = str(source)
     shape = geometry.check_takes_images(spec, path)
     notes = (*image.notes, *check_finite(image.values, path, options))
-    picture = negative(image.values) if options.invert else image.values
-    own = (picture.shape[0], picture.shape[1])
+    frames = image.values if shape.frame_axis is not None else image.values[None]
+    geometry.check_frames(len(frames), shape, spec, path)
+    own = (frames.shape[1], frames.shape[2])
     size = geometry.target_size(own, shape)
-    geometry.check_pixels(size, options.maximum_pixels, path)
+    geometry.check_pixels((len(frames) * size[0], size[1]), options.maximum_pixels, path)
     plan = geometry.plan(own, size, options.resize)
-    picture = geometry.resize(picture, plan, parse_colour(options.background))
-    fed = _in_dtype(apply(picture, preprocessing), spec, preprocessing, path)
+    fed, whole = [], []
+    for frame in frames:
+        picture = negative(frame, alpha=image.alpha) if options.invert else frame
+        picture = geometry.resize(picture, plan, parse_colour(options.background), alpha=image.alpha)
+        fed.append(_in_dtype(apply(picture, preprocessing), spec, preprocessing, path))
+        whole.append(_seen(picture, fed[-1], preprocessing))
     if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
         notes += (f"{path}: the input has no channel axis; the image is fed as grey rows and columns.",)
-    values = {spec.name: to_axes(fed, shape)[None]}
-    text = [geometry.TIMES.join(str(side) for side in _sizes(fed, shape)), preprocessing.label]
+    values = {spec.name: to_axes(fed[0] if shape.frame_axis is None else np.stack(fed), shape)[None]}
+    text = [*_sizes_texts(fed, shape), preprocessing.label]
     if options.invert:
         text.append("inverted")
     if plan.word:
         text.append(f"{plan.word} from {sizes_text(own)}")
-    whole = _seen(picture, fed, preprocessing)
+    shown = sorted({round(place) for place in np.linspace(0, len(whole) - 1, SHOWN_PICTURES)})
     return Sample(
         source.name,
         values,
-        geometry.shrink(whole, THUMBNAIL_SIDE),
-        ", ".join(text),
+        row_of_pictures([geometry.shrink(whole[number], THUMBNAIL_SIDE) for number in shown]),
+        ", ".join([*text, *_shown_bands(fed[0], alpha=image.alpha)]),
         digest(values),
         notes,
         ranges=(preprocessing.said,),
-        pictures={spec.name: whole},
+        pictures={} if shape.frame_axis is not None else {spec.name: whole[0]},
         fitting=plan.word,
         padding={} if plan.picture is None else {spec.name: plan.picture},
     )
+
+
+def _sizes_texts(fed: Sequence[NDArray[Any]], shape: ImageShape) -> list[str]:
+    """Return the number of frames, where an input takes frames, and the size of one."""
+    frames = [] if shape.frame_axis is None else [f"{len(fed):,} frame{'s' if len(fed) != 1 else ''}"]
+    return [*frames, geometry.TIMES.join(str(side) for side in fed[0].shape[: len(shape.order)])]
+
+
+def _shown_bands(fed: NDArray[Any], *, alpha: bool) -> list[str]:
+    """Return which bands the pictures of an input show, where these are not all."""
+    count = fed.shape[2] - alpha
+    if count in {1, 3}:
+        return []
+    return ["band 1 is shown" if count < 3 else "bands 1 to 3 are shown"]  # noqa: PLR2004  (red, green, blue)
 
 
 def sample_of_arrays(
@@ -179,19 +198,21 @@ def _grown(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def negative(picture: NDArray[Any]) -> NDArray[Any]:
-    """Return the negative of ``(row, column, channel)``; a fourth channel is alpha and stays."""
+def negative(picture: NDArray[Any], *, alpha: bool) -> NDArray[Any]:
+    """Return the negative of ``(row, column, channel)``; where the last channel is `alpha`, it stays."""
     top = _BYTE if picture.dtype == np.uint8 else 1
-    inverted = picture.copy()
-    inverted[:, :, :3] = top - picture[:, :, :3]
+    inverted: NDArray[Any] = top - picture
+    if alpha:
+        inverted[:, :, -1] = picture[:, :, -1]
     return inverted
 
 
 def to_axes(fed: NDArray[Any], shape: ImageShape) -> NDArray[Any]:
-    """Put ``(row, column, channel)`` into the order of an input's axes, in memory too."""
+    """Put ``(row, column, channel)``, or ``(frame, row, column, channel)``, into the order of an input's axes, in memory too."""
     if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
         return np.ascontiguousarray(fed[:, :, 0])
-    return np.ascontiguousarray(np.moveaxis(fed, (0, 1, 2), shape.order))
+    order = shape.order if shape.frame_axis is None else (shape.frame_axis, *shape.order)
+    return np.ascontiguousarray(np.moveaxis(fed, tuple(range(fed.ndim)), order))
 
 
 def digest(values: dict[str, NDArray[Any]]) -> str:
@@ -282,10 +303,6 @@ def shortened(text: str) -> str:
 def sizes_text(sizes: tuple[int, ...]) -> str:
     """Return sizes as ``28 x 28 x 1`` (with multiplication signs); an input without axes is a ``single value``."""
     return geometry.TIMES.join(str(size) for size in sizes) or "single value"
-
-
-def _sizes(fed: NDArray[Any], shape: ImageShape) -> tuple[int, ...]:
-    return fed.shape[: len(shape.order)]
 
 
 def _ends(array: NDArray[Any]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ filter; an image that already has the size is not touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +22,11 @@ TIMES = " \N{MULTIPLICATION SIGN} "
 Size = tuple[int, int]
 """Rows and columns."""
 
-_IMAGE_CHANNELS = (1, 3, 4)
+_PILLOW_CHANNELS = (1, 3)  # without alpha
 _RANK_WITH_CHANNELS = 4
 _RANK_WITHOUT = 3
+_RANK_WITH_FRAMES = 5
+FRAME_AXES = ("step", "plane")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,18 @@ class ImageShape:
 
     `order` holds the positions of row, column and channel among the axes after the batch
     axis; it has two entries where the input has no channel axis and so takes grey.
+    `any_channels` says that the number of channels is free; then `channels` is that of colour.
+    `frame_axis` is the position of the axis of frames or planes among the same axes, and
+    `frames` its size; ``None`` where the input takes one image, or any number of them.
     """
 
     rows: int | None
     columns: int | None
     channels: int
     order: tuple[int, ...]
+    any_channels: bool = False
+    frame_axis: int | None = None
+    frames: int | None = None
 
     @property
     def channels_first(self) -> bool:
@@ -80,8 +88,23 @@ def image_shape(spec: TensorSpec) -> ImageShape | None:
     order = (0, 1, 2)
     if set(axes) == {"row", "column", "channel"}:
         order = (axes.index("row"), axes.index("column"), axes.index("channel"))
-    channels = sizes[order[2]]
-    return ImageShape(sizes[order[0]], sizes[order[1]], 3 if channels is None else channels, order)
+    return _shape_of(sizes, order)
+
+
+def _shape_of(sizes: tuple[int | None, ...], order: tuple[int, int, int]) -> ImageShape:
+    rows, columns, channels = (sizes[position] for position in order)
+    return ImageShape(rows, columns, 3 if channels is None else channels, order, channels is None)
+
+
+def frames_shape(spec: TensorSpec) -> ImageShape | None:
+    """Tell how an input takes the frames or planes of an image, ``None`` if it does not."""
+    axes = spec.axes[1:]
+    along = next((name for name in FRAME_AXES if name in axes), None)
+    if len(spec.shape) != _RANK_WITH_FRAMES or along is None or not {"row", "column", "channel"} <= set(axes):
+        return None
+    order = (axes.index("row"), axes.index("column"), axes.index("channel"))
+    position = axes.index(along)
+    return replace(_shape_of(spec.shape[1:], order), frame_axis=position, frames=spec.shape[1:][position])
 
 
 def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
@@ -90,20 +113,33 @@ def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
     Raises
     ------
     InputError
-        When it does not: another rank, or channels that no image has.
+        When it does not: another rank or dtype.
 
     """
     if not spec.shape:
         message = f"{path}: the model file does not tell the size of its input, so an image cannot be fitted to it; give an array with the batch axis first (.npy)."
         raise InputError(message)
-    shape = image_shape(spec)
+    shape = image_shape(spec) or frames_shape(spec)
     if shape is None or spec.dtype in {"string", "bool"}:
         message = f"{path}: an image, but the input is {shape_text(spec.shape)} {spec.dtype}; give an array of that shape (.npy)."
         raise InputError(message)
-    if shape.channels not in _IMAGE_CHANNELS:
-        message = f"{path}: an image has 1, 3 or 4 channels, but the input {shape_text(spec.shape)} has {shape.channels}; give an array of that shape (.npy)."
-        raise InputError(message)
     return shape
+
+
+def check_frames(count: int, shape: ImageShape, spec: TensorSpec, path: str) -> None:
+    """Refuse an image of another number of frames than an input takes.
+
+    Raises
+    ------
+    InputError
+        With both numbers.
+    """
+    if shape.frames is None or count == shape.frames:
+        return
+    noun = "planes" if "plane" in spec.axes else "frames"
+    held = "one frame" if count == 1 else f"{count:,} frames"
+    message = f"{path}: the image has {held}, the input {shape_text(spec.shape)} takes {shape.frames:,} {noun}; give an animation or a TIFF with {shape.frames:,} pages, or an array of that shape (.npy)."
+    raise InputError(message)
 
 
 def target_size(own: Size, shape: ImageShape) -> Size:
@@ -155,23 +191,28 @@ def _ratio(value: float) -> str:
     return next((text for digits in (3, 4, 5) if (text := f"{value:.{digits}g}") != "1"), f"{value:.8g}")
 
 
-def resize(picture: NDArray[Any], wanted: Plan, background: tuple[int, int, int]) -> NDArray[Any]:
+def resize(
+    picture: NDArray[Any], wanted: Plan, background: tuple[int, int, int], *, alpha: bool = False
+) -> NDArray[Any]:
     """Carry out a plan on ``(row, column, channel)``; uint8 stays uint8, float32 float32.
 
-    Floats may not leave the range of the image by the filter's overshoot.
+    Floats may not leave the range of the image by the filter's overshoot. `alpha` says that
+    the last channel is opacity: Pillow weights colours by it, which would falsify the other
+    bands where the last is one like them.
     """
     if not wanted.word:
         return picture
-    if picture.dtype == np.uint8:
+    if picture.dtype == np.uint8 and (alpha or picture.shape[2] in _PILLOW_CHANNELS):
         inner = _resample(picture, wanted)
     else:
         planes = [_resample(picture[:, :, channel], wanted) for channel in range(picture.shape[2])]
-        low, high = np.fmin.reduce(picture, axis=None), np.fmax.reduce(picture, axis=None)
-        inner = np.clip(np.stack(planes, axis=2), low, high)
+        inner = np.stack(planes, axis=2)
+        if picture.dtype != np.uint8:
+            inner = np.clip(inner, np.fmin.reduce(picture, axis=None), np.fmax.reduce(picture, axis=None))
     inner = inner if inner.ndim == picture.ndim else inner[:, :, None]
     if wanted.inner == wanted.size:
         return inner
-    page = _ground(picture, wanted.size, background)
+    page = _ground(picture, wanted.size, background, alpha=alpha)
     top, left, bottom, right = wanted.picture or (0, 0, *wanted.size)
     page[top:bottom, left:right] = inner
     return page
@@ -221,12 +262,13 @@ def _resample(plane: NDArray[Any], wanted: Plan) -> NDArray[Any]:
     return np.asarray(resized)
 
 
-def _ground(picture: NDArray[Any], size: Size, background: tuple[int, int, int]) -> NDArray[Any]:
-    """Return a page of the background: grey by its brightness, with full alpha."""
+def _ground(picture: NDArray[Any], size: Size, background: tuple[int, int, int], *, alpha: bool) -> NDArray[Any]:
+    """Return a page of the background: by its brightness where bands are no colours, with full alpha."""
     red, green, blue = background
     grey = round(0.299 * red + 0.587 * green + 0.114 * blue)
     channels = picture.shape[2]
-    colour = (grey,) if channels == 1 else (*background, 255)[:channels]
+    count = channels - alpha
+    colour = (*(background if count == 3 else (grey,) * count), *((255,) if alpha else ()))  # noqa: PLR2004  (RGB)
     page = np.empty((*size, channels), picture.dtype)
     scale = 1 if picture.dtype == np.uint8 else 255
     page[:] = np.array(colour, np.float64) / scale

@@ -288,7 +288,7 @@ def undo(fed: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.float64]
 
 
 def _reordered(picture: NDArray[Any], preprocessing: Preprocessing) -> NDArray[Any]:
-    if not preprocessing.reversed or picture.shape[2] == 1:
+    if not preprocessing.reversed or picture.shape[2] < 3:  # noqa: PLR2004  (red, green, blue)
         return picture
     order = [2, 1, 0, *range(3, picture.shape[2])]
     return picture[:, :, order]

@@ -130,7 +130,11 @@ def samples_in(
         if len(specs) != 1:
             raise InputError(_several(specs, label))
         shape = check_takes_images(specs[0], label)
-        image = decode(content, kind, label, shape.channels, options)
+        if shape.frame_axis is not None and options.frame:
+            message = f"{label}: --frame {options.frame} chooses one frame, but the input takes all; leave it out."
+            raise InputError(message)
+        channels = None if shape.any_channels else shape.channels
+        image = decode(content, kind, label, channels, options, frames=shape.frame_axis is not None)
         yield sample_of_image(image, specs[0], preprocessing, options, path)
         return
     if kind == LINES:

@@ -1,0 +1,37 @@
+"""PNG files of 16 bits and several bands, of which Pillow would drop the lower half of each sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actviz.inputs import pillow
+from actviz.inputs.channels import COLOUR, COLOUR_CHANNELS, GREY, Bands, Decoded, to_channels
+
+if TYPE_CHECKING:
+    from actviz.inputs.pillow import Wanted
+
+
+def decode(content: bytes, path: str, wanted: Wanted) -> Decoded:
+    """Decode a PNG file of 16 bits; see `images.decode`. An animation is left to Pillow."""
+    with pillow.guarded(path, "PNG", wanted.options.maximum_pixels):
+        image = pillow.open_image(content, "PNG")
+        pillow.check_pixels(image.size[::-1], path, wanted.options.maximum_pixels)
+        if getattr(image, "is_animated", False):
+            return pillow.decode(content, "PNG", path, wanted)
+        if wanted.options.frame:
+            raise pillow.no_frame(path, wanted.options.frame)
+        import imagecodecs
+
+        samples = imagecodecs.png_decode(content)
+        orientation, damaged = pillow.orientation_of(image)
+        notes = pillow.damaged_notes(path) if damaged else []
+        samples = pillow.turned(samples, orientation)
+        count = samples.shape[2]
+        alpha = count in {2, COLOUR_CHANNELS + 1}
+        meaning = COLOUR if count >= COLOUR_CHANNELS else GREY
+        bands = Bands(pillow.scaled(samples, 16, path), meaning, alpha)
+        found = to_channels(bands, wanted.channels, wanted.background, path)
+        values = found.values[None] if wanted.frames else found.values
+        return Decoded(np.ascontiguousarray(values), tuple(notes), found.alpha)

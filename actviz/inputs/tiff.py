@@ -1,0 +1,183 @@
+"""TIFF files: every band of every page, with tifffile; what is a colour space, with Pillow.
+
+tifffile reads bands that Pillow has no mode for: several of 16 bits or floats, four and more,
+stored one after another or pixel by pixel, in strips or tiles. Palettes, CMYK, CIELAB and
+YCbCr are not bands but colours, and Pillow knows what they look like.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError, LimitError
+from actviz.inputs import pillow
+from actviz.inputs.channels import BANDS, COLOUR, COLOUR_CHANNELS, GREY, Bands, Decoded, to_channels
+from actviz.inputs.structure import check_tiff
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from tifffile import TiffFile, TiffPage
+
+    from actviz.inputs.pillow import Wanted
+
+MAX_BYTES = 2 << 30  # of one page, unpacked
+_ORIENTATION = 274
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+# The rest of the photometric interpretations that stand for bands: masks, raw sensors, depth maps.
+_BANDS = frozenset({_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, 4, 32803, 34892, 51177})
+_UNSPECIFIED, _ASSOCIATED = 0, 1
+# None, CCITT, LZW, JPEG, deflate (twice), PackBits, LZMA, Zstandard (twice), WebP: what is in use, and
+# of the forty that imagecodecs knows no more.
+_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 34926, 50000, 50001})
+_BYTE = 8
+
+
+def decode(content: bytes, path: str, wanted: Wanted) -> Decoded:
+    """Decode a TIFF file; see `images.decode`."""
+    check_tiff(content, path)
+    with pillow.guarded(path, "TIFF", wanted.options.maximum_pixels):
+        import tifffile
+
+        with tifffile.TiffFile(BytesIO(content)) as file:
+            # Smaller copies of a page, and masks, are no pages of their own.
+            pages = [page.aspage() for page in file.pages]
+            pages = [page for page in pages if not page.subfiletype & 5] or pages  # reduced: 1, mask: 4
+            if int(pages[0].photometric) not in _BANDS:
+                return pillow.decode(content, "TIFF", path, wanted)
+            stacked = _stacked(file, pages)
+            if wanted.frames:
+                return _frames(pages, stacked, path, wanted)
+            return _one(pages, stacked, path, wanted)
+
+
+def _one(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> Decoded:
+    """Return the page that was asked for."""
+    number = wanted.options.frame
+    count = stacked if len(pages) == 1 else len(pages)
+    if number >= count:
+        raise pillow.no_frame(path, number)
+    found = _decoded(pages[number] if number < len(pages) else pages[0], path, wanted, number if stacked > 1 else 0)
+    notes = pillow.frame_notes(path, number) if count > 1 else []
+    return Decoded(found.values, (*notes, *found.notes), found.alpha)
+
+
+def _frames(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> Decoded:
+    """Return all pages, or all planes of one that holds several."""
+    found, pixels = [], 0
+    for number in range(stacked if len(pages) == 1 else len(pages)):
+        page = pages[min(number, len(pages) - 1)]
+        pixels += page.imagelength * page.imagewidth
+        pillow.check_frames(number + 1, pixels, path, wanted.options.maximum_pixels)
+        found.append(_decoded(page, path, wanted, number if stacked > 1 else 0))
+    return pillow.joined(found, path)
+
+
+def _stacked(file: TiffFile, pages: Sequence[TiffPage]) -> int:
+    """Return how many planes the only page of a file stands for: ImageJ describes large stacks by one page."""
+    if len(pages) > 1:
+        return 1
+    if pages[0].imagedepth > 1:
+        return int(pages[0].imagedepth)
+    return int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
+
+
+def _decoded(page: TiffPage, path: str, wanted: Wanted, plane: int) -> Decoded:
+    _check(page, path, wanted)
+    return _in_channels(page, _samples(page, path, plane), path, wanted)
+
+
+def _check(page: TiffPage, path: str, wanted: Wanted) -> None:
+    """Refuse a page by what its directory declares, before anything is unpacked."""
+    pillow.check_pixels((page.imagelength, page.imagewidth), path, wanted.options.maximum_pixels)
+    size = np.dtype(page.dtype or np.uint8).itemsize
+    chunk = int(np.prod(page.chunks, dtype=object)) * size
+    if max(page.nbytes, chunk) > MAX_BYTES:
+        message = (
+            f"{path}: {max(page.nbytes, chunk):,} bytes unpacked, at most {MAX_BYTES:,} are read; give a smaller image."
+        )
+        raise LimitError(message)
+    if int(page.compression) not in _COMPRESSIONS or page.dtype is None:
+        message = f"{path}: the TIFF image is compressed or stored in a way that is not read ({page.compression!s}, {page.bitspersample} bits); save it again uncompressed or with deflate."
+        raise InputError(message)
+
+
+def _samples(page: TiffPage, path: str, plane: int) -> NDArray[Any]:
+    """Return the samples of a page, or of one of its planes, as ``(row, column, band)``."""
+    if plane and page.imagedepth == 1:  # the planes of ImageJ follow the first, uncompressed
+        size, start = page.nbytes, page.dataoffsets[0] + plane * page.nbytes
+        page.parent.filehandle.seek(start)
+        raw = page.parent.filehandle.read(size)
+        if len(raw) != size:
+            message = f"{path}: the TIFF image is truncated in its plane {plane}; copy or save it again."
+            raise InputError(message)
+        values = np.frombuffer(raw, np.dtype(page.dtype).newbyteorder(page.parent.byteorder)).reshape(page.shape)
+    else:
+        values = page.asarray(maxworkers=1)
+    axes = page.axes
+    if "Z" in axes:
+        values, axes = values.take(plane, axes.index("Z")), axes.replace("Z", "")
+    if "S" not in axes:
+        return values[:, :, None]
+    return np.moveaxis(values, axes.index("S"), 2)
+
+
+def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wanted) -> Decoded:
+    """Return the samples of a page as the channels of an input."""
+    extra = tuple(int(one) for one in page.extrasamples)
+    # More than one kind of opacity, or one that is not the last, is read as bands like others.
+    alpha = bool(extra) and extra[-1] != _UNSPECIFIED and not any(extra[:-1])
+    count = samples.shape[2] - alpha
+    kind = int(page.photometric)
+    # Some writers leave out which samples are extra ones: then they are bands like any other.
+    expected, name = (COLOUR_CHANNELS, COLOUR) if kind == _RGB else (1, GREY)
+    meaning = name if count == expected else BANDS
+    values = _scaled(page, samples, path, alpha=alpha)
+    tag = page.tags.get(_ORIENTATION)
+    values = pillow.turned(values, tag.value if tag is not None and isinstance(tag.value, int) else 1)
+    if alpha and extra[-1] == _ASSOCIATED:
+        values = _divided(values)
+    if values.dtype == np.uint8 and meaning in {GREY, COLOUR}:
+        return _by_pillow(values, path, wanted)
+    found = to_channels(Bands(values, meaning, alpha), wanted.channels, wanted.background, path)
+    return Decoded(found.values, found.notes, found.alpha)
+
+
+def _scaled(page: TiffPage, samples: NDArray[Any], path: str, *, alpha: bool) -> NDArray[Any]:
+    """Return samples as uint8 0..255 where they have 8 bits or a divisor of them, else as float32 0..1."""
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
+    if samples.dtype.kind == "b":
+        samples, bits = samples.astype(np.uint8), 1
+    if samples.dtype == np.uint8 and 255 % (2**bits - 1) == 0:
+        values: NDArray[Any] = samples * np.uint8(255 // (2**bits - 1))
+    else:
+        values = pillow.scaled(samples, min(bits, samples.dtype.itemsize * _BYTE), path)
+    if int(page.photometric) == _WHITE_IS_ZERO:
+        colour = values.shape[2] - alpha
+        values = values.copy()
+        values[:, :, :colour] = (255 if values.dtype == np.uint8 else np.float32(1)) - values[:, :, :colour]
+    return values
+
+
+def _divided(values: NDArray[Any]) -> NDArray[Any]:
+    """Return bands that were multiplied by their alpha without it, as Pillow does."""
+    full = 255 if values.dtype == np.uint8 else 1
+    alpha = values[:, :, -1:].astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        straight = np.where(alpha > 0, np.minimum(values[:, :, :-1] * np.float32(full) / alpha, full), 0)
+    if values.dtype == np.uint8:
+        straight = straight.astype(np.uint8)  # cut, not rounded, as Pillow does
+    return np.concatenate([straight.astype(values.dtype), values[:, :, -1:]], axis=2)
+
+
+def _by_pillow(values: NDArray[np.uint8], path: str, wanted: Wanted) -> Decoded:
+    """Return grey or colour of 8 bits by the conversions that other formats go through."""
+    from PIL import Image
+
+    flat = np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values)
+    mode = {1: "L", 2: "LA", COLOUR_CHANNELS: "RGB", COLOUR_CHANNELS + 1: "RGBA"}[values.shape[2]]
+    return pillow.plain(Image.frombytes(mode, (values.shape[1], values.shape[0]), flat.tobytes()), path, wanted)

@@ -179,6 +179,9 @@ _READING = (
         "--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Largest image read."
     ),
     click.option("--frame", type=click.IntRange(min=0), default=0, show_default=True, help="Of an animation."),
+    click.option(
+        "--sample-rate", type=click.IntRange(1, 1_000_000), metavar="HZ", help="Resample sounds (.wav) to this rate."
+    ),
     click.option("--background", default="white", show_default=True, help="Behind transparent pixels."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of made-up inputs."),
 )
@@ -283,7 +286,17 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     """Take the values of the options that decide how inputs are read out of a command's keywords."""
     from actviz.inputs.options import InputOptions
 
-    names = ("resize", "preprocess", "invert", "layout", "allow_nonfinite", "frame", "background", "seed")
+    names = (
+        "resize",
+        "preprocess",
+        "invert",
+        "layout",
+        "allow_nonfinite",
+        "frame",
+        "background",
+        "seed",
+        "sample_rate",
+    )
     taken = {name: values.pop(name) for name in names}
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from actviz.errors import ActvizError, InputError, UsageError, error_of_code, escape
+from actviz.inputs.audio import takes_audio
 from actviz.inputs.fallback import default_sample
 from actviz.inputs.feeding import join
 from actviz.inputs.listing import Asked, entries_of
@@ -138,7 +139,8 @@ def entries_in(given: Given, facts: ModelFacts, without: Path | None = None) -> 
         When there is none although something was given.
     """
     text = any(spec.dtype == "string" for spec in facts.inputs)
-    return entries_of(Asked(given.paths, given.lists, given.separated_by_nul, without), text=text)
+    sound = any(takes_audio(spec) for spec in facts.inputs)
+    return entries_of(Asked(given.paths, given.lists, given.separated_by_nul, without), text=text, sound=sound)
 
 
 def _parts(settled: Recipe, entry: Entry) -> Iterator[list[Sample]]:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy", ".npz"}
+    {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".apng", ".npy", ".npz"}
 )  # fmt: skip
+SOUND_SUFFIXES = frozenset({".wav"})
 TEXT_SUFFIXES = frozenset({".txt", ".csv"})
 MAXIMUM_LIST_BYTES = 256 << 20
 STANDARD_INPUT = "-"
@@ -47,10 +48,10 @@ class Asked:
     without: Path | None = None
 
 
-def entries_of(asked: Asked, *, text: bool = False) -> list[Entry]:
+def entries_of(asked: Asked, *, text: bool = False, sound: bool = False) -> list[Entry]:
     """Return the files that are asked for, in the order given, those of a folder sorted.
 
-    In folders, files count by their suffix; `text` says whether those of text do too.
+    In folders, files count by their suffix; `text` and `sound` say whether those do too.
     A file that does not exist is an entry as well: reading it tells.
 
     Raises
@@ -60,7 +61,7 @@ def entries_of(asked: Asked, *, text: bool = False) -> list[Entry]:
     UsageError
         When a list names another list.
     """
-    suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset())
+    suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset()) | (SOUND_SUFFIXES if sound else frozenset())
     found = [entry for path in asked.paths for entry in _of_path(path, suffixes, asked)]
     for name in asked.lists:
         found += [entry for path in _listed(name, asked.separated_by_nul) for entry in _of_path(path, suffixes, asked)]

@@ -11,6 +11,7 @@ RESIZES = ("stretch", "crop", "pad")
 LAYOUTS = ("auto", "channels_last", "channels_first")
 MAXIMUM_PIXELS = 50_000_000
 MAX_FRAME = 9_999
+MAX_RATE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class InputOptions:
         RGB, 0..255, or a name or ``#rrggbb``: what shows through transparent pixels and fills borders.
     seed
         Of the noise that stands in where no input is given.
+    sample_rate
+        Samples a second that sounds are resampled to; ``None``: fed at their own rate.
 
     """
 
@@ -52,6 +55,7 @@ class InputOptions:
     frame: int = 0
     background: tuple[int, int, int] | str = (255, 255, 255)
     seed: int = 0
+    sample_rate: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what means nothing, before any file is opened."""
@@ -65,6 +69,11 @@ class InputOptions:
             message = f"--frame {self.frame}: at most {MAX_FRAME:,} is read."
             raise UsageError(message)
         _at_least("--seed", self.seed, 0)
+        if self.sample_rate is not None:
+            _at_least("--sample-rate", self.sample_rate, 1)
+            if self.sample_rate > MAX_RATE:
+                message = f"--sample-rate {self.sample_rate}: at most {MAX_RATE:,} Hz."
+                raise UsageError(message)
         parse_colour(self.background)
 
 

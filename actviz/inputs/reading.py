@@ -13,6 +13,7 @@ from actviz.errors import InputError, LimitError, escape
 from actviz.gate import npy
 from actviz.inputs import lines, sniff
 from actviz.inputs.arrays import read_archive
+from actviz.inputs.audio import sample_of_wav
 from actviz.inputs.feeding import sample_of_arrays, sample_of_image
 from actviz.inputs.geometry import check_takes_images
 from actviz.inputs.images import DECODERS, decode
@@ -136,6 +137,11 @@ def samples_in(
         channels = None if shape.any_channels else shape.channels
         image = decode(content, kind, label, channels, options, frames=shape.frame_axis is not None)
         yield sample_of_image(image, specs[0], preprocessing, options, path)
+        return
+    if kind == "WAV":
+        if len(specs) != 1:
+            raise InputError(_several(specs, label))
+        yield sample_of_wav(content, specs[0], options, path)
         return
     if kind == LINES:
         yield from _samples(

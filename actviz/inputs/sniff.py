@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import zlib
+
 from actviz.errors import ActvizError, InputError, UnsafeError
 from actviz.system import without_warnings
 
@@ -34,6 +38,8 @@ _FOREIGN = (
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
     (b"\x1f\x8b", "a gzip archive"),
 )
+_ARRAY = '"input.npy"'
+_NIFTI_HEADER = 540
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
@@ -42,12 +48,14 @@ _MODEL_NAMES = (".pb", ".pbtxt", ".h5", ".hdf5", ".keras", ".tflite", ".onnx")
 
 
 def kind_of(head: bytes) -> str | None:
-    """Name what the first bytes say: an image format, ``npy``, ``zip`` or ``None``."""
+    """Name what the first bytes say: an image format, ``WAV``, ``npy``, ``zip`` or ``None``."""
     for kind, magic in _IMAGES:
         if head.startswith(magic):
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "WAV"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BITMAP_HEADERS:
         return "BMP"
     if head.startswith(b"\x93NUMPY"):
@@ -82,6 +90,9 @@ def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> Actv
             f"{path}: pickled data, which can run any code when it is read; actviz never does, and no option "
             "allows it. Save plain numbers with numpy.save(file, array)."
         )
+    medical = _medical(head, path)
+    if medical:
+        return InputError(f"{path}: {medical}")
     what = _foreign(head)
     return InputError(f"{path}: this is {what}; {accepted} was expected.")
 
@@ -135,6 +146,37 @@ def _foreign(head: bytes) -> str:
     if _is_text(head):
         return "a JSON file" if start[:1] in {b"{", b"["} else "a text file"
     return "UTF-16 text (save it as UTF-8)" if head.startswith(_UTF_16) else _unknown(head)
+
+
+def _medical(head: bytes, path: str) -> str:
+    """Return how to save the values of a DICOM or NIfTI file as an array, ``""`` for any other file.
+
+    Both hold more than values (slopes, spacings, orientations), of which only their own
+    libraries and the user know what the model expects.
+    """
+    name = json.dumps(path)
+    if head[128:132] == b"DICM":
+        what, code = "DICOM", f"import numpy, pydicom; numpy.save({_ARRAY}, pydicom.dcmread({name}).pixel_array)"
+    elif _is_nifti(head) or _is_nifti(_unpacked(head)):
+        what, code = "NIfTI", f"import numpy, nibabel; numpy.save({_ARRAY}, nibabel.load({name}).get_fdata())"
+    else:
+        return ""
+    library = "pydicom" if what == "DICOM" else "nibabel"
+    return f"this is a {what} file, of which only you know how its values were prepared for the model; save them as an array, with {library} installed: python -c {shlex.quote(code)}"
+
+
+def _is_nifti(head: bytes) -> bool:
+    return head[344:348] in {b"n+1\0", b"ni1\0"} or head[4:8] in {b"n+2\0", b"ni2\0"}
+
+
+def _unpacked(head: bytes) -> bytes:
+    """Return the first bytes inside a gzip file, none of any other."""
+    if not head.startswith(b"\x1f\x8b"):
+        return b""
+    try:
+        return zlib.decompressobj(31).decompress(head, _NIFTI_HEADER)
+    except zlib.error:
+        return b""
 
 
 def _unknown(head: bytes) -> str:

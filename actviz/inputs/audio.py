@@ -1,0 +1,246 @@
+"""WAV files as 1-D audio: samples of -1..1 at the rate of the file, resampled only on request.
+
+The parser is our own because `wave` of the standard library reads neither floats nor, before
+Python 3.12, the extensible header that most programs write for 24 bits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actviz.errors import InputError, LimitError
+from actviz.inputs.feeding import sample_of_arrays
+from actviz.inputs.geometry import shape_text
+from actviz.inputs.matching import check_finite, to_dtype
+from actviz.inputs.options import MAX_RATE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from actviz.inputs.options import InputOptions
+    from actviz.records import Sample, TensorSpec
+
+MAX_VALUES = 100_000_000
+MAX_CHUNKS = 10_000
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_FORMATS = {2: "ADPCM", 6: "A-law", 7: "mu-law", 17: "ADPCM", 85: "MP3"}
+_STEREO = 2
+_TO_THE_END = 0xFFFF_FFFF
+_USUAL_RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+# Zero crossings of the resampling filter to either side, and the shape of its Kaiser window:
+# those of scipy.signal.resample_poly.
+_CROSSINGS, _BETA = 10, 5.0
+_BLOCK = 1 << 22  # weights at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The samples of a WAV file: float32 ``(sample, channel)``, -1..1, at `rate` a second."""
+
+    values: NDArray[np.float32]
+    rate: int
+
+
+def takes_audio(spec: TensorSpec) -> bool:
+    """Return whether an input may be 1-D audio: ``(batch, sample)``, or one or two channels of it."""
+    if spec.dtype == "string" or spec.limit is not None or spec.words:
+        return False
+    rank = len(spec.shape)
+    return rank == 2 or (rank == 3 and spec.shape[_channel_axis(spec)] in {1, _STEREO})  # noqa: PLR2004
+
+
+def _channel_axis(spec: TensorSpec) -> int:
+    """Return the axis of channels of an input of rank 3: the last, unless steps come last."""
+    return 1 if spec.axes[-1:] == ("step",) else 2
+
+
+def sample_of_wav(content: bytes, spec: TensorSpec, options: InputOptions, path: Path) -> Sample:
+    """Return a WAV file as the sample of an input.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged or coded, or its length or channels do not fit.
+    LimitError
+        When it is too long.
+    """
+    label = str(path)
+    if not takes_audio(spec):
+        message = f"{label}: a WAV file, but the input {shape_text(spec.shape)} {spec.dtype} is not 1-D audio, (batch, sample) or (batch, sample, channel); give an array of that shape (.npy), such as a spectrogram."
+        raise InputError(message)
+    sound = read_wav(content, label)
+    notes: list[str] = list(check_finite(sound.values, label, options))
+    if options.invert:
+        notes.append(f"{label}: --invert is for images; the sound is fed as it is.")
+    if options.sample_rate not in {None, sound.rate}:
+        notes.append(f"{label}: resampled from {sound.rate:,} to {options.sample_rate:,} Hz.")
+    resampled = resample(sound, options.sample_rate or sound.rate, label)
+    axis = _channel_axis(spec)
+    rank = len(spec.shape)
+    values, word = _channels(resampled.values, 1 if rank == 2 else spec.shape[axis] or 1, label)  # noqa: PLR2004
+    _check_length(sound, resampled, spec.shape[1 if rank == 2 else 3 - axis], label)  # noqa: PLR2004
+    fed = values[:, 0] if rank == 2 else (values.T if axis == 1 else values)  # noqa: PLR2004
+    batch = {spec.name: to_dtype(np.ascontiguousarray(fed)[None], spec.dtype, f"{label}: a sound of -1..1")}
+    text = f"{len(values):,} samples at {resampled.rate:,} Hz, {word}, -1..1"
+    made = sample_of_arrays(batch, (spec,), path.name, tuple(notes), text)
+    return replace(made, fed=text)
+
+
+def _channels(values: NDArray[np.float32], wanted: int, path: str) -> tuple[NDArray[np.float32], str]:
+    """Return the channels that an input takes, and how they were made.
+
+    Two become one by their mean, one becomes two by repetition; nothing else is known.
+    """
+    count = values.shape[1]
+    names = {1: "mono", _STEREO: "stereo"}
+    if count == wanted:
+        return values, names.get(count, f"{count} channels")
+    if (count, wanted) == (_STEREO, 1):
+        return values.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32), "mono, the mean of 2 channels"
+    if (count, wanted) == (1, _STEREO):
+        return values.repeat(_STEREO, axis=1), "stereo, 1 channel twice"
+    message = f"{path}: the sound has {count} channels, the input takes {wanted}, and no conversion between them is known; save it with {wanted}, or give an array (.npy)."
+    raise InputError(message)
+
+
+def _check_length(sound: Sound, resampled: Sound, wanted: int | None, path: str) -> None:
+    """Refuse a sound of another length than an input takes; say which rate would fit, if one in use does."""
+    count = len(resampled.values)
+    if wanted is None or count == wanted:
+        return
+    fitting = [rate for rate in _USUAL_RATES if _resampled_length(len(sound.values), sound.rate, rate) == wanted]
+    advice = (
+        f"--sample-rate {fitting[0]} gives as many, if the model was trained at that rate; else " if fitting else ""
+    )
+    message = f"{path}: {count:,} samples ({count / resampled.rate:.3g} s at {resampled.rate:,} Hz), the input takes {wanted:,}; {advice}cut or pad the sound, or give an array (.npy)."
+    raise InputError(message)
+
+
+def read_wav(content: bytes, path: str) -> Sound:
+    """Read the samples of a WAV file: PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
+
+    PCM is divided by its largest magnitude, 128 (with 8 bits, whose middle is 128), 32,768,
+    8,388,608 or 2,147,483,648; floats are taken as they are.
+
+    Raises
+    ------
+    InputError
+        When the file is truncated or damaged, or holds another coding.
+    LimitError
+        When it holds more values than are read.
+    """
+    chunks = _chunks(content, path)
+    head, data = chunks.get(b"fmt "), chunks.get(b"data")
+    if head is None or data is None or len(head) < 16:  # noqa: PLR2004  (the shortest format)
+        raise _damaged(path)
+    code, channels, rate, _, size, bits = (
+        int.from_bytes(head[start:end], "little")
+        for start, end in ((0, 2), (2, 4), (4, 8), (8, 12), (12, 14), (14, 16))
+    )
+    if code == _EXTENSIBLE:
+        code = int.from_bytes(head[24:26], "little")
+    if not channels or not rate or size % channels or len(data) % max(size, 1):
+        raise _damaged(path)
+    width = size // channels
+    if (code, width) not in {(_PCM, 1), (_PCM, 2), (_PCM, 3), (_PCM, 4), (_FLOAT, 4), (_FLOAT, 8)} or bits > 8 * width:
+        name = _FORMATS.get(code, "floats" if code == _FLOAT else "PCM" if code == _PCM else f"code {code}")
+        message = f"{path}: the WAV file is coded as {name} of {bits} bits; save it as PCM of 8, 16, 24 or 32 bits, or as floats of 32 or 64."
+        raise InputError(message)
+    count = len(data) // width
+    if count > MAX_VALUES:
+        message = f"{path}: {count:,} values, at most {MAX_VALUES:,} are read; give a shorter sound."
+        raise LimitError(message)
+    if not count:
+        message = f"{path}: the WAV file holds no sample; at least one was expected."
+        raise InputError(message)
+    return Sound(_samples(data, code, width).reshape(-1, channels), rate)
+
+
+def _chunks(content: bytes, path: str) -> dict[bytes, memoryview]:
+    """Return the format and the data of a RIFF file, the first of each; others are passed over."""
+    view, place, found = memoryview(content), 12, dict[bytes, memoryview]()
+    for _ in range(MAX_CHUNKS):
+        if place + 8 > len(content) or b"data" in found:
+            return found
+        name, size = bytes(view[place : place + 4]), int.from_bytes(view[place + 4 : place + 8], "little")
+        rest = len(content) - place - 8
+        if name == b"data" and size == _TO_THE_END:  # written to a pipe, so that its length was not known
+            size = rest
+        if size > rest:
+            raise _damaged(path)
+        found.setdefault(name, view[place + 8 : place + 8 + size])
+        place += 8 + size + size % 2
+    message = f"{path}: more than {MAX_CHUNKS:,} chunks in the WAV file; save it again without them."
+    raise LimitError(message)
+
+
+def _damaged(path: str) -> InputError:
+    return InputError(f"{path}: the WAV file is truncated or damaged; copy or save it again.")
+
+
+def _samples(data: memoryview, code: int, width: int) -> NDArray[np.float32]:
+    if code == _FLOAT:
+        with np.errstate(over="ignore"):
+            return np.frombuffer(data, f"<f{width}").astype(np.float32)
+    if width == 1:
+        return ((np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128).astype(np.float32)
+    if width == 3:  # noqa: PLR2004  (24 bits: three bytes as the upper ones of four)
+        wide = np.zeros((len(data) // 3, 4), np.uint8)
+        wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+        return (wide.view("<i4")[:, 0] / np.float64(2**31)).astype(np.float32)
+    whole = np.frombuffer(data, f"<i{width}")
+    return (whole / np.float64(2 ** (8 * width - 1))).astype(np.float32)
+
+
+def _resampled_length(count: int, rate: int, wanted: int) -> int:
+    return -(-count * wanted // rate)
+
+
+def resample(sound: Sound, rate: int, path: str) -> Sound:
+    """Return a sound at another rate, through a low-pass filter of half the lower of both rates.
+
+    The method and the filter are those of ``scipy.signal.resample_poly``: a windowed sinc,
+    of which each output value takes the phase that it needs.
+
+    Raises
+    ------
+    LimitError
+        When the result would be too long.
+    """
+    if rate == sound.rate:
+        return sound
+    if sound.rate > MAX_RATE:
+        message = (
+            f"{path}: {sound.rate:,} Hz, at most {MAX_RATE:,} are resampled; save it again at the rate that it has."
+        )
+        raise LimitError(message)
+    count, channels = sound.values.shape
+    length = _resampled_length(count, sound.rate, rate)
+    if length * channels > MAX_VALUES:
+        message = f"{path}: {length * channels:,} values at {rate:,} Hz, at most {MAX_VALUES:,} are made; give a shorter sound."
+        raise LimitError(message)
+    divisor = math.gcd(rate, sound.rate)
+    up, down = rate // divisor, sound.rate // divisor
+    half = _CROSSINGS * max(up, down)
+    places = np.arange(-half, half + 1)
+    window = np.kaiser(2 * half + 1, _BETA)
+    taps = np.sinc(places / max(up, down)) * window
+    taps *= up / taps.sum()
+    reach = half // up + 1  # input values to either side of an output value
+    padded = np.pad(sound.values.astype(np.float64), ((reach, reach), (0, 0)))
+    found = np.empty((length, channels), np.float32)
+    around = np.arange(-reach, reach + 1)
+    block = max(1, _BLOCK // len(around))
+    for start in range(0, length, block):
+        position = np.arange(start, min(start + block, length), dtype=np.int64) * down
+        centre = position // up
+        tap = (position[:, None] - (centre[:, None] + around) * up) + half
+        weight = np.where((tap >= 0) & (tap < len(taps)), taps[np.clip(tap, 0, len(taps) - 1)], 0)
+        found[start : start + block] = np.einsum("ok,okc->oc", weight, padded[centre[:, None] + around + reach])
+    return Sound(found, rate)

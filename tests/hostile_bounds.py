@@ -5,6 +5,7 @@ Importing this module registers its cases beside those of `hostile_cases`.
 
 from __future__ import annotations
 
+import json
 import struct
 import zipfile
 import zlib
@@ -12,8 +13,8 @@ import zlib
 import h5py
 import hostile_files as files
 import numpy as np
-from hostile_cases import case
-from hostile_files import dense, functional, hdf5, keras, stored
+from hostile_cases import add, case
+from hostile_files import dense, functional, hdf5, keras, reading, stored
 
 
 # ------------------------------------------------------------------ 121: checksums
@@ -195,3 +196,122 @@ both(
 )
 case(123, "two arrays in the same bytes", 6, "so they overlap: a bomb")(lambda folder: as_overlapping(folder / "m.h5"))
 both("weights packed by other programs", honest, "", 0, computes=True)
+
+
+# ------------------------------------------------------------------ 124: modules
+TEST_MODULE = "keras.src.layers.convolutional.conv_test"
+ELSEWHERE = "which Keras would import"
+for module in (
+    TEST_MODULE,
+    "keras.src.layers.core.dense_test",
+    "keras.src.utils.file_utils",
+    "keras.utils",
+    "keras.src",
+):
+    add(124, f"a Dense of {module}", 5, ELSEWHERE, functional(dense() | {"module": module}))
+NAMED = {
+    "kernel_initializer": ("GlorotUniform", {}),
+    "kernel_regularizer": ("L2", {"l2": 0.01}),
+    "kernel_constraint": ("MaxNorm", {}),
+    "dtype": ("DTypePolicy", {"name": "float32"}),
+    "activation": ("ReLU", {}),
+}
+for key, (kind, config) in NAMED.items():
+    held = {"module": TEST_MODULE, "class_name": kind, "config": config, "registered_name": None}
+    add(124, f"{key} of a test", 5, ELSEWHERE, functional(dense(**{key: held})))
+called = {"module": "keras.src.activations.activations_test", "class_name": "function", "config": "relu"}
+add(124, "a function of a test", 5, "only activation functions", functional(dense(activation=called)))
+inner = files.alone("inner", "Dense", {"units": 3}) | {"module": TEST_MODULE}
+add(124, "in a wrapper", 5, ELSEWHERE, functional(reading("d", "TimeDistributed", layer=inner), shape=(2, 4)))
+for key, module in (("kernel_initializer", "keras.initializers"), ("kernel_regularizer", "keras.regularizers")):
+    held = {"module": module, "class_name": NAMED[key][0], "config": NAMED[key][1], "registered_name": None}
+    add(124, f"{key} of {module}", 0, "", functional(dense(**{key: held})), legacy=False)
+
+
+# ------------------------------------------------------------------ 125: layers in places of functions
+def held_layer(kind, **config):
+    return {"module": "keras.layers", "class_name": kind, "config": config, "registered_name": None}
+
+
+RANDOM = "where a function or a layer without weights was expected|where Keras keeps no layer"
+for kind, config in (
+    ("Dense", {"units": 3}),
+    ("PReLU", {}),
+    ("BatchNormalization", {}),
+    ("Embedding", {"input_dim": 9, "output_dim": 2}),
+):
+    add(125, f"{kind} as activation of a Dense", 5, RANDOM, functional(dense(activation=held_layer(kind, **config))))
+DEEPER = held_layer("Activation", activation=held_layer("Dense", units=3))
+NORMAL = {"module": "keras.initializers", "class_name": "RandomNormal", "config": {}, "registered_name": None}
+add(
+    125,
+    "Dense as Activation",
+    5,
+    RANDOM,
+    functional(reading("d", "Activation", activation=held_layer("Dense", units=3))),
+    weights={},
+)
+add(125, "Dense in an Activation in a Dense", 5, RANDOM, functional(dense(activation=DEEPER)))
+add(125, "an initializer as activation", 5, RANDOM, functional(dense(activation=NORMAL)))
+add(125, "a model as activation", 5, RANDOM, functional(dense(activation=functional(dense()))))
+for key in ("recurrent_activation", "activation"):
+    recurrent = reading("d", "LSTM", units=3, **{key: held_layer("Dense", units=3)})
+    add(125, f"Dense as {key} of an LSTM", 5, RANDOM, functional(recurrent, shape=(2, 4)))
+add(125, "Dense as regularizer", 5, RANDOM, functional(dense(activity_regularizer=held_layer("Dense", units=3))))
+add(125, "Dense as merge_mode", 5, RANDOM, functional(dense(merge_mode=held_layer("Dense", units=3))))
+CALLED = reading("d", "Activation", activation="relu")
+CALLED["inbound_nodes"][0]["kwargs"] = {"mask": held_layer("Dense", units=3)}
+add(125, "Dense as an argument of a call", 5, RANDOM, functional(CALLED))
+for kind, config in (
+    ("ReLU", {"max_value": 6.0}),
+    ("LeakyReLU", {}),
+    ("ELU", {}),
+    ("Softmax", {}),
+    ("Activation", {"activation": "relu"}),
+):
+    add(125, f"{kind} as activation", 0, "", functional(dense(activation=held_layer(kind, **config))), computes=True)
+
+# ------------------------------------------------------------------ 126-127: what a configuration can hold
+for kind in ("__numpy__", "__tensor__"):
+    for dtype in ("<U500000000", "S2500000000", "V2500000000", "U400000000"):
+        literal = {"class_name": kind, "config": {"value": ["a", "b"], "dtype": dtype}}
+        add(126, f"a {kind} of {dtype}", 6, "holds an array of the dtype", functional(dense(bias_initializer=literal)))
+add(
+    126,
+    "a __numpy__ of lists",
+    4,
+    "holds an array of the dtype",
+    functional(dense(bias_initializer={"class_name": "__numpy__", "config": {"value": [1], "dtype": [["a", "<U9"]]}})),
+)
+CONSTANTS = {"class_name": "__numpy__", "config": {"value": [1.0, 2.0, 3.0], "dtype": "float32"}}
+GIVEN = {
+    "module": "keras.initializers",
+    "class_name": "Constant",
+    "config": {"value": CONSTANTS},
+    "registered_name": None,
+}
+add(126, "a __numpy__ of three numbers", 0, "", functional(dense(bias_initializer=GIVEN)), computes=True, legacy=False)
+
+
+def built_at_once(units):
+    """A wrapped Dense whose `build_config` has Keras allocate a kernel before anything is known of the input."""
+    inner = files.alone("inner", "Dense", {"units": 3, "kernel_initializer": "zeros"})
+    inner["build_config"] = {"input_shape": [None, units]}
+    return functional(reading("d", "TimeDistributed", layer=inner), shape=(2, 4))
+
+
+WRAPPED = {"layers/time_distributed/layer/vars/0": files.KERNEL, "layers/time_distributed/layer/vars/1": files.BIAS}
+add(
+    126,
+    "a wrapped layer of 6 GB in build_config",
+    0,
+    "",
+    built_at_once(500_000_000),
+    computes=True,
+    weights=WRAPPED,
+    legacy=False,
+)
+WIDE = json.dumps(functional(dense()))[:-1] + ', "x": [' + "{}," * 1_500_000 + "{}]}"
+add(127, "three million values", 6, "values \\(limit", WIDE, legacy=False)
+add(127, "as many lists", 6, "values \\(limit", WIDE.replace("{},", "[],"), legacy=False)
+add(127, "300,000 values", 0, "", WIDE.replace("{}," * 1_400_000, ""), legacy=False)

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 import h5py
-import hostile_bounds  # noqa: F401  (registers its cases)
+import hostile_bounds
 import hostile_cases
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from hostile_cases import CASES, SECRET_NUMBERS
 from threats import threat
 
 from actviz import formats
-from actviz.errors import ModelError
+from actviz.errors import ModelError, UnsafeError
 from actviz.formats import keras_file
 
 HERE = Path(__file__).parent
@@ -240,6 +240,59 @@ def test_weights_too_large_to_be_compared_at_once_are_before_they_are_used(made,
         assert [layer.address for layer in network.layers] == ["in", "d"]
         with pytest.raises(ModelError, match="does not match its checksum"):
             network.activations({"in": np.ones((1, 4), "f4")})
+
+
+@pytest.fixture(scope="session")
+def unguarded(made):
+    """What Keras does with a class in a module of tests, and with a Dense as an activation."""
+    script = (
+        "import json, keras, numpy, sys\n"
+        "found = {}\n"
+        "for name, path in json.loads(sys.argv[1]).items():\n"
+        "    try:\n"
+        "        models = [keras.models.load_model(path, compile=False) for _ in range(2)]\n"
+        "        outputs = [model(numpy.ones((1, 4), 'f4')).numpy().tolist() for model in models]\n"
+        "    except Exception as failure:\n"
+        "        outputs = repr(failure)\n"
+        "    found[name] = outputs\n"
+        "print(json.dumps({'outputs': found, 'imported': 'keras.src.layers.convolutional.conv_test' in sys.modules}))\n"
+    )
+    names = {
+        "module": f"124-a_Dense_of_{hostile_bounds.TEST_MODULE}_keras",
+        "activation": "125-Dense_as_Activation_keras",
+    }
+    paths = json.dumps({key: str(made[case_named(name)]) for key, name in names.items()})
+    environment = {**os.environ, **QUIET}
+    done = subprocess.run(
+        [sys.executable, "-c", script, paths], capture_output=True, text=True, env=environment, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+@threat(124, 5)
+def test_keras_runs_the_module_that_a_file_names(unguarded):
+    assert unguarded["imported"] is True
+
+
+@threat(125, 5)
+def test_keras_runs_a_layer_in_place_of_a_function_with_random_weights(unguarded):
+    first, second = unguarded["outputs"]["activation"]
+    assert first != second
+
+
+@threat(125, 5)
+def test_weights_made_at_the_first_call_are_refused_too(made, monkeypatch):
+    """The second guard, for what the list of places does not know."""
+    monkeypatch.setattr("actviz.gate.classes._check_slot", lambda *_: [])
+    network = formats.open_network(made[case_named("125-Dense_as_Activation_keras")])
+    with network, pytest.raises(UnsafeError, match="makes weights when it is called"):
+        network.activations({"in": np.ones((1, 4), "f4")})
+
+
+@threat(126, 6)
+def test_a_text_takes_gigabytes_where_no_guard_looks_at_its_dtype():
+    assert np.dtype("<U500000000").itemsize == 2_000_000_000
 
 
 @threat(122, 6)

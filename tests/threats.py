@@ -36,6 +36,8 @@ CODE = {
     26: "TypeSpec and CompositeTensor in JSON",
     27: "a built-in class registered under another name",
     28: "pickles beside the model",
+    124: "a class of Keras in a module that is not its own, which Keras would import",
+    125: "a layer with weights where a function is expected, which would compute with random ones",
 }
 RESOURCES = {
     29: "a layer that declares a trillion weights",
@@ -63,6 +65,8 @@ RESOURCES = {
     121: "an archive whose content does not match its checksums",
     122: "an archive whose directory lists more members than are read",
     123: "HDF5 chunks far larger than their array, compressed twice, overlapping or without end",
+    126: "arrays written as JSON, and build_config, that take more memory than anything checks",
+    127: "JSON of millions of values",
 }
 GRAPHS = {
     51: "a SavedModel that writes a file when it is called",

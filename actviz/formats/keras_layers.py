@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,7 @@ def make_layer(
 def _make(entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, file: str, custom: CustomObjects) -> Any:
     from keras.saving import deserialize_keras_object
 
-    config = copy.deepcopy(entry.config)
+    config = _unmarked(entry.config)
     if isinstance(config.get("name"), str):
         config["name"] = _plain_name(config["name"])
     if entry.module == CALLS_MODULE:
@@ -88,7 +87,6 @@ def _make(entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, fil
         if weighted is not None:
             config["idf_weights"] = weighted.tolist()
     repeats_masked = config.pop(REPEATS_MASKED, False)
-    config = _unmarked(config)
     described = {
         "module": entry.module,
         "class_name": entry.kind,
@@ -102,9 +100,12 @@ def _make(entry: Entry, weights: TreeWeights | NamedWeights | ObjectWeights, fil
 
 
 def _unmarked(value: Any) -> Any:
-    """Return a configuration without the marks that are for the graph alone."""
+    """Return a copy of a configuration without the marks that are for the graph alone, and without `build_config`.
+
+    Keras builds an inner layer from it at once, and allocates its weights before any limit is checked.
+    """
     if isinstance(value, dict):
-        return {key: _unmarked(item) for key, item in value.items() if key not in {FLAT, FROM_ONE}}
+        return {key: _unmarked(item) for key, item in value.items() if key not in {FLAT, FROM_ONE, "build_config"}}
     return [_unmarked(item) for item in value] if isinstance(value, list) else value
 
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, InputError, LimitError, ModelError, escape
+from actviz.errors import ActvizError, InputError, LimitError, ModelError, UnsafeError, escape
 from actviz.formats.axes import axes_of
 from actviz.formats.graph import ROOT, Entry, Graph, Inner, Ref, refs
 from actviz.formats.inside import Recorder, children, every_step, flip_steps, outputs_of, runs_backwards, tree
@@ -78,6 +78,7 @@ class Cut:
     weight_bytes: int = 0
     checked: set[tuple[Any, ...]] = field(default_factory=set)
     described: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
+    variables: dict[str, int] | None = None
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -97,6 +98,7 @@ class Cut:
             dtypes = {getattr(layer, "compute_dtype", None), getattr(layer, "variable_dtype", None)}
             if self.graph.entries[key].kind in PLAIN and dtypes == {"float32"}:
                 self.plain.add(key)
+        self.variables = self._variables()
         _forget_uninitialised()
 
     def _measure(self) -> None:
@@ -274,10 +276,24 @@ class Cut:
                 masks[Ref(number, position)] = flip_steps(mask) if backwards and mask is not None else mask
             for ref in done.get(number, ()):
                 values.pop(ref, None)
+        self._check_variables()
         found = {address: _steps_that_count(masks.get(ref)) for address, ref in self.wanted.items()}
         self.masks = {address: mask for address, mask in found.items() if mask is not None}
         # The arrays share memory with the tensors: nothing is copied on the way out.
         return {address: np.asarray(values[ref]) for address, ref in self.wanted.items() if ref in values}
+
+    def _variables(self) -> dict[str, int]:
+        return {key: len(getattr(layer, "variables", ())) for key, layer in self.layers.items()}
+
+    def _check_variables(self) -> None:
+        """Refuse layers that made weights at their first call: the file's were given before, so these are random."""
+        if self.variables is None:
+            return
+        key = next((key for key, count in self._variables().items() if count > self.variables[key]), None)
+        if key is not None:
+            message = f'{self.file}: refused: layer "{escape(key, 80)}" makes weights when it is called, which the file does not give, so that it would compute with random ones; there is no flag that allows it.'
+            raise UnsafeError(message)
+        self.variables = None
 
     def _compiled_for(self, batch: Mapping[str, NDArray[Any]]) -> Compiled | None:
         """Return the calls as one graph once batches of one shape have come often enough.

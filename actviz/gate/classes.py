@@ -8,11 +8,12 @@ depth before anything is looked at: inference does not need it.
 from __future__ import annotations
 
 import builtins
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-from actviz.errors import LimitError, ModelError, UnsafeError, escape
+from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError, escape
 from actviz.gate import tables
 from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
@@ -62,6 +63,30 @@ CLASSES = (
 )
 OPERATIONS = frozenset[str]().union(*tables.OPERATIONS.values())
 KERAS_MODULES = ("keras", "tf_keras")
+# Keras imports the module that a file names (that of a test runs the test), so only those that it writes pass.
+MODEL_MODULES = frozenset(
+    {
+        "keras", "keras.models", "keras.src.models.functional", "keras.src.models.sequential", "keras.src.engine.functional",
+        "keras.src.engine.sequential", "keras.src.engine.training", "keras.engine.functional", "keras.engine.sequential",
+        "keras.engine.training",
+    }
+)  # fmt: skip
+FUNCTION_MODULES = frozenset({None, "builtins", "keras.activations"})
+MODULES = (
+    (MODELS, MODEL_MODULES),
+    (tables.LAYERS | OLDER, frozenset({"keras.layers"})),
+    (tables.INITIALIZERS | OLDER, frozenset({"keras.initializers"})),
+    (tables.REGULARIZERS, frozenset({"keras.regularizers"})),
+    (tables.CONSTRAINTS, frozenset({"keras.constraints"})),
+    (tables.POLICIES | OLDER, frozenset({"keras", "keras.dtype_policies", "keras.mixed_precision"})),
+)
+# Layers whose weights only the file gives: they may stand where `formats.keras_loading` looks for weights.
+WEIGHTED = tables.LAYERS | MODELS | frozenset(APPLICATIONS)
+WEIGHTED -= tables.INITIALIZERS | tables.REGULARIZERS | tables.CONSTRAINTS | tables.POLICIES
+HOLDERS = frozenset({"", "config", "layers", "layer", "forward_layer", "backward_layer", "cell", "cells"})
+ACTIVATION_LAYERS = frozenset({"Activation", "ELU", "LeakyReLU", "ReLU", "Softmax"})
+LITERALS = frozenset({"__tensor__", "__numpy__", "__ndarray__", "ndarray"})
+LITERAL_DTYPE = re.compile(r"bool|string|(u?int|float|complex)\d{1,3}|bfloat16|float8_e\w{3,6}")
 MAXIMUM_NAME = 2000
 SHOWN = 8
 NO_FLAG = "there is no flag that allows it"
@@ -75,7 +100,7 @@ class Finding:
     of a custom class or function, and `allowed` says that the user gave it or let it run.
     """
 
-    error: type[UnsafeError | ModelError]
+    error: type[UnsafeError | ModelError | LimitError]
     message: str
     code: str = ""
     named: str = ""
@@ -103,29 +128,36 @@ def check_configuration(value: object, name: str, trust: Trust = NO_TRUST) -> tu
         When it holds more layers than are built.
     """
     findings: list[Finding] = []
-    todo: list[tuple[object, str]] = [(value, "")]
+    todo: list[tuple[object, str, str | None]] = [(value, "", "")]
     objects = 0
     while todo:
-        item, layer = todo.pop()
+        item, layer, slot = todo.pop()
         if isinstance(item, dict):
             layer = _layer_name(item, layer)
             if "class_name" in item:
                 objects += 1
                 findings += _check_object(item, layer, name, trust)
+                findings += _check_slot(item, slot, layer, name)
+            findings += _check_literal(item, layer, name)
+            free = _holds_anything(item, slot)
             findings += _check_activation(item, layer, name, trust)
             if isinstance(item.get("vocabulary"), str):
                 text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
                 findings.append(Finding(UnsafeError, text))
-            todo.extend((child, layer) for child in reversed(item.values()) if isinstance(child, (dict, list)))
+            todo.extend(
+                (child, layer, None if free else key)
+                for key, child in reversed(item.items())
+                if isinstance(child, (dict, list))
+            )
         elif isinstance(item, list):
-            todo.extend((child, layer) for child in reversed(item) if isinstance(child, (dict, list)))
+            todo.extend((child, layer, slot) for child in reversed(item) if isinstance(child, (dict, list)))
         if objects > MAXIMUM_LAYERS * 10:
             message = f"{name}: the configuration holds more than {MAXIMUM_LAYERS * 10:,} objects."
             raise LimitError(message)
     return tuple(sorted(findings, key=lambda finding: finding.error is not UnsafeError))
 
 
-def refusal(findings: tuple[Finding, ...], name: str) -> UnsafeError | ModelError | None:
+def refusal(findings: tuple[Finding, ...], name: str) -> ActvizError | None:
     """Return the error of what is not allowed; all custom objects that lack are named at once."""
     refused = [finding for finding in findings if not finding.allowed]
     if not refused:
@@ -181,6 +213,9 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: Trust) -> 
     if module not in (None, "builtins") and not _is_keras(module):
         return [_foreign(item, layer, name, trust)]
     registered = item.get("registered_name")
+    if isinstance(module, str) and not is_custom(item) and module != "builtins" and not _is_canonical(kind, module):
+        text = f'{name}: refused: the class "{shown}" of layer "{layer}" is not in the module "{escape(module, 80)}", which Keras would import; {NO_FLAG}.'
+        return [Finding(UnsafeError, text)]
     if is_custom(item):
         if _is_keras(module):
             return [_newer(kind, layer, name)]
@@ -189,6 +224,51 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: Trust) -> 
         text = f'{name}: refused: "{shown}" of layer "{layer}" is registered under another name ("{escape(str(registered), 80)}"); {NO_FLAG}.'
         return [Finding(UnsafeError, text)]
     return []
+
+
+def _is_canonical(kind: str, module: str) -> bool:
+    """Return True where Keras writes this module for a class of its own."""
+    module = module.removeprefix("tf_")
+    return module == APPLICATIONS.get(kind) or any(kind in kinds and module in modules for kinds, modules in MODULES)
+
+
+def _holds_anything(item: dict[str, Any], slot: str | None) -> bool:
+    """Return True for what lies in the configuration of a custom class, whose own code decides what its keys mean."""
+    if isinstance(item.get("class_name"), str):
+        return is_custom(item)
+    return slot is None
+
+
+def _check_slot(item: dict[str, Any], slot: str | None, layer: str, name: str) -> list[Finding]:
+    """Refuse what would compute in a place where nothing gives it the weights of the file.
+
+    A Dense as an `activation` is built at its first call, with random weights. `slot` is the
+    key that holds the object, ``None`` inside a custom class.
+    """
+    kind = item["class_name"]
+    if slot is None or not isinstance(kind, str) or is_custom(item) or kind in LAMBDAS | RUNS_CODE | {"function"}:
+        return []
+    shown = escape(kind, 80)
+    if slot.endswith("activation") and kind not in ACTIVATION_LAYERS | LITERALS:
+        text = f'{name}: refused: layer "{layer}" has a {shown} as its {escape(slot, 40)}, where a function or a layer without weights was expected ({", ".join(sorted(ACTIVATION_LAYERS))}); {NO_FLAG}.'
+        return [Finding(UnsafeError, text)]
+    if kind in WEIGHTED and slot not in HOLDERS and not slot.endswith("activation"):
+        text = f'{name}: refused: layer "{layer}" holds a {shown} as "{escape(slot, 40)}", where Keras keeps no layer, so that it would compute with random weights; {NO_FLAG}.'
+        return [Finding(UnsafeError, text)]
+    return []
+
+
+def _check_literal(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+    """Refuse an array written as JSON whose dtype is none of numbers: ``<U500000000`` takes 2 GB for one value."""
+    kind, config = item.get("class_name", item.get("type")), item.get("config")
+    if not isinstance(kind, str) or kind not in LITERALS:
+        return []
+    dtype = (config if isinstance(config, dict) else item).get("dtype", "float32")
+    if isinstance(dtype, str) and (dtype == "object" or LITERAL_DTYPE.fullmatch(dtype)):
+        return []
+    sized = isinstance(dtype, str) and any(mark.isdigit() for mark in dtype)
+    text = f'{name}: layer "{layer}" holds an array of the dtype "{escape(str(dtype), 40)}"; one of numbers was expected, save the model again.'
+    return [Finding(LimitError if sized else ModelError, text)]
 
 
 def is_custom(item: dict[str, Any]) -> bool:
@@ -235,7 +315,7 @@ def _check_function(item: dict[str, Any], layer: str, name: str, trust: Trust) -
     """Functions may only be activations; anything else could be called with any argument."""
     called, module = item.get("config"), item.get("module")
     shown = escape(str(called), 80)
-    if isinstance(called, str) and called in tables.ACTIVATIONS and (module in (None, "builtins") or _is_keras(module)):
+    if isinstance(called, str) and called in tables.ACTIVATIONS and module in FUNCTION_MODULES:
         return []
     if module in (None, "builtins") and called not in vars(builtins):
         return [_unknown(called, layer, name, trust)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_BYTES = 64 << 20
 MAXIMUM_DEPTH = 200
+MAXIMUM_VALUES = 2_000_000
 MAXIMUM_LAYERS = 20_000
 MISFITS = (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
 INTEGER_DIGITS = 20  # of 64 bits, a sign included
@@ -36,10 +37,15 @@ def parse_json(raw: bytes, name: str) -> Any:
         When it is not JSON, repeats a key, holds NaN, Infinity, numbers beyond floats or beyond 64 bits,
         or nests too deeply.
     LimitError
-        When it has more than 64 MiB, or a model more layers than are built.
+        When it has more than 64 MiB or more values than are read, or a model more layers than are built.
     """
     if len(raw) > MAXIMUM_BYTES:
         message = f"{name}: the configuration has {len(raw):,} bytes, at most {MAXIMUM_BYTES:,} are read."
+        raise LimitError(message)
+    # Each value costs 60 to 100 bytes as a Python object, of two bytes of the file: 64 MiB became 4 GB.
+    values = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    if values > MAXIMUM_VALUES:
+        message = f"{name}: the configuration has about {values:,} values (limit {MAXIMUM_VALUES:,})."
         raise LimitError(message)
     try:
         parsed = json.loads(

@@ -92,16 +92,22 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class InputOperation:
-    """A fact about what the network does first to an input.
+    """A fact about the range of numbers that an input takes.
 
-    `kind` is the class (``Rescaling``, ``Normalization``, ``Resizing`` ...), `numbers`
-    its own numbers: ``scale`` and ``offset``, or ``mean`` and ``variance`` per channel.
-    `input` is the input's name; ``""`` stands for every input.
+    `kind` is ``Arithmetic``, ``input * scale + offset`` before the first real layer, with
+    one number or one per channel of the input; ``Quantization``, the ends ``low`` and
+    ``high`` of what the whole numbers of an input can hold; or ``Metadata``, the ``mean``
+    and ``std`` that the file declares for images of 0..255. `input` is the input's name;
+    ``""`` stands for every input. `reversed` says that the arithmetic reverses the order of
+    the channels; `stopped_by` names the operation that read the data itself, where the
+    arithmetic of constants ends with one (``Max`` in ``x / max(x)``).
     """
 
     kind: str
     numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)
     input: str = ""
+    reversed: bool = False
+    stopped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

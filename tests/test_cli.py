@@ -31,7 +31,10 @@ def only_line(ran):
 def test_one_layer_of_one_image(actviz, samples, tmp_path):
     ran = actviz("show", samples / "digits_cnn.h5", "--layer", "conv_intermediate", samples / "seven.png")
     assert (ran.code, ran.out) == (0, "digits_cnn_conv_intermediate_seven.png\n")
-    assert ran.err == "actviz: preprocessing: 0..1 (nothing in the model says otherwise); change it with --preprocess\n"
+    assert (
+        ran.err
+        == "actviz: preprocessing: 0..1 (a guess: nothing in the model says a range; give --preprocess if it is another)\n"
+    )
     assert os.listdir(tmp_path) == ["digits_cnn_conv_intermediate_seven.png"]
     with Image.open(tmp_path / "digits_cnn_conv_intermediate_seven.png") as image:
         about = json.loads(image.text["actviz"])
@@ -119,7 +122,7 @@ def test_a_file_for_each_input(actviz, samples, tmp_path):
     )
     assert ran.code == 0, ran.err
     assert ran.out == "out/flower+china+meta/010_all.png\nout/flower+china+meta/007_flat.png\n"
-    assert "actviz: preprocessing: left 0..255 (the model begins with Rescaling" in ran.err
+    assert "actviz: preprocessing: left 0..255 (the graph begins with x / 255" in ran.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert {figure["input"] for figure in manifest["figures"]} == {"left=flower.jpg, right=china.jpg, meta=meta.csv"}
     again = actviz("show", "pair.keras", "--input", left, "-l", "mean", "-q")

@@ -75,7 +75,10 @@ def test_extract_says_where_and_how_and_gives_the_same_bytes_again(samples, save
     arguments = ["extract", samples / "digits_cnn.h5", samples / "seven.png", samples / "three.png"]
     ran = run(*arguments)
     assert (ran.code, ran.out) == (0, "digits_cnn.npz\n")
-    assert ran.err == "actviz: preprocessing: 0..1 (nothing in the model says otherwise); change it with --preprocess\n"
+    assert (
+        ran.err
+        == "actviz: preprocessing: 0..1 (a guess: nothing in the model says a range; give --preprocess if it is another)\n"
+    )
     assert (workplace / "digits_cnn.npz").read_bytes() == saved.read_bytes()
     assert os.listdir(workplace) == ["digits_cnn.npz"]
     packed = run(*arguments, "-q", "--compress", "-o", "deep/small.npz")

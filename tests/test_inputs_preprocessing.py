@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from actviz.errors import UsageError
 from actviz.inputs import PREPROCESSINGS, InputOptions, choose_preprocessing, feeding, parse_preprocessing
-from actviz.inputs.preprocessing import apply, range_of_normalization, range_of_rescaling, undo
-from actviz.records import InputOperation, ModelFacts, TensorSpec
+from actviz.inputs.preprocessing import apply, undo
+from actviz.records import ModelFacts, TensorSpec
 
 
 def facts(names=("mine",), operations=(), dtype="float32"):
@@ -25,8 +25,8 @@ def facts(names=("mine",), operations=(), dtype="float32"):
         ("resnet50v2", "-1..1"), ("resnet101v2", "-1..1"), ("mobilenet_1.00_224", "-1..1"),
         ("mobilenetv2_1.00_224", "-1..1"), ("xception", "-1..1"), ("inception_v3", "-1..1"),
         ("inception_resnet_v2", "-1..1"), ("NASNet", "-1..1"), ("nasnet_mobile", "-1..1"),
-        ("MobileNetV3Small", "0..255"), ("MobilenetV3large", "0..255"), ("efficientnetb0", "0..255"),
-        ("efficientnetv2-b0", "0..255"), ("efficientnetv2-s", "0..255"), ("convnext_tiny", "0..255"),
+        ("MobileNetV3Small", "-1..1"), ("MobilenetV3large", "-1..1"), ("efficientnetb0", "torch"),
+        ("efficientnetv2-b0", "torch"), ("efficientnetv2-s", "-1..1"), ("convnext_tiny", "torch"),
         ("densenet121", "torch"), ("densenet201", "torch"),
         ("my_vgg16", "0..1"), ("digits_cnn", "0..1"), ("functional", "0..1"), ("resnet", "0..1"), ("", "0..1"),
     ],
@@ -36,46 +36,15 @@ def test_families(name, expected):
     assert choose_preprocessing(facts(["outer", name])).name == expected
 
 
-@pytest.mark.parametrize(
-    ("scale", "offset", "expected"),
-    [
-        (1 / 255, 0, "0..255"), (1 / 127.5, -1, "0..255"), (2, -1, "0..1"), (255, 0, "0..1"),
-        (127.5, 127.5, "-1..1"), (0.5, 0.5, "-1..1"), (1, 0, None), (0, 0, None), (float("nan"), 0, None),
-        (1 / 128, -1, "0..255"), (0.003, 0.2, "0..255"), (3, 0, "0..1"), (-1 / 255, 1, "0..255"),
-    ],
-)  # fmt: skip
-def test_rescaling(scale, offset, expected):
-    assert range_of_rescaling(scale, offset) == expected
-
-
-@pytest.mark.parametrize(
-    ("means", "variances", "expected"),
-    [
-        ((123.7, 116.3, 103.5), (3400.0,), "0..255"), ((0.485, 0.456, 0.406), (0.05,), "0..1"),
-        ((-0.1,), (0.3,), "-1..1"), ((0.0,), (1.0,), None), ((), (), None), ((1.0,), (900.0,), "0..255"),
-    ],
-)  # fmt: skip
-def test_normalization(means, variances, expected):
-    assert range_of_normalization(means, variances) == expected
-
-
-def test_the_networks_own_numbers_go_before_its_name():
-    operation = InputOperation("Rescaling", {"scale": (1 / 127.5,), "offset": (-1.0,)})
-    chosen = choose_preprocessing(facts(["mobilenetv2_1.00_224"], [operation]))
-    assert chosen.said == "0..255 (the model begins with Rescaling (scale 0.007843, offset -1))"
-
-
-def test_operations_that_tell_nothing_are_passed_over():
-    operations = [InputOperation("Normalization"), InputOperation("Rescaling", {"scale": (1 / 255,)})]
-    assert choose_preprocessing(facts(operations=operations)).name == "0..255"
-
-
 def test_asked_for_wins_and_whole_numbers_take_bytes():
     assert choose_preprocessing(facts(["vgg16"]), "torch").name == "torch"
     assert choose_preprocessing(facts(["vgg16"], dtype="uint8")).name == "0..255"
-    assert choose_preprocessing(facts()).said == "0..1 (nothing in the model says otherwise)"
-    said = choose_preprocessing(facts(["vgg16"])).said
-    assert said == "caffe (vgg16 is a VGG of keras.applications)"
+    assert choose_preprocessing(facts()).said == (
+        "0..1 (a guess: nothing in the model says a range; give --preprocess if it is another)"
+    )
+    assert choose_preprocessing(facts(["vgg16"])).said == (
+        "caffe (a guess from the name vgg16: VGG of keras.applications; give --preprocess if it is another)"
+    )
 
 
 def test_numbers_on_either_scale():

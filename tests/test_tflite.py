@@ -211,7 +211,7 @@ def test_show(actviz, tmp_path):
     ran = actviz("show", MIX, "-l", "act", "-o", "act.png")
     assert ran.code == 0, ran.err
     assert (tmp_path / "act.png").stat().st_size > 1000
-    assert "0..255 (the model begins with Rescaling (scale 0.007843, offset -1))" in ran.err
+    assert "0..255 (the graph begins with x / 127.5 - 1, which makes -1..1 of it)" in ran.err
 
 
 def test_the_range_that_whole_numbers_were_fitted_to():

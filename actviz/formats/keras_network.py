@@ -11,6 +11,7 @@ from actviz.formats.custom import CustomObjects
 from actviz.formats.damage import said_of
 from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
 from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, refs
+from actviz.formats.keras_arithmetic import operations_of
 from actviz.formats.keras_compiled import patience
 from actviz.formats.keras_file import KerasFile, open_keras_file
 from actviz.formats.protocol import FileNetwork
@@ -20,7 +21,7 @@ from actviz.formats.signs import activation_of, signs
 from actviz.formats.step_order import joined, reverses, step_orders, turned
 from actviz.formats.wrapped import InnerLayer, wrapped
 from actviz.gate import NO_TRUST, Trust, well_formed
-from actviz.records import FORWARD, Activation, InputOperation, LayerInfo, ModelFacts, TensorSpec
+from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
     from actviz.formats.keras_runtime import Cut
     from actviz.records import Shape
-
-LOOKED_THROUGH = frozenset({"InputLayer", "Resizing", "CenterCrop", "Identity"})
-FIRST_OPERATIONS = frozenset({"Rescaling", "Normalization"})
 
 
 class KerasNetwork(FileNetwork):
@@ -238,14 +236,15 @@ class KerasNetwork(FileNetwork):
     def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
         self._outputs: dict[str, Ref | Inner] = {}
         layers = tuple(self._every_layer(parameters or {}))
+        specs = tuple(self._input(number) for number in self._graph.inputs)
         return ModelFacts(
             file=self._file.name,
             format=self._file.format,
             writer=self._file.writer,
             names=self._names(),
-            inputs=tuple(self._input(number) for number in self._graph.inputs),
+            inputs=specs,
             layers=layers,
-            operations=self._operations(),
+            operations=tuple(operations_of(self._graph, specs, self._statistics)),
             code=self._file.configuration.code,
             digest=self._file.configuration.digest,
         )
@@ -421,50 +420,17 @@ class KerasNetwork(FileNetwork):
         except ActvizError:
             return None
 
+    def _statistics(self, entry: Entry) -> dict[str, tuple[float, ...]]:
+        """Return ``mean`` and ``variance`` of a Normalization; a damaged file is refused when the layer is built."""
+        try:
+            return self._file.weights.normalisation(entry)
+        except ModelError:
+            return {}
+
     def _names(self) -> tuple[str, ...]:
         names = [self._graph.name]
         names += [layer_name(model) for key, (model, owner, _) in self._graph.models.items() if key and not owner]
         return tuple(names)
 
-    def _operations(self) -> tuple[InputOperation, ...]:
-        """Follow every input through what keeps its meaning and collect the numbers there."""
-        users: dict[int, list[int]] = {}
-        for place, node in enumerate(self._graph.nodes):
-            for number in {ref.node for ref in refs((node.args, node.kwargs))}:
-                users.setdefault(number, []).append(place)
-        return tuple(
-            InputOperation(entry.kind, self._operation_numbers(entry), self._entry(number).name)
-            for number in self._graph.inputs
-            for entry in self._first_operations(number, users)
-        )
-
-    def _first_operations(self, number: int, users: Mapping[int, Sequence[int]]) -> Iterator[Entry]:
-        current = number
-        while len(users.get(current, ())) == 1:
-            current = users[current][0]
-            entry = self._entry(current)
-            if entry.kind in FIRST_OPERATIONS:
-                yield entry
-            elif entry.kind not in LOOKED_THROUGH and not entry.kind.startswith("Random"):
-                return
-
     def _entry(self, number: int) -> Entry:
         return self._graph.entries[self._graph.nodes[number].entry]
-
-    def _operation_numbers(self, entry: Entry) -> dict[str, tuple[float, ...]]:
-        if entry.kind == "Rescaling":
-            return {
-                name: _numbers(entry.config.get(name, default)) for name, default in (("scale", 1.0), ("offset", 0.0))
-            }
-        given = {
-            name: _numbers(entry.config[name]) for name in ("mean", "variance") if entry.config.get(name) is not None
-        }
-        return given or self._file.weights.normalisation(entry)
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    if isinstance(value, dict):
-        value = value.get("config", {}).get("value", value.get("value"))
-    if isinstance(value, list):
-        return tuple(number for item in value for number in _numbers(item))
-    return (float(value),) if isinstance(value, (int, float)) else ()

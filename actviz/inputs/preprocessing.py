@@ -7,20 +7,23 @@ A picture has values 0..1; every range here is the same small formula, per chann
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.errors import UsageError, escape
+from actviz.inputs import families, value_range
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from actviz.records import InputOperation, ModelFacts, TensorSpec
 
 AUTO = "auto"
+ADVICE = "give --preprocess if it is another"
 _IMAGE_RANK = 4
 
 
@@ -77,26 +80,6 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
 }
 PREPROCESS_CHOICES = (AUTO, *PREPROCESSINGS, "MEAN,STD")
 
-# How the applications that Keras ships name their models, and the range each was trained
-# on. The longer names come first: resnet50v2 is no resnet50, mobilenetv3 no mobilenet.
-FAMILIES: tuple[tuple[str, str, str], ...] = (
-    (r"resnet\d+v2", "ResNetV2", "-1..1"),
-    (r"resnet[-_]?rs[-_]?\d*", "ResNet-RS", "0..255"),
-    (r"inception[-_]?resnet([-_]?v2)?", "InceptionResNet", "-1..1"),
-    (r"mobilenet[-_]?v3\w*", "MobileNetV3", "0..255"),
-    (r"efficientnet(v2)?(-\w+|[a-z]\d?)?", "EfficientNet", "0..255"),
-    (r"convnext\w*", "ConvNeXt", "0..255"),
-    (r"regnet\w*", "RegNet", "0..255"),
-    (r"vgg(16|19)", "VGG", "caffe"),
-    (r"resnet\d+", "ResNet", "caffe"),
-    (r"densenet\d+", "DenseNet", "torch"),
-    (r"resnext\d+", "ResNeXt", "torch"),
-    (r"mobilenet([-_]?v2)?([-_]\d\.\d+(_\d+)?)?", "MobileNet", "-1..1"),
-    (r"xception", "Xception", "-1..1"),
-    (r"inception[-_]?v3", "Inception", "-1..1"),
-    (r"nasnet([-_]?(large|mobile))?", "NASNet", "-1..1"),
-)
-
 
 def parse_preprocessing(text: str) -> Preprocessing:
     """Return the range that `text` names.
@@ -128,7 +111,7 @@ def parse_preprocessing(text: str) -> Preprocessing:
         )
         raise UsageError(message)
     factor = 255.0 if max(abs(number) for number in numbers) > 1 else 1.0
-    label = f"mean {_listed(means)}, std {_listed(deviations)}"
+    label = f"mean {value_range.listed(means)}, std {value_range.listed(deviations)}"
     return Preprocessing(
         name=text,
         label=label,
@@ -143,25 +126,143 @@ def choose_preprocessing(facts: ModelFacts, option: str = AUTO, name: str | None
     """Choose the range of the images for the input `name` (or the first that takes images), and say why.
 
     In this order: what was asked for; whole-number inputs take 0..255, which is all they
-    can hold of an image; the network's own first Rescaling or Normalization, because its
-    numbers only make sense for one range; a `keras.applications` family known by name;
-    else 0..1, the commonest range of networks trained from scratch.
+    can hold of an image; the constant arithmetic with which the graph begins; what the
+    whole numbers of a converted model can hold; the file's metadata. Where the graph begins
+    with arithmetic that tells no range, the range is unknown. Only where it begins with
+    none, a family of `keras.applications` is guessed from names, else 0..1.
     """
     if option != AUTO:
         return parse_preprocessing(option)
     spec = next((spec for spec in facts.inputs if spec.name == name), None) or _first_of_images(facts.inputs)
     if spec is not None and spec.dtype.startswith(("uint", "int")):
         return _because("0..255", f"the input is of whole numbers ({spec.dtype})")
-    for operation in facts.operations:
-        own = spec is None or operation.input in {"", spec.name}
-        found = range_of_operation(operation) if own else None
-        if found is not None:
-            return _because(found, _operation_reason(operation))
-    for model in facts.names:
-        family = family_of(model)
+    own = [one for one in facts.operations if spec is None or one.input in {"", spec.name}]
+    arithmetic = [one for one in own if one.kind == "Arithmetic"]
+    return (
+        _from_arithmetic(arithmetic)
+        or _from_quantization(own)
+        or _from_metadata(own)
+        or _unknown(arithmetic, converted=facts.format == "tflite")
+        or _guess(facts, spec)
+    )
+
+
+def _from_arithmetic(operations: Sequence[InputOperation]) -> Preprocessing | None:
+    """Return the range that the graph's own arithmetic is made for, where all of it agrees."""
+    matches = [
+        value_range.match(one.numbers["scale"], one.numbers["offset"], turned=one.reversed) for one in operations
+    ]
+    found = {match.name: match for match in reversed(matches) if match is not None}
+    if len(found) != 1:
+        return None
+    ((name, match),) = found.items()
+    return _because(name, f"the graph begins with {match.formula}, which makes {match.convention} of it")
+
+
+def _unknown(operations: Sequence[InputOperation], *, converted: bool) -> Preprocessing | None:
+    """Say why arithmetic tells no range, ``None`` where there is none; a converter may have folded part of it."""
+    stopped = next((one.stopped_by for one in operations if one.stopped_by), "")
+    told = [one for one in operations if not value_range.is_identity(one.numbers["scale"], one.numbers["offset"])]
+    if len(told) > 1 and not stopped:
+        parts = " and with ".join(_formula(one) for one in told[:2])
+        why = f"the graph begins with {parts}, which are not made for the same range"
+    elif told and not stopped:
+        why = f"the graph begins with {_formula(told[0])}, which makes a usual range of none of {', '.join(value_range.CANDIDATES)}"
+    elif stopped:
+        before = f"{_formula(told[0])} and then " if told else ""
+        why = f"the graph begins with {before}{escape(stopped, 80)}, which depends on the data and is not inverted"
+    else:
+        return None
+    rest = "; the converter may have folded the rest into the first layer" if converted and not stopped else ""
+    return _because("0..1", f"range unknown: {why}{rest}; give --preprocess")
+
+
+def _from_quantization(operations: Sequence[InputOperation]) -> Preprocessing | None:
+    for one in operations:
+        if one.kind == "Quantization":
+            low, high = one.numbers["low"][0], one.numbers["high"][0]
+            name = range_of_quantization(low, high)
+            if name is not None:
+                return _because(name, f"the whole numbers of the model were fitted to inputs of {low:.3g}..{high:.3g}")
+    return None
+
+
+def _from_metadata(operations: Sequence[InputOperation]) -> Preprocessing | None:
+    """Return the range that the metadata of a TFLite file declare: ``(pixel - mean) / std``."""
+    for one in operations:
+        mean, std = one.numbers.get("mean", ()), one.numbers.get("std", ())
+        if one.kind != "Metadata" or not _is_normalization(mean, std):
+            continue
+        words = f"mean {value_range.listed(mean)}, std {value_range.listed(std)}"
+        # Pixels are 0..255 by the definition of the metadata, but files with a mean and a
+        # deviation of images of 0..1 exist: nothing else has a deviation below 1.
+        factor = 1.0 if max(std) < 1 else 255.0
+        declared = Preprocessing(f"{factor:g} * (0..1), {words}", words, factor, mean, std)
+        reason = f"the file's metadata: {words}"
+        for name, usual in PREPROCESSINGS.items():
+            if name != "caffe" and _same(usual, declared):
+                return _because(name, reason)
+        return replace(declared, name=words, reason="the file's metadata")
+    return None
+
+
+def _is_normalization(mean: Sequence[float], std: Sequence[float]) -> bool:
+    numbers = (*mean, *std)
+    fits = len(mean) == len(std) and len(mean) in {1, 3}
+    return fits and all(math.isfinite(number) for number in numbers) and min(std) > 0
+
+
+def _same(first: Preprocessing, second: Preprocessing) -> bool:
+    """Tell whether two ranges feed the same numbers, give or take a fiftieth of their width."""
+    size = max(len(first.mean), len(second.mean))
+    for place in range(size):
+        ends = []
+        for one in (first, second):
+            mean, std = one.mean[place % len(one.mean)], one.std[place % len(one.std)]
+            ends.append((-mean / std, (one.factor - mean) / std))
+        slack = value_range.SLACK * (ends[0][1] - ends[0][0])
+        if any(abs(a - b) > slack for a, b in zip(*ends, strict=True)):
+            return False
+    return True
+
+
+def _guess(facts: ModelFacts, spec: TensorSpec | None) -> Preprocessing:
+    """Guess a family from names, else 0..1, and say that it is a guess."""
+    converted = facts.format == "tflite"
+    layers = [one for one in facts.layers if spec is None or one.needs is None or spec.name in one.needs]
+    family, why = None, ""
+    for model in _names_of(facts, spec):
+        family = families.by_name(model)
         if family is not None:
-            return _because(family[1], f"{escape(model, 40)} is a {family[0]} of keras.applications")
-    return _because("0..1", "nothing in the model says otherwise")
+            why = f"a guess from the name {escape(model, 40)}: {family.name} of keras.applications"
+            break
+    if family is None:
+        family = families.by_layers({layer.name for layer in layers})
+        why = f"a guess from the layer names of {family.name}" if family else ""
+    folded = "not in this file: the converter may have folded it"
+    if family is None:
+        nothing = f"a guess: the range is {folded}" if converted else "a guess: nothing in the model says a range"
+        return _because("0..1", f"{nothing}; {ADVICE}")
+    if any(one.reversed for one in facts.operations) and family.range == "caffe":
+        return _because(
+            "0..1", f"range unknown: the graph reverses the channels, which {family.name} does not; give --preprocess"
+        )
+    # The graph of another format would show the Rescaling that these families begin with.
+    if family.inner and not converted:
+        return _because(family.inner, f"{why}, without its own preprocessing; {ADVICE}")
+    return _because(family.range, f"{why}; the range is {folded}; {ADVICE}" if converted else f"{why}; {ADVICE}")
+
+
+def _names_of(facts: ModelFacts, spec: TensorSpec | None) -> list[str]:
+    """Return the names of the model and of the nested models that depend on an input."""
+    other = {
+        one.name for one in facts.layers if spec is not None and one.needs is not None and spec.name not in one.needs
+    }
+    return [name for place, name in enumerate(facts.names) if place == 0 or name not in other]
+
+
+def _formula(operation: InputOperation) -> str:
+    return value_range.formula(operation.numbers["scale"], operation.numbers["offset"], turned=operation.reversed)
 
 
 def say_ranges(facts: ModelFacts) -> str:
@@ -179,22 +280,6 @@ def _first_of_images(specs: tuple[TensorSpec, ...]) -> TensorSpec | None:
     return next(iter(images or specs), None)
 
 
-def range_of_operation(operation: InputOperation) -> str | None:
-    """Name the range that a first operation is made for, ``None`` if it does not tell."""
-    if operation.kind == "Rescaling":
-        scales = operation.numbers.get("scale", ())
-        offsets = operation.numbers.get("offset", ()) or (0.0,)
-        return range_of_rescaling(scales[0], offsets[0]) if scales else None
-    if operation.kind == "Normalization":
-        means = operation.numbers.get("mean", ())
-        variances = operation.numbers.get("variance", ())
-        return range_of_normalization(means, variances)
-    if operation.kind == "Quantization":
-        low, high = operation.numbers.get("low", ()), operation.numbers.get("high", ())
-        return range_of_quantization(low[0], high[0]) if low and high else None
-    return None
-
-
 def range_of_quantization(low: float, high: float) -> str | None:
     """Name the range in common use whose ends whole numbers of an input were fitted to.
 
@@ -206,57 +291,6 @@ def range_of_quantization(low: float, high: float) -> str | None:
         slack = 0.05 * (ends[1] - ends[0])
         if abs(low - ends[0]) <= slack and abs(high - ends[1]) <= slack:
             return name
-    return None
-
-
-def range_of_rescaling(scale: float, offset: float) -> str | None:
-    """Name the range that ``x * scale + offset`` maps onto a range in common use.
-
-    A Rescaling exists to turn one usual range into another: 1/255 makes 0..1 of 0..255,
-    1/127.5 and -1 make -1..1 of it, 2 and -1 make -1..1 of 0..1. If no pair fits, a
-    scale below 0.1 can only be meant for large numbers. The identity tells nothing.
-    """
-    if not (math.isfinite(scale) and math.isfinite(offset)) or scale == 0:
-        return None
-    if (scale, offset) == (1.0, 0.0):
-        return None
-    usual = ((0.0, 1.0), (-1.0, 1.0), (-0.5, 0.5), (0.0, 255.0))
-    for name, low, high in (("0..255", 0, 255), ("0..1", 0, 1), ("-1..1", -1, 1)):
-        made = (low * scale + offset, high * scale + offset)
-        for ends in usual:
-            slack = 0.02 * (ends[1] - ends[0])
-            if all(abs(a - b) <= slack for a, b in zip(made, ends, strict=True)):
-                return name
-    return "0..255" if abs(scale) < 0.1 else "0..1"  # noqa: PLR2004  (see the docstring)
-
-
-def range_of_normalization(means: tuple[float, ...], variances: tuple[float, ...]) -> str | None:
-    """Name the range of images whose mean and variance these are.
-
-    Beyond 2, a mean or deviation belongs to 0..255; a mean below 0 can only come from
-    -1..1; else it is 0..1. Mean 0 and variance 1 are those of a layer that was never
-    adapted and tell nothing.
-    """
-    numbers = (*means, *variances)
-    if not means or not variances or not all(math.isfinite(one) for one in numbers):
-        return None
-    if set(means) == {0.0} and set(variances) == {1.0}:
-        return None
-    deviations = [math.sqrt(max(variance, 0.0)) for variance in variances]
-    if max(abs(number) for number in (*means, *deviations)) > 2:  # noqa: PLR2004  (see the docstring)
-        return "0..255"
-    return "-1..1" if min(means) < 0 else "0..1"
-
-
-def family_of(name: str) -> tuple[str, str] | None:
-    """Return the `keras.applications` family of a model's name and its range.
-
-    The name must begin with the family's own, as Keras gives it; it may go on after an
-    underscore or hyphen (``vgg16_1``). ``my_vgg16_like`` is somebody's own network.
-    """
-    for pattern, family, chosen in FAMILIES:
-        if re.fullmatch(rf"{pattern}([-_].*)?", name, re.IGNORECASE | re.DOTALL):
-            return family, chosen
     return None
 
 
@@ -305,16 +339,3 @@ def _numbers(preprocessing: Preprocessing, channels: int) -> tuple[NDArray[np.fl
 
 def _because(name: str, reason: str) -> Preprocessing:
     return replace(PREPROCESSINGS[name], reason=reason)
-
-
-def _operation_reason(operation: InputOperation) -> str:
-    if operation.kind == "Quantization":
-        low, high = (operation.numbers[end][0] for end in ("low", "high"))
-        return f"the whole numbers of the model were fitted to inputs of {low:.3g}..{high:.3g}"
-    numbers = ", ".join(f"{name} {_listed(values)}" for name, values in operation.numbers.items())
-    return f"the model begins with {escape(operation.kind, 40)} ({numbers})"
-
-
-def _listed(numbers: tuple[float, ...]) -> str:
-    shown = "/".join(f"{number:.4g}" for number in numbers[:3])
-    return shown if len(numbers) <= 3 else f"{shown}/..."  # noqa: PLR2004  (three are shown)

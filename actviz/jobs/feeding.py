@@ -141,7 +141,10 @@ class Notes:
         """Yield what has not been said yet."""
         notes = [note for sample in samples for note in sample.notes]
         ranges = [said for sample in samples for said in sample.ranges]
-        notes += [f"preprocessing: {said}; change it with --preprocess" for said in ranges]
+        notes += [
+            f"preprocessing: {said}{'' if '--preprocess' in said else '; change it with --preprocess'}"
+            for said in ranges
+        ]
         notes += self._about_stretching(samples)
         for note in dict.fromkeys(notes):
             if note not in self._said:

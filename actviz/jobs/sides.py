@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from actviz import compare, system
@@ -270,10 +271,12 @@ class Models:
         for number, opening in enumerate((request.ours, request.theirs)):
             yield from (Said(line) for line in say_code(facts[number], opening.trust))
         yield from self._told()
-        chosen = [choose_preprocessing(one, request.reading.preprocess).said for one in facts]
-        if chosen[0] != chosen[1]:
+        chosen = [choose_preprocessing(one, request.reading.preprocess) for one in facts]
+        if replace(chosen[0], reason="") != replace(chosen[1], reason=""):
             ours, theirs = (escape(name, 100) for name in request.names)
-            yield Said(f"{theirs} alone would be fed {chosen[1]}; both are fed what {ours} takes: {chosen[0]}.")
+            yield Said(
+                f"{theirs} alone would be fed {chosen[1].said}; both are fed what {ours} takes: {chosen[0].said}."
+            )
         given = Given(request.inputs, request.named, request.lists, request.separated_by_nul)
         layers = [pair.ours for pair in pairs]
         found = gather_each(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)

@@ -299,6 +299,8 @@ def _facts(said: Message) -> ModelFacts:
             item["kind"],
             {name: tuple(values) for name, values in item["numbers"].items()},
             item["input"],
+            item["reversed"],
+            item["stopped_by"],
         )
         for item in said["operations"]
     )

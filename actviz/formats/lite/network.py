@@ -10,7 +10,7 @@ import numpy as np
 from actviz.errors import InputError, LimitError, ModelError, escape
 from actviz.formats.axes import DEFAULT_AXES
 from actviz.formats.lite import runtime
-from actviz.formats.lite.beginnings import first_operations
+from actviz.formats.lite.arithmetic import operations_of
 from actviz.formats.lite.cutting import needed_operators
 from actviz.formats.lite.describing import TABLES, Description
 from actviz.formats.lite.naming import name_tensors
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from actviz.formats.lite.naming import Named
     from actviz.formats.lite.runtime import Runner
-    from actviz.records import InputOperation, Shape
+    from actviz.records import Shape
 
 
 class LiteNetwork(FileNetwork):
@@ -173,9 +173,7 @@ class LiteNetwork(FileNetwork):
     def _make_facts(self) -> ModelFacts:
         model = self._model
         specs = tuple(self._spec(number) for number in model.graph.inputs)
-        operations: list[InputOperation] = []
-        for number, spec in zip(model.graph.inputs, specs, strict=True):
-            operations += first_operations(model, self._description, number, spec.name)
+        operations = operations_of(model, self._description, dict(zip(model.graph.inputs, specs, strict=True)))
         return ModelFacts(
             file=self._name,
             format="tflite",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actviz.formats.axes import input_axes
 from actviz.formats.saved.meta import attribute_shape, attribute_text
-from actviz.formats.saved.tables import TABLES, constant, source_of
+from actviz.formats.saved.tables import TABLES, source_of
 from actviz.formats.saved.types import first_channels, shape_at
-from actviz.records import InputOperation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
     from actviz.formats.saved.flatten import Flat
     from actviz.records import Axes, Shape
@@ -24,7 +23,6 @@ LOOKUPS = frozenset({"LookupTableFindV2", "LookupTableFind"})
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 SHOWN_WORDS = 64
 PUNCTUATION = '[!"#$%&()'
-MOST_CHANNELS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,45 +85,3 @@ def _readers(flat: Flat) -> dict[int, list[int]]:
         for source, _ in node.inputs:
             found.setdefault(source, []).append(number)
     return found
-
-
-def first_operations(flat: Flat, inputs: Mapping[str, int]) -> Iterator[InputOperation]:
-    """Yield the scales and offsets that a graph begins with: Rescaling and Normalization.
-
-    Both are ``x * scale + offset``, or ``(x - mean) / deviation``, with constants.
-    """
-    readers = _readers(flat)
-    for name, number in inputs.items():
-        current = number
-        numbers: list[tuple[str, tuple[float, ...]]] = []
-        while len(readers.get(current, ())) == 1 and len(numbers) < 2:  # noqa: PLR2004  (scale and offset)
-            current = readers[current][0]
-            node = flat.nodes[current]
-            if node.op in {"Cast", "Identity"}:
-                continue
-            value = _other(flat, current) if node.op in {"Mul", "AddV2", "Add", "Sub", "RealDiv"} else None
-            if value is None:
-                break
-            numbers.append((node.op, value))
-        operation = _operation([op for op, _ in numbers], [value for _, value in numbers], name)
-        if operation is not None:
-            yield operation
-
-
-def _other(flat: Flat, number: int) -> tuple[float, ...] | None:
-    """Return the constant that the second input of an operation is."""
-    inputs = flat.nodes[number].inputs
-    value: Any = constant(flat, inputs[1]) if len(inputs) == 2 else None  # noqa: PLR2004  (the input and the constant)
-    if value is None or value.dtype.kind not in "fiu" or not 0 < value.size <= MOST_CHANNELS:
-        return None
-    return tuple(float(item) for item in value.ravel())
-
-
-def _operation(ops: list[str], values: list[tuple[float, ...]], name: str) -> InputOperation | None:
-    if ops[:1] == ["Mul"] and len(values[0]) == 1:
-        offset = values[1] if ops[1:] in (["AddV2"], ["Add"]) else (0.0,)
-        return InputOperation("Rescaling", {"scale": values[0], "offset": offset}, name)
-    if ops == ["Sub", "RealDiv"]:
-        variance = tuple(value * value for value in values[1])
-        return InputOperation("Normalization", {"mean": values[0], "variance": variance}, name)
-    return None

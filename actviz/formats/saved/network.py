@@ -11,8 +11,9 @@ from actviz.errors import InputError, escape
 from actviz.formats.axes import axes_of
 from actviz.formats.graph import quoted
 from actviz.formats.protocol import FileNetwork
+from actviz.formats.saved.arithmetic import operations_of
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
-from actviz.formats.saved.entrances import entrance, first_operations
+from actviz.formats.saved.entrances import entrance
 from actviz.formats.saved.kinds import activation_of, axes_at, kind_of, sign_of
 from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
 from actviz.formats.saved.scopes import Layers, Place
@@ -229,14 +230,16 @@ class GraphNetwork(FileNetwork):
         return {number: frozenset(names) for number, names in found.items()}
 
     def _make_facts(self) -> ModelFacts:
+        specs = tuple(self._spec(one) for one in self._inputs)
+        starts = {(one.number, 0): spec for one, spec in zip(self._inputs, specs, strict=True)}
         return ModelFacts(
             file=self._name,
             format=self._source.format,
             writer=self._source.writer,
             names=(self._layers.name,) if self._layers.name else (),
-            inputs=tuple(self._spec(one) for one in self._inputs),
+            inputs=specs,
             layers=tuple(self._every_layer()),
-            operations=tuple(first_operations(self._flat, {one.name: one.number for one in self._inputs})),
+            operations=tuple(operations_of(self._flat, starts, self._source.small_value)),
             code=(),
             digest=self._source.digest,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PREFERRED = ("serving_default", "serve", "predict")
 INITIAL = "__saved_model_init_op"
+MOST_NUMBERS = 1 << 20
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 
 
@@ -80,8 +82,18 @@ class GraphSource:
         """Return the SHA-256 of the variables read so far; a graph without any holds its numbers itself."""
         return self.digest if self._bundle is None else self._bundle.digest()
 
-    def value(self, number: int) -> NDArray[Any]:
-        """Return the value of a variable by the number of its node.
+    def small_value(self, number: int) -> NDArray[Any] | None:
+        """Return a variable of a few numbers, outside the digest; ``None`` for a large one or one that is not there."""
+        declared = attribute_shape(self.flat.nodes[number].node, "shape")
+        if declared is None or math.prod(size or 0 for size in declared) > MOST_NUMBERS:
+            return None
+        try:
+            return self.value(number, hashed=False)
+        except ModelError:
+            return None
+
+    def value(self, number: int, *, hashed: bool = True) -> NDArray[Any]:
+        """Return the value of a variable by the number of its node; without `hashed`, outside the digest.
 
         Raises
         ------
@@ -95,7 +107,7 @@ class GraphSource:
         if key is None:
             message = f'{self.name}: the checkpoint does not tell the value of the variable "{escape(node.name, 80)}"; save the model again.'
             raise ModelError(message)
-        found = self.bundle.read(key)
+        found = self.bundle.read(key, hashed=hashed)
         declared = attribute_shape(node, "shape")
         if declared is not None and (
             len(declared) != found.ndim

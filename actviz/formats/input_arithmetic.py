@@ -1,0 +1,337 @@
+"""Constant arithmetic that a network applies to an input before its first real layer.
+
+``x / 127.5 - 1``, a Rescaling, a reversal of the channels: as long as a tensor is
+``input * scale + offset`` per channel it is an `Affine`, and every format describes its
+operations to `apply` in the same few words. Nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+MOST_CHANNELS = 256
+"""Numbers per channel are kept up to here; beyond it their median stands for all."""
+COLOURS = 3
+ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide"})
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A tensor that is an input times `scale` plus `offset`.
+
+    `scale` and `offset` hold one number, or one per channel of the tensor. `axis` is that
+    of the channels (``None``: there is none, or it is not known any more), `rank` the number
+    of axes with the batch, `count` the number of channels of the input. Channel *k* is made
+    of the input's channel ``source[k]`` (``None``: every channel of its own).
+    """
+
+    input: str
+    rank: int
+    axis: int | None
+    count: int = COLOURS
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    source: tuple[int, ...] | None = None
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of the tensor."""
+        return self.count if self.source is None else len(self.source)
+
+    @property
+    def uniform(self) -> bool:
+        """True where every channel is treated alike, so that their order does not matter."""
+        return len(set(self.scale)) == len(set(self.offset)) == 1 and self.source is None
+
+    @property
+    def by_input(self) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+        """Scale and offset in the order of the input's channels, and whether the tensor reverses it."""
+        if self.source is None:
+            return self.scale, self.offset, False
+        places = {channel: place for place, channel in reversed(list(enumerate(self.source)))}
+        order = [places[channel] for channel in sorted(places)]
+        turned = len(self.source) > 1 and list(self.source) == sorted(set(self.source), reverse=True)
+        return _pick(self.scale, order), _pick(self.offset, order), turned
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """A tensor that an operation without weights made of an input, but not by constants alone.
+
+    `name` is the operation that read the data (``Max``, ``Log``), `base` what it read.
+    `combined` is False while the tensor only sums up the input, as a mean does.
+    """
+
+    base: Affine
+    name: str
+    combined: bool
+
+
+class Static:
+    """A tensor that depends on the shape of an input, or on chance, but not on its values."""
+
+
+STATIC = Static()
+Value: TypeAlias = "Affine | Dependent | Static | NDArray[Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """The settings of one operation: what of them it needs depends on its role.
+
+    `name` is how messages call it. `axes` are axes, or for ``transpose`` the permutation;
+    `index` is what follows a tensor in brackets, or the channels that ``take`` chooses;
+    `sections` is the number of outputs of ``split`` and ``unstack``; `keepdims` belongs to
+    ``reduce``; `scale` and `offset` are those of ``affine``.
+    """
+
+    name: str = ""
+    axes: tuple[int, ...] = ()
+    index: tuple[Any, ...] = ()
+    sections: int = 0
+    keepdims: bool = False
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+
+
+def apply(role: str, given: Sequence[Value], details: Details) -> list[Value] | None:
+    """Return the outputs of one operation, or ``None`` where it is not arithmetic of this kind.
+
+    Parameters
+    ----------
+    role
+        ``keep`` (the values stay, their place may not), ``add``, ``subtract``, ``multiply``,
+        ``divide``, ``affine``, ``negative``, ``reverse``, ``index``, ``take``, ``split``,
+        ``unstack``, ``concatenate``, ``stack``, ``transpose``, ``reshape``, ``reduce``,
+        ``select``, ``nonlinear`` or ``shape``.
+    given
+        The tensors and constants that it reads, in its own order.
+    details
+        Its settings.
+    """
+    if role == "shape":
+        return [STATIC]
+    if role == "select":
+        return _selected(given, details.name)
+    if role in ELEMENTWISE:
+        return _binary(role, given, details.name)
+    if role in {"concatenate", "stack"}:
+        return _joined(role, given, details.axes)
+    first = next((value for value in given if isinstance(value, (Affine, Dependent))), None)
+    if isinstance(first, Dependent):
+        return [first] * max(details.sections, 1)
+    if first is None:
+        return None
+    if role == "keep":
+        return [first]
+    if role == "affine":
+        return [_shifted(_scaled(first, _fitted(details.scale, first)), _fitted(details.offset, first))]
+    if role == "negative":
+        return [_scaled(first, (-1.0,))]
+    if role == "nonlinear":
+        return [Dependent(first, details.name, combined=True)]
+    return _rearranged(role, first, details)
+
+
+def numbers_of(constant: NDArray[Any], tensor: Affine) -> tuple[float, ...] | None:
+    """Return a constant as one number, or one per channel of `tensor`; ``None`` where it is neither.
+
+    Of a constant that varies over other axes, such as a mean image, the median is taken.
+    """
+    if constant.size == 0 or constant.dtype.kind not in "fiub" or constant.ndim > tensor.rank:
+        return None
+    values = constant.astype(np.float64)
+    if not np.isfinite(values).all():
+        return None
+    values = values.reshape((1,) * (tensor.rank - values.ndim) + values.shape)
+    if tensor.axis is None or values.shape[tensor.axis] not in {1, tensor.channels}:
+        return (float(np.median(values)),)
+    others = tuple(axis for axis in range(tensor.rank) if axis != tensor.axis)
+    found = np.median(values, axis=others).ravel()
+    return tuple(found.tolist()) if found.size <= MOST_CHANNELS else (float(np.median(found)),)
+
+
+def _fitted(numbers: tuple[float, ...], tensor: Affine) -> tuple[float, ...]:
+    """Return the numbers of a layer as one, or as one per channel."""
+    fits = len(numbers) == 1 or (len(numbers) == tensor.channels <= MOST_CHANNELS and tensor.axis is not None)
+    return numbers if fits else (float(np.median(numbers)),)
+
+
+def _binary(role: str, given: Sequence[Value], name: str) -> list[Value] | None:
+    if len(given) != 2:  # noqa: PLR2004  (two operands)
+        return None
+    left, right = given
+    summed = next((value for value in given if isinstance(value, Dependent)), None)
+    if summed is not None:
+        plain = next((value for value in given if isinstance(value, Affine)), None)
+        return [summed if plain is None else Dependent(plain, summed.name, combined=True)]
+    if isinstance(left, Affine) and isinstance(right, np.ndarray):
+        tensor, constant = left, numbers_of(right, left)
+    elif isinstance(right, Affine) and isinstance(left, np.ndarray):
+        if role == "divide":
+            return [Dependent(right, name or "division by the input", combined=True)]
+        tensor, constant = right, numbers_of(left, right)
+        if role == "subtract":
+            tensor, role = _scaled(right, (-1.0,)), "add"
+    else:
+        affine = next((value for value in given if isinstance(value, Affine)), None)
+        static = any(isinstance(value, Static) for value in given)
+        return [Dependent(affine, name, combined=True)] if affine is not None and static else None
+    if constant is None or (role == "divide" and not all(constant)):
+        return None
+    if role == "add":
+        return [_shifted(tensor, constant)]
+    if role == "subtract":
+        return [_shifted(tensor, tuple(-number for number in constant))]
+    return [_scaled(tensor, constant if role == "multiply" else tuple(1 / number for number in constant))]
+
+
+def _selected(given: Sequence[Value], name: str) -> list[Value] | None:
+    """Return what ``where(condition, first, second)`` gives: both alike, as of a random flip, or the one that is chosen."""
+    if len(given) != 3:  # noqa: PLR2004  (a condition and two tensors)
+        return None
+    condition, first, second = given
+    if isinstance(condition, np.ndarray) and condition.size and len(set(condition.ravel().tolist())) == 1:
+        return [first if condition.all() else second]
+    if isinstance(first, Affine) and first == second:
+        return [first]
+    base = next((value for value in given if isinstance(value, Affine)), None)
+    summed = next((value for value in given if isinstance(value, Dependent)), None)
+    return [Dependent(base, name, combined=True)] if base is not None else [summed] if summed is not None else None
+
+
+def _rearranged(role: str, tensor: Affine, details: Details) -> list[Value] | None:
+    """Follow the channels through an operation that moves, chooses or sums up values."""
+    axes = tuple(axis % tensor.rank for axis in details.axes)
+    on_channels = tensor.axis is not None and tensor.axis in axes
+    if role == "reverse":
+        return [_chosen(tensor, range(tensor.channels)[::-1]) if on_channels else tensor]
+    if role == "take":
+        places = [int(item) % tensor.channels for item in details.index] if on_channels else []
+        return [_chosen(tensor, places)] if places else [tensor] if axes else None
+    if role == "index":
+        return _indexed(tensor, details.index)
+    if role == "transpose":
+        if sorted(axes) != list(range(tensor.rank)):
+            return None
+        return [tensor if tensor.axis is None else replace(tensor, axis=axes.index(tensor.axis))]
+    if role == "reshape":
+        return [replace(tensor, axis=None)] if tensor.uniform else None
+    if role == "reduce":
+        return [_reduced(tensor, axes, details)]
+    if role in {"split", "unstack"}:
+        return _parted(role, tensor, axes, details.sections)
+    return None
+
+
+def _indexed(tensor: Affine, items: Sequence[Any]) -> list[Value] | None:
+    """Return ``tensor[items]``."""
+    used = sum(item is not None and item is not Ellipsis for item in items)
+    known = all(item is None or item is Ellipsis or isinstance(item, (int, slice)) for item in items)
+    if not known or used > tensor.rank or list(items).count(Ellipsis) > 1:
+        return None
+    filled: list[Any] = []
+    for item in items if Ellipsis in items else [*items, Ellipsis]:
+        filled += [slice(None)] * (tensor.rank - used) if item is Ellipsis else [item]
+    found, axis, position = tensor, 0, 0
+    new_axis: int | None = None
+    for item in filled:
+        if item is None:
+            position += 1
+            continue
+        if axis == tensor.axis:
+            inside = not isinstance(item, int) or -tensor.channels <= item < tensor.channels
+            places = range(tensor.channels)[item] if inside else ()
+            found = _chosen(found, [places] if isinstance(places, int) else places)
+            new_axis = None if isinstance(item, int) else position
+        axis += 1
+        position += not isinstance(item, int)
+    return [replace(found, rank=position, axis=new_axis)] if found.channels else None
+
+
+def _parted(role: str, tensor: Affine, axes: tuple[int, ...], sections: int) -> list[Value] | None:
+    if len(axes) != 1 or not 0 < sections <= MOST_CHANNELS:
+        return None
+    rank = tensor.rank - (role == "unstack")
+    if axes[0] != tensor.axis:
+        after = tensor.axis is not None and role == "unstack" and axes[0] < tensor.axis
+        axis = None if tensor.axis is None else tensor.axis - after
+        return [replace(tensor, rank=rank, axis=axis)] * sections
+    if tensor.channels % sections:
+        return None
+    size = tensor.channels // sections
+    parts = [_chosen(tensor, range(start, start + size)) for start in range(0, tensor.channels, size)]
+    return [replace(part, rank=rank, axis=None if role == "unstack" else tensor.axis) for part in parts]
+
+
+def _joined(role: str, given: Sequence[Value], axes: tuple[int, ...]) -> list[Value] | None:
+    parts = [value for value in given if isinstance(value, Affine)]
+    if len(parts) != len(given) or not parts or len(axes) != 1:
+        return None
+    if len({(part.input, part.rank, part.axis, part.count) for part in parts}) > 1:
+        return None
+    first = parts[0]
+    rank = first.rank + (role == "stack")
+    axis = axes[0] % rank
+    if role == "concatenate" and axis != first.axis:
+        return [first] if all(part == first for part in parts) else None
+    if role == "stack" and (first.axis is not None or first.channels > 1):
+        return None
+    source: list[int] = []
+    scale: list[float] = []
+    offset: list[float] = []
+    for part in parts:
+        source += range(part.count) if part.source is None else part.source
+        scale += _expanded(part.scale, part.channels)
+        offset += _expanded(part.offset, part.channels)
+    whole = None if source == list(range(first.count)) else tuple(source)
+    return [replace(first, rank=rank, axis=axis, scale=tuple(scale), offset=tuple(offset), source=whole)]
+
+
+def _reduced(tensor: Affine, axes: tuple[int, ...], details: Details) -> Value:
+    """Return a weighted sum, or the mean, of the channels (a grey image); any other reduction reads the data."""
+    kind = details.name.lower().removeprefix("reduce_").rpartition(".")[2].removeprefix("reduce_")
+    if kind not in {"sum", "mean"} or axes != (tensor.axis,):
+        return Dependent(tensor, details.name, combined=False)
+    share = 1.0 if kind == "sum" else 1 / tensor.channels
+    scale, offset = (sum(_expanded(numbers, tensor.channels)) * share for numbers in (tensor.scale, tensor.offset))
+    rank, axis = (tensor.rank, tensor.axis) if details.keepdims else (tensor.rank - 1, None)
+    return replace(tensor, rank=rank, axis=axis, scale=(scale,), offset=(offset,), source=(0,))
+
+
+def _chosen(tensor: Affine, places: Sequence[int]) -> Affine:
+    source = range(tensor.count) if tensor.source is None else tensor.source
+    kept = tuple(source[place] for place in places)
+    whole = None if kept == tuple(range(tensor.count)) else kept
+    return replace(tensor, scale=_pick(tensor.scale, places), offset=_pick(tensor.offset, places), source=whole)
+
+
+def _scaled(tensor: Affine, factors: tuple[float, ...]) -> Affine:
+    return replace(tensor, scale=_times(tensor.scale, factors), offset=_times(tensor.offset, factors))
+
+
+def _shifted(tensor: Affine, shifts: tuple[float, ...]) -> Affine:
+    size = max(len(tensor.offset), len(shifts))
+    pairs = zip(_expanded(tensor.offset, size), _expanded(shifts, size), strict=True)
+    return replace(tensor, offset=tuple(first + second for first, second in pairs))
+
+
+def _times(numbers: tuple[float, ...], factors: tuple[float, ...]) -> tuple[float, ...]:
+    size = max(len(numbers), len(factors))
+    return tuple(a * b for a, b in zip(_expanded(numbers, size), _expanded(factors, size), strict=True))
+
+
+def _expanded(numbers: tuple[float, ...], size: int) -> list[float]:
+    return list(numbers) * size if len(numbers) == 1 else list(numbers)
+
+
+def _pick(numbers: tuple[float, ...], places: Sequence[int]) -> tuple[float, ...]:
+    return numbers if len(numbers) == 1 else tuple(numbers[place] for place in places)

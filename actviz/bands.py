@@ -319,11 +319,10 @@ def _write_head(canvas: figure.Canvas, piece: Piece, width: int, ends: str) -> N
     """Write address, class, shape, counts and the ends of the colours, as many of them as there is room for."""
     head, plain, band = text.face(HEAD, bold=True), text.face(PLAIN), piece.band
     kind = plain.fit(text.shown(band.activation.kind), width // 4)
-    sizes, counts = text.shape(band.activation.values.shape[1:]), _counts(band) + piece.words
+    sizes, (counts, count, fewest) = text.shape(band.activation.values.shape[1:]), _counts(band)
+    counts += piece.words
     name = text.shown(band.activation.address)
     # The class goes first, then the order and what stands behind it; numbers stay.
-    count = counts.partition(",")[0]
-    fewest = " ".join(count.split(" ")[:3])
     shorter: tuple[list[str], ...] = ([kind, sizes, counts], [sizes, counts], [sizes, count], [count], [fewest], [])
     choices = [[fact for fact in (*some, ends) if fact] for some in shorter]
     rooms = [width - sum(plain.width(fact) + 12 for fact in some) for some in choices]
@@ -337,14 +336,15 @@ def _write_head(canvas: figure.Canvas, piece: Piece, width: int, ends: str) -> N
         column = canvas.write(fact, row + head.ascent - plain.ascent, column + 12, plain, canvas.theme.muted)
 
 
-def _counts(band: Band) -> str:
+def _counts(band: Band) -> tuple[str, str, str]:
+    """Return what is written of the number of tiles: everything, without order and notes, and the numbers alone."""
     shown, total = len(band.subject.channels), band.subject.total
     if band.noun == _MAP and total == 1:
-        return band.note or "1 map"
-    words = f"{shown:,} of {total:,} {band.noun}{'s' if total != 1 else ''}"
-    if shown < total:
-        words += subjects.choice(shown, total, band.style)
-    return words + (f", {band.note}" if band.note else "")
+        return (band.note or "1 map",) * 3
+    numbers = f"{shown:,} of {total:,}"
+    count = f"{numbers} {band.noun}{'s' if total != 1 else ''}"
+    words = count + (subjects.choice(shown, total, band.style) if shown < total else "")
+    return words + (f", {band.note}" if band.note else ""), count, numbers
 
 
 def _paint(band: Band, places: range, size: tuple[int, int]) -> NDArray[np.uint32]:

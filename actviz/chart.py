@@ -180,9 +180,8 @@ def _write_axis(canvas: figure.Canvas, ends: tuple[float, float], corner: tuple[
     places = {zero: "0"}
     for value, row in ((ends[1], top), (ends[0], top + _HEIGHT - 1)):
         if abs(row - zero) > small.height:
-            places[row] = text.number(value)
-    for row, words in places.items():
-        shown = small.fit(words, _AXIS - 10)
+            places[row] = text.fitting_number(value, small, _AXIS - 10)
+    for row, shown in places.items():
         canvas.write(shown, row - half, left - 8 - small.width(shown), small, canvas.theme.muted)
 
 

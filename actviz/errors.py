@@ -24,6 +24,7 @@ __all__ = [
     "UsageError",
     "error_of_code",
     "escape",
+    "escape_character",
     "escape_markdown",
 ]
 
@@ -142,7 +143,7 @@ def escape(text: str, limit: int = 200) -> str:
         safe = text
     else:
         cut = text if len(text) <= limit else text[: limit - 3] + "..."
-        safe = "".join(character if character.isprintable() else _escape_character(character) for character in cut)
+        safe = "".join(character if character.isprintable() else escape_character(character) for character in cut)
     return safe if not safe.startswith("::") else "\\x3a" + safe[1:]
 
 
@@ -158,7 +159,8 @@ def escape_markdown(text: str, limit: int = 200) -> str:
     return _MARKDOWN.sub(r"\\\1", safe)
 
 
-def _escape_character(character: str) -> str:
+def escape_character(character: str) -> str:
+    r"""Return the code of a character as it is written in messages and figures: ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``."""
     code = ord(character)
     if code <= LAST_OF_BYTE:
         return f"\\x{code:02x}"

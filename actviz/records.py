@@ -245,7 +245,8 @@ class Context:
     `labels` are the names of classes, written beside the units of layers that have as
     many; `steps` are the words of the input, written along sequences that have as many.
     `pictures` are what inputs were fed, by name, where they are pictures. `reduced` says
-    how channels were brought into one map, if they were.
+    how channels were brought into one map, if they were. `left_out` says of layers that a
+    sheet does not show why, with their number: ``("not chosen", 12)``.
     """
 
     model: str
@@ -256,6 +257,7 @@ class Context:
     steps: tuple[str, ...] = ()
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     reduced: str = ""
+    left_out: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

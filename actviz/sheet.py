@@ -66,6 +66,11 @@ class _Sheet:
     total: int
     asked: bool
 
+    @property
+    def whole(self) -> int:
+        """The number of layers that the sheet could show, those left out included."""
+        return self.total + sum(number for _, number in self.context.left_out)
+
 
 def draw_sheet(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Picture:
     """Draw entry `index` of the batch of every activation on one page; see `draw_pages`.
@@ -142,15 +147,21 @@ def _draw(page: _Page, layout: figure.Layout, theme: figure.Theme) -> Picture:
 
 def _layout(sheet: _Sheet, page: _Page, where: str = "", words: Sequence[str] = ()) -> figure.Layout:
     """Return a page with its title and caption; `where` is its number, `words` what was done to make it fit."""
-    layers = f"{sheet.total} layer{'s' if sheet.total != 1 else ''}{where}"
+    layers = f"{_count(len(sheet.prepared), sheet.whole)}{where}"
     heading = figure.Heading(sheet.context.model, "", layers, replace(sheet.context, model=""))
     return figure.Layout(heading, None, (*_caption(sheet, page), *words), page.height, page.width)
+
+
+def _count(shown: int, total: int) -> str:
+    of = f"{shown:,} of {total:,}" if shown < total else f"{total:,}"
+    return f"{of} layer{'s' if total != 1 else ''}"
 
 
 def _caption(sheet: _Sheet, page: _Page) -> list[str]:
     prepared, count = sheet.prepared, sheet.total
     on_page = list(dict.fromkeys(piece.band.activation.address for piece in page.pieces))
-    parts = [f"{len(on_page)} of {count} layers"]
+    parts = [f"{len(on_page):,} of {sheet.whole:,} layer{'s' if sheet.whole != 1 else ''}"]
+    parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
     if len(prepared) < count:
         parts.append(f"{count - len(prepared)} with nothing to draw")
     parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, prepared[0].subject)}")

@@ -1,6 +1,9 @@
-"""Text as pixels: each glyph is drawn once at a size, then copied.
+r"""Text as pixels: each glyph is drawn once at a size, then copied.
 
-The font is DejaVu Sans, as matplotlib ships it; matplotlib itself is not imported.
+The font is DejaVu Sans, as matplotlib ships it; matplotlib itself is not imported. Characters
+that it lacks are taken from an installed font, and scripts whose letters join or run from right
+to left are shaped by Raqm. Where either is missing, the code of a character is written:
+``\\u4e2d``.
 """
 
 from __future__ import annotations
@@ -8,15 +11,18 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
+import unicodedata
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
-from actviz import system
-from actviz.errors import ActvizError, LimitError, escape
+from actviz import fonts, system
+from actviz.errors import ActvizError, LimitError, escape, escape_character
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,17 +41,121 @@ _FONT_LIMIT = 4 << 20
 # Glyphs of these stay inside their advance, so that a number is its glyphs side by side.
 _NUMERIC = f"0123456789.,e:+= {MINUS}{DASH}{PLUS_MINUS}"
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-3, 1e5
+# The first code that is looked up before it is drawn: DejaVu Sans has all Latin letters before it.
+_LOOKED_UP = "\u0250"
+_OWN = frozenset(ELLIPSIS + MINUS + TIMES + DOT + DASH + PLUS_MINUS + INFINITY)
+# Blocks of scripts whose letters change, join or move beside others: South and South-East Asia, Tibet.
+_SHAPED = ((0x0900, 0x109F), (0x1700, 0x17FF), (0x1900, 0x1CFF), (0xA800, 0xABFF), (0x11000, 0x11FFF))
+_RIGHT_TO_LEFT = frozenset({"R", "AL"})
+_JOINERS = "\u200c\u200d"
+
+# What is never cut: a number with its sign, separators, exponent, range and unit; the code of a
+# character; a letter with its accents.
+_DIGITS = r"[.,]?\d(?:[\d.,'_\u2019\u00a0\u202f]*\d)?(?:[eE][+\-\u2212]?\d+)?"
+_SIGN = r"[+\-\u2212\u00b1]"
+_TOKEN = re.compile(
+    rf"\\(?:x[0-9a-f]{{2}}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})"
+    rf"|{_SIGN}?{_DIGITS}(?:\.\.{_SIGN}?{_DIGITS})?(?:%|[^\W\d_]{{1,3}}(?!\w))?"
+    rf"|{_SIGN}?.",
+    re.DOTALL,
+)
 
 
 @functools.cache
-def _font_content(*, bold: bool) -> bytes:
+def _font_path(*, bold: bool) -> Path:
     found = find_spec("matplotlib")
     if found is None or not found.submodule_search_locations:
         message = "matplotlib is not installed, so there is no font; install matplotlib."
         raise ActvizError(message)
     folder = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return system.read_bytes(folder / name, _FONT_LIMIT, LimitError)
+    return folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+
+
+@functools.cache
+def _font_content(*, bold: bool) -> bytes:
+    return system.read_bytes(_font_path(bold=bold), _FONT_LIMIT, LimitError)
+
+
+@functools.cache
+def can_shape() -> bool:
+    """Return True if Pillow can shape text whose letters join or run from right to left."""
+    return bool(features.check("raqm"))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Characters in one font: `path` is ``None`` for DejaVu Sans; `direction` is given where Raqm shapes them."""
+
+    characters: str
+    path: Path | None = None
+    direction: str | None = None
+
+
+def is_plain(text: str) -> bool:
+    """Return True if DejaVu Sans has every character of a text and none needs shaping."""
+    return text.isprintable() and (text.isascii() or all(one < _LOOKED_UP or one in _OWN for one in text))
+
+
+def runs_of(text: str, *, bold: bool = False, shaping: bool | None = None) -> list[Run]:
+    """Return a text as runs in one font each; what no font has is replaced by its code.
+
+    `shaping` says whether scripts can be shaped (``None``: where Pillow has Raqm).
+    """
+    if is_plain(text):
+        return [Run(text)] if text else []
+    shaping = can_shape() if shaping is None else shaping
+    found: list[Run] = []
+    for character in unicodedata.normalize("NFC", text):
+        run = _run_of(character, found[-1] if found else None, bold=bold, shaping=shaping)
+        joined = _joined(found, run)
+        found = [*found[: len(found) - joined[1]], joined[0]]
+    return found
+
+
+def _joined(before: list[Run], run: Run) -> tuple[Run, int]:
+    """Return a run with those before it that it continues, and how many these are.
+
+    Spaces between words of one script belong to them: from right to left, the words stand in the other order.
+    """
+    if before and (before[-1].path, before[-1].direction) == (run.path, run.direction):
+        return Run(before[-1].characters + run.characters, run.path, run.direction), 1
+    if len(before) > 1 and run.direction and before[-1] == Run(" "):
+        first = before[-2]
+        if (first.path, first.direction) == (run.path, run.direction):
+            return Run(f"{first.characters} {run.characters}", run.path, run.direction), 2
+    return run, 0
+
+
+def _run_of(character: str, before: Run | None, *, bold: bool, shaping: bool) -> Run:
+    """Return the run of one character, that of the one before it for a mark on it."""
+    if is_plain(character):
+        return Run(character)
+    if before is not None and (unicodedata.category(character).startswith("M") or character in _JOINERS):
+        return _marked(character, before, bold=bold)
+    if not character.isprintable():
+        return Run(escape_character(character))
+    direction = _direction_of(character)
+    if direction is not None and not shaping:
+        return Run(escape_character(character))
+    if character in fonts.map_of(_font_path(bold=bold)):
+        return Run(character, None, direction)
+    path = fonts.covering(character, bold=bold)
+    return Run(escape_character(character)) if path is None else Run(character, path, direction)
+
+
+def _marked(mark: str, before: Run, *, bold: bool) -> Run:
+    """Return a mark in the run of the letter that it belongs to, or its code where that font lacks it."""
+    if mark in fonts.map_of(before.path or _font_path(bold=bold)):
+        return Run(mark, before.path, before.direction)
+    return Run(escape_character(mark))
+
+
+def _direction_of(character: str) -> str | None:
+    """Return the direction in which Raqm sets a character, ``None`` where it needs no shaping."""
+    if unicodedata.bidirectional(character) in _RIGHT_TO_LEFT:
+        return "rtl"
+    code = ord(character)
+    return "ltr" if any(first <= code <= last for first, last in _SHAPED) else None
 
 
 class Face:
@@ -53,10 +163,9 @@ class Face:
 
     def __init__(self, size: int, *, bold: bool = False) -> None:
         """Open the font at a size in pixels and draw the glyphs of numbers."""
-        # The basic layout gives the same pixels whether or not Raqm is installed.
-        self._font = ImageFont.truetype(
-            io.BytesIO(_font_content(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC
-        )
+        self._size, self._bold = size, bold
+        self._fonts: dict[tuple[Path | None, bool], ImageFont.FreeTypeFont] = {}
+        self._font = self._font_of(Run(""))
         self.ascent, descent = self._font.getmetrics()
         self.height = self.ascent + descent
         self._glyphs = {character: self._draw(character) for character in _NUMERIC}
@@ -111,39 +220,61 @@ class Face:
         return space
 
     def fit(self, text: str, width: int) -> str:
-        """Return `text`, its middle replaced by an ellipsis if it is wider than `width`."""
+        """Return `text`, its middle replaced by an ellipsis if it is wider than `width` pixels.
+
+        A number, the code of a character, and a letter with its accents stay whole or are left
+        out whole, so that no other number is read. Empty where not even the ellipsis fits.
+        """
         if self.length(text) <= width and self._extent(text) <= width:
             return text
+        parts = tokens(text)
         # One character less at a time near the end, so that no room is left unused.
-        kept = min(len(text) - 1, max(0, width))
+        kept = min(len(parts) - 1, max(0, width))
         while kept > 0:
             head = (kept + 1) // 2
-            short = text[:head] + ELLIPSIS + text[len(text) - (kept - head) :]
+            short = "".join([*parts[:head], ELLIPSIS, *parts[len(parts) - (kept - head) :]])
             excess = self._extent(short) - width
             if excess <= 0:
                 return short
-            kept -= max(1, excess // (2 * self.height))
+            kept -= max(1, excess // (2 * self.height * max(1, len(short) // kept)))
         return ELLIPSIS if self._extent(ELLIPSIS) <= width else ""
 
     def length(self, text: str) -> float:
         """Return the sum of the advances of `text`, without drawing it."""
-        return float(self._font.getlength(text))
+        runs = runs_of(text, bold=self._bold)
+        return float(sum(self._font_of(run).getlength(run.characters, direction=run.direction) for run in runs))
+
+    def _font_of(self, run: Run) -> ImageFont.FreeTypeFont:
+        key = run.path, run.direction is not None
+        if key not in self._fonts:
+            data = _font_content(bold=self._bold) if run.path is None else fonts.content(run.path)
+            # The basic layout gives the same pixels whether or not Raqm is installed.
+            layout = ImageFont.Layout.RAQM if run.direction else ImageFont.Layout.BASIC
+            self._fonts[key] = ImageFont.truetype(io.BytesIO(data), self._size, layout_engine=layout)
+        return self._fonts[key]
 
     def _extent(self, text: str) -> int:
         """Return the width that `alpha` will have, without drawing."""
-        if not text:
-            return 0
-        left, _, right, _ = self._font.getbbox(text, anchor="ls")
-        return max(0, math.ceil(-left)) + math.ceil(max(right, self._font.getlength(text), 1))
+        return sum(self._extent_of(run)[1] for run in runs_of(text, bold=self._bold))
+
+    def _extent_of(self, run: Run) -> tuple[int, int]:
+        """Return how far a run reaches to the left of where it begins, and its whole width."""
+        font = self._font_of(run)
+        left, _, right, _ = font.getbbox(run.characters, anchor="ls", direction=run.direction)
+        indent = max(0, math.ceil(-left))
+        return indent, indent + math.ceil(max(right, font.getlength(run.characters, direction=run.direction), 1))
 
     def _draw(self, text: str) -> NDArray[np.uint8]:
-        image = Image.new("L", (self._extent(text), self.height))
-        if text:
-            left = self._font.getbbox(text, anchor="ls")[0]
-            indent = max(0, math.ceil(-left))
-            pen = ImageDraw.Draw(image)
-            pen.text((indent, self.ascent), text, fill=255, font=self._font, anchor="ls")
-        return np.asarray(image).reshape(self.height, -1)
+        pieces = [self._draw_run(run) for run in runs_of(text, bold=self._bold)]
+        return np.concatenate(pieces, axis=1) if pieces else np.zeros((self.height, 0), np.uint8)
+
+    def _draw_run(self, run: Run) -> NDArray[np.uint8]:
+        indent, width = self._extent_of(run)
+        image = Image.new("L", (width, self.height))
+        pen = ImageDraw.Draw(image)
+        font = self._font_of(run)
+        pen.text((indent, self.ascent), run.characters, fill=255, font=font, anchor="ls", direction=run.direction)
+        return np.asarray(image)
 
 
 @functools.cache
@@ -152,9 +283,38 @@ def face(size: int, *, bold: bool = False) -> Face:
     return Face(size, bold=bold)
 
 
+def tokens(text: str) -> list[str]:
+    """Return the parts of a text that are never cut: numbers, codes of characters, letters with their accents.
+
+    Examples
+    --------
+    >>> tokens("8 of 1,152")
+    ['8', ' ', 'o', 'f', ' ', '1,152']
+    """
+    found: list[str] = []
+    for part in _TOKEN.findall(text):
+        if found and (part in _JOINERS or unicodedata.category(part[0]).startswith("M") or found[-1][-1] in _JOINERS):
+            found[-1] += part
+        else:
+            found.append(part)
+    return found
+
+
 def shown(text: str, limit: int = 400) -> str:
-    """Return untrusted text as it may appear in a picture: one line, nothing hidden."""
-    return escape(text, limit=limit)
+    """Return untrusted text as it may appear in a picture: one line, nothing hidden.
+
+    A longer text ends in ``...`` after at most `limit` characters and in no part of a number.
+    """
+    safe = escape(text[: 2 * limit], limit=20 * limit)
+    if len(safe) <= limit and len(text) <= 2 * limit:
+        return safe
+    size, kept = 3, []
+    for token in tokens(safe)[: None if len(text) <= 2 * limit else -1]:
+        size += len(token)
+        if size > limit:
+            break
+        kept.append(token)
+    return "".join(kept) + "..."
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -180,6 +340,12 @@ def number(value: float, digits: int = 3) -> str:
             mantissa = mantissa.rstrip("0").rstrip(".")
         written = f"{mantissa}e{int(exponent)}".replace("-", MINUS)
     return MINUS + written if value < 0 else written
+
+
+def fitting_number(value: float, face_: Face, width: int) -> str:
+    """Return a number with as many digits, of at most three, as `width` pixels hold, and with one where they hold none."""
+    words = (number(value, digits) for digits in (3, 2, 1))
+    return next((word for word in words if face_.width(word) <= width), number(value, 1))
 
 
 def shape(sizes: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
 
 from actviz import sheet, text
 from actviz.errors import LimitError, UsageError
-from actviz.records import Activation, Style
+from actviz.jobs import figures
+from actviz.records import Activation, LayerInfo, Style
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -95,7 +97,7 @@ def test_a_range_that_tiles_share_stands_beside_the_name_of_the_layer() -> None:
         for scale in ("auto", "layer", "0:2", "p0:100")
     }
 
-    assert "colours" not in texts["auto"].split("1 of 1 layers")[0]
+    assert "colours" not in texts["auto"].split("1 of 1 layer")[0]
     assert f"colours {text.MINUS}3..3" in texts["layer"]
     assert "colours 0..2" in texts["0:2"]
     assert "50 values clipped" in texts["0:2"]
@@ -288,3 +290,46 @@ def test_reduced_layers_take_those_channels_that_they_have_and_count_what_is_dra
     assert "maximum of 6 of 40 filters" in words(picture)
     assert "the distribution of the layer's reduced values" in words(picture)
     assert picture.numbers["layers"][layers[1].address]["distribution"]["total"] == 25
+
+
+def test_counts_of_many_channels_are_never_cut() -> None:
+    """On a narrow page, "8 of 1,152" once became "8 of 1"."""
+    values = np.linspace(-1, 3, 5 * 5 * 1152).reshape(5, 5, 1152)
+    for style in (Style(scale="layer"), Style(channels="0:2", scale="layer"), Style(channels="0:3"), Style(top=1)):
+        texts = [label.text for label in sheet.draw_sheet([spatial(values)], 0, CONTEXT, style).labels]
+        counts = [words for words in texts if re.match(r"\d[\d,]* of 1", words) and "layer" not in words]
+        assert counts
+        assert all(re.match(r"\d[\d,]* of 1,152\b", words) for words in counts), counts
+
+
+def test_a_sheet_says_how_many_layers_it_left_out_and_why() -> None:
+    context = replace(CONTEXT, left_out=(("without rows and columns: --layer for them", 24), ("that nothing draws", 1)))
+    picture = sheet.draw_sheet([layer(0, (5, 5, 4))], 0, context, Style())
+    texts = [label.text for label in picture.labels]
+    assert "1 of 26 layers" in texts
+    caption = next(words for words in texts if "colours of a tile" in words or "1 of 26 layers \N{MIDDLE DOT}" in words)
+    assert "24 without rows and columns: --layer for them" in caption
+    assert "1 that nothing draws" in " ".join(texts)
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (("conv",), (("without rows and columns: --layer for them", 2), ("that nothing draws", 1))),
+        (("dense",), (("not chosen", 3),)),
+        (("conv", "dense", "lstm", "odd"), ()),
+    ],
+)
+def test_reasons_why_layers_are_left_out(shown: tuple[str, ...], expected: tuple[tuple[str, int], ...]) -> None:
+    axes = {
+        "conv": ("batch", "row", "column", "channel"),
+        "dense": ("batch", "unit"),
+        "lstm": ("batch", "step", "unit"),
+        "odd": (),
+        "input": ("batch", "row", "column", "channel"),
+    }
+    layers = [
+        LayerInfo(name, name, place, "InputLayer" if name == "input" else "Any", (None,) * len(one), "float32", 0, one)
+        for place, (name, one) in enumerate(axes.items())
+    ]
+    assert figures.left_out(layers, set(shown)) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -91,3 +92,69 @@ def test_wrapped_lines_fit(parts: list[str], width: int) -> None:
 def test_lists_stay_short() -> None:
     assert text.listing([1, 2]) == "1, 2"
     assert text.listing(list(range(2000)), 3) == "0, 1, 2 … 1,997 more"
+
+
+NUMBER = re.compile(r"[+\-\u2212\u00b1]?[.,]?\d(?:[\d.,]*\d)?(?:e[+\-\u2212]?\d+)?")
+
+
+def numbers_of(words: str) -> list[str]:
+    return NUMBER.findall(words)
+
+
+numbers = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(text.number),
+    st.integers(0, 10**9).map(lambda value: f"{value:,}"),
+    st.floats(-1e4, 1e4).map(lambda value: f"{text.PLUS_MINUS}{abs(value):.3g}"),
+    st.floats(0, 1).map(lambda value: f"{value:.1e}"),
+)
+sentences = st.lists(
+    st.one_of(numbers, st.sampled_from(["of", "filters", "colours", "\u00b7", "steps,"])), min_size=1, max_size=12
+).map(" ".join)
+
+
+@given(sentences, st.integers(0, 300))
+@settings(deadline=None, max_examples=300)
+def test_a_shortened_number_is_never_another_number(words: str, width: int) -> None:
+    short = text.face(12).fit(words, width)
+
+    whole = numbers_of(words)
+    for part in short.split(text.ELLIPSIS):
+        for number in numbers_of(part):
+            assert number in whole
+            whole.remove(number)
+
+
+@given(sentences, st.integers(4, 60))
+@settings(deadline=None, max_examples=300)
+def test_a_cut_text_ends_in_no_part_of_a_number(words: str, limit: int) -> None:
+    cut = text.shown(words, limit)
+
+    assert len(cut) <= max(limit, 3)
+    assert set(numbers_of(cut.removesuffix("..."))) <= set(numbers_of(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("8 of 1,152", ["8", " ", "o", "f", " ", "1,152"]),
+        (f"{MINUS}3.25e{MINUS}5", [f"{MINUS}3.25e{MINUS}5"]),
+        (f"{MINUS}0.5..0.5", [f"{MINUS}0.5..0.5"]),
+        (f"{MINUS}3..{MINUS}1.5e-7 x", [f"{MINUS}3..{MINUS}1.5e-7", " ", "x"]),
+        ("12.5% 3.5M 28px", ["12.5%", " ", "3.5M", " ", "28px"]),
+        (f"{MINUS}max", [f"{MINUS}m", "a", "x"]),
+        ("a\\u4e2d\\x0a", ["a", "\\u4e2d", "\\x0a"]),
+        ("conv2d_15/relu", ["c", "o", "n", "v", "2", "d", "_", "1", "/"]),
+    ],
+)
+def test_what_is_never_cut(words: str, parts: list[str]) -> None:
+    if words.startswith("conv"):
+        assert "15" in text.tokens(words)
+    else:
+        assert text.tokens(words) == parts
+    assert "".join(text.tokens(words)) == words
+
+
+def test_numbers_have_as_many_digits_as_fit() -> None:
+    face = text.face(11)
+    assert text.fitting_number(-1.23e-38, face, 100) == f"{MINUS}1.23e{MINUS}38"
+    assert text.fitting_number(-1.23e-38, face, 1) == f"{MINUS}1e{MINUS}38"

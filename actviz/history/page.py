@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DPI = 100
 POINT = 72 / DPI
 _FOLDER = "MPLCONFIGDIR"
+_SHAPING = (3, 11)
 
 
 @contextlib.contextmanager
@@ -66,6 +67,23 @@ def settings(theme: Theme) -> Iterator[None]:
             yield
 
 
+def readable(words: str, *, bold: bool = False) -> tuple[str, list[str]]:
+    """Return a text as matplotlib can draw it, and the families of the fonts that it needs.
+
+    matplotlib 3.10 shapes no text: there, what needs shaping is replaced by the codes of its characters.
+    """
+    import matplotlib as mpl
+    from matplotlib import font_manager
+
+    runs = text.runs_of(words, bold=bold, shaping=mpl.__version_info__ >= _SHAPING)
+    families = ["DejaVu Sans"]
+    for path in dict.fromkeys(run.path for run in runs if run.path is not None):
+        if not any(font.fname == str(path) for font in font_manager.fontManager.ttflist):
+            font_manager.fontManager.addfont(path)
+        families += [font.name for font in font_manager.fontManager.ttflist if font.fname == str(path)][:1]
+    return "".join(run.characters for run in runs), families
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A figure that is written on in pixels from its top left corner."""
@@ -78,11 +96,13 @@ class Page:
     def write(self, words: str, corner: tuple[float, float], size: int, color: str, *, bold: bool = False) -> None:
         """Write one line with its top left corner at ``(column, row)``."""
         face = text.face(size, bold=bold)
+        drawn, families = readable(words, bold=bold)
         self.figure.text(
             corner[0] / self.width,
             1 - (corner[1] + face.ascent) / self.height,
-            words,
+            drawn,
             size=size * POINT,
+            family=families,
             weight="bold" if bold else "normal",
             color=color,
             ha="left",

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import threading
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from actviz.jobs.naming import Names, check_fits
 from actviz.jobs.targets import page_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -96,14 +96,36 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Return what a sheet shows: every spatial layer, else all that something draws."""
     from actviz.renderers import kind_of
 
-    inner = [
+    counted = _counted(layers)
+    kinds = [kind_of(layer.axes) for layer in counted]
+    spatial = [layer for layer, kind in zip(counted, kinds, strict=True) if kind == SPATIAL]
+    return spatial or [layer for layer, kind in zip(counted, kinds, strict=True) if kind is not None]
+
+
+def left_out(layers: Sequence[LayerInfo], shown: Collection[str]) -> tuple[tuple[str, int], ...]:
+    """Return why a sheet of the layers with the addresses `shown` leaves out others, with the number of each reason."""
+    from actviz.renderers import kind_of
+
+    missing = [layer for layer in _counted(layers) if layer.address not in shown]
+    chosen = any(layer.address not in shown for layer in drawable(layers))
+    reasons = Counter(
+        "not chosen"
+        if chosen
+        else "that nothing draws"
+        if kind_of(layer.axes) is None
+        else "without rows and columns: --layer for them"
+        for layer in missing
+    )
+    return tuple(sorted(reasons.items(), reverse=True))
+
+
+def _counted(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return what counts as a layer on a sheet: no input, no scores, no single operation inside a layer."""
+    return [
         layer
         for layer in layers
         if layer.kind != "InputLayer" and not layer.address.endswith("@scores") and not layer.inner
     ]
-    kinds = [kind_of(layer.axes) for layer in inner]
-    spatial = [layer for layer, kind in zip(inner, kinds, strict=True) if kind == SPATIAL]
-    return spatial or [layer for layer, kind in zip(inner, kinds, strict=True) if kind is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +216,7 @@ class Painter:
         steps = self._names.steps or sample.words or ()
         labels = self._names.labels
         context = Context(self._source.model, sample.name, sample.fed, sample.thumbnail, labels, steps, sample.pictures)
+        context = replace(context, left_out=left_out(self._source.layers, wish.found))
         self._begun += len(wish.files)
         count = helpers_for(self._begun)
         if self._helpers is None and count:

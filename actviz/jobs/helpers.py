@@ -31,7 +31,7 @@ PROGRAM = "from actviz.jobs.helpers import main; main()"
 COLLECTING = 100_000
 # Names of arrays beside those that `wire` names.
 _THUMBNAIL, _PICTURE = "thumbnail", "picture of "
-_PLAIN = ("model", "input", "fed", "labels", "steps", "reduced")
+_PLAIN = ("model", "input", "fed", "labels", "steps", "reduced", "left_out")
 
 
 class Helpers:
@@ -131,7 +131,9 @@ def _packed(task: Task) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 def _unpacked(message: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Task:
     told = message["context"]
     context = Context(
-        **told | {"labels": tuple(told["labels"]), "steps": tuple(told["steps"])},
+        **told
+        | {"labels": tuple(told["labels"]), "steps": tuple(told["steps"])}
+        | {"left_out": tuple((reason, count) for reason, count in told["left_out"])},
         thumbnail=arrays.get(_THUMBNAIL),
         pictures={name.removeprefix(_PICTURE): values for name, values in arrays.items() if name.startswith(_PICTURE)},
     )

@@ -192,6 +192,8 @@ def _sheet(run: _Run, sample: Sample, activations: Mapping[str, Activation]) -> 
 
     shown = [activations[layer.address] for layer in figures.drawable(run.found.layers)]
     context = Context(run.facts.file, sample.name, sample.fed, sample.thumbnail, run.names.labels)
+    left_out = figures.left_out(run.found.layers, {one.address for one in shown})
+    context = replace(context, left_out=left_out)
     try:
         return draw_sheet(shown, 0, context, Style())
     except (UsageError, LimitError):

@@ -259,26 +259,22 @@ def below(subject: Subject, room: int) -> list[str]:
     else:
         lead = text.PLUS_MINUS if subject.signed else "0.."
         full = [lead + words for words in plain]
+        if subject.signed:  # without its sign, the number would be an upper end
+            plain = [lead + text.fitting_number(value, face, room - face.width(lead)) for value in high]
     states = subject.states()
     if max(map(face.width, full)) <= room:
         plain = full
-    elif max(map(face.width, plain)) > room:
-        plain = [_fitting(value, face, room) for value in high]
+    elif max(map(face.width, plain)) > room and not (subject.scale.kind == "filter" and subject.signed):
+        plain = [text.fitting_number(value, face, room) for value in high]
     for place, state in enumerate(states):
         if state == "dead":
             plain[place] = "dead"
         elif state == "constant":
             value = float(subject.numbers.maximum[channels[place]])
-            plain[place] = "= " + _fitting(value, face, room - face.width("= "))
+            plain[place] = "= " + text.fitting_number(value, face, room - face.width("= "))
         elif state == "nonfinite" and np.isnan(subject.numbers.maximum[channels[place]]):
             plain[place] = "NaN" if subject.numbers.nan[channels[place]] else text.INFINITY
     return plain
-
-
-def _fitting(value: float, face: text.Face, room: int) -> str:
-    """Return a number with as many digits, of at most three, as fit."""
-    words = (text.number(value, digits) for digits in (3, 2, 1))
-    return next((word for word in words if face.width(word) <= room), text.number(value, 1))
 
 
 def _tiles(subject: Subject, deck: Deck, grid: mosaic.Grid) -> list[Tile]:

@@ -15,7 +15,7 @@ from actviz.png import END, KEYWORD, SIGNATURE, encode_png
 from actviz.system import exists, is_folder, is_link, make_folder, probe_writable, reading, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -23,25 +23,63 @@ if TYPE_CHECKING:
 
 SVG_OPENING = b'<metadata id="actviz">'
 SVG_CLOSING = b"</metadata>"
-SLUG_LENGTH = 80
+SLUG_LENGTH, SLUG_BYTES = 80, 111  # with a hash, 120 bytes
+LONGEST_NAME = 200  # bytes; file systems hold 255, with an ending and what a temporary file adds
+# Letters and marks that draw nothing: fillers of Hangul, vowels of Khmer, selectors of variants.
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0").union(
+    map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 PROVENANCE_BYTES = 16 << 20  # a vector may have a hundred thousand dead units, which are listed
 
 
 def slug(name: str) -> str:
-    """Return a name that is safe as a file name everywhere, and recognisable.
+    """Return a name that is safe as a file name everywhere, and recognisable: at most 120 bytes of UTF-8.
 
-    ``/`` becomes ``-``, and anything else but ASCII letters, digits, ``_``, ``-``, ``+`` and
-    ``.`` becomes ``_``. A short hash of the true name follows where little of it would be left:
-    names with ``..``, control or non-ASCII characters, reserved, empty or long ones.
+    ``/`` becomes ``-``, and anything else but letters and digits of any script, ``_``, ``-``, ``+``
+    and ``.`` becomes ``_``; the form is NFC. A short hash of the true name follows where the name
+    cannot be told from the result: names with ``..``, control characters, signs beyond ASCII or
+    another form than NFC, reserved, empty or long ones.
     """
-    plain = unicodedata.normalize("NFKD", name.replace("/", "-"))
-    safe = re.sub(r"[^A-Za-z0-9_.+-]+", "_", plain).strip("._")
-    recognisable = name.isascii() and name.isprintable() and ".." not in name and 0 < len(safe) <= SLUG_LENGTH
-    if recognisable and not RESERVED.fullmatch(safe):
+    plain = unicodedata.normalize("NFC", name.replace("/", "-"))
+    kept = "".join(character if _is_kept(character) else "\0" for character in plain)
+    safe = re.sub("\0+", "_", kept).strip("._")
+    short = _shortened(safe)
+    lost = any(mark == "\0" and not given.isascii() for mark, given in zip(kept, plain, strict=True))
+    recognisable = short == safe != "" and name.isprintable() and ".." not in name and not lost
+    if recognisable and unicodedata.is_normalized("NFC", name) and not RESERVED.fullmatch(safe):
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{safe[:SLUG_LENGTH] or 'layer'}-{digest}"
+    return f"{short or 'layer'}-{digest}"
+
+
+def _is_kept(character: str) -> bool:
+    """Return True for what stays in a file name: letters, marks on them, digits, and ``_.+-``."""
+    if character.isascii():
+        return character.isalnum() or character in "_.+-"
+    kind = unicodedata.category(character)
+    return (kind[0] in "LM" or kind == "Nd") and character not in _INVISIBLE
+
+
+def _shortened(safe: str, most: int = SLUG_BYTES) -> str:
+    """Return a name of at most `SLUG_LENGTH` characters and `most` bytes that ends in a whole letter."""
+    end = min(len(safe), SLUG_LENGTH)
+    while end and (len(safe[:end].encode()) > most or _is_mark(safe[end : end + 1])):
+        end -= 1
+    return safe[:end]
+
+
+def _is_mark(character: str) -> bool:
+    return character != "" and unicodedata.category(character)[0] == "M"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Return slugs joined by ``_`` as one name that file systems hold: long ones are cut, with a hash."""
+    whole = "_".join(parts)
+    if len(whole.encode()) <= LONGEST_NAME:
+        return whole
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return "_".join(_shortened(part, LONGEST_NAME // len(parts) - len(digest)) for part in parts) + f"-{digest}"
 
 
 class Names:
@@ -54,12 +92,17 @@ class Names:
         """Return `path`, with a hash of the true name in it if it was taken already."""
         number = 0
         candidate = path
-        while str(candidate).lower() in self._used:
+        while folded(str(candidate)) in self._used:
             digest = hashlib.sha256(f"{true_name}\0{number}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
             candidate = path.with_name(f"{path.stem}-{digest}{path.suffix}")
             number += 1
-        self._used.add(str(candidate).lower())
+        self._used.add(folded(str(candidate)))
         return candidate
+
+
+def folded(name: str) -> str:
+    """Return what is the same for names that some file systems hold for one: they ignore case, or forms of letters."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def check_target(path: Path, identity: dict[str, str], *, overwrite: bool) -> None:

@@ -85,7 +85,7 @@ def test_every_layer_gets_a_file_of_its_own_inside_the_folder(folder, code):
     assert {len(path.relative_to(folder).parts) for path in figures} == {3}
     assert len({unicodedata.normalize("NFKC", path.name).casefold() for path in figures}) == len(NAMES)
     for path in made:
-        assert re.fullmatch(r"[A-Za-z0-9_.+-]{1,120}", path.name)
+        assert re.fullmatch(r"[\w.+-]{1,120}", path.name)
         assert path.name.strip(".") == path.name
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
     addresses = [record["address"] for record in manifest["figures"]]

@@ -1,6 +1,8 @@
 import io
 import json
 import os
+import re
+import unicodedata
 import zlib
 
 import numpy as np
@@ -140,7 +142,11 @@ def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path):
 @threat(91, 0)
 def test_slugs_are_safe_names(name):
     slug = output.slug(name)
-    assert slug.isascii()
+    assert all(
+        mark in "_.+-" or unicodedata.category(mark)[0] in "LM" or unicodedata.category(mark) == "Nd" for mark in slug
+    )
+    assert unicodedata.is_normalized("NFC", slug)
+    assert slug.isprintable()
     assert 0 < len(slug.encode()) <= 120
     assert "/" not in slug
     assert slug.strip(".") == slug
@@ -155,9 +161,55 @@ def test_names_never_collide(names):
 
     paths = [taken.take(Path("out") / f"{output.slug(name)}.png", name) for name in names]
     assert len({str(path).lower() for path in paths}) == len(paths)
+    assert len({unicodedata.normalize("NFD", str(path)).casefold() for path in paths}) == len(paths)
 
 
 def test_plain_names_stay_as_they_are():
     assert output.slug("conv_intermediate") == "conv_intermediate"
     assert output.slug("block1/conv2") == "block1-conv2"
     assert output.slug("../../etc/passwd").startswith("-..-etc-passwd-") is True
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\u5377\u79ef\u5c42_1", "\u0637\u0628\u0642\u0629", "\u05e9\u05db\u05d1\u05d4", "\u092a\u0930\u0924_\u0938\u0902\u0935\u0932\u0928",
+        "\ud569\uc131\uacf1", "caf\u00e9", "\u0e20\u0e32\u0e29\u0e32", "\u0421\u043b\u043e\u0439",
+    ],
+)  # fmt: skip
+def test_letters_of_every_script_stay_in_file_names(name):
+    assert output.slug(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("cafe\u0301", "caf\u00e9-"),
+        ("a\u202egnp.exe", "a_gnp.exe-"),
+        ("\U0001f916", "layer-"),
+        ("conv\U0001f600", "conv-"),
+        ("com\u00b9", "com-"),
+        ("a\u3164b", "a_b-"),
+        ("x\uff0fy", "x_y-"),
+        ("\ud800", "layer-"),
+    ],
+)
+def test_what_cannot_stay_in_a_file_name_leaves_a_hash(name, start):
+    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", output.slug(name))
+
+
+def test_long_names_are_cut_between_letters():
+    for letters in ("\u5c42" * 200, "\u0928\u0947" * 100, "x\u0323" * 200, "n" * 300):
+        slug = output.slug(letters)
+        whole, _, digest = slug.rpartition("-")
+        assert len(slug.encode()) <= 120
+        assert len(digest) == 8
+        assert len(whole) % 2 == 0 or letters[0] in "\u5c42n"
+        assert letters.startswith(whole) or unicodedata.normalize("NFC", letters).startswith(whole)
+
+
+def test_joined_names_fit_a_file_system():
+    assert output.joined(["model", "conv", "cat"]) == "model_conv_cat"
+    long = [output.slug(letters * 100) for letters in ("\u5c42", "n", "\u0928\u0947")]
+    assert len(output.joined(long).encode()) <= 210
+    assert output.joined(long) != output.joined([*long[:2], output.slug("\u0928\u0947" * 101)])

@@ -110,7 +110,7 @@ def choose(wanted: Wanted, layers: Sequence[LayerInfo], inputs: int, stem: str =
         layer = output.slug(unquote(keys[0]))
         parts = [model, layer] if wanted.configuration or layer != model else [model]
         parts += [output.slug(stem)] if wanted.named else []
-        return Targets(Path("_".join(parts) + ".png"), None, {})
+        return Targets(Path(output.joined(parts) + ".png"), None, {})
     folder = Path(given) if given is not None else Path(f"{model}-actviz")
     return Targets(None, folder, _file_names(keys, layers))
 
@@ -157,7 +157,9 @@ def marks_of(entries: Sequence[Entry]) -> dict[int, str]:
     """
     from actviz import output
 
-    arrays = {output.slug(stem_of(entry.name)).lower() for entry in entries if entry.path.suffix.lower() in ARRAYS}
+    arrays = {
+        output.folded(output.slug(stem_of(entry.name))) for entry in entries if entry.path.suffix.lower() in ARRAYS
+    }
     return marks({number: (stem_of(entry.name), str(entry.path)) for number, entry in enumerate(entries)}, arrays)
 
 
@@ -177,7 +179,7 @@ def marks(inputs: Mapping[int, tuple[str, str]], arrays: Collection[str] = ()) -
     names: set[str] = set()
     found: dict[int, str] = {}
     for number, (stem, name) in inputs.items():
-        slug = output.slug(stem).lower()
+        slug = output.folded(output.slug(stem))
         numbered = _NUMBERED.fullmatch(slug)
         if slug in seen or (numbered and numbered[1] in arrays):
             # A name that is given twice has its number in the hash.

@@ -25,11 +25,13 @@ LIMIT = 1 << 20
 FROM = "from:"
 REFUSED = frozenset(
     {
-        "allow-code", "custom-objects", "timeout", "max-pixels", "max-memory", "allow-nonfinite", "overwrite",
+        "allow-code", "custom-objects", "timeout", "open-timeout", "max-pixels", "max-memory", "allow-nonfinite", "overwrite",
         "through-link", "input", "files-from", "device",
     }
 )  # fmt: skip
 """What only a person at the command line decides: what may run or be replaced, and how much may be used."""
+WRITTEN = frozenset({"output", "junit", "markdown"})
+"""Options that name files to write; those whose value is a path and that are not here are only read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +181,14 @@ def _placed(path: Path, name: str, value: str) -> str:
     if outside or not system.leads_inside(path.parent, path.parent / pure):
         message = f"{path}: {escape(name, 60)} = {escape(value, 100)}: a path in the folder of this file was expected; give others on the command line."
         raise UsageError(message)
+    if name in WRITTEN and _is_hidden(path.parent, pure):
+        message = f"{path}: {escape(name, 60)} = {escape(value, 100)}: nothing is written to a folder or file whose name begins with a dot, such as .git or .github, because a file of options asks for it; give it on the command line."
+        raise UsageError(message)
     placed = os.path.relpath(path.parent / pure)
     return placed + "/" if value.endswith("/") else placed
+
+
+def _is_hidden(folder: Path, pure: PurePath) -> bool:
+    """Return True if a path in a folder has a part that begins with a dot, as it is written or with links followed."""
+    parts = (*pure.parts, *system.way_inside(folder, folder / pure))
+    return any(part.startswith(".") for part in parts)

@@ -19,6 +19,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "PartialError",
+    "RunLimitError",
     "ToleranceError",
     "UnsafeError",
     "UsageError",
@@ -89,6 +90,10 @@ class LimitError(ActvizError):
     """A limit of size, memory or time was reached, or a parser crashed."""
 
     exit_code = 6
+
+
+class RunLimitError(LimitError):
+    """A limit that every input of the run would reach alike, so that trying the next one is of no use."""
 
 
 class OutputError(ActvizError):

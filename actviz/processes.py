@@ -6,18 +6,25 @@ Like `system` for files, so that faults can be injected in one place.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+import weakref
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from actviz.errors import LimitError
+from actviz import shortage
+from actviz.errors import RunLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Seconds that a process has to end by itself once it closed its pipe.
 LAST_SECONDS = 2.0
+# What a pipe holds on Linux before it has to be read.
+ERROR_BYTES = 64 << 10
+Errors = Literal["shown", "kept", "dropped"]
+_STARTED: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
 def start_python(
@@ -25,7 +32,7 @@ def start_python(
     told: str,
     environment: Mapping[str, str],
     *,
-    loud: bool,
+    errors: Errors = "dropped",
     noun: str = "the process that opens the model",
 ) -> tuple[subprocess.Popen[bytes], int, int]:
     """Start an interpreter beside this one, with a pipe to it and one from it.
@@ -37,8 +44,9 @@ def start_python(
         one to write to, and `told`.
     environment
         All of its environment.
-    loud
-        Whether it writes to this process's standard error.
+    errors
+        What becomes of its standard error: ``shown`` on that of this process, its first 64 KiB
+        ``kept`` for `errors_of`, or ``dropped``.
     noun
         What the message calls it where it cannot be started.
 
@@ -53,7 +61,11 @@ def start_python(
         When the system has no room for another process.
     """
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        stderr, kept = None if errors == "shown" else subprocess.DEVNULL, None
         try:
+            if errors == "kept":
+                kept, stderr = _pipe(ours, theirs)
+                os.set_blocking(stderr, False)  # what does not fit is dropped: nobody reads while it runs
             to_child = _pipe(theirs, ours)
             os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
             from_child = _pipe(ours, theirs)
@@ -62,15 +74,38 @@ def start_python(
                 pass_fds=(to_child[0], from_child[1]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=None if loud else subprocess.DEVNULL,
+                stderr=stderr,
                 env=dict(environment),
                 start_new_session=True,
             )
         except OSError as failure:
+            kind = shortage.THREADS if failure.errno == errno.EAGAIN else shortage.shortage_of(failure)
+            if kind is not None:
+                raise RunLimitError(shortage.describe(kind)) from None
             message = f"{noun} cannot be started ({failure.strerror}); end other programs and run again."
-            raise LimitError(message) from None
+            raise RunLimitError(message) from None
+        if kept is not None:
+            process.stderr = os.fdopen(kept, "rb", buffering=0)
         ours.pop_all()
+        _STARTED.add(process)
         return process, from_child[0], to_child[1]
+
+
+def errors_of(process: subprocess.Popen[bytes]) -> str:
+    """Return what a process that ended wrote to standard error, as far as that was kept; asked again, nothing."""
+    kept, process.stderr = process.stderr, None
+    if kept is None:
+        return ""
+    with contextlib.suppress(OSError), kept:
+        os.set_blocking(kept.fileno(), False)  # a process that it started may still hold the other end
+        return (kept.read(ERROR_BYTES) or b"").decode("utf-8", "replace")
+    return ""
+
+
+def kill_all() -> None:
+    """Kill every process that `start_python` started, without waiting: this process is about to end."""
+    for process in list(_STARTED):
+        kill(process)
 
 
 def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:

@@ -21,6 +21,9 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 # Squares of values within these bounds neither overflow nor vanish in float64.
 _LARGEST, _SMALLEST = 1e140, 1e-140
 _BLOCK = 1 << 16
+# Beyond so many values a sorted copy takes more memory than all the rest: 32 MiB of float32.
+MOST_SORTED = 1 << 23
+_DIGIT = 16
 
 BINS = 64
 # A single value is drawn as the middle one of so many bins.
@@ -247,9 +250,47 @@ def finite_values(values: NDArray[Any], channels: ChannelStatistics) -> NDArray[
 def percentiles(finite: NDArray[Any], shares: Sequence[float]) -> list[float]:
     """Return values that occur, of at least one finite value: the nearest below each share 0..100."""
     places = [math.floor((finite.size - 1) * share / 100) for share in shares]
+    if finite.size > MOST_SORTED:
+        return _selected(finite, places)
     # numpy sorts with vector instructions, four times as fast as it partitions at five places.
     found: list[float] = np.sort(finite)[places].astype(np.float64).tolist()
     return found
+
+
+def _selected(values: NDArray[Any], places: Sequence[int]) -> list[float]:
+    """Return the values at some places of the sorted `values`, ``(value,)`` of float32 or float64, without a copy.
+
+    The bits of a float, with all of them flipped where it is negative and the sign otherwise,
+    are whole numbers in the same order. They are found 16 bits at a time by counting.
+    """
+    bits = values.dtype.itemsize * 8
+    unsigned = np.dtype(f"u{values.dtype.itemsize}").type
+    prefixes, left = [0] * len(places), list(places)
+    for shift in range(bits - _DIGIT, -1, -_DIGIT):
+        counts = {prefix: np.zeros(1 << _DIGIT, np.int64) for prefix in prefixes}
+        for start in range(0, values.size, _BLOCK):
+            keys = _ordered_bits(values[start : start + _BLOCK], unsigned)
+            above = keys >> unsigned(shift)
+            for prefix in counts:
+                own = above if shift == bits - _DIGIT else above[above >> unsigned(_DIGIT) == unsigned(prefix)]
+                digits = (own & unsigned((1 << _DIGIT) - 1)).astype(np.int64)
+                counts[prefix] += np.bincount(digits, minlength=1 << _DIGIT)
+        for position, prefix in enumerate(prefixes):
+            below = np.cumsum(counts[prefix])
+            digit = int(np.searchsorted(below, left[position], "right"))
+            left[position] -= int(below[digit - 1]) if digit else 0
+            prefixes[position] = prefix << _DIGIT | digit
+    top = 1 << (bits - 1)
+    raw = [prefix ^ top if prefix & top else prefix ^ (2 * top - 1) for prefix in prefixes]
+    found: list[float] = np.array(raw, unsigned).view(values.dtype).astype(np.float64).tolist()
+    return found
+
+
+def _ordered_bits(block: NDArray[Any], unsigned: Any) -> NDArray[Any]:
+    raw = (block + block.dtype.type(0)).view(unsigned)  # which makes 0 of -0
+    top = unsigned(1 << (block.dtype.itemsize * 8 - 1))
+    ordered: NDArray[Any] = np.where(raw & top, ~raw, raw | top)
+    return ordered
 
 
 def _whole(size: int, channels: ChannelStatistics) -> tuple[float, float]:

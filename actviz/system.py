@@ -12,6 +12,7 @@ import glob
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from actviz.errors import ActvizError, InputError, LimitError, OutputError, UsageError
+from actviz import shortage
+from actviz.errors import ActvizError, InputError, LimitError, OutputError, RunLimitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +115,7 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
         message = f"{path}: no such {noun}; check the path."
         raise error(message) from None
     except (OSError, ValueError) as failure:
+        _refuse_shortage(failure)
         reason = getattr(failure, "strerror", None) or str(failure)
         message = f"{path}: the {noun} cannot be opened ({reason}); check the path and its rights."
         raise error(message) from None
@@ -128,6 +131,19 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
     message = f"{path}: this is {kind}; a regular {noun} was expected."
     raise error(message)
+
+
+def _refuse_shortage(failure: Exception) -> None:
+    """Raise what says that the machine ran out of something, where that is why a call failed.
+
+    Raises
+    ------
+    RunLimitError
+        When it is: the file or folder of the call has nothing to do with it.
+    """
+    kind = shortage.shortage_of(failure)
+    if kind is not None:
+        raise RunLimitError(shortage.describe(kind)) from None
 
 
 @contextlib.contextmanager
@@ -219,6 +235,7 @@ def list_folder(path: Path, most: int = 10_000) -> list[Path]:
         with os.scandir(path) as entries:
             names = [entry.name for entry, _ in zip(entries, range(most + 1), strict=False)]
     except OSError as failure:
+        _refuse_shortage(failure)
         message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
         raise InputError(message) from None
     if len(names) > most:
@@ -240,6 +257,7 @@ def walk_folder(path: Path, without: Path | None = None) -> Iterator[Path]:
     left_out = None if without is None else os.path.realpath(without)
 
     def fail(failure: OSError) -> None:
+        _refuse_shortage(failure)
         message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
         raise InputError(message) from None
 
@@ -384,6 +402,11 @@ def leads_inside(folder: Path, path: Path) -> bool:
         return False
 
 
+def way_inside(folder: Path, path: Path) -> tuple[str, ...]:
+    """Return the names on the way from a folder to a path in it, links followed."""
+    return Path(os.path.realpath(path)).relative_to(os.path.realpath(folder)).parts
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents.
 
@@ -415,6 +438,7 @@ def probe_writable(folder: Path) -> None:
     try:
         descriptor, name = _TEMPORARY.make(folder)
     except OSError as failure:
+        _refuse_shortage(failure)
         message = f"{folder}: nothing can be written there ({failure.strerror}); choose another place with -o."
         raise OutputError(message) from None
     try:
@@ -479,6 +503,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         _TEMPORARY.become(name, path)
         name = None
     except OSError as failure:
+        _refuse_shortage(failure)
         message = f"{path}: cannot be written ({failure.strerror}); an older file there is untouched."
         raise OutputError(message) from None
     finally:
@@ -538,6 +563,7 @@ def reading(path: Path, error: type[ActvizError] = InputError, noun: str = "file
             with unchanged(path, file, before, error):
                 yield file, before.size
         except OSError as failure:
+            _refuse_shortage(failure)
             message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
             raise error(message) from None
 
@@ -557,6 +583,11 @@ def open_streams() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def drop_errors() -> None:
+    """Let what Python writes to standard error go nowhere; native libraries are not affected."""
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 @contextlib.contextmanager
@@ -613,6 +644,39 @@ def limit_memory(size: int) -> None:
         size = min(size, hardest)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (size, hardest))
+
+
+class _ParsingLimit:
+    """The processor time that one stretch of reading a file may take; `None`: as long as it likes."""
+
+    seconds: float | None = None
+    running = False
+
+
+def limit_parsing(seconds: float) -> None:
+    """End this process by SIGPROF where a block of `parsing` takes more than so many seconds of processor time."""
+    _ParsingLimit.seconds = min(seconds, 1e9)  # more than that does not fit into the system's timer
+
+
+@contextlib.contextmanager
+def parsing() -> Iterator[None]:
+    """Run a block that reads a file somebody else may have made, under the limit of `limit_parsing`.
+
+    The kernel keeps the time, so that a C library in an endless loop is ended too. It counts
+    processor time of the whole process, which a busy machine does not change. Blocks inside
+    one another count as one.
+    """
+    limit = _ParsingLimit
+    if limit.seconds is None or limit.running:
+        yield
+        return
+    limit.running = True
+    signal.setitimer(signal.ITIMER_PROF, limit.seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        limit.running = False
 
 
 def memory_allowed() -> int:

@@ -2,7 +2,8 @@
 
 The model file says in JSON what it multiplies by (``factor``), what it notes (``notes``), and
 what becomes of the process when an input holds the value 1 (``harm``: ``dies``, ``hangs``,
-``too large``, ``bad``).
+``too large``, ``bad``, or a shortage: ``no memory``, ``no thread``, ``no native thread``), and what
+opening it takes (``opening``: ``spins`` or ``waits`` for ever).
 """
 
 import json
@@ -36,6 +37,10 @@ class Sums:
         said = json.loads(path.read_bytes())
         self._factor, self._harm = said.get("factor", 1), said.get("harm")
         self._later = said.get("notes", [])
+        while said.get("opening") == "spins":
+            pass
+        while said.get("opening") == "waits":
+            time.sleep(1)
         self.facts, self.notes = facts(path.name), []
 
     def check_unchanged(self):
@@ -64,6 +69,16 @@ class Sums:
             time.sleep(1000)
         elif self._harm == "too large":
             raise error_of_code(6, "m.h5: too large.")
+        elif self._harm == "no memory":
+            raise MemoryError
+        elif self._harm == "no thread":
+            message = "can't start new thread"
+            raise RuntimeError(message)
+        elif self._harm == "no native thread":  # as TensorFlow does
+            os.write(
+                2, b"F0000 env.cc:74] Check failed: ret == 0 (11 vs. 0)Thread creation via pthread_create() failed."
+            )
+            os.abort()
         elif self._harm == "bad":
             raise error_of_code(3, "m.h5: not like this.")
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from threats import threat
 
 from actviz import config
 from actviz.cli.defaults import _options
@@ -67,10 +68,19 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         name
         for known in options().values()
         for name in known
-        if name.startswith(("allow-", "max-pix", "max-mem", "custom-", "timeout", "overwrite", "through-"))
+        if name.startswith(("allow-", "max-pix", "max-mem", "custom-", "timeout", "open-", "overwrite", "through-"))
     }
     assert (
-        {"allow-code", "allow-nonfinite", "max-pixels", "custom-objects", "timeout", "overwrite", "through-link"}
+        {
+            "allow-code",
+            "allow-nonfinite",
+            "max-pixels",
+            "custom-objects",
+            "timeout",
+            "open-timeout",
+            "overwrite",
+            "through-link",
+        }
         <= dangerous
         <= config.REFUSED
     )
@@ -92,11 +102,20 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         ("[report]\nagainst = '../x.h5'", "a path in the folder of this file"),
         ("[check]\njunit = '/etc/x.xml'", "a path in the folder of this file"),
         ("[show]\nscale = 'from:/etc/passwd'", "a path in the folder of this file"),
+        ("[check]\njunit = '.github/x.xml'", "begins with a dot"),
+        ("[show]\noutput = '.git/'", "begins with a dot"),
+        ("[show]\noutput = 'maps/.cache/x/'", "begins with a dot"),
+        ("[show]\noutput = './.vscode/x.png'", "begins with a dot"),
+        ("[history]\noutput = '.x.png'", "begins with a dot"),
+        ("[report]\nmarkdown = 'linked/x.md'", "begins with a dot"),
+        ("[extract]\noutput = 'linked/deep/x.npz'", "begins with a dot"),
         ("x = ", "no valid TOML"),
         (f"columns = {'1' * 5000}", "no valid TOML"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, text, said):
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "linked").symlink_to(".hidden")
     with pytest.raises(UsageError, match=said) as failure:
         defaults(tmp_path, text)
     assert failure.value.message.isprintable()
@@ -153,3 +172,65 @@ def test_a_bad_file_is_code_2_and_names_itself(actviz, samples, tmp_path):
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
     assert "actviz.toml: allow-code: a file cannot set this" in ran.err
     assert actviz("--no-config", "layers", samples / "digits_cnn.h5").code == 0
+
+
+def test_every_option_that_names_a_file_is_known_to_be_read_or_written():
+    paths = {name for known in options().values() for name, option in known.items() if option.kind == "path"}
+    assert paths - config.WRITTEN == {"weights", "labels", "tokens", "against"}
+    assert paths >= config.WRITTEN
+
+
+def test_hidden_files_may_be_read_and_the_folder_of_the_file_may_be_hidden(tmp_path):
+    folder = tmp_path / ".config"
+    folder.mkdir()
+    found = defaults(folder, "[show]\nlabels = '.names.txt'\noutput = 'maps/'\n")["show"]
+    assert found["labels"].endswith(".names.txt")
+    assert found["output"].endswith("maps/")
+
+
+NARROWING = (
+    'quiet = true\nlayer = ["scores", "conv"]\n[check]\nmax-dead = "99%"\njunit = "x.xml"\n[report]\npictures = 1\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "added"),
+    [
+        ("check", "--layer scores --layer conv --max-dead 99%"),
+        ("diff", "--layer scores --layer conv"),
+        ("report", "--layer scores --layer conv"),
+        ("show", None),
+    ],
+)
+@threat(111, 0)
+def test_what_narrows_a_verdict_is_printed_though_it_is_quiet(actviz, samples, tmp_path, code, command, added):
+    model, image = samples / "digits_cnn.h5", samples / "seven.png"
+    arguments = (command, model, model, image) if command == "diff" else (command, model, image)
+    (tmp_path / "actviz.toml").write_text(NARROWING)
+    ran = actviz(*arguments)
+    assert ran.code == code, ran.err
+    expected = [] if added is None else [f"actviz: actviz.toml adds {added}; actviz --no-config leaves it out"]
+    assert ran.err.splitlines() == expected
+
+
+def test_a_long_option_hides_no_other(actviz, samples, tmp_path):
+    layers = ", ".join(f'"{"x" * 200}{number}"' for number in range(1000))
+    (tmp_path / "actviz.toml").write_text(f'layer = [{layers}]\n[check]\nmax-dead = "99%"\n')
+    first = actviz("check", "-q", samples / "digits_cnn.h5").err.splitlines()[0]
+    assert len(first) < 2000
+    assert "--max-dead 99%" in first
+
+
+@threat(111, 2)
+def test_nothing_is_written_to_a_dot_folder(actviz, samples, tmp_path, code):
+    (tmp_path / ".github").mkdir()
+    (tmp_path / "actviz.toml").write_text('[check]\njunit = ".github/x.xml"\n')
+    check = ("check", samples / "digits_cnn.h5", samples / "seven.png")
+    ran = actviz(*check)
+    assert (ran.code, len(ran.err.splitlines())) == (code, 1)
+    assert not list((tmp_path / ".github").iterdir())
+
+
+def test_control_a_dot_folder_is_written_to_where_it_is_named_on_the_command_line(actviz, samples, tmp_path):
+    assert actviz("check", samples / "digits_cnn.h5", samples / "seven.png", "--junit", ".github/x.xml").code == 0
+    assert (tmp_path / ".github" / "x.xml").exists()

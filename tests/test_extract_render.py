@@ -17,6 +17,7 @@ from conftest import wait_for_worker
 from PIL import Image
 
 import actviz as library
+from actviz.activations import stored
 from actviz.cli.program import program
 from actviz.errors import ActvizError
 
@@ -368,3 +369,56 @@ def test_a_hostile_name_in_the_file_becomes_no_path_and_no_control_character(sav
     for path in paths:
         assert os.path.realpath(path).startswith(str(workplace.resolve()))
         assert ".." not in path.split("/")
+
+
+# ------------------------------------------------------------------ memory
+PEAK = """
+import resource, sys
+from actviz.cli import program
+sys.argv = ["actviz", *sys.argv[1:]]
+try:
+    program.program.main(standalone_mode=False)
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_of(path, cwd):
+    """Return the bytes of memory that drawing four channels of a file takes at most."""
+    arguments = ("render", path, "--axes", "row,column,channel", "--top", "4", "-l", "0", "-o", f"{path.name}.png")
+    command = [sys.executable, "-P", "-c", PEAK, *map(str, arguments)]
+    ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return int(ran.stdout.splitlines()[-1]) * (1024 if sys.platform.startswith("linux") else 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npy", "npz", "fortran", "compressed"])
+def test_a_large_layer_is_in_memory_once(tmp_path, kind):
+    sizes = (256, 256, 512)
+    layer = np.random.default_rng(0).standard_normal(sizes, dtype=np.float32)
+    small = layer[:4, :4, :8].copy()
+    for name, array in (("small", small), ("large", layer)):
+        if kind in {"npy", "fortran"}:
+            np.save(tmp_path / f"{name}.npy", np.asfortranarray(array) if kind == "fortran" else array)
+        else:
+            (np.savez if kind == "npz" else np.savez_compressed)(tmp_path / f"{name}.npz", a=array)
+    suffix = "npy" if kind in {"npy", "fortran"} else "npz"
+    least, most = (peak_of(tmp_path / f"{name}.{suffix}", tmp_path) for name in ("small", "large"))
+    assert most - least < 1.3 * layer.nbytes
+
+
+@pytest.mark.parametrize("fortran", [False, True])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f2", "|b1", "<i8"])
+@pytest.mark.parametrize("order", [None, (2, 0, 1), (0, 1, 2), (1, 2, 0)])
+def test_entries_are_the_same_in_any_order_of_memory(tmp_path, monkeypatch, fortran, dtype, order):
+    monkeypatch.setattr(stored, "CHUNK", 100)  # so that they are read in pieces
+    for count in (1, 3):
+        array = np.random.default_rng(1).integers(0, 2, (count, 5, 7, 4)).astype(dtype)
+        np.save(tmp_path / "x.npy", np.asfortranarray(array) if fortran else array)
+        with (tmp_path / "x.npy").open("rb") as file:
+            found = stored.of_file(file, (tmp_path / "x.npy").stat().st_size, "x")
+            for number in (*range(count), 0):
+                np.testing.assert_array_equal(found.entry(number, order), array[number : number + 1])
+            if order is not None and not (fortran and count > 1):
+                assert found.entry(0, order)[0].transpose(order).flags.c_contiguous

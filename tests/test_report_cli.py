@@ -191,3 +191,12 @@ def test_no_layer_that_can_be_drawn_is_refused(actviz, tmp_path):
     (tmp_path / "words.txt").write_text("hello\n")
     error = refused(actviz, tmp_path, "text.keras", "words.txt", code=2)
     assert "drawn" in error
+
+
+def test_a_note_is_printed_once_however_many_inputs_have_no_figure(actviz, samples):
+    inputs = [samples / f"{name}.png" for name in ("three", "seven", "three")]
+    done = actviz("report", samples / "digits_cnn.h5", *inputs, "-l", "conv", "-o", "r.html", "--pictures", "1")
+    assert done.code == 0, done.err
+    lines = done.err.splitlines()
+    assert len(lines) == len(set(lines)), lines
+    assert sum("preprocessing" in line for line in lines) == 1

@@ -114,3 +114,21 @@ def test_order_puts_the_strongest_first_and_keeps_ties() -> None:
     assert stats.order(found, [4, 3, 0], "max") == [3, 0, 4]
     assert stats.order(found, [4, 0], "l2") == [4, 0]
     assert stats.order(found, [4, 0, 2], "index") == [4, 0, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["normal", "few", "zeros", "wide", "tiny"])
+def test_percentiles_of_large_arrays_are_those_of_a_sorted_copy(monkeypatch, dtype, kind):
+    generator = np.random.default_rng(5)
+    values = {
+        "normal": generator.normal(size=200_003),
+        "few": generator.integers(-3, 3, 200_003),
+        "zeros": np.where(generator.random(200_003) < 0.7, -0.0, generator.normal(size=200_003)),
+        "wide": np.concatenate([[np.finfo(dtype).max, -np.finfo(dtype).max, 0], generator.normal(size=100)]),
+        "tiny": np.finfo(dtype).smallest_subnormal * generator.integers(-5, 5, 1000),
+    }[kind].astype(dtype)
+    before = values.copy()
+    expected = stats.percentiles(values, stats.PERCENTILES)
+    monkeypatch.setattr(stats, "MOST_SORTED", 10)
+    assert stats.percentiles(values, stats.PERCENTILES) == expected
+    np.testing.assert_array_equal(values, before)

@@ -119,7 +119,7 @@ OUTPUTS = {
     94: "a disk that is full or fails, at every call in turn",
     95: "folders that cannot be written, files of others",
     96: "Ctrl-C amid a batch",
-    97: "SIGTERM amid a batch",
+    97: "SIGTERM amid a batch, SIGHUP of a terminal that is closed",
     98: "SIGKILL: temporary files of runs that died",
     99: "a reader that closes the pipe",
     100: "standard output on a full device",
@@ -131,6 +131,9 @@ OUTPUTS = {
     106: "control, bidi and workflow characters in names",
     107: "standard streams that are closed, a working folder that is gone",
     108: "manifests that name files elsewhere",
+    109: "threads, processes, memory, address space or open files that run out",
+    110: "standard error on a full device",
+    111: "a file of options that narrows a check, or writes to a folder such as .github",
 }
 NOT_TRIED = {
     (3, "mask"): "refused, but no control: Keras does not run a Lambda's mask when a model is loaded or called",

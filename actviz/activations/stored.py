@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import math
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
 
 from actviz.errors import InputError, LimitError
 from actviz.gate.archive import DAMAGED, Window
 from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, Header, array_of, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,8 +71,16 @@ class StoredArray:
         batch.header = replace(self.header, shape=(1, *self.shape))
         return batch
 
-    def entry(self, number: int) -> NDArray[Any]:
+    def entry(self, number: int, order: Sequence[int] | None = None) -> NDArray[Any]:
         """Return one entry along the first axis, which is kept with a size of one.
+
+        Parameters
+        ----------
+        number
+            Which entry, from 0.
+        order
+            The other axes, counted from 0, in the order in which they lie in memory, the slowest
+            first; ``None``: as they are. The array that is returned has its own order of axes.
 
         Raises
         ------
@@ -83,9 +94,17 @@ class StoredArray:
         self._check_limit(self.header.data_bytes if self.header.fortran and count > 1 else one.data_bytes)
         if self.header.fortran and count > 1:
             return self.whole()[number : number + 1]
+        if not one.data_bytes:
+            return array_of(b"", one, self._label)
+        lying = tuple(range(len(rest))) if order is None else tuple(order)
+        # Of an array in Fortran order the last axis is the slowest in the file.
+        stored = tuple(reversed(range(len(rest)))) if self.header.fortran else tuple(range(len(rest)))
+        memory = np.empty([rest[axis] for axis in lying], self.header.dtype.newbyteorder("="))
+        values = memory.transpose(np.argsort(lying)) if rest else memory
         with self._damage_is_said():
-            content = self._row(number, one.data_bytes)
-        return array_of(content, one, self._label)
+            self._fill(self._stream_at(number, one.data_bytes), values.transpose(stored))
+            self._next = number + 1
+        return values[None]
 
     def blocks(self, step: int) -> Iterator[NDArray[Any]]:
         """Yield all entries in order, `step` at a time.
@@ -157,8 +176,24 @@ class StoredArray:
             raise EOFError
         return content
 
-    def _row(self, number: int, size: int) -> bytes:
-        """Return the bytes of one entry: forwards in one stream, backwards from its beginning."""
+    def _fill(self, stream: BinaryIO, target: NDArray[Any]) -> None:
+        """Read values in C order into an array that lies in memory in any order, piece by piece.
+
+        The whole at once would be in memory twice: 2 GB as they are in the file, and as they are drawn.
+        """
+        if target.nbytes > CHUNK and target.ndim:
+            step = max(1, CHUNK // (target.nbytes // len(target)))
+            for first in range(0, len(target), step):
+                self._fill(stream, target[first : first + step] if step > 1 or target.ndim == 1 else target[first])
+            return
+        size = math.prod(target.shape) * self.header.dtype.itemsize
+        content = stream.read(size)
+        if len(content) != size:
+            raise EOFError
+        target[...] = array_of(content, Header(target.shape, False, self.header.dtype, 0), self._label)  # noqa: FBT003
+
+    def _stream_at(self, number: int, size: int) -> BinaryIO:
+        """Return a stream at one entry of `size` bytes: forwards in one stream, backwards from its beginning."""
         if not self._checked:
             self._checked = True
             self._compare_checksum()
@@ -168,11 +203,7 @@ class StoredArray:
             self._stream.read(self.header.start)
             self._next = 0
         self._stream.seek((number - self._next) * size, io.SEEK_CUR)
-        content = self._stream.read(size)
-        self._next = number + 1
-        if len(content) != size:
-            raise EOFError
-        return content
+        return self._stream
 
     def _compare_checksum(self) -> None:
         """Read everything once: zipfile compares at the end."""

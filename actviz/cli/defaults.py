@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from actviz.cli.notes import write_note
 from actviz.errors import escape
 
 if TYPE_CHECKING:
@@ -19,38 +20,59 @@ if TYPE_CHECKING:
 
 # Beside the options whose type is a path.
 PLACES = frozenset({"output"})
-
-
-LONGEST = 300
+LONGEST, MOST_VALUES = 100, 8
+# Commands whose result is a verdict, and their options that do not change it.
+JUDGING = frozenset({"check", "diff", "report"})
+NO_PART_OF_THE_VERDICT = frozenset(
+    {"quiet", "verbose", "as_json", "output", "junit", "markdown", "figures", "labels", "pictures", "max_size"}
+)
 
 
 class Command(click.Command):
-    """A command that says what a file of options added to its command line, unless it is to be quiet."""
+    """A command that prints what a file of options added to its command line.
+
+    With ``--quiet`` that is only what changes a verdict: whoever wrote the file may have
+    narrowed what is checked.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
+        from actviz import shortage
+
+        shortage.check_address_space()
         added = added_options(ctx)
-        if added and isinstance(ctx.obj, Path) and not ctx.params.get("quiet"):
-            place = escape(os.path.relpath(ctx.obj), LONGEST)
-            said = escape(shlex.join(added), LONGEST)
-            click.echo(f"actviz: {place} adds {said}; actviz --no-config leaves it out", err=True)
+        if ctx.params.get("quiet"):
+            judged = ctx.command.name in JUDGING
+            added = {name: words for name, words in added.items() if judged and name not in NO_PART_OF_THE_VERDICT}
+        if added and isinstance(ctx.obj, Path):
+            place = escape(os.path.relpath(ctx.obj), 3 * LONGEST)
+            text = " ".join(word for words in added.values() for word in words)
+            write_note(f"actviz: {place} adds {text}; actviz --no-config leaves it out")
         return super().invoke(ctx)
 
 
-def added_options(ctx: click.Context) -> list[str]:
-    """Return what of a command's options came from a file, as words of a command line."""
-    words = []
+def added_options(ctx: click.Context) -> dict[str, list[str]]:
+    """Return what of a command's options came from a file, as words of a command line by parameter.
+
+    Of an option that repeats, the first eight values are given, each cut to 100 characters.
+    """
+    added: dict[str, list[str]] = {}
     for param in ctx.command.params:
         if param.name is None or ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT_MAP:
             continue
         value = ctx.params[param.name]
         if isinstance(param, click.Option) and param.is_flag:
             names = param.opts if value else param.secondary_opts
-            words += [_long(names)] if names else []
+            if names:
+                added[param.name] = [_long(names)]
             continue
-        for one in value if isinstance(value, tuple) else (value,):
-            words += [_long(param.opts), str(one)]
-    return words
+        values = value if isinstance(value, tuple) else (value,)
+        words = [
+            word for one in values[:MOST_VALUES] for word in (_long(param.opts), escape(shlex.quote(str(one)), LONGEST))
+        ]
+        if words:
+            added[param.name] = [*words, "..."] if len(values) > MOST_VALUES else words
+    return added
 
 
 def _long(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import click
 
 from actviz.cli import options
 from actviz.cli.defaults import Command
+from actviz.cli.notes import write_note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,4 +102,4 @@ def command(  # noqa: PLR0913  (one parameter an option)
         if not isinstance(event, Said):
             click.echo(json.dumps(event.record, allow_nan=False) if as_text else str(event.path))
         elif not quiet:
-            click.echo(f"actviz: {event.text}", err=True)
+            write_note(f"actviz: {event.text}")

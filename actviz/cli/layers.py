@@ -9,6 +9,7 @@ import click
 
 from actviz.cli import options
 from actviz.cli.defaults import Command
+from actviz.cli.notes import write_note
 from actviz.errors import escape
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def command(model: Path, *, as_text: bool, operations: bool, **values: Any) -> N
 
     result = list_layers(LayersRequest(options.opening_of(model, values), operations))
     for note in result.notes:
-        click.echo(f"actviz: {note}", err=True)
+        write_note(f"actviz: {note}")
     click.echo(json.dumps(as_json(result)) if as_text else table(result))
 
 

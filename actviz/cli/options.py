@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import completion
+from actviz.cli.notes import write_note
 from actviz.errors import escape
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ _OPENING = (
         show_default=True,
         metavar="SECONDS",
         help="Silence after which the model counts as hung.",
+    ),
+    click.option(
+        "--open-timeout",
+        type=Number(min=0, min_open=True),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Processor time that reading the model file may take.",
     ),
     click.option(
         "--max-memory",
@@ -256,7 +265,8 @@ def opening_of(model: Path, values: dict[str, Any]) -> Opening:
     weights, timeout, memory = (values.pop(name) for name in ("weights", "timeout", "max_memory"))
     named = tuple(text.partition("=")[0] for text in values.get("named", ()) if "=" in text)
     choice = Choice(values.pop("signature"), tuple(values.pop("tags")), named)
-    return Opening(model, weights, trust, timeout, values.pop("verbose"), memory, values.pop("strict"), choice)
+    verbose, strict, reading = (values.pop(name) for name in ("verbose", "strict", "open_timeout"))
+    return Opening(model, weights, trust, timeout, verbose, memory, strict, choice, reading)
 
 
 def style_of(values: dict[str, Any]) -> Style:
@@ -317,12 +327,14 @@ def tell_judged(events: Iterable[Said | Written | Judged], *, quiet: bool, as_js
     for event in events:
         if isinstance(event, Said):
             if event.plain:
-                click.echo(event.text, err=True)
+                write_note(event.text)
             elif not quiet:
-                click.echo(f"actviz: {event.text}", err=True)
+                write_note(f"actviz: {event.text}")
         elif isinstance(event, Written):
-            if not (as_json and quiet):
-                click.echo(str(event.path), err=as_json)
+            if not as_json:
+                click.echo(str(event.path))
+            elif not quiet:
+                write_note(str(event.path))
         else:
             click.echo(json.dumps(event.record, allow_nan=False) if as_json else event.table)
 
@@ -344,7 +356,7 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
             elif isinstance(event, Said):
                 if not quiet:
                     with bar.aside():
-                        click.echo(f"actviz: {event.text}", err=True)
+                        write_note(f"actviz: {event.text}")
             elif isinstance(event, Answer):
                 with bar.aside(output=True):
                     click.echo(event.text)

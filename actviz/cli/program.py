@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from actviz import shortage  # here, since a file that is needed to report an error may not open any more
+from actviz.cli.notes import write_note
 from actviz.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 # Seconds after a signal in which a command may put its results in order.
 PATIENCE = 1.5
+BY_SIGNAL = frozenset({EXIT_INTERRUPTED, EXIT_TERMINATED})
 COMMANDS = {
     "show": "Draw what layers of a model compute, as labelled PNG figures.",
     "layers": "List the layers of a model: addresses, shapes, parameters.",
@@ -93,7 +96,11 @@ def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
     _open_streams()
     _drop_working_directory()
+    # NumPy's own threads are not used; where they cannot be started OpenBLAS sends this process a SIGINT.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, _end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     code = _run()
@@ -102,13 +109,21 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = EXIT_PIPE_CLOSED
     except OSError as failure:
-        if code != OutputError.exit_code:  # else it was said
+        if code not in {OutputError.exit_code, *BY_SIGNAL}:  # else it was said, or the terminal is gone
             _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
-        code = OutputError.exit_code
+            code = OutputError.exit_code
     _leave(code)
 
 
 def _run() -> int:
+    try:
+        return _run_program()
+    except MemoryError:  # not even the line that names the limit could be put together
+        _complain("memory ran out; free some, or raise its limit (ulimit -v), and run again.")
+        return LimitError.exit_code
+
+
+def _run_program() -> int:
     try:
         program.main(standalone_mode=False)
     except ActvizError as failure:
@@ -130,23 +145,23 @@ def _run() -> int:
         return EXIT_PIPE_CLOSED if ended.code else 0
     except BrokenPipeError:
         return EXIT_PIPE_CLOSED
-    except MemoryError:
-        _complain("out of memory; choose fewer layers, smaller inputs or a smaller --batch-size.")
-        return LimitError.exit_code
-    except OSError as failure:
-        return _stream_failure(failure)
-    except Exception:  # noqa: BLE001  (the last resort: a bug of ours is said to be one)
-        return _bug()
+    except Exception as failure:  # noqa: BLE001  (the last resort: a limit of the machine, else a bug of ours)
+        return _unexpected(failure)
     return 0
 
 
-def _stream_failure(failure: OSError) -> int:
-    """Tell a failure of stdout: that is the user's disk, any other escaped OSError is a bug."""
+def _unexpected(failure: Exception) -> int:
+    """Report an exception that is no `ActvizError`: a limit of the machine, a failure of stdout, else a bug."""
     import errno
 
-    if failure.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF} and failure.filename is None:
+    kind = shortage.shortage_of(failure)
+    if kind is not None:
+        _complain(shortage.describe(kind))
+        return LimitError.exit_code
+    broken = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF}
+    if isinstance(failure, OSError) and failure.errno in broken and failure.filename is None:
         _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
-        return 7
+        return OutputError.exit_code
     return _bug()
 
 
@@ -155,7 +170,7 @@ def _bug() -> int:
     import traceback
 
     lines = traceback.format_exc().splitlines()
-    sys.stderr.write("\n".join(escape(line, 1000) for line in lines) + "\n")
+    write_note("\n".join(escape(line, 1000) for line in lines))
     _complain(
         f"this is a bug in actviz {VERSION} (Python {platform.python_version()}, {platform.system()}); "
         "please report it with the lines above and, if you can, the model."
@@ -171,15 +186,11 @@ def _usage(failure: click.ClickException) -> str:
 
 
 def _complain(text: str) -> None:
-    try:
-        sys.stderr.write(f"actviz: error: {escape(text, 2000)}\n")
-        sys.stderr.flush()
-    except OSError:
-        return
+    write_note(f"actviz: error: {escape(text, 2000)}")
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM arrived; cleaned up like Ctrl-C."""
+    """SIGTERM arrived, or SIGHUP from a terminal that was closed; cleaned up like Ctrl-C."""
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -188,14 +199,15 @@ def _end(number: int, frame: FrameType | None) -> None:
     Later signals change nothing: the end is near whatever they say.
     """
     del frame
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
     import threading
 
     timer = threading.Timer(PATIENCE, _give_up, [code])
     timer.daemon = True
-    timer.start()
+    with contextlib.suppress(RuntimeError):  # where no thread can be started, nothing is given up early
+        timer.start()
     raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
 
 
@@ -204,7 +216,15 @@ def _give_up(code: int) -> NoReturn:
     from actviz import system
 
     system.end_writing()
+    _kill_children()
     os._exit(code)
+
+
+def _kill_children() -> None:
+    """Kill what still computes or draws: a process that hangs would outlive this one."""
+    processes = sys.modules.get("actviz.processes")
+    if processes is not None:
+        processes.kill_all()
 
 
 def _open_streams() -> None:
@@ -236,6 +256,7 @@ def _leave(code: int) -> NoReturn:
     system = sys.modules.get("actviz.system")
     if system is not None:
         system.end_writing()
+    _kill_children()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(code)

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from actviz.cli.notes import write_note
 from actviz.jobs.events import duration
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ class Bar:
 
 
 def _write(line: str) -> None:
-    sys.stderr.write(line)
-    sys.stderr.flush()
+    write_note(line, end="")
 
 
 def width() -> int:

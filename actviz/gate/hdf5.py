@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
+from actviz.system import parsing
 
 if TYPE_CHECKING:
     import h5py
@@ -194,8 +195,9 @@ def _check_streams(dataset: h5py.Dataset, name: str) -> None:
 def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
     """Return a checked dataset as an array of its own dtype."""
     try:
-        _check_streams(dataset, name)
-        values: NDArray[np.generic] = dataset[()]
+        with parsing():
+            _check_streams(dataset, name)
+            values: NDArray[np.generic] = dataset[()]
         return _typed(values, dataset, name)
     except (*HDF5_ERRORS, zlib.error):
         message = (

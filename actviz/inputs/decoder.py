@@ -41,7 +41,7 @@ class _Process:
         self.seconds = CPU_SECONDS
         self.process: subprocess.Popen[bytes]
         self.process, reader, writer = processes.start_python(
-            PROGRAM, told, processes.plain_environment(), loud=False, noun="the process that decodes images"
+            PROGRAM, told, processes.plain_environment(), noun="the process that decodes images"
         )
         self._reader, self._writer = processes.as_files(reader, writer)
 

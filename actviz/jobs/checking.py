@@ -109,10 +109,15 @@ def stacked(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
 
 
 def count(
-    worker: Worker, found: Iterable[Sequence[Sample] | ActvizError], tally: Tally, *, fail_fast: bool
+    worker: Worker,
+    found: Iterable[Sequence[Sample] | ActvizError],
+    tally: Tally,
+    *,
+    fail_fast: bool,
+    notes: feeding.Notes | None = None,
 ) -> Iterator[Said | ActvizError]:
-    """Compute all inputs and add them to `tally`; yield notes, and why inputs were lost."""
-    notes, counting = feeding.Notes(), _Counting(worker, tally, fail_fast=fail_fast)
+    """Compute all inputs and add them to `tally`; yield notes that `notes` has not had, and why inputs were lost."""
+    notes, counting = notes or feeding.Notes(), _Counting(worker, tally, fail_fast=fail_fast)
     for batch in batched(found, tally):
         if isinstance(batch, ActvizError):
             yield batch

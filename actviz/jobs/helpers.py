@@ -91,7 +91,7 @@ class _Helper:
     """One process, asked by one thread at a time."""
 
     def __init__(self, told: str) -> None:
-        self.process, reader, writer = processes.start_python(PROGRAM, told, environment(verbose=False), loud=False)
+        self.process, reader, writer = processes.start_python(PROGRAM, told, environment(verbose=False))
         self.channel = Channel(reader, writer)
 
     def draw(self, task: Task) -> list[Page] | None:

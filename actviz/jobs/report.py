@@ -148,7 +148,7 @@ def _compute(run: _Run, inputs: Iterator[list[Sample] | ActvizError]) -> Iterato
         for place, sample in enumerate(item):
             if len(found.inputs) >= request.pictures and run.other is None:
                 rest = itertools.chain([item[place:]], inputs)
-                yield from checking.count(run.worker, rest, found.tally, fail_fast=request.fail_fast)
+                yield from checking.count(run.worker, rest, found.tally, fail_fast=request.fail_fast, notes=notes)
                 return
             try:
                 _take(run, sample)

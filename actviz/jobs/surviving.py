@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.errors import ActvizError, InputError, LimitError, escape
+from actviz.errors import ActvizError, InputError, LimitError, RunLimitError, escape
 from actviz.worker import DeadWorkerError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NAME_LENGTH = 80
 
 def costs_itself(failure: ActvizError) -> bool:
     """Tell whether a failure may be one input's own: any other would meet all inputs alike."""
-    return isinstance(failure, InputError | LimitError)
+    return isinstance(failure, InputError | LimitError) and not isinstance(failure, RunLimitError)
 
 
 def named(failure: ActvizError, sample: Sample) -> ActvizError:
@@ -57,8 +57,11 @@ class Deaths:
         Raises
         ------
         ActvizError
-            The failure itself, when workers die one after another, or the work has ended.
+            The failure itself, when workers die one after another, the work has ended, or every
+            input would fail alike.
         """
+        if isinstance(failure, RunLimitError):
+            raise failure
         if not isinstance(failure, DeadWorkerError):
             return
         self._in_a_row += 1

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, LimitError, escape
-from actviz.system import be_first_to_go, limit_memory
+from actviz import shortage
+from actviz.errors import ActvizError, LimitError, RunLimitError, escape
+from actviz.system import be_first_to_go, drop_errors, limit_memory, limit_parsing, parsing
 from actviz.worker.channel import Channel, ClosedError, Message
 from actviz.worker.wire import described
 
@@ -61,16 +62,22 @@ def main() -> None:
     """Answer the command until it closes the channel."""
     reader, writer, text = sys.argv[1:]
     opening = json.loads(text)
+    if not opening["verbose"]:
+        # Native libraries write to the pipe that the command reads when this process has died; Python,
+        # for which a full pipe is an error, writes nowhere.
+        drop_errors()
     _protect(opening["memory"])
+    limit_parsing(opening["open_timeout"])
     if not opening["custom_objects"]:
         sys.meta_path.insert(0, _Blocker())
     channel = Channel(int(reader), int(writer))
+    code = 1
     try:
         _serve(channel, opening)
     except (ClosedError, KeyboardInterrupt):
-        pass
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def _protect(memory: int) -> None:
@@ -87,6 +94,7 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
     model = Path(opening["model"])
     network: Network | None = None
     backlog = _Backlog(channel, model.name)
+    computed = False
     while True:
         message, arrays = channel.receive()
         if message["ask"] == "prepare":
@@ -96,28 +104,46 @@ def _serve(channel: Channel, opening: dict[str, Any]) -> None:
             continue
         try:
             if network is None:
-                network = _open(model, opening)
+                with parsing():
+                    network = _open(model, opening)
+                    _ = network.facts  # may read more of the file
             if message["ask"] == "numbers":
                 backlog.answer_numbers(network, message, arrays)
+                computed = True
                 continue
             backlog.flush()
             _answer(channel, network, message, arrays)
+            computed = computed or message["ask"] == "activations"
         except ActvizError as failure:
             backlog.flush()
-            channel.send({"error": failure.message, "code": failure.exit_code})
+            channel.send(_error(failure))
         except MemoryError:
             backlog.flush()
-            channel.send(_out_of_memory(model.name))
+            channel.send(_out_of_memory(model.name, computed=computed))
         except ClosedError:
             raise
-        except Exception as failure:  # noqa: BLE001  (a bug: the command reports it)
-            from actviz.worker.supervisor import traceback_of
-
+        except Exception as failure:  # noqa: BLE001  (a bug, or a limit of the machine: the command reports it)
             backlog.flush()
-            channel.send({"bug": traceback_of(failure)})
+            channel.send(_unexpected(model.name, failure))
 
 
-def _out_of_memory(name: str) -> Message:
+def _error(failure: ActvizError) -> Message:
+    return {"error": failure.message, "code": failure.exit_code, "ends_run": isinstance(failure, RunLimitError)}
+
+
+def _unexpected(name: str, failure: Exception) -> Message:
+    """Return what is said of an exception that is no `ActvizError`: a limit of the machine, else a bug."""
+    from actviz.worker.supervisor import traceback_of
+
+    kind = shortage.shortage_of(failure)
+    if kind is None:
+        return {"bug": traceback_of(failure)}
+    return _error(RunLimitError(f"{name}: {shortage.describe(kind)}"))
+
+
+def _out_of_memory(name: str, *, computed: bool = True) -> Message:
+    if shortage.ends_run(shortage.MEMORY, computed=computed):
+        return _error(RunLimitError(f"{name}: {shortage.describe(shortage.MEMORY)}"))
     text = f"{name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
     return {"error": text, "code": LimitError.exit_code}
 
@@ -191,16 +217,14 @@ class _Backlog:
         self._last = self._sender.submit(self._send, found, message["cuts"], network.notes)
 
     def _send(self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]], notes: Sequence[str]) -> None:
-        from actviz.worker.supervisor import traceback_of
-
         try:
             self._send_numbers(found, cuts, notes)
         except ClosedError:
             raise
         except MemoryError:
             self._channel.send(_out_of_memory(self._name))
-        except Exception as failure:  # noqa: BLE001  (a bug: the command reports it)
-            self._channel.send({"bug": traceback_of(failure)})
+        except Exception as failure:  # noqa: BLE001  (a bug, or a limit of the machine: the command reports it)
+            self._channel.send(_unexpected(self._name, failure))
 
     def _send_numbers(
         self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]], notes: Sequence[str]

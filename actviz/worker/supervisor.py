@@ -9,8 +9,8 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, Self
 
-from actviz import processes
-from actviz.errors import ActvizError, LimitError, ModelError, error_of_code, escape
+from actviz import processes, shortage
+from actviz.errors import ActvizError, LimitError, ModelError, RunLimitError, error_of_code, escape
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
     NO_CHOICE,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from actviz.records import Activation
 
 DEFAULT_TIMEOUT = 120.0
+DEFAULT_OPEN_TIMEOUT = 30.0
 # What inference needs from the environment; everything else (tokens, keys) stays behind.
 KEPT_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
@@ -49,7 +50,8 @@ class Opening:
 
     `weights` is the path of the weights where the model is the JSON of an architecture,
     `trust` the code that may run beside it, `timeout` the seconds of silence after which the
-    child counts as hung; `verbose` lets the libraries of the child print to stderr. A child
+    child counts as hung, `open_timeout` the seconds of processor time that reading the file may
+    take, without the import of TensorFlow; `verbose` lets the libraries of the child print to stderr. A child
     that holds more than `memory` bytes is killed (``None``: four fifths of the machine's).
     `strict` makes an error of what is only noted, such as weights that are NaN. `choice`
     says what of the file is meant.
@@ -63,6 +65,7 @@ class Opening:
     memory: int | None = None
     strict: bool = False
     choice: Choice = NO_CHOICE
+    open_timeout: float = DEFAULT_OPEN_TIMEOUT
 
 
 class DeadWorkerError(LimitError):
@@ -102,7 +105,7 @@ class Worker:
         self._timeout = opening.timeout
         self._memory = memory_allowed() if opening.memory is None else opening.memory
         self._told: dict[str, bool] = {}
-        self._dead = False
+        self._dead = self._computed = False
         self._start()
 
     def _start(self) -> None:
@@ -115,10 +118,11 @@ class Worker:
             "choice": dataclasses.asdict(opening.choice),
             "verbose": opening.verbose,
             "memory": self._memory,
+            "open_timeout": opening.open_timeout,
         }
         surroundings = environment(verbose=opening.verbose)
         self._process, reader, writer = processes.start_python(
-            PROGRAM, json.dumps(told), surroundings, loud=opening.verbose
+            PROGRAM, json.dumps(told), surroundings, errors="shown" if opening.verbose else "kept"
         )
         self._channel = Channel(reader, writer)
 
@@ -157,6 +161,7 @@ class Worker:
     def take_activations(self) -> dict[str, Activation]:
         """Wait for what the last `ask_activations` asked for."""
         message, arrays = self._answer()
+        self._computed = True
         return wire.activations(message["activations"], arrays)
 
     def notes(self) -> list[str]:
@@ -181,6 +186,7 @@ class Worker:
     def numbers(self) -> Numbers:
         """Wait for what the last `ask_numbers` asked for."""
         message, arrays = self._answer()
+        self._computed = True
         said = message["numbers"]
         return Numbers(arrays, said["left_out"], said["nonfinite"], int(said["bytes"]))
 
@@ -196,14 +202,19 @@ class Worker:
     def close(self) -> None:
         """Kill the child and reap it."""
         self.stop()
-        processes.reap(self._process)
+        self._reap()
         self._channel.close()
+
+    def _reap(self) -> tuple[int, str]:
+        """Wait for the end of the child and return its exit code and what its libraries printed."""
+        code = processes.reap(self._process)
+        return code, processes.errors_of(self._process)
 
     def _send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         if self._dead:
             self.close()
             self._start()
-            self._dead = False
+            self._dead = self._computed = False
         try:
             self._channel.send(message, arrays, self._timeout, self._watch)
         except ClosedError:
@@ -225,6 +236,8 @@ class Worker:
         except SilentError:
             raise self._silence() from None
         if "error" in answer:
+            if answer.get("ends_run"):
+                raise RunLimitError(str(answer["error"]))
             raise error_of_code(int(answer["code"]), str(answer["error"]))
         if "bug" in answer:
             raise WorkerBugError(str(answer["bug"]))
@@ -250,22 +263,38 @@ class Worker:
     def _kill(self, reason: str) -> DeadWorkerError:
         self._dead = True
         self.stop()
-        processes.reap(self._process)
+        self._reap()
         return DeadWorkerError(f"{self._name}: {reason}")
 
     def _death(self) -> ActvizError:
         self._dead = True
-        code = processes.reap(self._process)
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                name = signal.Signals(-code).name
-                hint = " (out of memory?)" if name == "SIGKILL" else ""
-                return DeadWorkerError(
-                    f"{self._name}: the model parser crashed ({name}){hint}; the file is damaged, hostile or too large."
-                )
-        return DeadWorkerError(
-            f"{self._name}: the model's process ended with code {code}; run again with -v to see why."
-        )
+        code, printed = self._reap()
+        if code == -signal.SIGPROF:
+            seconds = self._opening.open_timeout
+            return RunLimitError(
+                f"{self._name}: reading the file took more than {seconds:g} s of processor time; it is damaged or hostile, or raise --open-timeout if it is only large."
+            )
+        kind = shortage.shortage_in(printed)
+        if kind is not None and shortage.ends_run(kind, computed=self._computed):
+            return RunLimitError(f"{self._name}: {shortage.describe(kind)}")
+        if kind is not None:
+            return DeadWorkerError(
+                f"{self._name}: ran out of memory, of which it may take {self._memory >> 20:,} MiB; choose fewer layers or smaller inputs, or raise --max-memory."
+            )
+        return DeadWorkerError(f"{self._name}: {_ending(code)}")
+
+
+def _ending(code: int) -> str:
+    """Return how a child ended that said nothing of it, from its exit code."""
+    limit = shortage.address_space()
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            hint = " (out of memory?)" if name == "SIGKILL" else ""
+            also = f", or it needs more memory than it may have ({limit})" if limit else ""
+            return f"the model parser crashed ({name}){hint}; the file is damaged, hostile or too large{also}."
+    also = f" ({limit})" if limit else ""
+    return f"the model's process ended with code {code}{also}; run again with -v to see why."
 
 
 class WorkerBugError(Exception):
@@ -286,6 +315,8 @@ def environment(*, verbose: bool) -> dict[str, str]:
         "HDF5_PLUGIN_PRELOAD": "::",
         "HDF5_USE_FILE_LOCKING": "FALSE",
     }
+    # NumPy's own threads are not used, and where they cannot be started OpenBLAS hangs for a minute.
+    kept["OPENBLAS_NUM_THREADS"] = "1"
     kept.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     return kept
 

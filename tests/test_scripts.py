@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actviz import fonts, text
+from actviz.history import page
 from actviz.text import Run
 
 if TYPE_CHECKING:
@@ -140,3 +141,15 @@ def test_every_character_has_a_glyph_or_its_code(words: str) -> None:
     for run in text.runs_of(words):
         known = fonts.map_of(run.path or text._font_path(bold=False))
         assert all(character in known for character in run.characters)
+
+
+@pytest.mark.parametrize("shaping", [(3, 10), (9, 0)])
+def test_curves_name_the_fonts_that_their_words_need(folder, monkeypatch, shaping) -> None:
+    path = font_of(folder / "Square.ttf", HAN)
+    monkeypatch.setattr(page, "_SHAPING", shaping)
+    assert page.readable("loss") == ("loss", ["DejaVu Sans"])
+    assert page.readable(f"loss {HAN}") == (f"loss {HAN}", ["DejaVu Sans", "Square"])
+    words, families = page.readable(HEBREW)
+    assert families == ["DejaVu Sans"]
+    assert words in {f"\u200e{HEBREW}", "".join(f"\\u{ord(letter):04x}" for letter in HEBREW)}
+    assert path.is_file()

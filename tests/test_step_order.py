@@ -43,6 +43,7 @@ def network():
         "turned": layers.Bidirectional(read, backward_layer=other, name="turned")(embedded),
         "last": layers.Bidirectional(layers.LSTM(3, name="lstm"), name="last")(embedded),
     }
+    outputs["each"] = layers.TimeDistributed(layers.Dense(2, name="dense"), name="each")(embedded)
     apart = layers.Bidirectional(
         layers.GRU(3, return_sequences=True, return_state=True, name="gru"), None, name="apart"
     )
@@ -82,7 +83,9 @@ def test_halves_without_sequences_stay_as_they_are(found):
     assert found["last/backward_lstm"].step_order == FORWARD
 
 
-@pytest.mark.parametrize("address", ["concat", "concat/forward_lstm", "concat/backward_lstm", "sum/backward_gru"])
+@pytest.mark.parametrize(
+    "address", ["concat", "concat/forward_lstm", "concat/backward_lstm", "sum/backward_gru", "each", "each/dense"]
+)
 def test_halves_have_the_masks_of_their_words(found, address):
     np.testing.assert_array_equal(found[address].mask, WORDS != 0)
     assert found[address].step_order == FORWARD

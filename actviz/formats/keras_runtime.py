@@ -345,7 +345,9 @@ class Cut:
         if self.graph.entries[self.graph.nodes[number].entry].kind == "TimeDistributed":
             outputs = self._call(number, values)
             given = _filled(self.graph.nodes[number].args, values)
+            mask = _keras_mask(given[0])
             found = every_step(layer, given[0])
+            masks |= {Inner(number, path, 0): mask for path in found}
         else:
             with Recorder(children(layer)) as record:
                 outputs = self._call(number, values)

@@ -26,6 +26,7 @@ DPI = 100
 POINT = 72 / DPI
 _FOLDER = "MPLCONFIGDIR"
 _SHAPING = (3, 11)
+_LEFT_TO_RIGHT = "\u200e"
 
 
 @contextlib.contextmanager
@@ -81,7 +82,9 @@ def readable(words: str, *, bold: bool = False) -> tuple[str, list[str]]:
         if not any(font.fname == str(path) for font in font_manager.fontManager.ttflist):
             font_manager.fontManager.addfont(path)
         families += [font.name for font in font_manager.fontManager.ttflist if font.fname == str(path)][:1]
-    return "".join(run.characters for run in runs), families
+    # Raqm takes the direction of a line from its first letter; every line here runs from left to right.
+    lead = _LEFT_TO_RIGHT if any(run.direction == "rtl" for run in runs) else ""
+    return lead + "".join(run.characters for run in runs), families
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,19 @@ in `totals`.
 
 from __future__ import annotations
 
+import bisect
 import math
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actviz.layer_families import ACTIVATION, alike, family_of, function_of
 from actviz.stats import as_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,10 +66,13 @@ def fit(ours: Shape | None, theirs: Shape | None) -> bool:
 def match(ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
     """Find the layers of two models that belong together.
 
-    Those of one address do. Of the rest, those do that follow one another in the same
-    order with the same class and shape, then those with the same shape: the longest such
-    row (what `diff` does with lines of text). An operation inside a layer of the other model
-    (``scores/BiasAdd`` of ``scores``) is not that layer, and belongs to none.
+    Those of one address do. Of the rest, those do that follow one another in the same order, have the
+    same shape, and may compute the same: first those of one class and activation function, then an
+    activation layer and the layer that a converter fused it into, then those of one family of classes
+    (`actviz.layer_families`). Each time it is the longest such sequence (as `diff` does with lines of
+    text), between the pairs that are known. A layer without a like one has no partner: equal shapes
+    alone prove nothing. An operation inside a layer of the other model (``scores/BiasAdd`` of
+    ``scores``) is not that layer, and has none either.
     """
     by_address = {layer.address: layer for layer in theirs}
     found = {
@@ -74,32 +80,82 @@ def match(ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
         for layer in ours
         if layer.address in by_address
     }
-    names = {layer.address for layer in ours}
-    rest, others = (
-        [one for one in ours if one.address not in found],
-        [one for one in theirs if one.address not in names],
-    )
-    left = [one for one in rest if not _lies_in(one, others)]
-    right = [one for one in others if not _lies_in(one, rest)]
-    inside = [one for one in rest if one not in left], [one for one in others if one not in right]
-    keys: tuple[Callable[[LayerInfo], Hashable], ...] = (
-        lambda layer: (layer.kind, _sizes(layer)),
-        _sizes,
-    )
-    for key in keys:
-        rows = _longest([key(layer) for layer in left], [key(layer) for layer in right])
-        pairs = [(left[one], right[other]) for one, other in rows if left[one].shape is not None]
+    taken = set(found)
+    inside = _operations_within(ours, theirs), _operations_within(theirs, ours)
+    for key, suits in _TIERS:
+        left = [layer for layer in ours if layer.address not in found and layer.address not in inside[0]]
+        right = [layer for layer in theirs if layer.address not in taken and layer.address not in inside[1]]
+        gaps = _gaps(ours, theirs, found)
+        left, right = ([layer for layer in some if layer.shape is not None] for some in (left, right))
+        rows = _longest(
+            [(gaps[0][layer.address], key(layer), _sizes(layer)) for layer in left],
+            [(gaps[1][layer.address], key(layer), _sizes(layer)) for layer in right],
+        )
+        pairs = [(left[one], right[other]) for one, other in rows if suits(left[one], right[other])]
         found |= {one.address: Pair(one, other, "order") for one, other in pairs}
-        taken = {other.address for _, other in pairs}
-        left = [layer for layer in left if layer.address not in found]
-        right = [layer for layer in right if layer.address not in taken]
+        taken |= {other.address for _, other in pairs}
     ordered = tuple(found[layer.address] for layer in ours if layer.address in found)
-    return Matching(ordered, (*inside[0], *left), (*inside[1], *right))
+    return Matching(
+        ordered,
+        tuple(layer for layer in ours if layer.address not in found),
+        tuple(layer for layer in theirs if layer.address not in taken),
+    )
 
 
-def _lies_in(layer: LayerInfo, others: Sequence[LayerInfo]) -> bool:
-    """Tell whether a layer is an operation inside one of the others, by its address."""
-    return any(layer.address.startswith(f"{other.address}/") for other in others)
+def _operations_within(layers: Sequence[LayerInfo], others: Sequence[LayerInfo]) -> set[str]:
+    """Return the addresses that lie within a layer of the other model which has nothing listed inside it.
+
+    A nested model has its layers listed: those of both are compared.
+    """
+    parents = {parent for layer in others for parent in _parents(layer.address)}
+    single = {layer.address for layer in others} - parents
+    return {layer.address for layer in layers if any(parent in single for parent in _parents(layer.address))}
+
+
+def _parents(address: str) -> list[str]:
+    """Return the addresses around an address; a number of a call (``conv#1``) is part of the name."""
+    return [address[:place] for place, letter in enumerate(address) if letter == "/"]
+
+
+def _gaps(
+    ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo], found: dict[str, Pair]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return for every address between which two of the known pairs it stands.
+
+    Pairs that are in another order in both models (parallel branches) do not count.
+    """
+    places = {layer.address: place for place, layer in enumerate(theirs)}
+    ends: list[int] = []
+    longest: list[list[str]] = []
+    for layer in ours:
+        if layer.address in found:
+            place = places[found[layer.address].theirs.address]
+            at = bisect.bisect_left(ends, place)
+            chain = [*(longest[at - 1] if at else []), layer.address]
+            ends[at : at + 1], longest[at : at + 1] = [place], [chain]
+    known = set(longest[-1]) if longest else set()
+    partners = {found[address].theirs.address for address in known}
+    gaps: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for layers, anchors, gap in ((ours, known, gaps[0]), (theirs, partners, gaps[1])):
+        number = 0
+        for layer in layers:
+            gap[layer.address] = number
+            number += layer.address in anchors
+    return gaps
+
+
+def _fuses(ours: LayerInfo, theirs: LayerInfo) -> bool:
+    """Return True if one of the layers is an activation and the other a layer that ends with it."""
+    return ACTIVATION in {family_of(ours), family_of(theirs)}
+
+
+# What layers that belong together have in common, and what the pair has to be besides.
+_TIERS: tuple[tuple[Callable[[LayerInfo], Hashable], Callable[[LayerInfo, LayerInfo], bool]], ...] = (
+    (lambda layer: (layer.kind, function_of(layer)), alike),
+    (lambda layer: (family_of(layer), function_of(layer)), alike),
+    (lambda layer: function_of(layer) or layer.address, lambda one, other: alike(one, other) and _fuses(one, other)),
+    (family_of, alike),
+)
 
 
 def _sizes(layer: LayerInfo) -> Hashable:

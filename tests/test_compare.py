@@ -216,7 +216,7 @@ def test_a_tolerance_is_of_the_largest_value_of_the_layer():
 
 
 def test_an_operation_inside_a_layer_is_not_that_layer():
-    ours = [layer("hidden", "Dense", (None, 20)), layer("scores", "Dense", (None, 10))]
+    ours = [layer("hidden", "Dense", (None, 20)), ended("scores", "Dense", "softmax", (None, 10))]
     theirs = [
         layer("hidden", "Dense", (None, 20)),
         layer("scores/BiasAdd", "Dense", (None, 10)),
@@ -229,3 +229,85 @@ def test_an_operation_inside_a_layer_is_not_that_layer():
         [],
         ["scores/BiasAdd"],
     )
+
+
+def paired(ours, theirs):
+    found = compare.match(ours, theirs)
+    back = compare.match(theirs, ours)
+    pairs = [(pair.ours.address, pair.theirs.address) for pair in found.pairs]
+    assert sorted(pairs) == sorted((pair.theirs.address, pair.ours.address) for pair in back.pairs)
+    assert {one.address for one in found.only_ours} == {one.address for one in back.only_theirs}
+    assert {one.address for one in found.only_theirs} == {one.address for one in back.only_ours}
+    return pairs
+
+
+def ended(address, kind, activation, shape=(None, 4, 4, 8)):
+    return LayerInfo(address, address, 0, kind, shape, "float32", 0, MAPS, activation)
+
+
+def test_an_operation_inside_a_layer_that_has_its_partner_has_none():
+    """A quantised network: the convolution has no values of its own, the sigmoid of a swish has."""
+    ours = [layer("c1"), layer("c2"), layer("sw", "Activation"), layer("gap", "GlobalAveragePooling2D", (None, 8))]
+    theirs = [
+        layer("c1"),
+        layer("c2/BiasAdd"),
+        layer("sw/Sigmoid", "Sigmoid"),
+        layer("sw", "Multiply"),
+        layer("gap", "Mean", (None, 8)),
+    ]
+    assert paired(ours, theirs) == [("c1", "c1"), ("sw", "sw"), ("gap", "gap")]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (("a", "Conv2D", None), ("b", "Sigmoid", "sigmoid")),
+        (("a", "Conv2D", None), ("b", "MaxPooling2D", None)),
+        (("a", "BatchNormalization", None), ("b", "Conv2D", None)),
+        (("a", "ReLU", "relu"), ("b", "Activation", "tanh")),
+        (("a", "ReLU", "relu"), ("b", "Conv2D", "linear")),
+        (("a", "Add", None), ("b", "Multiply", None)),
+        (("a", "Dropout", None), ("b", "Conv2D", None)),
+    ],
+)
+def test_layers_of_one_shape_that_compute_something_else_are_no_pair(ours, theirs):
+    assert paired([ended(*ours)], [ended(*theirs)]) == []
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (("a", "Conv2D", "relu"), ("b", "Conv2D", "relu")),
+        (("a", "Conv2D", "relu"), ("b", "Conv2D", "elu")),
+        (("a", "ReLU", "relu6"), ("b", "DepthwiseConv2D", "relu6")),
+        (("a", "ReLU", "relu"), ("b", "Activation", "relu")),
+        (("a", "Activation", "swish"), ("b", "Activation", "silu")),
+        (("a", "Dense", "softmax"), ("b", "Softmax", "softmax")),
+        (("a", "GlobalAveragePooling2D", None), ("b", "Mean", None)),
+        (("a", "Dense", "linear"), ("b", "MatMul", None)),
+        (("a", "MyOwnLayer", None), ("b", "MyOwnLayer", None)),
+    ],
+)
+def test_classes_that_other_formats_call_otherwise_are_a_pair(ours, theirs):
+    assert paired([ended(*ours)], [ended(*theirs)]) == [("a", "b")]
+
+
+def test_pairs_of_one_name_bound_what_the_order_finds():
+    ours = [layer("conv_a"), layer("middle", "Add"), layer("conv_b")]
+    assert paired(ours, [layer("first"), layer("middle", "Add"), layer("second")]) == [
+        ("conv_a", "first"),
+        ("middle", "middle"),
+        ("conv_b", "second"),
+    ]
+    assert paired(ours, [layer("middle", "Add"), layer("second")]) == [("middle", "middle"), ("conv_b", "second")]
+
+
+def test_layers_of_nested_models_are_compared():
+    ours = [layer("encoder", "Functional"), layer("encoder/conv")]
+    theirs = [layer("encoder", "Functional"), layer("encoder/conv_1")]
+    assert paired(ours, theirs) == [("encoder", "encoder"), ("encoder/conv", "encoder/conv_1")]
+
+
+def test_the_same_class_with_the_same_activation_goes_first():
+    ours = [ended("a", "Conv2D", "linear"), ended("b", "ReLU", "relu")]
+    assert paired(ours, [ended("fused", "Conv2D", "relu")]) == [("b", "fused")]

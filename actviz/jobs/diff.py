@@ -154,7 +154,7 @@ def _match(request: DiffRequest, ours: Sequence[LayerInfo], theirs: Sequence[Lay
         )
     if not matching.pairs:
         first, second = (escape(name, 100) for name in request.names)
-        message = f"{first} and {second}: no layer of one has the name or the shape of one of the other; there is nothing to compare."
+        message = f"{first} and {second}: no layer of one has the name of one of the other, or its class and shape at the same place in the order; there is nothing to compare."
         raise InputError(message)
     return matching
 

@@ -19,7 +19,19 @@ from PIL import Image
 from actviz import colors, distribution, mosaic, text
 from actviz.errors import UsageError
 from actviz.records import MIXED, REVERSED, Tile
-from actviz.renderers import attention, frames, grid, kind_of, montage, overlay, reduction, sequence, spatial, vector
+from actviz.renderers import (
+    attention,
+    frames,
+    grid,
+    kind_of,
+    montage,
+    overlay,
+    padding,
+    reduction,
+    sequence,
+    spatial,
+    vector,
+)
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
@@ -149,7 +161,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
         channels = mosaic.existing_channels(style.channels, activation.values.shape[activation.axes.index("channel")])
         if channels == "":
             return None
-        drawn, said = reduction.over_channels(activation, index, replace(style, channels=channels))
+        drawn, said = reduction.over_channels(activation, index, replace(style, channels=channels), context)
         at, notes = 0, [said]
         style = replace(style, channels=None, top=None, sort="index")
     over = _over(activation, context, style) if style.overlay else None
@@ -164,7 +176,8 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     if channels == "":
         return None
     style = replace(style, channels=channels)
-    subject = subjects.prepare(drawn, maps, style, subjects.scale_of(style, maps))
+    part = padding.inside(drawn, context, (maps.shape[1], maps.shape[2])) if kind_of(drawn.axes) == "grid" else None
+    subject = subjects.prepare(drawn, maps, style, subjects.scale_of(style, maps), part)
     shown = subject.shown()
     clipped = _clipped(subject)
     if hatched:

@@ -246,7 +246,8 @@ class Context:
     many; `steps` are the words of the input, written along sequences that have as many.
     `pictures` are what inputs were fed, by name, where they are pictures. `reduced` says
     how channels were brought into one map, if they were. `left_out` says of layers that a
-    sheet does not show why, with their number: ``("not chosen", 12)``.
+    sheet does not show why, with their number: ``("not chosen", 12)``. `padding` is
+    that of the `Sample`.
     """
 
     model: str
@@ -258,6 +259,7 @@ class Context:
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     reduced: str = ""
     left_out: tuple[tuple[str, int], ...] = ()
+    padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

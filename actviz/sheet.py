@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from actviz import bands, colors, distribution, figure, text
 from actviz.bands import Piece, Room
 from actviz.errors import LimitError, UsageError
+from actviz.renderers import padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -172,6 +173,14 @@ def _caption(sheet: _Sheet, page: _Page) -> list[str]:
     parts += _overlays(page)
     if any(piece.band.hatched for piece in page.pieces):
         parts.append("hatched: masked steps, in no number")
+    if sheet.context.padding:
+        parts += dict.fromkeys(
+            words
+            for piece in page.pieces
+            for words in padding.note(
+                piece.band.activation, sheet.context, left_out=piece.band.subject.inside is not None
+            )
+        )
     reduced = {id(piece.band) for piece in page.pieces if bands.tile_size(piece.band, page.room)[1]}
     if reduced:
         layers = "1 layer" if len(reduced) == 1 else f"{len(reduced)} layers"

@@ -131,7 +131,7 @@ class Collector:
             if picture is not None:
                 self._pictures.write(_bytes(picture))
         size = None if picture is None else (int(picture.shape[0]), int(picture.shape[1]))
-        self._samples.append(Fed(sample.name, sample.fed, sample.digest, size, sample.words or ()))
+        self._samples.append(Fed(sample.name, sample.fed, sample.digest, size, sample.words or (), sample.padding))
 
     def write(self, file: BinaryIO, about: Description, *, compress: bool = False) -> None:
         """Write the archive to an empty, seekable file.

@@ -42,13 +42,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """One input, without its values; `picture` is the size (row, column) of its picture."""
+    """One input, without its values.
+
+    `picture` is the size (row, column) of its picture, `padding` that of the `Sample`.
+    """
 
     name: str
     fed: str = ""
     digest: str = ""
     picture: tuple[int, int] | None = None
     words: tuple[str, ...] = ()
+    padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,8 @@ def _sample_said(sample: Fed) -> dict[str, Any]:
     }
     if sample.words:
         said["words"] = list(sample.words)
+    if sample.padding:
+        said["padding"] = {name: list(box) for name, box in sample.padding.items()}
     return said
 
 
@@ -283,7 +289,16 @@ def _sample(said: object) -> Fed:
             raise _WrongError(message)
         size = (sides[0], sides[1])
     words = tuple(_text(word) for word in _list(table.get("words", [])))
-    return Fed(_text(table["name"]), _text(table["fed"]), _text(table["sha256"]), size, words)
+    padding = {name: _box(box) for name, box in _table(table.get("padding", {})).items()}
+    return Fed(_text(table["name"]), _text(table["fed"]), _text(table["sha256"]), size, words, padding)
+
+
+def _box(said: object) -> tuple[int, int, int, int]:
+    sides = [_whole(side) for side in _list(said)]
+    if len(sides) != 4 or max(sides) > _FAR or sides[0] >= sides[2] or sides[1] >= sides[3]:  # noqa: PLR2004  (top, left, bottom, right)
+        message = f"an image at {sides} in its padding"
+        raise _WrongError(message)
+    return sides[0], sides[1], sides[2], sides[3]
 
 
 def _text(value: object) -> str:

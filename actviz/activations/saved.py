@@ -111,7 +111,7 @@ class Saved:
     def sample(self, number: int) -> Sample:
         """Return one input as far as it is known: without its values."""
         fed = self.description.samples[number]
-        return Sample(fed.name, {}, self._picture(number), fed.fed, fed.digest, (), fed.words)
+        return Sample(fed.name, {}, self._picture(number), fed.fed, fed.digest, (), fed.words, padding=fed.padding)
 
     def length(self, address: str) -> int:
         """Return for how many inputs the file holds a layer."""

@@ -215,7 +215,16 @@ class Painter:
         check_fits(self._names, wish.found.values())
         steps = self._names.steps or sample.words or ()
         labels = self._names.labels
-        context = Context(self._source.model, sample.name, sample.fed, sample.thumbnail, labels, steps, sample.pictures)
+        context = Context(
+            self._source.model,
+            sample.name,
+            sample.fed,
+            sample.thumbnail,
+            labels,
+            steps,
+            sample.pictures,
+            padding=sample.padding,
+        )
         context = replace(context, left_out=left_out(self._source.layers, wish.found))
         self._begun += len(wish.files)
         count = helpers_for(self._begun)
@@ -333,7 +342,10 @@ def draw_all(wish: Wish, keys: Sequence[str], style: Style, model: str) -> list[
     from actviz.records import Context
 
     sample = wish.sample
-    context = Context(model, sample.name, sample.fed, sample.thumbnail, (), sample.words or (), sample.pictures)
+    words = sample.words or ()
+    context = Context(
+        model, sample.name, sample.fed, sample.thumbnail, (), words, sample.pictures, padding=sample.padding
+    )
     found: list[Picture] = []
     for key in keys:
         with contextlib.suppress(UsageError, LimitError):

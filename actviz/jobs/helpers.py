@@ -121,7 +121,7 @@ def _packed(task: Task) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     }
     said, arrays = wire.described(found)
     context = task.context
-    told = {name: getattr(context, name) for name in _PLAIN}
+    told = {name: getattr(context, name) for name in _PLAIN} | {"padding": dict(context.padding)}
     if context.thumbnail is not None:
         arrays[_THUMBNAIL] = context.thumbnail
     arrays |= {_PICTURE + name: picture for name, picture in context.pictures.items()}
@@ -133,7 +133,8 @@ def _unpacked(message: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Task:
     context = Context(
         **told
         | {"labels": tuple(told["labels"]), "steps": tuple(told["steps"])}
-        | {"left_out": tuple((reason, count) for reason, count in told["left_out"])},
+        | {"left_out": tuple((reason, count) for reason, count in told["left_out"])}
+        | {"padding": {name: tuple(box) for name, box in told["padding"].items()}},
         thumbnail=arrays.get(_THUMBNAIL),
         pictures={name.removeprefix(_PICTURE): values for name, values in arrays.items() if name.startswith(_PICTURE)},
     )

@@ -191,7 +191,9 @@ def _sheet(run: _Run, sample: Sample, activations: Mapping[str, Activation]) -> 
     from actviz.sheet import draw_sheet
 
     shown = [activations[layer.address] for layer in figures.drawable(run.found.layers)]
-    context = Context(run.facts.file, sample.name, sample.fed, sample.thumbnail, run.names.labels)
+    context = Context(
+        run.facts.file, sample.name, sample.fed, sample.thumbnail, run.names.labels, padding=sample.padding
+    )
     left_out = figures.left_out(run.found.layers, {one.address for one in shown})
     context = replace(context, left_out=left_out)
     try:

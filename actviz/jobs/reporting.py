@@ -9,6 +9,7 @@ from actviz import compare, renderers
 from actviz.errors import ActvizError, InputError, UsageError
 from actviz.jobs import checking
 from actviz.records import FORWARD
+from actviz.renderers.padding import LEFT_OUT
 from actviz.report import Comparison, Fed, Shown, budget, figures, pictures
 from actviz.report.findings import find, hands_on
 from actviz.tolerances import Tolerances, judge
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from actviz.compare import Drift, Matching
     from actviz.jobs.against import Other
-    from actviz.records import Activation, Geometry, LayerInfo, Sample
+    from actviz.records import Activation, Box, Geometry, LayerInfo, Sample
     from actviz.report import Figure, Finding
 
 
@@ -29,7 +30,8 @@ class Gathered:
 
     `tally` holds the numbers of all inputs; `figures` and `thumbnails` are by address;
     `reasons` say why a layer has no figure; `drifts` are by address, `unmatched` are layers that
-    could not be compared. `most` is how many values of a layer are drawn of the first input.
+    could not be compared. `most` is how many values of a layer are drawn of the first input;
+    `padding` is that of the last.
     """
 
     layers: Sequence[LayerInfo]
@@ -47,6 +49,7 @@ class Gathered:
     unmatched: dict[str, None] = field(default_factory=dict)
     compared: int = 0
     most: int = 0
+    padding: Mapping[str, Box] = field(default_factory=dict)
 
 
 def begin(layers: Sequence[LayerInfo], *, asked: bool) -> Gathered:
@@ -79,10 +82,11 @@ def add(found: Gathered, sample: Sample, activations: Mapping[str, Activation], 
     found.tally.inputs += 1
     if room is None:
         return
-    number = len(found.inputs)
+    number, found.padding = len(found.inputs), sample.padding
     picture = next(iter(sample.pictures.values()), None) if len(sample.pictures) == 1 else sample.thumbnail
     encoded = pictures.input_picture(picture) if picture is not None else None
-    found.inputs.append(Fed(sample.name, sample.fed, encoded, sample.words or ()))
+    fed = f"{sample.fed}; {LEFT_OUT}" if sample.padding else sample.fed
+    found.inputs.append(Fed(sample.name, fed, encoded, sample.words or ()))
     if not number:
         sizes = [activations[address].values.size for address in found.drawn]
         found.most = budget.values_each(sizes, room.inputs, room.size)
@@ -108,7 +112,7 @@ def _draw(found: Gathered, activation: Activation, number: int, *, other: bool =
     address = activation.address
     most = found.most // budget.FIRST if number or other else found.most
     try:
-        want = figures.Want(most, found.orders.get(address, ()), other)
+        want = figures.Want(most, found.orders.get(address, ()), other, found.padding)
         figure = figures.figure_of(activation, number, want)
     except ActvizError as failure:
         found.reasons.setdefault(address, failure.message)

@@ -72,7 +72,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         raise UsageError(message)
     if style.reduce is None:
         return _draw(activation, index, context, style)
-    one, said = reduction.over_channels(activation, index, style)
+    one, said = reduction.over_channels(activation, index, style, context)
     rest = replace(style, reduce=None, channels=None, sort="index", top=None)
     picture = _draw(one, 0, replace(context, reduced=said), rest)
     words = [said, picture.numbers["reduced"]] if picture.numbers["reduced"] else [said]

@@ -21,7 +21,7 @@ import numpy as np
 from actviz import colors, figure, mosaic, stats, text
 from actviz.errors import UsageError
 from actviz.records import Picture, Tile
-from actviz.renderers import grid
+from actviz.renderers import grid, padding
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style, alo
     layout = figure.Layout(
         subjects.heading(activation, context),
         _color_bar(subject, along),
-        _caption(film, style, along, masked),
+        (*_caption(film, style, along, masked), *padding.note(activation, context, left_out=False)),
         *plan.size,
         subjects.histogram(subject, reduced=bool(context.reduced)),
     )
@@ -195,7 +195,7 @@ def _draw_blocks(canvas: figure.Canvas, film: _Film, plan: _Plan) -> list[Tile]:
 
 
 def _strengths(subject: Subject) -> list[float]:
-    largest = subject.numbers.strength
+    largest = subject.strength
     share: list[float] = (largest[subject.channels] / (float(largest.max()) or 1.0)).tolist()
     return share
 

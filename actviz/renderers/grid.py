@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image
 
 from actviz import colors, figure, mosaic, text
 from actviz.records import Picture, Tile
-from actviz.renderers import ruler
+from actviz.renderers import padding, ruler
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
@@ -95,7 +95,11 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
     """Draw every chosen map of a deck as a tile."""
     maps = deck.maps
     scale = subjects.scale_of(style, maps)
-    subject = subjects.prepare(activation, maps, style, scale)
+    is_map = deck.axes[1:] == ("row", "column")
+    part = padding.inside(activation, context, (maps.shape[1], maps.shape[2])) if is_map else None
+    subject = subjects.prepare(activation, maps, style, scale, part)
+    if is_map:
+        deck = replace(deck, notes=(*deck.notes, *padding.note(activation, context, left_out=part is not None)))
     if style.bare:
         return _draw_bare(subject, deck, style)
     plan = _plan(subject, deck, style)
@@ -338,7 +342,7 @@ def _write(canvas: figure.Canvas, subject: Subject, tiles: list[Tile], plan: _Pl
 
 def _draw_strengths(canvas: figure.Canvas, subject: Subject, first: Box, plan: _Plan) -> None:
     """Draw the bar below every tile, as long as its share of the layer's strongest."""
-    largest = subject.numbers.strength
+    largest = subject.strength
     width = plan.tile[1]
     lengths = np.ceil(largest[subject.channels] / (float(largest.max()) or 1.0) * width)
     full = np.arange(width) < lengths[:, None, None]

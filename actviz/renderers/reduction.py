@@ -9,12 +9,13 @@ import numpy as np
 
 from actviz import mosaic, stats
 from actviz.errors import UsageError
+from actviz.renderers import padding
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.records import Activation, Style
+    from actviz.records import Activation, Axes, Context, Style
 
 BUDGET = 16_000_000
 
@@ -61,7 +62,9 @@ def said(nouns: tuple[str, str], by: tuple[int, int]) -> str:
 REDUCTIONS = {"mean": "mean", "max": "maximum", "l2": "L2 norm"}
 
 
-def over_channels(activation: Activation, index: int, style: Style) -> tuple[Activation, str]:
+def over_channels(
+    activation: Activation, index: int, style: Style, context: Context | None = None
+) -> tuple[Activation, str]:
     """Return one entry of the batch with its chosen channels as one map, and how that is said.
 
     Raises
@@ -78,10 +81,11 @@ def over_channels(activation: Activation, index: int, style: Style) -> tuple[Act
         raise UsageError(message)
     axis = activation.axes.index("channel")
     values = np.moveaxis(stats.as_numbers(activation.values[index]), axis - 1, 0)
+    moved = ("channel", *(one for one in activation.axes[1:] if one != "channel"))
     flat = np.ascontiguousarray(values).reshape(len(values), -1)
     channels = mosaic.parse_channels(style.channels, len(flat))
     if style.measure != "index":
-        channels = stats.order(stats.statistics(flat[:, :, None]), channels, style.measure)
+        channels = stats.order(stats.statistics(counted(values, moved, activation, context)), channels, style.measure)
     channels = mosaic.keep_top(channels, style.top)
     map_ = _reduced(flat[channels], style.reduce).reshape(values.shape[1:])
     count = f"{len(channels):,}" + (f" of {len(flat):,}" if len(channels) < len(flat) else "")
@@ -92,6 +96,19 @@ def over_channels(activation: Activation, index: int, style: Style) -> tuple[Act
     signed = False if style.reduce == "l2" else activation.signed
     mask = None if activation.mask is None else activation.mask[index : index + 1]
     return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask), said_
+
+
+def counted(values: NDArray[Any], axes: Axes, activation: Activation, context: Context | None) -> NDArray[Any]:
+    """Return the values of one entry of the batch, which has `axes`, that count in strengths: not those of padding."""
+    if context is None or set(axes) - {"channel"} != {"row", "column"}:
+        return values
+    down, across = axes.index("row"), axes.index("column")
+    part = padding.inside(activation, context, (values.shape[down], values.shape[across]))
+    if part is None:
+        return values
+    found: list[slice] = [slice(None)] * values.ndim
+    found[down], found[across] = part
+    return values[tuple(found)]
 
 
 def as_drawn(activation: Activation, style: Style) -> Activation:

@@ -13,6 +13,7 @@ from actviz.colors import Scale
 from actviz.errors import UsageError
 from actviz.figure import ColorBar, Heading, Histogram
 from actviz.records import FORWARD, MIXED, REVERSED
+from actviz.renderers import padding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,8 @@ class Subject:
     of whole numbers or truths where there are few of them, in order, and their words.
     `given` is the range that the scale asked for, so that values may lie beyond it.
     `distribution` is that of the layer's finite values, where a histogram is wanted.
-    `step_order` is that of the activation.
+    `step_order` is that of the activation. `inside` are the numbers of what is centred in
+    the image, where it was padded: orders and strengths are by these.
     """
 
     maps: NDArray[Any]
@@ -63,6 +65,12 @@ class Subject:
     given: tuple[float, float] | None = None
     distribution: stats.Distribution | None = None
     step_order: str = FORWARD
+    inside: stats.ChannelStatistics | None = None
+
+    @property
+    def strength(self) -> NDArray[np.float64]:
+        """Return the largest magnitude of each channel, ``(channel,)``, that of padding left out."""
+        return (self.inside or self.numbers).strength
 
     @property
     def total(self) -> int:
@@ -121,6 +129,8 @@ class Subject:
             record["distribution"] = dataclasses.asdict(self.distribution)
         if self.step_order != FORWARD:
             record["step_order"] = self.step_order
+        if self.inside is not None:
+            record["padding"] = padding.LEFT_OUT
         if axes is not None:
             record["axes"] = {"tiles": list(axes[0]), "down": axes[1], "across": axes[2]}
         return record
@@ -135,8 +145,12 @@ def scale_of(style: Style, maps: NDArray[Any]) -> Scale:
     return colors.settled(scale, own=maps[0].size > 1, why="one value has no range of its own")
 
 
-def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Scale) -> Subject:
+def prepare(
+    activation: Activation, maps: NDArray[Any], style: Style, scale: Scale, part: padding.Inside | None = None
+) -> Subject:
     """Settle what is drawn of `maps`, ``(channel, row, column)``, and in which colours.
+
+    `part` are the rows and columns that count in orders and strengths, ``None``: all.
 
     The range decides the colormap: a scale that was given, whatever the values are, so that
     figures on one scale look alike.
@@ -151,8 +165,9 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Sca
     if levels and scale.kind == "filter":
         scale = Scale("layer", why="a whole number has one colour" if style.scale == "filter" else "")
     numbers = stats.statistics(maps)
+    inside = None if part is None else stats.statistics(maps[:, part[0], part[1]])
     channels = mosaic.parse_channels(style.channels, len(maps))
-    channels = mosaic.keep_top(stats.order(numbers, channels, style.measure), style.top)
+    channels = mosaic.keep_top(stats.order(inside or numbers, channels, style.measure), style.top)
     signed = colors.is_signed(activation.signed, numbers.minimum)
     given = _given(activation.address, scale, style, (maps, numbers))
     if given is None:
@@ -164,7 +179,7 @@ def prepare(activation: Activation, maps: NDArray[Any], style: Style, scale: Sca
     name = style.cmap or colors.default_name(centred=centred, dark=style.dark)
     found = stats.distribution(stats.finite_values(maps, numbers), whole=bool(levels)) if style.histogram else None
     table, order = colors.table(name), activation.step_order
-    return Subject(maps, numbers, channels, scale, centred, table, low, high, levels, given, found, order)
+    return Subject(maps, numbers, channels, scale, centred, table, low, high, levels, given, found, order, inside)
 
 
 def _check(style: Style) -> None:

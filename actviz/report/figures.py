@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +10,16 @@ import numpy as np
 from actviz import colors, renderers, stats
 from actviz.errors import LimitError
 from actviz.records import Context, Style
+from actviz.renderers import reduction
 from actviz.report import pictures
 from actviz.report.contents import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from actviz.records import Activation, Picture
+    from actviz.records import Activation, Box, Picture
     from actviz.totals import Totals
 
 LARGEST = 4_000_000
@@ -48,32 +49,35 @@ def figure_of(activation: Activation, number: int, want: Want) -> Figure:
     if top < count:
         chosen = ",".join(map(str, want.order[:top])) or None
         style = Style(scale="filter", bare=True, channels=chosen, sort="index" if chosen else "mean", top=top)
-    picture = renderers.draw(activation, 0, _CONTEXT, style)
-    return _figure(activation, picture, number, _Kept(axis, count, other=want.other))
+    context = replace(_CONTEXT, padding=want.padding)
+    picture = renderers.draw(activation, 0, context, style)
+    return _figure(activation, picture, number, _Kept(axis, count, other=want.other, context=context))
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
     """What is wanted of a layer: about so many values, the channels in this order if known.
 
-    `other` says that the activation is of the model compared with.
+    `other` says that the activation is of the model compared with; `padding` is that of the
+    `Sample`, whose values are left out of the numbers of a map.
     """
 
     values: int
     order: Sequence[int] = ()
     other: bool = False
+    padding: Mapping[str, Box] = field(default_factory=dict)
 
 
 class _Kept:
     """Which axis numbers run over, how many there are, and whose they are."""
 
-    def __init__(self, axis: str | None, count: int, *, other: bool) -> None:
-        self.axis, self.count, self.other = axis, count, other
+    def __init__(self, axis: str | None, count: int, *, other: bool, context: Context) -> None:
+        self.axis, self.count, self.other, self.context = axis, count, other, context
 
 
 def _figure(activation: Activation, picture: Picture, number: int, kept: _Kept) -> Figure:
     tiles = picture.tiles
-    values = activation.values[0]
+    values = reduction.counted(activation.values[0], activation.axes[1:], activation, kept.context)
     if kept.axis is None:
         numbers = stats.statistics(values[None])
     else:

@@ -125,17 +125,49 @@ def test_results_among_the_inputs_are_no_inputs(place, samples):
 
 
 @pytest.mark.slow
+def contents(folder):
+    """Return the bytes of every figure, and its record in the manifest."""
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
+    return found, manifest(folder)["figures"]
+
+
 @pytest.mark.parametrize("size", [1, 4])
 @threat(104, 0)
 def test_the_pictures_do_not_depend_on_the_size_of_batches(place, samples, size):
-    run(request(samples, "in", output="alone", batch_size=size, layers=("conv_intermediate",)))
-    run(request(samples, "in", output="out", layers=("conv_intermediate",)))
-    one, other = pixels(place / "alone"), pixels(place / "out")
-    assert len(one) == 11
-    assert one.keys() == other.keys()
-    for name, picture in one.items():
-        # One step of the colour table is at most so much in any channel.
-        assert np.abs(picture - other[name]).max() <= 12, name
+    layers = ("conv_intermediate", "scores")
+    run(request(samples, "in", output="alone", batch_size=size, layers=layers))
+    run(request(samples, "in", output="out", layers=layers))
+    one, other = contents(place / "alone"), contents(place / "out")
+    assert len(one[0]) == 22
+    assert one == other
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_resumed_or_sharded_has_the_same_bytes(place, samples, monkeypatch):
+    layers = ("conv_intermediate", "scores")
+    run(request(samples, "in", output="out", layers=layers))
+    whole = contents(place / "out")
+    for number in (0, 3, 7):
+        for path in (place / "out" / f"{number:02d}").glob("*.png"):
+            path.unlink()
+    run(request(samples, "in", output="out", layers=layers))
+    assert contents(place / "out") == whole
+    for number in (2, 1, 3):
+        run(request(samples, "in", output="shards", layers=layers, shard=Shard(number, 3)))
+    assert contents(place / "shards") == whole
+    # A worker that dies begins anew, and the samples of its batch are run again by themselves.
+    activations, failed = Worker.activations, []
+
+    def dies_once(worker, batch, addresses, **how):
+        if len(batch["image"]) > 1 and not failed:
+            failed.append(True)
+            worker.stop()
+        return activations(worker, batch, addresses, **how)
+
+    monkeypatch.setattr(Worker, "activations", dies_once)
+    run(request(samples, "in", output="again", layers=layers))
+    assert failed
+    assert contents(place / "again") == whole
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FIGURE.png", help="Draw the channels of the layers that break a limit.")
 @options.junit
 @options.as_json
+@options.stateful
 @options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,

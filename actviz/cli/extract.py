@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @options.fed
 @click.option("-o", "--output", metavar="PATH", help="The file to write; MODEL.npz without it.")
 @click.option("--compress", is_flag=True, help="Smaller and slower.")
+@options.stateful
 @options.running
 def command(
     model: Path,

@@ -86,6 +86,11 @@ sheet = click.option(
     default=None,
     help="All layers of an input on one page, or one file each. Default: a page where no --layer is given.",
 )
+stateful = click.option(
+    "--stateful",
+    is_flag=True,
+    help="Run the samples of one input in order, each on the state that the one before left.",
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
 
 _OPENING = (
@@ -308,7 +313,7 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
         "sample_rate",
     )
     taken = {name: values.pop(name) for name in names}
-    return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"))
+    return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"), stateful=values.pop("stateful", False))
 
 
 def reports_of(junit: Path | None) -> Reports:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.dry_run
 @options.labels
 @options.tokens
+@options.stateful
 @options.running
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,

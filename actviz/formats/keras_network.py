@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.keras_runtime import Cut
+    from actviz.formats.samples import State
     from actviz.records import Shape
 
 
@@ -140,7 +141,12 @@ class KerasNetwork(FileNetwork):
         keras.config.disable_traceback_filtering()
 
     def activations(
-        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str] | None = None,
+        *,
+        separate: bool = False,
+        state: State = "file",
     ) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch.
 
@@ -168,7 +174,8 @@ class KerasNetwork(FileNetwork):
             raise InputError(message)
         if self._many:
             cut.patience = patience(len(cut.steps))
-        values = cut.run(batch)
+        values = cut.run(batch, separate=separate, state=state)
+        self._notes |= dict.fromkeys(cut.notes)
         digest = self._file.weights.digest()
         places = geometries(self._graph, self._known, {name: values.shape for name, values in batch.items()})
         kinds = {layer.address: layer for layer in self.layers}

@@ -19,6 +19,8 @@ from actviz.formats.keras_compiled import COMPILE_AFTER, TRACED, Compiled, signa
 from actviz.formats.keras_layers import VOCABULARIES, check_keras, make_layer
 from actviz.formats.keras_loading import load, reason
 from actviz.formats.keras_sizes import bytes_of, check_output, check_parameters, check_run
+from actviz.formats.keras_state import DRAW_IN_TRAINING, CodeRandom, LayerState, draws
+from actviz.formats.samples import MOST_NAMED, each_of, joined, listed, random_note, seed_of
 from actviz.formats.shapes import SCORES
 from actviz.formats.weights import NamedWeights
 from actviz.formats.wrapped import InnerLayer
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.custom import CustomObjects
+    from actviz.formats.samples import State
     from actviz.formats.saved.objects import ObjectWeights
     from actviz.formats.weights import TreeWeights
 
@@ -79,6 +82,8 @@ class Cut:
     checked: set[tuple[Any, ...]] = field(default_factory=set)
     described: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
     variables: dict[str, int] | None = None
+    state: LayerState = field(default_factory=LayerState)
+    random: CodeRandom = field(default_factory=CodeRandom)
 
     def build(self) -> None:
         """Make the layers and give them their weights.
@@ -95,11 +100,39 @@ class Cut:
         for key, layer in self.layers.items():
             said = load(layer, self.graph.entries[key], self.weights, self.file)
             self.notes += [said] if said else []
+            if self._runs_code(key):
+                self.state.watch(layer)
             dtypes = {getattr(layer, "compute_dtype", None), getattr(layer, "variable_dtype", None)}
             if self.graph.entries[key].kind in PLAIN and dtypes == {"float32"}:
                 self.plain.add(key)
         self.variables = self._variables()
         _forget_uninitialised()
+        self.notes += self._state_notes()
+
+    def _runs_code(self, key: str) -> bool:
+        """Tell whether a layer runs code that is not Keras's own, which may change variables and draw random numbers."""
+        entry = self.graph.entries[key]
+        return entry.custom or entry.kind == "Lambda" or draws(entry.kind, entry.config)
+
+    def _state_notes(self) -> list[str]:
+        """Return what is worth saying about layers that keep a state, or were called as in training."""
+        notes = []
+        if self.state.stateful:
+            names = ", ".join(f'"{escape(str(layer.name), 80)}"' for layer in self.state.stateful[:MOST_NAMED])
+            notes.append(
+                f"{self.file}: saved with stateful=True ({names}): each input begins with zeros, as after loading; --stateful runs the samples of one file in order."
+            )
+        trained = [
+            (self.graph.nodes[number].address, self.graph.entries[self.graph.nodes[number].entry].kind)
+            for number in self.steps
+            if self.graph.nodes[number].kwargs.get("training") is True
+            and self.graph.entries[self.graph.nodes[number].entry].kind in DRAW_IN_TRAINING
+        ]
+        if trained:
+            notes.append(
+                f"{self.file}: saved with training=True in {listed(trained)}, which draws no random numbers here, as in model.predict of Keras 3."
+            )
+        return notes
 
     def _measure(self) -> None:
         """Count the weights of nested models whose layers' rules are not known.
@@ -201,6 +234,7 @@ class Cut:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             if entry.kind != "InputLayer" and entry.key not in self.layers:
                 self.layers[entry.key] = make_layer(entry, self.weights, self.file, self.custom)
+                self.state.take(self.layers[entry.key])
 
     def _check_size(self, entry: Entry, outputs: Sequence[Any]) -> None:
         layer = self.layers.get(entry.key)
@@ -235,16 +269,43 @@ class Cut:
         check_run(self.steps, tensors, done, (samples, self.weight_bytes), self.file)
         self.checked.add(key)
 
-    def run(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
+    def run(
+        self, batch: Mapping[str, NDArray[Any]], *, separate: bool = False, state: State = "file"
+    ) -> dict[str, NDArray[np.generic]]:
         """Compute the wanted tensors for a batch and return them by address.
 
         What a layer inside another gave is left out where its forward pass did not show it.
-        `batch` maps input names to arrays, batch axis first. A tensor is dropped as soon as
-        the last call that reads it is done.
+        `batch` maps input names to arrays, batch axis first. `separate` and `state` are those of
+        `actviz.formats.protocol.Network.activations`.
         """
+        self._check_memory(batch)
+        if state == "first":
+            self.state.begin_stream()
+        elif state == "file":
+            self.state.end_stream()
+        code = any(self._runs_code(key) for key in self.layers)
+        if not (separate or code or state != "file"):
+            return self._compute(batch)
+        found: dict[str, list[Any]] = {}
+        masks: dict[str, list[Any]] = {}
+        for sample in each_of(batch):
+            if code and state == "file":
+                self.state.reset()
+                self.random.seed(seed_of(sample))
+            for address, values in self._compute(sample).items():
+                found.setdefault(address, []).append(values)
+            for address, mask in self.masks.items():
+                masks.setdefault(address, []).append(mask)
+            if code:
+                self.state.look()
+        self.masks = {address: joined(parts) for address, parts in masks.items()}
+        self.notes += [note for note in random_note(self.file, self.random.drawn) if note not in self.notes]
+        return {address: joined(parts) for address, parts in found.items()}
+
+    def _compute(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
+        """Compute the wanted tensors for samples together; a tensor is dropped once the last call that reads it is done."""
         import numpy as np
 
-        self._check_memory(batch)
         compiled = self._compiled_for(batch)
         if compiled is not None:
             return compiled.run({name: batch[name] for name in self.input_names()})
@@ -260,11 +321,13 @@ class Cut:
             if entry.kind == "InputLayer":
                 outputs = _input_tensor(batch[entry.name], self.graph.shapes[Ref(number, 0)][1])
             elif number in inside:
-                outputs = self._recorded_call(number, values, masks)
+                with self.random.watching(entry, self.graph.nodes[number].address, run=self._runs_code(entry.key)):
+                    outputs = self._recorded_call(number, values, masks)
             else:
                 read = refs(self._arguments(number)) if number in scored else ()
                 before = {ref: _keras_mask(values[ref]) for ref in read}
-                outputs = self._call(number, values)
+                with self.random.watching(entry, self.graph.nodes[number].address, run=self._runs_code(entry.key)):
+                    outputs = self._call(number, values)
                 if number in scored:
                     values[Ref(number, SCORES)] = self._scores(number, values, before)
             backwards = runs_backwards(self.layers.get(entry.key))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.formats.samples import State
     from actviz.records import Activation, LayerInfo, ModelFacts, Shape, TensorSpec
 
 
@@ -44,7 +45,12 @@ class Network(Protocol):
         """Import what computing needs, ahead of `activations`."""
 
     def activations(
-        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str] | None = None,
+        *,
+        separate: bool = False,
+        state: State = "file",
     ) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch.
 
@@ -54,6 +60,14 @@ class Network(Protocol):
             Arrays by input name, batch axis first.
         addresses
             Addresses as in `layers`; ``None`` for all of them but the scores of attention.
+        separate
+            Compute each sample by itself, so that its numbers do not depend, in their last
+            bits, on how many others are in the batch.
+        state
+            What a network that keeps a state between calls begins with. ``"file"``: every
+            sample begins with the state that the file holds. ``"first"``: the first sample
+            does, and each later one with what the one before it left. ``"next"``: so does
+            the first.
 
         Returns
         -------

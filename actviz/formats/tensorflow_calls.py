@@ -11,8 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import random_seed
 
-from actviz.gate.functions import named_call
+from actviz.gate.functions import RANDOM_CALLS, named_call
 
 OPERATORS = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "truediv", "pow": "pow", "matmul": "matmul",
@@ -88,6 +89,9 @@ class OperationCall(keras.layers.Layer):  # type: ignore[misc]  # Keras has no t
         graph.versions.producer = 1087
         node = graph.node.add()
         node.CopyFrom(self._node)
+        if node.op in RANDOM_CALLS and not (node.attr["seed"].i or node.attr["seed2"].i):
+            # Seeds of 0 draw other numbers each time; these follow from the seed of this run.
+            node.attr["seed"].i, node.attr["seed2"].i = random_seed.get_seed(None)
         node.input.extend(f"input{place}" for place in range(total))
 
         def run(*arguments: Any) -> Any:

@@ -36,8 +36,17 @@ _COMPAT = (
     "transpose shape gather squeeze expand_dims reduce_mean reduce_sum reduce_max reduce_min nn.avg_pool nn.max_pool"
 )
 
+# Pure but for the random numbers that they draw, which are seeded from the input.
+_RANDOM = "random.normal random.uniform random.truncated_normal random.gamma random.poisson random.shuffle random.categorical nn.dropout"
+_RANDOM_OPERATIONS = "RandomStandardNormal RandomUniform RandomUniformInt TruncatedNormal RandomShuffle Multinomial"
+RANDOM_CALLS = frozenset(
+    [*_RANDOM.split(), *(f"compat.v1.{name}" for name in _RANDOM.split()), *_RANDOM_OPERATIONS.split()]
+)
+
 FUNCTIONS = frozenset(
     _TOP.split()
+    + _RANDOM.split()
+    + [f"compat.v1.{name}" for name in _RANDOM.split()]
     + [f"math.{name}" for name in _MATH.split()]
     + [f"nn.{name}" for name in _NN.split()]
     + [f"__operators__.{name}" for name in _OPERATORS.split()]
@@ -47,6 +56,7 @@ FUNCTIONS = frozenset(
 )
 OPERATIONS = frozenset(
     [
+        *_RANDOM_OPERATIONS.split(),
         "Abs",
         "Add",
         "AddN",

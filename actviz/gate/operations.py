@@ -135,6 +135,51 @@ PURE = frozenset(
 )
 CHANGING = frozenset(_CHANGING.split())
 SAVING = frozenset(_SAVING.split())
+READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd"})
+# Changes of a variable that may be run: they touch the variable that they are given, which is a
+# copy of the file's value in the memory of this process, and nothing else.
+RUNNABLE_WRITES = frozenset(
+    [
+        "AssignVariableOp",
+        "AssignAddVariableOp",
+        "AssignSubVariableOp",
+        "ResourceScatterAdd",
+        "ResourceScatterSub",
+        "ResourceScatterUpdate",
+        "ResourceScatterNdUpdate",
+        "ResourceStridedSliceAssign",
+        "StatefulUniform",
+        "StatefulUniformInt",
+        "StatefulStandardNormalV2",
+        "StatefulTruncatedNormal",
+        "StatefulUniformFullInt",
+        "RngReadAndSkip",
+        "RngSkip",
+    ]
+)
+# Random operations that draw from a generator of their own, seeded by attributes; 0 and 0: from the time.
+SEEDED_BY_ATTRIBUTES = frozenset(
+    [
+        "RandomGamma",
+        "RandomPoisson",
+        "RandomPoissonV2",
+        "RandomShuffle",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "TruncatedNormal",
+        "FractionalAvgPool",
+        "FractionalMaxPool",
+    ]
+)
+SEEDED_BY_INPUTS = frozenset(
+    name
+    for name in (*_RANDOM.split(), *RUNNABLE_WRITES)
+    if name.startswith(("StatelessRandom", "StatelessTruncated", "StatelessMulti", "StatelessShuffle", "Stateful"))
+    and "Get" not in name
+)
 KEPT = CHANGING | SAVING | frozenset(_TRAINING.split())
 NO_FLAG = "there is no flag that allows it"
 

@@ -27,6 +27,7 @@ VERSION = 3
 MAXIMUM_RANK = 8
 MAXIMUM_TENSOR_BYTES = 4 << 30
 MAXIMUM_FILE_BYTES = (1 << 31) - 1
+RANDOM = frozenset({"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"})
 CALLS_OTHER_CODE = frozenset({"CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES"})
 ABSENT = -1
 
@@ -72,13 +73,17 @@ class LiteTensor:
 class LiteOperator:
     """One operator: its kind, the numbers of the tensors it reads (-1: none) and makes.
 
-    `fused` is the activation function it ends with, ``""`` for none.
+    `fused` is the activation function it ends with, ``""`` for none. For an operator that
+    draws random numbers, `options_at` is the place in the file of the offset to its options
+    (``None``: it has none) and `seeded` tells whether they fix a seed.
     """
 
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     fused: str
+    options_at: int | None = None
+    seeded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +266,12 @@ def _operator(table: Table, kinds: list[str], flat: Flat) -> LiteOperator:
     fused = 0 if options is None else options.integer(FUSED_FIELD[kind], "<b")
     if not 0 <= fused < len(ACTIVATIONS):
         raise flat.damage(table.place)
-    return LiteOperator(kind, _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4")), ACTIVATIONS[fused])
+    reads, makes = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
+    if kind not in RANDOM:
+        return LiteOperator(kind, reads, makes, ACTIVATIONS[fused])
+    drawn = table.child(4)
+    seeded = drawn is not None and any(drawn.integer(number, "<q") for number in (0, 1))
+    return LiteOperator(kind, reads, makes, "", table.slot(4), seeded)
 
 
 def _signature(root: Table, count: int) -> tuple[dict[int, str], dict[int, str]]:

@@ -43,6 +43,8 @@ class InputOptions:
         Of the noise that stands in where no input is given.
     sample_rate
         Samples a second that sounds are resampled to; ``None``: fed at their own rate.
+    stateful
+        Run the samples of one input in order, each on the state that the one before left.
 
     """
 
@@ -56,6 +58,7 @@ class InputOptions:
     background: tuple[int, int, int] | str = (255, 255, 255)
     seed: int = 0
     sample_rate: int | None = None
+    stateful: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what means nothing, before any file is opened."""

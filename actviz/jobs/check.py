@@ -10,7 +10,7 @@ import numpy as np
 
 from actviz import findings as found_texts
 from actviz.errors import ActvizError, ToleranceError, UsageError, escape
-from actviz.jobs import checking, feeding, judging
+from actviz.jobs import checking, feeding, judging, streaming
 from actviz.jobs.checking import Tally
 from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
@@ -54,6 +54,7 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
     limits = request.limits if request.limits != Limits() else DEFAULT
     judging.prepare(request.reports, "check", overwrite=request.overwrite)
     target = _figure_target(request)
+    yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
@@ -61,7 +62,8 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
         worker.prepare()
         facts, layers, found = feeding.begin(request, facts, worker, _choose)
         tally, failures = Tally(layers, largest=checking.largest_batch(facts)), list[ActvizError]()
-        for event in checking.count(worker, found, tally, fail_fast=request.fail_fast):
+        count = checking.count_streams if request.reading.stateful else checking.count
+        for event in count(worker, found, tally, fail_fast=request.fail_fast):
             if isinstance(event, ActvizError):
                 failures.append(event)
             yield Said(event.message) if isinstance(event, ActvizError) else event
@@ -76,6 +78,8 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
     result = _result(facts, tally, limits, failures)
+    if request.reading.stateful:
+        result.record["stateful"] = True
     if target is not None:
         yield _draw(target, result, facts, tally)
     yield from judging.publish(result.findings, request.reports)

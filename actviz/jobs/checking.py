@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError
 from actviz.jobs import feeding
+from actviz.jobs.streaming import Stream
 from actviz.jobs.surviving import Deaths, costs_itself, named
 from actviz.totals import bounds_of, cuts_of, join, unpacked
 from actviz.worker import DeadWorkerError
@@ -108,6 +109,27 @@ def stacked(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([sample.values[name] for sample in samples]) for name in samples[0].values}
 
 
+def count_streams(
+    worker: Worker, found: Iterable[Sequence[Sample] | ActvizError], tally: Tally, *, fail_fast: bool
+) -> Iterator[Said | ActvizError]:
+    """Compute the samples of each input in their order, as a stream, and add them to `tally`; yield as `count` does."""
+    notes, stream, counting = feeding.Notes(), Stream(), _Counting(worker, tally, fail_fast=fail_fast)
+    for part in found:
+        if isinstance(part, ActvizError):
+            yield part
+            continue
+        yield from notes.about(part)
+        for sample in part:
+            try:
+                counting.compute(sample, stream.state(sample))
+            except ActvizError as failure:
+                if fail_fast or not costs_itself(failure):
+                    raise named(failure, sample) from None
+                stream.fail()
+                yield named(failure, sample)
+        yield from feeding.told_by(worker)
+
+
 def count(
     worker: Worker,
     found: Iterable[Sequence[Sample] | ActvizError],
@@ -173,18 +195,27 @@ class _Counting:
         again, self._again = self._again, []
         for sample in again:
             try:
-                self._ask([sample])
-                self._tally.add([sample], self._worker.numbers())
-                self._deaths.answered()
+                self.compute(sample)
             except ActvizError as failure:
                 if self._fail_fast or not costs_itself(failure):
                     raise named(failure, sample) from None
                 self._deaths.count(failure)
                 yield named(failure, sample)
 
-    def _ask(self, samples: Sequence[Sample]) -> None:
+    def compute(self, sample: Sample, state: str = "file") -> None:
+        """Compute one sample by itself and add it; `state` is what it begins with."""
+        try:
+            self._ask([sample], state)
+            self._tally.add([sample], self._worker.numbers())
+        except ActvizError as failure:
+            if state != "file":
+                self._deaths.count(failure)
+            raise
+        self._deaths.answered()
+
+    def _ask(self, samples: Sequence[Sample], state: str = "file") -> None:
         asked = {address: pair for address, pair in self._cuts.items() if pair is not None}
-        self._worker.ask_numbers(stacked(samples), list(self._cuts), asked)
+        self._worker.ask_numbers(stacked(samples), list(self._cuts), asked, state)
 
     def _lose(self, failure: ActvizError) -> None:
         """Note what is to be run again: the first batch, and where the worker died all that it was given."""

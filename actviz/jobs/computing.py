@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from actviz.errors import ActvizError
+from actviz.errors import ActvizError, UsageError
+from actviz.jobs.streaming import Stream
 from actviz.jobs.surviving import Deaths, named
 
 if TYPE_CHECKING:
@@ -114,9 +115,12 @@ class Computer(Generic[Piece]):
         Which layers.
     sizes
         How large batches are.
+    stateful
+        Whether the samples of one input are a stream; then batches have one sample.
     """
 
-    def __init__(self, worker: Worker, addresses: Sequence[str], sizes: Sizes) -> None:
+    def __init__(self, worker: Worker, addresses: Sequence[str], sizes: Sizes, *, stateful: bool = False) -> None:
+        self._stream = Stream() if stateful else None
         self._worker, self._addresses, self._sizes = worker, addresses, sizes
         self._pool = ThreadPoolExecutor(1, "compute")
         self._versions: dict[str, str] = {}
@@ -183,17 +187,25 @@ class Computer(Generic[Piece]):
 
         names = batch[0].sample.values
         try:
+            state = "file" if self._stream is None else self._stream.state(batch[0].sample)
             fed: dict[str, NDArray[Any]] = {
                 name: np.concatenate([piece.sample.values[name] for piece in batch])
                 if len(batch) > 1
                 else batch[0].sample.values[name]
                 for name in names
             }
-            found = self._worker.activations(fed, self._addresses)
+            # Together they travel; each is computed by itself, so that no figure depends on the batch:
+            # 2 ms more for a digit, and 4 to 12% more, or 15% less, of CPU time for a photograph (MobileNetV2,
+            # VGG16), where filling each batch up would cost as many times the work for a single input.
+            found = self._worker.activations(fed, self._addresses, separate=True, state=state)
             _check_batch(found, len(batch))
             self._versions = self._versions or self._worker.versions()
         except ActvizError as failure:
             self._deaths.count(failure)
+            if isinstance(failure, UsageError):
+                raise
+            if self._stream is not None:
+                self._stream.fail()
             if len(batch) == 1:
                 return [NotComputed(batch[0], named(failure, batch[0].sample))]
             return [result for piece in batch for result in self._run([piece])]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import ActvizError, InputError, UsageError, escape
-from actviz.jobs import feeding
+from actviz.jobs import feeding, streaming
 from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
 from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
@@ -46,6 +46,7 @@ def extract(request: ExtractRequest) -> Iterator[Said | Written]:
     from actviz.inputs import choose_preprocessing
 
     given = feeding.given_by(request)
+    yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
@@ -108,7 +109,8 @@ class _Piece:
 def _collect(run: _Run, collector: Collector) -> Iterator[Said | ActvizError]:
     """Compute one sample after another, the next while one is kept; a bad one costs itself only."""
     # Samples are not computed together: the numbers of a batch differ in their last bits.
-    computer: Computer[_Piece] = Computer(run.worker, [layer.address for layer in run.layers], Sizes(run.layers, 1))
+    addresses, stateful = [layer.address for layer in run.layers], run.request.reading.stateful
+    computer: Computer[_Piece] = Computer(run.worker, addresses, Sizes(run.layers, 1), stateful=stateful)
     try:
         for item in computer.compute(_pieces(run), _Piece):
             if isinstance(item, Computed):
@@ -138,7 +140,8 @@ def _pieces(run: _Run) -> Iterator[_Piece | Said | ActvizError]:
             yield found
             continue
         yield from notes.about(found)
-        yield from (_Piece(sample, alone) for sample in found)
+        samples = map(streaming.marked, found) if run.request.reading.stateful else found
+        yield from (_Piece(sample, alone) for sample in samples)
 
 
 def _one_lost(run: _Run, piece: _Piece, failure: ActvizError) -> ActvizError:

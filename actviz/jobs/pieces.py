@@ -138,7 +138,7 @@ class Reader:
         due = self._upkeep.due(stem, number, name, sample.digest)
         if due.right:
             yield Right(name, due.right, due.adopted)
-        if due.files:
+        if due.files or self._recipe.options.stateful:
             yield Piece(replace(sample, name=name), due.files, due.works)
 
 
@@ -157,14 +157,19 @@ def _ends_all(failure: ActvizError) -> bool:
     return isinstance(failure, OutputError)
 
 
-def pieces_of(samples: Sequence[Sample], upkeep: Upkeep | Everything, shard: Shard) -> Iterator[Item]:
-    """Yield the pieces of samples that are there already."""
+def pieces_of(
+    samples: Sequence[Sample], upkeep: Upkeep | Everything, shard: Shard, *, every: bool = False
+) -> Iterator[Item]:
+    """Yield the pieces of samples that are there already; with `every` also of those whose figures are up to date."""
     for number, sample in enumerate(samples):
         if not shard.holds(number):
             continue
         due = upkeep.due(stem_of_sample(sample), 0, sample.name, sample.digest)
         if due.right:
             yield Right(sample.name, due.right, due.adopted)
-        if due.files:
+        if due.files or every:
             yield Piece(sample, due.files, due.works)
-        yield Done()
+        if not every:
+            yield Done()
+    if every:
+        yield Done(len(samples) - 1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from actviz import system
 from actviz.errors import ActvizError, PartialError, UsageError
 from actviz.inputs.listing import Shard
-from actviz.jobs import feeding, figures, ranges, targets
+from actviz.jobs import feeding, figures, ranges, streaming, targets
 from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
 from actviz.jobs.events import Answer, Event, Failed, Progress, Said, Written, duration
 from actviz.jobs.feeding import ModelRequest
@@ -73,6 +73,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         When nothing could be made; `PartialError` at the end when part of it failed.
     """
     given = feeding.given_by(request)
+    yield from streaming.check(request.reading, request.shard, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = worker.facts()
         yield from (Said(line) for line in say_code(facts, request.opening.trust))
@@ -225,9 +226,10 @@ class _Run:
         every = Batch(self.entries, Shard())
         how = recipe(self.facts, self.layers, self.request.reading)
         reader = Reader(how, Everything(), every) if self.samples is None else None
-        items = reader.items() if reader is not None else pieces_of(self.samples or (), Everything(), every.shard)
+        items = self._items(reader, Everything(), every.shard)
         sizes = Sizes(self.layers, _batch_size(self.request, self.facts))
-        computer: Computer[Piece] = Computer(worker, [layer.address for layer in self.layers], sizes)
+        addresses = [layer.address for layer in self.layers]
+        computer: Computer[Piece] = Computer(worker, addresses, sizes, stateful=self.request.reading.stateful)
         try:
             batches = (item.found for item in computer.compute(items, Piece) if isinstance(item, Computed))
             self.request = replace(self.request, style=figures.share_ranges(self.request.style, batches))
@@ -266,9 +268,9 @@ class _Run:
             self.manifest.about = self._about()
         self._check_early(upkeep)
         reader = self._reader(upkeep)
-        items = reader.items() if reader is not None else pieces_of(self.samples or (), upkeep, request.shard)
+        items = self._items(reader, upkeep, request.shard)
         sizes = Sizes(self.layers, _batch_size(request, self.facts))
-        computer: Computer[Piece] = Computer(worker, addresses, sizes)
+        computer: Computer[Piece] = Computer(worker, addresses, sizes, stateful=request.reading.stateful)
         ended = False
         try:
             yield from self._work(computer, items, painter)
@@ -281,6 +283,12 @@ class _Run:
                 self._keep(made)
             self._finish(fingerprint, painter, ended=ended)
         yield from self._summary()
+
+    def _items(self, reader: Reader | None, upkeep: Upkeep | Everything, shard: Shard) -> Iterator[Item]:
+        """Yield what is due; of a stream also what that depends on."""
+        stateful = self.request.reading.stateful
+        items = reader.items() if reader else pieces_of(self.samples or (), upkeep, shard, every=stateful)
+        return streaming.streamed(items) if stateful else items
 
     def estimate(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
         """Say what would be made, measured on the first input: nothing is written."""
@@ -469,7 +477,7 @@ class _Run:
 def _batch_size(request: ShowRequest, facts: ModelFacts) -> int | None:
     """Return how many samples a batch has: as asked, one where the model takes a fixed number."""
     fixed = any(spec.shape and spec.shape[0] is not None for spec in facts.inputs)
-    return 1 if fixed else request.batch_size
+    return 1 if fixed or request.reading.stateful else request.batch_size
 
 
 def _warm_up() -> None:

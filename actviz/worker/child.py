@@ -184,7 +184,8 @@ def _answer(channel: Channel, network: Network, message: Message, arrays: dict[s
     elif ask == "versions":
         channel.send({"versions": _versions()})
     elif ask == "activations":
-        found = network.activations(arrays, message["addresses"])
+        how = {"separate": message["separate"], "state": message["state"]}
+        found = network.activations(arrays, message["addresses"], **how)
         said, values = described(found)
         channel.send({"activations": said, "notes": network.notes}, values)
     else:
@@ -212,7 +213,7 @@ class _Backlog:
         expect_many = getattr(network, "expect_many", None)
         if expect_many is not None:
             expect_many()
-        found = network.activations(arrays, message["addresses"])
+        found = network.activations(arrays, message["addresses"], state=message["state"])
         self.flush()
         self._last = self._sender.submit(self._send, found, message["cuts"], network.notes)
 

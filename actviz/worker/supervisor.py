@@ -149,14 +149,29 @@ class Worker:
         """Let the child load TensorFlow while the command goes on; nothing is awaited."""
         self._send({"ask": "prepare"})
 
-    def activations(self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]) -> dict[str, Activation]:
+    def activations(
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str],
+        *,
+        separate: bool = False,
+        state: str = "file",
+    ) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
-        self.ask_activations(batch, addresses)
+        self.ask_activations(batch, addresses, separate=separate, state=state)
         return self.take_activations()
 
-    def ask_activations(self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str]) -> None:
+    def ask_activations(
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str],
+        *,
+        separate: bool = False,
+        state: str = "file",
+    ) -> None:
         """Let the child compute outputs of some layers for a batch; `take_activations` takes them."""
-        self._send({"ask": "activations", "addresses": list(addresses)}, batch)
+        message = {"ask": "activations", "addresses": list(addresses), "separate": separate, "state": state}
+        self._send(message, batch)
 
     def take_activations(self) -> dict[str, Activation]:
         """Wait for what the last `ask_activations` asked for."""
@@ -175,13 +190,15 @@ class Worker:
         batch: Mapping[str, NDArray[Any]],
         addresses: Sequence[str],
         cuts: Mapping[str, tuple[float, float]],
+        state: str = "file",
     ) -> None:
         """Let the child compute numbers of some layers for a batch; `numbers` takes them.
 
-        `cuts` are the values at and beyond which one counts as saturated, by address.
+        `cuts` are the values at and beyond which one counts as saturated, by address; `state`
+        is that of `formats.protocol.Network.activations`.
         """
         told = {address: list(pair) for address, pair in cuts.items()}
-        self._send({"ask": "numbers", "addresses": list(addresses), "cuts": told}, batch)
+        self._send({"ask": "numbers", "addresses": list(addresses), "cuts": told, "state": state}, batch)
 
     def numbers(self) -> Numbers:
         """Wait for what the last `ask_numbers` asked for."""

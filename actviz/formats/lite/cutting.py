@@ -15,7 +15,7 @@ from actviz.gate.flatbuffer import WORD
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actviz.gate.tflite import LiteGraph
+    from actviz.gate.tflite import LiteGraph, LiteOperator
 
 # They speak to each other through memory, not through tensors: none can be left out.
 WITH_MEMORY = frozenset(
@@ -24,6 +24,11 @@ WITH_MEMORY = frozenset(
         "HASHTABLE_FIND", "HASHTABLE_SIZE",
     }
 )  # fmt: skip
+
+# A table of two whole numbers of 64 bits: the list of its fields, the table itself, and in it
+# the distance back to that list.
+OPTIONS = struct.Struct("<HHHHi4xqq")
+OPTIONS_INDEX, OPTIONS_TABLE, SEEDS_AT, ALIGNED = 8, 24, 8, 8
 
 
 def needed_operators(graph: LiteGraph, tensors: Sequence[int]) -> list[int]:
@@ -44,6 +49,7 @@ def cut_model(content: bytes, graph: LiteGraph, kept: Sequence[int], outputs: Se
     """Return a model of the operators `kept` that gives the tensors `outputs`.
 
     As outputs they keep their memory: an interpreter uses that of any other tensor again.
+    What follows the length of `content` is new; everything before has the place it had.
     """
     changes = [(0, b"")]
     start, count = graph.operators_at, len(graph.operators)
@@ -67,3 +73,23 @@ def _changed(content: bytes, changes: Sequence[tuple[int, bytes]], tail: bytes) 
     for (place, new), end in zip(changes, ends, strict=True):
         pieces += [new, whole[place + len(new) : end]]
     return b"".join([*pieces, tail])
+
+
+def with_seeds(content: bytes, operators: Sequence[LiteOperator], seed: int) -> bytes:
+    """Return a model whose random operators draw from `seed`: each gets options of its own at the end.
+
+    A seed of 0, which is what a file holds that fixes none, is left out of a FlatBuffer, so
+    there is no place in the options that are there.
+    """
+    changes = [(0, b"")]
+    tail = bytes(-len(content) % ALIGNED)
+    for number, operator in enumerate(operators):
+        if operator.options_at is None:
+            continue
+        index = len(content) + len(tail)
+        table = index + OPTIONS.size - OPTIONS_TABLE
+        tail += OPTIONS.pack(
+            OPTIONS_INDEX, OPTIONS_TABLE, SEEDS_AT, SEEDS_AT + ALIGNED, OPTIONS_INDEX, seed, number + 1
+        )
+        changes.append((operator.options_at, struct.pack("<I", table - operator.options_at)))
+    return _changed(content, sorted(changes), tail)

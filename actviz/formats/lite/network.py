@@ -15,7 +15,8 @@ from actviz.formats.lite.cutting import needed_operators
 from actviz.formats.lite.describing import TABLES, Description
 from actviz.formats.lite.naming import name_tensors
 from actviz.formats.protocol import FileNetwork
-from actviz.gate.tflite import MAXIMUM_FILE_BYTES, check_sizes, read_tflite
+from actviz.formats.samples import State, random_note, seed_of
+from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 from actviz.system import open_regular, stamp
 
@@ -56,6 +57,7 @@ class LiteNetwork(FileNetwork):
             self._file.close()
             raise
         self._runner: tuple[tuple[int, ...], Runner, str] | None = None
+        self._notes: list[str] = []
 
     def close(self) -> None:
         """Close the file."""
@@ -63,8 +65,8 @@ class LiteNetwork(FileNetwork):
 
     @property
     def notes(self) -> list[str]:
-        """Lines worth saying about what was read so far, each once: there are none."""
-        return []
+        """Lines worth saying about what was read so far, each once."""
+        return list(self._notes)
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
@@ -87,13 +89,19 @@ class LiteNetwork(FileNetwork):
         runtime.prepare()
 
     def activations(
-        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str] | None = None,
+        *,
+        separate: bool = False,
+        state: State = "file",
     ) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch.
 
-        See `actviz.formats.protocol.Network.activations`. Samples run one by one: many
+        See `actviz.formats.protocol.Network.activations`. Samples always run one by one: many
         graphs are made for one, and some for a fixed number, which then gets copies.
         """
+        del separate
         chosen = [self._named[address] for address in (self._named if addresses is None else addresses)]
         inputs = self._input_names
         needed = frozenset().union(*(self._description.needs[item.tensor] for item in chosen))
@@ -107,7 +115,10 @@ class LiteNetwork(FileNetwork):
         parts: dict[str, list[NDArray[Any]]] = {item.address: [] for item in chosen}
         for sample in range(count):
             fed = {number: self._fed(batch, name, number, sample) for number, name in inputs.items()}
-            found = runner.run({number: values for number, values in fed.items() if values is not None})
+            given = {number: values for number, values in fed.items() if values is not None}
+            keep = state == "next" or (state == "first" and sample > 0)
+            seed = seed_of({self._input_names[number]: values for number, values in given.items()})
+            found = runner.run(given, seed, keep=keep)
             found |= {
                 number: runtime.from_stored(values, self._model.graph.tensors[number])
                 for number, values in fed.items()
@@ -128,8 +139,23 @@ class LiteNetwork(FileNetwork):
             check_sizes((graph.tensors[number] for number in computed), self._name)
             read = {number for place in kept for number in graph.operators[place].inputs if number >= 0}
             runner = runtime.Runner(self._model, self._content, kept, wanted, self._name)
+            self._note_random(kept)
             self._runner = (wanted, runner, self._digest_of(sorted(read)))
         return self._runner[1], self._runner[2]
+
+    def _note_random(self, kept: Sequence[int]) -> None:
+        """Name the operators that draw random numbers among those that are run, and in the graphs that they call."""
+        graph = self._model.graph
+        found = [(graph.tensors, graph.operators[place]) for place in kept]
+        found += [(other.tensors, operator) for other in self._model.others for operator in other.operators]
+        random = [(tensors, operator) for tensors, operator in found if operator.kind in RANDOM]
+        named = [
+            (tensors[operator.outputs[0]].name if operator.outputs else "", operator.kind, operator.seeded)
+            for tensors, operator in random
+        ]
+        drawn = [(name, kind) for name, kind, seeded in named if not seeded]
+        fixed = [(name, kind) for name, kind, seeded in named if seeded]
+        self._notes += [note for note in random_note(self._name, drawn, fixed) if note not in self._notes]
 
     def _digest_of(self, numbers: Sequence[int]) -> str:
         total = hashlib.sha256()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import InputError, LimitError, ModelError, escape
-from actviz.formats.lite.cutting import cut_model
+from actviz.formats.lite.cutting import cut_model, with_seeds
+from actviz.gate.tflite import RANDOM
 from actviz.system import without_warnings
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LITERT, TENSORFLOW = "ai_edge_litert", "tensorflow.lite.python"
 THREADS = 4
+LASTING = RANDOM | {"VAR_HANDLE"}
 
 
 def prepare() -> None:
@@ -66,28 +68,60 @@ class Runner:
         self._name = name
         self._tensors = model.graph.tensors
         self._outputs = tuple(outputs)
-        kind, kernels = _interpreter()
         self._content = cut_model(content, model.graph, kept, outputs)
+        run = [model.graph.operators[place] for place in kept]
+        inside = [operator for graph in model.others for operator in graph.operators]
+        self._random = [operator for operator in (*run, *inside) if operator.kind in RANDOM and not operator.seeded]
+        # Its variables are set once, when an interpreter first runs, and nothing sets them back;
+        # random operators that have a seed go on from one run to the next.
+        self._once = any(operator.kind in LASTING for operator in (*run, *inside))
+        self._interpreter: Any = None
+        self._shapes: dict[int, tuple[int, ...]] | None = None
+        self._start()
+
+    def _start(self, seed: int = 1) -> None:
+        """Begin with a new interpreter, in the state that the file holds."""
+        kind, kernels = _interpreter()
+        content = with_seeds(self._content, self._random, seed) if self._random else self._content
         try:
             with without_warnings():
                 self._interpreter = kind(
-                    model_content=self._content,
+                    model_content=content,
                     experimental_op_resolver_type=kernels,
                     num_threads=min(THREADS, os.cpu_count() or 1),
                 )
         except (ValueError, RuntimeError) as failure:
             raise self._refusal(failure) from None
-        self._shapes: dict[int, tuple[int, ...]] | None = None
+        self._shapes = None
 
-    def run(self, inputs: Mapping[int, NDArray[Any]]) -> dict[int, NDArray[Any]]:
-        """Compute the wanted tensors, in real units where the file holds whole numbers for them."""
+    def run(self, inputs: Mapping[int, NDArray[Any]], seed: int = 1, *, keep: bool = False) -> dict[int, NDArray[Any]]:
+        """Compute the wanted tensors, in real units where the file holds whole numbers for them.
+
+        `seed` is that of random operators which the file gives none; `keep` begins with the
+        state that the run before left, not with that of the file.
+
+        Raises
+        ------
+        InputError
+            When the graph cannot take inputs of this size, or loses its state over a change of size.
+        LimitError
+            When memory runs out.
+        ModelError
+            When the interpreter cannot run the file.
+        """
         shapes = {number: values.shape for number, values in inputs.items()}
+        if keep and self._shapes is not None and self._shapes != shapes:
+            message = f"{self._name}: a TFLite model keeps no state from one size of the input to another; give --stateful samples of one size."
+            raise InputError(message)
+        if not keep and self._once:
+            self._start(seed)
         try:
             if shapes != self._shapes:
                 self._allocate(shapes)
             for number, values in inputs.items():
                 self._interpreter.set_tensor(number, values)
-            self._interpreter.reset_all_variables()
+            if not keep:
+                self._interpreter.reset_all_variables()
             self._interpreter.invoke()
             return {
                 number: from_stored(self._interpreter.get_tensor(number), self._tensors[number])

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, escape
-from actviz.formats.saved.meta import functions_named
+from actviz.formats.saved.flatten import FLOW
+from actviz.formats.saved.meta import attribute_number, functions_named
 from actviz.formats.saved.tables import TABLES
-from actviz.gate.operations import CHANGING, check_operations
-from actviz.gate.wire import encode_bytes, encode_varint
+from actviz.gate.operations import CHANGING, RUNNABLE_WRITES, SEEDED_BY_ATTRIBUTES, SEEDED_BY_INPUTS, check_operations
+from actviz.gate.wire import encode_bytes, encode_varint, one_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from actviz.formats.saved.flatten import Flat, Tensor
     from actviz.formats.saved.meta import Node
@@ -28,13 +29,32 @@ WRITES = CHANGING - {"DestroyResourceOp"}
 class GraphCut:
     """A graph to run: its definition, and which of its tensors come from outside.
 
-    `given` maps numbers of nodes to what is fed: ``input``, ``variable`` or ``table``.
+    `given` maps numbers of nodes to what is fed: ``input``, ``variable`` or ``table``. `writes`
+    are the numbers of the nodes that change a variable, in functions that they call too; where
+    there are any, nodes keep the order that the file gives them.
     """
 
     flat: Flat
     numbers: tuple[int, ...]
     given: Mapping[int, str]
     library: frozenset[str] = field(default_factory=frozenset)
+    writes: tuple[int, ...] = ()
+
+    def random(self, *, fixed: bool) -> list[tuple[str, str]]:
+        """Return path and kind of the operations that draw random numbers, with a seed of the file (`fixed`) or none."""
+        nodes = [(self.flat.nodes[number].path, self.flat.nodes[number].node) for number in self.numbers]
+        nodes += [
+            (f"{name}/{node.name}", node)
+            for name in sorted(self.library)
+            for node in self.flat.meta.functions[name].nodes
+        ]
+        return [(path, node.op) for path, node in nodes if _is_random(node) and _has_seed(node) == fixed]
+
+    @property
+    def draws(self) -> bool:
+        """Whether an operation draws from a generator that goes on from one run to the next."""
+        found = {kind for fixed in (False, True) for _, kind in self.random(fixed=fixed)}
+        return bool(found & SEEDED_BY_ATTRIBUTES)
 
     def definition(self) -> bytes:
         """Return the graph as TensorFlow reads it; the node number 7 is called ``n7``."""
@@ -51,6 +71,9 @@ class GraphCut:
         node = self.flat.nodes[number]
         parts = [encode_bytes(1, f"n{number}".encode()), encode_bytes(2, node.op.encode("utf-8", "surrogateescape"))]
         parts += [encode_bytes(3, f"n{source}:{output}".encode()) for source, output in node.inputs]
+        if self.writes:
+            run = set(self.numbers) - set(self.given)
+            parts += [encode_bytes(3, f"^n{before}".encode()) for before in dict.fromkeys(node.after) if before in run]
         for key, value in node.node.attributes.items():
             if not key.startswith("_"):
                 entry = encode_bytes(1, key.encode("utf-8", "surrogateescape")) + encode_bytes(2, value)
@@ -58,17 +81,24 @@ class GraphCut:
         return b"".join(parts)
 
 
-def cut_graph(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int]) -> GraphCut:
+def cut_graph(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int], called: Iterable[int] = ()) -> GraphCut:
     """Return what some tensors need; `fed` are the numbers of the nodes that inputs replace.
+
+    `called` are the nodes of the whole call: those of them that change a variable which is read
+    here belong to the cut, in their order.
 
     Raises
     ------
     UnsafeError
         When an operation in it, or in a function that it calls, is not pure.
     ModelError
-        When it reads a placeholder that is no input, or a variable after changing it.
+        When it reads a placeholder that is no input, or changes what cannot be followed.
     """
-    numbers = _needed(flat, tensors, fed)
+    wanted = list(tensors)
+    numbers = _needed(flat, wanted, fed)
+    changes = _changes(flat, numbers, fed, list(called))
+    if changes:
+        numbers = _needed(flat, [*wanted, *((number, 0) for number in changes)], fed, ordered=True)
     given = {}
     for number in numbers:
         op = flat.nodes[number].op
@@ -83,10 +113,56 @@ def cut_graph(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int]) -> Gra
             raise ModelError(message)
     library = _library(flat, numbers)
     _check(flat, numbers, library)
-    return GraphCut(flat, tuple(numbers), given, library)
+    writes = tuple(number for number in numbers if number not in given and _writes(flat, number))
+    return GraphCut(flat, tuple(numbers), given, library, writes)
 
 
-def _needed(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int]) -> list[int]:
+def _changes(flat: Flat, numbers: Iterable[int], fed: frozenset[int], called: Sequence[int]) -> list[int]:
+    """Return the nodes of a call that change a variable which some nodes read, and so on for what those read.
+
+    Nothing where one of them cannot be run: `check_changes` decides about those.
+    """
+    writers: dict[int, list[int]] = {}
+    for number in called:
+        if _writes(flat, number):
+            for source, _ in flat.nodes[number].inputs:
+                if flat.nodes[source].op == "VarHandleOp":
+                    writers.setdefault(source, []).append(number)
+    found: set[int] = set()
+    read = set(numbers)
+    while True:
+        new = {number for handle in read & writers.keys() for number in writers[handle]} - found
+        if not new:
+            break
+        found |= new
+        read |= set(_needed(flat, [(number, 0) for number in found], fed, ordered=True))
+    runnable = all(flat.nodes[number].op in RUNNABLE_WRITES | FLOW for number in read if _writes(flat, number))
+    return sorted(found) if runnable else []
+
+
+def _writes(flat: Flat, number: int) -> bool:
+    """Tell whether a node, or a function that it calls, changes a variable."""
+    op = flat.nodes[number].op
+    if op in WRITES:
+        return True
+    return op in FLOW and any(
+        node.op in WRITES for name in _library(flat, [number]) for node in flat.meta.functions[name].nodes
+    )
+
+
+def _is_random(node: Node) -> bool:
+    if node.op.startswith("Fractional") and one_number(node.attributes.get("deterministic", memoryview(b"")), 5):
+        return False
+    return node.op in SEEDED_BY_ATTRIBUTES or node.op in SEEDED_BY_INPUTS
+
+
+def _has_seed(node: Node) -> bool:
+    """Tell whether the file fixes the seed of a random operation."""
+    return node.op in SEEDED_BY_INPUTS or any(attribute_number(node, name) for name in ("seed", "seed2"))
+
+
+def _needed(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int], *, ordered: bool = False) -> list[int]:
+    """Return the numbers of the nodes that some tensors need; `ordered`: and of those that run before them."""
     needed: set[int] = set()
     todo = [number for number, _ in tensors]
     while todo:
@@ -95,6 +171,7 @@ def _needed(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int]) -> list[
             needed.add(number)
             if number not in fed:
                 todo += [source for source, _ in flat.nodes[number].inputs]
+                todo += flat.nodes[number].after if ordered else ()
     return sorted(needed)
 
 
@@ -122,9 +199,10 @@ def _check(flat: Flat, numbers: list[int], library: frozenset[str]) -> None:
     for name in sorted(library):
         nodes = flat.meta.functions[name].nodes
         check_operations(((f"{name}/{node.name}", node.op) for node in nodes), functions, flat.file, run=True)
-    changed = next((flat.nodes[number] for number in numbers if flat.nodes[number].op in WRITES), None)
+    refused = WRITES - RUNNABLE_WRITES
+    changed = next((flat.nodes[number] for number in numbers if flat.nodes[number].op in refused), None)
     for name in sorted(library):
-        inner = next((node for node in flat.meta.functions[name].nodes if node.op in WRITES), None)
+        inner = next((node for node in flat.meta.functions[name].nodes if node.op in refused), None)
         if inner is not None:
             message = f'{flat.file}: the function "{escape(name, 80)}" changes a variable ("{escape(inner.name, 80)}") while it computes, which is not followed; export the model without it.'
             raise ModelError(message)
@@ -137,14 +215,14 @@ def check_changes(flat: Flat, called: Iterable[int], numbers: Iterable[int]) -> 
     """Refuse layers that read a variable which the same call may have changed before.
 
     A change that is computed from what was read came after the read; any other may have come
-    before. `called` are the nodes of the call, `numbers` those that are run.
+    before. `called` are the nodes of the call, `numbers` those that are run; changes among
+    those come in the order of the file.
     """
-    read = {
-        source for number in numbers for source, _ in flat.nodes[number].inputs if flat.nodes[source].op in VARIABLES
-    }
+    run = set(numbers)
+    read = {source for number in run for source, _ in flat.nodes[number].inputs if flat.nodes[source].op in VARIABLES}
     for number in called:
         node = flat.nodes[number]
-        if node.op not in WRITES or not node.inputs or node.inputs[0][0] not in read:
+        if number in run or node.op not in WRITES or not node.inputs or node.inputs[0][0] not in read:
             continue
         handle = node.inputs[0][0]
         behind = flat.ancestors(node.inputs[1:])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, ModelError, escape
 from actviz.formats.saved.meta import attribute_dtypes, attribute_number, functions_named
-from actviz.gate.operations import LENGTHS, OUTPUTS
+from actviz.gate.operations import CHANGING, LENGTHS, OUTPUTS, READS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +23,9 @@ Tensor = tuple[int, int]
 """The number of a node and the number of its output."""
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+FLOW = frozenset({"If", "While", "Case"})
+ORDERED = CHANGING | READS | FLOW
+"""Operations whose order matters: they read or write variables, or call functions that may."""
 GENERIC = re.compile(r"(?:^|/)(?:Stateful)?PartitionedCall(?:_\d+)?$")
 MOST_NODES = 1_000_000
 DEEPEST = 100
@@ -30,11 +33,15 @@ DEEPEST = 100
 
 @dataclass(frozen=True, slots=True)
 class FlatNode:
-    """One operation of a flat graph: its path, what it computes, and from which tensors."""
+    """One operation of a flat graph: its path, what it computes, and from which tensors.
+
+    `after` are the numbers of the nodes that have to run before it, its control inputs.
+    """
 
     path: str
     node: Node
     inputs: tuple[Tensor, ...]
+    after: tuple[int, ...] = ()
 
     @property
     def op(self) -> str:
@@ -110,6 +117,7 @@ class _Body:
         arguments: Mapping[str, Tensor],
         depth: int,
         only: frozenset[str] | None = None,
+        after: tuple[int, ...] = (),
     ) -> None:
         if depth > DEEPEST:
             message = f"{flat.file}: functions of the graph call each other more than {DEEPEST} deep."
@@ -120,6 +128,8 @@ class _Body:
         self._arguments = arguments
         self._depth = depth
         self._only = only
+        self._after = after
+        self._ordered: dict[str, tuple[int, ...]] = {}
         self._tensors: dict[str, list[Tensor]] = {}
         self._calls: dict[str, Node] = {}
         self._own: list[tuple[int, Node]] = []
@@ -143,11 +153,27 @@ class _Body:
         for number, node in self._own:
             inputs = [self._input(text, node) for text in node.inputs if not text.startswith("^")]
             if None not in inputs:
+                # Control inputs order what reads and writes variables; a call orders all that it does.
+                after = self._controls(node) + (self._after if node.op in ORDERED else ())
                 self._flat.nodes[number] = FlatNode(
-                    self._flat.nodes[number].path, node, tuple(one for one in inputs if one is not None)
+                    self._flat.nodes[number].path, node, tuple(one for one in inputs if one is not None), after
                 )
         if named is not None:
             named |= self._tensors
+
+    def _controls(self, node: Node) -> tuple[int, ...]:
+        """Return the numbers of the nodes that a node waits for without reading them."""
+        found: list[int] = []
+        for text in node.inputs:
+            name = text[1:]
+            if not text.startswith("^"):
+                continue
+            if name in self._calls:
+                self._call(name)
+                found += self._ordered.get(name, ())
+            elif name in self._tensors:
+                found += [number for number, _ in self._tensors[name]]
+        return tuple(found)
 
     def outputs(self, returned: Sequence[str]) -> list[Tensor]:
         """Return the tensors of a function's outputs."""
@@ -181,8 +207,12 @@ class _Body:
             raise self._lost(name)
         arguments = {key: one for key, one in zip(function.arguments, given, strict=True) if one is not None}
         prefix = GENERIC.sub("", self._path(name))
-        body = _Body(self._flat, prefix, function.nodes, arguments, self._depth + 1)
+        after = self._after + self._controls(node)
+        begin = len(self._flat.nodes)
+        body = _Body(self._flat, prefix, function.nodes, arguments, self._depth + 1, after=after)
         body.expand()
+        inside = range(begin, len(self._flat.nodes))
+        self._ordered[name] = tuple(number for number in inside if self._flat.nodes[number].op in ORDERED)
         self._tensors[name] = body.outputs(function.outputs)
         return self._tensors[name]
 

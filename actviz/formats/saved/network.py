@@ -11,6 +11,7 @@ from actviz.errors import InputError, escape
 from actviz.formats.axes import axes_of
 from actviz.formats.graph import quoted
 from actviz.formats.protocol import FileNetwork
+from actviz.formats.samples import each_of, joined, random_note, seed_of
 from actviz.formats.saved.arithmetic import operations_of
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
 from actviz.formats.saved.entrances import entrance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.formats.samples import State
     from actviz.formats.saved.flatten import Flat, Tensor
     from actviz.formats.saved.running import Running
     from actviz.formats.saved.source import GraphSource
@@ -124,7 +126,12 @@ class GraphNetwork(FileNetwork):
         return self._facts
 
     def activations(
-        self, batch: Mapping[str, NDArray[Any]], addresses: Sequence[str] | None = None
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str] | None = None,
+        *,
+        separate: bool = False,
+        state: State = "file",
     ) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch.
 
@@ -140,13 +147,26 @@ class GraphNetwork(FileNetwork):
             names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
             message = f"{self._name}: these layers need the input {names}; give it by name."
             raise InputError(message)
-        values = self._values(running, {one.name: batch[one.name] for one in self._inputs if one.number in needed})
+        fed = {one.name: batch[one.name] for one in self._inputs if one.number in needed}
+        if separate or state != "file" or running.alone:
+            values = self._one_by_one(running, fed, state)
+        else:
+            values = self._values(running, fed)
         known = {layer.address: layer for layer in self.layers}
         digest = self._source.weights_digest()
         return {
             address: self._activation(known[address], array, digest)
             for address, array in zip(chosen, values, strict=True)
         }
+
+    def _one_by_one(self, running: Running, batch: Mapping[str, NDArray[Any]], state: State) -> list[NDArray[Any]]:
+        """Run each sample by itself, first in a batch of copies of it where the graph was saved for a fixed number."""
+        found: list[list[NDArray[Any]]] = []
+        for number, sample in enumerate(each_of(batch)):
+            if state == "file" or (state == "first" and number == 0):
+                running.begin(seed_of(sample))
+            found.append(self._values(running, sample))
+        return [joined(parts) for parts in zip(*found, strict=True)]
 
     def _values(self, running: Running, batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run a batch, in pieces of the size that the graph was saved for where it is fixed."""
@@ -182,7 +202,7 @@ class GraphNetwork(FileNetwork):
             from actviz.formats.saved.running import Running
 
             tensors = [self._tensor(address) for address in addresses]
-            cut = cut_graph(self._flat, tensors, self._fed)
+            cut = cut_graph(self._flat, tensors, self._fed, self._source.called)
             check_changes(self._flat, self._source.called, cut.numbers)
             inputs = {
                 one.name: (one.number, one.dtype, _free(one))
@@ -192,6 +212,8 @@ class GraphNetwork(FileNetwork):
             variables = {number: self._source.value(number) for number, what in cut.given.items() if what == "variable"}
             tables = {number: self._source.table(number) for number, what in cut.given.items() if what == "table"}
             running = Running(cut, tensors, inputs, variables, tables)
+            found = random_note(self._name, cut.random(fixed=False), cut.random(fixed=True))
+            self._notes += [note for note in found if note not in self._notes]
             self.check_unchanged()
             self._runs = {addresses: (cut, running)}
         return self._runs[addresses]

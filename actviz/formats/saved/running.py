@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, LimitError, ModelError, escape
 from actviz.formats.keras_loading import reason
+from actviz.gate.operations import SEEDED_BY_ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,16 +63,51 @@ class Running:
         self._wanted = list(wanted)
         self._names = list(inputs)
         self._kept: list[Any] = []
-        handles = {number: self._variable(number, value) for number, value in values.items()}
-        handles |= {number: self._table(number, content) for number, content in tables.items()}
-        numbers = [inputs[name][0] for name in self._names]
-        graph_def = tf.compat.v1.GraphDef.FromString(cut.definition())
+        self._values = dict(values)
+        self._handles = {number: self._variable(number, value) for number, value in values.items()}
+        self._handles |= {number: self._table(number, content) for number, content in tables.items()}
+        self._numbers = [inputs[name][0] for name in self._names]
+        self._specs = [
+            tf.TensorSpec(None if shape is None else list(shape), tf.as_dtype(dtype))
+            for _, dtype, shape in (inputs[name] for name in self._names)
+        ]
+        self._dtypes = [spec.dtype for spec in self._specs]
+        self._definition = cut.definition()
+        self._function = self._traced(1)
+        self._check_sizes()
+
+    @property
+    def alone(self) -> bool:
+        """Whether a run leaves something behind, so that each sample has to be run by itself."""
+        return bool(self._cut.writes) or self._cut.draws
+
+    def begin(self, seed: int) -> None:
+        """Go back to the state that the file holds; `seed` is that of random operations which have none.
+
+        A generator inside an operation cannot be set back, so the graph is given to TensorFlow
+        anew: 20 to 300 ms, only where something is random.
+        """
+        import tensorflow as tf
+
+        for number in self._values if self._cut.writes else ():
+            if self._cut.flat.nodes[number].op == "VarHandleOp":
+                tf.raw_ops.AssignVariableOp(resource=self._handles[number], value=tf.constant(self._values[number]))
+        if self._cut.draws:
+            self._function = self._traced(seed)
+
+    def _traced(self, seed: int) -> Any:
+        """Return the cut as a function of TensorFlow."""
+        import tensorflow as tf
+
+        cut = self._cut
+        graph_def = tf.compat.v1.GraphDef.FromString(self._definition)
+        _set_seeds(graph_def, seed)
         _rename_functions(graph_def)
 
         def run(*fed: Any) -> list[Any]:
             graph = tf.compat.v1.get_default_graph()
-            held = {number: graph.capture(handle) for number, handle in handles.items()}
-            held |= dict(zip(numbers, fed, strict=True))
+            held = {number: graph.capture(handle) for number, handle in self._handles.items()}
+            held |= dict(zip(self._numbers, fed, strict=True))
             read = {
                 source
                 for number in cut.numbers
@@ -80,20 +116,18 @@ class Running:
             }
             names = {f"n{number}:0": tensor for number, tensor in held.items() if number in read}
             told = [f"n{number}:{output}" for number, output in self._wanted if number not in held]
-            found = iter(tf.graph_util.import_graph_def(graph_def, names, told, name="") if graph_def.node else [])
-            return [tf.identity(held[number]) if number in held else next(found) for number, _ in self._wanted]
+            told += [f"n{number}" for number in cut.writes]
+            imported = tf.graph_util.import_graph_def(graph_def, names, told, name="") if graph_def.node else []
+            found = iter(imported)
+            outputs = [held[number] if number in held else next(found) for number, _ in self._wanted]
+            with tf.control_dependencies(list(found)):
+                return [tf.identity(output) for output in outputs]
 
-        specs = [
-            tf.TensorSpec(None if shape is None else list(shape), tf.as_dtype(dtype))
-            for _, dtype, shape in (inputs[name] for name in self._names)
-        ]
-        self._dtypes = [spec.dtype for spec in specs]
         try:
-            self._function = tf.compat.v1.wrap_function(run, specs)
+            return tf.compat.v1.wrap_function(run, self._specs)
         except Exception as failure:
             message = f"{cut.flat.file}: TensorFlow does not take the graph: {reason(failure)}"
             raise ModelError(message) from failure
-        self._check_sizes()
 
     @property
     def shapes(self) -> list[tuple[Shape | None, str]]:
@@ -159,6 +193,14 @@ class Running:
                 if size > MAXIMUM_ACTIVATION_BYTES:
                     message = f"{self._cut.flat.file}: a tensor of the graph takes {size:,} bytes (limit {MAXIMUM_ACTIVATION_BYTES:,})."
                     raise LimitError(message)
+
+
+def _set_seeds(graph_def: Any, seed: int) -> None:
+    """Give every random operation that has no seed one of its own, which follows from `seed`."""
+    functions = [node for function in graph_def.library.function for node in function.node_def]
+    for number, node in enumerate([*graph_def.node, *functions]):
+        if node.op in SEEDED_BY_ATTRIBUTES and not (node.attr["seed"].i or node.attr["seed2"].i):
+            node.attr["seed"].i, node.attr["seed2"].i = seed, number + 1
 
 
 def _rename_functions(graph_def: Any) -> None:

@@ -1,0 +1,173 @@
+"""Every sample begins with the state that the file holds, and random numbers follow from its values alone."""
+
+import os
+
+import numpy as np
+import pytest
+
+from actviz.formats import open_network
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+RANDOM = np.random.default_rng(5)
+SEQUENCES = RANDOM.standard_normal((4, 4, 3)).astype(np.float32)
+VOLUMES = RANDOM.standard_normal((3, 2, 5, 5, 2)).astype(np.float32)
+VECTORS = np.stack([np.ones(8), np.full(8, 2), np.ones(8)]).astype(np.float32)
+
+
+def recurrent(kind):
+    layers = keras.layers
+    return {
+        "LSTM": lambda: layers.LSTM(4, stateful=True, return_sequences=True, name="r"),
+        "GRU": lambda: layers.GRU(4, stateful=True, name="r"),
+        "SimpleRNN": lambda: layers.SimpleRNN(4, stateful=True, name="r"),
+        "RNN": lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(3)], stateful=True, name="r"),
+        "Bidirectional": lambda: layers.Bidirectional(layers.LSTM(4, stateful=True), name="r"),
+        "ConvLSTM2D": lambda: layers.ConvLSTM2D(2, 3, stateful=True, name="r"),
+    }[kind]()
+
+
+def stateful_model(kind, path):
+    shape = (1, *VOLUMES.shape[1:]) if kind == "ConvLSTM2D" else (2, *SEQUENCES.shape[1:])
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input(batch_shape=shape), recurrent(kind)])
+    model.save(path)
+    return VOLUMES if kind == "ConvLSTM2D" else SEQUENCES
+
+
+def by_keras(path, samples, *, stream):
+    """Return what Keras computes of one sample after another: each after loading, or as a stream."""
+    found, model = [], None
+    for sample in samples:
+        if model is None or not stream:
+            model = keras.models.load_model(path, compile=False)
+        rows = model.inputs[0].shape[0]
+        found.append(np.asarray(model(np.repeat(sample[None], rows, 0)))[:1])
+    return np.concatenate(found)
+
+
+def last(network, batch, **how):
+    address = network.layers[-1].address
+    return network.activations({network.inputs[0].name: batch}, [address], **how)[address].values
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM2D"])
+def test_recurrent_layers_saved_with_their_state(kind, suffix, tmp_path):
+    path = tmp_path / f"model.{suffix}"
+    samples = stateful_model(kind, path)
+    fresh, stream = by_keras(path, samples, stream=False), by_keras(path, samples, stream=True)
+    assert np.abs(fresh - stream).max() > 1e-4  # the state matters
+    with open_network(path) as network:
+        np.testing.assert_allclose(last(network, samples), fresh, atol=1e-6)
+        np.testing.assert_allclose(last(network, samples, state="first"), stream, atol=1e-6)
+        halves = [last(network, samples[:2], state="first"), last(network, samples[2:], state="next")]
+        np.testing.assert_array_equal(np.concatenate(halves), last(network, samples, state="first"))
+        np.testing.assert_allclose(last(network, samples, separate=True), fresh, atol=1e-6)
+        assert any("stateful=True" in note for note in network.notes)
+
+
+class Sum(tf.Module):
+    """A running sum, as streaming keyword models keep one; it does not begin at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.total = tf.Variable(np.full((1, 4), 0.5, np.float32))
+        self.kernel = tf.constant(np.linspace(-1, 1, 12).reshape(3, 4).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 3), tf.float32, name="frame")])
+    def step(self, frame):
+        new = self.total.assign_add(tf.linalg.matmul(frame, self.kernel, name="project"))
+        return {"out": tf.nn.leaky_relu(new, name="relu")}
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 3), tf.float32, name="frame")])
+    def loop(self, frame):
+        for _ in tf.range(3):
+            self.total.assign(0.5 * self.total + tf.linalg.matmul(frame, self.kernel))
+        return {"out": tf.nn.leaky_relu(self.total.read_value(), name="relu")}
+
+
+FRAMES = np.array([[1, 2, 3], [3, -1, 1], [0, 1, 0]], np.float32)
+
+
+@pytest.mark.parametrize("method", ["step", "loop"])
+@pytest.mark.filterwarnings("ignore")
+def test_graphs_that_write_variables(method, tmp_path):
+    module = Sum()
+    tf.saved_model.save(module, tmp_path / "sum", signatures=getattr(module, method))
+    other = Sum()
+    stream = np.concatenate([getattr(other, method)(tf.constant(frame[None]))["out"].numpy() for frame in FRAMES])
+    fresh = []
+    for frame in FRAMES:
+        other.total.assign(np.full((1, 4), 0.5, np.float32))
+        fresh.append(getattr(other, method)(tf.constant(frame[None]))["out"].numpy())
+    fresh = np.concatenate(fresh)
+    assert not np.allclose(fresh, stream)
+    with open_network(tmp_path / "sum") as network:
+        for how in ({}, {"separate": True}):
+            np.testing.assert_allclose(last(network, FRAMES, **how), fresh, rtol=1e-6)
+        np.testing.assert_allclose(last(network, FRAMES, state="first"), stream, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tflite_variables(tmp_path):
+    module = Sum()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.step.get_concrete_function()], module)
+    converter.experimental_enable_resource_variables = True
+    (tmp_path / "sum.tflite").write_bytes(converter.convert())
+    with open_network(tmp_path / "sum.tflite") as network:
+        alone = [last(network, frame[None]) for frame in FRAMES]
+        np.testing.assert_array_equal(last(network, FRAMES), np.concatenate(alone))
+        stream = last(network, FRAMES, state="first")
+        np.testing.assert_array_equal(stream[0], alone[0][0])
+        assert not np.array_equal(stream[1], alone[1][0])
+
+
+class Noisy(tf.Module):
+    """Dropout and noise that were left on, without a seed or with one."""
+
+    def __init__(self, seed=None):
+        super().__init__()
+        self.kernel = tf.Variable(np.linspace(-1, 1, 24).reshape(8, 3).astype(np.float32))
+        self.seed = seed
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8), tf.float32, name="x")])
+    def call(self, x):
+        h = tf.linalg.matmul(x, self.kernel, name="dense")
+        h = tf.nn.dropout(h, 0.4, seed=self.seed, name="drop")
+        return {"out": h + tf.random.normal(tf.shape(h), seed=self.seed, name="noise")}
+
+
+@pytest.mark.parametrize("form", ["saved", "tflite", "frozen"])
+@pytest.mark.parametrize("seed", [None, 7])
+@pytest.mark.filterwarnings("ignore")
+def test_random_operations_of_a_graph(form, seed, tmp_path):
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    tf.random.set_seed(None)  # an earlier test may have set one, which would be traced into the graph
+    module, path = Noisy(seed), tmp_path / ("noisy.tflite" if form == "tflite" else "noisy.pb")
+    function = module.call.get_concrete_function()
+    if form == "tflite":
+        path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert())
+    elif form == "frozen":
+        path.write_bytes(convert_variables_to_constants_v2(function).graph.as_graph_def().SerializeToString())
+    else:
+        path = tmp_path / "noisy"
+        tf.saved_model.save(module, path, signatures=module.call)
+    found = []
+    for order in ([0, 1, 2], [2, 1, 0]):
+        for how in ({}, {"separate": True}):
+            with open_network(path) as network:
+                found.append(last(network, VECTORS[order], **how)[order])
+                notes = " ".join(network.notes)
+    for again in found[1:]:
+        np.testing.assert_array_equal(again, found[0])
+    np.testing.assert_array_equal(found[0][0], found[0][2])  # the same values draw the same numbers
+    assert "noise" in notes
+    assert "drop" in notes
+    if seed is None:
+        noise = found[0] - VECTORS @ module.kernel.numpy()
+        assert not np.allclose(noise[0], noise[1] / 2)

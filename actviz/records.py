@@ -117,7 +117,8 @@ class ModelFacts:
     `names` holds the model's own name and those of the models it starts with, so that a
     known family is recognised. `code` lists what in the file could run code. `digest` is
     the SHA-256 (hexadecimal) of the checked configuration. `gone` says of addresses of
-    layers that a converter left no values of what became of them.
+    layers that a converter left no values of what became of them. `labels` are the names of
+    the classes that the file gives to the units of its last layers.
     """
 
     file: str
@@ -130,6 +131,7 @@ class ModelFacts:
     code: tuple[str, ...]
     digest: str
     gone: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

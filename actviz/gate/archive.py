@@ -45,7 +45,8 @@ class Rules:
 
     A member may unpack to `floor` bytes, or to `ratio` times its packed size; all of them
     together to `unpacked` bytes. `remedy` says how to get a good file, `wanted` what was
-    expected where a member is missing.
+    expected where a member is missing. `after` allows other data before the archive, as in a
+    `.tflite` file with the files that its metadata name.
     """
 
     error: type[ActvizError]
@@ -54,6 +55,7 @@ class Rules:
     ratio: int
     floor: int
     unpacked: int
+    after: bool = False
 
 
 MODEL = Rules(
@@ -285,7 +287,8 @@ def open_archive(file: BinaryIO, name: str, rules: Rules = MODEL) -> Archive:
     for entry in entries:
         _check_member(entry, name, rules)
     size = file.seek(0, io.SEEK_END)
-    if (all(entry.header_offset for entry in entries) and entries) or not ends_as_archive(file, size):
+    before = bool(entries) and not rules.after and all(entry.header_offset for entry in entries)
+    if before or not ends_as_archive(file, size):
         message = f"{name}: refused: other data stand before or after the archive in this file, so readers disagree on what is in it; there is no flag that allows it."
         raise UnsafeError(message)
     if sum(entry.compress_size for entry in entries) > size:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
 from actviz.gate.flatbuffer import WORD, Flat, Table
+from actviz.gate.tflite_metadata import NO_METADATA, Metadata, read_metadata
 from actviz.gate.tflite_operators import ACTIVATIONS, BITS, DTYPES, FUSED_FIELD, OPERATORS
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class LiteModel:
     """A checked file.
 
     `graph` is the one that runs; `others` are those that its control flow calls. `inputs` and
-    `outputs` are the names that the signature gives to numbers of tensors.
+    `outputs` are the names that the signature gives to numbers of tensors; `metadata` is what
+    the file declares about both, where it does.
     """
 
     description: str
@@ -115,6 +117,7 @@ class LiteModel:
     others: tuple[LiteGraph, ...]
     inputs: dict[int, str]
     outputs: dict[int, str]
+    metadata: Metadata = NO_METADATA
 
 
 def read_tflite(content: bytes, name: str) -> LiteModel:
@@ -146,7 +149,7 @@ def read_tflite(content: bytes, name: str) -> LiteModel:
         message = f"{name}: the file holds no graph; convert the model again."
         raise ModelError(message)
     inputs, outputs = _signature(root, len(graphs[0].tensors))
-    return LiteModel(root.text(3), graphs[0], tuple(graphs[1:]), inputs, outputs)
+    return LiteModel(root.text(3), graphs[0], tuple(graphs[1:]), inputs, outputs, metadata=read_metadata(root, buffers))
 
 
 def check_sizes(tensors: Iterable[LiteTensor], name: str) -> None:

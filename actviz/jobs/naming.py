@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import UsageError, escape
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from actviz.records import Activation, Axes, LayerInfo, Shape
+    from actviz.records import Activation, Axes, LayerInfo, ModelFacts, Shape
 
 UNITS, STEPS = frozenset({"unit"}), frozenset({"step", "query", "key"})
 
@@ -43,6 +43,18 @@ def read_names_of(labels: Path | None, tokens: Path | None) -> Names:
     return Names(
         read_names(labels) if labels else (), read_names(tokens) if tokens else (), str(labels or ""), str(tokens or "")
     )
+
+
+def names_for(labels: Path | None, tokens: Path | None, facts: ModelFacts) -> Names:
+    """Return the names that were given; without a file of labels, those that the model file holds itself.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read or holds no names.
+    """
+    names = read_names_of(labels, tokens)
+    return names if labels is not None else replace(names, labels=facts.labels)
 
 
 def check_names(names: Names, layers: Sequence[LayerInfo], inputs: Sequence[Mapping[str, NDArray[Any]]]) -> None:
@@ -82,7 +94,7 @@ def _sizes(described: Sequence[tuple[Axes, Shape]], wanted: frozenset[str], free
 
 
 def _check(names: Sequence[str], file: str, option: str, sizes: set[int]) -> None:
-    if not names or len(names) in sizes:
+    if not names or not file or len(names) in sizes:
         return
     noun = "units" if option == "--labels" else "steps"
     expected = " or ".join(map(str, sorted(sizes)[:5])) or "no"

@@ -77,6 +77,7 @@ def report(request: ReportRequest) -> Iterator[Said | Written]:
         if all(spec.shape for spec in facts.inputs) and not _is_whole(facts):
             facts = worker.complete()
         facts, layers, inputs = feeding.begin(request, facts, worker, _choose)
+        names = names if request.labels else replace(names, labels=facts.labels)
         run = _Run(request, facts, worker, other, reporting.begin(layers, asked=bool(request.layers)), names)
         if other is not None:
             run.matching = against.matched(other, layers, str(request.against))

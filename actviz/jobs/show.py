@@ -21,7 +21,7 @@ from actviz.jobs.events import Answer, Event, Failed, Progress, Said, Written, d
 from actviz.jobs.feeding import ModelRequest
 from actviz.jobs.figures import Made, NotMade, Painter
 from actviz.jobs.layers import say_code
-from actviz.jobs.naming import Names, check_names, read_names_of
+from actviz.jobs.naming import Names, check_names, names_for
 from actviz.jobs.pieces import Batch, Done, Item, Piece, Reader, Right, Unread, pieces_of
 from actviz.jobs.upkeep import Everything, Fingerprint, Making, Rules, Upkeep
 from actviz.manifest import Manifest
@@ -80,7 +80,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         yield from feeding.told_by(worker)
         entries = feeding.entries_by(request, facts, targets.folder_of(_wanted(request, facts, ())))
         request = replace(request, style=figures.check_style(request.style))
-        names = read_names_of(request.labels, request.tokens)
+        names = names_for(request.labels, request.tokens, facts)
         subject = _Subject(request, facts, worker, entries)
         if not subject.may_be_done():
             worker.prepare()

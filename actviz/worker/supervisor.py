@@ -340,6 +340,7 @@ def environment(*, verbose: bool) -> dict[str, str]:
 
 def _facts(said: Message) -> ModelFacts:
     said["names"], said["code"] = tuple(said["names"]), tuple(said["code"])
+    said["labels"] = tuple(said["labels"])
     said["inputs"] = tuple(_input(item) for item in said["inputs"])
     said["layers"] = tuple(_layer(item) for item in said["layers"])
     said["operations"] = tuple(

@@ -35,8 +35,12 @@ def operations_of(model: LiteModel, description: Description, inputs: Mapping[in
     view = _LiteView(model, description)
     starts: dict[Tensor, Affine] = {}
     found = []
+    declared = {name: item for name, item in zip(inputs, model.metadata.inputs, strict=False) if item.mean}
     for number, spec in inputs.items():
         found += list(_quantization(model, description, number, spec.name))
+        if number in declared:
+            item = declared[number]
+            found.append(InputOperation("Metadata", {"mean": item.mean, "std": item.std}, spec.name))
         shape = model.graph.tensors[number].shape or ()
         axis = spec.axes.index("channel") - len(spec.axes) + len(shape) if "channel" in spec.axes else None
         if shape:

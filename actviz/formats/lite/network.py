@@ -17,6 +17,7 @@ from actviz.formats.lite.naming import name_tensors
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.samples import State, random_note, seed_of
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
+from actviz.gate.tflite_metadata import read_labels
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 from actviz.system import open_regular, stamp
 
@@ -66,7 +67,8 @@ class LiteNetwork(FileNetwork):
     @property
     def notes(self) -> list[str]:
         """Lines worth saying about what was read so far, each once."""
-        return list(self._notes)
+        damaged = f"{self._name}: its metadata are damaged and were left out."
+        return [*self._notes, *([damaged] if self._model.metadata.damaged else [])]
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
@@ -200,6 +202,7 @@ class LiteNetwork(FileNetwork):
         model = self._model
         specs = tuple(self._spec(number) for number in model.graph.inputs)
         operations = operations_of(model, self._description, dict(zip(model.graph.inputs, specs, strict=True)))
+        layers = tuple(self._layer(item) for item in self._naming.tensors)
         return ModelFacts(
             file=self._name,
             format="tflite",
@@ -208,12 +211,25 @@ class LiteNetwork(FileNetwork):
             else "a TFLite converter",
             names=self._naming.models,
             inputs=specs,
-            layers=tuple(self._layer(item) for item in self._naming.tensors),
+            layers=layers,
             operations=tuple(operations),
             code=(),
             digest=self._configuration_digest(),
             gone=self._naming.gone,
+            labels=self._labels(layers),
         )
+
+    def _labels(self, layers: Sequence[LayerInfo]) -> tuple[str, ...]:
+        """Return the names of the classes that the metadata give to the only output with names.
+
+        None where a layer further inside has as many units: it would be labelled as well.
+        """
+        files = {item.labels for item in self._model.metadata.outputs if item.labels}
+        if len(files) != 1:
+            return ()
+        labels = read_labels(self._content, self._name, files.pop())
+        fits = [layer.axes[-1:] == ("unit",) and layer.shape and layer.shape[-1] == len(labels) for layer in layers]
+        return labels if any(fits) and all(fits[fits.index(True) :]) else ()
 
     def _configuration_digest(self) -> str:
         """Return the SHA-256 of everything in the file but its constants."""

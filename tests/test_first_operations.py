@@ -1,0 +1,141 @@
+"""The arithmetic at the head of Keras graphs, in each of the ways in which Keras has written it."""
+
+from __future__ import annotations
+
+import pytest
+
+from actviz.formats.canonical import canonical
+from actviz.formats.expansion import parse_graph
+from actviz.formats.keras_arithmetic import operations_of
+from actviz.inputs import choose_preprocessing
+from actviz.records import ModelFacts, TensorSpec
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+CAFFE = [103.939, 116.779, 123.68]
+CONV = {"name": "conv", "filters": 2, "kernel_size": [3, 3]}
+
+
+def old(*calls, model="outer", tail=True):
+    """Return a model of Keras 2 from calls ``(class, configuration, inbound node)``, chained where no node is given."""
+    layers = [
+        {"class_name": "InputLayer", "name": "image", "inbound_nodes": [],
+         "config": {"name": "image", "batch_input_shape": [None, 8, 8, 3], "dtype": "float32"}}
+    ]  # fmt: skip
+    last = "image"
+    for number, (kind, config, *node) in enumerate(calls):
+        name = f"call_{number}"
+        inbound = node[0](last) if node else [last, 0, 0, {}]
+        layers.append(
+            {
+                "class_name": kind,
+                "name": name,
+                "config": {"name": name, **config},
+                "inbound_nodes": [inbound if isinstance(inbound[0], list) else [inbound]],
+            }
+        )
+        if kind in {"TFOpLambda", "SlicingOpLambda"}:
+            layers[-1]["inbound_nodes"] = [inbound]
+        last = name
+    if tail:
+        layers.append({"class_name": "Conv2D", "name": "conv", "config": CONV, "inbound_nodes": [[[last, 0, 0, {}]]]})
+        last = "conv"
+    config = {"name": model, "layers": layers, "input_layers": [["image", 0, 0]], "output_layers": [[last, 0, 0]]}
+    return {"class_name": "Functional", "config": config}
+
+
+def function(name, **arguments):
+    return ("TFOpLambda", {"function": name}, lambda last: [last, 0, 0, {**arguments, "name": None}])
+
+
+def operation(op, constants, **attributes):
+    return ("TensorFlowOpLayer", {"node_def": {"name": op, "op": op, "attr": attributes}, "constants": constants})
+
+
+def chosen(config, version="2.9.0", statistics=lambda _: {}):
+    graph = parse_graph(canonical(config, version, "m"), "m")
+    spec = TensorSpec("image", (None, 8, 8, 3), "float32", ("batch", "row", "column", "channel"))
+    operations = tuple(operations_of(graph, [spec], statistics))
+    return choose_preprocessing(ModelFacts("m", "h5", "keras", (graph.name,), (spec,), (), operations, (), ""))
+
+
+REVERSED = {"slice_spec": [{"class_name": "__ellipsis__"}, {"start": None, "stop": None, "step": -1}]}
+OLD = {
+    "tf": [function("math.truediv", y=127.5), function("math.subtract", y=1.0)],
+    "operators": [function("__operators__.truediv", y=255.0)],
+    "reversed operator": [function("__operators__.rmul", y=1 / 255)],
+    "subtracted from": [("TFOpLambda", {"function": "math.subtract"}, lambda last: ["_CONSTANT_VALUE", -1, 255.0, {"y": [last, 0, 0]}])],
+    "caffe": [("SlicingOpLambda", {"function": "__operators__.getitem"}, lambda last: [last, 0, 0, REVERSED]),
+              function("nn.bias_add", bias=[-number for number in CAFFE], data_format="channels_last")],
+    "torch": [function("math.truediv", y=255.0), function("nn.bias_add", bias=[-number for number in MEAN]), function("math.truediv", y=STD)],
+    "cast": [function("cast", dtype="float32"), function("image.resize", size=[4, 4]), function("math.multiply", y=1 / 255)],
+    "graph": [operation("RealDiv", {"1": 127.5}), operation("Sub", {"1": 1.0})],
+    "graph caffe": [operation("StridedSlice", {"1": [0, 0, 0, 0], "2": [0, 0, 0, 0], "3": [1, 1, 1, -1]},
+                              begin_mask={"i": "15"}, end_mask={"i": "15"}),
+                    operation("BiasAdd", {"1": [-number for number in CAFFE]})],
+    "graph reverse": [operation("ReverseV2", {"1": [-1]}), operation("Sub", {"1": CAFFE})],
+    "graph first": [operation("Mul", {"0": 1 / 255})],
+    "rescaling": [("Rescaling", {"scale": 1 / 255, "offset": 0.0})],
+    "augmented": [("RandomFlip", {}), ("RandomRotation", {"factor": 0.1}), ("Rescaling", {"scale": 1 / 127.5, "offset": -1})],
+    "resized": [("Resizing", {"height": 4, "width": 4}), ("ZeroPadding2D", {"padding": 1}), ("Rescaling", {"scale": 1 / 255, "offset": 0.0})],
+    "statistics": [("Normalization", {"axis": [-1], "mean": [255 * m for m in MEAN], "variance": [(255 * s) ** 2 for s in STD]})],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_keras_2(name):
+    found = chosen(old(*OLD[name], model="vgg16"))
+    assert found.name == "0..255"
+    assert found.reason.startswith("the graph begins with ")
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_arithmetic_inside_and_before_nested_models(name):
+    inner = {**old(*OLD[name], model="inner", tail=False), "name": "inner", "inbound_nodes": [[["image", 0, 0, {}]]]}
+    whole = old(model="mobilenetv2_1.00_224")
+    whole["config"]["layers"][1:1] = [inner]
+    whole["config"]["layers"][2]["inbound_nodes"] = [[["inner", 1, 0, {}]]]
+    assert chosen(whole).name == "0..255"
+    assert "the graph begins" in chosen(whole).reason
+    sequential = {"class_name": "Sequential", "config": {"name": "vgg16", "layers": [
+        {**old(*OLD[name], model="inner", tail=False), "name": "inner"}, {"class_name": "Conv2D", "config": CONV}]}}  # fmt: skip
+    assert chosen(sequential).name == "0..255"
+
+
+def test_what_depends_on_the_data():
+    largest = [
+        function("math.reduce_max"),
+        ("TFOpLambda", {"function": "math.truediv"}, lambda last: ["image", 0, 0, {"y": [last, 0, 0], "name": None}]),
+    ]
+    assert (
+        "range unknown: the graph begins with math.reduce_max, which depends on the data" in chosen(old(*largest)).said
+    )
+    for name in ("image.per_image_standardization", "math.log", "math.square"):
+        assert f"begins with {name}, which" in chosen(old(function(name), model="vgg16")).said
+
+
+def test_the_code_of_a_lambda_is_not_guessed():
+    said = chosen(old(("Lambda", {"function": ["4wA=", None, None], "function_type": "lambda"}), model="vgg16")).said
+    assert "range unknown: the graph begins with the code of Lambda call_0" in said
+
+
+def test_what_is_no_arithmetic_tells_nothing():
+    assert "a guess" in chosen(old()).said
+    assert "a guess" in chosen(old(function("cast", dtype="float32"))).said
+    assert (
+        "range unknown"
+        in chosen(old(function("math.multiply", y=3.0), function("math.add", y=7.0), model="vgg16")).said
+    )
+
+
+def test_a_skip_connection_is_no_arithmetic():
+    config = old(("Rescaling", {"scale": 1 / 255, "offset": 0.0}))
+    config["config"]["layers"].append(
+        {"class_name": "Add", "name": "sum", "config": {"name": "sum"}, "inbound_nodes": [[["image", 0, 0, {}], ["conv", 0, 0, {}]]]}
+    )  # fmt: skip
+    assert chosen(config).name == "0..255"
+
+
+def test_adapted_statistics_come_from_the_weights():
+    config = old(("Normalization", {"axis": [-1]}))
+    assert chosen(config, statistics=lambda _: {"mean": (0.45,), "variance": (0.06,)}).name == "0..1"
+    assert "a guess" in chosen(config).said

@@ -130,6 +130,12 @@ class Piece:
         """Return the tiles of the band that are here."""
         return range(self.rows.start * room.per_row, min(self.rows.stop * room.per_row, self.band.count))
 
+    def channels(self, room: Room) -> list[int]:
+        """Return the channels whose tiles, in ranges of their own, are here."""
+        subject, places = self.band.subject, self.places(room)
+        own = subject.scale.kind == "filter" and self.band.noun != _UNIT
+        return subject.channels[places.start : places.stop] if own else []
+
     def clipped(self, room: Room) -> int:
         """Count the values here that lie beyond the ends of their colours."""
         places = self.places(room)
@@ -189,10 +195,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
 
 def _clipped(subject: Subject) -> tuple[int, ...]:
     """Return how many values of each tile lie beyond the ends of its colours."""
-    if subject.given is None:
-        return (0,) * len(subject.channels)
-    low, high = subject.given
-    return tuple(sum(colors.count_clipped(one, low, high)) for one in subject.shown())
+    return tuple(map(sum, subject.clipped_of_tiles()))
 
 
 def _over(activation: Activation, context: Context, style: Style) -> Overlay | None:
@@ -210,7 +213,7 @@ _Maps = tuple["NDArray[Any]", str, list[str], tuple[int, ...]]
 def _maps(activation: Activation, index: int) -> _Maps | None:
     """Return one entry of the batch as ``(tile, row, column)``, what a tile is, notes, and masked steps.
 
-    Of frames and planes it is the maximum, of a sequence all steps and units as one map.
+    Of frames and planes it is the value of largest magnitude, of a sequence all steps and units as one map.
     ``None`` where all steps are masked.
     """
     kind = kind_of(activation.axes)
@@ -228,10 +231,10 @@ def _maps(activation: Activation, index: int) -> _Maps | None:
     if kind in _PROJECTED:
         along = "step" if kind == "film" else "plane"
         strips = np.delete(frames.maps_of(activation, index, along), masked if kind == "film" else [], axis=1)
-        said = f"maximum over {strips.shape[1]} {along}s"
+        maps, said = frames.projected(strips, along)
         if kind == "film" and masked:
             said += f", {len(masked)} masked"
-        return strips.max(axis=1), "filter" if "channel" in activation.axes else _MAP, [said], ()
+        return maps, "filter" if "channel" in activation.axes else _MAP, [said], ()
     if kind == "attention":
         return attention.maps_of(activation, index), "head", [], ()
     if kind == "montage":
@@ -394,7 +397,7 @@ def _draw_tiles(canvas: figure.Canvas, piece: Piece, room: Room, corner: tuple[i
     subject = band.subject
     size, _ = tile_size(band, room)
     painted = _paint(band, places, size)
-    states, below = subject.states(), grid.below(subject, room.side)
+    states, below = subject.states(), grid.below(subject, room.side, fixed=True)
     tiles = []
     for place, pixels in zip(places, painted, strict=True):
         row, column = divmod(place - places.start, room.per_row)
@@ -440,7 +443,7 @@ def _draw_strip(canvas: figure.Canvas, band: Band, room: Room, corner: tuple[int
     strongest = np.argsort(-subject.numbers.strength, kind="stable")[:_NAMED].tolist()
     values = subject.maps[:, 0, 0]
     named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in strongest)
-    words = f"{text.number(low)}..{text.number(high)} {text.DOT} strongest: {named}"
+    words = f"{text.number(low)}..{text.number(high)} {text.DOT} strongest by |value|: {named}"
     canvas.write(face.fit(words, room.width), corner[0] + rows * cell_height + 3, corner[1], face, theme.muted)
     return [
         Tile(channel, places.box(channel), low, high, state, band.activation.address)

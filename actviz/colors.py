@@ -112,8 +112,10 @@ def _marks(colors: NDArray[np.uint8]) -> tuple[RGB, RGB, RGB]:
 class Scale:
     """What the colours of a tile stand for.
 
-    `kind` is ``filter`` (each tile its own range), ``layer`` (one range for all of them),
-    ``fixed`` (from `low` to `high`, the same everywhere), ``percentile`` (from percentile
+    `kind` is ``filter`` (each tile its own range; where `high` is not 0, from percentile `low`
+    to percentile `high` of its own values), ``layer`` (one range for all of them),
+    ``fixed`` (from `low` to `high`, the same everywhere), ``bounds`` (the same, for the two
+    values that the activation function never leaves), ``percentile`` (from percentile
     `low` to percentile `high` of the layer's values), ``run`` (one range a layer for all
     inputs of a run) or ``from`` (the ranges in the file `source`). ``auto`` is what fits
     the axes: ``filter`` where a tile is a map, ``layer`` where it is less. `why` says why
@@ -130,9 +132,15 @@ class Scale:
         """Return what the command line takes, but of a file only its name."""
         if self.kind == "fixed":
             return f"{_plain(self.low)}:{_plain(self.high)}"
-        if self.kind == "percentile":
-            return f"p{_plain(self.low)}:{_plain(self.high)}"
+        if self.kind == "percentile" or self.of_tiles:
+            lead = "filter:" if self.of_tiles else ""
+            return f"{lead}p{_plain(self.low)}:{_plain(self.high)}"
         return f"from:{self.source.rpartition('/')[2]}" if self.kind == "from" else self.kind
+
+    @property
+    def of_tiles(self) -> bool:
+        """Whether each tile runs between two percentiles of its own values."""
+        return self.kind == "filter" and self.high > 0
 
 
 WORDS = ("auto", "filter", "layer", "run")
@@ -148,7 +156,7 @@ def _plain(number: float) -> str:
 
 
 def parse_scale(text: str) -> Scale:
-    """Read ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q`` or ``from:FILE``.
+    """Read ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q``, ``filter:pP:Q`` or ``from:FILE``.
 
     Raises
     ------
@@ -158,7 +166,8 @@ def parse_scale(text: str) -> Scale:
     """
     if text in WORDS:
         return Scale(text)
-    first, colon, rest = text.partition(":")
+    own = text.startswith("filter:p")
+    first, colon, rest = text.removeprefix("filter:" if own else "").partition(":")
     if first == "from" and colon:
         if not rest:
             message = "scale 'from:' names no file; give the manifest.json or a PNG of an earlier run, such as from:before/manifest.json."
@@ -168,7 +177,7 @@ def parse_scale(text: str) -> Scale:
     try:
         low, high = float(first[shares:]), float(rest.removeprefix("p") if shares else rest)
     except ValueError:
-        message = f"scale {text!r} means nothing here; use {', '.join(WORDS)}, MIN:MAX such as 0:5, percentiles such as p1:99, or from:manifest.json."
+        message = f"scale {text!r} means nothing here; use {', '.join(WORDS)}, MIN:MAX such as 0:5, percentiles such as p1:99 (of each tile: filter:p1:99), or from:manifest.json."
         raise UsageError(message) from None
     if not (math.isfinite(low) and math.isfinite(high)):
         message = f"scale {text!r}: both ends must be finite numbers, for instance {'p1:99' if shares else '0:5'}."
@@ -179,6 +188,8 @@ def parse_scale(text: str) -> Scale:
     if shares and not 0 <= low < high <= _ALL:
         message = f"scale {text!r}: percentiles lie between 0 and 100; write for instance p1:99."
         raise UsageError(message)
+    if own:
+        return Scale("filter", low, high)
     return Scale("percentile" if shares else "fixed", low, high)
 
 
@@ -186,11 +197,13 @@ def settled(scale: Scale, *, own: bool, why: str) -> Scale:
     """Return the scale of a figure whose tiles can have ranges of their `own`, or cannot.
 
     ``auto`` becomes ``filter`` or ``layer``; where ``filter`` was asked for and cannot
-    be, the result is ``layer`` and says `why`.
+    be, the result is ``layer``, or the same percentiles of the whole layer, and says `why`.
     """
     if scale.kind == "auto":
         return Scale("filter" if own else "layer")
-    return scale if own or scale.kind != "filter" else Scale("layer", why=why)
+    if own or scale.kind != "filter":
+        return scale
+    return Scale("percentile", scale.low, scale.high, why=why) if scale.of_tiles else Scale("layer", why=why)
 
 
 def is_signed(known: bool | None, minimum: NDArray[np.float64]) -> bool:  # noqa: FBT001 - a fact, not a switch

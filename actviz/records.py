@@ -156,7 +156,9 @@ class Activation:
 
     `values` has the batch axis first and the layer's own dtype; `axes` names every axis.
     `signed` says whether the activation function can give negative values (``None``:
-    not known, the data decide). `weights_digest` is the SHA-256 of the weights read.
+    not known, the data decide); `bounds` are the two values that it never leaves, such as
+    0 and 1 of a sigmoid (``None``: it has none, or it is not known).
+    `weights_digest` is the SHA-256 of the weights read.
     `mask`, ``(batch, step)``, is False at the steps that the network leaves out. `geometry`
     says where a map lies in the input, ``None`` where that is not known. `step_order` is
     one of `STEP_ORDERS`: how the steps of `values` follow those of the input.
@@ -171,6 +173,7 @@ class Activation:
     mask: NDArray[np.bool_] | None = None
     geometry: Geometry | None = None
     step_order: str = FORWARD
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +210,8 @@ class Sample:
 class Style:
     """How figures are drawn: the options of the command line, parsed but not resolved.
 
-    `scale` is ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q`` or
-    ``from:FILE``; `ranges` are the two ends by address that ``run`` and ``from`` stand
+    `scale` is ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q``,
+    ``filter:pP:Q`` or ``from:FILE``; `ranges` are the two ends by address that ``run`` and ``from`` stand
     for. `channels` is a selection such as ``0:16,40`` (``None``: all); `sort` a measure
     (``None``: see `measure`); `top` the number of channels kept after sorting; `zoom`
     pixels per value (``None``: chosen). `project` is how planes or frames are brought into
@@ -236,7 +239,7 @@ class Style:
 
     @property
     def measure(self) -> str:
-        """What channels are ordered by: the strongest are those of the largest mean, unless `sort` says otherwise."""
+        """What channels are ordered by: the strongest are those of the largest mean |value|, unless `sort` says otherwise."""
         return self.sort or ("index" if self.top is None else "mean")
 
 

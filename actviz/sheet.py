@@ -23,6 +23,7 @@ from actviz import bands, colors, distribution, figure, text
 from actviz.bands import Piece, Room
 from actviz.errors import LimitError, UsageError
 from actviz.renderers import padding
+from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -165,7 +166,9 @@ def _caption(sheet: _Sheet, page: _Page) -> list[str]:
     parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
     if len(prepared) < count:
         parts.append(f"{count - len(prepared)} with nothing to draw")
-    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, prepared[0].subject)}")
+    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, [piece.band.subject for piece in page.pieces])}")
+    if any(set(piece.band.subject.numbers.negligible) & set(piece.channels(page.room)) for piece in page.pieces):
+        parts.append(f"{text.ALMOST} 0: next to nothing, {subjects.negligible_words('its layer')}")
     clipped = sum(piece.clipped(page.room) for piece in page.pieces)
     if clipped:
         parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
@@ -188,16 +191,21 @@ def _caption(sheet: _Sheet, page: _Page) -> list[str]:
     return parts
 
 
-def _colors_of_tiles(style: Style, subject: Subject) -> str:
-    """Return what the colours of a sheet's tiles stand for, in words."""
+def _colors_of_tiles(style: Style, drawn: Sequence[Subject]) -> str:
+    """Return what the colours of a sheet's tiles stand for, in words; `drawn` is what is on the page."""
     scale = colors.parse_scale(style.scale)
+    below = "below a tile its smallest and largest value"
+    if scale.of_tiles:
+        return f"{subjects.shares_words(scale)} of its own values, written below it"
     if scale.kind in {"auto", "filter"}:
-        return "from 0, or from minus its largest, to the number below it"
-    if scale.kind == "fixed" and subject.given is not None:
-        low, high = (text.number(end) for end in subject.given)
-        return f"{low} {text.DASH} {high}, as asked; below a tile the range of its values"
+        words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
+        shared = any(subject.scale.kind != "filter" for subject in drawn)
+        return f"{words}; where ends stand beside a name, from one to the other" if shared else words
+    if scale.kind == "fixed":
+        low, high = (text.number(end) for end in (scale.low, scale.high))
+        return f"{low} {text.DASH} {high}, as asked; {below}"
     named = {"layer": "", "run": " (all inputs of the run)"}.get(scale.kind, f" ({text.shown(str(scale), 60)})")
-    return f"one range a layer{named}, beside its name; below a tile the range of its values"
+    return f"one range a layer{named}, beside its name; {below}"
 
 
 def _distributions(page: _Page) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 LIVE, DEAD, CONSTANT, NONFINITE = 0, 1, 2, 3
 STATES = ("live", "dead", "constant", "nonfinite")
 MEASURES = ("index", "max", "mean", "std", "l2")
+NEAR_CONSTANT = 0.05
+NEGLIGIBLE = 1e-4
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 # Squares of values within these bounds neither overflow nor vanish in float64.
@@ -51,8 +52,8 @@ class Distribution:
 class ChannelStatistics:
     """Numbers of each channel; every array is ``(channel,)`` in channel order.
 
-    `minimum`, `maximum`, `mean`, `std` and `l2` are float64 over the finite values of the
-    channel, NaN where it has none; `zeros` is the share of values that are 0, in 0..1;
+    `minimum`, `maximum`, `mean`, `std`, `l2` and `magnitude` (the mean of the absolute values)
+    are float64 over the finite values of the channel, NaN where it has none; `zeros` is the share of values that are 0, in 0..1;
     `nan` and `infinite` are counts; `state` holds codes into `STATES`. A channel of one
     value is never called constant.
     """
@@ -62,6 +63,7 @@ class ChannelStatistics:
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     l2: NDArray[np.float64]
+    magnitude: NDArray[np.float64]
     zeros: NDArray[np.float64]
     nan: NDArray[np.int64]
     infinite: NDArray[np.int64]
@@ -77,6 +79,29 @@ class ChannelStatistics:
     def finite(self) -> bool:
         """Whether the layer has neither NaN nor infinity."""
         return not (self.nan.any() or self.infinite.any())
+
+    @property
+    def near_constant(self) -> list[int]:
+        """Channels whose values differ by at most `NEAR_CONSTANT` of their largest absolute value.
+
+        Constant channels and channels of one value are not among them.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            # Divided first: the difference of the widest ranges is infinite.
+            size = np.where(self.strength > 0, self.strength, 1.0)
+            spread = self.maximum / size - self.minimum / size
+            found = (self.state == LIVE) & (self.minimum < self.maximum) & (spread <= NEAR_CONSTANT)
+        channels: list[int] = np.flatnonzero(found).tolist()
+        return channels
+
+    @property
+    def negligible(self) -> list[int]:
+        """Channels of several values whose largest is below `NEGLIGIBLE` of the layer's largest, by magnitude."""
+        strength = self.strength
+        limit = float(strength.max(initial=0.0)) * NEGLIGIBLE
+        faint = (strength < limit) & (self.minimum < self.maximum) & (self.state != NONFINITE)
+        found: list[int] = np.flatnonzero(faint).tolist()
+        return found
 
     def channels_in(self, state: int) -> list[int]:
         """Return the channels of a state, in channel order."""
@@ -136,13 +161,15 @@ def _of_nothing(count: int) -> ChannelStatistics:
     none = np.zeros(count, dtype=np.int64)
     state = np.full(count, DEAD, dtype=np.uint8)
     zeros = np.zeros(count)
-    return ChannelStatistics(nothing, nothing, nothing, nothing, nothing, zeros, none, none, state)
+    return ChannelStatistics(nothing, nothing, nothing, nothing, nothing, nothing, zeros, none, none, state)
 
 
 def _of_finite(flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> ChannelStatistics:
     count, size = flat.shape
     factor = _safe_factor(float(max(np.abs(low).max(), np.abs(high).max())))
     mean, square, zeros = np.empty(count), np.empty(count), np.empty(count)
+    magnitude = np.empty(count)
+    mixed = (low < 0) & (high > 0)
     step = max(1, _BLOCK // size)
     for start in range(0, count, step):
         part = slice(start, start + step)
@@ -151,6 +178,8 @@ def _of_finite(flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.fl
         if factor != 1.0:
             block *= factor
         mean[part] = block.mean(axis=1)
+        # Of values of one sign the mean says it already; the second pass is only for the others.
+        magnitude[part] = np.abs(block).mean(axis=1) if mixed[part].any() else np.abs(mean[part])
         block -= mean[part, None]
         square[part] = np.einsum("ij,ij->i", block, block)
     # Rounding may put a mean outside the values that it is the mean of.
@@ -158,11 +187,12 @@ def _of_finite(flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.fl
     std = np.sqrt(square / size)
     l2 = np.sqrt(square + size * mean * mean)
     with np.errstate(over="ignore"):
-        mean, std, l2 = mean / factor, std / factor, l2 / factor
+        mean, std, l2, magnitude = mean / factor, std / factor, l2 / factor, magnitude / factor
     none = np.zeros(count, dtype=np.int64)
     state = np.where((low == high) & (size > 1), CONSTANT, LIVE)
     state = np.where((low == 0) & (high == 0), DEAD, state).astype(np.uint8)
-    return ChannelStatistics(low, high, mean, std, l2, zeros / size, none, none, state)
+    magnitude = np.maximum(magnitude, np.abs(mean))
+    return ChannelStatistics(low, high, mean, std, l2, magnitude, zeros / size, none, none, state)
 
 
 def _safe_factor(largest: float) -> float:
@@ -176,8 +206,8 @@ def _safe_factor(largest: float) -> float:
 def _of_mixed(flat: NDArray[Any]) -> ChannelStatistics:
     """Return the numbers of channels of which some have NaN or infinities."""
     count, size = flat.shape
-    columns = np.full((6, count), np.nan)
-    columns[5] = 0.0
+    columns = np.full((7, count), np.nan)
+    columns[6] = 0.0
     nan = np.isnan(flat).sum(axis=1)
     infinite = np.isinf(flat).sum(axis=1)
     state = np.full(count, NONFINITE, dtype=np.uint8)
@@ -190,25 +220,26 @@ def _of_mixed(flat: NDArray[Any]) -> ChannelStatistics:
             continue
         low, high = values.min(axis=1), values.max(axis=1)
         part = _of_finite(values, low.astype(np.float64), high.astype(np.float64))
-        columns[:5, channels] = part.minimum, part.maximum, part.mean, part.std, part.l2
-        columns[5, channels] = part.zeros * (values.shape[1] / size)
+        columns[:6, channels] = part.minimum, part.maximum, part.mean, part.std, part.l2, part.magnitude
+        columns[6, channels] = part.zeros * (values.shape[1] / size)
         if good[channels].all():
             state[channels] = part.state
-    low, high, mean, std, l2, zeros = columns
-    return ChannelStatistics(low, high, mean, std, l2, zeros, nan, infinite, state)
+    low, high, mean, std, l2, magnitude, zeros = columns
+    return ChannelStatistics(low, high, mean, std, l2, magnitude, zeros, nan, infinite, state)
 
 
 def order(numbers: ChannelStatistics, channels: Sequence[int], measure: str) -> list[int]:
     """Return `channels` with the strongest first; ties and `index` keep their order.
 
-    A channel without a finite value comes last. `max` and `mean` are of the values
-    themselves, `l2` is the root of the sum of their squares.
+    Strength has no sign: `max` and `mean` are of the absolute values, so that a channel of -5
+    comes before one of 3; `l2` is the root of the sum of the squares. A channel without a
+    finite value comes last.
     """
     if measure == "index" or not channels:
         return list(channels)
     chosen = {
-        "max": numbers.maximum,
-        "mean": numbers.mean,
+        "max": np.where(np.isnan(numbers.maximum), np.nan, numbers.strength),
+        "mean": numbers.magnitude,
         "std": numbers.std,
         "l2": numbers.l2,
     }
@@ -216,13 +247,25 @@ def order(numbers: ChannelStatistics, channels: Sequence[int], measure: str) -> 
     return [channels[place] for place in np.argsort(-keys, kind="stable").tolist()]
 
 
+def furthest(values: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+    """Return the value of largest magnitude along an axis, with its sign: -0.3 of -0.3 and 0.1.
+
+    One NaN makes it NaN; of two of one size the positive one is taken.
+    """
+    high, low = values.max(axis=axis), values.min(axis=axis)
+    # Not abs() of everything: it would need an array as large as the values.
+    found: NDArray[Any] = np.where(-low > high, low, high)
+    return found
+
+
 def layer_numbers(values: NDArray[Any], channels: ChannelStatistics) -> dict[str, Any]:
     """Return what a manifest records about a layer's output for one input.
 
     `values` is the array that `channels` were computed from, in any arrangement. Numbers
     are Python's own, over finite values, ``None`` where there is none; ``percentiles``
-    maps ``"1"`` to ``"99"`` to values that occur (the nearest below); ``dead`` and
-    ``constant`` list channels.
+    maps ``"1"`` to ``"99"`` to those of `numpy.percentile`; ``dead``, ``constant``,
+    ``near_constant`` and ``negligible`` list channels, the last two by the limits in
+    ``near_constant_spread`` and ``negligible_share``.
     """
     finite = finite_values(values, channels)
     record: dict[str, Any] = dict.fromkeys(("min", "max", "mean", "std"))
@@ -236,6 +279,8 @@ def layer_numbers(values: NDArray[Any], channels: ChannelStatistics) -> dict[str
     record["zeros"] = float(np.mean(channels.zeros)) if channels.zeros.size else 0.0
     record["dead"] = channels.channels_in(DEAD)
     record["constant"] = channels.channels_in(CONSTANT)
+    record["near_constant"], record["near_constant_spread"] = channels.near_constant, NEAR_CONSTANT
+    record["negligible"], record["negligible_share"] = channels.negligible, NEGLIGIBLE
     record["nan"] = int(channels.nan.sum())
     record["infinite"] = int(channels.infinite.sum())
     return record
@@ -248,13 +293,54 @@ def finite_values(values: NDArray[Any], channels: ChannelStatistics) -> NDArray[
 
 
 def percentiles(finite: NDArray[Any], shares: Sequence[float]) -> list[float]:
-    """Return values that occur, of at least one finite value: the nearest below each share 0..100."""
-    places = [math.floor((finite.size - 1) * share / 100) for share in shares]
-    if finite.size > MOST_SORTED:
-        return _selected(finite, places)
+    """Return percentiles, shares in 0..100, of at least one finite value ``(value,)``.
+
+    They are those of `numpy.percentile` with its default, linear interpolation, computed in
+    float64 whatever the dtype. Neither overflows where the ends are the widest apart.
+    """
     # numpy sorts with vector instructions, four times as fast as it partitions at five places.
-    found: list[float] = np.sort(finite)[places].astype(np.float64).tolist()
+    places, weights = _places(finite.size, shares)
+    ordered = _selected(finite, places) if finite.size > MOST_SORTED else np.sort(finite)[places].astype(np.float64)
+    pairs = np.asarray(ordered, np.float64).reshape(2, -1)
+    found: list[float] = _between(pairs[0], pairs[1], weights).tolist()
     return found
+
+
+def percentiles_of_channels(maps: NDArray[Any], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Return percentiles of the finite values of each channel, ``(share, channel)``, NaN where there is none.
+
+    `maps` is ``(channel, ...)``, float32 or float64.
+    """
+    flat = maps.reshape(len(maps), -1)
+    if np.isfinite(flat).all():
+        places, weights = _places(flat.shape[1], shares)
+        pairs = np.sort(flat, axis=1)[:, places].astype(np.float64).T.reshape(2, len(shares), -1)
+        return _between(pairs[0], pairs[1], weights[:, None])
+    found = np.full((len(shares), len(flat)), np.nan)
+    for channel, values in enumerate(flat):
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            found[:, channel] = percentiles(finite, shares)
+    return found
+
+
+def _places(count: int, shares: Sequence[float]) -> tuple[list[int], NDArray[np.float64]]:
+    """Return the places in `count` sorted values below all shares, then above all, and how far between they lie."""
+    exact = np.asarray(shares, np.float64) / 100 * (count - 1)
+    below = np.floor(exact)
+    above = np.minimum(below + 1, count - 1)
+    return [*below.astype(int).tolist(), *above.astype(int).tolist()], exact - below
+
+
+def _between(
+    first: NDArray[np.float64], second: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return what lies a share `weight` of the way from `first` to `second`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = second - first
+        # As numpy computes it, from the nearer end; where the difference is infinite, from both.
+        near = np.where(weight < 0.5, first + step * weight, second - step * (1 - weight))  # noqa: PLR2004  (half way)
+    return np.where(np.isfinite(step), near, first * (1 - weight) + second * weight)
 
 
 def _selected(values: NDArray[Any], places: Sequence[int]) -> list[float]:

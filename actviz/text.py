@@ -36,10 +36,12 @@ DOT = "\N{MIDDLE DOT}"
 DASH = "\N{EN DASH}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 INFINITY = "\N{INFINITY}"
+ALMOST = "\N{ALMOST EQUAL TO}"
 
 _FONT_LIMIT = 4 << 20
 # Glyphs of these stay inside their advance, so that a number is its glyphs side by side.
 _NUMERIC = f"0123456789.,e:+= {MINUS}{DASH}{PLUS_MINUS}"
+_MOST_DIGITS = 17
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-3, 1e5
 # The first code that is looked up before it is drawn: DejaVu Sans has all Latin letters before it.
 _LOOKED_UP = "\u0250"
@@ -346,6 +348,13 @@ def fitting_number(value: float, face_: Face, width: int) -> str:
     """Return a number with as many digits, of at most three, as `width` pixels hold, and with one where they hold none."""
     words = (number(value, digits) for digits in (3, 2, 1))
     return next((word for word in words if face_.width(word) <= width), number(value, 1))
+
+
+def ends(low: float, high: float, digits: int = 3) -> str:
+    """Return two ends as ``0.49..0.505``: more digits where they would look the same but are not."""
+    pairs = ((number(low, count), number(high, count)) for count in range(digits, _MOST_DIGITS + 1))
+    first, last = next((pair for pair in pairs if pair[0] != pair[1] or low == high), (repr(low), repr(high)))
+    return f"{first}..{last}"
 
 
 def shape(sizes: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,7 +95,11 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
     values = np.expand_dims(values, [place for place, name in ((-1, across), (-2, down)) if name is None])
     seen = np.zeros(values.shape, dtype=bool)
     skipped = _masked(activation, index, [*tiles, down, across], values.shape)
+    # Where a tile holds one value, percentiles of each tile are those of the layer.
+    style = replace(style, scale=picture.numbers["scale"])
     low, high = ends_of(style, activation.address, values[~skipped])
+    own = _own_ends(picture, activation, values, skipped)
+    clipped = 0
     pixels, colormap = picture.pixels, picture.numbers["colormap"]
     for tile in picture.tiles:
         place = tile.indices or ((tile.channel,) if tiles else ())
@@ -103,16 +108,41 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
         assert not seen[part].any(), tile
         seen[part] = True
         # A hatch says that all is zero, also where the colours do not reach zero.
+        low, high = own.get(tile.channel, (low, high))
+        clipped += ((values[part] < low) | (values[part] > high))[~skipped[part] & np.isfinite(values[part])].sum()
         expected = values[part] if tile.state == "dead" else np.clip(values[part], low, high)
         kept = ~skipped[part]
         assert_marks(pixels, colormap, tile, np.where(kept, values[part], 0))
         kept &= np.isfinite(values[part])
         found = decode(pixels, colormap, tile, expected.shape, kept)
         assert (np.abs(found[kept] - expected[kept]) <= step_of(tile) * 0.51 + 1e-300).all(), tile
+    assert picture.numbers["clipped"] == clipped
     channels = {tile.channel for tile in picture.tiles}
     assert len(channels) == picture.numbers["shown"]
     done = seen | skipped
     assert done.all() if len(channels) == picture.numbers["channels"] else done[sorted(channels)].all()
+
+
+def _own_ends(
+    picture: Picture, activation: Activation, values: NDArray[np.float64], skipped: NDArray[np.bool_]
+) -> dict[int, tuple[float, float]]:
+    """Return the values beyond which each channel is clipped, where each has percentiles of its own."""
+    scale = picture.numbers["scale"]
+    if not scale.startswith("filter:"):
+        return {}
+    seen = values[~skipped]
+    signed = bool(activation.signed) or bool((seen[np.isfinite(seen)] < 0).any())
+    groups: dict[int, list[NDArray[np.float64]]] = {}
+    for place in {(tile.channel, tile.indices) for tile in picture.tiles}:
+        part = place[1] or ((place[0],) if picture.numbers["axes"]["tiles"] else ())
+        groups.setdefault(place[0], []).append(values[part][~skipped[part]])
+    found = {}
+    for channel, parts in groups.items():
+        low, high = percentiles_of(np.concatenate(parts), scale.removeprefix("filter:"))
+        if signed:
+            low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+        found[channel] = (low, high) if low < high else (-np.inf, np.inf)
+    return found
 
 
 def ends_of(style: Style, address: str, values: NDArray[np.float64]) -> tuple[float, float]:
@@ -121,13 +151,23 @@ def ends_of(style: Style, address: str, values: NDArray[np.float64]) -> tuple[fl
     if address in style.ranges:
         return style.ranges[address]
     if style.scale.startswith("p"):
-        ordered = np.sort(values[np.isfinite(values)])
-        places = [int((len(ordered) - 1) * float(share) // 100) for share in (first[1:], last.removeprefix("p"))]
-        low, high = ordered[places] if ordered.size else (0, 0)
+        low, high = percentiles_of(values, style.scale)
         if low == high:
             return -np.inf, np.inf
         return (-max(-low, high), max(-low, high)) if low < 0 < high else (low, high)
-    return (float(first), float(last)) if last else (-np.inf, np.inf)
+    return (float(first), float(last)) if last and first != "filter" else (-np.inf, np.inf)
+
+
+def percentiles_of(values: NDArray[np.float64], scale: str) -> tuple[float, float]:
+    """Return the two percentiles ``p1:99`` of the finite values, 0 and 0 where there is none."""
+    shares = [float(share.removeprefix("p")) for share in scale.split(":")]
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:
+        return 0.0, 0.0
+    # numpy itself overflows where the ends are the widest apart.
+    factor = 1.0 if np.abs(finite).max() < 1e300 else 0.25
+    low, high = np.percentile(finite * factor, shares) / factor
+    return float(low), float(high)
 
 
 def assert_marks(pixels: NDArray[np.uint8], colormap: str, tile: Tile, values: NDArray[np.float64]) -> None:

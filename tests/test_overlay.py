@@ -224,7 +224,11 @@ VALUES = np.random.default_rng(3).normal(size=(6, 5, 7))
 
 @pytest.mark.parametrize(
     ("how", "expected"),
-    [("mean", VALUES.mean(axis=2)), ("max", VALUES.max(axis=2)), ("l2", np.sqrt((VALUES**2).sum(axis=2)))],
+    [
+        ("mean", VALUES.mean(axis=2)),
+        ("max", np.where(-VALUES.min(axis=2) > VALUES.max(axis=2), VALUES.min(axis=2), VALUES.max(axis=2))),
+        ("l2", np.sqrt((VALUES**2).sum(axis=2))),
+    ],
 )
 def test_reductions_are_those_of_numpy(how: str, expected: np.ndarray) -> None:
     one, said = reduction.over_channels(spatial(VALUES), 0, Style(reduce=how))
@@ -237,9 +241,9 @@ def test_channels_first_and_chosen_channels_are_reduced_alike() -> None:
     first = Activation("conv", "Conv2D", np.moveaxis(VALUES, 2, 0)[None], ("batch", "channel", "row", "column"))
     style = Style(reduce="mean", channels="1:6", sort="max", top=2)
     mine, said = reduction.over_channels(first, 0, style)
-    strongest = sorted(range(1, 6), key=lambda channel: -VALUES[..., channel].max())[:2]
+    strongest = sorted(range(1, 6), key=lambda channel: -np.abs(VALUES[..., channel]).max())[:2]
     np.testing.assert_allclose(mine.values[0], VALUES[..., strongest].mean(axis=2))
-    assert said == "mean of 2 of 7 filters, strongest by maximum of the 5 chosen"
+    assert said == "mean of 2 of 7 filters, strongest by maximum |value| of the 5 chosen"
 
 
 def test_a_reduced_entry_of_a_batch_keeps_its_own_mask() -> None:

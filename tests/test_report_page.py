@@ -144,7 +144,7 @@ def test_numbers_of_the_island_are_those_of_the_figures():
     for block, figure in zip(data.blocks(one), (f for layer in one.layers for f in layer.figures), strict=True):
         png, packed = (base64.b64decode(part) for part in block.split(","))
         assert png == figure.mosaic.png
-        floats = np.frombuffer(packed[: 24 * len(figure.channels)], "<f4").reshape(6, -1)
+        floats = np.frombuffer(packed[: 28 * len(figure.channels)], "<f4").reshape(7, -1)
         assert np.array_equal(floats[:2], figure.ends)
         assert np.array_equal(floats[2:], figure.numbers)
 

@@ -74,7 +74,7 @@ def test_numbers_of_channels_are_true():
     figure = figures.figure_of(activation(values), 0, figures.Want(10**6))
     for channel in range(values.shape[-1]):
         one = values[..., channel]
-        expected = [one.min(), one.max(), one.mean(), (one == 0).mean()]
+        expected = [one.min(), one.max(), one.mean(), (one == 0).mean(), np.abs(one).mean()]
         assert np.allclose(figure.numbers[:, channel], expected, rtol=1e-5)
     assert figure.states[:4].tolist() == [0, 1, 2, 0]
 
@@ -89,6 +89,11 @@ def test_numbers_of_channels_are_true():
         ((1, 2, 4, 4), ("batch", "head", "query", "key")),
         ((1, 4, 5), ("batch", "row", "column")),
         ((1, 2, 3, 4), ("batch", "axis1", "axis2", "axis3")),
+        ((1, 7, 3, 4), ("batch", "step", "column", "channel")),
+        ((1, 5, 3), ("batch", "channel", "unit")),
+        ((1, 5, 3), ("batch", "step", "row")),
+        ((1, 5, 2, 3, 4), ("batch", "axis1", "step", "head", "unit")),
+        ((1, 5), ("batch", "step")),
     ],
 )
 @pytest.mark.parametrize("most", [10**6, 4])
@@ -97,8 +102,23 @@ def test_every_kind_of_axes_has_a_figure_that_shrinks(shape, axes, most):
     figure = figures.figure_of(Activation("x", "X", values, axes), 0, figures.Want(most))
     for wanted in (len(figure.channels), 1):
         small = figures.shrink(figure, wanted, figures.order_of(figure))
-        assert small.numbers.shape == (4, wanted)
-        assert len(data.numbers_of(small)) == 25 * wanted
+        assert small.numbers.shape == (5, wanted)
+        assert len(data.numbers_of(small)) == 29 * wanted
+
+
+def test_numbers_of_slices_are_those_of_their_own_values():
+    values = np.random.default_rng(0).normal(size=(1, 7, 3, 4)).astype(np.float32)
+    figure = figures.figure_of(
+        Activation("x", "X", values, ("batch", "step", "column", "channel")), 0, figures.Want(99)
+    )
+    assert figure.channels == tuple(range(7))
+    assert np.allclose(figure.numbers[1], values[0].max(axis=(1, 2)))
+
+
+def test_a_sigmoid_runs_to_its_bound():
+    values = np.random.default_rng(0).uniform(0, 0.22, size=(1, 5, 5, 3)).astype(np.float32)
+    one = Activation("x", "X", values, ("batch", "row", "column", "channel"), bounds=(0.0, 1.0))
+    assert figures.figure_of(one, 0, figures.Want(99)).ends.tolist() == [[0] * 3, [1] * 3]
 
 
 @pytest.mark.parametrize(

@@ -286,8 +286,8 @@ def test_reduced_layers_take_those_channels_that_they_have_and_count_what_is_dra
     picture = sheet.draw_sheet(layers, 0, CONTEXT, Style(channels="1:6,39", reduce="max", histogram=True))
 
     assert [tile.address for tile in picture.tiles] == [layers[0].address, layers[1].address]
-    assert "maximum of 2 of 3 filters" in words(picture)
-    assert "maximum of 6 of 40 filters" in words(picture)
+    assert "largest |value| (signed) of 2 of 3 filters" in words(picture)
+    assert "largest |value| (signed) of 6 of 40 filters" in words(picture)
     assert "the distribution of the layer's reduced values" in words(picture)
     assert picture.numbers["layers"][layers[1].address]["distribution"]["total"] == 25
 

@@ -103,15 +103,18 @@ def test_agrees_with_numpy_channel_by_channel(values: np.ndarray) -> None:
         scale = np.abs(finite).max()
         np.testing.assert_allclose(record["mean"], finite.mean(), atol=1e-9 * scale + 1e-300)
         np.testing.assert_allclose(record["std"], finite.std(), atol=1e-9 * scale + 1e-300)
-        assert record["percentiles"]["50"] in values
+        expected = np.percentile(finite / 4, stats.PERCENTILES) * 4
+        found = list(record["percentiles"].values())
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15 * scale + 1e-300)
+        assert sorted(found) == found
 
 
 def test_order_puts_the_strongest_first_and_keeps_ties() -> None:
     values = np.array([[1, 1], [3, 3], [np.nan, np.nan], [1, 1], [-9, -9]], dtype=np.float32)
     found = stats.statistics(values)
 
-    assert stats.order(found, [0, 1, 2, 3, 4], "mean") == [1, 0, 3, 4, 2]
-    assert stats.order(found, [4, 3, 0], "max") == [3, 0, 4]
+    assert stats.order(found, [0, 1, 2, 3, 4], "mean") == [4, 1, 0, 3, 2]
+    assert stats.order(found, [2, 3, 4, 0], "max") == [4, 3, 0, 2]
     assert stats.order(found, [4, 0], "l2") == [4, 0]
     assert stats.order(found, [4, 0, 2], "index") == [4, 0, 2]
 
@@ -132,3 +135,61 @@ def test_percentiles_of_large_arrays_are_those_of_a_sorted_copy(monkeypatch, dty
     monkeypatch.setattr(stats, "MOST_SORTED", 10)
     assert stats.percentiles(values, stats.PERCENTILES) == expected
     np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 1001])
+def test_percentiles_are_those_of_numpy(dtype: str, count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count).astype(dtype)
+    shares = [0, 0.1, 1, 5, 33.3, 50, 87, 99, 100]
+
+    assert stats.percentiles(values, shares) == np.percentile(values.astype(np.float64), shares).tolist()
+    rows = np.stack([values, values[::-1] * 3])
+    expected = np.percentile(rows.astype(np.float64), shares, axis=1)
+    np.testing.assert_array_equal(stats.percentiles_of_channels(rows, shares), expected)
+
+
+def test_percentiles_of_the_widest_values_are_finite_and_others_leave_out_what_is_not() -> None:
+    assert stats.percentiles(np.array([-1.7e308, 1.7e308]), [0, 25, 50]) == pytest.approx([-1.7e308, -0.85e308, 0])
+    rows = np.array([[np.nan, 1, 3], [np.inf, np.nan, -np.inf], [2, 2, 2]])
+    found = stats.percentiles_of_channels(rows, [50])
+    np.testing.assert_array_equal(found, [[2, np.nan, 2]])
+
+
+def test_strength_has_no_sign() -> None:
+    values = np.zeros((4, 100), np.float32)
+    values[0], values[1] = -5, -3
+    values[2] = np.random.default_rng(0).normal(size=100) * 0.13
+    values[3] = 0.1
+    found = stats.statistics(values)
+
+    np.testing.assert_allclose(found.magnitude, np.abs(values.astype(np.float64)).mean(axis=1))
+    assert stats.order(found, [2, 3, 0, 1], "mean")[:2] == [0, 1]
+    assert stats.order(found, [2, 3, 0, 1], "max")[:2] == [0, 1]
+
+
+def test_the_value_furthest_from_zero_keeps_its_sign() -> None:
+    frames = np.array([[-0.3, 0.06, np.nan, -2, 0], [0.1, -0.05, 1, 2, 0]])
+    np.testing.assert_array_equal(stats.furthest(frames), [-0.3, 0.06, np.nan, 2, 0])
+
+
+def test_channels_that_hardly_change_are_not_the_constant_ones() -> None:
+    steps = np.linspace(0, 1, 50)
+    rows = [0.49 + 0.015 * steps, 0 * steps + 0.5, steps, -5 - 0.1 * steps, steps - 0.5, 0 * steps, 1e300 * (1 + steps)]
+    found = stats.statistics(np.stack(rows))
+    record = stats.layer_numbers(np.stack(rows), found)
+
+    assert record["near_constant"] == [0, 3]
+    assert record["near_constant_spread"] == 0.05
+    assert record["constant"] == [1]
+
+
+def test_channels_that_are_next_to_nothing_beside_the_layer_are_told() -> None:
+    steps = np.linspace(0, 1, 50)
+    rows = np.stack([steps, 4e-34 * steps, 2e-4 * steps, 0 * steps, 5e-5 * steps, np.full(50, np.nan)])
+
+    assert stats.layer_numbers(rows, stats.statistics(rows))["negligible"] == [1, 4]
+    # Beside each other they are as strong as any.
+    assert stats.statistics(rows[1:2]).negligible == []
+    # One number a unit has no map that could look lively.
+    assert stats.statistics(rows[:, -1:]).negligible == []

@@ -219,6 +219,7 @@ class Collector:
                 activation.weights_digest,
                 activation.geometry,
                 activation.step_order,
+                activation.bounds,
             )
             texts = self._scratch(SMALL_IN_MEMORY) if values.dtype.kind in "OU" else None
             column = _Column(entry, _dtype(values), values.shape[1:], self._record_bytes, texts)

@@ -38,6 +38,7 @@ class Entry:
     weights_digest: str = ""
     geometry: Geometry | None = None
     step_order: str = FORWARD
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ def _layer_said(layer: LayerInfo, description: Description) -> dict[str, Any]:
             "signed": entry.signed,
             "weights": entry.weights_digest,
         }
+        if entry.bounds is not None:
+            said["bounds"] = list(entry.bounds)
         if entry.geometry is not None:
             said["geometry"] = asdict(entry.geometry)
         if entry.step_order != FORWARD:
@@ -219,7 +222,8 @@ def _layers(said: list[Any]) -> tuple[tuple[LayerInfo, ...], dict[str, Entry], d
             place = _geometry(table["geometry"]) if "geometry" in table else None
             order = _step_order(table.get("step_order", FORWARD))
             key, weights = _text(table["key"]), _text(table["weights"])
-            entries[address] = Entry(key, address, kind, axes, signed, weights, place, order)
+            bounds = _bounds(table["bounds"]) if "bounds" in table else None
+            entries[address] = Entry(key, address, kind, axes, signed, weights, place, order, bounds)
         elif "left_out" in table:
             left_out[address] = _text(table["left_out"])
         layers.append(_layer(table, address, kind, axes))
@@ -243,6 +247,14 @@ def _layer(table: dict[str, Any], address: str, kind: str, axes: Axes) -> LayerI
         parameters=None,
         axes=axes,
     )
+
+
+def _bounds(said: object) -> tuple[float, float]:
+    low, high = _pair(said)
+    if not low < high:
+        message = f"bounds {low:g} and {high:g}, of which the first is not below the second"
+        raise _WrongError(message)
+    return low, high
 
 
 def _geometry(said: object) -> Geometry:

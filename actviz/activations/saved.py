@@ -203,4 +203,5 @@ def _activation(entry: Entry, values: NDArray[Any]) -> Activation:
         None,
         entry.geometry,
         entry.step_order,
+        entry.bounds,
     )

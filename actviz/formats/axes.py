@@ -37,7 +37,7 @@ def axes_of(kind: str, config: Json, shape: Shape | None, given: list[Axes]) -> 
     inner = config.get("layer")
     if kind == "TimeDistributed" and given and isinstance(inner, dict) and shape is not None:
         parts = [("batch", *axes[2:]) for axes in given]
-        return _over_steps(axes_of(inner["class_name"], inner["config"], _inner(shape), parts))
+        return over_steps(axes_of(inner["class_name"], inner["config"], _inner(shape), parts))
     if given and len(given[0]) == rank and rank:
         return given[0]
     return DEFAULT_AXES.get(rank, _numbered(rank))
@@ -75,9 +75,14 @@ def _inner(shape: Shape | None) -> Shape | None:
     return None if shape is None else (shape[0], *shape[2:])
 
 
-def _over_steps(inner: Axes) -> Axes:
-    """Put the axis of `TimeDistributed` before those of the layer inside; no name is used twice."""
-    return ("batch", "step" if "step" not in inner else "axis1", *inner[1:])
+def over_steps(inner: Axes) -> Axes:
+    """Put the axis of `TimeDistributed` behind the batch axis of the layer inside.
+
+    Every axis keeps a name of its own: where the layer inside has a ``step`` axis, as in nested
+    `TimeDistributed` layers, the outer one becomes ``axis1``, or the first number that is free.
+    """
+    names = ("step", *(f"axis{number}" for number in range(1, len(inner) + 1)))
+    return ("batch", next(name for name in names if name not in inner), *inner[1:])
 
 
 def _numbered(rank: int) -> Axes:
@@ -91,7 +96,7 @@ def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
         if kind == "Bidirectional":
             return _class_axes(inner["class_name"], inner["config"], rank)
         found = _class_axes(inner["class_name"], inner["config"], rank - 1)
-        return _over_steps(found) if found and len(found) == rank - 1 else None
+        return over_steps(found) if found and len(found) == rank - 1 else None
     if kind.startswith("ConvLSTM"):
         space = {"ConvLSTM1D": ("column",), "ConvLSTM3D": SPACE[3]}.get(kind, SPACE[2])
         steps = ("step",) if config.get("return_sequences") else ()

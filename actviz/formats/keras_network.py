@@ -17,7 +17,7 @@ from actviz.formats.keras_file import KerasFile, open_keras_file
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.receptive import geometries
 from actviz.formats.shapes import ATTENTION, SCORES, infer, output_count, score_shape
-from actviz.formats.signs import activation_of, signs
+from actviz.formats.signs import BOUNDS, RECURRENT, activation_of, bounds, signs
 from actviz.formats.step_order import joined, reverses, step_orders, turned
 from actviz.formats.wrapped import InnerLayer, wrapped
 from actviz.gate import NO_TRUST, Trust, well_formed
@@ -56,6 +56,7 @@ class KerasNetwork(FileNetwork):
             with well_formed(self._file.name):
                 self._known = infer(self._graph)
                 self._signs = signs(self._graph)
+                self._bounds = bounds(self._graph)
                 self._needs = needs(self._graph)
                 self._readers = readers(self._graph)
                 self._facts = self._make_facts()
@@ -211,10 +212,22 @@ class KerasNetwork(FileNetwork):
     def _activation(self, layer: LayerInfo, ref: Ref | Inner, values: NDArray[Any], digest: str) -> Activation:
         axes = layer.axes
         if ref.output == SCORES:
-            return Activation(layer.address, layer.kind, values, score_axes(values.ndim), None, digest)
+            axes, of_softmax = score_axes(values.ndim), BOUNDS["softmax"]
+            return Activation(layer.address, layer.kind, values, axes, None, digest, bounds=of_softmax)
         if len(axes) != values.ndim:
             axes = axes_of(layer.kind, {}, values.shape, [])
-        return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest)
+        if isinstance(ref, Ref):
+            return Activation(
+                layer.address,
+                layer.kind,
+                values,
+                axes,
+                self._signs.get(ref.node),
+                digest,
+                bounds=self._bounds.get(ref.node),
+            )
+        limits = None if layer.kind in RECURRENT else BOUNDS.get(layer.activation or "")
+        return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest, bounds=limits)
 
     def _step_order(self, cut: Cut, address: str, layer: LayerInfo) -> str:
         """Return how the steps of an output follow those of the input; see `records.STEP_ORDERS`."""

@@ -1,16 +1,31 @@
-"""Which layers can give negative values, by their activation functions."""
+"""Which layers can give negative values, and which stay between bounds, by their activation functions."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from actviz.formats.graph import Entry, Graph, refs
+from actviz.gate.functions import named_call
+
+if TYPE_CHECKING:
+    from actviz.formats.graph import Json
 
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softmax", "softplus", "hard_sigmoid", "exponential"})
 NAMED_OPERATIONS = {
     "Softmax": "softmax", "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",
     "HardSigmoid": "hard_sigmoid", "HardTanh": "hard_tanh", "Softsign": "softsign",
 }  # fmt: skip
+Bounds = tuple[float, float]
+# ReLU6 is not here: its 6 is a limit that few values come near, not a certainty.
+BOUNDS: dict[str, Bounds] = {
+    "sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "sparsemax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0),
+}  # fmt: skip
+# Their `activation` is that of a cell, not of what they give.
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"})
+SAVED_CALLS = frozenset({"TFOpLambda", "TensorFlowOpLayer"})
+_SUM_LIKE = frozenset({"Add", "Multiply"})
 LARGEST_CLIP = 1e6
 CLIPPED = re.compile(r"relu\d[\d.]*")
 # What lies between these and a non-negative activation does not change its sign.
@@ -44,6 +59,48 @@ def signs(graph: Graph) -> dict[int, bool | None]:
         else:
             found[number] = None
     return found
+
+
+def bounds(graph: Graph) -> dict[int, Bounds]:
+    """Return for every call the two values that its output never leaves, where the graph tells.
+
+    Layers that pool, reshape or join what they are given keep its bounds. Code that is not
+    Keras's own tells nothing.
+    """
+    found: dict[int, Bounds] = {}
+    for number, node in enumerate(graph.nodes):
+        entry = graph.entries[node.entry]
+        if entry.custom:
+            continue
+        own = bounds_of_layer(entry.kind, entry.config)
+        given = {found.get(ref.node) for ref in refs((node.args, node.kwargs))}
+        if own is None and _keeps_bounds(entry) and len(given) == 1:
+            own = given.pop()
+        if own is not None:
+            found[number] = own
+    return found
+
+
+def _keeps_bounds(entry: Entry) -> bool:
+    smooth = entry.kind.startswith("UpSampling") and entry.config.get("interpolation") in {
+        "bicubic",
+        "lanczos3",
+        "lanczos5",
+    }
+    named = entry.config.get("activation") not in {None, "linear"}
+    return entry.kind in SIGN_KEEPING - _SUM_LIKE and not smooth and not named
+
+
+def bounds_of_layer(kind: str, config: Json) -> Bounds | None:
+    """Return the bounds of the activation function that a layer's output comes out of, if it has any."""
+    inner = config.get("layer")
+    if kind in {"TimeDistributed", "SpectralNormalization"} and isinstance(inner, dict):
+        return bounds_of_layer(str(inner.get("class_name")), inner.get("config") or {})
+    if kind in RECURRENT:
+        return None
+    if kind in SAVED_CALLS:
+        return BOUNDS.get(named_call(kind, config)[0].lower().rpartition(".")[2])
+    return BOUNDS.get(activation_of(Entry("", "", kind, "", config, None, "", 0)) or "")
 
 
 def activation_of(entry: Entry) -> str | None:

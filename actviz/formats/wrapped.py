@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from actviz.formats.axes import axes_of
+from actviz.formats.axes import axes_of, over_steps
 from actviz.formats.expansion import parse_graph
 from actviz.formats.graph import Entry, Graph, Json, Ref, is_model, layer_name, quoted
 from actviz.formats.shapes import infer, output_count, shape_of, state_shape
@@ -124,7 +124,7 @@ def _described(graph: Graph, known: dict[Ref, Any], ref: Ref) -> Output:
 def _unfolded(layer: InnerLayer, steps: Shape) -> InnerLayer:
     """Put the step axis behind the batch axis of every output."""
     outputs = tuple(
-        (None if shape is None else (*steps, *shape[1:]), dtype, ("batch", "step", *axes[1:]) if axes else ())
+        (None if shape is None else (*steps, *shape[1:]), dtype, over_steps(axes) if axes else ())
         for shape, dtype, axes in layer.outputs
     )
     return replace(layer, outputs=outputs)

@@ -21,7 +21,7 @@ import numpy as np
 from actviz import colors, figure, mosaic, stats, text
 from actviz.errors import UsageError
 from actviz.records import Picture, Tile
-from actviz.renderers import grid, padding
+from actviz.renderers import grid, padding, reduction
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
@@ -110,9 +110,20 @@ def _draw_projection(
         message = f"nothing is projected by {style.project!r}; use {', '.join(PROJECTIONS)}."
         raise UsageError(message)
     tiles = ("channel",) if "channel" in activation.axes else ()
-    reduced = f"maximum over {frames.shape[1]} {along}s"
-    deck = grid.Deck(frames.max(axis=1), "filter", (tiles, "row", "column"), reduced=reduced)
+    maps, reduced = projected(frames, along)
+    deck = grid.Deck(maps, "filter" if tiles else "map", (tiles, "row", "column"), reduced=reduced)
     return grid.draw(activation, deck, context, style)
+
+
+def projected(frames: NDArray[Any], along: str) -> tuple[NDArray[Any], str]:
+    """Return ``(channel, along, row, column)`` as one map a channel, and what was done, in words.
+
+    Of each place it is the value of largest magnitude with its sign, so that a filter that
+    answers with -0.3 does not look like one of 0.06.
+    """
+    count = f"{frames.shape[1]} {along}{'s' if frames.shape[1] != 1 else ''}"
+    words = reduction.SIGNED_MAX if (frames < 0).any() else reduction.REDUCTIONS["max"]
+    return stats.furthest(frames, axis=1), f"{words} over {count}"
 
 
 def _draw_bare(film: _Film, style: Style) -> Picture:

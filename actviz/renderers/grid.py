@@ -46,6 +46,8 @@ _THINNEST = 12
 _NARROWEST = 38
 _FACE = 10
 _MOST_WORDS = 64
+# Beyond so many tiles a cell is as wide as its tile: room for both ends would double the page.
+_MOST_WIDENED = 1024
 _LABEL_GAP, _BAR, _CELL_GAP, _ROW_GAP = 2, 3, 8, 12
 
 
@@ -221,7 +223,7 @@ def _plan(subject: Subject, deck: Deck, style: Style) -> _Plan:
     tile = height * zoom[0], width * zoom[1]
     face = text.face(_FACE)
     room = max(tile[1], _NARROWEST)
-    words = below(subject, room)
+    words = below(subject, room, fixed=count > _MOST_WIDENED)
     if deck.names:
         names = [deck.names[channel] for channel in subject.channels]
         numbers = max(map(face.width, names))
@@ -242,43 +244,54 @@ def _readable(zoom: tuple[int, int], rulers: tuple[Axis, Axis]) -> tuple[int, in
     return max(zoom[0], thinnest), max(zoom[1], thinnest)
 
 
-def below(subject: Subject, room: int) -> list[str]:
-    """Return what is written below each tile, in the fullest form that fits them all.
+def below(subject: Subject, room: int, *, fixed: bool = False) -> list[str]:
+    """Return what is written below each tile: the smallest and the largest of its values.
 
-    A tile with its own range shows it (``0..3.1``, ``±3.1``), one on a shared scale the
-    range of its values; where there is no room, only the upper end. A state (``dead``)
-    wins over numbers.
+    With percentiles of its own it is the ends of its colours. Tiles of one value have that
+    value. Where all values are positive and both ends have no room, it is the largest, but both
+    where they are nearly the same. Those of a signed layer always have both, in fewer digits
+    where there is little room; where `room` is `fixed` and not even these fit, the end further
+    from zero, with its sign. A state (``dead``) wins over numbers.
     """
     face, channels = text.face(_FACE), subject.channels
-    high = subject.numbers.maximum[channels].tolist()
-    if subject.scale.kind == "filter":
-        high = subject.high[channels].tolist()
-    plain = [text.number(value) for value in high]
-    if subject.scale.kind != "filter":
-        low = subject.numbers.minimum[channels].tolist()
-        pairs = zip(low, plain, strict=True)
-        full = [f"{text.number(value)}..{words}" for value, words in pairs]
-        if subject.maps[0].size == 1:
-            full = plain
-    else:
-        lead = text.PLUS_MINUS if subject.signed else "0.."
-        full = [lead + words for words in plain]
-        if subject.signed:  # without its sign, the number would be an upper end
-            plain = [lead + text.fitting_number(value, face, room - face.width(lead)) for value in high]
-    states = subject.states()
-    if max(map(face.width, full)) <= room:
-        plain = full
-    elif max(map(face.width, plain)) > room and not (subject.scale.kind == "filter" and subject.signed):
-        plain = [text.fitting_number(value, face, room) for value in high]
-    for place, state in enumerate(states):
+    ends = subject.ends_written()
+    own = subject.scale.kind == "filter"
+    near, faint = set(subject.numbers.near_constant), set(subject.numbers.negligible if own else ())
+    full = [text.ends(*pair) for pair in ends] if subject.maps[0].size > 1 else [text.number(high) for _, high in ends]
+    if max(map(face.width, full)) > room:
+        signed = any(low < 0 for low, _ in ends) and subject.maps[0].size > 1
+        shorter = _short_pair if signed else _short_high
+        full = [
+            words if face.width(words) <= room or channel in near else shorter(pair, face, room, fixed=fixed)
+            for channel, words, pair in zip(channels, full, ends, strict=True)
+        ]
+    for place, (state, channel) in enumerate(zip(subject.states(), channels, strict=True)):
         if state == "dead":
-            plain[place] = "dead"
+            full[place] = "dead"
         elif state == "constant":
-            value = float(subject.numbers.maximum[channels[place]])
-            plain[place] = "= " + text.fitting_number(value, face, room - face.width("= "))
-        elif state == "nonfinite" and np.isnan(subject.numbers.maximum[channels[place]]):
-            plain[place] = "NaN" if subject.numbers.nan[channels[place]] else text.INFINITY
-    return plain
+            value = float(subject.numbers.maximum[channel])
+            full[place] = "= " + text.fitting_number(value, face, room - face.width("= "))
+        elif state == "nonfinite" and np.isnan(subject.numbers.maximum[channel]):
+            full[place] = "NaN" if subject.numbers.nan[channel] else text.INFINITY
+        elif channel in faint:
+            words = f"{text.ALMOST} 0: {text.number(float(subject.numbers.strength[channel]), 2)}"
+            full[place] = words if face.width(words) <= room or not fixed else f"{text.ALMOST} 0"
+    return full
+
+
+def _short_pair(ends: tuple[float, float], face: text.Face, room: int, *, fixed: bool) -> str:
+    """Return both ends in as many digits as fit; the one further from zero where `fixed` room holds no two."""
+    words = [text.ends(*ends, digits) for digits in (2, 1)]
+    fits = next((one for one in words if face.width(one) <= room), None)
+    if fits is None and fixed:
+        return text.fitting_number(max(ends, key=abs), face, room)
+    return fits or words[0]
+
+
+def _short_high(ends: tuple[float, float], face: text.Face, room: int, *, fixed: bool) -> str:
+    """Return the upper end in as many digits as fit."""
+    del fixed
+    return text.fitting_number(ends[1], face, room)
 
 
 def _tiles(subject: Subject, deck: Deck, grid: mosaic.Grid) -> list[Tile]:
@@ -367,7 +380,7 @@ def color_bar(subject: Subject, noun: str, where: str = "below") -> figure.Color
     """
     notes: list[str] = []
     if subject.total > 1:
-        notes.append(f"line {where} a tile: its strength compared with the strongest {noun}")
+        notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {noun}")
     if subject.scale.kind == "filter":
         return subjects.own_bar(subject, noun, where, notes)
     return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), *notes])

@@ -59,6 +59,7 @@ def said(nouns: tuple[str, str], by: tuple[int, int]) -> str:
     return f"each value drawn is the mean of {blocks}"
 
 
+SIGNED_MAX = "largest |value| (signed)"
 REDUCTIONS = {"mean": "mean", "max": "maximum", "l2": "L2 norm"}
 
 
@@ -89,13 +90,14 @@ def over_channels(
     channels = mosaic.keep_top(channels, style.top)
     map_ = _reduced(flat[channels], style.reduce).reshape(values.shape[1:])
     count = f"{len(channels):,}" + (f" of {len(flat):,}" if len(channels) < len(flat) else "")
-    said_ = f"{REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
+    signed_max = style.reduce == "max" and bool((flat[channels] < 0).any())
+    said_ = f"{SIGNED_MAX if signed_max else REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
     if len(channels) < len(flat):
         said_ += subjects.choice(len(channels), len(flat), style)
     axes = tuple(one for one in activation.axes if one != "channel")
-    signed = False if style.reduce == "l2" else activation.signed
+    signed, bounds = (False, None) if style.reduce == "l2" else (activation.signed, activation.bounds)
     mask = None if activation.mask is None else activation.mask[index : index + 1]
-    return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask), said_
+    return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask, bounds=bounds), said_
 
 
 def counted(values: NDArray[Any], axes: Axes, activation: Activation, context: Context | None) -> NDArray[Any]:
@@ -129,11 +131,13 @@ def as_drawn(activation: Activation, style: Style) -> Activation:
 
 
 def _reduced(flat: NDArray[Any], how: str) -> NDArray[Any]:
-    """Return ``(channel, value)`` as one value for each place; one NaN makes it NaN."""
+    """Return ``(channel, value)`` as one value for each place; one NaN makes it NaN.
+
+    The maximum is the value of largest magnitude, with its sign.
+    """
     with np.errstate(all="ignore"):
         if how == "max":
-            found: NDArray[Any] = flat.max(axis=0)
-            return found
+            return stats.furthest(flat)
         wide = flat.astype(np.float64)
         if how == "mean":
             mean: NDArray[Any] = (wide / len(wide)).sum(axis=0)

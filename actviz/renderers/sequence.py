@@ -100,8 +100,9 @@ def _unit_names(subject: Subject, labels: tuple[str, ...]) -> tuple[str, ...]:
     named = labels if len(labels) == subject.total else ()
     if subject.scale.kind != "filter":
         return named
-    lead = text.PLUS_MINUS if subject.signed else "0.."
-    ranges = [lead + text.number(value) if value else "zero" for value in subject.high.tolist()]
+    every = replace(subject, channels=list(range(subject.total)))
+    dead = subject.numbers.state == stats.DEAD
+    ranges = ["zero" if zero else text.ends(*pair) for zero, pair in zip(dead, every.ends_written(), strict=True)]
     return tuple(" ".join(words) for words in zip(named, ranges, strict=True)) if named else tuple(ranges)
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 ORDERS = {
     "index": "first by number",
-    "max": "strongest by maximum",
-    "mean": "strongest by mean",
+    "max": "strongest by maximum |value|",
+    "mean": "strongest by mean |value|",
     "std": "strongest by standard deviation",
     "l2": "strongest by L2 norm",
 }
@@ -98,13 +98,37 @@ class Subject:
             colors.paint_nonfinite(pixels, self.shown(), self.table)
         return pixels
 
+    def ends_written(self) -> list[tuple[float, float]]:
+        """Return the two numbers to write beside each tile: smallest and largest value, or the ends of its colours.
+
+        The latter where these are percentiles of the tile's own values.
+        """
+        ends = (self.low, self.high) if self.scale.of_tiles else (self.numbers.minimum, self.numbers.maximum)
+        low, high = (end[self.channels].tolist() for end in ends)
+        return list(zip(low, high, strict=True))
+
     def states(self) -> list[str]:
         """Return the state of each channel to draw."""
         return [stats.STATES[code] for code in self.numbers.state[self.channels].tolist()]
 
+    @property
+    def clips(self) -> bool:
+        """Whether values may lie beyond the ends of their colours."""
+        return self.given is not None or self.scale.of_tiles
+
+    def clipped_of_tiles(self) -> list[tuple[int, int]]:
+        """Count the values of each tile to draw that lie below and above the range of their colours."""
+        if not self.clips:
+            return [(0, 0)] * len(self.channels)
+        low, high = self.low[self.channels].tolist(), self.high[self.channels].tolist()
+        return [colors.count_clipped(*one) for one in zip(self.shown(), low, high, strict=True)]
+
     def clipped(self) -> tuple[int, int]:
         """Count the values drawn that lie below and above the range of their colours."""
-        return (0, 0) if self.given is None else colors.count_clipped(self.shown(), *self.given)
+        if self.given is not None:
+            return colors.count_clipped(self.shown(), *self.given)
+        counts = self.clipped_of_tiles() if self.clips else []
+        return sum(below for below, _ in counts), sum(above for _, above in counts)
 
     def record(self, style: Style, axes: Drawn | None = None) -> dict[str, Any]:
         """Return what a manifest records about the figure; `axes` as it was drawn."""
@@ -162,15 +186,17 @@ def prepare(
     """
     _check(style)
     levels = _levels(activation, maps)
-    if levels and scale.kind == "filter":
-        scale = Scale("layer", why="a whole number has one colour" if style.scale == "filter" else "")
     numbers = stats.statistics(maps)
     inside = None if part is None else stats.statistics(maps[:, part[0], part[1]])
+    scale = _fitting(activation, scale, style, numbers, whole=bool(levels))
     channels = mosaic.parse_channels(style.channels, len(maps))
     channels = mosaic.keep_top(stats.order(inside or numbers, channels, style.measure), style.top)
     signed = colors.is_signed(activation.signed, numbers.minimum)
     given = _given(activation.address, scale, style, (maps, numbers))
-    if given is None:
+    if scale.of_tiles:
+        low, high = _of_tiles(scale, maps, numbers, signed=signed)
+        centred = signed
+    elif given is None:
         low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
         centred = signed
     else:
@@ -180,6 +206,40 @@ def prepare(
     found = stats.distribution(stats.finite_values(maps, numbers), whole=bool(levels)) if style.histogram else None
     table, order = colors.table(name), activation.step_order
     return Subject(maps, numbers, channels, scale, centred, table, low, high, levels, given, found, order, inside)
+
+
+def _fitting(
+    activation: Activation, scale: Scale, style: Style, numbers: stats.ChannelStatistics, *, whole: bool
+) -> Scale:
+    """Return the scale that an activation is drawn on, where none or one range a tile was asked for.
+
+    Where the activation function has bounds and nothing else was asked for, these are the ends,
+    so that 0.22 of a sigmoid does not have the colour of 1. Values beyond them show that the
+    function is not what the file says; then they decide. `whole` numbers have one colour each.
+    """
+    if style.scale == "auto" and activation.bounds is not None and not whole:
+        low, high = activation.bounds
+        if not ((numbers.minimum < low).any() or (numbers.maximum > high).any()):
+            return Scale("bounds", low, high)
+    if whole and scale.kind == "filter":
+        return Scale("layer", why="a whole number has one colour" if style.scale == "filter" else "")
+    return scale
+
+
+def _of_tiles(
+    scale: Scale, maps: NDArray[Any], numbers: stats.ChannelStatistics, *, signed: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of each channel's colours between two percentiles of its own values.
+
+    In a signed layer zero stays in the middle. Where both percentiles are the same value, the
+    channel has the range of all its values.
+    """
+    low, high = np.nan_to_num(stats.percentiles_of_channels(maps, (scale.low, scale.high)), nan=0.0)
+    if signed:
+        high = np.maximum(np.abs(low), np.abs(high))
+        low = -high
+    whole = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
+    return np.where(low < high, low, whole[0]), np.where(low < high, high, whole[1])
 
 
 def _check(style: Style) -> None:
@@ -205,7 +265,7 @@ def _given(
     Percentiles on both sides of zero make a range with zero in the middle; two that are
     the same value make none.
     """
-    if scale.kind == "fixed":
+    if scale.kind in {"fixed", "bounds"}:
         return scale.low, scale.high
     if scale.kind == "percentile":
         finite = stats.finite_values(*layer)
@@ -261,6 +321,7 @@ def caption(subject: Subject, style: Style, noun: str, state: str) -> tuple[str,
     constant = numbers.channels_in(stats.CONSTANT)
     if constant:
         parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
+    parts += _faint(numbers)
     parts += [*_clipped(subject), _nonfinite(numbers)]
     if style.histogram and subject.distribution is None:
         parts.append("no distribution: no finite value")
@@ -283,6 +344,24 @@ def step_words(activation: Activation, context: Context, count: int) -> tuple[st
     return context.steps[::-1] if activation.step_order == REVERSED else context.steps
 
 
+def _faint(numbers: stats.ChannelStatistics) -> list[str]:
+    """Return what a caption says of channels that are almost constant, or almost nothing."""
+    parts = []
+    near = numbers.near_constant
+    if near:
+        within = f"ends within {text.number(100 * stats.NEAR_CONSTANT)}% of the larger"
+        parts.append(f"{len(near):,} near-constant ({text.listing(near)}): {within}")
+    faint = numbers.negligible
+    if faint:
+        parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_words('the layer')}")
+    return parts
+
+
+def negligible_words(layer: str) -> str:
+    """Return the limit below which a channel of `layer` is next to nothing, in words."""
+    return f"below {text.number(100 * stats.NEGLIGIBLE)}% of the largest |value| of {layer}"
+
+
 def choice(shown: int, total: int, style: Style) -> str:
     """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on."""
     candidates = len(mosaic.parse_channels(style.channels, total))
@@ -298,9 +377,11 @@ def choice(shown: int, total: int, style: Style) -> str:
 
 def _clipped(subject: Subject) -> list[str]:
     count = sum(subject.clipped())
-    if not count or subject.given is None:
+    if not count:
         return []
     share = text.number(100 * count / max(1, subject.shown().size), 2)
+    if subject.given is None:
+        return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to the ends of the colours"]
     low, high = (text.number(end) for end in subject.given)
     return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to {low} {text.DASH} {high}"]
 
@@ -309,14 +390,22 @@ def scale_note(subject: Subject, whole: str) -> str:
     """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
     scale = subject.scale
     if scale.kind == "percentile":
-        ends = f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
+        ends = shares_words(scale)
+        why = f" ({scale.why})" if scale.why else ""
         if subject.given is None:
-            return f"one scale for {whole}: its {ends} are the same"
-        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "")
+            return f"one scale for {whole}: its {ends} are the same{why}"
+        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + why
+    if scale.kind == "bounds":
+        return "one scale: the bounds of its activation function"
     if scale.kind == "from":
         return f"one scale, from {text.shown(str(scale).removeprefix('from:'), 60)}"
     known = {"fixed": "one scale, as asked", "run": "one scale for all inputs of the run"}
     return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
+
+
+def shares_words(scale: Scale) -> str:
+    """Return the percentiles that a scale runs between, in words."""
+    return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
 
 
 def histogram(subject: Subject, *, reduced: bool = False) -> Histogram | None:
@@ -361,12 +450,23 @@ def marks(subject: Subject) -> tuple[tuple[RGB, str], ...]:
 def own_bar(subject: Subject, noun: str, where: str, notes: Sequence[str]) -> ColorBar:
     """Return a colour bar for tiles, called `noun`, that have a range of their own, written `where`."""
     ticks: tuple[tuple[float, str], ...]
+    scale, written = subject.scale, f"{where} it: its smallest and largest value"
+    if scale.of_tiles:
+        written = f"written {where} it"
     if subject.signed:
         ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
-        note = f"max: each {noun}'s own largest absolute value, written {where} it"
+        largest = (
+            f"the larger |value| of {shares_words(scale)} of its own values"
+            if scale.of_tiles
+            else "its own largest |value|"
+        )
+        note = f"max: of each {noun} {largest}; {written}"
+    elif scale.of_tiles:
+        ticks = tuple((share, f"p{text.number(end, 4)}") for share, end in ((0.0, scale.low), (1.0, scale.high)))
+        note = f"{ticks[0][1]}, {ticks[1][1]}: of each {noun} {shares_words(scale)} of its own values, {written}"
     else:
         ticks = ((0.0, "0"), (1.0, "max"))
-        note = f"max: each {noun}'s own maximum, written {where} it"
+        note = f"max: of each {noun} its own maximum; {written}"
     return ColorBar(subject.table, ticks, (note, *notes), marks(subject))
 
 

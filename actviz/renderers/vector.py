@@ -100,7 +100,7 @@ def _notes(subject: Subject, plan: _Plan, noun: str) -> list[str]:
         order = drawn[np.argsort(-subject.numbers.strength[drawn], kind="stable")[:_NAMED]].tolist()
         values = subject.maps[:, 0, 0]
         named = ", ".join(f"{plan.names[unit]} ({text.number(float(values[unit]))})" for unit in order)
-        notes.append(f"strongest: {named}")
+        notes.append(f"strongest by |value|: {named}")
     return notes
 
 

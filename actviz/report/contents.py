@@ -59,7 +59,7 @@ class Figure:
     `input` is the number of the input, `other` says that it is of the model compared with.
     `channels` are those of the tiles, in order, and `indices` their places where tiles run
     over several axes. `ends` are the values of the first and last colour, float32 ``(2,
-    tile)``; `numbers` are minimum, maximum, mean and share of zeros, float32 ``(4, tile)``,
+    tile)``; `numbers` are minimum, maximum, mean, share of zeros and mean |value|, float32 ``(5, tile)``,
     and `states` codes into `stats.STATES`, uint8 ``(tile,)``. `histogram` is what
     `histogram_of` gave; `total` the number of tiles that there are in all.
     """

@@ -96,7 +96,7 @@ def blocks(contents: Contents) -> list[str]:
 
 
 def numbers_of(figure: Figure) -> bytes:
-    """Pack float32 ``(6, tile)``, little-endian: both ends, minimum, maximum, mean, zeros; then the states."""
+    """Pack float32 ``(7, tile)``, little-endian: both ends, the five of `Figure.numbers`; then the states."""
     packed: NDArray[Any] = np.concatenate([figure.ends, figure.numbers]).astype("<f4")
     return packed.tobytes() + figure.states.astype(np.uint8).tobytes()
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LARGEST = 4_000_000
 BINS = 48
-_CHANNEL_AXES = ("channel", "unit", "head")
 _CONTEXT = Context("", "", "")
 
 
@@ -38,20 +37,42 @@ def figure_of(activation: Activation, number: int, want: Want) -> Figure:
     ActvizError
         When nothing draws it, or one channel alone is too large.
     """
-    axis = next((name for name in _CHANNEL_AXES if name in activation.axes), None)
-    count = activation.values.shape[activation.axes.index(axis)] if axis else 1
+    channels = channels_of(activation)
+    count = len(channels)
     each = activation.values.size // max(1, count)
     if each > LARGEST:
         message = f"one channel has {each:,} values, at most {LARGEST:,} are drawn."
         raise LimitError(message)
     top = max(1, min(LARGEST, want.values) // max(1, each))
-    style = Style(scale="filter", bare=True)
+    # With bounds that are known, 0.22 of a sigmoid does not look like certainty here either.
+    scale = "filter" if activation.bounds is None else "auto"
+    style = Style(scale=scale, bare=True)
     if top < count:
         chosen = ",".join(map(str, want.order[:top])) or None
-        style = Style(scale="filter", bare=True, channels=chosen, sort="index" if chosen else "mean", top=top)
+        style = Style(scale=scale, bare=True, channels=chosen, sort="index" if chosen else "mean", top=top)
     context = replace(_CONTEXT, padding=want.padding)
     picture = renderers.draw(activation, 0, context, style)
-    return _figure(activation, picture, number, _Kept(axis, count, other=want.other, context=context))
+    return _figure(activation, picture, number, channels_of(activation, context), other=want.other)
+
+
+def channels_of(activation: Activation, context: Context = _CONTEXT) -> NDArray[Any]:
+    """Return the one entry of an activation's batch as ``(channel, ...)``, in the order that `Tile.channel` counts.
+
+    What a channel is depends on the renderer: a unit, a head, a slice along all leading axes,
+    or the whole where nothing is counted. Values in the padding of `context` are left out.
+    """
+    axes = activation.axes
+    values = reduction.counted(activation.values[0], axes[1:], activation, context)
+    kind = renderers.kind_of(axes)
+    if kind == "montage":
+        return renderers.montage.maps_of(activation, 0)
+    name = "head" if kind == "attention" else "channel"
+    if kind == "sequence":
+        name = renderers.sequence.nouns(axes)[1]
+    elif kind == "vector":
+        name = axes[-1]
+    moved: NDArray[Any] = np.moveaxis(values, axes.index(name) - 1, 0) if name in axes[1:] else values[None]
+    return moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +89,12 @@ class Want:
     padding: Mapping[str, Box] = field(default_factory=dict)
 
 
-class _Kept:
-    """Which axis numbers run over, how many there are, and whose they are."""
-
-    def __init__(self, axis: str | None, count: int, *, other: bool, context: Context) -> None:
-        self.axis, self.count, self.other, self.context = axis, count, other, context
-
-
-def _figure(activation: Activation, picture: Picture, number: int, kept: _Kept) -> Figure:
+def _figure(activation: Activation, picture: Picture, number: int, maps: NDArray[Any], *, other: bool) -> Figure:
     tiles = picture.tiles
-    values = reduction.counted(activation.values[0], activation.axes[1:], activation, kept.context)
-    if kept.axis is None:
-        numbers = stats.statistics(values[None])
-    else:
-        numbers = stats.statistics(values, activation.axes.index(kept.axis) - 1)
-    channels = [tile.channel if kept.axis else 0 for tile in tiles]
-    columns = (numbers.minimum, numbers.maximum, numbers.mean, numbers.zeros)
-    whole = len(tiles) * kept.count // max(1, len(set(channels)))
+    numbers = stats.statistics(maps)
+    channels = [tile.channel for tile in tiles]
+    columns = (numbers.minimum, numbers.maximum, numbers.mean, numbers.zeros, numbers.magnitude)
+    whole = len(tiles) * len(maps) // max(1, len(set(channels)))
     return Figure(
         number,
         pictures.mosaic_of(picture.pixels, tiles, known_colors(str(picture.numbers["colormap"]))),
@@ -97,7 +107,7 @@ def _figure(activation: Activation, picture: Picture, number: int, kept: _Kept) 
         bool(picture.numbers["signed"]),
         whole,
         histogram_of(activation.values, picture.numbers),
-        kept.other,
+        other,
     )
 
 
@@ -133,8 +143,8 @@ def order_of(figure: Figure) -> tuple[int, ...]:
 
 
 def strongest(figure: Figure) -> list[int]:
-    """Return the places of the tiles by strength: those that live first, of them the largest mean."""
-    means = np.nan_to_num(figure.numbers[2], nan=-np.inf)
+    """Return the places of the tiles by strength: those that live first, of them the largest mean |value|."""
+    means = np.nan_to_num(figure.numbers[4], nan=-np.inf)
     live = figure.states == stats.LIVE
     order: list[int] = np.lexsort((-means, ~live)).tolist()
     return order

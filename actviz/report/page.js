@@ -89,15 +89,15 @@
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(image, 0, 0);
     const bytes = bytesOf(packed);
-    const floats = new Float32Array(bytes.buffer, 0, 6 * figure.count);
-    const [low, high, minimum, maximum, mean, zeros] = [0, 1, 2, 3, 4, 5].map((row) => floats.subarray(row * figure.count, (row + 1) * figure.count));
-    const states = bytes.subarray(24 * figure.count);
+    const floats = new Float32Array(bytes.buffer, 0, 7 * figure.count);
+    const [low, high, minimum, maximum, mean, zeros, magnitude] = [0, 1, 2, 3, 4, 5, 6].map((row) => floats.subarray(row * figure.count, (row + 1) * figure.count));
+    const states = bytes.subarray(28 * figure.count);
     const places = new Map();
     for (let place = 0; place < figure.count; place++) {
       const key = figure.indices.length ? figure.indices[place].join(" ") : String(figure.channels ? figure.channels[place] : place);
       places.set(key, place);
     }
-    return { figure, context, low, high, minimum, maximum, mean, zeros, states, places, table: tables[figure.table] };
+    return { figure, context, low, high, minimum, maximum, mean, zeros, magnitude, states, places, table: tables[figure.table] };
   };
   const channelAt = (figure, place) => (figure.channels ? figure.channels[place] : place);
 
@@ -114,6 +114,9 @@
       dead: new Set(layer.overall.dead), constant: new Set(layer.overall.constant), nonfinite: new Set(layer.overall.nonfinite),
     };
   });
+
+  // Slices along several axes are not the channels that numbers over all inputs are of.
+  const overallOf = (layer) => (layers[layer].drawn === "montage" ? null : overall[layer]);
 
   // --- the list ---------------------------------------------------------------------------
   const rows = [...document.querySelectorAll(".row")];
@@ -327,7 +330,7 @@
 
   const orders = {
     number: () => 0,
-    mean: (source, place) => -source.mean[place],
+    mean: (source, place) => -source.magnitude[place],
     high: (source, place) => -Math.max(Math.abs(source.minimum[place]), Math.abs(source.maximum[place])),
     zeros: (source, place) => -source.zeros[place],
   };
@@ -337,7 +340,7 @@
     return label ? `${key} ${label}` : parts.join(`${DOT}`);
   };
   const stateOf = (source, place) => {
-    const channel = channelAt(source.figure, place), all = overall[now.layer];
+    const channel = channelAt(source.figure, place), all = overallOf(now.layer);
     const state = STATES[source.states[place]];
     if (state !== "dead") return state;
     return all && all.dead.has(channel) ? "dead" : "zero";
@@ -365,7 +368,7 @@
       now.shown.push(tile);
       return tile;
     }));
-    const kept = figure.count < figure.total ? `${figure.count.toLocaleString("en")} of ${figure.total.toLocaleString("en")} drawn, the strongest by mean; the rest has no room on this page. ` : "";
+    const kept = figure.count < figure.total ? `${figure.count.toLocaleString("en")} of ${figure.total.toLocaleString("en")} drawn, the strongest by mean |value|; the rest has no room on this page. ` : "";
     const many = figure.count > 1 ? "Point or use the arrow keys to look at one." : "";
     byId("tiles-note").textContent = `${kept}${many}`;
     box.setAttribute("aria-label", `Channels of ${layer.shown}`);
@@ -461,7 +464,7 @@
   const look = (key) => {
     const layer = layers[now.layer], [main] = now.sources, place = main.places.get(key);
     if (place === undefined) return;
-    const channel = channelAt(main.figure, place), all = overall[now.layer];
+    const channel = channelAt(main.figure, place), all = overallOf(now.layer);
     const [low, high] = ends(key);
     byId("channel-title").textContent = main.figure.total > 1 ? `Channel ${nameOf(layer, key)}` : "The one channel";
     byId("views").replaceChildren(...now.sources.map((source) => viewOf(layer, source, key, [low, high])));

@@ -281,7 +281,7 @@ _DETAIL = """<section id="detail" aria-labelledby="detail-title" hidden>
 <label id="input-label">Input <select id="input"></select></label>
 <label id="beside-label">Beside it <select id="beside"></select></label>
 <label id="scale-label">Colours <select id="scale"><option value="own">each its own range</option><option value="layer">one range for all</option></select></label>
-<label>Order <select id="order"><option value="number">by number</option><option value="mean">strongest mean</option><option value="high">largest value</option><option value="zeros">most zeros</option></select></label>
+<label>Order <select id="order"><option value="number">by number</option><option value="mean">strongest by mean |value|</option><option value="high">largest |value|</option><option value="zeros">most zeros</option></select></label>
 </div>
 <p id="reason" class="note" hidden></p>
 <div id="figure">

@@ -26,6 +26,7 @@ def described(found: Mapping[str, Activation]) -> tuple[dict[str, Any], dict[str
             "signed": item.signed,
             "weights_digest": item.weights_digest,
             "step_order": item.step_order,
+            "bounds": item.bounds,
             "geometry": dataclasses.asdict(item.geometry) if item.geometry else None,
         }
         for address, item in found.items()
@@ -42,10 +43,15 @@ def activations(said: Mapping[str, dict[str, Any]], arrays: Mapping[str, NDArray
             axes=tuple(item.pop("axes")),
             mask=arrays.get(MASK + address),
             geometry=_geometry(item.pop("geometry")),
+            bounds=_pair(item.pop("bounds")),
             **item,
         )
         for address, item in said.items()
     }
+
+
+def _pair(item: list[float] | None) -> tuple[float, float] | None:
+    return None if item is None else (item[0], item[1])
 
 
 def _geometry(item: dict[str, Any] | None) -> Geometry | None:

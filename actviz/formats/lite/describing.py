@@ -10,6 +10,7 @@ import numpy as np
 from actviz.formats.axes import DEFAULT_AXES, TOKENS
 from actviz.formats.lite.naming import BIAS_AT, CONVERSIONS, Named, Naming
 from actviz.formats.lite.runtime import from_stored
+from actviz.formats.signs import BOUNDS, Bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,20 @@ SIGN_KEEPING = CONVERSIONS | {
     "CONCATENATION", "PAD", "MIRROR_PAD", "ADD", "MUL", "MAXIMUM", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
     "STRIDED_SLICE", "SLICE", "SPLIT", "PACK", "UNPACK", "GATHER", "TILE",
 }  # fmt: skip
+# What only picks, joins or averages values keeps their bounds; zeros of a padding lie within all of them.
+BOUNDS_KEEPING = SIGN_KEEPING - {"SUM", "ADD", "MUL"}
+# Operators whose fused function is that of a cell.
+CELLS = frozenset(
+    {
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        "BIDIRECTIONAL_SEQUENCE_LSTM",
+        "LSTM",
+        "RNN",
+        "SVDF",
+        "UNIDIRECTIONAL_SEQUENCE_RNN",
+        "BIDIRECTIONAL_SEQUENCE_RNN",
+    }
+)
 SPATIAL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"})
 TABLES = {"GATHER": (1, 0), "EMBEDDING_LOOKUP": (0, 1)}  # where such an operator reads places, and where its table
 SINGLE = 1
@@ -61,12 +76,14 @@ class Description:
                 self._readers.setdefault(number, []).append(operator)
         self.needs: dict[int, frozenset[int]] = {number: frozenset({number}) for number in model.graph.inputs}
         self.signed: dict[int, bool | None] = {}
+        self.bounds: dict[int, Bounds | None] = {}
         self.axes: dict[int, Axes] = {number: self._input_axes(number) for number in model.graph.inputs}
         for operator in model.graph.operators:
             needs = frozenset().union(*(self.needs.get(number, frozenset()) for number in operator.inputs))
             for number in operator.outputs:
                 self.needs[number] = needs
                 self.signed[number] = self._sign(operator)
+                self.bounds[number] = self._bounds(operator)
                 self.axes[number] = self._axes(operator, number)
 
     def shape(self, number: int) -> Shape | None:
@@ -136,6 +153,14 @@ class Description:
             plain = operator.kind not in {"ADD", "MUL"} or len(given) == len(operator.inputs)
             return False if plain and given and all(self.signed.get(number) is False for number in given) else None
         return True if operator.kind in {*BIAS_AT, "TANH", "ELU"} else None
+
+    def _bounds(self, operator: LiteOperator) -> Bounds | None:
+        if operator.kind in BOUNDS_KEEPING:
+            given = {self.bounds.get(number) for number in operator.inputs if number in self.needs}
+            return given.pop() if len(given) == 1 else None
+        if operator.kind in CELLS:
+            return None
+        return BOUNDS.get(operator.fused or ACTIVATIONS.get(operator.kind, ""))
 
     def _input_axes(self, number: int) -> Axes:
         rank = len(self.shape(number) or ())

@@ -196,7 +196,8 @@ class LiteNetwork(FileNetwork):
         if len(axes) != values.ndim:
             axes = DEFAULT_AXES.get(values.ndim, ("batch", *(f"axis{place}" for place in range(1, values.ndim))))
         signed = self._description.signed.get(item.tensor)
-        return Activation(item.address, self._description.kind(item), values, axes, signed, digest)
+        kind, bounds = self._description.kind(item), self._description.bounds.get(item.tensor)
+        return Activation(item.address, kind, values, axes, signed, digest, bounds=bounds)
 
     def _make_facts(self) -> ModelFacts:
         model = self._model

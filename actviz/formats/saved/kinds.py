@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from actviz.formats.axes import axes_of
 from actviz.formats.saved.types import first_channels, shape_at
+from actviz.formats.signs import BOUNDS, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,6 +126,18 @@ def sign_of(flat: Flat, tensor: Tensor, depth: int = 0) -> bool | None:
         given = node.inputs[:-1] if node.op == "ConcatV2" else node.inputs
         return False if all(sign_of(flat, one, depth + 1) is False for one in given[:8]) else None
     return True if activation_of(flat, tensor) in {"tanh", "linear", "elu", "selu", "softsign"} else None
+
+
+def bounds_at(flat: Flat, tensor: Tensor, depth: int = 0) -> Bounds | None:
+    """Return the two values that a tensor never leaves, ``None`` where its operations tell of none."""
+    node = flat.nodes[tensor[0]]
+    if depth < DEEPEST and node.inputs:
+        if node.op in KEEPING:
+            return bounds_at(flat, node.inputs[0], depth + 1)
+        if node.op == "ConcatV2":
+            found = {bounds_at(flat, one, depth + 1) for one in node.inputs[:-1][:8]}
+            return found.pop() if len(found) == 1 and len(node.inputs) <= 9 else None  # noqa: PLR2004  (the eight above, and the axis)
+    return BOUNDS.get(FUNCTIONS.get(node.op, ""))
 
 
 def axes_at(flat: Flat, numbers: Iterable[int], kind: str, shape: Shape | None) -> Axes:

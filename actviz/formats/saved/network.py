@@ -15,7 +15,7 @@ from actviz.formats.samples import each_of, joined, random_note, seed_of
 from actviz.formats.saved.arithmetic import operations_of
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
 from actviz.formats.saved.entrances import entrance
-from actviz.formats.saved.kinds import activation_of, axes_at, kind_of, sign_of
+from actviz.formats.saved.kinds import activation_of, axes_at, bounds_at, kind_of, sign_of
 from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
 from actviz.formats.saved.scopes import Layers, Place
 from actviz.formats.saved.types import dtype_of, shape_at
@@ -194,7 +194,8 @@ class GraphNetwork(FileNetwork):
             numbers = place.nodes if place else ()
             axes = axes_at(self._flat, numbers, layer.kind, values.shape)
         signed = sign_of(self._flat, place.tensor) if place else None
-        return Activation(layer.address, layer.kind, values, axes, signed, digest)
+        bounds = bounds_at(self._flat, place.tensor) if place else None
+        return Activation(layer.address, layer.kind, values, axes, signed, digest, bounds=bounds)
 
     def _run_of(self, addresses: tuple[str, ...]) -> tuple[GraphCut, Running]:
         """Return the cut of some layers, built once; only the last is kept."""

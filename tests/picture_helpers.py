@@ -164,9 +164,15 @@ def percentiles_of(values: NDArray[np.float64], scale: str) -> tuple[float, floa
     finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size:
         return 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = np.percentile(finite, shares)
+    if np.isfinite(low) and np.isfinite(high):
+        return float(low), float(high)
     # numpy itself overflows where the ends are the widest apart.
-    factor = 1.0 if np.abs(finite).max() < 1e300 else 0.25
-    low, high = np.percentile(finite * factor, shares) / factor
+    ordered = np.sort(finite)
+    places = [share / 100 * (len(ordered) - 1) for share in shares]
+    pairs = [(ordered[int(place)], ordered[min(int(place) + 1, len(ordered) - 1)], place % 1) for place in places]
+    low, high = (first * (1 - weight) + second * weight for first, second, weight in pairs)
     return float(low), float(high)
 
 

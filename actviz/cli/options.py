@@ -139,13 +139,13 @@ _STYLE = (
         default="auto",
         show_default=True,
         metavar="SCALE",
-        help="What colours stand for: a range for each filter, layer or run, MIN:MAX, percentiles p1:99, or those of an earlier run, from:manifest.json. auto: filter for maps, else layer.",
+        help="What colours stand for: a range for each filter, layer or run, MIN:MAX, percentiles p1:99 (of each tile: filter:p1:99), or those of an earlier run, from:manifest.json. auto: the bounds of the activation function, else filter for maps, layer for the rest.",
     ),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
     click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
     click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40 or all."),
     click.option(
-        "--sort", type=click.Choice(SORTS), help="Order of the channels.  [default: mean with --top, else index]"
+        "--sort", type=click.Choice(SORTS), help="Order of the channels.  [default: mean |value| with --top, else index]"
     ),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the K strongest by --sort."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),

@@ -39,6 +39,7 @@ SIGN_KEEPING = CONVERSIONS | {
 }  # fmt: skip
 # What only picks, joins or averages values keeps their bounds; zeros of a padding lie within all of them.
 BOUNDS_KEEPING = SIGN_KEEPING - {"SUM", "ADD", "MUL"}
+JOINING = frozenset({"CONCATENATION", "PACK", "MAXIMUM"})
 # Operators whose fused function is that of a cell.
 CELLS = frozenset(
     {
@@ -156,7 +157,9 @@ class Description:
 
     def _bounds(self, operator: LiteOperator) -> Bounds | None:
         if operator.kind in BOUNDS_KEEPING:
-            given = {self.bounds.get(number) for number in operator.inputs if number in self.needs}
+            # Other inputs are sizes and places, which may be computed from the input too.
+            read = operator.inputs if operator.kind in JOINING else operator.inputs[operator.kind == "SPLIT" :][:1]
+            given = {self.bounds.get(number) for number in read}
             return given.pop() if len(given) == 1 else None
         if operator.kind in CELLS:
             return None

@@ -145,7 +145,9 @@ _STYLE = (
     click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
     click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40 or all."),
     click.option(
-        "--sort", type=click.Choice(SORTS), help="Order of the channels.  [default: mean |value| with --top, else index]"
+        "--sort",
+        type=click.Choice(SORTS),
+        help="Order of the channels.  [default: mean |value| with --top, else index]",
     ),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the K strongest by --sort."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),

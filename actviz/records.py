@@ -36,7 +36,8 @@ class TensorSpec:
     valid (``None``: no such table is known). `words` are some of the words (or whole
     numbers, as text) in the vocabulary behind the input; `split` says how a text is taken
     apart (``whitespace``, ``punctuation``: whitespace after punctuation was dropped,
-    ``character``, ``""``: not, or not known).
+    ``character``, ``""``: not, or not known). `least` are the smallest sizes at which the
+    network can run, as in `shape` (``None``: fixed, or 1; empty: not known).
     """
 
     name: str
@@ -46,6 +47,7 @@ class TensorSpec:
     limit: int | None = None
     words: tuple[str, ...] = ()
     split: str = ""
+    least: Shape = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from actviz.formats.graph import ROOT, Entry, Inner, Ref, Result, layer_name, re
 from actviz.formats.keras_arithmetic import operations_of
 from actviz.formats.keras_compiled import patience
 from actviz.formats.keras_file import KerasFile, open_keras_file
+from actviz.formats.least_size import least_sizes, too_small
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.receptive import geometries
 from actviz.formats.shapes import ATTENTION, SCORES, infer, output_count, score_shape
@@ -58,6 +59,7 @@ class KerasNetwork(FileNetwork):
                 self._signs = signs(self._graph)
                 self._bounds = bounds(self._graph)
                 self._needs = needs(self._graph)
+                self._least = least_sizes(self._graph)
                 self._readers = readers(self._graph)
                 self._facts = self._make_facts()
             self._complete = False
@@ -173,6 +175,7 @@ class KerasNetwork(FileNetwork):
             names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
             message = f"{self._file.name}: these layers need the input {names}; give it by name."
             raise InputError(message)
+        self._check_least(batch, cut.steps)
         if self._many:
             cut.patience = patience(len(cut.steps))
         values = cut.run(batch, separate=separate, state=state)
@@ -194,6 +197,19 @@ class KerasNetwork(FileNetwork):
             for address in chosen
             if address in values
         }
+
+    def _check_least(self, batch: Mapping[str, NDArray[Any]], steps: Sequence[int]) -> None:
+        """Refuse inputs of which the layers asked for leave nothing, and say how many steps are needed."""
+        if not self._least:
+            return
+        names = {number: self._graph.entries[self._graph.nodes[number].entry].name for number in self._graph.inputs}
+        given = {number: (None, *batch[name].shape[1:]) for number, name in names.items() if name in batch}
+        for number, axis, least in too_small(self._graph, given, steps)[:1]:
+            words = self._known[Ref(number, 0)][1]
+            noun = words[axis] if axis < len(words) else "value"
+            size = given[number][axis]
+            message = f'{self._file.name}: the input "{escape(names[number], 60)}" has {size:,} {noun}{"s" if size != 1 else ""}, of which these layers leave nothing; give at least {least:,}.'
+            raise InputError(message)
 
     def expect_many(self) -> None:
         """Prepare for many batches: what saves time over them is begun at once."""
@@ -431,6 +447,7 @@ class KerasNetwork(FileNetwork):
             limit=None if text else limit_of(self._readers[number]),
             words=words_of(self._readers[number], self._vocabulary),
             split=split_of(self._readers[number]) if text else "",
+            least=self._least.get(number, ()),
         )
 
     def _vocabulary(self, entry: Entry) -> list[str] | None:

@@ -175,10 +175,12 @@ def _photograph(
 
 
 def _sizes(spec: TensorSpec, free: int) -> tuple[int, ...]:
-    """Return the sizes after the batch axis, those that are free filled in."""
+    """Return the sizes after the batch axis, those that are free filled in: as many as the network needs to run."""
     axes = (*spec.axes[1:], *[""] * len(spec.shape))
+    least = (*spec.least[1:], *[None] * len(spec.shape))
     return tuple(
-        _FREE_SIZES.get(axis, free) if size is None else size for axis, size in zip(axes, spec.shape[1:], strict=False)
+        max(_FREE_SIZES.get(axis, free), needed or 1) if size is None else size
+        for axis, size, needed in zip(axes, spec.shape[1:], least, strict=False)
     )
 
 

@@ -357,7 +357,7 @@ def _facts(said: Message) -> ModelFacts:
 
 
 def _input(item: dict[str, Any]) -> TensorSpec:
-    for name in ("shape", "axes", "words"):
+    for name in ("shape", "axes", "words", "least"):
         item[name] = tuple(item[name])
     return TensorSpec(**item)
 

@@ -76,6 +76,6 @@ def test_the_smallest_size_is_the_one_that_keras_runs(make, suffix, tmp_path):
 def test_without_an_input(tmp_path, actviz):
     sequence_model().save(tmp_path / "m.keras")
     done = actviz("extract", tmp_path / "m.keras", "-o", tmp_path / "x.npz")
-    assert done.code == 0, done.stderr
+    assert done.code == 0, done.err
     with np.load(tmp_path / "x.npz") as found:
         assert found["c"].shape[1] == 1

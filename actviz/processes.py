@@ -17,7 +17,7 @@ from actviz import shortage
 from actviz.errors import RunLimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # Seconds that a process has to end by itself once it closed its pipe.
 LAST_SECONDS = 2.0
@@ -116,10 +116,16 @@ def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple
     return reader, writer
 
 
-def plain_environment() -> dict[str, str]:
-    """Return the environment of a process that computes for this one: where Python and its libraries are, no more."""
-    names = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONUSERBASE")
-    kept = {name: os.environ[name] for name in (*names, "VIRTUAL_ENV") if name in os.environ}
+# What a process needs to find Python and its libraries; everything else (tokens, keys) stays behind.
+PLAIN_VARIABLES = (
+    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONUSERBASE",
+    "VIRTUAL_ENV",
+)  # fmt: skip
+
+
+def plain_environment(names: Iterable[str] = PLAIN_VARIABLES) -> dict[str, str]:
+    """Return the environment of a process that computes for this one: these variables, and absolute Python paths."""
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
     return kept | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
 

@@ -212,3 +212,20 @@ def test_the_decoder_ends_with_the_command(impatient):
     impatient.decode(small.getvalue(), "TIFF", "a.tif", Wanted(1))
     impatient._process._writer.close()
     assert impatient._process.process.wait(20) == 0
+
+
+@pytest.mark.slow
+@threat(82, 6)
+def test_a_batch_goes_on_after_an_endless_image(actviz, samples, tmp_path, code):
+    (tmp_path / "scans.jpg").write_bytes(scans(3000))
+    (tmp_path / "pages.tif").write_bytes(pages())
+    inputs = ["scans.jpg", "pages.tif", samples / "seven.png"]
+    done = actviz("check", samples / "digits_cnn.h5", *inputs, "--no-nan")
+    assert done.code == 1
+    assert "scans.jpg: 3,0" in done.err
+    assert "pages.tif: more than 10,000 pages" in done.err
+    done = actviz("show", samples / "digits_cnn.h5", *inputs, "-l", "conv", "-o", "maps/")
+    assert done.code == 1
+    assert len(list((tmp_path / "maps").rglob("*.png"))) == 1
+    for name in ("scans.jpg", "pages.tif"):
+        assert actviz("show", samples / "digits_cnn.h5", name, "-l", "conv", "-o", "x.png").code == code

@@ -320,10 +320,7 @@ class WorkerBugError(Exception):
 
 def environment(*, verbose: bool) -> dict[str, str]:
     """Return the environment of a child: without secrets, and the same for every caller."""
-    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
-    if paths:
-        kept["PYTHONPATH"] = os.pathsep.join(paths)
+    kept = processes.plain_environment(KEPT_VARIABLES)
     kept |= {
         "KERAS_BACKEND": "tensorflow",
         "KERAS_HOME": NOWHERE,

@@ -97,7 +97,8 @@ class InputOperation:
     """A fact about the range of numbers that an input takes.
 
     `kind` is ``Arithmetic``, ``input * scale + offset`` before the first real layer, with
-    one number or one per channel of the input; ``Quantization``, the ends ``low`` and
+    one number or one per channel of the input; ``Stage``, the same for an earlier result on
+    the way there, the latest first; ``Quantization``, the ends ``low`` and
     ``high`` of what the whole numbers of an input can hold; or ``Metadata``, the ``mean``
     and ``std`` that the file declares for images of 0..255. `input` is the input's name;
     ``""`` stands for every input. `reversed` says that the arithmetic reverses the order of

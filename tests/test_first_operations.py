@@ -139,3 +139,13 @@ def test_adapted_statistics_come_from_the_weights():
     config = old(("Normalization", {"axis": [-1]}))
     assert chosen(config, statistics=lambda _: {"mean": (0.45,), "variance": (0.06,)}).name == "0..1"
     assert "a guess" in chosen(config).said
+
+
+def test_statistics_of_other_data_do_not_hide_the_rescaling_before_them():
+    steps = [
+        ("Rescaling", {"scale": 1 / 127.5, "offset": -1}),
+        ("Resizing", {"height": 4, "width": 4}),
+        ("Normalization", {"axis": [-1], "mean": [1.5, 1.4, 1.3], "variance": [0.7, 0.8, 0.7]}),
+    ]
+    found = chosen(old(*steps))
+    assert (found.name, found.reason) == ("0..255", "the graph begins with x / 127.5 - 1, which makes -1..1 of it")

@@ -100,6 +100,18 @@ def test_the_graph_goes_before_any_name():
     assert chosen.reason.endswith("; give --preprocess")
 
 
+def test_an_earlier_stage_decides_where_the_whole_tells_nothing():
+    stages = [
+        InputOperation("Stage", {"scale": (1 / 127.5,), "offset": (-1.0,)}, "image"),
+        InputOperation("Stage", {"scale": (1 / 127.5,), "offset": (0.0,)}, "image"),
+    ]
+    whole = arithmetic((1 / 108.4, 1 / 111.3, 1 / 110.9), (-2.896, -2.843, -2.865))
+    chosen = choose_preprocessing(facts([whole, *stages], ["vgg16"]))
+    assert chosen.said == "0..255 (the graph begins with x / 127.5 - 1, which makes -1..1 of it)"
+    assert "range unknown" in choose_preprocessing(facts([whole, stages[1]])).said
+    assert choose_preprocessing(facts([arithmetic(2, -1), stages[0]])).name == "0..1"
+
+
 def test_what_depends_on_the_data_is_named_and_not_inverted():
     said = choose_preprocessing(facts([arithmetic(1, stopped="Max")], ["vgg16"])).said
     assert said.startswith("0..1 (range unknown: the graph begins with Max, which depends on the data")

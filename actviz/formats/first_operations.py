@@ -109,10 +109,14 @@ def first_operations(starts: Mapping[Tensor, Affine], graph: Graph) -> list[Inpu
         scale, offset, turned = ending.tensor.by_input
         plain = set(scale) == {1.0} and set(offset) == {0.0} and not turned
         key = (ending.tensor.input, scale, offset, turned, ending.stopped_by)
-        if (not plain or ending.stopped_by) and len(found) < MOST_ENDINGS:
+        if (not plain or ending.stopped_by) and sum(one.kind == "Arithmetic" for one in found.values()) < MOST_ENDINGS:
             found[key] = InputOperation(
                 "Arithmetic", {"scale": scale, "offset": offset}, ending.tensor.input, turned, ending.stopped_by
             )
+            for first, second, reverse in ending.tensor.stages[::-1]:
+                earlier = (ending.tensor.input, first, second, reverse, "stage")
+                numbers = {"scale": first, "offset": second}
+                found.setdefault(earlier, InputOperation("Stage", numbers, ending.tensor.input, reverse))
     return list(found.values())
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MOST_CHANNELS = 256
 """Numbers per channel are kept up to here; beyond it their median stands for all."""
 COLOURS = 3
+MOST_STAGES = 8
+Stage: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], bool]
+"""Scale and offset by channel of the input, and whether the order of the channels is reversed."""
 ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide"})
 
 
@@ -30,7 +33,8 @@ class Affine:
     `scale` and `offset` hold one number, or one per channel of the tensor. `axis` is that
     of the channels (``None``: there is none, or it is not known any more), `rank` the number
     of axes with the batch, `count` the number of channels of the input. Channel *k* is made
-    of the input's channel ``source[k]`` (``None``: every channel of its own).
+    of the input's channel ``source[k]`` (``None``: every channel of its own). `stages` are
+    the first results on the way from the input, the input left out.
     """
 
     input: str
@@ -40,6 +44,7 @@ class Affine:
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
     source: tuple[int, ...] | None = None
+    stages: tuple[Stage, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -52,7 +57,7 @@ class Affine:
         return len(set(self.scale)) == len(set(self.offset)) == 1 and self.source is None
 
     @property
-    def by_input(self) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    def by_input(self) -> Stage:
         """Scale and offset in the order of the input's channels, and whether the tensor reverses it."""
         if self.source is None:
             return self.scale, self.offset, False
@@ -315,13 +320,19 @@ def _chosen(tensor: Affine, places: Sequence[int]) -> Affine:
 
 
 def _scaled(tensor: Affine, factors: tuple[float, ...]) -> Affine:
-    return replace(tensor, scale=_times(tensor.scale, factors), offset=_times(tensor.offset, factors))
+    return _computed(tensor, _times(tensor.scale, factors), _times(tensor.offset, factors))
+
+
+def _computed(tensor: Affine, scale: tuple[float, ...], offset: tuple[float, ...]) -> Affine:
+    changed = set(tensor.scale) != {1.0} or set(tensor.offset) != {0.0}
+    stages = (*tensor.stages, tensor.by_input) if changed and len(tensor.stages) < MOST_STAGES else tensor.stages
+    return replace(tensor, scale=scale, offset=offset, stages=stages)
 
 
 def _shifted(tensor: Affine, shifts: tuple[float, ...]) -> Affine:
     size = max(len(tensor.offset), len(shifts))
     pairs = zip(_expanded(tensor.offset, size), _expanded(shifts, size), strict=True)
-    return replace(tensor, offset=tuple(first + second for first, second in pairs))
+    return _computed(tensor, tensor.scale, tuple(first + second for first, second in pairs))
 
 
 def _times(numbers: tuple[float, ...], factors: tuple[float, ...]) -> tuple[float, ...]:

@@ -140,6 +140,7 @@ def choose_preprocessing(facts: ModelFacts, option: str = AUTO, name: str | None
     arithmetic = [one for one in own if one.kind == "Arithmetic"]
     return (
         _from_arithmetic(arithmetic)
+        or _from_stages(own)
         or _from_quantization(own)
         or _from_metadata(own)
         or _unknown(arithmetic, converted=facts.format == "tflite")
@@ -157,6 +158,21 @@ def _from_arithmetic(operations: Sequence[InputOperation]) -> Preprocessing | No
         return None
     ((name, match),) = found.items()
     return _because(name, f"the graph begins with {match.formula}, which makes {match.convention} of it")
+
+
+def _from_stages(operations: Sequence[InputOperation]) -> Preprocessing | None:
+    """Return the range that becomes 0..1 or -1..1 on the way, before what tells nothing.
+
+    As in a Rescaling to -1..1 before a Normalization whose statistics are of other data.
+    """
+    for one in operations:
+        if one.kind == "Stage":
+            match = value_range.match(one.numbers["scale"], one.numbers["offset"], turned=one.reversed)
+            if match is not None and match.convention in value_range.UNIT:
+                return _because(
+                    match.name, f"the graph begins with {match.formula}, which makes {match.convention} of it"
+                )
+    return None
 
 
 def _unknown(operations: Sequence[InputOperation], *, converted: bool) -> Preprocessing | None:

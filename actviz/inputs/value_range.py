@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CANDIDATES: dict[str, tuple[float, float]] = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
 SPANS: dict[str, tuple[float, float]] = {**CANDIDATES, "-0.5..0.5": (-0.5, 0.5)}
+UNIT = frozenset({"0..1", "-1..1"})
 NARROWEST_FIRST = ("0..1", "-1..1", "0..255")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

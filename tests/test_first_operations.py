@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from actviz.formats.canonical import canonical
 from actviz.formats.expansion import parse_graph
 from actviz.formats.keras_arithmetic import operations_of
+from actviz.formats.saved import arithmetic
+from actviz.formats.saved.flatten import Flat, FlatNode
+from actviz.formats.saved.meta import Node
 from actviz.inputs import choose_preprocessing
 from actviz.records import ModelFacts, TensorSpec
 
@@ -149,3 +153,42 @@ def test_statistics_of_other_data_do_not_hide_the_rescaling_before_them():
     ]
     found = chosen(old(*steps))
     assert (found.name, found.reason) == ("0..255", "the graph begins with x / 127.5 - 1, which makes -1..1 of it")
+
+
+def flat(*nodes):
+    """Return a graph of operations, each given as its name and the nodes that it reads."""
+    made = [
+        FlatNode(f"n{number}", Node(f"n{number}", op, (), {}), tuple((one, 0) for one in reads))
+        for number, (op, *reads) in enumerate(nodes)
+    ]
+    return Flat(None, "m.pb", made)  # what the graph was read from is not needed
+
+
+def first_of(graph, *variables):
+    values = iter(variables)
+    held = {number: next(values) for number, node in enumerate(graph.nodes) if node.op == "VarHandleOp"}
+    spec = TensorSpec("image", (None, 8, 8, 3), "float32", ("batch", "row", "column", "channel"))
+    return arithmetic.operations_of(graph, {(0, 0): spec}, held.get)
+
+
+def test_operations_on_constants_are_worked_out():
+    graph = flat(
+        ("Placeholder",), ("VarHandleOp",), ("ReadVariableOp", 1), ("Sqrt", 2), ("RealDiv", 0, 3), ("Conv2D", 4)
+    )
+    (found,) = first_of(graph, np.array([255.0**2]))
+    assert found.numbers == {"scale": (1 / 255,), "offset": (0.0,)}
+
+
+def test_constants_that_grow_are_not_worked_out():
+    long = flat(("Placeholder",), ("VarHandleOp",), ("VarHandleOp",), ("Mul", 1, 2), ("Mul", 0, 3), ("Conv2D", 4))
+    assert first_of(long, np.ones((1 << 20, 1)), np.ones((1, 1 << 20))) == []
+    wide = [("Placeholder",), ("VarHandleOp",), *(("ConcatV2", *[number] * 200) for number in range(1, 8))]
+    assert first_of(flat(*wide, ("Mul", 0, len(wide) - 1), ("Conv2D", len(wide))), np.ones((4,))) == []
+
+
+def test_channels_that_grow_are_not_followed():
+    nodes = [("Placeholder",), *(("Pack", number, number) for number in range(40))]
+    assert first_of(flat(*nodes)) == []
+    spec = TensorSpec("image", (None, 8, 8, 1 << 40), "float32", ("batch", "row", "column", "channel"))
+    graph = flat(("Placeholder",), ("VarHandleOp",), ("ReverseV2", 0, 1), ("Conv2D", 2))
+    assert arithmetic.operations_of(graph, {(0, 0): spec}, lambda _: np.array([3])) == []

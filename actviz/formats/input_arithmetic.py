@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.records import TensorSpec
+
 MOST_CHANNELS = 256
 """Numbers per channel are kept up to here; beyond it their median stands for all."""
 COLOURS = 3
@@ -105,6 +107,18 @@ class Details:
     keepdims: bool = False
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
+
+
+def input_tensor(spec: TensorSpec, rank: int) -> Affine:
+    """Return an input as it is; `rank` is that of its tensor, which may lack the batch axis of `spec`.
+
+    The order of more channels than can be told apart is not followed.
+    """
+    axis = spec.axes.index("channel") if "channel" in spec.axes else None
+    count = 1 if axis is None else spec.shape[axis] or COLOURS
+    if axis is None or count > MOST_CHANNELS or len(spec.axes) - axis > rank:
+        return Affine(spec.name, max(rank, 1), None, 1)
+    return Affine(spec.name, rank, axis - len(spec.axes) + rank, count)
 
 
 def apply(role: str, given: Sequence[Value], details: Details) -> list[Value] | None:
@@ -220,7 +234,7 @@ def _rearranged(role: str, tensor: Affine, details: Details) -> list[Value] | No
     if role == "reverse":
         return [_chosen(tensor, range(tensor.channels)[::-1]) if on_channels else tensor]
     if role == "take":
-        places = [int(item) % tensor.channels for item in details.index] if on_channels else []
+        places = [int(item) % tensor.channels for item in details.index[:MOST_CHANNELS]] if on_channels else []
         return [_chosen(tensor, places)] if places else [tensor] if axes else None
     if role == "index":
         return _indexed(tensor, details.index)
@@ -289,6 +303,8 @@ def _joined(role: str, given: Sequence[Value], axes: tuple[int, ...]) -> list[Va
     if role == "concatenate" and axis != first.axis:
         return [first] if all(part == first for part in parts) else None
     if role == "stack" and (first.axis is not None or first.channels > 1):
+        return None
+    if sum(part.channels for part in parts) > MOST_CHANNELS:
         return None
     source: list[int] = []
     scale: list[float] = []

@@ -10,7 +10,7 @@ from actviz.formats.canonical import CALLS_MODULE
 from actviz.formats.first_operations import first_operations, role_of
 from actviz.formats.graph import Entry, Ref, refs
 from actviz.formats.graph_operation import outputs_of
-from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, Details, apply
+from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, Details, apply, input_tensor
 from actviz.gate.functions import named_call
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ def operations_of(graph: Graph, specs: Iterable[TensorSpec], statistics: Statist
 
     `statistics` gives ``mean`` and ``variance`` of a Normalization layer from the weights.
     """
-    starts: dict[Tensor, Affine] = {}
-    for number, spec in zip(graph.inputs, specs, strict=True):
-        axis = spec.axes.index("channel") if "channel" in spec.axes else None
-        count = spec.shape[axis] if axis is not None else 1
-        starts[number, 0] = Affine(spec.name, max(len(spec.shape), 1), axis, count or 3)
+    starts: dict[Tensor, Affine] = {
+        (number, 0): input_tensor(spec, len(spec.shape)) for number, spec in zip(graph.inputs, specs, strict=True)
+    }
     return first_operations(starts, _KerasView(graph, statistics))
 
 

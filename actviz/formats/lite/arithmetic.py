@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.formats.first_operations import first_operations, role_of
-from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, Details, apply
+from actviz.formats.input_arithmetic import ELEMENTWISE, Details, apply, input_tensor
 from actviz.formats.lite.runtime import STORED_WHOLE
 from actviz.records import InputOperation
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.first_operations import Tensor
-    from actviz.formats.input_arithmetic import Value
+    from actviz.formats.input_arithmetic import Affine, Value
     from actviz.formats.lite.describing import Description
     from actviz.gate.tflite import LiteModel, LiteOperator, LiteTensor
     from actviz.records import TensorSpec
@@ -41,11 +41,7 @@ def operations_of(model: LiteModel, description: Description, inputs: Mapping[in
         if number in declared:
             item = declared[number]
             found.append(InputOperation("Metadata", {"mean": item.mean, "std": item.std}, spec.name))
-        shape = model.graph.tensors[number].shape or ()
-        axis = spec.axes.index("channel") - len(spec.axes) + len(shape) if "channel" in spec.axes else None
-        if shape:
-            count = shape[axis] if axis is not None else 1
-            starts[view.source(number)] = Affine(spec.name, len(shape), axis, count)
+        starts[view.source(number)] = input_tensor(spec, len(model.graph.tensors[number].shape or ()))
     return [*found, *first_operations(starts, view)]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.formats.first_operations import first_operations
 from actviz.formats.graph_operation import outputs_of
-from actviz.formats.input_arithmetic import Affine
+from actviz.formats.input_arithmetic import input_tensor
 from actviz.formats.saved.meta import attribute_number, constant_shape
 from actviz.formats.saved.tables import constant
 from actviz.gate.wire import one_number
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 DEEPEST = 8
 """How many operations on constants are worked out, one inside the other."""
 MOST_NUMBERS = 1 << 20
+MOST_OPERANDS = 256
+ELEMENTWISE = frozenset(
+    {"Maximum", "Minimum", "Mul", "Add", "AddV2", "Sub", "RealDiv", "Less", "LessEqual", "Greater", "GreaterEqual"}
+)
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 # What a converter leaves of the constants of a Normalization: its square root, its reshaping.
 FOLDED: dict[str, Callable[..., Any]] = {
@@ -50,11 +55,7 @@ def operations_of(
     `inputs` maps the tensors that are fed to what they are; `variable` gives the value of a
     small variable by the number of its node.
     """
-    starts: dict[Tensor, Affine] = {}
-    for tensor, spec in inputs.items():
-        axis = spec.axes.index("channel") if "channel" in spec.axes else None
-        count = spec.shape[axis] if axis is not None else 1
-        starts[tensor] = Affine(spec.name, max(len(spec.shape), 1), axis, count or 3)
+    starts = {tensor: input_tensor(spec, len(spec.shape)) for tensor, spec in inputs.items()}
     return first_operations(starts, _GraphView(flat, variable))
 
 
@@ -64,6 +65,8 @@ class _GraphView:
     def __init__(self, flat: Flat, variable: Callable[[int], NDArray[Any] | None]) -> None:
         self._flat = flat
         self._variable = variable
+        self._folded: dict[Tensor, NDArray[Any] | None] = {}
+        self._spent = 0
         self._readers: dict[int, list[int]] = {}
         for number, node in enumerate(flat.nodes):
             for source in {source for source, _ in node.inputs}:
@@ -86,7 +89,17 @@ class _GraphView:
         return outputs_of(node.op, given, lambda name: _attribute(node.node, name))
 
     def _constant(self, tensor: Tensor, depth: int) -> NDArray[Any] | None:
-        """Return the value of a tensor that depends on constants alone, ``None`` for any other or a large one."""
+        """Return the value of a tensor that depends on constants alone, ``None`` for any other or a large one.
+
+        Each is worked out once, and all of them together hold a bounded number of numbers.
+        """
+        if tensor not in self._folded:
+            found = self._worked_out(tensor, depth) if self._spent <= MOST_NUMBERS else None
+            self._spent += 1 if found is None else max(found.size, 1)
+            self._folded[tensor] = found
+        return self._folded[tensor]
+
+    def _worked_out(self, tensor: Tensor, depth: int) -> NDArray[Any] | None:
         node = self._flat.nodes[tensor[0]]
         if node.op in {"Const", "HostConst"}:
             size = int(np.prod(constant_shape(node.node), dtype=np.float64))
@@ -96,10 +109,14 @@ class _GraphView:
             return self._variable(tensor[0])
         if node.op not in FOLDED or depth >= DEEPEST or not node.inputs:
             return None
-        given = [self._constant(source, depth + 1) for source in node.inputs]
-        if any(value is None for value in given):
+        found = [self._constant(source, depth + 1) for source in node.inputs[:MOST_OPERANDS]]
+        given = [value for value in found if value is not None]
+        if len(given) < len(node.inputs):
             return None
         try:
+            # Two small constants may make a large one of each other.
+            if node.op in ELEMENTWISE and math.prod(np.broadcast_shapes(*(one.shape for one in given))) > MOST_NUMBERS:
+                return None
             with np.errstate(all="ignore"):
                 made = np.asarray(FOLDED[node.op](*given))
         except (ValueError, TypeError, IndexError):

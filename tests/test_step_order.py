@@ -5,6 +5,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from actviz import renderers
@@ -14,7 +15,7 @@ from actviz.activations.description import from_json, to_json
 from actviz.errors import InputError
 from actviz.formats import open_network
 from actviz.formats.graph import Entry, Node
-from actviz.formats.step_order import joined, reverses, turned
+from actviz.formats.step_order import Operation, joined, orders_of, reverses, reverses_steps, turned
 from actviz.records import FORWARD, MIXED, REVERSED, Context, Style
 from actviz.sheet import draw_sheet
 from actviz.worker import wire
@@ -189,3 +190,57 @@ def test_an_order_that_is_none_is_refused(found):
 def test_the_order_travels_between_processes(found):
     said, arrays = wire.described({"back": found["back"]})
     assert wire.activations(said, arrays)["back"].step_order == REVERSED
+
+
+def exported(folder):
+    """Return a graph with masks, one without in two formats, and the Keras files that they were made of."""
+    words = keras.Input((7,), dtype="int32", name="words")
+    masked = keras.Model(words, _both_ways(layers.Embedding(20, 4, mask_zero=True, name="embedded")(words)))
+    steps = keras.Input((6, 4), batch_size=1, name="steps")
+    plain = keras.Model(steps, _both_ways(steps))
+    for name, model in (("masked", masked), ("plain", plain)):
+        model.save(folder / f"{name}.keras")
+        model.export(folder / name, verbose=False)
+    (folder / "plain.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(plain).convert())
+
+
+def _both_ways(given):
+    both = layers.Bidirectional(layers.LSTM(3, return_sequences=True, name="lstm"), name="both")(given)
+    back = layers.LSTM(3, return_sequences=True, go_backwards=True, name="back")(both)
+    return layers.Dense(2, name="dense")(back)
+
+
+@pytest.mark.slow
+def test_exports_and_conversions_have_the_same_order_as_the_keras_file(tmp_path):
+    exported(tmp_path)
+    feeds = {"masked": {"words": WORDS}, "plain": {"steps": np.random.default_rng(0).random((1, 6, 4), np.float32)}}
+    addresses = ["both/forward_lstm", "both/backward_lstm", "both", "back", "dense"]
+    for file in ("masked", "plain", "plain.tflite"):
+        name = file.partition(".")[0]
+        with open_network(tmp_path / file) as graph, open_network(tmp_path / f"{name}.keras") as model:
+            graph.complete()
+            found, expected = (one.activations(feeds[name], addresses) for one in (graph, model))
+        for address in addresses:
+            np.testing.assert_allclose(found[address].values, expected[address].values, atol=1e-6)
+            assert found[address].step_order == expected[address].step_order, (file, address)
+
+
+def test_the_order_is_followed_through_a_graph():
+    graph = {
+        2: Operation("ReverseV2", [1], reverses=True),
+        3: Operation("Shape", [1]),
+        4: Operation("While", [3, 2]),
+        5: Operation("AddV2", [4, 1]),
+        6: Operation("ReverseV2", [4], reverses=True),
+        7: Operation("Relu", [9]),
+    }
+    assert orders_of(graph, [1]) == {1: FORWARD, 2: REVERSED, 4: REVERSED, 5: MIXED, 6: FORWARD}
+    assert orders_of({1: Operation("Merge", [2]), 2: Operation("NextIteration", [1])}, [0]) == {}
+
+
+@pytest.mark.parametrize(
+    ("axes", "rank", "expected"),
+    [([1], 3, True), ([0], 3, True), ([1], 4, False), ([3], 4, False), ([-1], None, False)],
+)
+def test_which_reversals_are_of_steps(axes, rank, expected):
+    assert reverses_steps(axes, rank) is expected

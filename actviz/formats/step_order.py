@@ -7,14 +7,15 @@ order until something reverses it again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actviz.formats.graph import refs
 from actviz.formats.shapes import ATTENTION
 from actviz.records import FORWARD, MIXED, REVERSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from actviz.formats.graph import Entry, Graph, Json, Node, Ref
     from actviz.records import Axes, Shape
@@ -23,6 +24,10 @@ STEP_AXIS = 1
 # Keras hands masks on in the order of the input whatever runs backwards; states have no steps.
 _NOT_STEPS = frozenset({"mask", "initial_state"})
 _FLIPS = frozenset({"Flip", "reverse"})
+_SIZES = frozenset(  # what takes no values from what it reads, only sizes
+    {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "Fill", "SHAPE", "RANK", "ZEROS_LIKE", "FILL"}
+)
+_IMAGE_RANK = 4
 
 
 def step_orders(graph: Graph, known: Mapping[Ref, tuple[Shape | None, Axes]]) -> list[str]:
@@ -39,6 +44,42 @@ def step_orders(graph: Graph, known: Mapping[Ref, tuple[Shape | None, Axes]]) ->
             order = MIXED  # what code does with the steps is not known
         orders.append(turned(order) if reverses(entry, node) else order)
     return orders
+
+
+class Operation(NamedTuple):
+    """An operation of a graph without layers: its kind, the numbers of those that it reads, and whether it reverses steps."""
+
+    kind: str
+    inputs: Sequence[int]
+    reverses: bool = False
+
+
+def orders_of(operations: Mapping[int, Operation], inputs: Collection[int]) -> dict[int, str]:
+    """Return one of `records.STEP_ORDERS` for every operation that depends on the values of `inputs`, by its number.
+
+    A loop reads its steps in one direction and gives them in the order in which it read them.
+    Nothing is known of a graph with cycles: TensorFlow 1 wrote loops as such.
+    """
+    try:
+        numbers = list(TopologicalSorter({number: one.inputs for number, one in operations.items()}).static_order())
+    except CycleError:
+        return {}
+    found = dict.fromkeys(inputs, FORWARD)
+    for number in numbers:
+        one = operations.get(number)
+        given = [found[source] for source in one.inputs if source in found] if one is not None else []
+        if one is not None and given and number not in found and one.kind not in _SIZES:
+            order = joined(given)
+            found[number] = turned(order) if one.reverses else order
+    return found
+
+
+def reverses_steps(axes: Collection[int], rank: int | None) -> bool:
+    """Return True if a reversal along some axes is one of steps: the second axis, or the first where loops turned them.
+
+    The second axis of rank 4 is that of rows.
+    """
+    return 0 in axes or (STEP_AXIS in axes and rank != _IMAGE_RANK)
 
 
 def joined(orders: Iterable[str]) -> str:

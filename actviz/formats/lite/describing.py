@@ -11,6 +11,8 @@ from actviz.formats.axes import DEFAULT_AXES, TOKENS
 from actviz.formats.lite.naming import BIAS_AT, CONVERSIONS, Named, Naming
 from actviz.formats.lite.runtime import from_stored
 from actviz.formats.signs import BOUNDS, Bounds
+from actviz.formats.step_order import Operation, orders_of, reverses_steps
+from actviz.records import FORWARD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,6 +69,7 @@ class Description:
         self._content = content
         self._tensors = model.graph.tensors
         self.batch = batch_size(model)
+        self._orders: dict[int, str] | None = None
         self._sources: dict[int, int] = {}
         self._readers: dict[int, list[LiteOperator]] = {}
         for operator in model.graph.operators:
@@ -111,6 +114,35 @@ class Description:
         """Return the values of a constant, in real units."""
         stored = np.frombuffer(self._content, tensor.dtype, math.prod(tensor.shape or ()), tensor.start)
         return from_stored(stored.reshape(tensor.shape or ()), tensor)
+
+    def step_order(self, number: int) -> str:
+        """Return how the steps of a tensor follow those of the input: one of `records.STEP_ORDERS`."""
+        operators = self._model.graph.operators
+        makers = {made: place for place, operator in enumerate(operators) for made in operator.outputs}
+        if self._orders is None:
+            operations = {
+                place: Operation(
+                    operator.kind,
+                    [makers.get(read, -1 - read) for read in self._sequences_read(operator)],
+                    self._reverses(operator),
+                )
+                for place, operator in enumerate(operators)
+            }
+            self._orders = orders_of(operations, [-1 - read for read in self._model.graph.inputs])
+        return self._orders.get(makers.get(number, -1 - number), FORWARD)
+
+    def _sequences_read(self, operator: LiteOperator) -> list[int]:
+        """Return the tensors whose steps an operator reads: of a loop those of three axes or more, as states have two."""
+        read = [number for number in operator.inputs if number >= 0]
+        wide = [number for number in read if len(self._tensors[number].shape or ()) >= SEQUENCE_RANK]
+        return wide if operator.kind == "WHILE" and wide else read
+
+    def _reverses(self, operator: LiteOperator) -> bool:
+        axes = self.constant(operator.inputs[1]) if operator.kind == "REVERSE_V2" and len(operator.inputs) > 1 else None
+        shape = self._tensors[operator.inputs[0]].shape if axes is not None else None
+        return axes is not None and reverses_steps(
+            self.values(axes).ravel().tolist(), None if shape is None else len(shape)
+        )
 
     def kind(self, named: Named) -> str:
         """Return the class of what makes a tensor."""

@@ -8,7 +8,7 @@ layer is listed as gone, with the reason.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from actviz.formats.graph import quoted
@@ -119,6 +119,7 @@ class _Namer:
         layers = self._layers()
         self._settle_outputs(layers)
         named, addresses = self._addresses(layers)
+        named = [self._in_reading_order(item) for item in named]
         gone = self._gone(layers, addresses)
         scopes = {item.place: item.last.layer for item in self._made if item.last is not None}
         scopes |= {item.place: owner for item in self._made if (owner := self._owner(item.operator)) is not None}
@@ -310,6 +311,16 @@ class _Namer:
                     named.append(Named(address, alias or name, item.tensor, item.place, scope))
                     first[item.tensor] = address  # the outermost of its addresses
         return named, first
+
+    def _in_reading_order(self, named: Named) -> Named:
+        """Return the backward layer of a Bidirectional with its output as the Bidirectional reverses it."""
+        if not named.scope or not named.scope[-1].startswith("backward_") or named.tensor in self._model.graph.outputs:
+            return named
+        operators = self._model.graph.operators
+        readers = [place for place, operator in enumerate(operators) if named.tensor in operator.inputs]
+        if len(readers) != 1 or operators[readers[0]].kind != "REVERSE_V2":
+            return named
+        return replace(named, tensor=operators[readers[0]].outputs[0], operator=readers[0])
 
     def _repeated(self, layers: _Layers) -> set[Scope]:
         """Return the scopes of layers that are called more than once."""

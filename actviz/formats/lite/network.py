@@ -18,7 +18,7 @@ from actviz.formats.protocol import FileNetwork
 from actviz.formats.samples import State, random_note, seed_of
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
 from actviz.gate.tflite_metadata import read_labels
-from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 from actviz.system import open_regular, stamp
 
 if TYPE_CHECKING:
@@ -196,8 +196,9 @@ class LiteNetwork(FileNetwork):
         if len(axes) != values.ndim:
             axes = DEFAULT_AXES.get(values.ndim, ("batch", *(f"axis{place}" for place in range(1, values.ndim))))
         signed = self._description.signed.get(item.tensor)
+        order = self._description.step_order(item.tensor) if "step" in axes else FORWARD
         kind, bounds = self._description.kind(item), self._description.bounds.get(item.tensor)
-        return Activation(item.address, kind, values, axes, signed, digest, bounds=bounds)
+        return Activation(item.address, kind, values, axes, signed, digest, bounds=bounds, step_order=order)
 
     def _make_facts(self) -> ModelFacts:
         model = self._model

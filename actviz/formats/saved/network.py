@@ -18,8 +18,10 @@ from actviz.formats.saved.entrances import entrance
 from actviz.formats.saved.kinds import activation_of, axes_at, bounds_at, kind_of, sign_of
 from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
 from actviz.formats.saved.scopes import Layers, Place
+from actviz.formats.saved.tables import constant
 from actviz.formats.saved.types import dtype_of, shape_at
-from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.formats.step_order import Operation, orders_of, reverses_steps
+from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,6 +81,7 @@ class GraphNetwork(FileNetwork):
         self._needs = self._reach(whole)
         self._shapes: dict[str, Shape | None] = {}
         self._complete = False
+        self._orders: dict[int, str] | None = None
         self._facts = self._make_facts()
 
     def close(self) -> None:
@@ -194,8 +197,35 @@ class GraphNetwork(FileNetwork):
             numbers = place.nodes if place else ()
             axes = axes_at(self._flat, numbers, layer.kind, values.shape)
         signed = sign_of(self._flat, place.tensor) if place else None
+        order = self._step_orders().get(place.tensor[0], FORWARD) if place and "step" in axes else FORWARD
         bounds = bounds_at(self._flat, place.tensor) if place else None
-        return Activation(layer.address, layer.kind, values, axes, signed, digest, bounds=bounds)
+        return Activation(layer.address, layer.kind, values, axes, signed, digest, bounds=bounds, step_order=order)
+
+    def _step_orders(self) -> dict[int, str]:
+        """Return the order of steps behind every node that depends on an input."""
+        if self._orders is None:
+            nodes = self._flat.nodes
+            operations = {
+                number: Operation(nodes[number].op, self._sequences_read(number), self._reverses(number))
+                for number in self._flat.ancestors(self._source.outputs)
+            }
+            self._orders = orders_of(operations, self._fed)
+        return self._orders
+
+    def _sequences_read(self, number: int) -> list[int]:
+        """Return the nodes whose steps a node reads: of a loop those of its lists, as states have none."""
+        nodes = self._flat.nodes
+        sources = [source for source, _ in nodes[number].inputs]
+        lists = [source for source in sources if nodes[source].op == "TensorListFromTensor"]
+        return lists or sources
+
+    def _reverses(self, number: int) -> bool:
+        node = self._flat.nodes[number]
+        if node.op != "ReverseV2" or len(node.inputs) != 2:  # noqa: PLR2004  (values, axes)
+            return False
+        axes = constant(self._flat, node.inputs[1])
+        shape = shape_at(node.node, 0)
+        return axes is not None and reverses_steps(axes.ravel().tolist(), None if shape is None else len(shape))
 
     def _run_of(self, addresses: tuple[str, ...]) -> tuple[GraphCut, Running]:
         """Return the cut of some layers, built once; only the last is kept."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from actviz.formats.graph import quoted
@@ -32,6 +32,7 @@ PLUMBING = frozenset(
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 NUMBERED = re.compile(r"(.+)_(\d+)")
 LOOPS = frozenset({"While", "StatelessWhile"})
+REVERSALS = frozenset({"ReverseV2", "Reverse"})
 NOT_VALUES = frozenset({"resource", "variant", ""})
 
 
@@ -103,6 +104,17 @@ class Layers:
         self._visit(top, "", listed=True)
         self._operations(loose, "")
         self._operations(top.nodes, "", listed=True)
+        self._put_backward_layers_in_order()
+
+    def _put_backward_layers_in_order(self) -> None:
+        """Give the backward layer of a Bidirectional its output as the Bidirectional reverses it: in reading order."""
+        for address, place in self.places.items():
+            readers = set(self._readers.get(place.tensor, ()))
+            if not place.name.startswith("backward_") or len(readers) != 1 or place.tensor in self._ends:
+                continue
+            reader = readers.pop()
+            if self.flat.nodes[reader].op in REVERSALS and reader not in place.nodes:
+                self.places[address] = replace(place, tensor=(reader, 0))
 
     def _root(self) -> Scope:
         """Return the tree of scopes of the nodes that compute something."""

@@ -356,7 +356,9 @@ def _counts(band: Band) -> tuple[str, str, str]:
     """Return what is written of the number of tiles: everything, without order and notes, and the numbers alone."""
     shown, total = len(band.subject.channels), band.subject.total
     if band.noun == _MAP and total == 1:
-        return (band.note or "1 map",) * 3
+        note = band.note or "1 map"
+        short = note.partition(", ")[0]  # the comma in a number has no space behind it
+        return note, short, short
     numbers = f"{shown:,} of {total:,}"
     count = f"{numbers} {band.noun}{'s' if total != 1 else ''}"
     words = count + (subjects.choice(shown, total, band.style) if shown < total else "")

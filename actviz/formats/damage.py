@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, escape
+from actviz.gate.wire import Damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # What values of the wrong kind, and h5py over damaged bytes, raise far from where they were read.
 MALFORMED = (
-    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SystemError, TypeError, ValueError,
+    ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SystemError, TypeError, ValueError, struct.error,
 )  # fmt: skip
 
 
@@ -27,6 +29,9 @@ def said_of(file: str) -> Iterator[None]:
     """
     try:
         yield
+    except Damaged as failure:
+        message = f"{file}: the file is truncated or damaged inside; copy or save the model again."
+        raise ModelError(message) from failure
     except MALFORMED as failure:
         kind = type(failure).__name__
         what = " ".join(str(failure).split())

@@ -101,32 +101,62 @@ def flatten(meta: MetaGraph, file: str, calls: Iterable[str] = ()) -> Flat:
     LimitError
         When inlining never ends or gives too many nodes.
     """
+    only = frozenset(calls)
+    _check_total(meta, [node for node in meta.nodes if node.name in only], file)
     flat = Flat(meta, file)
-    _Body(flat, "", meta.nodes, {}, 0, frozenset(calls)).expand(flat.named)
+    _Body(flat, "", meta.nodes, {}, only).expand(flat.named)
     return flat
+
+
+def _check_total(meta: MetaGraph, calls: Iterable[Node], file: str) -> None:
+    """Refuse calls that inlining turns into too much, counted function by function before anything is inlined.
+
+    A function that does nothing but call another twice adds no node and doubles the work: calls count too.
+    """
+    totals: dict[str, int] = {}
+    depths: dict[str, int] = {}
+    opened: set[str] = set()
+    named = [function.name for node in calls if (function := call_of(node, meta.functions)) is not None]
+    todo = list(named)
+    while todo:
+        name = todo[-1]
+        function = meta.functions[name]
+        if name in totals:
+            todo.pop()
+            continue
+        callees = [callee.name for node in function.nodes if (callee := call_of(node, meta.functions)) is not None]
+        waiting = [callee for callee in callees if callee not in totals]
+        if name not in opened and waiting:
+            opened.add(name)
+            todo += dict.fromkeys(waiting)
+            continue
+        todo.pop()
+        depths[name] = 1 + max((depths.get(callee, DEEPEST) for callee in callees), default=0)
+        totals[name] = len(function.nodes) + sum(totals.get(callee, 0) for callee in callees)
+        if depths[name] > DEEPEST:
+            message = f"{file}: functions of the graph call each other more than {DEEPEST} deep."
+            raise LimitError(message)
+    if sum(totals[name] for name in named) > MOST_NODES:
+        message = f"{file}: the graph has more than {MOST_NODES:,} operations and calls once its functions are inlined."
+        raise LimitError(message)
 
 
 class _Body:
     """One function's body, or the main graph, being inlined."""
 
-    def __init__(  # noqa: PLR0913  (each is one fact of one call)
+    def __init__(
         self,
         flat: Flat,
         prefix: str,
         nodes: Sequence[Node],
         arguments: Mapping[str, Tensor],
-        depth: int,
         only: frozenset[str] | None = None,
         after: tuple[int, ...] = (),
     ) -> None:
-        if depth > DEEPEST:
-            message = f"{flat.file}: functions of the graph call each other more than {DEEPEST} deep."
-            raise LimitError(message)
         self._flat = flat
         self._prefix = prefix
         self._nodes = nodes
         self._arguments = arguments
-        self._depth = depth
         self._only = only
         self._after = after
         self._ordered: dict[str, tuple[int, ...]] = {}
@@ -169,7 +199,6 @@ class _Body:
             if not text.startswith("^"):
                 continue
             if name in self._calls:
-                self._call(name)
                 found += self._ordered.get(name, ())
             elif name in self._tensors:
                 found += [number for number, _ in self._tensors[name]]
@@ -188,10 +217,26 @@ class _Body:
     def _path(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
 
-    def _call(self, name: str) -> list[Tensor]:
-        """Inline one call and return its outputs."""
-        if name in self._tensors:
-            return self._tensors[name]
+    def _call(self, name: str) -> None:
+        """Inline one call, and before it those that it reads: not by recursion, 30,000 may stand in a row."""
+        todo = [name]
+        opened: set[str] = set()
+        while todo:
+            current = todo[-1]
+            if current in self._tensors:
+                todo.pop()
+                continue
+            read = (text.removeprefix("^").partition(":")[0] for text in self._calls[current].inputs)
+            waiting = [one for one in read if one in self._calls and one not in self._tensors]
+            if waiting and current not in opened:
+                opened.add(current)
+                todo += waiting
+            else:
+                todo.pop()
+                self._inline(current)
+
+    def _inline(self, name: str) -> None:
+        """Inline one call."""
         node = self._calls[name]
         named = (
             [node.op]
@@ -201,7 +246,6 @@ class _Body:
         function = self._flat.meta.functions.get(named[0]) if named else None
         if function is None:
             raise self._lost(named[0] if named else name)
-        self._tensors[name] = []  # a call in a loop of calls finds nothing here and is refused
         given = [self._input(text, node) for text in node.inputs if not text.startswith("^")]
         if None in given or len(given) != len(function.arguments):
             raise self._lost(name)
@@ -209,12 +253,11 @@ class _Body:
         prefix = GENERIC.sub("", self._path(name))
         after = self._after + self._controls(node)
         begin = len(self._flat.nodes)
-        body = _Body(self._flat, prefix, function.nodes, arguments, self._depth + 1, after=after)
+        body = _Body(self._flat, prefix, function.nodes, arguments, after=after)
         body.expand()
         inside = range(begin, len(self._flat.nodes))
         self._ordered[name] = tuple(number for number in inside if self._flat.nodes[number].op in ORDERED)
         self._tensors[name] = body.outputs(function.outputs)
-        return self._tensors[name]
 
     def _input(self, text: str, reader: Node | None) -> Tensor | None:
         """Return the tensor that an input means, ``None`` for one of a call that was left out."""
@@ -224,10 +267,10 @@ class _Body:
             return self._arguments[name]
         number = int(place) if place.isdigit() else 0
         if name in self._calls:
-            found = self._call(name)
-            if number >= len(found):
+            outputs = self._tensors.get(name, [])  # nothing where calls read each other in a loop
+            if number >= len(outputs):
                 raise self._lost(text)
-            return found[number]
+            return outputs[number]
         found = self._tensors.get(name, [])
         if not found:
             if self._only is not None and reader is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, escape
 from actviz.formats.axes import axes_of
+from actviz.formats.damage import said_of
 from actviz.formats.graph import quoted
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.samples import each_of, joined, random_note, seed_of
@@ -230,24 +231,28 @@ class GraphNetwork(FileNetwork):
     def _run_of(self, addresses: tuple[str, ...]) -> tuple[GraphCut, Running]:
         """Return the cut of some layers, built once; only the last is kept."""
         if addresses not in self._runs:
-            from actviz.formats.saved.running import Running
-
-            tensors = [self._tensor(address) for address in addresses]
-            cut = cut_graph(self._flat, tensors, self._fed, self._source.called)
-            check_changes(self._flat, self._source.called, cut.numbers)
-            inputs = {
-                one.name: (one.number, one.dtype, _free(one))
-                for one in self._inputs
-                if cut.given.get(one.number) == "input"
-            }
-            variables = {number: self._source.value(number) for number, what in cut.given.items() if what == "variable"}
-            tables = {number: self._source.table(number) for number, what in cut.given.items() if what == "table"}
-            running = Running(cut, tensors, inputs, variables, tables)
-            found = random_note(self._name, cut.random(fixed=False), cut.random(fixed=True))
+            with said_of(self._name):
+                built = self._built(addresses)
+            found = random_note(self._name, built[0].random(fixed=False), built[0].random(fixed=True))
             self._notes += [note for note in found if note not in self._notes]
             self.check_unchanged()
-            self._runs = {addresses: (cut, running)}
+            self._runs = {addresses: built}
         return self._runs[addresses]
+
+    def _built(self, addresses: tuple[str, ...]) -> tuple[GraphCut, Running]:
+        from actviz.formats.saved.running import Running
+
+        tensors = [self._tensor(address) for address in addresses]
+        cut = cut_graph(self._flat, tensors, self._fed, self._source.called)
+        check_changes(self._flat, self._source.called, cut.numbers)
+        inputs = {
+            one.name: (one.number, one.dtype, _free(one))
+            for one in self._inputs
+            if cut.given.get(one.number) == "input"
+        }
+        variables = {number: self._source.value(number) for number, what in cut.given.items() if what == "variable"}
+        tables = {number: self._source.table(number) for number, what in cut.given.items() if what == "table"}
+        return cut, Running(cut, tensors, inputs, variables, tables)
 
     def _tensor(self, address: str) -> Tensor:
         place = self._layers.places.get(address)

@@ -100,7 +100,7 @@ class Running:
         import tensorflow as tf
 
         cut = self._cut
-        graph_def = tf.compat.v1.GraphDef.FromString(self._definition)
+        graph_def = _parsed(self._definition, cut.flat.file)
         _set_seeds(graph_def, seed)
         _rename_functions(graph_def)
 
@@ -201,6 +201,18 @@ def _set_seeds(graph_def: Any, seed: int) -> None:
     for number, node in enumerate([*graph_def.node, *functions]):
         if node.op in SEEDED_BY_ATTRIBUTES and not (node.attr["seed"].i or node.attr["seed2"].i):
             node.attr["seed"].i, node.attr["seed2"].i = seed, number + 1
+
+
+def _parsed(definition: bytes, file: str) -> Any:
+    """Return a graph as TensorFlow's message, whose parser asks more of the bytes than the gate: text must be UTF-8."""
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        return tf.compat.v1.GraphDef.FromString(definition)
+    except DecodeError:
+        message = f"{file}: an operation of the graph is damaged: TensorFlow cannot parse it; copy or save the model again."
+        raise ModelError(message) from None
 
 
 def _rename_functions(graph_def: Any) -> None:

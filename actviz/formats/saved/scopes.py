@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from actviz.errors import LimitError
 from actviz.formats.graph import quoted
 from actviz.formats.saved.meta import functions_named
 from actviz.formats.saved.types import dtype_of, shape_at
@@ -30,6 +31,7 @@ PLUMBING = frozenset(
     }
 )  # fmt: skip
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
+DEEPEST = 100
 NUMBERED = re.compile(r"(.+)_(\d+)")
 LOOPS = frozenset({"While", "StatelessWhile"})
 REVERSALS = frozenset({"ReverseV2", "Reverse"})
@@ -117,7 +119,10 @@ class Layers:
                 self.places[address] = replace(place, tensor=(reader, 0))
 
     def _root(self) -> Scope:
-        """Return the tree of scopes of the nodes that compute something."""
+        """Return the tree of scopes of the nodes that compute something.
+
+        Every scope is gone through with all that is in it (900 deep: 10 s), so their depth is bounded.
+        """
         nodes = self.flat.nodes
         computing = [number for number in self.numbers if nodes[number].op not in PLUMBING]
         prefixes = {nodes[number].path.rpartition("/")[0] for number in computing}
@@ -127,6 +132,9 @@ class Layers:
             parts = path.split("/")
             if path not in prefixes:
                 parts.pop()  # an operation may have the name of its scope: it is in it then
+            if len(parts) > DEEPEST:
+                message = f"{self.flat.file}: the names of the graph are nested more than {DEEPEST} deep; the file is damaged or hostile."
+                raise LimitError(message)
             scope = root
             for part in parts:
                 scope = scope.children.setdefault(part, Scope(part))

@@ -79,6 +79,9 @@ GRAPHS = {
     58: "TFLite: custom and Flex operators",
     59: "TFLite: malformed flatbuffers",
     60: "TFLite: giant tensors",
+    128: "graphs that are damaged inside: messages, texts, attributes, functions",
+    129: "functions that call each other to billions of operations, names nested without end",
+    130: "30,000 operations, or calls, in a row",
 }
 INPUTS = {
     62: "object arrays in .npy and .npz",

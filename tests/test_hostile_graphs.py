@@ -1,0 +1,136 @@
+"""Graphs that are damaged inside, call themselves to billions of operations, or are very long; rows 128-130."""
+
+import random
+import shutil
+import time
+from pathlib import Path
+
+import hostile_bounds
+import numpy as np
+import pytest
+from graph_files import calls_in_a_row, chain, doubling, nested_names, small_graph
+from threats import threat
+
+from actviz import formats
+from actviz.errors import ActvizError, LimitError, ModelError
+
+DATA = Path(__file__).parent / "data"
+CASES = Path(__file__).parents[2] / "shared" / "cases"
+
+
+def compute(path, address=None):
+    """Open a graph and compute one layer, the last where none is named."""
+    with formats.open_network(path) as network:
+        network.complete()
+        chosen = address or network.layers[-1].address
+        return network.activations({network.inputs[0].name: np.ones((1, 4), "f4")}, [chosen])[chosen].values
+
+
+def made(tmp_path, content):
+    path = tmp_path / "g.pb"
+    path.write_bytes(content)
+    return path
+
+
+@threat(128, 4)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attribute": b"\xff\xfe"},
+        {"text": b"\xc3\x28", "branches": True},
+        {"argument": b"\xff", "branches": True},
+        {"tensor": b"\xff\xff\xff"},
+        {"body": b"\x1a\xff\xff\x03", "branches": True},
+    ],
+)
+def test_damage_inside_names_the_file(tmp_path, change):
+    with pytest.raises(ModelError, match=r"^g\.pb: "):
+        compute(made(tmp_path, small_graph(**change)))
+
+
+@threat(128, 4)
+@pytest.mark.skipif(not CASES.exists(), reason="the collected cases are not beside this checkout")
+def test_the_collected_case(tmp_path):
+    shutil.copy(CASES / "attrutf.pb", tmp_path / "g.pb")
+    with pytest.raises(ModelError, match=r"^g\.pb: "), formats.open_network(tmp_path / "g.pb") as network:
+        network.activations({one.name: np.ones((1, 4), "f4") for one in network.inputs})
+
+
+@threat(128, 4)
+def test_any_changed_byte_is_computed_or_refused_in_one_line(tmp_path):
+    whole, chance = small_graph(branches=True), random.Random(5)
+    codes = set()
+    for place in range(0, len(whole), 5):
+        content = bytearray(whole)
+        content[place] = chance.choice((0, 0x7F, 0x80, 0xFF, content[place] ^ 1))
+        try:
+            compute(made(tmp_path, bytes(content)))
+        except ActvizError as failure:
+            codes.add(failure.exit_code)
+            assert "\n" not in failure.message  # noqa: PT017  (either ending is good)
+    assert 4 in codes
+
+
+@threat(129, 6)
+@pytest.mark.parametrize("count", [25, 59, 99])
+@pytest.mark.parametrize("empty", [False, True])
+def test_functions_that_double_are_counted_before_they_are_inlined(tmp_path, count, empty):
+    path = made(tmp_path, doubling(count, empty=empty))
+    before = time.process_time()
+    with pytest.raises(LimitError, match="more than 1,000,000 operations and calls"):
+        formats.open_network(path)
+    assert time.process_time() - before < 2  # 2^25 calls take minutes
+
+
+@threat(129, 6)
+@pytest.mark.parametrize("loop", [False, True])
+def test_functions_that_are_too_deep_or_call_themselves(tmp_path, loop):
+    with pytest.raises(LimitError, match="more than 100 deep"):
+        formats.open_network(made(tmp_path, doubling(3 if loop else 150, calls=1, loop=loop)))
+
+
+def test_functions_that_double_a_little_are_computed(tmp_path):
+    assert compute(made(tmp_path, doubling(6)), "last").tolist() == [[1.0] * 4]
+
+
+@threat(129, 6)
+def test_names_that_are_nested_without_end(tmp_path):
+    with pytest.raises(LimitError, match="nested more than 100 deep"):
+        formats.open_network(made(tmp_path, nested_names(900)))
+
+
+@threat(130, 0)
+@pytest.mark.slow
+@pytest.mark.parametrize("scoped", [False, True])
+def test_a_row_of_operations_takes_time_in_proportion(tmp_path, scoped):
+    """Four times as many operations take four times as long: sixteen times where a walk is quadratic."""
+    seconds = []
+    for count in (7_500, 30_000):
+        path = made(tmp_path, chain(count, scoped=scoped))
+        before = time.process_time()
+        with formats.open_network(path) as network:
+            assert len(network.layers) > count
+        seconds.append(time.process_time() - before)
+    assert seconds[1] < 10 * seconds[0]
+    assert seconds[1] < 40
+
+
+@threat(130, 0)
+@pytest.mark.slow
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_row_of_calls_is_inlined_without_recursion(tmp_path, backwards):
+    with formats.open_network(made(tmp_path, calls_in_a_row(30_000, backwards=backwards))) as network:
+        assert network.layers[-1].address.startswith("c")
+
+
+def test_calls_that_read_each_other_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="which is not in it"):
+        formats.open_network(made(tmp_path, calls_in_a_row(3, loop=True)))
+
+
+@threat(122, 6)
+def test_a_crowded_archive_costs_no_memory(tmp_path):
+    before = time.process_time()
+    with pytest.raises(LimitError, match="more than 10,000 members"):
+        formats.open_network(hostile_bounds.crowded(tmp_path / "m.keras", 400_000))
+    assert time.process_time() - before < 2

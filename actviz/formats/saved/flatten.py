@@ -144,7 +144,7 @@ def _check_total(meta: MetaGraph, calls: Iterable[Node], file: str) -> None:
 class _Body:
     """One function's body, or the main graph, being inlined."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (each is one fact of one call)
         self,
         flat: Flat,
         prefix: str,

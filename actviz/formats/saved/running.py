@@ -211,7 +211,9 @@ def _parsed(definition: bytes, file: str) -> Any:
     try:
         return tf.compat.v1.GraphDef.FromString(definition)
     except DecodeError:
-        message = f"{file}: an operation of the graph is damaged: TensorFlow cannot parse it; copy or save the model again."
+        message = (
+            f"{file}: an operation of the graph is damaged: TensorFlow cannot parse it; copy or save the model again."
+        )
         raise ModelError(message) from None
 
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import glob
 import hashlib
+import itertools
 import os
 import shutil
 import signal
@@ -47,6 +48,7 @@ class _Temporary:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: set[str] = set()
+        self._folders: list[Path] = []
         self._closed = False
 
     def make(self, folder: Path) -> tuple[int, str]:
@@ -71,21 +73,30 @@ class _Temporary:
                 os.unlink(name)
             self._names.discard(name)  # what could not be removed now is tried again at the end
 
+    def made_folders(self, folders: list[Path]) -> None:
+        """Note folders that were made, those inside others last."""
+        with self._lock:
+            self._folders += folders
+
     def end(self) -> None:
-        """Remove every file and make no other."""
+        """Remove every file, and the folders that nothing was written to; make no other."""
         with self._lock:
             self._closed = True
             for name in self._names:
                 with contextlib.suppress(OSError):
                     os.unlink(name)
             self._names.clear()
+            for folder in reversed(self._folders):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)  # which fails where there is something in it
+            self._folders.clear()
 
 
 _TEMPORARY = _Temporary()
 
 
 def end_writing() -> None:
-    """Remove what is half written and write nothing more: the process is about to end."""
+    """Remove what is half written and new folders that are empty, and write nothing more: the process is about to end."""
     _TEMPORARY.end()
 
 
@@ -415,8 +426,10 @@ def make_folder(path: Path) -> None:
     OutputError
         When it cannot be made or something else stands there.
     """
+    missing = list(itertools.takewhile(lambda folder: not os.path.lexists(folder), (path, *path.parents)))
     try:
         path.mkdir(parents=True, exist_ok=True)
+        _TEMPORARY.made_folders(missing[::-1])
     except OSError as failure:
         message = f"{path}: the folder cannot be made ({failure.strerror}); choose another with -o."
         raise OutputError(message) from None
@@ -518,6 +531,40 @@ def scratch(folder: Path, in_memory: int) -> BinaryIO:
     vanishes with the process however that ends.
     """
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(in_memory, dir=os.fspath(folder)))
+
+
+class Reserve:
+    """Disk space held in a folder for what must still be written when the disk is full.
+
+    Parameters
+    ----------
+    folder
+        Where the space is; a file without a name holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: BinaryIO | None = None
+        self._size = 0
+
+    def grow(self, size: int) -> None:
+        """Hold at least `size` bytes, as far as the disk has them and can hold them."""
+        if size <= self._size or not hasattr(os, "posix_fallocate"):
+            return
+        self._size = 2 * size  # also where it fails, so that it is not tried again for each record
+        with contextlib.suppress(OSError):
+            if self._file is None:
+                self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=os.fspath(self._folder)))  # noqa: SIM115
+            os.posix_fallocate(self._file.fileno(), 0, self._size)
+
+    def release(self) -> bool:
+        """Give the space back; return whether some was held."""
+        file, self._file = self._file, None
+        if file is None:
+            return False
+        with contextlib.suppress(OSError):
+            file.close()
+        return True
 
 
 @contextlib.contextmanager

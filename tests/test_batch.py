@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -437,3 +438,24 @@ def test_a_dry_run_says_what_would_be_made_and_makes_nothing(place, samples):
     assert "would draw conv: " in ran.out
     assert "would write 2 figures of 2 inputs to digits_cnn-actviz" in ran.out
     assert sorted(path.name for path in place.iterdir()) == ["in"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [("conv",), ()])
+def test_a_dry_run_estimates_the_time_of_the_run(place, samples, layers):
+    digits = np.asarray(Image.open(samples / "seven.png").convert("L"))
+    (place / "many").mkdir()
+    for number in range(200):
+        Image.fromarray(np.roll(digits, number, 1)).save(place / "many" / f"{number:03d}.png")
+    options = [word for layer in layers for word in ("-l", layer)]
+    command = ("show", samples / "digits_cnn.h5", "many", *options, "-o", "estimated/")
+    ratios = []
+    for _ in range(3):  # a busy machine may be another one a moment later
+        said = run_actviz(*command, "--dry-run", cwd=place).out
+        minutes, seconds = re.search(r"an estimated (?:(\d+) min )?(\d+) s", said).groups()
+        started = time.monotonic()
+        assert run_actviz(*command, "-q", "--force", cwd=place).code == 0
+        ratios.append((60 * int(minutes or 0) + int(seconds)) / (time.monotonic() - started))
+        if 0.5 < ratios[-1] < 2:
+            return
+    raise AssertionError(ratios)

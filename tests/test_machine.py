@@ -352,8 +352,8 @@ def hanging(place, command, *before, **options):
             process.kill()
 
 
-def check_kept(place, command):
-    """Every figure that is there has its record, and nothing half done is."""
+def check_kept(place, command, out=None):
+    """Every figure that is there has its record and was printed, and nothing half done is."""
     assert not list(place.rglob(".actviz-*"))
     if command == "show":
         manifest = json.loads((place / "out" / "manifest.json").read_text())
@@ -361,6 +361,7 @@ def check_kept(place, command):
         recorded = {record["file"] for record in manifest["figures"]}
         assert recorded == {path.relative_to(place / "out").as_posix() for path in (place / "out").rglob("*.png")}
         assert len(recorded) == 2
+        assert out is None or {f"out/{name}" for name in recorded} == set(out.splitlines())
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks for the worker in /proc")
@@ -368,14 +369,14 @@ def check_kept(place, command):
 @pytest.mark.parametrize("command", COMMANDS)
 @threat(97, 143)
 def test_a_hangup_is_a_request_to_end(place, code, command, sent):
-    with hanging(place, command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with hanging(place, command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         workers = children_of(process)
         process.send_signal(sent)
-        _, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == code, err
         assert err.splitlines()[-1] == "actviz: error: terminated; what was finished is kept."
         wait_until(lambda: all(map(is_gone, workers)), "the worker is alive")
-    check_kept(place, command)
+    check_kept(place, command, out)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks for the worker in /proc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from actviz.errors import escape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from actviz.cli.progress import Bar
     from actviz.inputs import InputOptions
     from actviz.jobs.events import Event, Said, Written
     from actviz.jobs.judging import Judged, Reports
@@ -352,29 +354,44 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
     A job that is left before its end, because stdout is closed, ends in good order.
     """
     from actviz.cli.progress import Bar
-    from actviz.jobs.events import Answer, Failed, Progress, Said, Written
 
     generator = iter(events)
     bar = Bar(shown=not quiet)
     try:
         for event in generator:
-            if isinstance(event, Progress):
-                bar.update(event.done, event.total)
-            elif isinstance(event, Said):
-                if not quiet:
-                    with bar.aside():
-                        write_note(f"actviz: {event.text}")
-            elif isinstance(event, Answer):
-                with bar.aside(output=True):
-                    click.echo(event.text)
-            elif as_json and isinstance(event, Written | Failed):
-                with bar.aside(output=True):
-                    click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
-            elif isinstance(event, Written):
-                with bar.aside(output=True):
-                    click.echo(str(event.path), color=True)  # said, so that click does not ask the terminal each time
+            _print(event, bar, quiet=quiet, as_json=as_json)
+    except BaseException as failure:
+        # A signal that came while a line was printed: the job ends in good order and has more to print.
+        throw = getattr(generator, "throw", None)
+        if isinstance(failure, Exception) or throw is None:
+            raise
+        with contextlib.suppress(StopIteration, OSError, type(failure)):
+            _print(throw(failure), bar, quiet=quiet, as_json=as_json)
+            for event in generator:
+                _print(event, bar, quiet=quiet, as_json=as_json)
+        raise
     finally:
         bar.clear()
         close = getattr(generator, "close", None)
         if close is not None:
             close()
+
+
+def _print(event: Event, bar: Bar, *, quiet: bool, as_json: bool) -> None:
+    from actviz.jobs.events import Answer, Failed, Progress, Said, Written
+
+    if isinstance(event, Progress):
+        bar.update(event.done, event.total)
+    elif isinstance(event, Said):
+        if not quiet:
+            with bar.aside():
+                write_note(f"actviz: {event.text}")
+    elif isinstance(event, Answer):
+        with bar.aside(output=True):
+            click.echo(event.text)
+    elif as_json and isinstance(event, Written | Failed):
+        with bar.aside(output=True):
+            click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
+    elif isinstance(event, Written):
+        with bar.aside(output=True):
+            click.echo(str(event.path), color=True)  # said, so that click does not ask the terminal each time

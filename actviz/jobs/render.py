@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz import activations, output, system
-from actviz.errors import ActvizError, InputError, PartialError, UsageError, escape
+from actviz.errors import ActvizError, InputError, OutputError, PartialError, UsageError, escape
 from actviz.jobs import figures, ranges, targets
 from actviz.jobs.events import Event, Said, Written
 from actviz.jobs.figures import Made, NotMade
@@ -111,15 +111,23 @@ def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Eve
     manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
     outcome = _Outcome(manifest)
     with manifest if manifest is not None else contextlib.nullcontext():
+        ended = closed = False
         try:
             for number, sample in samples.items():
                 found = {address: saved.activation(address, number) for address in chosen.addresses}
                 painter.submit(figures.Wish(sample, 0, found, files[number]))
                 yield from outcome.told(painter.finished(WAITING))
             yield from outcome.told(painter.finished())
+            ended = True
+        except GeneratorExit:
+            closed = True
+            raise
         finally:
-            painter.end()
-        outcome.finish(source, about.versions)
+            late = list(outcome.told(painter.end()))
+            outcome.write(source, about.versions, ended=ended)
+            if not closed:
+                yield from late
+        outcome.check()
 
 
 @dataclass(slots=True)
@@ -145,16 +153,21 @@ class _Outcome:
                 self.manifest.fail(record)
             yield Said(f"no figure: {result.failure.message}")
 
-    def finish(self, source: figures.Source, versions: Mapping[str, str]) -> None:
-        """Write the manifest; raise where figures could not be drawn."""
-        if self.manifest is not None:
+    def write(self, source: figures.Source, versions: Mapping[str, str], *, ended: bool) -> None:
+        """Write the manifest, whatever ended the run."""
+        if self.manifest is None or not (ended or self.written):
+            return
+        with contextlib.nullcontext() if ended else contextlib.suppress(OutputError):
             self.manifest.about = {
                 "actviz": VERSION,
                 "configuration": source.configuration,
                 "code": list(source.code),
                 "versions": dict(versions),
             }
-            self.manifest.write(interrupted=False)
+            self.manifest.write(interrupted=not ended)
+
+    def check(self) -> None:
+        """Raise where figures could not be drawn."""
         if self.failures and not self.written:
             raise max(self.failures, key=lambda failure: failure.exit_code)
         if self.failures:

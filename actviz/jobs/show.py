@@ -7,13 +7,14 @@ their number. What an earlier run made and is still right is left as it is.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz import system
-from actviz.errors import ActvizError, PartialError, UsageError
+from actviz.errors import ActvizError, OutputError, PartialError, UsageError
 from actviz.inputs.listing import Shard
 from actviz.jobs import feeding, figures, ranges, streaming, targets
 from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
@@ -40,8 +41,8 @@ __all__ = ["Said", "ShowRequest", "Written", "show"]
 
 # So many figures may wait to be drawn while the next batch is computed.
 WAITING = 64
-# What a run needs before the first figure: TensorFlow, and the libraries that draw.
-STARTUP, BASE_MEMORY = 4.0, 600_000_000
+# What a run holds beside activations: TensorFlow, and the libraries that draw.
+BASE_MEMORY = 600_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
     ActvizError
         When nothing could be made; `PartialError` at the end when part of it failed.
     """
+    started = time.perf_counter()
     given = feeding.given_by(request)
     yield from streaming.check(request.reading, request.shard, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
@@ -92,7 +94,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         first = samples[:2] if samples is not None else first or subject.first()
         check_names(names, layers, [sample.values for sample in first])
         ranges.check(request.style, [layer.address for layer in layers])
-        run = _Run(request, facts, layers, names, entries, samples)
+        run = _Run(request, facts, layers, names, entries, samples, started)
         if request.dry_run:
             yield from run.estimate(worker, first)
             return
@@ -203,6 +205,7 @@ class _Run:
     names: Names
     entries: Sequence[Entry]
     samples: Sequence[Sample] | None
+    started: float
     failed_figures: int = 0
     tally: _Tally = field(default_factory=lambda: _Tally(0))
     manifest: Manifest | None = None
@@ -254,34 +257,42 @@ class _Run:
         place = where.folder or (where.file.parent if where.file is not None else None)
         if where.folder is not None:
             output.check_folder(where.folder, through_link=request.through_link)
+        unwritable = None
         if place is not None:
-            output.prepare_folder(place)
+            unwritable = self._prepare(place, may_be_done=where.folder is not None)
             system.remove_stale(place)
         source = figures.source_of(self.facts, named=request.has_inputs)
         painter = Painter(source, request.style, self.names, where.folder, overwrite=request.overwrite)
         fingerprint = None
         if where.folder is not None:
-            self.manifest = Manifest(where.folder, self.facts.file, overwrite=request.overwrite)
+            read_only = unwritable is not None
+            self.manifest = Manifest(where.folder, self.facts.file, overwrite=request.overwrite, read_only=read_only)
             self.manifest.drop_lost()
             fingerprint = Fingerprint(request.opening, Making(request.style, request.reading, self.names, addresses))
             upkeep.begin(self.manifest, fingerprint)
             self.manifest.about = self._about()
+        if unwritable is not None:
+            upkeep.refuse(unwritable)
         self._check_early(upkeep)
         reader = self._reader(upkeep)
         items = self._items(reader, upkeep, request.shard)
         sizes = Sizes(self.layers, _batch_size(request, self.facts))
         computer: Computer[Piece] = Computer(worker, addresses, sizes, stateful=request.reading.stateful)
-        ended = False
+        ended = closed = False
         try:
             yield from self._work(computer, items, painter)
             ended = True
+        except GeneratorExit:
+            closed = True
+            raise
         finally:
             if reader is not None:
                 reader.end()
             computer.end()
-            for made in painter.end():
-                self._keep(made)
+            late = self._keep_late(painter.end())
             self._finish(fingerprint, painter, ended=ended)
+            if not closed:  # what is recorded is also printed, whatever ended the run
+                yield from late
         yield from self._summary()
 
     def _items(self, reader: Reader | None, upkeep: Upkeep | Everything, shard: Shard) -> Iterator[Item]:
@@ -290,9 +301,37 @@ class _Run:
         items = reader.items() if reader else pieces_of(self.samples or (), upkeep, shard, every=stateful)
         return streaming.streamed(items) if stateful else items
 
+    def _prepare(self, place: Path, *, may_be_done: bool) -> OutputError | None:
+        """Make the folder of the figures; return why it cannot be written to, where that may not be needed.
+
+        Raises
+        ------
+        OutputError
+            When it is needed.
+        """
+        from actviz import output
+
+        try:
+            output.prepare_folder(place)
+        except OutputError as failure:
+            if not may_be_done or self.request.force or not system.exists(place / "manifest.json"):
+                raise
+            return failure
+        return None
+
+    def _keep_late(self, results: Iterable[Made | NotMade]) -> list[Event]:
+        """Count and record what was being made when the run ended; return the figures among it."""
+        kept: list[Event] = []
+        for result in results:
+            with contextlib.suppress(OutputError):  # no room for more records
+                self._keep(result)
+                if isinstance(result, Made):
+                    kept.append(Written(result.path, result.record))
+        return kept
+
     def estimate(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
         """Say what would be made, measured on the first input: nothing is written."""
-        from actviz import png
+        from actviz.jobs import estimate
 
         if not first:
             yield Said("none of the inputs can be read.")
@@ -300,34 +339,37 @@ class _Run:
         where = self._targets(first)
         keys = _wanted(self.request, self.facts, self.layers).keys
         addresses = [layer.address for layer in self.layers]
-        worker.activations(first[0].values, addresses)
-        started = time.perf_counter()
-        found = worker.activations(first[0].values, addresses)
-        computing = time.perf_counter() - started
-        wish = figures.Wish(first[0], 0, found, {})
-        started = time.perf_counter()
-        drawn = figures.draw_all(wish, keys, self.request.style, self.facts.file)
-        drawing = time.perf_counter() - started
+        worker.activations(first[0].values, addresses)  # waits until everything is loaded, as every run does
+        startup = time.perf_counter() - self.started
+        fixed = _batch_size(self.request, self.facts) == 1
+        draw = estimate.drawing_of(first[0], keys, self.request.style, self.facts.file)
+        compute = functools.partial(worker.activations, addresses=addresses)
+        costs = estimate.measure(first[0], compute, draw, self._read_again, in_batches=not fixed)
         inputs = len(self.samples or ()) or len(Batch(self.entries, self.request.shard).own())
-        each = sum(item.values.nbytes for item in found.values())
+        each = sum(item.values.nbytes for item in costs.found.values())
         batch = Sizes(self.layers, _batch_size(self.request, self.facts)).limit(each)
-        pixels = sum(picture.size[0] * picture.size[1] for picture in drawn)
-        size = (
-            sum(len(png.encode_png(picture.drawn, {}, picture.palette)) for picture in drawn[:8])
-            * len(drawn)
-            / min(8, len(drawn))
-        )
-        seconds = STARTUP + inputs * max(computing, drawing / system.core_count())
-        for key, picture in zip(keys, drawn, strict=False):
+        pixels = sum(picture.size[0] * picture.size[1] for picture in costs.drawn)
+        for key, picture in zip(keys, costs.drawn, strict=False):
             rows, columns = picture.size
             yield Answer(f"would draw {key}: {columns:,} x {rows:,} pixels")
-        helpers = figures.helpers_for(inputs * len(drawn)) * figures.HELPER_MEMORY
+        count = inputs * len(costs.drawn)
+        helpers = figures.helpers_for(count) * figures.HELPER_MEMORY
         memory = (BASE_MEMORY + 3 * batch * each + helpers) / 1e6
         target = where.folder or where.file
         yield Answer(
-            f"would write {inputs * len(drawn):,} figures of {inputs:,} inputs to {target}: {inputs * pixels / 1e6:,.1f} megapixels,"
-            f" about {inputs * size / 1e6:,.1f} MB on disk, {memory:,.0f} MB of memory, {duration(seconds)}; arrays count as one input."
+            f"would write {count:,} figures of {inputs:,} inputs to {target}: {inputs * pixels / 1e6:,.1f} megapixels,"
+            f" about {inputs * costs.png_bytes / 1e6:,.1f} MB on disk, {memory:,.0f} MB of memory,"
+            f" an estimated {duration(startup + costs.seconds(inputs))}; arrays count as one input."
         )
+
+    def _read_again(self) -> None:
+        """Read the first input once more, for the time that it takes."""
+        from actviz.inputs import recipe
+
+        how = recipe(self.facts, self.layers, self.request.reading)
+        for entry in self.entries[:1]:
+            with contextlib.suppress(ActvizError):
+                _beginning(how, entry, 1)
 
     def _targets(self, first: Sequence[Sample]) -> Targets:
         """Decide where figures go."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
+    from actviz.errors import OutputError
     from actviz.inputs import InputOptions
     from actviz.jobs.naming import Names
     from actviz.jobs.targets import Targets
@@ -168,12 +169,17 @@ class Upkeep:
 
     def __init__(self, targets: Targets, keys: Sequence[str], model: str, rules: Rules) -> None:
         self._targets, self._keys, self._model, self._rules = targets, keys, model, rules
+        self._refusal: OutputError | None = None
         self._manifest: Manifest | None = None
         self._fingerprint: Fingerprint | None = None
 
     def begin(self, manifest: Manifest, fingerprint: Fingerprint) -> None:
         """Look at what is there from now on: the results go to a folder."""
         self._manifest, self._fingerprint = manifest, fingerprint
+
+    def refuse(self, failure: OutputError) -> None:
+        """Raise a failure once a figure is to be made: nothing can be written."""
+        self._refusal = failure
 
     def due(self, stem: str, number: int, name: str, origin: str) -> Due:
         """Return which figures of an input are to be made.
@@ -190,7 +196,7 @@ class Upkeep:
         Raises
         ------
         OutputError
-            When something else stands where a figure should go.
+            When something else stands where a figure should go, or nothing can be written.
         """
         files: dict[str, Path] = {}
         works: dict[str, str] = {}
@@ -202,6 +208,8 @@ class Upkeep:
             work = "" if self._fingerprint is None else self._fingerprint.of(key, name, origin)
             found = None if self._rules.force else self._is_right(path, work)
             if found is None:
+                if self._refusal is not None:
+                    raise self._refusal
                 self._check(path, name, key)
                 files[key] = path
                 if work:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 IN_MEMORY = 1 << 20
+# Held beyond the size of the records, for the options and the failures.
+RESERVE = 32 << 10
 # The file is written again at most this often, and so that it costs a small part of the time.
 SECONDS, SHARE = 2.0, 0.03
 
@@ -58,6 +60,8 @@ class Manifest:
         The name of the model. A manifest of another one is not added to.
     overwrite
         Whether a file that cannot be added to is replaced.
+    read_only
+        Whether nothing can be written to the folder, so that all stays as it is.
 
     Raises
     ------
@@ -66,7 +70,7 @@ class Manifest:
         `overwrite` is set.
     """
 
-    def __init__(self, folder: Path, model: str, *, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, model: str, *, overwrite: bool = False, read_only: bool = False) -> None:
         self._folder, self._path, self._model = folder, folder / NAME, model
         self._figures: dict[str, _Place] = {}
         self._failures: dict[tuple[str, str], tuple[bool, dict[str, Any]]] = {}
@@ -74,7 +78,11 @@ class Manifest:
         self._seen: system.Stamp | None = None
         self._written, self._cost = time.monotonic(), 0.0
         self._files = contextlib.ExitStack()
-        self._scratch: BinaryIO = self._files.enter_context(system.scratch(folder, IN_MEMORY))
+        self._read_only = read_only
+        # 0: all of it in memory.
+        self._scratch: BinaryIO = self._files.enter_context(system.scratch(folder, 0 if read_only else IN_MEMORY))
+        self._reserve = system.Reserve(folder)
+        self._files.callback(self._reserve.release)
         self.about: dict[str, Any] = {}
         self.versions: dict[str, str] = {}
         try:
@@ -138,16 +146,28 @@ class Manifest:
     def write_now_and_then(self) -> None:
         """Write where the last time is long ago, measured by what it cost."""
         if time.monotonic() - self._written > max(SECONDS, self._cost / SHARE):
-            self.write(interrupted=True)
+            self._replace(interrupted=True)
 
     def write(self, *, interrupted: bool) -> None:
-        """Replace the file by one that holds all records, sorted by file.
+        """Replace the file by one that holds all records, sorted by file, at the end of a run.
+
+        Where the disk is full, the space is used that was held for it.
 
         Raises
         ------
         OutputError
             When it cannot be written; the older one stays.
         """
+        try:
+            self._replace(interrupted=interrupted)
+        except OutputError:
+            if not self._reserve.release():
+                raise
+            self._replace(interrupted=interrupted)
+
+    def _replace(self, *, interrupted: bool) -> None:
+        if self._read_only:
+            return
         started = time.monotonic()
         with system.one_at_a_time(self._folder):
             if system.stamp_of(self._path) != self._seen:
@@ -184,6 +204,8 @@ class Manifest:
             self._at_end = False
             self._scratch.write(line)
             self._at_end = True
+        if own:
+            self._reserve.grow(self._end + len(line) + RESERVE)
         self._figures[str(record["file"])] = _Place(self._end, len(line), own, _known(record))
         self._end += len(line)
 

@@ -203,7 +203,7 @@ NARROWING = (
     ],
 )
 @threat(111, 0)
-def test_what_narrows_a_verdict_is_printed_though_it_is_quiet(actviz, samples, tmp_path, code, command, added):
+def test_what_narrows_a_verdict_is_printed_with_quiet(actviz, samples, tmp_path, code, command, added):
     model, image = samples / "digits_cnn.h5", samples / "seven.png"
     arguments = (command, model, model, image) if command == "diff" else (command, model, image)
     (tmp_path / "actviz.toml").write_text(NARROWING)
@@ -231,6 +231,7 @@ def test_nothing_is_written_to_a_dot_folder(actviz, samples, tmp_path, code):
     assert not list((tmp_path / ".github").iterdir())
 
 
-def test_control_a_dot_folder_is_written_to_where_it_is_named_on_the_command_line(actviz, samples, tmp_path):
+@threat(111, 0)
+def test_a_dot_folder_is_written_to_once_it_is_named_on_the_command_line(actviz, samples, tmp_path):
     assert actviz("check", samples / "digits_cnn.h5", samples / "seven.png", "--junit", ".github/x.xml").code == 0
     assert (tmp_path / ".github" / "x.xml").exists()

@@ -188,6 +188,8 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     clipped = _clipped(subject)
     if hatched:
         shown = _with_gaps(shown, hatched, axis)
+    if [name for name in drawn.axes if name in {"row", "column"}] == ["column", "row"]:
+        more = [*more, "drawn with rows down"]
     note = ", ".join([*notes, *more, *_STEP_NOTES.get(activation.step_order, ())])
     reduced = drawn is not activation or kind_of(activation.axes) in _PROJECTED
     return Band(activation, subject, noun, style, shown, clipped, hatched, axis, note, over, reduced)

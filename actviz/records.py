@@ -252,7 +252,8 @@ class Context:
 
     `labels` are the names of classes, written beside the units of layers that have as
     many; `steps` are the words of the input, written along sequences that have as many.
-    `pictures` are what inputs were fed, by name, where they are pictures. `reduced` says
+    `pictures` are what inputs were fed, by name, where they are pictures: uint8
+    ``(row, column, RGB)``, or ``(frame, row, column, RGB)``. `reduced` says
     how channels were brought into one map, if they were. `left_out` says of layers that a
     sheet does not show why, with their number: ``("not chosen", 12)``. `padding` is
     that of the `Sample`.

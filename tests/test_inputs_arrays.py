@@ -256,6 +256,25 @@ def test_thumbnails_of_arrays(tmp_path, spec, top, expected):
         assert sample.thumbnail is None
 
 
+@pytest.mark.parametrize("ends", [(0, 1.01), (-3, 7), (0, 65535), (0, 0.3), (-1, 1), (0, 3), (0.2, 0.4)])
+def test_thumbnails_are_spread_over_what_arrays_hold_and_say_so(tmp_path, ends):
+    array = np.linspace(*ends, 28 * 28).reshape(28, 28, 1)
+    (sample,) = read(saved(tmp_path, array), IMAGE)
+    picture = sample.pictures["image"][..., 0]
+    assert (picture[0, 0], picture[-1, -1]) == (0, 255)
+    assert np.abs(picture / 255 - (array[..., 0] - ends[0]) / (ends[1] - ends[0])).max() <= 0.51 / 255
+    assert sample.fed.endswith(f"values {ends[0]:.4g}..{ends[1]:.4g} from black to white")
+
+
+def test_inputs_of_frames_have_a_picture_for_each(tmp_path):
+    spec = TensorSpec("clip", (None, 5, 6, 7, 1), "float32", ("batch", "step", "row", "column", "channel"))
+    array = np.arange(5 * 6 * 7, dtype=float).reshape(5, 6, 7, 1)
+    (sample,) = read(saved(tmp_path, array), spec)
+    assert sample.pictures["clip"].shape == (5, 6, 7, 3)
+    assert sample.pictures["clip"][[0, -1], [0, -1], [0, -1], 0].tolist() == [0, 255]
+    assert sample.thumbnail is None
+
+
 @pytest.mark.parametrize("ends", [(-7.5, -7.5), (-3e38, 3e38), (0, 0), (-1e-40, 0)])
 def test_thumbnails_of_extreme_values(tmp_path, ends):
     array = np.resize(np.array(ends), (28, 28, 1))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from picture_helpers import CONTEXT, SPATIAL, assert_labels_apart, spatial, vector
 
-from actviz import colors, renderers, sheet
+from actviz import colors, renderers, sheet, text
 from actviz.errors import LimitError, UsageError
 from actviz.records import Activation, Context, Geometry, Style
 from actviz.renderers import overlay, reduction
@@ -304,3 +304,56 @@ def test_the_channels_of_a_fed_picture_are_grey_and_beside_it(channels: int) -> 
         np.testing.assert_array_equal(front, fed.repeat(3, axis=0).repeat(3, axis=1))
     assert left >= 29
     assert_labels_apart(picture)
+
+
+@pytest.mark.parametrize(("axis", "given", "count"), [("step", 4, 4), ("plane", 6, 3)])
+@pytest.mark.parametrize("bare", [False, True])
+def test_frames_are_laid_over_the_frames_of_the_input(axis: str, given: int, count: int, bare: bool) -> None:
+    rng = np.random.default_rng(2)
+    pictures = rng.integers(0, 255, (given, 6, 8, 3), dtype=np.uint8)
+    values = rng.random((count, 6, 8, 2))
+    values[0, :, :, 0] = 0
+    one = Activation("film", "Conv3D", values[None], ("batch", axis, "row", "column", "channel"))
+    context = Context("m.h5", "clip.npy", "", pictures={"clip": pictures})
+
+    picture = renderers.draw(one, 0, context, replace(OVER, bare=bare))
+
+    tiles = [tile for tile in picture.tiles if tile.channel == 0]
+    assert [tile.indices for tile in tiles] == [(0, frame) for frame in range(count)]
+    assert picture.numbers["invertible"] is False
+    assert picture.numbers["reduced"].startswith("overlay")
+    top, left, bottom, right = tiles[0].box
+    factor = (bottom - top) // 6
+    assert (bottom - top, right - left) == (6 * factor, 8 * factor)
+    # Where all values are 0 the frame of the input shows through, in grey.
+    expected = overlay._grey(pictures[int(0.5 * given / count)])
+    assert (picture.pixels[top:bottom:factor, left:right:factor] == expected[..., None]).all()
+    if not bare:
+        number = f"each {axis} over that of the input with its number"
+        share = f"each {axis} over the frame at the same share of the way"
+        assert (number if given == count else share) in words(picture).replace(" | ", " ")
+
+
+def test_a_projection_is_laid_over_the_mean_of_the_frames() -> None:
+    rng = np.random.default_rng(2)
+    pictures = rng.integers(0, 255, (3, 6, 8, 3), dtype=np.uint8)
+    one = Activation("f", "K", rng.normal(size=(1, 3, 6, 8, 2)), ("batch", "step", "row", "column", "channel"))
+    context = Context("m.h5", "clip.npy", "", pictures={"clip": pictures})
+    said = words(renderers.draw(one, 0, context, replace(OVER, project="max")))
+    assert "over the mean of the 3 frames of the input" in said
+    assert "largest |value| (signed) over 3 steps" in said
+    assert "over the mean of the 3 frames" in words(
+        renderers.draw(
+            Activation("last", "ConvLSTM2D", one.values[:, 0], ("batch", "row", "column", "channel")), 0, context, OVER
+        )
+    )
+
+
+def test_an_exchange_of_rows_and_columns_is_said() -> None:
+    values = np.random.default_rng(0).random((1, 50, 4, 2))
+    turned = Activation("t", "Permute", values, ("batch", "column", "row", "channel"))
+    picture = renderers.draw(turned, 0, Context("m", "x", ""), Style())
+    assert f"drawn with rows down: 4 {text.TIMES} 50" in words(picture)
+    assert "drawn with rows down" in words(sheet.draw_sheet([turned], 0, Context("m", "x", ""), Style()))
+    plain = replace(turned, axes=("batch", "row", "column", "channel"))
+    assert "rows down" not in words(renderers.draw(plain, 0, Context("m", "x", ""), Style()))

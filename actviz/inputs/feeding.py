@@ -86,7 +86,7 @@ def sample_of_image(
         digest(values),
         notes,
         ranges=(preprocessing.said,),
-        pictures={} if shape.frame_axis is not None else {spec.name: whole[0]},
+        pictures={spec.name: whole[0] if shape.frame_axis is None else np.stack(whole)},
         fitting=plan.word,
         padding={} if plan.picture is None else {spec.name: plan.picture},
     )
@@ -118,9 +118,9 @@ def sample_of_arrays(
     `origin` says in the text where the numbers come from.
     """
     found = {spec.name: picture_of_array(values[spec.name][0], spec) for spec in specs}
-    pictures = {name: picture for name, picture in found.items() if picture is not None}
-    small = [geometry.shrink(picture, THUMBNAIL_SIDE) for picture in pictures.values()]
-    texts = {spec.name: _fed_text(values[spec.name], origin) for spec in specs}
+    pictures = {name: one[0] for name, one in found.items() if one is not None}
+    small = [geometry.shrink(picture, THUMBNAIL_SIDE) for picture in pictures.values() if picture.ndim == 3]  # noqa: PLR2004  (not several frames)
+    texts = {spec.name: _fed_text(values[spec.name], origin, found[spec.name]) for spec in specs}
     words = only([words_of_text(values[spec.name][0], spec) for spec in specs])
     fed = listed_texts(texts) if len(texts) > 1 else "".join(texts.values())
     return Sample(name, values, row_of_pictures(small), fed, digest(values), notes, words, pictures=pictures)
@@ -254,26 +254,33 @@ def _in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def picture_of_array(array: NDArray[Any], spec: TensorSpec) -> NDArray[np.uint8] | None:
-    """Return an array without batch axis as a picture, ``None`` if it is none.
+Ends = tuple[float, float]
 
-    Values within 0..1 and within 0..255 are taken for what they look like; any others
-    are spread from their minimum (black) to their maximum (white).
+
+def picture_of_array(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.uint8], Ends] | None:
+    """Return an array without batch axis as a picture and the values that are black and white in it.
+
+    The picture is uint8 ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input
+    that takes frames or planes; ``None`` if the array is no picture. It is spread from the
+    smallest value of the channels shown to the largest, whatever range they seem to be of: an
+    array of 0..1.01 taken for 0..255 would be black. One value alone is black where it is 0,
+    else grey.
     """
-    shape = geometry.image_shape(spec)
+    shape = geometry.image_shape(spec) or geometry.frames_shape(spec)
     if shape is None or array.dtype.kind == "U" or len(shape.order) != 3:  # noqa: PLR2004  (row, column, channel)
         return None
-    picture = np.moveaxis(array, shape.order, (0, 1, 2)).astype(np.float64)
-    if picture.shape[2] not in {1, 3, 4}:
+    order = shape.order if shape.frame_axis is None else (shape.frame_axis, *shape.order)
+    picture = array.transpose(order)
+    if picture.shape[-1] not in {1, 3, 4}:
         return None
+    picture = picture[..., :3].astype(np.float64)
     low, high = _ends(picture)
-    if low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif low >= 0 and high <= _BYTE:
-        low, high = 0.0, float(_BYTE)
     with np.errstate(all="ignore"):
-        spread = (picture / 2 - low / 2) / max(high / 2 - low / 2, 1e-300)
-    return as_picture(spread)
+        spread = (picture / 2 - low / 2) / (high / 2 - low / 2)
+    if not high / 2 - low / 2 > 0:
+        spread = np.full(picture.shape, 0.5 if low else 0.0)
+    flat = as_picture(spread.reshape(-1, *spread.shape[-2:]))
+    return flat.reshape(*spread.shape[:-1], 3), (low, high)
 
 
 def range_text(array: NDArray[Any]) -> str:
@@ -286,13 +293,21 @@ def range_text(array: NDArray[Any]) -> str:
     return f"values {low:.4g}..{high:.4g}" if low != high else f"all {low:.4g}"
 
 
-def _fed_text(array: NDArray[Any], origin: str) -> str:
-    """Say what an array with a batch axis of one holds; a single text says it by itself."""
+def _fed_text(array: NDArray[Any], origin: str, picture: tuple[NDArray[np.uint8], Ends] | None) -> str:
+    """Say what an array with a batch axis of one holds; a single text says it by itself.
+
+    Of an array that is shown as a picture it says which values are black and white there.
+    """
     if array.dtype.kind == "U" and array.size == 1:
         return shortened(str(array.ravel()[0]))
     if array.dtype.kind == "U":
         return f"{sizes_text(array.shape[1:])} words, {origin}"
-    return f"{sizes_text(array.shape[1:])}, {origin}, {range_text(array)}"
+    text = f"{sizes_text(array.shape[1:])}, {origin}, {range_text(array)}"
+    if picture is None or picture[1][0] == picture[1][1]:
+        return text
+    low, high = picture[1]
+    same = array.dtype.kind != "b" and (low, high) == _ends(array)
+    return f"{text} from black to white" if same else f"{text}, black {low:.4g}, white {high:.4g}"
 
 
 def shortened(text: str) -> str:

@@ -83,7 +83,8 @@ def add(found: Gathered, sample: Sample, activations: Mapping[str, Activation], 
     if room is None:
         return
     number, found.padding = len(found.inputs), sample.padding
-    picture = next(iter(sample.pictures.values()), None) if len(sample.pictures) == 1 else sample.thumbnail
+    one = next(iter(sample.pictures.values()), None) if len(sample.pictures) == 1 else None
+    picture = sample.thumbnail if one is None or one.ndim > 3 else one  # noqa: PLR2004  (several frames are no picture)
     encoded = pictures.input_picture(picture) if picture is not None else None
     fed = f"{sample.fed}; {LEFT_OUT}" if sample.padding else sample.fed
     found.inputs.append(Fed(sample.name, fed, encoded, sample.words or ()))
@@ -94,7 +95,7 @@ def add(found: Gathered, sample: Sample, activations: Mapping[str, Activation], 
         activation = activations[layer.address]
         if layer.address in found.drawn and layer.address not in found.tally.left_out:
             _draw(found, activation, number)
-    if len(sample.pictures) != 1:
+    if len(sample.pictures) != 1 or picture is not one:
         # What is shown of the input is not the one picture that a map could lie over.
         found.geometries = dict.fromkeys(found.geometries)
 

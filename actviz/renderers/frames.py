@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.records import Activation, Context, Style
+    from actviz.renderers.overlay import Overlay
     from actviz.renderers.subject import Subject
 
 PROJECTIONS = ("max",)
@@ -48,8 +49,13 @@ def maps_of(activation: Activation, index: int, along: str) -> NDArray[Any]:
     return np.ascontiguousarray(stats.as_numbers(values))
 
 
-def draw(activation: Activation, index: int, context: Context, style: Style, along: str) -> Picture:
-    """Draw every chosen channel as a strip of frames along an axis, ``step`` or ``plane``."""
+def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies below)
+    activation: Activation, index: int, context: Context, style: Style, along: str, over: tuple[Overlay, ...] = ()
+) -> Picture:
+    """Draw every chosen channel as a strip of frames along an axis, ``step`` or ``plane``.
+
+    `over` is what each frame is laid over, one for each along the axis.
+    """
     frames = maps_of(activation, index, along)
     masked = subjects.masked(activation, index) if along == "step" else []
     shown = subjects.visible(activation, masked, frames.shape[1])
@@ -59,19 +65,19 @@ def draw(activation: Activation, index: int, context: Context, style: Style, alo
     visible = frames[:, shown] if masked else frames
     maps = visible.reshape(len(frames), -1, frames.shape[3])
     subject = subjects.prepare(activation, maps, style, subjects.scale_of(style, maps))
-    film = _Film(subject, frames.shape, shown, axes)
+    film = _Film(subject, frames.shape, shown, axes, over)
     if style.bare:
         return _draw_bare(film, style)
     plan = _plan(film, style)
     layout = figure.Layout(
         subjects.heading(activation, context),
-        _color_bar(subject, along),
+        _color_bar(film, along),
         (*_caption(film, style, along, masked), *padding.note(activation, context, left_out=False)),
         *plan.size,
         subjects.histogram(subject, reduced=bool(context.reduced)),
     )
     canvas, top, left = figure.open_page(layout, figure.theme_of(dark=style.dark))
-    tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left))
+    tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left), film.painted(style))
     return canvas.picture(tiles, _record(film, style, plan.zoom))
 
 
@@ -83,10 +89,27 @@ class _Film:
     shape: tuple[int, ...]
     shown: list[int]
     axes: subjects.Drawn
+    over: tuple[Overlay, ...] = ()
 
-    def painted(self) -> NDArray[np.uint32]:
+    def size(self, style: Style) -> tuple[int, int]:
+        """Return the rows and columns that are painted for each frame."""
+        if not self.over:
+            return self.shape[2], self.shape[3]
+        rows, columns = self.over[0].sizes
+        factor = style.zoom or min(grid.choose_zoom(len(self.subject.channels) * self.shape[1], rows, columns))
+        return rows * factor, columns * factor
+
+    def painted(self, style: Style) -> NDArray[np.uint32]:
         """Return the colours of the chosen channels, ``(channel, shown, row, column)``."""
-        return self.subject.painted().reshape(-1, len(self.shown), *self.shape[2:])
+        if not self.over:
+            return self.subject.painted().reshape(-1, len(self.shown), *self.shape[2:])
+        maps = self.subject.maps.reshape(len(self.subject.maps), len(self.shown), *self.shape[2:])
+        size = self.size(style)
+        laid = [
+            self.over[frame].painted(replace(self.subject, maps=maps[:, place]), size)
+            for place, frame in enumerate(self.shown)
+        ]
+        return np.stack(laid, axis=1)
 
     def tile(self, place: int, frame: int, box: tuple[int, int, int, int], states: list[str]) -> Tile:
         """Return the tile of one frame of the channel at a place."""
@@ -100,27 +123,34 @@ def _record(film: _Film, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
     record = film.subject.record(style, film.axes)
     record["zoom"] = list(zoom)
     record["masked"] = film.shape[1] - len(film.shown)
+    if film.over:
+        record |= {"overlay": film.over[0].record(), "invertible": False, "reduced": film.over[0].said}
     return record
 
 
 def _draw_projection(
     activation: Activation, frames: NDArray[Any], context: Context, style: Style, along: str
 ) -> Picture:
-    if style.project not in PROJECTIONS:
-        message = f"nothing is projected by {style.project!r}; use {', '.join(PROJECTIONS)}."
-        raise UsageError(message)
     tiles = ("channel",) if "channel" in activation.axes else ()
-    maps, reduced = projected(frames, along)
+    maps, reduced = projected(frames, along, style.project or "")
     deck = grid.Deck(maps, "filter" if tiles else "map", (tiles, "row", "column"), reduced=reduced)
     return grid.draw(activation, deck, context, style)
 
 
-def projected(frames: NDArray[Any], along: str) -> tuple[NDArray[Any], str]:
+def projected(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray[Any], str]:
     """Return ``(channel, along, row, column)`` as one map a channel, and what was done, in words.
 
     Of each place it is the value of largest magnitude with its sign, so that a filter that
     answers with -0.3 does not look like one of 0.06.
+
+    Raises
+    ------
+    UsageError
+        When nothing is projected so.
     """
+    if how not in PROJECTIONS:
+        message = f"nothing is projected by {how!r}; use {', '.join(PROJECTIONS)}."
+        raise UsageError(message)
     count = f"{frames.shape[1]} {along}{'s' if frames.shape[1] != 1 else ''}"
     words = reduction.SIGNED_MAX if (frames < 0).any() else reduction.REDUCTIONS["max"]
     return stats.furthest(frames, axis=1), f"{words} over {count}"
@@ -128,9 +158,9 @@ def projected(frames: NDArray[Any], along: str) -> tuple[NDArray[Any], str]:
 
 def _draw_bare(film: _Film, style: Style) -> Picture:
     """Draw channels downwards and their frames across, one pixel between them; masked ones stay out."""
-    zoom = style.zoom or 1
-    _, _, rows, columns = film.shape
-    painted = film.painted()
+    painted = film.painted(style)
+    rows, columns = painted.shape[2:]
+    zoom = 1 if film.over else style.zoom or 1
     across = style.columns or len(film.shown)
     flat = painted.reshape(-1, rows, columns)
     figure.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
@@ -171,9 +201,12 @@ class _Plan:
 
 
 def _plan(film: _Film, style: Style) -> _Plan:
-    subject, (_, count, rows, columns) = film.subject, film.shape
+    subject, count = film.subject, film.shape[1]
+    rows, columns = film.size(style)
     shown = len(subject.channels)
     zoom = (style.zoom, style.zoom) if style.zoom else grid.choose_zoom(shown * count, rows, columns)
+    if film.over:
+        zoom = 1, 1
     frame = rows * zoom[0], columns * zoom[1]
     small, name = text.face(_FACE), text.face(_NAME, bold=True)
     words = grid.below(subject, _GUTTER)
@@ -193,8 +226,8 @@ def _plan(film: _Film, style: Style) -> _Plan:
     return _Plan(zoom, frame, cell, per_line, gutter, blocks, words)
 
 
-def _draw_blocks(canvas: figure.Canvas, film: _Film, plan: _Plan) -> list[Tile]:
-    painted, states = film.painted(), film.subject.states()
+def _draw_blocks(canvas: figure.Canvas, film: _Film, plan: _Plan, painted: NDArray[np.uint32]) -> list[Tile]:
+    states = film.subject.states()
     share = _strengths(film.subject)
     tiles: list[Tile] = []
     for place in range(len(film.subject.channels)):
@@ -258,8 +291,9 @@ def _draw_frames(
     return tiles
 
 
-def _color_bar(subject: Subject, along: str) -> figure.ColorBar:
-    bar = grid.color_bar(subject, "channel", "beside")
+def _color_bar(film: _Film, along: str) -> figure.ColorBar:
+    bar = grid.color_bar(film.subject, "channel", "beside")
+    bar = film.over[0].bar(bar, film.subject) if film.over else bar
     return replace(bar, notes=(*bar.notes, f"number above a frame: its {along}"))
 
 
@@ -267,4 +301,5 @@ def _caption(film: _Film, style: Style, along: str, masked: list[int]) -> tuple[
     count = film.shape[1]
     words = subjects.caption(film.subject, style, "channel", "dead")
     frames = f"{len(film.shown):,} of {count:,} {along}s of each"
-    return (words[0], frames, *words[1:], *subjects.masked_caption(masked, count))
+    laid = film.over[0].notes((film.shape[2], film.shape[3])) if film.over else ()
+    return (words[0], frames, *words[1:], *subjects.masked_caption(masked, count), *laid)

@@ -9,7 +9,7 @@ without padding, stay pale, or dim on a dark page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from actviz import colors, text
 from actviz.errors import UsageError
 from actviz.figure import ColorBar
 from actviz.records import Geometry
-from actviz.renderers import grid, spatial
+from actviz.renderers import frames, grid, spatial
+from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,7 @@ _PALE, _DIM = 250, 24
 _SOLID, _POWER = 0.88, 0.6
 _LUMINANCE = (0.299, 0.587, 0.114)
 _WHOLE = 255
+_LAID = ({"row", "column"}, {"row", "column", "step"}, {"row", "column", "plane"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Overlay:
     """A picture to lay maps over, and where their values lie on it.
 
     `grey` is uint8 ``(row, column)``, DARK to LIGHT. `aligned` is false where the place of
-    the map is not known, so that it is stretched over the whole picture. `dark` is for
+    the map is not known, so that it is stretched over the whole picture; `frames` says which
+    frame of the input the picture is, where it has several. `dark` is for
     dark pages, where what is beyond the map is darkened, not lightened.
     """
 
@@ -49,6 +52,12 @@ class Overlay:
     geometry: Geometry
     aligned: bool
     dark: bool = False
+    frames: str = ""
+
+    @property
+    def said(self) -> str:
+        """How values were brought into pixels."""
+        return "overlay: each pixel has the colour of the nearest value, mixed with the picture"
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -95,12 +104,13 @@ class Overlay:
     def notes(self, counts: tuple[int, int]) -> tuple[str, ...]:
         """Return what the caption says of where the values of maps of so many rows and columns lie."""
         one = self.geometry
+        over = (self.frames,) if self.frames else ()
         if not self.aligned:
-            return ("the map's place in the input is not known: stretched over all of it",)
+            return (*over, "the map's place in the input is not known: stretched over all of it")
         step = text.shape_of_numbers(one.stride)
         seen = text.shape_of_numbers(one.field)
         words = f"one value every {step} pixels of the input, seeing {seen}"
-        return (words, self.border) if self.leaves_border(counts) else (words,)
+        return (*over, words, self.border) if self.leaves_border(counts) else (*over, words)
 
     @property
     def border(self) -> str:
@@ -173,16 +183,47 @@ def of(activation: Activation, context: Context, *, dark: bool = False) -> Overl
         When it is no map of rows and columns, or its input is no picture.
     """
     name, place = activation.address, activation.geometry
-    if not spatial.accepts(activation.axes):
+    if set(activation.axes) - {"batch", "channel"} not in _LAID:
         message = f"layer {name!r} has no rows and columns to lay over the input; leave out --overlay or choose a spatial layer."
         raise UsageError(message)
     picture = spatial.picture_of(activation, context)
     if picture is None:
-        reason = "it comes of several pictures" if context.pictures and place is None else "its input is no picture"
+        several = len(context.pictures) > 1 and place is None
+        reason = "it comes of several pictures" if several else "its input is no picture"
         message = f"layer {name!r} cannot be laid over the input: {reason}; leave out --overlay."
         raise UsageError(message)
+    words = ""
+    if picture.ndim > 3:  # noqa: PLR2004  (frames)
+        words = f"over the mean of the {len(picture)} frames of the input"
+        picture = np.rint(picture.mean(axis=0)).astype(np.uint8)
     found = place or _stretched(activation, (picture.shape[0], picture.shape[1]))
-    return Overlay(_grey(picture), found, place is not None, dark)
+    return Overlay(_grey(picture), found, place is not None, dark, words)
+
+
+def of_frames(activation: Activation, context: Context, along: str, *, dark: bool = False) -> tuple[Overlay, ...]:
+    """Return what each frame of an activation is laid over, one for each along its axis ``step`` or ``plane``.
+
+    Frame by frame where the input has as many; otherwise the frame at the same share of the way,
+    which the caption says.
+
+    Raises
+    ------
+    UsageError
+        When its input is no picture.
+    """
+    whole = of(activation, context, dark=dark)
+    picture = spatial.picture_of(activation, context)
+    count = int(activation.values.shape[activation.axes.index(along)])
+    if picture is None or picture.ndim == 3:  # noqa: PLR2004  (one picture)
+        return (whole,) * count
+    given = len(picture)
+    places = [min(given - 1, int((frame + 0.5) * given / count)) for frame in range(count)]
+    words = f"each {along} over that of the input with its number"
+    if given != count:
+        words = f"each {along} over the frame at the same share of the {given} of the input: which it sees is not known"
+    grey = _grey(picture)
+    laid: list[Overlay] = [replace(whole, grey=grey[place], frames=words) for place in places]
+    return tuple(laid)
 
 
 def _stretched(activation: Activation, sizes: tuple[int, int]) -> Geometry:
@@ -199,15 +240,30 @@ def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
     """Draw every chosen channel over the input; see `Renderer`."""
+    along = next((name for name in ("step", "plane") if name in activation.axes), None)
+    if along is not None and style.project is None and not spatial.accepts(activation.axes):
+        laid = of_frames(activation, context, along, dark=style.dark)
+        return frames.draw(activation, index, context, style, along, laid)
     over = of(activation, context, dark=style.dark)
     tiles = ("channel",) if "channel" in activation.axes else ()
-    maps = spatial.maps_of(activation, index)
+    maps, notes = _maps(activation, index, along, style)
     deck = grid.Deck(
         maps,
         "filter" if tiles else "map",
         (tiles, "row", "column"),
-        notes=over.notes((maps.shape[1], maps.shape[2])),
-        reduced="overlay: each pixel has the colour of the nearest value, mixed with the picture",
+        notes=(*notes, *over.notes((maps.shape[1], maps.shape[2]))),
+        reduced=over.said,
         over=over,
     )
     return grid.draw(activation, deck, context, style)
+
+
+def _maps(activation: Activation, index: int, along: str | None, style: Style) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return one map a channel, ``(channel, row, column)``, and what was done to get one of frames."""
+    if along is None or style.project is None:
+        return spatial.maps_of(activation, index), ()
+    masked = subjects.masked(activation, index) if along == "step" else []
+    strips = frames.maps_of(activation, index, along)
+    shown = subjects.visible(activation, masked, strips.shape[1])
+    maps, said = frames.projected(strips[:, shown], along, style.project)
+    return maps, (said,)

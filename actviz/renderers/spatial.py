@@ -52,7 +52,10 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
 
 
 def picture_of(activation: Activation, context: Context) -> NDArray[np.uint8] | None:
-    """Return the picture that an activation's values come of, ``None`` where it is not known which."""
+    """Return the picture that an activation's values come of, ``None`` where it is not known which.
+
+    It is ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input of frames or planes.
+    """
     place, pictures = activation.geometry, context.pictures
     if not pictures:
         return context.thumbnail

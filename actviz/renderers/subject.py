@@ -299,6 +299,10 @@ def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, st
 def heading(activation: Activation, context: Context) -> Heading:
     """Return the title of a layer's figure."""
     sizes = text.shape(activation.values.shape[1:]) or "one number"
+    axes = [name for name in activation.axes[1:] if name in {"row", "column"}]
+    if axes == ["column", "row"]:
+        rows, columns = (activation.values.shape[activation.axes.index(name)] for name in ("row", "column"))
+        sizes += f" ({', '.join(activation.axes[1:])}), drawn with rows down: {text.shape((rows, columns))}"
     if context.reduced:
         sizes += f", reduced: {context.reduced}"
     return Heading(activation.address, activation.kind, sizes, context)

@@ -330,7 +330,7 @@ def test_frames_are_laid_over_the_frames_of_the_input(axis: str, given: int, cou
     assert (picture.pixels[top:bottom:factor, left:right:factor] == expected[..., None]).all()
     if not bare:
         number = f"each {axis} over that of the input with its number"
-        share = f"each {axis} over the frame at the same share of the way"
+        share = f"each {axis} over the frame at the same share of the"
         assert (number if given == count else share) in words(picture).replace(" | ", " ")
 
 

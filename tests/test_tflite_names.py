@@ -2,6 +2,7 @@
 
 import pytest
 
+from actviz.formats.lite.attention import find_attention
 from actviz.formats.lite.components import ACTIVATION, components, last_of
 from actviz.formats.lite.naming import name_tensors
 from actviz.formats.lite.scopes import names_in_model, repeated_calls, without_second_use
@@ -171,3 +172,81 @@ def test_ranks_are_in_order():
     found = components("m/c/Conv2D;m/c/BiasAdd;m/bn/FusedBatchNormV3;m/a/Relu6")
     assert [component.rank for component in found] == sorted(component.rank for component in found)
     assert found[-1].rank == ACTIVATION
+
+
+def test_a_normalization_before_a_dense_is_not_what_the_dense_computes():
+    """The bias has the name of the Dense alone: the normalization stood before it, and is there as well."""
+    both = "m/bn/batchnorm/mul_1;m/bn/batchnorm/add_1;m/d/MatMul;m/d/BiasAdd"
+    found = name_tensors(
+        model(
+            [
+                tensor("x"),
+                tensor("m/bn/batchnorm/sub", (4,), 16),
+                tensor("m/bn/batchnorm/add_1"),
+                tensor(both, (4, 4), 64),
+                tensor("m/d/MatMul;m/d/BiasAdd", (4,), 16),
+                tensor(f"{both}1"),
+                tensor("m/o/Mean"),
+            ],
+            [
+                ("ADD", (0, 1), (2,), ""),
+                ("FULLY_CONNECTED", (0, 3, 4), (5,), ""),
+                ("MEAN", (5,), (6,), ""),
+            ],
+        )
+    )
+    assert {item.address: item.tensor for item in found.tensors} == {"x": 0, "bn": 2, "d": 5, "o": 6}
+
+
+def test_a_squeeze_that_moved_behind_the_next_layer():
+    found = name_tensors(
+        model(
+            [
+                tensor("x"),
+                tensor("m/dot/Squeeze", (2,), 8),
+                tensor("m/dot/MatMul", (1, 4, 1)),
+                tensor("m/bn/batchnorm/add_1", (1, 4, 1)),
+                tensor("m/bn/batchnorm/add_11", (1, 4)),
+                tensor("m/o/Mean"),
+            ],
+            [
+                ("BATCH_MATMUL", (0, 0), (2,), ""),
+                ("ADD", (2, -1), (3,), ""),
+                ("RESHAPE", (3, 1), (4,), ""),
+                ("MEAN", (4,), (5,), ""),
+            ],
+        )
+    )
+    assert "dot" not in addresses(found)
+    assert "dot" in found.gone
+    assert {item.address: item.tensor for item in found.tensors}["bn"] == 4
+
+
+def test_a_loop_is_no_output_of_a_recurrent_layer():
+    """A loop carries the states and the inputs along; the steps come first in all of them."""
+    found = name_tensors(
+        model(
+            [tensor("x"), tensor("m/lstm/while", (6, 1, 4)), tensor("m/lstm/while1", (6, 1, 8)), tensor("m/o/Mean")],
+            [("WHILE", (0,), (1, 2), ""), ("MEAN", (1,), (3,), "")],
+        )
+    )
+    assert "lstm" not in addresses(found)
+    assert "loop" in found.gone["lstm"]
+
+
+def test_keys_of_a_dictionary_of_outputs_are_no_layers():
+    names = scopes("f_1/attention_1", "f_1/attention_1_2")
+    assert names_in_model(names, {"first"}, {}, numbered=True)["f_1", "attention_1_2"] == ("f", "attention_1")
+    assert names_in_model(names, {"first"}, {}) == {}
+
+
+@pytest.mark.parametrize(("softmax", "scores"), [(True, {2, 3}), (False, set())])
+def test_a_product_is_attention_only_with_a_softmax_and_values(softmax, scores):
+    operators = [
+        LiteOperator("BATCH_MATMUL", (0, 1), (2,), ""),
+        LiteOperator("SOFTMAX" if softmax else "RELU", (2,), (3,), ""),
+        LiteOperator("BATCH_MATMUL", (3, 1), (4,), ""),
+    ]
+    assert find_attention(operators, frozenset(range(5))).scores == scores
+    assert not find_attention(operators[:2], frozenset(range(5))).scores
+    assert not find_attention(operators, frozenset({0, 2, 3, 4})).scores, "a spectrogram: one side is a constant"

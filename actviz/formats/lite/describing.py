@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.formats.axes import DEFAULT_AXES, TOKENS
+from actviz.formats.axes import DEFAULT_AXES, TOKENS, score_axes
+from actviz.formats.lite.attention import find_attention
 from actviz.formats.lite.naming import BIAS_AT, CONVERSIONS, Named, Naming
 from actviz.formats.lite.runtime import from_stored
 from actviz.formats.signs import BOUNDS, Bounds
@@ -82,6 +83,7 @@ class Description:
         self.signed: dict[int, bool | None] = {}
         self.bounds: dict[int, Bounds | None] = {}
         self.axes: dict[int, Axes] = {number: self._input_axes(number) for number in model.graph.inputs}
+        self._attention = find_attention(model.graph.operators, self._depends_on_inputs())
         for operator in model.graph.operators:
             needs = frozenset().union(*(self.needs.get(number, frozenset()) for number in operator.inputs))
             for number in operator.outputs:
@@ -207,6 +209,14 @@ class Description:
             return ("batch", "channel", "row", "column")
         return self._default(number, rank)
 
+    def _depends_on_inputs(self) -> frozenset[int]:
+        """Return the numbers of the tensors that depend on an input."""
+        live = set(self._model.graph.inputs)
+        for operator in self._model.graph.operators:
+            if live & set(operator.inputs):
+                live |= set(operator.outputs)
+        return frozenset(live)
+
     def readers(self, number: int) -> list[LiteOperator]:
         """Return the operators that read a tensor, conversions of its type looked through."""
         found = []
@@ -238,9 +248,12 @@ class Description:
             order = self._order(operator)
             if len(order) == rank and order[0] == 0:
                 return tuple(given[place] for place in order)
-        if operator.kind == "BATCH_MATMUL" and rank == IMAGE_RANK:
-            return ("batch", "head", "query", "key")
-        if operator.kind == "RESHAPE" and rank == IMAGE_RANK and given == DEFAULT_AXES[SEQUENCE_RANK]:
+        if number in self._attention.scores and rank in {SEQUENCE_RANK, IMAGE_RANK}:
+            return score_axes(rank)
+        if number in self._attention.weighted and rank == IMAGE_RANK:
+            return ("batch", "head", "step", "unit")
+        split = rank == IMAGE_RANK and given == DEFAULT_AXES[SEQUENCE_RANK]
+        if operator.kind == "RESHAPE" and split and number in self._attention.operands:
             return ("batch", "step", "head", "unit")
         same = source is not None and self._tensors[source].shape == tensor.shape
         if same and operator.kind not in SPATIAL and len(given) == rank:

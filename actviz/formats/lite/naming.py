@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from actviz.formats.graph import quoted
 from actviz.formats.lite.components import (
     ACTIVATION,
+    BIAS,
     CORE,
     INSIDE,
     NORM,
@@ -38,6 +39,7 @@ BIAS_AT = {
     "TRANSPOSE_CONV": 3,
     "CONV_3D_TRANSPOSE": 3,
 }
+LOOPS = frozenset({"WHILE"})
 WITHOUT_VALUES = frozenset({"resource", "variant"})
 # Operators that begin a layer of their own; any other may be the end of the layer before.
 BEGINNERS = frozenset(BIAS_AT) | {
@@ -45,6 +47,20 @@ BEGINNERS = frozenset(BIAS_AT) | {
     "RESIZE_NEAREST_NEIGHBOR", "GATHER", "EMBEDDING_LOOKUP", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE",
 }  # fmt: skip
 _PLAIN_OUTPUT = re.compile(r"output_\d+")
+# What outputs without a name of their own are called in a conversion of what Keras 3 exports.
+_SECOND_CALL = re.compile(r"StatefulPartitionedCall_\d+:\d+")
+# Operations that only move values: their names say where the end of a layer went.
+_MOVES = re.compile(r"(Squeeze|Reshape|transpose|Transpose|ExpandDims|strided_slice)(_\d+)?")
+# Operators on single values, which a Reshape or Transpose commutes with.
+_SINGLE_VALUES = frozenset({
+    "ADD", "SUB", "MUL", "DIV", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "PRELU", "ELU", "GELU", "LOGISTIC", "TANH", "HARD_SWISH",
+    "EXP", "LOG", "SQRT", "RSQRT", "ABS", "NEG", "SQUARE", "POW", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2", "FLOOR", "CAST",
+})  # fmt: skip
+_SINGLE_VALUE = re.compile(
+    r"(?i)(mul|sub|(real|true)?div|square|r?sqrt|exp|log|pow|neg|abs|maximum|minimum|select(v2)?)(_\d+)?"
+)
+_SUMS = frozenset({"ADD", "SUB", "ADD_N"})
+_STRUCTURE = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,9 @@ class _Namer:
         self._live = self._depending_on_inputs()
         self._root: Scope = ()
         self._renamed: dict[Scope, Scope] = {}
+        self._exported_by_keras = False
+        ends = (self._tensors[number].free for number in model.graph.inputs)
+        self._free_batch = any(free and free[0] is None and None not in free[1:] for free in ends)
         self._find_scopes()
         self._made = list(self._every_tensor())
 
@@ -171,7 +190,10 @@ class _Namer:
         ]
         scopes = [component.scope for component in said]
         held_by = {scope: frozenset(numbers) for scope, numbers in weights.items()}
-        self._renamed = names_in_model(scopes, set(self._model.outputs.values()), held_by)
+        ends = [self._tensors[number].name for number in self._model.graph.outputs]
+        self._exported_by_keras = any(_SECOND_CALL.match(name) for name in ends)
+        outputs = set(self._model.outputs.values())
+        self._renamed = names_in_model(scopes, outputs, held_by, numbered=self._exported_by_keras)
         filled = [scope for scope in scopes if scope]
         first = {scope[0] for scope in filled}
         if len(first) == 1 and len(filled) == len(scopes) and any(len(scope) > 1 for scope in scopes):
@@ -208,9 +230,34 @@ class _Namer:
                     if found is None and said:
                         found = said[0], True
                     last, proved = found or (None, False)
-                    if last is not None and operator.kind in BIAS_AT and last.rank < NORM:
-                        proved = proved and self._own_bias(operator, last)
+                    if last is not None and operator.kind in BIAS_AT and said:
+                        last, proved = self._folded(operator, said, last, proved=proved)
                     yield _Made(shown, place, operator, said, last, proved)
+
+    def _folded(
+        self, operator: LiteOperator, said: tuple[Component, ...], last: Component, *, proved: bool
+    ) -> tuple[Component, bool]:
+        """Return the last operation of an operator that others were folded into, and whether it is proved.
+
+        A normalization may have stood before a Dense as well as behind it, and the order in a name does
+        not tell which. Behind it, its offset is in the bias, and so is its name.
+        """
+        if last.rank == NORM and len({item.layer for item in said if item.rank}) > 1:
+            bias = self._bias_of(operator)
+            if any(item.rank == NORM and item.layer == last.layer for item in bias):
+                return last, proved
+            last = max((item for item in said if item.rank < NORM), key=lambda item: item.rank, default=last)
+            plain = bool(bias) and all(item.layer == last.layer for item in bias if item.rank)
+            return last, proved and plain
+        if last.rank < NORM:
+            return last, proved and self._own_bias(operator, last)
+        return last, proved
+
+    def _bias_of(self, operator: LiteOperator) -> tuple[Component, ...]:
+        """Return what the name of an operator's bias says, nothing where there is none."""
+        place = BIAS_AT[operator.kind]
+        bias = operator.inputs[place] if place < len(operator.inputs) else -1
+        return () if bias < 0 else self._said(self._sources.get(bias, bias))
 
     def _own_bias(self, operator: LiteOperator, last: Component) -> bool:
         """Tell whether the bias of an operator is known to be the layer's own.
@@ -231,9 +278,10 @@ class _Namer:
             return None
         for number in operator.inputs:
             if self.constant(number):
-                for component in self._said(self._sources.get(number, number)):
-                    if component.rank >= CORE and component.layer:
-                        return component.layer
+                said = self._said(self._sources.get(number, number))
+                weighted = [component for component in said if component.rank >= CORE and component.layer]
+                if weighted:  # the name of a normalization that was folded into the kernel may come first
+                    return min(weighted, key=lambda component: component.rank).layer
         return None
 
     def _layers(self) -> _Layers:
@@ -252,9 +300,88 @@ class _Namer:
             for component in item.said:
                 for scope in _around(component.layer) if component.rank else ():
                     held = layers.output.get(scope)
-                    if held is not None and scope not in own and held.place < item.place:
+                    if held is None or scope in own or held.place >= item.place:
+                        continue
+                    if not _stood_before(component, item, held):
                         layers.reasons[scope] = ("fused", item.tensor)
+        self._find_moved_ends(layers)
         return layers
+
+    def _find_moved_ends(self, layers: _Layers) -> None:
+        """Mark layers whose last operations the converter moved behind those of other layers.
+
+        A Squeeze or a Transpose commutes with what works on single values, so it may be found later,
+        under the name of another layer: what is left of its own layer then has another shape.
+        """
+        readers: dict[int, list[_Made]] = {}
+        for item in self._made:
+            for number in item.operator.inputs:
+                readers.setdefault(number, []).append(item)
+        moved: dict[Scope, _Made] = {}
+        for item in self._made:
+            for component in item.said:
+                if component.layer and _MOVES.fullmatch(component.leaf):
+                    moved[component.layer] = item
+        for number, items in readers.items():
+            said = self._said(number) if self.constant(number) else ()
+            if len(said) == 1 and all(item.operator.kind in _STRUCTURE for item in items):
+                moved[said[0].layer] = items[-1]
+        for scope, item in moved.items():
+            held = layers.output.get(scope)
+            own = () if item.last is None else item.last.layer
+            if held is not None and held.place < item.place and own[: len(scope)] != scope:
+                for outer in _around(scope):
+                    if layers.output.get(outer) is held:
+                        layers.reasons[outer] = ("fused", item.tensor)
+        self._find_shapes_after(layers)
+        self._find_folded_ends(layers)
+        for scope, held in layers.output.items():
+            if held.operator.kind in LOOPS and held.last is not None and scope == held.last.layer:
+                layers.reasons.setdefault(scope, ("loop", held.tensor))
+            free = self._tensors[held.tensor].free
+            if self._free_batch and free and free[0] is not None and None in free[1:]:
+                layers.reasons.setdefault(scope, ("folded", held.tensor))
+
+    def _find_shapes_after(self, layers: _Layers) -> None:
+        """Mark layers before a Reshape or Transpose without a name of its own, single values between or not.
+
+        The converter moves those behind operations on single values, under the name of one of them.
+        """
+        makers = {number: operator for operator in self._model.graph.operators for number in operator.outputs}
+        for item in self._made:
+            moved = item.last is None or item.last.rank >= BIAS or _SINGLE_VALUE.fullmatch(item.last.leaf)
+            named = any(_MOVES.fullmatch(component.leaf) for component in item.said)
+            if item.operator.kind not in _STRUCTURE or named or not moved:
+                continue
+            chain, todo = set[int](), [item.operator.inputs[0]]
+            while todo:
+                number = todo.pop()
+                maker = makers.get(number)
+                if number in chain or number not in self._live:
+                    continue
+                chain.add(number)
+                if maker is not None and (maker.kind in _SINGLE_VALUES or maker.kind in CONVERSIONS):
+                    todo += maker.inputs
+            own = () if item.last is None else item.last.layer
+            for scope, held in layers.output.items():
+                if own[: len(scope)] != scope and chain & {held.tensor, *held.operator.outputs}:
+                    layers.reasons.setdefault(scope, ("doubt", item.tensor))
+
+    def _find_folded_ends(self, layers: _Layers) -> None:
+        """Mark layers whose last factor may be in the kernel behind them, such as the half of an Average.
+
+        A kernel that nothing was folded into has the name of its own operation alone; one that carries
+        the name of the whole layer was multiplied with something, by what came before or behind.
+        """
+        for operator in self._model.graph.operators:
+            if operator.kind not in BIAS_AT:
+                continue
+            kernels = [number for number in operator.inputs if self.constant(number)][:1]
+            said = [item for number in kernels for item in self._said(self._sources.get(number, number)) if item.rank]
+            if len(said) > 1 and len({item.layer for item in said}) == 1:
+                for scope, held in layers.output.items():
+                    if held.operator.kind in _SUMS and set(held.operator.outputs) & set(operator.inputs):
+                        layers.reasons.setdefault(scope, ("doubt", held.tensor))
 
     def _settle_outputs(self, layers: _Layers) -> None:
         """Find whose values the outputs of the graph are, whose own names are lost."""
@@ -262,7 +389,8 @@ class _Namer:
             if item.last is not None or item.tensor not in self._model.graph.outputs:
                 continue
             name = self._model.outputs.get(item.tensor, "")
-            if name and not _PLAIN_OUTPUT.fullmatch(name):
+            # Keras 3 names outputs by the keys of a dictionary, not by layers.
+            if name and not _PLAIN_OUTPUT.fullmatch(name) and not self._exported_by_keras:
                 layers.output[name,] = item
                 layers.reasons.pop((name,), None)
                 continue
@@ -374,6 +502,7 @@ class _Namer:
         sentences = {
             "fused": "fused into {} by the converter",
             "folded": "the converter folded what follows it into it; the two together are {}",
+            "loop": "a loop carries it with its states, steps first; {} is one of what it carries",
             "doubt": "the file does not tell whether what follows, {}, is its own end",
         }
         return {
@@ -381,6 +510,12 @@ class _Namer:
             for scope, (why, tensor) in found.items()
             if scope and not INSIDE.fullmatch(scope[-1])
         }
+
+
+def _stood_before(component: Component, item: _Made, held: _Made) -> bool:
+    """Return True for a normalization that was folded into the next operator and is there on its own as well."""
+    later = item.proved and item.last is not None and item.last.rank < NORM and item.operator.kind in BIAS_AT
+    return component.rank == NORM and later and all(said.layer == component.layer for said in held.said if said.rank)
 
 
 def _around(scope: Scope) -> Iterator[Scope]:

@@ -22,7 +22,11 @@ _PLAIN_OUTPUT = re.compile(r"output_\d+")
 
 
 def names_in_model(
-    scopes: Collection[Scope], outputs: Collection[str], weights: Mapping[Scope, frozenset[int]]
+    scopes: Collection[Scope],
+    outputs: Collection[str],
+    weights: Mapping[Scope, frozenset[int]],
+    *,
+    numbered: bool = False,
 ) -> Renamed:
     """Return for scopes of a file how the model calls them, calls after the first with ``#1``...
 
@@ -35,10 +39,13 @@ def names_in_model(
         dictionary of outputs does; Keras 2 by their layers.
     weights
         For each scope the numbers of the constants that its operators read.
+    numbered
+        Whether the names of the outputs show that Keras 3 exported the model, whatever keys the
+        dictionary of its outputs has.
     """
     last = {scope[-1] for scope in scopes if scope}
     plain = bool(outputs) and all(_PLAIN_OUTPUT.fullmatch(name) for name in outputs)
-    if plain or (any(f"{name}_1" in last for name in outputs) and not last & set(outputs)):
+    if plain or numbered or (any(f"{name}_1" in last for name in outputs) and not last & set(outputs)):
         renamed = without_second_use(scopes)
         if renamed is not None:
             return renamed

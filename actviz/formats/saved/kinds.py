@@ -9,7 +9,7 @@ from actviz.formats.saved.types import first_channels, shape_at
 from actviz.formats.signs import BOUNDS, Bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from actviz.formats.saved.flatten import Flat, Tensor
     from actviz.records import Axes, Shape
@@ -28,7 +28,7 @@ CLASSES = (
     ("MaxPool3D", "MaxPooling3D"),
     ("AvgPool", "AveragePooling{}D"),
     ("AvgPool3D", "AveragePooling3D"),
-    ("BatchMatMulV2 BatchMatMul BatchMatMulV3", "Attention"),
+    ("BatchMatMulV2 BatchMatMul BatchMatMulV3", "MatMul"),
     ("Einsum", "EinsumDense"),
     ("MatMul", "Dense"),
     ("ResourceGather GatherV2 Gather", "Embedding"),
@@ -54,12 +54,13 @@ KEEPING = frozenset(
     }
 )  # fmt: skip
 MERGING = frozenset({"ConcatV2", "AddV2", "Add", "AddN", "Mul", "Maximum", "Minimum", "Pack"})
+PRODUCTS = frozenset({"Einsum", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
 FLAT_RANK, SPACE_RANK = 2, 4
 DEEPEST = 64
 WITH_SEQUENCE = frozenset({"RNN"})
 
 
-def kind_of(flat: Flat, numbers: Iterable[int], tensor: Tensor, shape: Shape | None) -> str:
+def kind_of(flat: Flat, numbers: Sequence[int], tensor: Tensor, shape: Shape | None) -> str:
     """Return the class that the operations of a layer speak for, else its last operation.
 
     `shape` is that of the layer's output, as far as it is known.
@@ -70,8 +71,10 @@ def kind_of(flat: Flat, numbers: Iterable[int], tensor: Tensor, shape: Shape | N
         return "SeparableConv2D" if rank == SPACE_RANK else "SeparableConv1D"
     if {"FusedBatchNormV3", "Fill"} <= found:
         return "LayerNormalization"
-    if {"Einsum", "Softmax"} <= found:
-        return "MultiHeadAttention"
+    # A product and a softmax are a Dense with that activation as well: attention weights values, too.
+    products = [flat.nodes[number].op for number in numbers if flat.nodes[number].op in PRODUCTS]
+    if len(products) > 1 and "Softmax" in found:
+        return "MultiHeadAttention" if "Einsum" in products else "Attention"
     if len(found - {"Shape", "StridedSlice", "Pack", "Identity"}) == 1:
         single = _single(next(iter(found - {"Shape", "StridedSlice", "Pack", "Identity"})), rank)
         if single:

@@ -322,6 +322,8 @@ class GraphNetwork(FileNetwork):
                 )
         order = {one.name: place for place, one in enumerate(self._inputs)}
         places = sorted(self._layers.places.values(), key=lambda place: (place.inner, place.tensor[0]))
+        if self._inputs:  # what depends on no input is a constant, whose first axis is not that of the samples
+            places = [place for place in places if self._needs.get(place.tensor[0])]
         layers += [self._layer(place, order) for place in places]
         return layers
 

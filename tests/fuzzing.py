@@ -9,6 +9,7 @@ parses in a worker, with exit code 6 and one line.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -34,6 +35,8 @@ HERE = Path(__file__).parent
 DATA = HERE / "data"
 SAMPLES = HERE.parent / "sample_models"
 SILENCE = 20.0
+START = 180.0
+"""Seconds until the first mutant: TensorFlow takes 20 s and more to import on a busy machine."""
 INTEGERS = (0, 1, -1, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 VALUES = (
     None, True, False, 0, -1, 1, 2, 3.5, 10**6, 10**12, 2**63, 2**70, 1e308, -0.0, "", "x", "float32", "../x", "é" * 9,
@@ -148,6 +151,42 @@ def mutated_archive(chance: random.Random, content: bytes) -> bytes:
         for name, item in members.items():
             archive.writestr(name, item)
     return stream.getvalue()
+
+
+def mutated_sums(chance: random.Random, content: bytes) -> bytes:
+    """Change the content of an archive's members, their sums, sizes or number, or the HDF5 file in a stored one."""
+    data = bytearray(content)
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        end = data.rfind(b"PK\x05\x06")
+        entries = [at for at in _found(data, b"PK\x01\x02") if at + 46 <= len(data)]
+        if end < 0 or not entries:
+            return mutated_bytes(chance, bytes(data))
+        at, act = chance.choice(entries), chance.randrange(5)
+        start = int.from_bytes(data[at + 42 : at + 46], "little")
+        if act <= 1 and start + 40 < at:
+            size = max(1, min(int.from_bytes(data[at + 20 : at + 24], "little"), at - start - 40))
+            data[start + 40 + chance.randrange(size)] ^= 1 << chance.randrange(8)
+        elif act == 2:
+            data[at + 16 + chance.randrange(4)] ^= 1 << chance.randrange(8)  # the sum
+        elif act == 3:
+            field, width = chance.choice(((8, 2), (10, 2), (20, 4), (24, 4), (28, 2), (42, 4)))
+            data[at + field : at + field + width] = (chance.choice(INTEGERS) % (1 << 8 * width)).to_bytes(
+                width, "little"
+            )
+        else:
+            field, width = chance.choice(((8, 2), (10, 2), (12, 4), (16, 4), (20, 2)))
+            data[end + field : end + field + width] = (chance.choice(INTEGERS) % (1 << 8 * width)).to_bytes(
+                width, "little"
+            )
+    return bytes(data)
+
+
+def _found(data: bytearray, mark: bytes) -> list[int]:
+    places, at = [], data.find(mark)
+    while at >= 0:
+        places.append(at)
+        at = data.find(mark, at + 1)
+    return places
 
 
 # ------------------------------------------------------------------ targets
@@ -292,6 +331,7 @@ TARGETS = {
     "architecture": Target(lambda: _files("a06_multi_io.json"), _open_model, ".json", mutated_text),
     "hdf5": Target(lambda: _files("*.h5"), _open_model, ".h5", native=True),
     "computing": Target(_archives, _compute, ".keras", mutated_archive, native=True),
+    "sums": Target(_archives, _compute, ".keras", mutated_sums, native=True),
     "images": Target(_images, _read_input, ".png"),
     "arrays": Target(_arrays, _read_input, ".npz"),
     "lines": Target(
@@ -312,8 +352,8 @@ TARGETS = {
     "ranges": Target(lambda: later.manifests() + later.figures()[:1], later.read_ranges, ".json", mutated_any),
     "figures": Target(later.figures, later.read_figure, ".png", mutated_figure),
     "options": Target(later.options, later.read_options, ".toml"),
-    "tflite": Target(lambda: _files("*.tflite"), _open_model, ".tflite"),
-    "graphs": Target(later.graphs, _open_model, ".pb"),
+    "tflite": Target(lambda: _files("*.tflite"), _compute, ".tflite", native=True),
+    "graphs": Target(later.graphs, _compute, ".pb", native=True),
     "saved": Target(later.members, later.open_member, ".bin"),
     "style": Target(_texts("filter", "layer", "0:1", "-1e3:2.5", "p1:99", "viridis", "inferno_r"), _read_style, ".txt"),
 }
@@ -346,6 +386,8 @@ def _seeds(name: str) -> list[bytes]:
 def child(name: str, seed: int, first: int, count: int) -> None:
     """Read mutants and print a line for each: its number before, what escaped after."""
     target = TARGETS[name]
+    if target.read is _compute:
+        importlib.import_module("tensorflow")  # its import is not the first mutant's silence
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"mutant{target.suffix}"
         for number in range(first, first + count):
@@ -404,9 +446,10 @@ def _one_child(result: Result, first: int, count: int, end: float) -> int:
     assert running.stdout is not None
     try:
         while time.monotonic() < end:
-            ready, _, _ = select.select([running.stdout], [], [], SILENCE)
+            silence = START if current < first else SILENCE
+            ready, _, _ = select.select([running.stdout], [], [], silence)
             if not ready:
-                result.died[current] = f"silent for {SILENCE:g} s"
+                result.died[current] = f"silent for {silence:g} s"
                 return current + 1
             chunk = os.read(running.stdout.fileno(), 1 << 16)
             if not chunk:

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import graph_files
+
 DATA = Path(__file__).parent / "data"
 SAVED = DATA / "tfk221" / "a02_dense_sm"
 RECORD = {
@@ -55,7 +57,8 @@ def options() -> list[bytes]:
 def graphs() -> list[bytes]:
     """Graphs of SavedModels, and frozen ones."""
     found = [path for path in sorted(DATA.rglob("*.pb")) if path.name == "saved_model.pb" or "frozen" in path.name]
-    return [path.read_bytes() for path in found if path.stat().st_size < 400_000]
+    small = [graph_files.small_graph(branches=True), graph_files.doubling(4), graph_files.chain(8, scoped=True)]
+    return small + [path.read_bytes() for path in found if path.stat().st_size < 400_000]
 
 
 def members() -> list[bytes]:

@@ -72,6 +72,22 @@ def test_the_smallest_size_is_the_one_that_keras_runs(make, suffix, tmp_path):
         network.activations({spec.name: short}, [first])  # which needs fewer
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make", [sequence_model, image_model])
+def test_the_same_in_an_export(make, tmp_path):
+    model, path = make(), tmp_path / "export"
+    wanted, rank = smallest_by_keras(model, len(model.inputs[0].shape)), len(model.inputs[0].shape)
+    model.export(path, verbose=False)
+    with open_network(path) as network:
+        spec = network.inputs[0]
+        assert set(spec.least[1:-1]) == {wanted}
+        network.activations({spec.name: np.zeros((1, *[wanted] * (rank - 2), 2), np.float32)})
+        short = np.zeros((1, *[wanted - 1] * (rank - 2), 2), np.float32)
+        with pytest.raises(InputError, match=f"give at least {wanted}"):
+            network.activations({spec.name: short})
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_without_an_input(tmp_path, actviz):
     sequence_model().save(tmp_path / "m.keras")

@@ -1,5 +1,6 @@
 """Every sample begins with the state that the file holds, and random numbers follow from its values alone."""
 
+import json
 import os
 
 import numpy as np
@@ -171,3 +172,30 @@ def test_random_operations_of_a_graph(form, seed, tmp_path):
     if seed is None:
         noise = found[0] - VECTORS @ module.kernel.numpy()
         assert not np.allclose(noise[0], noise[1] / 2)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_streams_on_the_command_line(tmp_path, actviz):
+    path = tmp_path / "model.keras"
+    stateful_model("LSTM", path)
+    np.save(tmp_path / "seq.npy", SEQUENCES)
+    np.save(tmp_path / "one.npy", SEQUENCES[:1])
+    stream = by_keras(path, SEQUENCES, stream=True)
+    done = actviz("extract", path, tmp_path / "seq.npy", "-l", "r", "--stateful", "-o", tmp_path / "x.npz")
+    assert (done.code, "each on the state" in done.err) == (0, True)
+    with np.load(tmp_path / "x.npz") as found:
+        np.testing.assert_allclose(found["r"], stream, atol=1e-6)
+    show = ["show", path, tmp_path / "seq.npy", "-l", "r", "--stateful", "-o", tmp_path / "out"]
+    assert actviz(*show).code == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.png")}
+    assert len(before) == 4
+    (tmp_path / "out" / "seq_2" / "001_r.png").unlink()  # its state is that which the two before it leave
+    assert actviz(*show).code == 0
+    assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.png")} == before
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["options"]["reading"]["stateful"] is True
+    for command in ("show", "extract", "check"):
+        refused = actviz(command, path, tmp_path / "one.npy", "--stateful")
+        assert (refused.code, "several samples" in refused.error) == (2, True)
+    assert actviz(*show, "--shard", "1/2").code == 2
+    assert actviz("show", path, "--stateful").code == 2

@@ -56,12 +56,12 @@ def least_sizes(graph: Graph, steps: Sequence[int] | None = None) -> dict[int, S
     if not free or runs(graph, _filled(shapes, dict.fromkeys(free, 1)), steps):
         return {}
     # All free axes together first, since a merge may want them equal; then each by itself.
-    common = _smallest(lambda size: runs(graph, _filled(shapes, dict.fromkeys(free, size)), steps))
+    common = smallest(lambda size: runs(graph, _filled(shapes, dict.fromkeys(free, size)), steps))
     if common is None:
         return {}
     found = dict.fromkeys(free, common)
     for place in free:
-        size = _smallest(lambda size, place=place: runs(graph, _filled(shapes, {**found, place: size}), steps))  # type: ignore[misc]
+        size = smallest(lambda size, place=place: runs(graph, _filled(shapes, {**found, place: size}), steps))  # type: ignore[misc]
         found[place] = common if size is None else size
     least = {
         number: tuple(found.get((number, axis)) for axis in range(len(shape)))
@@ -84,7 +84,7 @@ def too_small(graph: Graph, inputs: Mapping[int, Shape], steps: Sequence[int]) -
     ]
 
 
-def _smallest(works: Callable[[int], bool]) -> int | None:
+def smallest(works: Callable[[int], bool]) -> int | None:
     """Return the smallest size that works between the first power of two that does and the one before."""
     high = 1
     while not works(high):

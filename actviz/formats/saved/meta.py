@@ -246,6 +246,12 @@ def attribute_dtypes(node: Node, name: str) -> list[str]:
     return [dtype_name(number) for number in found]
 
 
+def attribute_numbers(node: Node, name: str) -> list[int]:
+    """Return an attribute that lists whole numbers."""
+    content = one_bytes(node.attributes.get(name, memoryview(b"")), 1)
+    return [signed(number) for place, value in fields(content) if place == 3 for number in numbers(value)]  # noqa: PLR2004  (whole numbers)
+
+
 def attribute_shape(node: Node, name: str) -> Shape | None:
     """Return a shape attribute, ``None`` where there is none or its rank is free."""
     found = all_bytes(node.attributes.get(name, memoryview(b"")), 7)

@@ -17,6 +17,7 @@ from actviz.formats.saved.arithmetic import operations_of
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
 from actviz.formats.saved.entrances import entrance
 from actviz.formats.saved.kinds import activation_of, axes_at, bounds_at, kind_of, sign_of
+from actviz.formats.saved.least_size import in_order, least_shape, runs
 from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
 from actviz.formats.saved.scopes import Layers, Place
 from actviz.formats.saved.tables import constant
@@ -152,6 +153,7 @@ class GraphNetwork(FileNetwork):
             message = f"{self._name}: these layers need the input {names}; give it by name."
             raise InputError(message)
         fed = {one.name: batch[one.name] for one in self._inputs if one.number in needed}
+        self._check_least(fed, cut.numbers)
         if separate or state != "file" or running.alone:
             values = self._one_by_one(running, fed, state)
         else:
@@ -162,6 +164,22 @@ class GraphNetwork(FileNetwork):
             address: self._activation(known[address], array, digest)
             for address, array in zip(chosen, values, strict=True)
         }
+
+    def _check_least(self, batch: Mapping[str, NDArray[Any]], numbers: Sequence[int]) -> None:
+        """Refuse inputs into which the windows of the graph do not fit, and say how many steps are needed."""
+        for one, spec in zip(self._inputs, self._facts.inputs, strict=True):
+            if not spec.least or one.name not in batch or one.shape is None:
+                continue
+            given = (None, *batch[one.name].shape[1:])
+            if runs(self._flat, {one.number: given}, in_order(self._flat, numbers)):
+                continue
+            least = least_shape(self._flat, one.number, one.shape, numbers)
+            for axis, size in enumerate(given):
+                needed = least[axis] if axis < len(least) else None
+                if needed is not None and size is not None and size < needed:
+                    noun = spec.axes[axis] if axis < len(spec.axes) else "value"
+                    message = f'{self._name}: the input "{escape(one.name, 60)}" has {size:,} {noun}{"s" if size != 1 else ""}, of which these layers leave nothing; give at least {needed:,}.'
+                    raise InputError(message)
 
     def _one_by_one(self, running: Running, batch: Mapping[str, NDArray[Any]], state: State) -> list[NDArray[Any]]:
         """Run each sample by itself, first in a batch of copies of it where the graph was saved for a fixed number."""
@@ -307,7 +325,14 @@ class GraphNetwork(FileNetwork):
             return TensorSpec(one.name, (), one.dtype, ())
         found = entrance(self._flat, one.number, one.shape, self._source.words)
         return TensorSpec(
-            one.name, one.shape, one.dtype, found.axes, limit=found.limit, words=found.words, split=found.split
+            one.name,
+            one.shape,
+            one.dtype,
+            found.axes,
+            limit=found.limit,
+            words=found.words,
+            split=found.split,
+            least=least_shape(self._flat, one.number, one.shape, self._flat.ancestors(self._source.outputs)),
         )
 
     def _every_layer(self) -> list[LayerInfo]:

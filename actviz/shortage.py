@@ -34,7 +34,7 @@ _BY_TEXT = (
 )  # fmt: skip
 _STATIC_TLS = "in static tls block"  # glibc says "cannot allocate memory" where it has no slot, whatever memory is free
 _MEBIBYTE = 1 << 20
-SMALLEST = 160 * _MEBIBYTE
+SMALLEST = 224 * _MEBIBYTE
 
 
 def shortage_of(failure: BaseException) -> str | None:
@@ -93,11 +93,12 @@ def describe(kind: str) -> str:
 
 
 def check_address_space() -> None:
-    """Refuse to begin with less address space than NumPy can be imported in.
+    """Refuse to begin with less address space than the smallest command needs.
 
-    Its OpenBLAS ends the whole process, with a line of its own and exit code 1, where it has
-    no room for its buffers. So they are taken here, where there is room for them whatever is
-    imported later.
+    NumPy's OpenBLAS ends the whole process, with a line of its own and exit code 1, where it has
+    no room for its buffers; so they are taken here, where there is room whatever is imported
+    later. glibc does the same where a thread has no room for its data (exit code 127, seen at
+    166 MiB). `history`, which needs most without a model, draws from 205 MiB on.
 
     Raises
     ------

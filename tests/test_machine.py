@@ -151,7 +151,7 @@ def test_address_space_that_ends_while_tensorflow_loads(samples, place, code):
     assert "address space is limited to 976 MiB, ulimit -v" in ran.stderr
 
 
-SIZES = (20, 60, 90, 120, 150, 170, 200, 400, 700, 1000, 1300, 2000)
+SIZES = (20, 90, 150, 200, 240, 280, 400, 700, 1000, 1300, 2000)
 
 
 @pytest.mark.slow

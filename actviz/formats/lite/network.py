@@ -13,7 +13,7 @@ from actviz.formats.lite import runtime
 from actviz.formats.lite.arithmetic import operations_of
 from actviz.formats.lite.cutting import needed_operators
 from actviz.formats.lite.describing import TABLES, Description
-from actviz.formats.lite.naming import name_tensors
+from actviz.formats.lite.naming import BIAS_AT, name_tensors
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.samples import State, random_note, seed_of
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from actviz.formats.lite.naming import Named
     from actviz.formats.lite.runtime import Runner
     from actviz.records import Shape
+
+
+# Operators that read float activations and whole weights, as dynamic-range quantization makes them.
+HYBRID = frozenset(BIAS_AT) | {"UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL", "SVDF"}
 
 
 class LiteNetwork(FileNetwork):
@@ -142,8 +146,28 @@ class LiteNetwork(FileNetwork):
             read = {number for place in kept for number in graph.operators[place].inputs if number >= 0}
             runner = runtime.Runner(self._model, self._content, kept, wanted, self._name)
             self._note_random(kept)
+            self._note_hybrid(kept)
             self._runner = (wanted, runner, self._digest_of(sorted(read)))
         return self._runner[1], self._runner[2]
+
+    def _note_hybrid(self, kept: Sequence[int]) -> None:
+        """Name the kernels where weights are whole numbers and activations are not: others round otherwise."""
+        tensors = self._model.graph.tensors
+        hybrid = [
+            operator
+            for operator in (self._model.graph.operators[place] for place in kept)
+            if operator.kind in HYBRID
+            and operator.inputs
+            and tensors[operator.inputs[0]].dtype == "float32"
+            and any(
+                number >= 0 and tensors[number].constant and tensors[number].dtype == "int8"
+                for number in operator.inputs[1:]
+            )
+        ]
+        if hybrid:
+            note = f"{self._name}: dynamic-range quantised (float activations, int8 weights); computed by {runtime.kernels()}. Other kernels give slightly different numbers."
+            if note not in self._notes:
+                self._notes.append(note)
 
     def _note_random(self, kept: Sequence[int]) -> None:
         """Name the operators that draw random numbers among those that are run, and in the graphs that they call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,17 @@ def _interpreter() -> tuple[Any, Any]:
         return module.Interpreter, module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     message = "no interpreter for .tflite files is installed; install one with: pip install 'actviz[litert]'"
     raise ModelError(message)
+
+
+def kernels() -> str:
+    """Return whose kernels compute, with the version: ``the built-in kernels of ai-edge-litert 2.1.0``."""
+    module = _interpreter()[0].__module__.partition(".")[0]
+    package = "ai-edge-litert" if module == LITERT else "tensorflow"
+    try:
+        version = f" {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:  # TensorFlow is installed under several names
+        version = ""
+    return f"the built-in kernels of {package}{version}, without the XNNPACK delegate"
 
 
 class Runner:

@@ -309,7 +309,7 @@ def judged(kind: str, path: Path, given: dict[str, np.ndarray], correct: dict[st
             # Exporters number the calls of a layer as they run, Keras as they were made: any call may be it.
             others = [other for other in correct if _CALL.sub("#", other) == _CALL.sub("#", address)]
             why = why if all(difference(found[address].values, correct[other]) for other in others) else ""
-        if why and "/backward_" in address and values.ndim > 2:  # noqa: PLR2004  (batch, step and more)
+        if why and "/backward_" in address and values.ndim > 2:
             why = difference(found[address].values, values[:, ::-1])  # actviz shows it in reading order
         result.right += not why
         if why:

@@ -16,6 +16,7 @@ __all__ = [
     "ActvizError",
     "InputError",
     "LimitError",
+    "ModelChangedError",
     "ModelError",
     "OutputError",
     "PartialError",
@@ -78,6 +79,21 @@ class ModelError(ActvizError):
     """A model that is missing, malformed, unsupported or too new."""
 
     exit_code = 4
+
+
+class ModelChangedError(ModelError):
+    """A file of the model changed during the run, which ends: no result may mix old and new weights.
+
+    Parameters
+    ----------
+    name
+        The name of the model.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name}: the model changed while it was read; wait until it is completely written, then run again."
+        )
 
 
 class UnsafeError(ActvizError):

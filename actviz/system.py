@@ -26,7 +26,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from actviz import shortage
-from actviz.errors import ActvizError, InputError, LimitError, OutputError, RunLimitError, UsageError
+from actviz.errors import (
+    ActvizError,
+    InputError,
+    LimitError,
+    ModelChangedError,
+    ModelError,
+    OutputError,
+    RunLimitError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +119,38 @@ class Stamp:
     modified_ns: int
 
 
+class _OpenedFiles:
+    """The files that `open_regular` opened since `take` was last called; only recorded once `enabled` is set."""
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self._lock = threading.Lock()
+        self._stamps: dict[str, Stamp] = {}
+
+    def add(self, path: Path, found: Stamp) -> None:
+        if self.enabled:
+            with self._lock:
+                self._stamps.setdefault(os.fspath(path), found)
+
+    def take(self) -> dict[str, Stamp]:
+        with self._lock:
+            taken, self._stamps = self._stamps, {}
+        return taken
+
+
+_OPENED = _OpenedFiles()
+
+
+def record_opened_files() -> None:
+    """Record from now on which files this process opens for reading; see `opened_files`."""
+    _OPENED.enabled = True
+
+
+def opened_files() -> dict[str, Stamp]:
+    """Return the files opened since the last call: by path, the stamp that each had when it was first opened."""
+    return _OPENED.take()
+
+
 def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = "file") -> tuple[BinaryIO, Stamp]:
     """Open a regular file for reading and return it with its stamp.
 
@@ -134,6 +175,7 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
         with _closing_on_failure(descriptor):
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode):
+                _OPENED.add(path, _stamp(status))
                 return os.fdopen(descriptor, "rb"), _stamp(status)
     except OSError as failure:
         message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
@@ -351,6 +393,28 @@ def stamp_of(path: Path) -> Stamp | None:
         return _stamp(os.stat(path))
     except OSError:
         return None
+
+
+def regular_file_stamp(path: Path) -> Stamp | None:
+    """Return the stamp of a regular file, links followed; ``None`` for anything else."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return _stamp(status) if stat.S_ISREG(status.st_mode) else None
+
+
+def has_changed(path: str | Path, before: Stamp) -> bool:
+    """Return True if the file at `path` was written to, replaced or removed since it had the stamp `before`.
+
+    Where the system cannot tell (a disk that fails), nothing is known of a change and the answer is False.
+    """
+    try:
+        return _stamp(os.stat(path)) != before
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def remove_stale(folder: Path) -> None:
@@ -590,6 +654,8 @@ def unchanged(path: Path, file: BinaryIO, before: Stamp, error: type[ActvizError
     """Run a block that reads `file` and refuse the result if the file changed meanwhile."""
     yield
     if stamp(file) != before:
+        if issubclass(error, ModelError):
+            raise ModelChangedError(path.name)
         message = f"{path}: changed while reading; wait until it is written and run again."
         raise error(message)
 

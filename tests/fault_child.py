@@ -3,7 +3,8 @@
 The model file says in JSON what it multiplies by (``factor``), what it notes (``notes``), and
 what becomes of the process when an input holds the value 1 (``harm``: ``dies``, ``hangs``,
 ``too large``, ``bad``, or a shortage: ``no memory``, ``no thread``, ``no native thread``), and what
-opening it takes (``opening``: ``spins`` or ``waits`` for ever).
+opening it takes (``opening``: ``spins`` or ``waits`` for ever, or a change of the model file).
+A ``harm`` may also be one of `CHANGES`, which becomes of the model file.
 """
 
 import json
@@ -17,6 +18,30 @@ from actviz.worker import child
 
 AXES = ("batch", "row", "column", "channel")
 MARK = 1.0
+
+
+def rewrite(path):
+    """Write a file again in place, with other content of the same size."""
+    content = path.read_bytes()
+    with path.open("r+b") as file:
+        file.write(content[::-1])
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))  # the clock of the disk may tick rarely
+
+
+def replace(path):
+    """Put another file of the same content in its place."""
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+CHANGES = {
+    "rewritten": rewrite,
+    "replaced": replace,
+    "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "removed": lambda path: path.unlink(),
+}
 
 
 def facts(name):
@@ -34,7 +59,11 @@ class Sums:
     """A network of two layers, each of which multiplies its input."""
 
     def __init__(self, path):
+        self._path = path
         said = json.loads(path.read_bytes())
+        if said.get("opening") in CHANGES:
+            CHANGES[said["opening"]](path)
+            raise error_of_code(4, f"{path.name}: the file is truncated or damaged.")
         self._factor, self._harm = said.get("factor", 1), said.get("harm")
         self._later = said.get("notes", [])
         while said.get("opening") == "spins":
@@ -63,7 +92,9 @@ class Sums:
         }
 
     def _come_to_harm(self):
-        if self._harm == "dies":
+        if self._harm in CHANGES and self._path.exists():
+            CHANGES[self._harm](self._path)
+        elif self._harm == "dies":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif self._harm == "hangs":
             time.sleep(1000)

@@ -182,7 +182,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(samples, tmp_path):
     shutil.copy(samples / "dense.h5", path)
     network = open_network(path)
     os.utime(path, ns=(1, 1))
-    with pytest.raises(ModelError, match="changed while reading"):
+    with pytest.raises(ModelError, match="changed while it was read"):
         network.activations({"measurements": np.zeros((1, 10), np.float32)}, ["intermediate"])
 
 

@@ -137,6 +137,7 @@ OUTPUTS = {
     109: "threads, processes, memory, address space or open files that run out",
     110: "standard error on a full device",
     111: "a file of options that narrows a check, or writes to a folder such as .github",
+    132: "a model that is rewritten, replaced, truncated or removed during a run",
 }
 NOT_TRIED = {
     (3, "mask"): "refused, but no control: Keras does not run a Lambda's mask when a model is loaded or called",

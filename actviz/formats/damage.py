@@ -10,7 +10,7 @@ from actviz.errors import ModelError, escape
 from actviz.gate.wire import Damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # What values of the wrong kind, and h5py over damaged bytes, raise far from where they were read.
 MALFORMED = (
@@ -19,8 +19,11 @@ MALFORMED = (
 
 
 @contextlib.contextmanager
-def said_of(file: str) -> Iterator[None]:
+def said_of(file: str, check_unchanged: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Turn what malformed content raises into an error about the file.
+
+    `check_unchanged` is called first where reading fails: of a file that changed meanwhile it
+    raises an error that says so, since nothing is known then of whether the file was malformed.
 
     Raises
     ------
@@ -28,7 +31,11 @@ def said_of(file: str) -> Iterator[None]:
         For any of `MALFORMED`; the failure itself stays its cause.
     """
     try:
-        yield
+        try:
+            yield
+        except (ModelError, *MALFORMED):
+            check_unchanged()
+            raise
     except Damaged as failure:
         message = f"{file}: the file is truncated or damaged inside; copy or save the model again."
         raise ModelError(message) from failure

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz.errors import ActvizError, ModelError, UnsafeError, escape
+from actviz.errors import ActvizError, ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.canonical import canonical, is_keras_3
 from actviz.formats.expansion import parse_graph
 from actviz.formats.saved.bundle import VARIABLES, Bundle
@@ -108,8 +108,7 @@ class KerasFile:
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
         if stamp(self.file) != self.stamp:
-            message = f"{self.name}: changed while reading; wait until it is written and run again."
-            raise ModelError(message)
+            raise ModelChangedError(self.name)
         if self.bundle is not None:
             self.bundle.check_unchanged()
 

@@ -165,7 +165,7 @@ class KerasNetwork(FileNetwork):
         if cut is None:
             cut = self._plan(chosen)
             self._orders = step_orders(self._graph, self._known)
-            with said_of(self._file.name):
+            with said_of(self._file.name, self.check_unchanged):
                 cut.build()
             self._cuts = {chosen: cut}
             self._notes |= dict.fromkeys(cut.notes)

@@ -72,6 +72,7 @@ def extract(request: ExtractRequest) -> Iterator[Said | Written]:
                 raise UsageError(message)
             said = choose_preprocessing(facts, request.reading.preprocess).said
             about = activations.about_model(facts, said, run.versions, given=request.has_inputs)
+            worker.check_unchanged()
             with system.replacing(path) as file:
                 collector.write(file, about, compress=request.compress)
     yield Written(path)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz import system
-from actviz.errors import ActvizError, OutputError, PartialError, UsageError
+from actviz.errors import ActvizError, ModelChangedError, OutputError, PartialError, UsageError
 from actviz.inputs.listing import Shard
 from actviz.jobs import feeding, figures, ranges, streaming, targets
 from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
@@ -281,6 +281,7 @@ class _Run:
         ended = closed = False
         try:
             yield from self._work(computer, items, painter)
+            worker.check_unchanged()
             ended = True
         except GeneratorExit:
             closed = True
@@ -470,7 +471,7 @@ class _Run:
 
     def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
         """Note that an input gives no figure at all."""
-        if self.request.fail_fast or self.single:
+        if self.request.fail_fast or self.single or isinstance(failure, ModelChangedError):
             raise failure
         self.tally.failed_inputs += 1
         self.tally.fail(failure)

@@ -19,6 +19,7 @@ from actviz.jobs.surviving import Deaths, costs_itself, named
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -242,9 +243,11 @@ class Models:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *details: object) -> None:
-        """Stop both processes."""
-        self._stack.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop both processes, which find out whether a model changed unless something else failed."""
+        self._stack.__exit__(kind, failure, trace)
 
     def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
         """Return the layers of both models, once it is known that both take the same inputs.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.errors import ActvizError, InputError, LimitError, RunLimitError, escape
+from actviz.errors import ActvizError, InputError, LimitError, ModelChangedError, RunLimitError, escape
 from actviz.worker import DeadWorkerError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Deaths:
             The failure itself, when workers die one after another, the work has ended, or every
             input would fail alike.
         """
-        if isinstance(failure, RunLimitError):
+        if isinstance(failure, RunLimitError | ModelChangedError):
             raise failure
         if not isinstance(failure, DeadWorkerError):
             return

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from actviz import shortage
 from actviz.errors import ActvizError, LimitError, RunLimitError, escape
-from actviz.system import be_first_to_go, drop_errors, limit_memory, limit_parsing, parsing
+from actviz.system import (
+    be_first_to_go,
+    drop_errors,
+    limit_memory,
+    limit_parsing,
+    opened_files,
+    parsing,
+    record_opened_files,
+)
 from actviz.worker.channel import Channel, ClosedError, Message
 from actviz.worker.wire import described
 
@@ -70,7 +78,8 @@ def main() -> None:
     limit_parsing(opening["open_timeout"])
     if not opening["custom_objects"]:
         sys.meta_path.insert(0, _Blocker())
-    channel = Channel(int(reader), int(writer))
+    record_opened_files()
+    channel = _ReportingChannel(int(reader), int(writer))
     code = 1
     try:
         _serve(channel, opening)
@@ -78,6 +87,15 @@ def main() -> None:
         code = 0
     finally:
         os._exit(code)
+
+
+class _ReportingChannel(Channel):
+    """A channel whose messages also say which files were opened, so that the command notices when one changes."""
+
+    def send(self, message: Message, *arguments: Any, **options: Any) -> None:
+        """Send a message with the files that were opened since the last one; see `Channel.send`."""
+        files = {path: dataclasses.astuple(found) for path, found in opened_files().items()}
+        super().send(message | {"files": files}, *arguments, **options)
 
 
 def _protect(memory: int) -> None:

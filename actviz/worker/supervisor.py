@@ -10,7 +10,16 @@ import signal
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz import processes, shortage
-from actviz.errors import ActvizError, LimitError, ModelError, RunLimitError, error_of_code, escape
+from actviz.errors import (
+    ActvizError,
+    LimitError,
+    ModelChangedError,
+    ModelError,
+    OutputError,
+    RunLimitError,
+    error_of_code,
+    escape,
+)
 from actviz.gate import NO_TRUST, Trust
 from actviz.records import (
     NO_CHOICE,
@@ -21,7 +30,15 @@ from actviz.records import (
     Shape,
     TensorSpec,
 )
-from actviz.system import memory_allowed, memory_of
+from actviz.system import (
+    Stamp,
+    has_changed,
+    is_folder,
+    list_folder,
+    memory_allowed,
+    memory_of,
+    regular_file_stamp,
+)
 from actviz.worker import wire
 from actviz.worker.channel import Channel, ClosedError, Message, SilentError
 
@@ -41,6 +58,7 @@ KEPT_VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "PYTHONUSERBASE", "VIRTUAL_ENV", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
 )  # fmt: skip
 PROGRAM = "from actviz.worker.child import main; main()"
+FOLDERS_OF_MODEL = ("variables", "assets")
 NOWHERE = os.devnull + "/actviz"
 
 
@@ -105,7 +123,12 @@ class Worker:
         self._timeout = opening.timeout
         self._memory = memory_allowed() if opening.memory is None else opening.memory
         self._told: dict[str, bool] = {}
-        self._dead = self._computed = False
+        self._dead = self._computed = self._changed = False
+        # The stamps of the first look count for the whole run: a child that is started again reads the same model.
+        self._files: dict[str, Stamp] = {}
+        self._before = _stamps_of_model(opening)
+        if not is_folder(opening.model):  # read in any case, also where the child dies of it before it says so
+            self._files.update(self._before)
         self._start()
 
     def _start(self) -> None:
@@ -130,9 +153,29 @@ class Worker:
         """Return the worker itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Kill and reap the child."""
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, _: object) -> None:
+        """Kill and reap the child.
+
+        Raises
+        ------
+        ModelChangedError
+            When the model changed meanwhile, in place of any failure that may follow from that.
+        """
         self.close()
+        if kind is None or (isinstance(failure, ActvizError) and not isinstance(failure, OutputError)):
+            self.check_unchanged()
+
+    def check_unchanged(self) -> None:
+        """Refuse a model of which a file that was read has been written to, replaced or removed since.
+
+        Raises
+        ------
+        ModelChangedError
+            When one has.
+        """
+        if self._changed or any(has_changed(path, before) for path, before in self._files.items()):
+            self._changed = True
+            raise ModelChangedError(self._name) from None
 
     def facts(self) -> ModelFacts:
         """Return what the model file says."""
@@ -229,6 +272,7 @@ class Worker:
 
     def _send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         if self._dead:
+            self.check_unchanged()
             self.close()
             self._start()
             self._dead = self._computed = False
@@ -252,6 +296,10 @@ class Worker:
             raise self._death() from None
         except SilentError:
             raise self._silence() from None
+        for path, values_of_stamp in answer.pop("files", {}).items():
+            found = Stamp(*values_of_stamp)
+            self._changed |= self._files.setdefault(path, self._before.get(path, found)) != found
+        self.check_unchanged()
         if "error" in answer:
             if answer.get("ends_run"):
                 raise RunLimitError(str(answer["error"]))
@@ -281,11 +329,13 @@ class Worker:
         self._dead = True
         self.stop()
         self._reap()
+        self.check_unchanged()
         return DeadWorkerError(f"{self._name}: {reason}")
 
     def _death(self) -> ActvizError:
         self._dead = True
         code, printed = self._reap()
+        self.check_unchanged()
         if code == -signal.SIGPROF:
             seconds = self._opening.open_timeout
             return RunLimitError(
@@ -299,6 +349,17 @@ class Worker:
                 f"{self._name}: ran out of memory, of which it may take {self._memory >> 20:,} MiB; choose fewer layers or smaller inputs, or raise --max-memory."
             )
         return DeadWorkerError(f"{self._name}: {_ending(code)}")
+
+
+def _stamps_of_model(opening: Opening) -> dict[str, Stamp]:
+    """Return the stamps of the files that the child may read, before it starts: it opens some of them much later."""
+    paths = [opening.model] if opening.weights is None else [opening.model, opening.weights]
+    if is_folder(opening.model):
+        for folder in (opening.model, *(opening.model / name for name in FOLDERS_OF_MODEL)):
+            with contextlib.suppress(ActvizError):
+                paths += list_folder(folder)
+    found = {os.fspath(path): regular_file_stamp(path) for path in paths}
+    return {path: before for path, before in found.items() if before is not None}
 
 
 def _ending(code: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.errors import InputError, LimitError, ModelError, escape
+from actviz.errors import InputError, LimitError, ModelChangedError, ModelError, escape
 from actviz.formats.axes import DEFAULT_AXES
 from actviz.formats.lite import runtime
 from actviz.formats.lite.arithmetic import operations_of
@@ -77,8 +77,7 @@ class LiteNetwork(FileNetwork):
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
         if stamp(self._file) != self._stamp or len(self._content) != self._stamp.size:
-            message = f"{self._name}: changed while reading; wait until it is written and run again."
-            raise ModelError(message)
+            raise ModelChangedError(self._name)
 
     @property
     def facts(self) -> ModelFacts:

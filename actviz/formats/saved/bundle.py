@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz.errors import LimitError, ModelError, UnsafeError, escape
+from actviz.errors import LimitError, ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.finite import NotFinite
 from actviz.gate.wire import Damaged, all_bytes, as_bytes, as_number, fields, one_number, signed, varint
 from actviz.system import Stamp, exists, is_link, open_regular, stamp
@@ -132,8 +132,7 @@ class Bundle:
         """Refuse shards that were written to since they were opened."""
         for file, before in self._files.values():
             if stamp(file) != before:
-                message = f"{self._name}: changed while reading; wait until it is written and run again."
-                raise ModelError(message)
+                raise ModelChangedError(self._name)
 
     def close(self) -> None:
         """Close the shards."""

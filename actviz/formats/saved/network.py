@@ -249,7 +249,7 @@ class GraphNetwork(FileNetwork):
     def _run_of(self, addresses: tuple[str, ...]) -> tuple[GraphCut, Running]:
         """Return the cut of some layers, built once; only the last is kept."""
         if addresses not in self._runs:
-            with said_of(self._name):
+            with said_of(self._name, self.check_unchanged):
                 built = self._built(addresses)
             found = random_note(self._name, built[0].random(fixed=False), built[0].random(fixed=True))
             self._notes += [note for note in found if note not in self._notes]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ModelError, UsageError, escape
+from actviz.errors import ModelChangedError, ModelError, UsageError, escape
 from actviz.formats.saved.bundle import VARIABLES as CHECKPOINT
 from actviz.formats.saved.bundle import Bundle
 from actviz.formats.saved.flatten import Flat, call_of, flatten
@@ -69,8 +69,7 @@ class GraphSource:
     def check_unchanged(self) -> None:
         """Refuse files that were written to since they were opened."""
         if stamp(self.file) != self.stamp:
-            message = f"{self.name}: changed while reading; wait until it is written and run again."
-            raise ModelError(message)
+            raise ModelChangedError(self.name)
         if self._bundle is not None:
             self._bundle.check_unchanged()
 

@@ -60,6 +60,17 @@ def test_a_model_that_changes_while_it_is_opened(place, monkeypatch, capfd, code
 
 @threat(132, 4)
 def test_figures_that_were_written_stay_and_are_recorded(place, monkeypatch, code):
+    from concurrent.futures import wait
+
+    from actviz.jobs.figures import Painter
+
+    submit = Painter.submit
+
+    def submit_and_wait(painter, wish):  # otherwise what is not begun yet is given up
+        submit(painter, wish)
+        wait(painter._pending)
+
+    monkeypatch.setattr(Painter, "submit", submit_and_wait)
     faults.write_model(place / "m.h5", harm="replaced")
     assert faults.run_here(monkeypatch, *COMMANDS["show"], "--batch-size", "1") == code
     figures = sorted(path.relative_to(place / "out").as_posix() for path in (place / "out").rglob("*.png"))

@@ -1,7 +1,7 @@
 """Installed fonts for characters that DejaVu Sans lacks, found by their names and their character maps.
 
 Folders are listed without a process or a cache file: 0.5 ms for 294 files, where `fc-list`
-takes 30 to 90 ms. Only the character map of a candidate is read: fontTools needs 0.8 s for that of
+takes 50 to 60 ms. Only the character map of a candidate is read: fontTools needs 0.8 s for that of
 Noto Sans CJK, after 0.3 s for its import.
 """
 

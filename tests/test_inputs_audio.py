@@ -10,10 +10,11 @@ import wave
 import numpy as np
 import pytest
 
-from actviz.errors import InputError, LimitError
+from actviz.errors import InputError, LimitError, UsageError
 from actviz.inputs import PREPROCESSINGS, InputOptions, audio, read_samples
+from actviz.inputs.gathering import recipe
 from actviz.inputs.listing import Asked, entries_of
-from actviz.records import TensorSpec
+from actviz.records import ModelFacts, TensorSpec
 
 MONO = TensorSpec("sound", (None, None), "float32", ("batch", "unit"))
 CHANNEL = TensorSpec("sound", (None, None, 1), "float32", ("batch", "step", "unit"))
@@ -255,3 +256,10 @@ def test_other_gzip_files_are_archives(tmp_path):
     path.write_bytes(buffer.getvalue()[:14])
     with pytest.raises(InputError, match="this is a gzip archive"):
         fed(path)
+
+
+def test_a_rate_is_refused_where_no_input_takes_audio():
+    picture = TensorSpec("image", (None, 28, 28, 1), "float32", ("batch", "row", "column", "channel"))
+    facts = ModelFacts("m.h5", "h5", "keras", ("m",), (picture,), (), (), (), "")
+    with pytest.raises(UsageError, match=r"--sample-rate 8000: no input that these layers need takes audio"):
+        recipe(facts, (), InputOptions(sample_rate=8_000))

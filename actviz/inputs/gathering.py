@@ -187,8 +187,18 @@ class Recipe:
 
 
 def recipe(facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions) -> Recipe:
-    """Settle how files become samples that hold what `layers` need."""
+    """Settle how files become samples that hold what `layers` need.
+
+    Raises
+    ------
+    UsageError
+        When a sample rate was asked for and no input takes audio.
+
+    """
     needed = needed_inputs(facts, layers)
+    if options.sample_rate is not None and not any(takes_audio(spec) for spec in needed):
+        message = f"--sample-rate {options.sample_rate}: no input that these layers need takes audio; leave it out."
+        raise UsageError(message)
     ranges = {spec.name: choose_preprocessing(facts, options.preprocess, spec.name) for spec in facts.inputs}
     only_one = len(needed) == 1 < len(facts.inputs)
     note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."

@@ -85,7 +85,7 @@ class Running:
         """Go back to the state that the file holds; `seed` is that of random operations which have none.
 
         A generator inside an operation cannot be set back, so the graph is given to TensorFlow
-        anew: 20 to 300 ms, only where something is random.
+        anew, but only where something is random.
         """
         import tensorflow as tf
 

@@ -87,8 +87,9 @@ def _keeps_bounds(entry: Entry) -> bool:
         "lanczos3",
         "lanczos5",
     }
-    named = entry.config.get("activation") not in {None, "linear"}
-    return entry.kind in SIGN_KEEPING - _SUM_LIKE and not smooth and not named
+    activation = entry.config.get("activation")  # a custom one is an object
+    plain = activation is None or activation == "linear"
+    return entry.kind in SIGN_KEEPING - _SUM_LIKE and plain and not smooth
 
 
 def bounds_of_layer(kind: str, config: Json) -> Bounds | None:

@@ -86,6 +86,34 @@ def test_scores_are_listed_and_computed_only_when_asked_for(network):
 
 
 @pytest.mark.filterwarnings("ignore:.*mask")
+def test_scores_that_a_layer_returns_are_described_as_scores(tmp_path):
+    import keras
+
+    given = keras.Input((7, 8), name="given")
+    calls = {
+        "many": keras.layers.MultiHeadAttention(3, 4, name="many"),
+        "grouped": keras.layers.GroupQueryAttention(4, 4, 2, name="grouped"),
+    }
+    outputs = [layer(given, given, return_attention_scores=True) for layer in calls.values()]
+    outputs += [
+        keras.layers.Attention(name="plain")([given, given], return_attention_scores=True),
+        keras.layers.AdditiveAttention(name="added")([given, given], return_attention_scores=True),
+    ]
+    keras.Model(given, [tensor for pair in outputs for tensor in pair]).save(tmp_path / "m.keras")
+    values = np.random.default_rng(1).normal(size=(1, 7, 8)).astype(np.float32)
+    with actviz.open(tmp_path / "m.keras") as network:
+        for name, rank in (("many", 4), ("grouped", 4), ("plain", 3), ("added", 3)):
+            axes = ("batch", "head", "query", "key") if rank == 4 else ("batch", "query", "key")
+            listed = {layer.address: layer for layer in network.layers}
+            assert listed[f"{name}@1"].axes == axes
+            assert len(listed[f"{name}@1"].shape) == rank
+            found = network.activations(values, [f"{name}@0", f"{name}@1"])
+            assert found[f"{name}@0"].axes == ("batch", "step", "unit")
+            assert found[f"{name}@1"].axes == axes
+            assert found[f"{name}@1"].bounds == (0.0, 1.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*mask")
 def test_scores_of_both_formats_are_the_same(model, network, tmp_path):
     import keras
 

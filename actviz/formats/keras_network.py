@@ -17,7 +17,7 @@ from actviz.formats.keras_file import KerasFile, open_keras_file
 from actviz.formats.least_size import least_sizes, too_small
 from actviz.formats.protocol import FileNetwork
 from actviz.formats.receptive import geometries
-from actviz.formats.shapes import ATTENTION, SCORES, infer, output_count, score_shape
+from actviz.formats.shapes import ATTENTION, SCORES, infer, is_scores, output_count, scores_named, shape_of_scores
 from actviz.formats.signs import BOUNDS, RECURRENT, activation_of, bounds, signs
 from actviz.formats.step_order import joined, reverses, step_orders, turned
 from actviz.formats.wrapped import InnerLayer, wrapped
@@ -132,7 +132,9 @@ class KerasNetwork(FileNetwork):
                 entry = self._graph.entries[node.entry]
                 shape = described[ref][0]
                 given = [self._known[source][1] for source in refs(node.args) if source in self._known]
-                self._known[ref] = (shape, axes_of(entry.kind, entry.config, shape, given))
+                scores = is_scores(entry, ref.output)
+                axes = score_axes(len(shape)) if scores else axes_of(entry.kind, entry.config, shape, given)
+                self._known[ref] = (shape, axes)
 
     def prepare(self) -> None:
         """Import Keras and its TensorFlow backend."""
@@ -227,7 +229,7 @@ class KerasNetwork(FileNetwork):
 
     def _activation(self, layer: LayerInfo, ref: Ref | Inner, values: NDArray[Any], digest: str) -> Activation:
         axes = layer.axes
-        if ref.output == SCORES:
+        if self._is_scores(ref):
             axes, of_softmax = score_axes(values.ndim), BOUNDS["softmax"]
             return Activation(layer.address, layer.kind, values, axes, None, digest, bounds=of_softmax)
         if len(axes) != values.ndim:
@@ -245,10 +247,13 @@ class KerasNetwork(FileNetwork):
         limits = None if layer.kind in RECURRENT else BOUNDS.get(layer.activation or "")
         return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest, bounds=limits)
 
+    def _is_scores(self, ref: Ref | Inner) -> bool:
+        return isinstance(ref, Ref) and is_scores(self._graph.entries[self._graph.nodes[ref.node].entry], ref.output)
+
     def _step_order(self, cut: Cut, address: str, layer: LayerInfo) -> str:
         """Return how the steps of an output follow those of the input; see `records.STEP_ORDERS`."""
         ref = cut.wanted[address]
-        if ref.output == SCORES:
+        if self._is_scores(ref):
             return joined(self._orders[source.node] for source in refs(self._graph.nodes[ref.node].args))
         if "step" not in layer.axes:
             return FORWARD
@@ -314,11 +319,8 @@ class KerasNetwork(FileNetwork):
         entry = self._graph.entries[node.entry]
         address = f"{node.address}@scores"
         self._outputs[address] = Ref(number, SCORES)
-        given = list(refs((node.args, node.kwargs)))
-        query, key = (self._known.get(ref, (None, ()))[0] for ref in (given[0], given[min(1, len(given) - 1)]))
-        shape = score_shape(entry.config, query, key)
-        rank = 4 if "num_heads" in entry.config or "num_query_heads" in entry.config else 3
-        axes = score_axes(len(shape) if shape else rank)
+        shape = shape_of_scores(node, entry.config, self._known)
+        axes = scores_named(entry.config, shape)
         kind = f"{entry.kind} scores"
         return LayerInfo(
             address,

@@ -8,11 +8,11 @@ and is asked of Keras itself: nothing is guessed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from actviz.formats.axes import SEQUENCE, axes_of, input_axes
-from actviz.formats.graph import Graph, Json, Ref, refs
+from actviz.formats.axes import SEQUENCE, axes_of, input_axes, score_axes
+from actviz.formats.graph import Entry, Graph, Json, Node, Ref, refs
 from actviz.formats.signs import SIGN_KEEPING
 from actviz.records import Axes, Shape
 
@@ -50,6 +50,10 @@ def infer(graph: Graph) -> dict[Ref, tuple[Shape | None, Axes]]:
         known[ref] = (shape, axes)
         for output in range(1, graph.output_count(number, output_count(entry.kind, entry.config))):
             told = graph.shapes.get(Ref(number, output))
+            if is_scores(entry, output):
+                shape = tuple(told[0]) if told else shape_of_scores(node, entry.config, known)
+                known[Ref(number, output)] = (shape, scores_named(entry.config, shape))
+                continue
             state = tuple(told[0]) if told else state_shape(entry.config, given[0][0] if given else None)
             known[Ref(number, output)] = (state, axes_of("", {}, state, []) if state else ())
     return known
@@ -274,6 +278,26 @@ RULES: dict[str, Rule] = {
     "TimeDistributed": _time_distributed,
     "SpectralNormalization": _of_inner,
 }
+
+
+def is_scores(entry: Entry, output: int) -> bool:
+    """Return True for the scores of an attention layer, also where it was called with `return_attention_scores`."""
+    return output == SCORES or (output == 1 and entry.kind in ATTENTION and not entry.custom)
+
+
+def shape_of_scores(node: Node, config: Json, known: Mapping[Ref, tuple[Shape | None, Axes]]) -> Shape | None:
+    """Return the shape of the scores that a call of an attention layer computes, by what it is given."""
+    given = list(refs((node.args, node.kwargs)))
+    if not given:
+        return None
+    query, key = (known.get(ref, (None, ()))[0] for ref in (given[0], given[min(1, len(given) - 1)]))
+    return score_shape(config, query, key)
+
+
+def scores_named(config: Json, shape: Shape | None) -> Axes:
+    """Name the axes of the scores of an attention layer, whose shape may not be known."""
+    rank = 4 if "num_heads" in config or "num_query_heads" in config else 3
+    return score_axes(len(shape) if shape else rank)
 
 
 def score_shape(config: Json, query: Shape | None, key: Shape | None) -> Shape | None:

@@ -12,6 +12,7 @@ import glob
 import hashlib
 import itertools
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from actviz import shortage
+from actviz import held_folder, shortage
 from actviz.errors import (
     ActvizError,
     InputError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 TEMPORARY_PREFIX = ".actviz-"
 TEMPORARY_SUFFIX = ".tmp"
 STALE_SECONDS = 3600
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | getattr(os, "O_CLOEXEC", 0)
 LOCK_SECONDS = 5.0
 _CHUNK = 1 << 20
 _ONE_AT_A_TIME = threading.RLock()
@@ -52,53 +54,76 @@ os.umask(_UMASK)
 
 
 class _Temporary:
-    """The temporary files that are being written, so that an ending process can remove them."""
+    """The temporary files that are being written, so that an ending process can remove them.
+
+    Each is named by the descriptor of its folder and its name there.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._names: set[str] = set()
-        self._folders: list[Path] = []
+        self._names: set[tuple[int, str]] = set()
+        self._folders: list[tuple[Path, int]] = []
         self._closed = False
 
-    def make(self, folder: Path) -> tuple[int, str]:
-        """Make a file in `folder` and return its descriptor and name."""
+    def make(self, folder: int, name: str | None = None) -> tuple[int, str]:
+        """Make a file in an open folder and return its descriptor and name, a random one where none is given."""
+        name = name or f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
         with self._lock:
             if self._closed:
                 raise OSError(errno.EINTR, "ending")
-            descriptor, name = tempfile.mkstemp(TEMPORARY_SUFFIX, TEMPORARY_PREFIX, folder)
-            self._names.add(name)
+            descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=folder)
+            self._names.add((folder, name))
         return descriptor, name
 
-    def become(self, name: str, path: Path) -> None:
+    def become(self, folder: int, name: str, final: str) -> None:
         """Rename a file to what it was made for."""
         with self._lock:
-            os.replace(name, path)
-            self._names.discard(name)
+            os.replace(name, final, src_dir_fd=folder, dst_dir_fd=folder)
+            self._names.discard((folder, name))
 
-    def remove(self, name: str) -> None:
+    def remove(self, folder: int, name: str) -> None:
         """Remove a file that became nothing; that it is gone already is fine."""
         with self._lock, contextlib.suppress(OSError):
+            if (folder, name) not in self._names:
+                return
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            self._names.discard(name)  # what could not be removed now is tried again at the end
+                os.unlink(name, dir_fd=folder)
+            self._names.discard((folder, name))  # what could not be removed now is tried again
+
+    def forget(self, folder: int) -> None:
+        """Remove what could not be removed before from a folder that is about to be closed."""
+        with self._lock:
+            for place, name in [item for item in self._names if item[0] == folder]:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=place)
+                self._names.discard((place, name))
 
     def made_folders(self, folders: list[Path]) -> None:
         """Note folders that were made, those inside others last."""
         with self._lock:
-            self._folders += folders
+            self._folders += [(folder, _inode_of(folder)) for folder in folders]
 
     def end(self) -> None:
         """Remove every file, and the folders that nothing was written to; make no other."""
         with self._lock:
             self._closed = True
-            for name in self._names:
+            for folder, name in self._names:
                 with contextlib.suppress(OSError):
-                    os.unlink(name)
+                    os.unlink(name, dir_fd=folder)
             self._names.clear()
-            for folder in reversed(self._folders):
+            for path, inode in reversed(self._folders):
                 with contextlib.suppress(OSError):
-                    os.rmdir(folder)  # which fails where there is something in it
+                    if _inode_of(path) == inode:  # else it is another folder by now
+                        os.rmdir(path)  # which fails where there is something in it
             self._folders.clear()
+
+
+def _inode_of(path: Path) -> int:
+    """Return the number of a file or folder on its disk, -1 where there is none."""
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return -1
 
 
 _TEMPORARY = _Temporary()
@@ -428,30 +453,33 @@ def remove_stale(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Run a block while no other process runs one for the same folder, as far as that can be had.
+def one_at_a_time(folder: Path) -> Iterator[bool]:
+    """Run a block while no other process runs one for the same folder, as far as that can be had; tell whether it is.
 
     The folder itself is locked, so nothing is left behind. Where the file system knows no
     locks, or another holds it for more than 5 s, the block is run without.
     """
     import fcntl
 
+    alone = False
     try:
-        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        with held_folder.open_folder(folder, check=False) as place:
+            descriptor = os.dup(place)
     except OSError:
-        yield
+        yield alone
         return
     try:
         patience = time.monotonic() + LOCK_SECONDS
         while time.monotonic() < patience:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = True
                 break
             except BlockingIOError:
                 time.sleep(0.01)
             except OSError:
                 break
-        yield
+        yield alone
     finally:
         _close(descriptor)
 
@@ -492,7 +520,11 @@ def make_folder(path: Path) -> None:
     """
     missing = list(itertools.takewhile(lambda folder: not os.path.lexists(folder), (path, *path.parents)))
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if held_folder.held_above(path) is None:
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            with held_folder.open_folder(path, make=True):
+                pass
         _TEMPORARY.made_folders(missing[::-1])
     except OSError as failure:
         message = f"{path}: the folder cannot be made ({failure.strerror}); choose another with -o."
@@ -513,15 +545,37 @@ def probe_writable(folder: Path) -> None:
         When it cannot.
     """
     try:
-        descriptor, name = _TEMPORARY.make(folder)
+        with opened_for_writing(folder) as place:
+            descriptor, name = _TEMPORARY.make(place)
+            try:
+                _close(descriptor)
+            finally:
+                _TEMPORARY.remove(place, name)
     except OSError as failure:
         _refuse_shortage(failure)
         message = f"{folder}: nothing can be written there ({failure.strerror}); choose another place with -o."
         raise OutputError(message) from None
-    try:
-        _close(descriptor)
-    finally:
-        _TEMPORARY.remove(name)
+
+
+@contextlib.contextmanager
+def opened_for_writing(folder: Path) -> Iterator[int]:
+    """Open a folder for a block that makes temporary files in it, none of which is left there."""
+    with held_folder.open_folder(folder) as place:
+        try:
+            yield place
+        finally:
+            _TEMPORARY.forget(place)
+
+
+def make_until_removed(folder: int, name: str) -> int:
+    """Make a file in an open folder that goes with this process, see `remove_made`, and return its descriptor."""
+    return _TEMPORARY.make(folder, name)[0]
+
+
+def remove_made(folder: int, name: str) -> None:
+    """Remove a file of `make_until_removed`."""
+    for _ in range(2):  # nothing else would remove it once its folder is closed
+        _TEMPORARY.remove(folder, name)
 
 
 def write_whole(path: Path, content: bytes | bytearray) -> None:
@@ -566,26 +620,35 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     OutputError
         When it cannot be written; nothing is left behind, whatever ends the block.
     """
-    name = None
     try:
-        descriptor, name = _TEMPORARY.make(path.parent)
-        with _closing_on_failure(descriptor):
-            opened = os.fdopen(descriptor, "w+b")
-        with opened as file:
-            yield file
-            file.flush()
-            if os.path.lexists(path):
-                os.fsync(descriptor)
-            os.fchmod(descriptor, 0o666 & ~_UMASK)
-        _TEMPORARY.become(name, path)
-        name = None
+        with opened_for_writing(path.parent) as folder:
+            descriptor, name = _TEMPORARY.make(folder)
+            try:
+                with _closing_on_failure(descriptor):
+                    opened = os.fdopen(descriptor, "w+b")
+                with opened as file:
+                    yield file
+                    file.flush()
+                    if _stands_in(folder, path.name):
+                        os.fsync(descriptor)
+                    os.fchmod(descriptor, 0o666 & ~_UMASK)
+                held_folder.check_above(path.parent)
+                _TEMPORARY.become(folder, name, path.name)
+            finally:
+                _TEMPORARY.remove(folder, name)
     except OSError as failure:
         _refuse_shortage(failure)
         message = f"{path}: cannot be written ({failure.strerror}); an older file there is untouched."
         raise OutputError(message) from None
-    finally:
-        if name is not None:
-            _TEMPORARY.remove(name)
+
+
+def _stands_in(folder: int, name: str) -> bool:
+    """Return True if an open folder holds something of a name, a dangling link included."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def scratch(folder: Path, in_memory: int) -> BinaryIO:

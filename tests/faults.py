@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-MODULES = ("actviz.system", "actviz.processes")
+MODULES = ("actviz.system", "actviz.processes", "actviz.held_folder", "actviz.run_lock")
 CALLS = (
     "open", "close", "fsync", "fchmod", "replace", "unlink", "lstat", "stat", "fstat", "fdopen", "scandir", "mkdir",
     "pipe", "readv", "write", "set_blocking",

@@ -288,7 +288,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch)
 @threat(95, 7)
 def test_a_read_only_folder_is_said_before_anything_is_computed(place, samples, monkeypatch):
     monkeypatch.setattr(
-        system.tempfile, "mkstemp", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+        system._Temporary, "make", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
     )
     monkeypatch.setattr(Worker, "activations", lambda *_: pytest.fail("something was computed"))
     _, failure = run(request(samples, "in"))

@@ -142,7 +142,8 @@ def write_protect(monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    for name in ("mkstemp", "TemporaryFile", "NamedTemporaryFile"):
+    monkeypatch.setattr(system._Temporary, "make", fail)
+    for name in ("TemporaryFile", "NamedTemporaryFile"):
         monkeypatch.setattr(system.tempfile, name, fail)
     monkeypatch.setattr(os, "replace", fail)
 

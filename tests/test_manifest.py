@@ -103,7 +103,9 @@ def test_a_reader_sees_a_whole_file_while_it_is_replaced(tmp_path, monkeypatch):
         one.add(record("a.png"))
         one.write(interrupted=True)
         before = (tmp_path / "manifest.json").read_bytes()
-        monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        monkeypatch.setattr(
+            "os.replace", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
         one.add(record("b.png"))
         with pytest.raises(OutputError, match="No space left"):
             one.write(interrupted=False)

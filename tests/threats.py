@@ -138,6 +138,8 @@ OUTPUTS = {
     110: "standard error on a full device",
     111: "a file of options that narrows a check, or writes to a folder such as .github",
     132: "a model that is rewritten, replaced, truncated or removed during a run",
+    133: "a folder of results that is moved, deleted or becomes a link during a run",
+    134: "two models into one folder at once, runs that died there",
 }
 NOT_TRIED = {
     (3, "mask"): "refused, but no control: Keras does not run a Lambda's mask when a model is loaded or called",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from actviz import findings as found_texts
 from actviz.errors import ActvizError, ToleranceError, UsageError, escape
+from actviz.held_folder import hold_folder
 from actviz.jobs import checking, feeding, judging, streaming
 from actviz.jobs.checking import Tally
 from actviz.jobs.events import Said, Written
@@ -54,6 +56,11 @@ def check(request: CheckRequest) -> Iterator[Said | Written | judging.Judged]:
     limits = request.limits if request.limits != Limits() else DEFAULT
     judging.prepare(request.reports, "check", overwrite=request.overwrite)
     target = _figure_target(request)
+    with hold_folder(target.parent) if target is not None else contextlib.nullcontext():
+        yield from _check(request, limits, target)
+
+
+def _check(request: CheckRequest, limits: Limits, target: Path | None) -> Iterator[Said | Written | judging.Judged]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = worker.facts()

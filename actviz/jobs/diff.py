@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from actviz import compare
 from actviz import findings as found_texts
 from actviz.errors import ActvizError, InputError, ToleranceError, escape
+from actviz.held_folder import hold_folder
 from actviz.jobs import abreast, feeding, judging
 from actviz.jobs.events import Said, Written
 from actviz.jobs.sides import Files, Models, both_saved
 from actviz.records import Case
+from actviz.run_lock import RunIdentity, RunLock
 from actviz.select import select_layers
 from actviz.tolerances import Tolerances, judge
 
@@ -114,6 +117,10 @@ def diff(request: DiffRequest) -> Iterator[Said | Written | judging.Judged]:
         matching = _match(request, *sides.layers())
         yield from (Said(line) for line in _unmatched(matching, request))
         folder = abreast.folder_of(request.output, through_link=request.through_link)
+        if folder is not None:
+            held = stack.enter_context(hold_folder(folder))
+            # Figures are named by rank: no two comparisons share a folder.
+            stack.enter_context(RunLock(held, RunIdentity(" and ".join(request.names), secrets.token_hex(8))))
         fitting = [pair for pair in matching.pairs if pair.fits]
         drifts, failures = Drifts(), list[ActvizError]()
         for event in sides.compare(fitting, drifts):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import ActvizError, InputError, UsageError, escape
+from actviz.held_folder import hold_folder
 from actviz.jobs import feeding, streaming
 from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
 from actviz.jobs.events import Said, Written
@@ -55,7 +56,7 @@ def extract(request: ExtractRequest) -> Iterator[Said | Written]:
         layers = _choose(request, facts)
         path = _target(request, facts)
         failures: list[ActvizError] = []
-        with activations.Collector(path.parent) as collector:
+        with hold_folder(path.parent), activations.Collector(path.parent) as collector:
             run = _Run(request, given, facts, worker, layers)
             for event in _collect(run, collector):
                 if isinstance(event, ActvizError):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz import activations, output, system
 from actviz.errors import ActvizError, InputError, OutputError, PartialError, UsageError, escape
+from actviz.held_folder import MovedFolderError, hold_folder
 from actviz.jobs import figures, ranges, targets
 from actviz.jobs.events import Event, Said, Written
 from actviz.jobs.figures import Made, NotMade
 from actviz.jobs.naming import Names
 from actviz.manifest import Manifest
+from actviz.run_lock import RunIdentity, RunLock
 from actviz.select import select_layers
 from actviz.version import VERSION
 
@@ -85,7 +90,26 @@ class _Chosen:
 
 
 def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Event]:
-    """Draw what was chosen, one input after another."""
+    """Draw what was chosen, one input after another, to a folder that is held."""
+    outcome = _Outcome()
+    with contextlib.ExitStack() as held:
+        try:
+            yield from _draw_held(request, saved, chosen, outcome, held)
+        except MovedFolderError as failure:
+            raise OutputError(outcome.told_lost(failure.message)) from None
+    outcome.check()
+
+
+def _identity_of(request: RenderRequest, style: Style, sheet: str) -> str:
+    """Return what runs have in common that may write to one folder at once."""
+    stamp = system.stamp_of(request.file)
+    told = json.dumps([str(request.file.resolve()), str(stamp), request.axes, dataclasses.asdict(style), sheet])
+    return hashlib.sha256(told.encode("ascii")).hexdigest()
+
+
+def _draw_held(
+    request: RenderRequest, saved: Saved, chosen: _Chosen, outcome: _Outcome, held: contextlib.ExitStack
+) -> Iterator[Event]:
     source, about = chosen.source, saved.description
     single = bool(request.layers) if request.sheet is None else not request.sheet
     wanted = targets.Wanted(
@@ -98,7 +122,13 @@ def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Eve
     where = replace(where, marks=marks)
     if where.folder is not None:
         output.check_folder(where.folder, through_link=request.through_link)
-    output.prepare_folder(where.folder or (where.file.parent if where.file else Path()))
+    place = where.folder or (where.file.parent if where.file else Path())
+    output.prepare_folder(place)
+    folder = held.enter_context(hold_folder(place))
+    if where.folder is not None:
+        sheet = "" if single else " ".join(chosen.addresses)
+        work = _identity_of(request, chosen.style, sheet)
+        held.enter_context(RunLock(folder, RunIdentity(source.model, work, sheet)))
     files = {number: {key: where.path(stems[number], key, number) for key in wanted.keys} for number in samples}
     for number, sample in samples.items():
         for key, path in files[number].items():
@@ -109,7 +139,7 @@ def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Eve
     painter = figures.Painter(source, chosen.style, Names(), where.folder, overwrite=request.overwrite)
     painter.versions = about.versions
     manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
-    outcome = _Outcome(manifest)
+    outcome.manifest, outcome.total = manifest, len(samples) * len(wanted.keys)
     with manifest if manifest is not None else contextlib.nullcontext():
         ended = closed = False
         try:
@@ -127,16 +157,22 @@ def _draw(request: RenderRequest, saved: Saved, chosen: _Chosen) -> Iterator[Eve
             outcome.write(source, about.versions, ended=ended)
             if not closed:
                 yield from late
-        outcome.check()
 
 
 @dataclass(slots=True)
 class _Outcome:
     """What became of the figures so far."""
 
-    manifest: Manifest | None
+    manifest: Manifest | None = None
+    total: int = 0
     written: int = 0
+    lost: int = 0
     failures: list[ActvizError] = field(default_factory=list)
+
+    def told_lost(self, reason: str) -> str:
+        """Return how many figures of how many are written, and why not all of them are there."""
+        total = max(self.written, self.total - len(self.failures))
+        return f"{self.written - self.lost:,} of {total:,} figures written: {reason}"
 
     def told(self, results: Iterable[Made | NotMade]) -> Iterator[Event]:
         """Count and record results; tell them."""
@@ -164,10 +200,15 @@ class _Outcome:
                 "code": list(source.code),
                 "versions": dict(versions),
             }
+            self.lost = self.manifest.drop_lost(own=True)
             self.manifest.write(interrupted=not ended)
 
     def check(self) -> None:
-        """Raise where figures could not be drawn."""
+        """Raise where figures could not be drawn, or are gone."""
+        if self.lost:
+            raise OutputError(
+                self.told_lost(f"{self.lost:,} were moved or deleted during the run; run again to make them.")
+            )
         if self.failures and not self.written:
             raise max(self.failures, key=lambda failure: failure.exit_code)
         if self.failures:

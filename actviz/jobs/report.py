@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz import output, system
 from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape
+from actviz.held_folder import hold_folder
 from actviz.jobs import against, checking, feeding, figures, reporting
 from actviz.jobs.events import Said, Written
 from actviz.jobs.feeding import ModelRequest
@@ -63,6 +64,14 @@ def report(request: ReportRequest) -> Iterator[Said | Written]:
         When nothing could be made; `PartialError` at the end when an input was left out.
     """
     target = _target(request)
+    with contextlib.ExitStack() as held:
+        for path in {target.parent, *([request.markdown.parent] if request.markdown is not None else [])}:
+            if system.is_folder(path):
+                held.enter_context(hold_folder(path))
+        yield from _report(request, target)
+
+
+def _report(request: ReportRequest, target: Path) -> Iterator[Said | Written]:
     names = read_names_of(request.labels, None)
     with Worker(request.opening) as worker, contextlib.ExitStack() as stack:
         facts = worker.facts()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz import system
 from actviz.errors import ActvizError, ModelChangedError, OutputError, PartialError, UsageError
+from actviz.held_folder import MovedFolderError, hold_folder
 from actviz.inputs.listing import Shard
 from actviz.jobs import feeding, figures, ranges, streaming, targets
 from actviz.jobs.computing import Computed, Computer, NotComputed, Sizes
@@ -26,6 +27,7 @@ from actviz.jobs.naming import Names, check_names, names_for
 from actviz.jobs.pieces import Batch, Done, Item, Piece, Reader, Right, Unread, pieces_of
 from actviz.jobs.upkeep import Everything, Fingerprint, Making, Rules, Upkeep
 from actviz.manifest import Manifest
+from actviz.run_lock import RunIdentity, RunLock
 from actviz.select import select_layers
 from actviz.worker import Worker
 
@@ -172,9 +174,13 @@ def _beginning(how: Recipe, entry: Entry, most: int) -> tuple[Sample, ...]:
     return tuple(itertools.islice(how.samples(how.open(entry.path)), most))
 
 
+def _is_single(request: ShowRequest) -> bool:
+    """Return True for a figure of each layer, False for a sheet."""
+    return bool(request.layers) if request.sheet is None else not request.sheet
+
+
 def _wanted(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Wanted:
-    single = bool(request.layers) if request.sheet is None else not request.sheet
-    addresses = [layer.address for layer in layers] if single else []
+    addresses = [layer.address for layer in layers] if _is_single(request) else []
     return targets.Wanted(addresses, request.output, facts.file, facts.digest, request.has_inputs)
 
 
@@ -207,6 +213,7 @@ class _Run:
     samples: Sequence[Sample] | None
     started: float
     failed_figures: int = 0
+    lost: int = 0
     tally: _Tally = field(default_factory=lambda: _Tally(0))
     manifest: Manifest | None = None
 
@@ -214,6 +221,11 @@ class _Run:
     def single(self) -> bool:
         """Whether there is one input only, whose failure is the run's."""
         return len(self.samples if self.samples is not None else self.entries) == 1
+
+    @property
+    def figures_each(self) -> int:
+        """How many figures each input gets, pages not counted."""
+        return len(_wanted(self.request, self.facts, self.layers).keys)
 
     def close(self) -> None:
         """Drop what the run needed while it went on."""
@@ -242,7 +254,27 @@ class _Run:
             computer.rest()
 
     def make(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
-        """Make every figure that is due, and the manifest of the folder they go to."""
+        """Make every figure that is due, and the manifest of the folder they go to.
+
+        Raises
+        ------
+        OutputError
+            When figures were moved or deleted meanwhile, with the number of those that are there.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                yield from self._make(worker, first, held)
+            except MovedFolderError as failure:
+                raise OutputError(self._told_lost(failure.message)) from None
+        yield from self._summary()
+
+    def _told_lost(self, reason: str) -> str:
+        """Return how many figures of how many are written, and why not all of them are there."""
+        tally = self.tally
+        total = max(tally.written, self.figures_each * (tally.total - tally.failed_inputs) - tally.right)
+        return f"{tally.written - self.lost:,} of {total:,} figures written: {reason}"
+
+    def _make(self, worker: Worker, first: Sequence[Sample], held: contextlib.ExitStack) -> Iterator[Event]:
         from actviz import output
 
         request = self.request
@@ -261,14 +293,18 @@ class _Run:
         if place is not None:
             unwritable = self._prepare(place, may_be_done=where.folder is not None)
             system.remove_stale(place)
+            folder = held.enter_context(hold_folder(place))
         source = figures.source_of(self.facts, named=request.has_inputs)
         painter = Painter(source, request.style, self.names, where.folder, overwrite=request.overwrite)
         fingerprint = None
         if where.folder is not None:
             read_only = unwritable is not None
+            fingerprint = Fingerprint(request.opening, Making(request.style, request.reading, self.names, addresses))
+            if not read_only:
+                sheet = "" if _is_single(request) else " ".join(addresses)
+                held.enter_context(RunLock(folder, RunIdentity(self.facts.file, fingerprint.shared, sheet)))
             self.manifest = Manifest(where.folder, self.facts.file, overwrite=request.overwrite, read_only=read_only)
             self.manifest.drop_lost()
-            fingerprint = Fingerprint(request.opening, Making(request.style, request.reading, self.names, addresses))
             upkeep.begin(self.manifest, fingerprint)
             self.manifest.about = self._about()
         if unwritable is not None:
@@ -294,7 +330,6 @@ class _Run:
             self._finish(fingerprint, painter, ended=ended)
             if not closed:  # what is recorded is also printed, whatever ended the run
                 yield from late
-        yield from self._summary()
 
     def _items(self, reader: Reader | None, upkeep: Upkeep | Everything, shard: Shard) -> Iterator[Item]:
         """Yield what is due; of a stream also what that depends on."""
@@ -414,7 +449,6 @@ class _Run:
 
     def _work(self, computer: Computer[Piece], items: Iterable[Item], painter: Painter) -> Iterator[Event]:
         notes = feeding.Notes()
-        figures_each = len(_wanted(self.request, self.facts, self.layers).keys)
         _warm_up()
         for item in computer.compute(items, Piece):
             if isinstance(item, Computed):
@@ -425,7 +459,7 @@ class _Run:
                     painter.submit(
                         figures.Wish(piece.sample, index, item.found, piece.files, piece.works, piece.file_sha256)
                     )
-                    yield from self._told(painter.finished(max(WAITING, figures_each)))
+                    yield from self._told(painter.finished(max(WAITING, self.figures_each)))
             elif isinstance(item, NotComputed):
                 yield from self._failed(item.piece.sample.name, item.failure)
             elif isinstance(item, Unread):
@@ -489,6 +523,7 @@ class _Run:
         try:
             if ended and self.request.shard.count == 1:
                 self.manifest.forget_earlier_failures()
+            self.lost = self.manifest.drop_lost(own=True)
             if ended:
                 self.manifest.about["model_sha256"] = fingerprint.model_sha256
             self.manifest.write(interrupted=not ended)
@@ -499,6 +534,10 @@ class _Run:
     def _summary(self) -> Iterator[Event]:
         """Say what was done; raise if part of it failed."""
         tally = self.tally
+        if self.lost:
+            raise OutputError(
+                self._told_lost(f"{self.lost:,} were moved or deleted during the run; run again to make them.")
+            )
         failed = self.failed_figures + tally.failed_inputs
         if failed and not tally.written and not tally.right:
             raise tally.failures[0]

@@ -58,7 +58,7 @@ class Fingerprint:
     """The hash of model and options, worked out by a thread while others go on."""
 
     def __init__(self, opening: Opening, making: Making) -> None:
-        self._making = making
+        self._opening, self._making = opening, making
         pool = ThreadPoolExecutor(1, "hash")
         self._model: Future[str] = pool.submit(system.hash_file, opening.model, ModelError)
         self._base: Future[str] = pool.submit(self._work_out, opening)
@@ -68,6 +68,14 @@ class Fingerprint:
     def model_sha256(self) -> str:
         """The hash of the model file."""
         return self._model.result()
+
+    @property
+    def shared(self) -> str:
+        """The hash that runs have in common which may write to one folder at once: of the model and of the options."""
+        opening, making = self._opening, self._making
+        code = [opening.trust.allow_code, list(opening.trust.custom_objects)]
+        options = [asdict(making.style), asdict(making.reading), making.names.labels, making.names.steps]
+        return _hash([opening.model.name, self._model.result(), str(opening.weights), code, options])
 
     def of(self, key: str, name: str, origin: str) -> str:
         """Return the hash of the work that makes a figure of one input.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
-from actviz import system
+from actviz import held_folder, system
 from actviz.errors import OutputError
 from actviz.manifest.reading import LISTS, NAME, SCHEMA, opening_of, read
 from actviz.own_json import write_own
@@ -237,15 +237,16 @@ class Manifest:
             message = f"{self._path}: is of the model {about.get('model')!s}, not {self._model}; choose another folder with -o, or pass --overwrite to begin a new manifest."
             raise OutputError(message)
 
-    def drop_lost(self) -> None:
-        """Forget figures of earlier runs whose files are gone."""
+    def drop_lost(self, *, own: bool = False) -> int:
+        """Forget figures whose files are gone: those of earlier runs, or of this one (`own`); return how many."""
         gone = [
             file
             for file, place in self._figures.items()
-            if not place.own and system.size_of(self._folder / file) is None
+            if place.own == own and held_folder.size_inside(self._folder / file) is None
         ]
         for file in gone:
             del self._figures[file]
+        return len(gone)
 
 
 def _is_inside(file: str) -> bool:

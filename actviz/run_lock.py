@@ -144,8 +144,8 @@ class RunLock:
             if alone or other.token < self._token or time.monotonic() > patience:
                 model = escape(other.identity.model, 80) or "another model"
                 who = f" (process {other.pid} on {escape(other.host, 80)})" if other.pid else ""
-                what = "the same model with other options" if model == escape(self._identity.model, 80) else model
-                message = f"{self._held.path}: a run of {what}{who} writes there; wait until it ends, or choose another folder with -o."
+                also = ", with other content or options," if model == escape(self._identity.model, 80) else ""
+                message = f"{self._held.path}: a run of {model}{who}{also} writes there; wait until it ends, or choose another folder with -o."
                 raise OutputError(message)
             time.sleep(0.05)
 

@@ -60,6 +60,10 @@ def pictures(folder):
     return sorted(path.relative_to(folder) for path in folder.rglob("*.png"))
 
 
+def contents(folder):
+    return {str(name): (folder / name).read_bytes() for name in pictures(folder)}
+
+
 def after_figures(monkeypatch, count, change):
     """Call `change` once, before the figure of that number is written."""
     write, lock, written = figures.Painter._write, threading.Lock(), []
@@ -249,9 +253,11 @@ def test_other_options_are_refused_and_the_same_ones_shared(place, monkeypatch, 
     with held_folder.hold_folder(place) as held:
         one = RunIdentity("m.h5", "a")
         with RunLock(held, one), RunLock(held, one), RunLock(held, RunIdentity("m.h5", "a", "x")):
-            with pytest.raises(OutputError, match="a run of the same model with other options"):
+            with pytest.raises(
+                OutputError, match=r"a run of m\.h5 \(process \d+ on .*\), with other content or options, writes there"
+            ):
                 RunLock(held, RunIdentity("m.h5", "b"))
-            with pytest.raises(OutputError, match="other options"):
+            with pytest.raises(OutputError, match="with other content or options"):
                 RunLock(held, RunIdentity("m.h5", "a", "y"))
             assert len(locks(place)) == 3
         assert not locks(place)
@@ -263,6 +269,32 @@ def test_shards_share_a_folder(place, monkeypatch):
     said = [process.communicate(timeout=100)[1] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), said
     assert len(pictures(place / "out")) == COUNT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", ["n.h5", "again/m.h5"])
+@threat(134, 7)
+def test_of_two_models_started_at_once_one_is_refused(place, monkeypatch, code, other):
+    (place / "again").mkdir()
+    faults.write_model(place / "again" / "m.h5", factor=3)
+    codes, alone = [], {}
+    for number, model in enumerate(("m.h5", other)):
+        assert faults.run_here(monkeypatch, "show", model, *SHOW[2:-1], f"alone{number}/") == 0
+        alone[model] = contents(place / f"alone{number}")
+    assert alone["m.h5"] != alone[other]
+    for number in range(5):
+        arguments = (*SHOW[2:-1], f"out{number}/")
+        runs = [start(place, "show", model, *arguments) for model in ("m.h5", other)]
+        said = [process.communicate(timeout=100)[1].decode() for process in runs]
+        codes.append(sorted(process.returncode for process in runs))
+        if codes[-1] != [0, code]:
+            assert other == "again/m.h5", said  # of one name, and one after the other: the figures are made anew
+            assert codes[-1] == [0, 0], said
+        records = json.loads((place / f"out{number}" / "manifest.json").read_text())["figures"]
+        assert len(records) == COUNT
+        assert contents(place / f"out{number}") in alone.values()
+        assert not locks(place / f"out{number}")
+    assert [0, code] in codes
 
 
 @pytest.mark.parametrize("age", [1000, 0])

@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import hostile_bounds
+import hostile_files
 import numpy as np
 import pytest
+import tflite_files
 from graph_files import calls_in_a_row, chain, doubling, nested_names, small_graph
 from threats import threat
 
@@ -113,6 +115,35 @@ def test_a_row_of_operations_takes_time_in_proportion(tmp_path, scoped):
         seconds.append(time.process_time() - before)
     assert seconds[1] < 10 * seconds[0]
     assert seconds[1] < 40
+
+
+@threat(130, 0)
+@pytest.mark.slow
+def test_a_row_of_tflite_operators_takes_time_in_proportion(tmp_path):
+    """13 times as long for four times as many, before the order of operators was checked without a set of all tensors."""
+    seconds = []
+    for count in (5_000, 20_000):
+        path = tmp_path / "m.tflite"
+        path.write_bytes(tflite_files.relu_chain(count))
+        before = time.process_time()
+        with formats.open_network(path) as network:
+            assert len(network.layers) == count + 1
+        seconds.append(time.process_time() - before)
+    assert seconds[1] < 8 * seconds[0]
+
+
+@threat(130, 6)
+def test_more_layers_than_the_limit_are_refused_at_once(tmp_path):
+    """A `.keras` file: a row of 30,000 Activation layers is counted before any of them is looked at."""
+    layers, before = [], "in"
+    for number in range(30_000):
+        layers.append(hostile_files.reading(f"a{number}", "Activation", before, activation="relu"))
+        before = f"a{number}"
+    path = hostile_files.keras(tmp_path / "m.keras", hostile_files.functional(*layers), {})
+    start = time.process_time()
+    with pytest.raises(LimitError, match="limit 20,000"):
+        formats.open_network(path)
+    assert time.process_time() - start < 5
 
 
 @threat(130, 0)

@@ -102,3 +102,27 @@ def close(path, values, correct, ends):
         return bool(np.all(errors <= ROUNDING * np.abs(second).max(initial=1e-9)))
     tolerance = corpus.HALF_TOLERANCE if "f16" in path.name else corpus.TOLERANCE
     return bool(np.all(np.abs(first - second) < tolerance + tolerance * np.abs(second)))
+
+
+def relu_chain(count):
+    """Return the content of a `.tflite` file of ReLU operators in a row on a tensor of shape (1, 4)."""
+    import flatbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU
+    graph, model = schema.SubGraphT(), schema.ModelT()
+    graph.tensors, graph.operators = [], []
+    for number in range(count + 1):
+        tensor = schema.TensorT()
+        tensor.shape, tensor.name = [1, 4], f"r{number}".encode()
+        graph.tensors.append(tensor)
+        if number:
+            operator = schema.OperatorT()
+            operator.inputs, operator.outputs = [number - 1], [number]
+            graph.operators.append(operator)
+    graph.inputs, graph.outputs = [0], [count]
+    model.version, model.operatorCodes, model.buffers, model.subgraphs = 3, [code], [schema.BufferT()], [graph]
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from functools import cached_property
+from itertools import islice, takewhile
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +22,7 @@ from actviz.records import FORWARD
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actviz.formats.lite.scopes import Scope
     from actviz.gate.tflite import LiteModel, LiteOperator, LiteTensor
     from actviz.records import Axes, Shape
 
@@ -178,7 +183,17 @@ class Description:
     def _places(self, named: Named) -> list[int]:
         """Return the numbers of the operators inside a layer."""
         depth = len(named.scope)
-        return [place for place, scope in self._naming.scopes.items() if depth and scope[:depth] == named.scope]
+        if not depth:
+            return []
+        # In order, the scopes inside one follow it: a search of all for each tensor took 4 s for 5,000 operators.
+        start = bisect_left(self._scopes, named.scope, key=itemgetter(0))
+        inside = takewhile(lambda item: item[0][:depth] == named.scope, islice(self._scopes, start, None))
+        return sorted(place for _, place in inside)
+
+    @cached_property
+    def _scopes(self) -> list[tuple[Scope, int]]:
+        """The scopes of the operators and the numbers of those, in the order of the scopes."""
+        return sorted((scope, place) for place, scope in self._naming.scopes.items())
 
     def _sign(self, operator: LiteOperator) -> bool | None:
         if operator.fused in {"relu", "relu6"} or operator.kind in NON_NEGATIVE:

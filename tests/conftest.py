@@ -14,7 +14,11 @@ import pytest
 from hypothesis import settings
 
 os.environ.update(
-    TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="-1", KERAS_HOME=os.devnull + "/keras"
+    TF_CPP_MIN_LOG_LEVEL="3",
+    KERAS_BACKEND="tensorflow",
+    CUDA_VISIBLE_DEVICES="-1",
+    KERAS_HOME=os.devnull + "/keras",
+    TF_ENABLE_ONEDNN_OPTS="1",  # as in the worker: the same kernels on every processor
 )
 # The same examples everywhere; ACTVIZ_RANDOM=1 looks for new ones.
 settings.register_profile("fixed", derandomize="ACTVIZ_RANDOM" not in os.environ)

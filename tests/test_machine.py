@@ -264,10 +264,10 @@ def test_computing_is_not_under_the_limit_of_opening(place):
 import sys, time; sys.path.append({str(Path(__file__).parent)!r})
 import fault_child
 real = fault_child.Sums.activations
-def slow(*arguments):
+def slow(*arguments, **options):
     until = time.process_time() + 0.3
     while time.process_time() < until: pass
-    return real(*arguments)
+    return real(*arguments, **options)
 fault_child.Sums.activations = slow
 from actviz.worker import child
 import actviz.totals

@@ -14,16 +14,13 @@ import signal
 import struct
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from actviz import processes, system
 from actviz.errors import ActvizError, LimitError, error_of_code
 from actviz.inputs.channels import Decoded
 from actviz.inputs.options import InputOptions
 from actviz.inputs.pillow import Wanted
-
-if TYPE_CHECKING:
-    import subprocess
 
 CPU_SECONDS = 20.0
 # What an image waits for at most, should the process stand still without computing anything.
@@ -39,7 +36,6 @@ class _Process:
     def __init__(self) -> None:
         told = json.dumps({"seconds": CPU_SECONDS, "memory": min(MAX_MEMORY, system.memory_allowed())})
         self.seconds = CPU_SECONDS
-        self.process: subprocess.Popen[bytes]
         self.process, reader, writer = processes.start_python(
             PROGRAM, told, processes.plain_environment(), noun="the process that decodes images"
         )

@@ -392,6 +392,9 @@ def environment(*, verbose: bool) -> dict[str, str]:
     }
     # NumPy's own threads are not used, and where they cannot be started OpenBLAS hangs for a minute.
     kept["OPENBLAS_NUM_THREADS"] = "1"
+    # Without oneDNN, which TensorFlow switches on by itself only on processors with AVX-512 or VNNI,
+    # its CPU kernels compute no channels_first convolutions and no dilated transposed ones.
+    kept["TF_ENABLE_ONEDNN_OPTS"] = "1"
     kept.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     return kept
 

@@ -77,6 +77,16 @@ class Flat:
             raise ModelError(message)
         return found[number] if number < len(found) else (found[0][0], number)
 
+    def sources(self, number: int) -> tuple[int, ...]:
+        """Return the numbers of the nodes whose values a node depends on.
+
+        A variable that is read after it was written depends on what was written, though no
+        tensor leads from one to the other.
+        """
+        node = self.nodes[number]
+        written = node.after if node.op in ORDERED else ()
+        return (*(source for source, _ in node.inputs), *written)
+
     def ancestors(self, tensors: Iterable[Tensor]) -> list[int]:
         """Return the numbers of the nodes that some tensors need, in the order of the graph."""
         needed: set[int] = set()
@@ -85,7 +95,7 @@ class Flat:
             number = todo.pop()
             if number not in needed:
                 needed.add(number)
-                todo += [source for source, _ in self.nodes[number].inputs]
+                todo += self.sources(number)
         return sorted(needed)
 
 

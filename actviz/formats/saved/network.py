@@ -16,7 +16,6 @@ from actviz.formats.samples import each_of, joined, random_note, seed_of
 from actviz.formats.saved.arithmetic import operations_of
 from actviz.formats.saved.cut import VARIABLES, GraphCut, check_changes, cut_graph
 from actviz.formats.saved.entrances import entrance
-from actviz.formats.saved.flatten import ORDERED
 from actviz.formats.saved.kinds import activation_of, axes_at, bounds_at, kind_of, sign_of
 from actviz.formats.saved.least_size import in_order, least_shape, runs
 from actviz.formats.saved.meta import attribute_dtype, attribute_shape, constant_shape
@@ -293,10 +292,7 @@ class GraphNetwork(FileNetwork):
         """Return for each node the inputs that it depends on; what one replaces needs nothing before it."""
         readers: dict[int, list[int]] = {}
         for number in numbers:
-            node = self._flat.nodes[number]
-            # A variable that is read after it was written depends on what was written.
-            written = node.after if node.op in ORDERED else ()
-            for source in (*(source for source, _ in node.inputs), *written):
+            for source in self._flat.sources(number):
                 readers.setdefault(source, []).append(number)
         found: dict[int, set[str]] = {}
         for one in self._inputs:

@@ -2,7 +2,7 @@
 
 The model file says in JSON what it multiplies by (``factor``), what it notes (``notes``), and
 what becomes of the process when an input holds the value 1 (``harm``: ``dies``, ``hangs``,
-``too large``, ``bad``, or a shortage: ``no memory``, ``no thread``, ``no native thread``), and what
+``waits``, ``too large``, ``bad``, or a shortage: ``no memory``, ``no thread``, ``no native thread``), and what
 opening it takes (``opening``: ``spins`` or ``waits`` for ever, or a change of the model file).
 A ``harm`` may also be one of `CHANGES`, which becomes of the model file.
 """
@@ -98,6 +98,10 @@ class Sums:
             os.kill(os.getpid(), signal.SIGSEGV)
         elif self._harm == "hangs":
             time.sleep(1000)
+        elif self._harm == "waits":  # as long as the command lives
+            command = os.getppid()
+            while os.getppid() == command:
+                time.sleep(0.05)
         elif self._harm == "too large":
             raise error_of_code(6, "m.h5: too large.")
         elif self._harm == "no memory":

@@ -207,7 +207,7 @@ def start(place, *arguments, **options):
 @pytest.fixture
 def waiting(place):
     """A run of one model that writes to `out` and waits until `end` is called."""
-    faults.write_model(place / "slow.h5", harm="hangs")
+    faults.write_model(place / "slow.h5", harm="waits")
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(place / "white.png")
     process = start(place, "show", "slow.h5", "white.png", "in", "-l", "conv", "--bare", "-o", "out/")
     patience = time.monotonic() + 60

@@ -99,8 +99,8 @@ class Sums:
         elif self._harm == "hangs":
             time.sleep(1000)
         elif self._harm == "waits":  # as long as the command lives
-            command = os.getppid()
-            while os.getppid() == command:
+            command, patience = os.getppid(), time.monotonic() + 100
+            while os.getppid() == command != 1 and time.monotonic() < patience:
                 time.sleep(0.05)
         elif self._harm == "too large":
             raise error_of_code(6, "m.h5: too large.")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Seconds after a signal in which a command may put its results in order.
 PATIENCE = 1.5
+_signals: list[int] = []  # those that arrived
 BY_SIGNAL = frozenset({EXIT_INTERRUPTED, EXIT_TERMINATED})
 COMMANDS = {
     "show": "Draw what layers of a model compute, as labelled PNG figures.",
@@ -104,6 +105,8 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     code = _run()
+    if _signals and code == OutputError.exit_code:  # a terminal that was closed: its stdout fails before the end
+        code = _code_of(_signals[0])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -193,6 +196,10 @@ class _TerminatedError(BaseException):
     """SIGTERM arrived, or SIGHUP from a terminal that was closed; cleaned up like Ctrl-C."""
 
 
+def _code_of(number: int) -> int:
+    return EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     """End in good order at the first signal; what takes longer than that allows is given up.
 
@@ -201,10 +208,10 @@ def _end(number: int, frame: FrameType | None) -> None:
     del frame
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+    _signals.append(number)
     import threading
 
-    timer = threading.Timer(PATIENCE, _give_up, [code])
+    timer = threading.Timer(PATIENCE, _give_up, [_code_of(number)])
     timer.daemon = True
     with contextlib.suppress(RuntimeError):  # where no thread can be started, nothing is given up early
         timer.start()

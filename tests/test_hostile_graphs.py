@@ -1,5 +1,6 @@
 """Graphs that are damaged inside, call themselves to billions of operations, or are very long; rows 128-130."""
 
+import json
 import random
 import shutil
 import time
@@ -10,11 +11,14 @@ import hostile_files
 import numpy as np
 import pytest
 import tflite_files
+from google.protobuf.message import DecodeError
 from graph_files import calls_in_a_row, chain, doubling, nested_names, small_graph
 from threats import threat
 
 from actviz import formats
 from actviz.errors import ActvizError, LimitError, ModelError
+from actviz.formats.saved import flatten, scopes
+from actviz.gate import strict_json
 
 DATA = Path(__file__).parent / "data"
 CASES = Path(__file__).parents[2] / "shared" / "cases"
@@ -34,20 +38,30 @@ def made(tmp_path, content):
     return path
 
 
+DAMAGE = [
+    {"attribute": b"\xff\xfe"},
+    {"text": b"\xc3\x28", "branches": True},
+    {"argument": b"\xff", "branches": True},
+    {"tensor": b"\xff\xff\xff"},
+    {"body": b"\x1a\xff\xff\x03", "branches": True},
+]
+
+
 @threat(128, 4)
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"attribute": b"\xff\xfe"},
-        {"text": b"\xc3\x28", "branches": True},
-        {"argument": b"\xff", "branches": True},
-        {"tensor": b"\xff\xff\xff"},
-        {"body": b"\x1a\xff\xff\x03", "branches": True},
-    ],
-)
+@pytest.mark.parametrize("change", DAMAGE)
 def test_damage_inside_names_the_file(tmp_path, change):
     with pytest.raises(ModelError, match=r"^g\.pb: "):
         compute(made(tmp_path, small_graph(**change)))
+
+
+@threat(128, 4)
+@pytest.mark.parametrize("change", DAMAGE)
+def test_tensorflow_fails_without_the_name_of_the_file_where_no_guard_parses(tmp_path, change):
+    import tensorflow as tf
+
+    with pytest.raises(DecodeError) as caught:
+        tf.compat.v1.GraphDef.FromString(made(tmp_path, small_graph(**change)).read_bytes())
+    assert "g.pb" not in str(caught.value)
 
 
 @threat(128, 4)
@@ -91,6 +105,21 @@ def test_functions_that_are_too_deep_or_call_themselves(tmp_path, loop):
         formats.open_network(made(tmp_path, doubling(3 if loop else 150, calls=1, loop=loop)))
 
 
+@threat(129, 6)
+def test_calls_double_with_every_function_where_no_guard_counts(tmp_path, monkeypatch):
+    """Eight times the calls for three functions more: 59 functions would never end."""
+    calls, call = [], flatten._Body._call
+    monkeypatch.setattr(flatten, "_check_total", lambda *_: None)
+    monkeypatch.setattr(flatten._Body, "_call", lambda body, name: (calls.append(name), call(body, name))[1])
+    counts = []
+    for count in (7, 10):
+        calls.clear()
+        formats.open_network(made(tmp_path, doubling(count, empty=True))).close()
+        counts.append(len(calls))
+    assert counts[0] >= 2**6
+    assert counts[1] > 7 * counts[0]
+
+
 def test_functions_that_double_a_little_are_computed(tmp_path):
     assert compute(made(tmp_path, doubling(6)), "last").tolist() == [[1.0] * 4]
 
@@ -99,6 +128,20 @@ def test_functions_that_double_a_little_are_computed(tmp_path):
 def test_names_that_are_nested_without_end(tmp_path):
     with pytest.raises(LimitError, match="nested more than 100 deep"):
         formats.open_network(made(tmp_path, nested_names(900)))
+
+
+@threat(129, 6)
+def test_every_level_is_gone_through_again_where_no_guard_bounds_names(tmp_path, monkeypatch):
+    """Twice as deep is four times the work."""
+    visits, every = [], scopes.Scope.every
+    monkeypatch.setattr(scopes, "DEEPEST", 10**9)
+    monkeypatch.setattr(scopes.Scope, "every", lambda scope: (visits.append(0), every(scope))[1])
+    counts = []
+    for count in (110, 220):
+        visits.clear()
+        formats.open_network(made(tmp_path, nested_names(count))).close()
+        counts.append(len(visits))
+    assert counts[1] > 3.5 * counts[0]
 
 
 @threat(130, 0)
@@ -132,18 +175,30 @@ def test_a_row_of_tflite_operators_takes_time_in_proportion(tmp_path):
     assert seconds[1] < 8 * seconds[0]
 
 
+def activations_in_a_row(count=30_000):
+    """The configuration of a model with a row of Activation layers."""
+    layers, before = [], "in"
+    for number in range(count):
+        layers.append(hostile_files.reading(f"a{number}", "Activation", before, activation="relu"))
+        before = f"a{number}"
+    return hostile_files.functional(*layers)
+
+
 @threat(130, 6)
 def test_more_layers_than_the_limit_are_refused_at_once(tmp_path):
     """A `.keras` file: a row of 30,000 Activation layers is counted before any of them is looked at."""
-    layers, before = [], "in"
-    for number in range(30_000):
-        layers.append(hostile_files.reading(f"a{number}", "Activation", before, activation="relu"))
-        before = f"a{number}"
-    path = hostile_files.keras(tmp_path / "m.keras", hostile_files.functional(*layers), {})
+    path = hostile_files.keras(tmp_path / "m.keras", activations_in_a_row(), {})
     start = time.process_time()
     with pytest.raises(LimitError, match="limit 20,000"):
         formats.open_network(path)
     assert time.process_time() - start < 5
+
+
+@threat(130, 6)
+def test_every_layer_of_a_row_is_made_where_no_guard_counts_them(monkeypatch):
+    monkeypatch.setattr(strict_json, "MAXIMUM_LAYERS", 10**9)
+    parsed = strict_json.parse_json(json.dumps(activations_in_a_row()).encode(), "m.keras")
+    assert len(parsed["config"]["layers"]) == 30_001
 
 
 @threat(130, 0)

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from threats import threat
 from actviz import formats
 from actviz.errors import ModelError, UnsafeError
 from actviz.formats import keras_file
+from actviz.gate import strict_json
 
 HERE = Path(__file__).parent
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -293,6 +295,19 @@ def test_weights_made_at_the_first_call_are_refused_too(made, monkeypatch):
 @threat(126, 6)
 def test_a_text_takes_gigabytes_where_no_guard_looks_at_its_dtype():
     assert np.dtype("<U500000000").itemsize == 2_000_000_000
+
+
+@threat(127, 6)
+def test_values_take_many_times_their_bytes_where_no_guard_counts_them(monkeypatch):
+    monkeypatch.setattr(strict_json, "MAXIMUM_VALUES", 10**9)
+    text = hostile_bounds.WIDE.replace("{}," * 1_400_000, "").encode()
+    tracemalloc.start()
+    try:
+        strict_json.parse_json(text, "m.keras")
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert taken > 20 * len(text)
 
 
 @threat(122, 6)

@@ -20,6 +20,7 @@ from threats import threat
 
 from actviz.activations.stored import of_member
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
+from actviz.gate import archive as archives
 from actviz.gate.archive import ARRAYS, open_archive
 from actviz.gate.npy import array_of, read_header
 from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples
@@ -483,19 +484,42 @@ def test_forged_archives(tmp_path, kind, error, words):
         read(path)
 
 
+def with_wrong_sum(path, save):
+    """Write an archive of two arrays; the checksum of the first is not that of its content."""
+    save(path, x=np.arange(4.0), y=np.arange(5.0))
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02", 0, content.rindex(b"PK\x01\x02")) + 16] ^= 1
+    path.write_bytes(content)
+
+
 @threat(131, 3)
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_changed_value_is_refused(tmp_path, save):
-    save(tmp_path / "a.npz", x=np.arange(4.0), y=np.arange(5.0))
-    content = bytearray((tmp_path / "a.npz").read_bytes())
-    content[content.rindex(b"PK\x01\x02", 0, content.rindex(b"PK\x01\x02")) + 16] ^= 1  # the sum of x
-    (tmp_path / "a.npz").write_bytes(content)
+    with_wrong_sum(tmp_path / "a.npz", save)
     with pytest.raises(InputError, match="truncated or damaged"):
         read(tmp_path / "a.npz", VECTOR)
     with (tmp_path / "a.npz").open("rb") as file:
         archive = open_archive(file, "a.npz", ARRAYS)
         with pytest.raises(InputError, match="truncated or damaged"):
             of_member(archive, "x.npy", "a.npz[x]").entry(0)
+
+
+@threat(131, 3)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_array_with_a_wrong_sum_is_read_where_no_guard_compares_sums(tmp_path, monkeypatch, save):
+    monkeypatch.setattr(zipfile.ZipExtFile, "_update_crc", lambda *_: None)
+    with_wrong_sum(tmp_path / "a.npz", save)
+    with (tmp_path / "a.npz").open("rb") as file:
+        archive = open_archive(file, "a.npz", ARRAYS)
+        np.testing.assert_array_equal(of_member(archive, "x.npy", "a.npz[x]").entry(0), 0.0)
+
+
+@threat(131, 6)
+def test_every_entry_becomes_an_object_where_no_guard_counts_members(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "check_member_count", lambda *_: None)
+    path = hostile_bounds.crowded(tmp_path / "a.npz", 20_000, declared=5)
+    with path.open("rb") as file:
+        assert len(open_archive(file, "a.npz", ARRAYS).members) == 20_003
 
 
 @threat(131, 6)

@@ -136,6 +136,14 @@ class Piece:
         own = subject.scale.kind == "filter" and self.band.noun != _UNIT
         return subject.channels[places.start : places.stop] if own else []
 
+    def ends(self, room: Room) -> list[str]:
+        """Return what is written below the tiles that are here; a strip of units has none."""
+        band, places = self.band, self.places(room)
+        if band.noun == _UNIT:
+            return []
+        here = replace(band.subject, channels=band.subject.channels[places.start : places.stop])
+        return grid.below(here, room.side, fixed=True)
+
     def clipped(self, room: Room) -> int:
         """Count the values here that lie beyond the ends of their colours."""
         places = self.places(room)
@@ -401,7 +409,7 @@ def _draw_tiles(canvas: figure.Canvas, piece: Piece, room: Room, corner: tuple[i
     subject = band.subject
     size, _ = tile_size(band, room)
     painted = _paint(band, places, size)
-    states, below = subject.states(), grid.below(subject, room.side, fixed=True)
+    states, below = subject.states(), piece.ends(room)
     tiles = []
     for place, pixels in zip(places, painted, strict=True):
         row, column = divmod(place - places.start, room.per_row)
@@ -413,7 +421,7 @@ def _draw_tiles(canvas: figure.Canvas, piece: Piece, room: Room, corner: tuple[i
         channel = subject.channels[place]
         if subject.total > 1:
             canvas.write(str(channel), top - 2 - face.height, left - 1, face, theme.ink)
-        canvas.write(below[place], box[2] + 3, left - 1, face, theme.muted)
+        canvas.write(below[place - places.start], box[2] + 3, left - 1, face, theme.muted)
         low, high = float(subject.low[channel]), float(subject.high[channel])
         tiles.append(Tile(channel, box, low, high, states[place], band.activation.address))
         _hatch(canvas, band, box)

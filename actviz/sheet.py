@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from actviz import bands, colors, distribution, figure, text
 from actviz.bands import Piece, Room
 from actviz.errors import LimitError, UsageError
-from actviz.renderers import padding
+from actviz.renderers import grid, padding
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
@@ -166,7 +166,9 @@ def _caption(sheet: _Sheet, page: _Page) -> list[str]:
     parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
     if len(prepared) < count:
         parts.append(f"{count - len(prepared)} with nothing to draw")
-    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, [piece.band.subject for piece in page.pieces])}")
+    ends = subjects.ENDS + (subjects.ONE_END if _has_one_end(page) else "")
+    drawn = [piece.band.subject for piece in page.pieces]
+    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, ends)}")
     if any(set(piece.band.subject.numbers.negligible) & set(piece.channels(page.room)) for piece in page.pieces):
         parts.append(f"{text.ALMOST} 0: next to nothing, {subjects.negligible_words('its layer')}")
     clipped = sum(piece.clipped(page.room) for piece in page.pieces)
@@ -191,12 +193,21 @@ def _caption(sheet: _Sheet, page: _Page) -> list[str]:
     return parts
 
 
-def _colors_of_tiles(style: Style, drawn: Sequence[Subject]) -> str:
-    """Return what the colours of a sheet's tiles stand for, in words; `drawn` is what is on the page."""
+def _has_one_end(page: _Page) -> bool:
+    """Return True if a tile has no room for both its ends. Every pair fits in the largest tiles: these are not measured."""
+    room = page.room
+    return room.side < _SIDES[0] and any(grid.has_one_end(piece.ends(room)) for piece in page.pieces)
+
+
+def _colors_of_tiles(style: Style, drawn: Sequence[Subject], ends: str) -> str:
+    """Return what the colours of a sheet's tiles stand for, in words.
+
+    `drawn` is what is on the page, `ends` which numbers are below a tile.
+    """
     scale = colors.parse_scale(style.scale)
-    below = "below a tile its smallest and largest value"
+    below = f"below a tile {ends}"
     if scale.of_tiles:
-        return f"{subjects.shares_words(scale)} of its own values, written below it"
+        return f"{subjects.shares_words(scale)} of its own values, written below it{ends.removeprefix(subjects.ENDS)}"
     if scale.kind in {"auto", "filter"}:
         words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
         shared = any(subject.scale.kind != "filter" for subject in drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,6 +14,7 @@ import actviz
 from actviz import renderers, sheet, text
 from actviz.formats.axes import over_steps
 from actviz.records import Activation, Style
+from actviz.renderers import subject
 from actviz.worker import wire
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def test_bounded_values_run_to_their_bounds(axes: tuple[str, ...], shape: tuple[
     assert {(tile.low, tile.high) for tile in picture.tiles} == {ends}
     assert picture.numbers["scale"] == "bounds"
     assert picture.numbers["clipped"] == 0
-    assert "the bounds of its activation function" in said(picture)
+    assert "the bounds of the activation function" in said(picture)
     assert_read_back(picture, one, Style())
 
 
@@ -203,3 +205,46 @@ def test_bounds_are_told_by_exports_and_conversions_too(network: keras.Model, tm
     # A converter keeps some of the names only.
     ends = {"gate/Sigmoid": (0, 1), "pooled": (0, 1), "flat": (0, 1), "signed/Tanh": (-1, 1), "output_0": (0, 1)}
     assert {address: one for address, one in converted.items() if one} == ends
+
+
+def narrow(columns: int = 6, channels: int = 20, low: float = 0.0) -> np.ndarray:
+    """Return positive maps of 96 rows, some of which begin above zero: ``(row, column, channel)``."""
+    maps = np.random.default_rng(2).uniform(low, 0.4, (96, columns, channels))
+    maps[..., 1::2] += 0.0611
+    return maps
+
+
+@pytest.mark.parametrize("axes", [SPATIAL, ("batch", "step", "row", "column", "channel")])
+@pytest.mark.parametrize("style", [Style(), Style(scale="filter:p2:98")])
+def test_positive_tiles_have_both_ends_whatever_the_room(axes: tuple[str, ...], style: Style) -> None:
+    maps = narrow()
+    values = maps if axes == SPATIAL else maps.reshape(4, 24, 6, 20)
+
+    shown = set(texts(renderers.draw(Activation("layer", "Kind", values[None], axes), 0, CONTEXT, style)))
+
+    for channel in range(20):
+        low, high = maps[..., channel].min(), maps[..., channel].max()
+        if style.scale != "auto":
+            low, high = np.percentile(maps[..., channel], (2, 98))
+        assert any(text.ends(low, high, digits) in shown for digits in (1, 2, 3))
+    assert subject.ONE_END not in " ".join(shown)
+
+
+@pytest.mark.parametrize("low", [0.0, -0.4])
+@pytest.mark.parametrize("scale", ["auto", "filter:p2:98"])
+def test_a_figure_says_where_tiles_have_one_of_their_ends(low: float, scale: str) -> None:
+    """On sheets, and in figures of more than 1,024 tiles, a cell is as wide as its tile."""
+    maps = narrow(channels=1100, low=low)[:8]
+    style = Style(scale=scale)
+
+    assert subject.ONE_END in said(renderers.draw(spatial(maps), 0, CONTEXT, style))
+    assert subject.ONE_END not in said(renderers.draw(spatial(maps[..., :9]), 0, CONTEXT, style))
+    one = spatial(maps[..., :64] * 1e-5)
+    small = replace(style, channels="0:64", megapixels=0.3)  # pages of tiles of 56 pixels
+    assert subject.ONE_END in said(next(sheet.draw_pages([one], 0, CONTEXT, small)))
+    assert subject.ONE_END not in said(sheet.draw_sheet([one], 0, CONTEXT, style))
+
+
+def test_the_largest_tiles_of_a_sheet_hold_every_pair_of_ends() -> None:
+    widest = text.ends(-1.7976931348623157e308, -1.2e-308, 1)
+    assert text.face(10).width(widest) <= 104

@@ -71,7 +71,7 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
     plan = _plan(film, style)
     layout = figure.Layout(
         subjects.heading(activation, context),
-        _color_bar(film, along),
+        _color_bar(film, along, plan.words),
         (*_caption(film, style, along, masked), *padding.note(activation, context, left_out=False)),
         *plan.size,
         subjects.histogram(subject, reduced=bool(context.reduced)),
@@ -291,8 +291,8 @@ def _draw_frames(
     return tiles
 
 
-def _color_bar(film: _Film, along: str) -> figure.ColorBar:
-    bar = grid.color_bar(film.subject, "channel", "beside")
+def _color_bar(film: _Film, along: str, words: list[str]) -> figure.ColorBar:
+    bar = grid.color_bar(film.subject, "channel", words, "beside")
     bar = film.over[0].bar(bar, film.subject) if film.over else bar
     return replace(bar, notes=(*bar.notes, f"number above a frame: its {along}"))
 

@@ -22,6 +22,8 @@ from actviz.renderers import padding, ruler
 from actviz.renderers import subject as subjects
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from actviz.records import Activation, Box, Context, Style
@@ -87,9 +89,9 @@ class Deck:
             return subject.painted()
         return self.over.painted(subject, self.sizes(len(subject.channels), zoom))
 
-    def bar(self, subject: Subject) -> figure.ColorBar:
-        """Return the colour bar of the tiles."""
-        bar = color_bar(subject, self.noun)
+    def bar(self, subject: Subject, words: Sequence[str]) -> figure.ColorBar:
+        """Return the colour bar of the tiles, below which `words` stand."""
+        bar = color_bar(subject, self.noun, words)
         return bar if self.over is None else self.over.bar(bar, subject)
 
 
@@ -107,7 +109,7 @@ def draw(activation: Activation, deck: Deck, context: Context, style: Style) -> 
     plan = _plan(subject, deck, style)
     layout = figure.Layout(
         subjects.heading(activation, context),
-        deck.bar(subject),
+        deck.bar(subject, plan.words),
         _caption(subject, deck, style, plan.zoom),
         plan.size[0],
         plan.size[1] + (plan.cell[1] if deck.front is not None else 0),
@@ -248,10 +250,9 @@ def below(subject: Subject, room: int, *, fixed: bool = False) -> list[str]:
     """Return what is written below each tile: the smallest and the largest of its values.
 
     With percentiles of its own it is the ends of its colours. Tiles of one value have that
-    value. Where all values are positive and both ends have no room, it is the largest, but both
-    where they are nearly the same. Those of a signed layer always have both, in fewer digits
-    where there is little room; where `room` is `fixed` and not even these fit, the end further
-    from zero, with its sign. A state (``dead``) wins over numbers.
+    value. Both ends are written, in fewer digits where there is little room; where `room` is
+    `fixed` and not even these fit, the end further from zero, with its sign (`has_one_end`).
+    A state (``dead``) wins over numbers.
     """
     face, channels = text.face(_FACE), subject.channels
     ends = subject.ends_written()
@@ -259,8 +260,7 @@ def below(subject: Subject, room: int, *, fixed: bool = False) -> list[str]:
     near, faint = set(subject.numbers.near_constant), set(subject.numbers.negligible if own else ())
     full = [text.ends(*pair) for pair in ends] if subject.maps[0].size > 1 else [text.number(high) for _, high in ends]
     if max(map(face.width, full)) > room:
-        signed = any(low < 0 for low, _ in ends) and subject.maps[0].size > 1
-        shorter = _short_pair if signed else _short_high
+        shorter = _short_pair if subject.maps[0].size > 1 else _short_high
         full = [
             words if face.width(words) <= room or channel in near else shorter(pair, face, room, fixed=fixed)
             for channel, words, pair in zip(channels, full, ends, strict=True)
@@ -277,6 +277,11 @@ def below(subject: Subject, room: int, *, fixed: bool = False) -> list[str]:
             words = f"{text.ALMOST} 0: {text.number(float(subject.numbers.strength[channel]), 2)}"
             full[place] = words if face.width(words) <= room or not fixed else f"{text.ALMOST} 0"
     return full
+
+
+def has_one_end(words: Sequence[str]) -> bool:
+    """Return True if `words`, those of `below`, hold a tile with only one of its two ends."""
+    return any(word.lstrip(text.MINUS)[:1].isdigit() and ".." not in word for word in words)
 
 
 def _short_pair(ends: tuple[float, float], face: text.Face, room: int, *, fixed: bool) -> str:
@@ -373,16 +378,17 @@ def _write_rulers(canvas: figure.Canvas, rulers: tuple[Axis, Axis], tiles: list[
         ruler.write_above(canvas, across, range(len(across.names)), corner, zoom[1])
 
 
-def color_bar(subject: Subject, noun: str, where: str = "below") -> figure.ColorBar:
+def color_bar(subject: Subject, noun: str, words: Sequence[str], where: str = "below") -> figure.ColorBar:
     """Return the colour bar of tiles that are called `noun`, with what it means.
 
-    `where` is the side of a tile on which its range and strength stand.
+    `where` is the side of a tile on which its range, one of `words`, and its strength stand.
     """
     notes: list[str] = []
     if subject.total > 1:
         notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {noun}")
     if subject.scale.kind == "filter":
-        return subjects.own_bar(subject, noun, where, notes)
+        ends = subjects.ENDS + (subjects.ONE_END if has_one_end(words) else "")
+        return subjects.own_bar(subject, noun, f"{where} it: {ends}", notes)
     return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), *notes])
 
 

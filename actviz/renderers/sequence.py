@@ -370,7 +370,7 @@ class _Panel:
 def _color_bar(subject: Subject, unit: str, plan: _Plan) -> figure.ColorBar:
     ways = f"down: {plan.down.noun}s, across: {plan.across.noun}s"
     if subject.scale.kind == "filter":
-        return subjects.own_bar(subject, unit, "beside", [ways])
+        return subjects.own_bar(subject, unit, f"beside it: {subjects.ENDS}", [ways])
     return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), ways])
 
 

@@ -32,6 +32,9 @@ ORDERS = {
 }
 
 
+ENDS = "its smallest and largest value"
+ONE_END = ", or only the one further from 0 where both have no room"
+
 _MOST_LEVELS, _MOST_NAMES = 12, 8
 _HUGE = 1e300
 
@@ -400,7 +403,7 @@ def scale_note(subject: Subject, whole: str) -> str:
             return f"one scale for {whole}: its {ends} are the same{why}"
         return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + why
     if scale.kind == "bounds":
-        return "one scale: the bounds of its activation function"
+        return "one scale: the bounds of the activation function"
     if scale.kind == "from":
         return f"one scale, from {text.shown(str(scale).removeprefix('from:'), 60)}"
     known = {"fixed": "one scale, as asked", "run": "one scale for all inputs of the run"}
@@ -451,12 +454,15 @@ def marks(subject: Subject) -> tuple[tuple[RGB, str], ...]:
     return tuple((color, words) for color, words, present in found if present)
 
 
-def own_bar(subject: Subject, noun: str, where: str, notes: Sequence[str]) -> ColorBar:
-    """Return a colour bar for tiles, called `noun`, that have a range of their own, written `where`."""
+def own_bar(subject: Subject, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
+    """Return a colour bar for tiles, called `noun`, that have a range of their own.
+
+    `written` says where its ends are written: ``below it: its smallest and largest value``.
+    """
     ticks: tuple[tuple[float, str], ...]
-    scale, written = subject.scale, f"{where} it: its smallest and largest value"
+    scale = subject.scale
     if scale.of_tiles:
-        written = f"written {where} it"
+        written = "written " + written.replace(f": {ENDS}", "")
     if subject.signed:
         ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
         largest = (

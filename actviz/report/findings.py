@@ -114,7 +114,7 @@ def _of_layer(address: str, totals: Totals, inputs: int) -> Iterator[Finding]:
     if totals.count and not math.isnan(totals.saturated):
         share = totals.saturated / totals.count
         if share >= MUCH_SATURATED:
-            said = f"{text.number(100 * share)}% of its values lie at a bound of its activation function (within 1%)."
+            said = f"{text.number(100 * share)}% of its values lie at a bound of the activation function (within 1%)."
             yield Finding(WARNING, "saturated", address, said, share)
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    address   class  shape   8 of 64 filters, strongest by mean   colours -3..3   [distribution]
+    address   class  shape   8 of 64 filters   colours -3..3   [distribution]
      3       17       40
     [tile]  [tile]  [tile] ...
     0..3.1  0..2.2  dead
@@ -91,6 +91,12 @@ class Band:
             return ""
         low, high = (text.number(float(ends[0])) for ends in (self.subject.low, self.subject.high))
         return f"colours {low}..{high}"
+
+    @property
+    def sorted(self) -> bool:
+        """Whether its tiles are the strongest of the layer, or not in the order of their channels."""
+        channels = self.subject.channels
+        return self.style.measure != "index" and (len(channels) < self.subject.total or channels != sorted(channels))
 
     def first(self, count: int) -> Band:
         """Return the band with the first `count` of its tiles."""
@@ -371,7 +377,7 @@ def _counts(band: Band) -> tuple[str, str, str]:
         return note, short, short
     numbers = f"{shown:,} of {total:,}"
     count = f"{numbers} {band.noun}{'s' if total != 1 else ''}"
-    words = count + (subjects.choice(shown, total, band.style) if shown < total else "")
+    words = count + (subjects.choice(shown, total, band.style, ordered=False) if shown < total else "")
     return words + (f", {band.note}" if band.note else ""), count, numbers
 
 

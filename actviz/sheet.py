@@ -3,7 +3,7 @@
 ::
 
     [input]  model                          5 layers, page 1 of 2
-    address   class  shape   8 of 64 filters, strongest by mean
+    address   class  shape   8 of 64 filters
      3 [tile]  17 [tile]  40 [tile] ...
 
 Tiles are brought to a common size, so a sheet is reduced: it says so, and values are not
@@ -166,6 +166,11 @@ def _caption(sheet: _Sheet, page: _Page) -> list[str]:
     parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
     if len(prepared) < count:
         parts.append(f"{count - len(prepared)} with nothing to draw")
+    if any(piece.band.sorted for piece in page.pieces):
+        # Once for all layers: beside a name there is often no room for it.
+        parts.append(
+            f"tiles of a layer: {subjects.ORDERS[sheet.style.measure].replace('strongest', 'strongest first,')}"
+        )
     ends = subjects.ENDS + (subjects.ONE_END if _has_one_end(page) else "")
     drawn = [piece.band.subject for piece in page.pieces]
     parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, ends)}")

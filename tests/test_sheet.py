@@ -49,7 +49,42 @@ def test_the_strongest_channels_are_shown_and_said() -> None:
     picture = sheet.draw_sheet([spatial(values)], 0, CONTEXT, Style())
 
     assert [tile.channel for tile in picture.tiles] == list(range(63, 55, -1))
-    assert any("8 of 64 filters, strongest by mean" in label.text for label in picture.labels)
+    assert "8 of 64 filters" in [label.text for label in picture.labels]
+    assert any("tiles of a layer: strongest first, by mean |value|" in label.text for label in picture.labels)
+
+
+@pytest.mark.parametrize(
+    ("style", "order"),
+    [
+        (Style(), "mean |value|"),
+        (Style(channels="all", sort="std"), "standard deviation"),
+        (Style(top=9, sort="max"), "maximum |value|"),
+        (Style(channels="0:4", top=2), "mean |value|"),
+        (Style(top=1), "mean |value|"),
+        (Style(channels="3,1"), ""),
+        (Style(channels="all"), ""),
+        (Style(top=3, sort="index"), ""),
+    ],
+)
+@pytest.mark.parametrize("megapixels", [16, 0.35])
+def test_an_order_that_is_not_that_of_the_channels_is_named_once(style: Style, order: str, megapixels: float) -> None:
+    """Also where all channels are shown, and where a name has no room for words beside it."""
+    rising = np.ones((4, 4, 6), np.float32) * np.arange(1, 7)
+    rising[0, 0] = 0
+    layers = [spatial(rising, address=name * 60) for name in "ab"]
+
+    picture = next(sheet.draw_pages(layers, 0, CONTEXT, replace(style, megapixels=megapixels)))
+
+    words = " ".join(label.text for label in picture.labels)
+    assert words.count("tiles of a layer: ") == bool(order)
+    assert f"tiles of a layer: strongest first, by {order}" in words or not order
+
+
+def test_tiles_in_the_order_of_their_channels_need_no_words_about_it() -> None:
+    falling = np.ones((4, 4, 6), np.float32) * np.arange(6, 0, -1)
+    falling[0, 0] = 0
+    picture = sheet.draw_sheet([spatial(falling), vector(np.arange(9.0), address="units")], 0, CONTEXT, Style())
+    assert not any("tiles of a layer: " in label.text for label in picture.labels)
 
 
 def test_more_channels_than_a_row_holds() -> None:

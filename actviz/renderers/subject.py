@@ -369,16 +369,19 @@ def negligible_words(layer: str) -> str:
     return f"below {text.number(100 * stats.NEGLIGIBLE)}% of the largest |value| of {layer}"
 
 
-def choice(shown: int, total: int, style: Style) -> str:
-    """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on."""
+def choice(shown: int, total: int, style: Style, *, ordered: bool = True) -> str:
+    """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on.
+
+    Without `ordered` the measure is left out, for a page that names it once.
+    """
     candidates = len(mosaic.parse_channels(style.channels, total))
     words = ""
     if style.measure != "index":
-        words = f", {ORDERS[style.measure]}"
+        words = f", {ORDERS[style.measure]}" if ordered else ","
     elif style.top is not None and shown < candidates:
         words = f", {ORDERS['index']}" if style.channels is None else ", first"
     if candidates == total:
-        return words
+        return words.removesuffix(",")
     return f"{words} of the {candidates:,} chosen" if words else ", as chosen"
 
 

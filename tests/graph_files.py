@@ -1,5 +1,7 @@
 """Frozen graphs written field by field, hostile ones too: no TensorFlow is needed to make them."""
 
+import struct
+
 from actviz.gate.wire import encode_bytes, encode_varint
 
 FLOAT = 1
@@ -79,6 +81,57 @@ def doubling(count, *, calls=2, empty=False, loop=False):
         inner = [node(f"p{place}", below, [f"p{place - 1}:o:0" if place else "a"]) for place in range(calls)]
         functions.append(function(f"f{number}", inner, f"p{calls - 1}:o:0"))
     return graph([source(), node("c", f"f{count - 1}", ["x"]), node("last", "Relu", ["c"], T=KIND)], functions)
+
+
+def written_file(path, output=""):
+    """Nodes that write a file, where `path` is not empty; `output` is how their place names a constant."""
+    if not path:
+        return []
+    texts = {"name": path, "content": "x"}
+    nodes = [
+        node(name, "Const", dtype=field(6, 7), value=field(8, field(1, 7) + field(2, b"") + field(8, text)))
+        for name, text in texts.items()
+    ]
+    return [*nodes, node("file", "WriteFile", [name + output for name in texts])]
+
+
+def ones():
+    """The constant `k` of four ones."""
+    content = field(1, FLOAT) + field(2, field(2, field(1, 4))) + field(4, struct.pack("<4f", 1, 1, 1, 1))
+    return node("k", "Const", value=field(8, content), dtype=KIND)
+
+
+def conditional(then, other):
+    """Nodes of a condition that always calls the first of two functions, and a Relu behind it."""
+    value = field(8, field(1, 10) + field(2, b"") + field(11, 1))
+    named = {"then_branch": field(10, field(1, then)), "else_branch": field(10, field(1, other))}
+    kinds = {"Tcond": field(6, 10), "Tin": field(1, field(6, FLOAT)), "Tout": field(1, field(6, FLOAT))}
+    yes = node("yes", "Const", dtype=field(6, 10), value=value)
+    return [yes, node("if", "If", ["yes", "x"], **named, **kinds), node("last", "Relu", ["if"], T=KIND)]
+
+
+def changes_in_a_branch(op="AssignVariableOp", name="v", writes=""):
+    """A condition whose function makes a variable by its name, changes it by ones, and adds it to `x`."""
+    shape = field(7, field(2, field(1, 4)))
+    inner = [
+        ones(),
+        node("v", "VarHandleOp", dtype=KIND, shape=shape, shared_name=field(2, name), container=field(2, "")),
+        node("w", op, ["v:resource:0", "k:output:0"], dtype=KIND),
+        node("read", "ReadVariableOp", ["v:resource:0", "^w"], dtype=KIND),
+        node("sum", "AddV2", ["a", "read:value:0"], T=KIND),
+        *written_file(writes, ":output:0"),
+    ]
+    functions = [function("then", inner, "sum:z:0"), function("else", [], "a")]
+    return graph([source(), *conditional("then", "else")], functions)
+
+
+def changes_what_is_fed(writes=""):
+    """A change of a variable whose handle is a placeholder."""
+    nodes = [source(), ones(), node("v", "Placeholder", dtype=field(6, 20), shape=field(7, b""))]
+    nodes.append(node("w", "AssignVariableOp", ["v", "k"], dtype=KIND))
+    nodes.append(node("read", "ReadVariableOp", ["v", "^w"], dtype=KIND))
+    nodes += [*written_file(writes), node("sum", "AddV2", ["x", "read"], T=KIND)]
+    return graph([*nodes, node("last", "Relu", ["sum"], T=KIND)])
 
 
 def small_graph(*, attribute=b"", text=b"", argument=b"", tensor=b"", body=b"", branches=False):

@@ -1,4 +1,4 @@
-"""Graphs that are damaged inside, call themselves to billions of operations, or are very long; rows 128-130."""
+"""Graphs that are damaged inside, call themselves without end, are very long, or change variables; rows 128-130, 135."""
 
 import json
 import random
@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 import tflite_files
 from google.protobuf.message import DecodeError
-from graph_files import calls_in_a_row, chain, doubling, nested_names, small_graph
+from graph_files import (
+    calls_in_a_row,
+    chain,
+    changes_in_a_branch,
+    changes_what_is_fed,
+    doubling,
+    nested_names,
+    small_graph,
+)
 from threats import threat
 
 from actviz import formats
-from actviz.errors import ActvizError, LimitError, ModelError
-from actviz.formats.saved import flatten, scopes
+from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError
+from actviz.formats.saved import cut, flatten, scopes
 from actviz.gate import strict_json
 
 DATA = Path(__file__).parent / "data"
@@ -212,6 +220,42 @@ def test_a_row_of_calls_is_inlined_without_recursion(tmp_path, backwards):
 def test_calls_that_read_each_other_are_refused(tmp_path):
     with pytest.raises(ModelError, match="which is not in it"):
         formats.open_network(made(tmp_path, calls_in_a_row(3, loop=True)))
+
+
+# ------------------------------------------------------------------ 135: changes of variables
+@threat(135, 5)
+def test_a_variable_that_a_function_makes_itself_is_not_changed(tmp_path):
+    with pytest.raises(UnsafeError, match=r'g\.pb: refused: "then/w" may change a variable that is none of the file'):
+        compute(made(tmp_path, changes_in_a_branch()))
+
+
+@threat(135, 4)
+@pytest.mark.parametrize("given", [{}, {"v": np.zeros(1, "f4")}])
+def test_the_handle_of_a_variable_cannot_be_given(tmp_path, given):
+    with (
+        formats.open_network(made(tmp_path, changes_what_is_fed())) as network,
+        pytest.raises(ModelError, match=r'g\.pb: these layers need "v", the handle of a variable or table'),
+    ):
+        network.activations({"x": np.ones((1, 4), "f4"), **given}, ["last"])
+
+
+@threat(135, 5)
+@pytest.mark.parametrize("branch", [False, True])
+def test_a_file_that_is_written_beside_a_change_is_refused(tmp_path, branch):
+    marker = tmp_path / "marker"
+    path = made(tmp_path, changes_in_a_branch(writes=str(marker)) if branch else changes_what_is_fed(str(marker)))
+    with pytest.raises(UnsafeError, match=r'the operation "WriteFile" of node ".*file" is not on the list'):
+        formats.open_network(path)
+    assert not marker.exists()
+
+
+@threat(135, 5)
+def test_one_model_changes_the_next_where_no_guard_follows_handles(tmp_path, monkeypatch):
+    """The variable that a function makes belongs to the whole process: another model goes on with it."""
+    monkeypatch.setattr(cut, "_check_handles", lambda *_: None)
+    assert compute(made(tmp_path, changes_in_a_branch(name="control")), "last").tolist() == [[2.0] * 4]
+    other = made(tmp_path, changes_in_a_branch("AssignAddVariableOp", "control"))
+    assert [compute(other, "last")[0, 0] for _ in range(2)] == [3.0, 4.0]
 
 
 @threat(122, 6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 
 import flatbuffers
 import numpy as np
@@ -12,9 +13,11 @@ import tflite_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from threats import threat
 
 from actviz.formats import open_network
-from actviz.gate.tflite_metadata import MOST_BYTES, read_labels
+from actviz.gate import tflite_metadata
+from actviz.gate.tflite_metadata import APPENDED, MOST_BYTES, read_labels
 from actviz.inputs import choose_preprocessing
 
 CONTENT = (tflite_files.DATA / "tf215" / "a03a_seq_bn.f32.tflite").read_bytes()
@@ -134,22 +137,72 @@ def test_names_that_do_not_fit_are_left_out(tmp_path, text):
         assert network.facts.labels == ()
 
 
+@threat(136, 0)
 @pytest.mark.parametrize("name", ["../labels.txt", "/labels.txt"])
 def test_an_archive_that_points_outside_is_not_read(tmp_path, units, name):
     text = "\n".join(map(str, range(units)))
     path = with_metadata(tmp_path / "m.tflite", metadata(labels="labels.txt"), {"labels.txt": text, name: text})
     with open_network(path) as network:
         assert network.facts.labels == ()
+        assert network.notes == [LEFT_OUT]
+        assert_computes(network)
 
 
-def test_a_bomb_is_not_unpacked():
-    stream = io.BytesIO(b"TFL3" * 100)
+LEFT_OUT = 'm.tflite: its class names ("labels.txt" in the archive behind the model) cannot be read and were left out.'
+
+
+def assert_computes(network):
+    """The model is computed all the same: the archive behind it changes no number."""
+    given = {one.name: np.ones((1, *one.shape[1:]), one.dtype) for one in network.inputs}
+    address = network.layers[-1].address
+    assert np.isfinite(network.activations(given, [address])[address].values).all()
+
+
+def bombed(content):
+    stream = io.BytesIO(content)
     stream.seek(0, io.SEEK_END)
     with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("labels.txt", b"a\n" * MOST_BYTES)
-    assert read_labels(stream.getvalue(), "m.tflite", "labels.txt") == ()
+    return stream.getvalue()
 
 
+def changed(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+HARM = {
+    "a bomb": lambda plain, _: bombed(plain),
+    "a wrong checksum": lambda _, whole: changed(whole, whole.rindex(b"cat 0")),
+    "a damaged directory": lambda _, whole: changed(whole, whole.rindex(b"PK\x01\x02")),
+    "cut off": lambda _, whole: whole[:-9],
+    "gone": lambda plain, _: plain,
+}
+
+
+@threat(136, 0)
+@pytest.mark.parametrize("harm", HARM)
+def test_a_harmed_archive_is_left_out_with_a_note(tmp_path, units, harm):
+    text = "\n".join(f"cat {number}" for number in range(units))
+    plain = with_metadata(tmp_path / "m.tflite", metadata(labels="labels.txt")).read_bytes()
+    whole = with_metadata(tmp_path / "m.tflite", metadata(labels="labels.txt"), {"labels.txt": text})
+    whole.write_bytes(HARM[harm](plain, whole.read_bytes()))
+    with open_network(whole) as network:
+        assert network.facts.labels == ()
+        assert network.notes == [LEFT_OUT]
+        assert_computes(network)
+
+
+@threat(136, 0)
+def test_an_archive_unpacks_to_far_more_than_it_is_where_no_guard_bounds_it(monkeypatch):
+    content = bombed(b"TFL3" * 100)
+    assert read_labels(content, "m.tflite", "labels.txt") is None
+    monkeypatch.setattr(tflite_metadata, "APPENDED", replace(APPENDED, floor=1 << 30, unpacked=1 << 30))
+    monkeypatch.setattr(tflite_metadata, "LABEL_BYTES", 1 << 30)
+    monkeypatch.setattr(tflite_metadata, "MOST_LABELS", 1 << 30)
+    assert len(read_labels(content, "m.tflite", "labels.txt")) == MOST_BYTES > 200 * len(content)
+
+
+@threat(136, 0)
 @pytest.mark.parametrize("content", [b"", b"x", b"\0" * 64, b"\xff\xff\xff\x7fM001" + b"\xff" * 64])
 def test_damaged_metadata_are_said_and_left_out(tmp_path, content):
     with open_network(with_metadata(tmp_path / "m.tflite", content)) as network:
@@ -165,6 +218,7 @@ def whole(tmp_path_factory):
 WHOLE = metadata([127.5], [127.5], "labels.txt")
 
 
+@threat(136, 0)
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=6))
 def test_any_metadata_are_read_or_left_out(tmp_path_factory, whole, changes):

@@ -82,6 +82,8 @@ GRAPHS = {
     128: "graphs that are damaged inside: messages, texts, attributes, functions",
     129: "functions that call each other to billions of operations, names nested without end",
     130: "30,000 operations, or calls, in a row",
+    135: "graphs that change a variable which is none of the file's own, or write a file beside an allowed change",
+    136: "TFLite: the archive and the metadata behind a model",
 }
 INPUTS = {
     62: "object arrays in .npy and .npz",

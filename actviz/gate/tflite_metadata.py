@@ -78,19 +78,20 @@ def read_metadata(root: Table, buffers: Sequence[tuple[int, int]]) -> Metadata:
     return NO_METADATA
 
 
-def read_labels(content: bytes, name: str, file: str) -> tuple[str, ...]:
-    """Return the lines of a file in the archive behind a model, none where it cannot be read.
+def read_labels(content: bytes, name: str, file: str) -> tuple[str, ...] | None:
+    """Return the lines of a file in the archive behind a model, ``None`` where it cannot be read.
 
-    `content` is the whole model file, `name` what messages call it.
+    `content` is the whole model file, `name` what messages call it. There is no line where the
+    file is empty, or has more than are read.
     """
     stream = io.BytesIO(content)
-    if not file or not ends_as_archive(stream, len(content)):
-        return ()
+    if not ends_as_archive(stream, len(content)):
+        return None
     try:
         archive = open_archive(stream, name, APPENDED)
         text = archive.read(file, LABEL_BYTES).decode("utf-8")
     except (ActvizError, UnicodeDecodeError):
-        return ()
+        return None
     lines = tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
     return lines if len(lines) <= MOST_LABELS and any(lines) else ()
 

@@ -45,6 +45,7 @@ class LiteNetwork(FileNetwork):
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
+        self._notes: list[str] = []
         self._file, self._stamp = open_regular(path, ModelError, "model")
         try:
             if self._stamp.size > MAXIMUM_FILE_BYTES:
@@ -62,7 +63,6 @@ class LiteNetwork(FileNetwork):
             self._file.close()
             raise
         self._runner: tuple[tuple[int, ...], Runner, str] | None = None
-        self._notes: list[str] = []
 
     def close(self) -> None:
         """Close the file."""
@@ -252,7 +252,13 @@ class LiteNetwork(FileNetwork):
         files = {item.labels for item in self._model.metadata.outputs if item.labels}
         if len(files) != 1:
             return ()
-        labels = read_labels(self._content, self._name, files.pop())
+        file = files.pop()
+        labels = read_labels(self._content, self._name, file)
+        if labels is None:
+            self._notes.append(
+                f'{self._name}: its class names ("{escape(file, 80)}" in the archive behind the model) cannot be read and were left out.'
+            )
+            return ()
         fits = [layer.axes[-1:] == ("unit",) and layer.shape and layer.shape[-1] == len(labels) for layer in layers]
         return labels if any(fits) and all(fits[fits.index(True) :]) else ()
 

@@ -8,11 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from actviz.errors import ModelError, escape
+from actviz.errors import ModelError, UnsafeError, escape
 from actviz.formats.saved.flatten import FLOW
 from actviz.formats.saved.meta import attribute_number, functions_named
 from actviz.formats.saved.tables import TABLES
-from actviz.gate.operations import CHANGING, RUNNABLE_WRITES, SEEDED_BY_ATTRIBUTES, SEEDED_BY_INPUTS, check_operations
+from actviz.formats.saved.types import dtype_of
+from actviz.gate.operations import (
+    CHANGING,
+    NO_FLAG,
+    RUNNABLE_WRITES,
+    SEEDED_BY_ATTRIBUTES,
+    SEEDED_BY_INPUTS,
+    check_operations,
+)
 from actviz.gate.wire import encode_bytes, encode_varint, one_number
 
 if TYPE_CHECKING:
@@ -23,6 +31,8 @@ if TYPE_CHECKING:
 
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 WRITES = CHANGING - {"DestroyResourceOp"}
+PASSED_ON = frozenset({"Identity", "Enter", "Switch"})
+"""Operations that pass a handle on, as in the loops and conditions of TensorFlow 1."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,9 @@ def cut_graph(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int], called
     given = {}
     for number in numbers:
         op = flat.nodes[number].op
+        if op.startswith("Placeholder") and dtype_of(flat.nodes[number].node, 0) in {"resource", "variant"}:
+            message = f'{flat.file}: these layers need "{escape(flat.nodes[number].path, 80)}", the handle of a variable or table, which no input can give; freeze the graph first (convert_variables_to_constants), or give the SavedModel.'
+            raise ModelError(message)
         if number in fed:
             given[number] = "input"
         elif op in VARIABLES:
@@ -113,6 +126,7 @@ def cut_graph(flat: Flat, tensors: Iterable[Tensor], fed: frozenset[int], called
             raise ModelError(message)
     library = _library(flat, numbers)
     _check(flat, numbers, library)
+    _check_handles(flat, numbers, given, library)
     writes = tuple(number for number in numbers if number not in given and _writes(flat, number))
     return GraphCut(flat, tuple(numbers), given, library, writes)
 
@@ -209,6 +223,41 @@ def _check(flat: Flat, numbers: list[int], library: frozenset[str]) -> None:
     if changed is not None:
         message = f'{flat.file}: "{escape(changed.path, 80)}" changes a variable, and these layers read what it gives, which is not followed; choose a layer before it.'
         raise ModelError(message)
+
+
+def _check_handles(flat: Flat, numbers: Iterable[int], given: Mapping[int, str], library: Iterable[str]) -> None:
+    """Refuse a change of a variable that is not a copy of one of the file.
+
+    A handle that is made inside a function names a variable of the whole process, whose value
+    stays from one sample, and one model, to the next; honest files give handles as arguments.
+    """
+    made = writer = ""
+    for name in sorted(library):
+        nodes = flat.meta.functions[name].nodes
+        made = made or next((f"{name}/{node.name}" for node in nodes if node.op in VARIABLES), "")
+        writer = writer or next((f"{name}/{node.name}" for node in nodes if node.op in WRITES), "")
+    refused = writer if made else ""
+    for number in numbers:
+        node = flat.nodes[number]
+        if node.op in RUNNABLE_WRITES and given.get(_handle(flat, number)) != "variable":
+            refused = refused or node.path
+    if refused:
+        message = f'{flat.file}: refused: "{escape(refused, 100)}" may change a variable that is none of the file\'s own; {NO_FLAG}.'
+        raise UnsafeError(message)
+
+
+def _handle(flat: Flat, number: int) -> int:
+    """Return the node that makes the handle which a change of a variable is given, -1 where none does."""
+    seen: set[int] = set()
+    while number not in seen:
+        seen.add(number)
+        inputs = flat.nodes[number].inputs
+        if len(seen) > 1 and (flat.nodes[number].op not in PASSED_ON or not inputs):
+            return number
+        if not inputs:
+            break
+        number = inputs[0][0]
+    return -1
 
 
 def check_changes(flat: Flat, called: Iterable[int], numbers: Iterable[int]) -> None:

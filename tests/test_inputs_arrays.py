@@ -264,7 +264,22 @@ def test_thumbnails_are_spread_over_what_arrays_hold_and_say_so(tmp_path, ends):
     picture = sample.pictures["image"][..., 0]
     assert (picture[0, 0], picture[-1, -1]) == (0, 255)
     assert np.abs(picture / 255 - (array[..., 0] - ends[0]) / (ends[1] - ends[0])).max() <= 0.51 / 255
-    assert sample.fed.endswith(f"values {ends[0]:.4g}..{ends[1]:.4g} from black to white")
+    expected = f"values {ends[0]:.4g}..{ends[1]:.4g} from black to white"
+    assert sample.fed.endswith(expected.replace("-", "\N{MINUS SIGN}"))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((-3.899, 3.066), "values \u22123.899..3.066"),
+        ((-2e-7, 5e-6), "values \u22122e\u221207..5e\u221206"),
+        ((-1.5, -1.5), "all \u22121.5"),
+    ],
+)
+def test_numbers_of_what_is_fed_have_real_minus_signs(tmp_path, values, words):
+    (sample,) = read(saved(tmp_path, np.resize(np.array(values), (28, 28, 1))), IMAGE)
+    assert words in sample.fed
+    assert "-" not in sample.fed
 
 
 def test_inputs_of_frames_have_a_picture_for_each(tmp_path):

@@ -284,13 +284,17 @@ def picture_of_array(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.
 
 
 def range_text(array: NDArray[Any]) -> str:
-    """Say which values an array holds: ``values -1.2..3.5``."""
+    """Say which values an array holds: ``values -1.2..3.5``, with real minus signs."""
     if array.dtype.kind == "U":
         return "text"
     if array.dtype.kind == "b":
         return "true and false"
     low, high = _ends(array)
-    return f"values {low:.4g}..{high:.4g}" if low != high else f"all {low:.4g}"
+    return f"values {_number(low)}..{_number(high)}" if low != high else f"all {_number(low)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _fed_text(array: NDArray[Any], origin: str, picture: tuple[NDArray[np.uint8], Ends] | None) -> str:
@@ -307,7 +311,7 @@ def _fed_text(array: NDArray[Any], origin: str, picture: tuple[NDArray[np.uint8]
         return text
     low, high = picture[1]
     same = array.dtype.kind != "b" and (low, high) == _ends(array)
-    return f"{text} from black to white" if same else f"{text}, black {low:.4g}, white {high:.4g}"
+    return f"{text} from black to white" if same else f"{text}, black {_number(low)}, white {_number(high)}"
 
 
 def shortened(text: str) -> str:

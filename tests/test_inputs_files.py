@@ -216,6 +216,18 @@ def test_photograph(shape, axes, expected):
     assert sample.thumbnail.std() > 20
 
 
+@pytest.mark.parametrize(("how", "word"), [("stretch", "stretched 1.17 : 1"), ("crop", "cropped"), ("pad", "padded")])
+def test_the_photograph_gets_the_size_of_the_input_as_any_image_does(how, word):
+    spec = TensorSpec("image", (None, 10, 10, 1), "float32", AXES)
+    sample = stand_in(spec, resize=how)
+    assert sample.fitting == word
+    assert sample.fed.endswith(f"{word} from 600 \N{MULTIPLICATION SIGN} 512")
+    assert bool(sample.padding) == (how == "pad")
+    if how == "stretch":
+        default = stand_in(spec)
+        np.testing.assert_array_equal(default.values["image"], sample.values["image"])
+
+
 def test_noise_where_there_is_no_photograph(monkeypatch):
     monkeypatch.setattr("actviz.inputs.fallback.find_photograph", lambda: None)
     sample = stand_in(IMAGE, seed=4)

@@ -153,12 +153,12 @@ def _photograph(
     preprocessing: Preprocessing,
     options: InputOptions,
 ) -> Sample:
-    """Return the photograph, cut around its centre; a free size takes at most 512 a side."""
+    """Return the photograph, brought to the input's size as any image is; a free size takes at most 512 a side."""
     shape = image_shape(spec)
     channels = 3 if shape is None else shape.channels
     label = path.name
     content = system.read_bytes(path, _MAX_PHOTOGRAPH_BYTES)
-    chosen = replace(options, resize="crop", frame=0)
+    chosen = replace(options, frame=0)
     image = decode(content, "JPEG", label, channels, chosen)
     if shape is not None and shape.rows is None and shape.columns is None:
         rows, columns = image.values.shape[:2]

@@ -1,16 +1,22 @@
-"""What the fuzzer reads beside models and inputs: manifests, ranges, figures, graphs, options."""
+"""What the fuzzer reads beside models and arrays: manifests, ranges, figures, graphs, options, images."""
 
 from __future__ import annotations
 
 import functools
+import io
 import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import graph_files
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 DATA = Path(__file__).parent / "data"
+SAMPLES = DATA.parents[1] / "sample_models"
 SAVED = DATA / "tfk221" / "a02_dense_sm"
 RECORD = {
     "file": "a/001_conv.png", "bytes": 10, "input": "a.png", "address": "conv", "work": "w", "pages": 1,
@@ -157,3 +163,38 @@ def open_member(path: Path) -> None:
             _ = network.layers
     finally:
         (folder / member).write_bytes((SAVED / member).read_bytes())
+
+
+def images() -> list[bytes]:
+    """Return small images of every kind that is decoded, in each way in which it can be packed."""
+    import numpy as np
+    import tifffile
+    from PIL import Image
+
+    with Image.open(SAMPLES / "flower.jpg") as picture:
+        small = picture.resize((24, 20))
+    ways = {
+        "PNG": ({},), "JPEG": ({}, {"progressive": True}), "GIF": ({}, {"interlace": 0}), "BMP": ({},),
+        "WEBP": ({}, {"lossless": True}), "TIFF": tuple({"compression": name} for name in ("raw", "tiff_lzw", "tiff_deflate")),
+    }  # fmt: skip
+    found = []
+    for kind, options in ways.items():
+        for mode in ("RGB", "L", "P"):
+            if mode == "P" and kind in {"JPEG", "WEBP"}:
+                continue
+            found += [_saved_image(small.convert(mode), kind, **option) for option in options]
+    for kind in ("PNG", "GIF", "WEBP", "TIFF"):  # several frames or pages
+        found.append(_saved_image(small, kind, save_all=True, append_images=[small.rotate(90), small]))
+    for compression, depth in ((None, "u1"), ("zlib", "u2"), ("lzw", "u1"), ("packbits", "u1")):
+        stream = io.BytesIO()
+        values = np.asarray(small).astype(depth)
+        tifffile.imwrite(stream, values, tile=(16, 16), compression=compression, photometric="rgb")
+        found.append(stream.getvalue())
+    found.append(_saved_image(Image.fromarray(np.arange(480, dtype=np.uint16).reshape(20, 24)), "PNG"))
+    return found
+
+
+def _saved_image(picture: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()

@@ -27,6 +27,7 @@ settings.load_profile("fixed")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A background job of a shell ignores Ctrl-C, and so would every command that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise what nohup started
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_models"
 

@@ -27,7 +27,8 @@ def test_a_graph_gives_the_numbers_of_eager_calls_bit_for_bit(samples, name):
         one = {name: values[:1] for name, values in batch.items()}
         alone = network.activations(one)
         for address, activation in first.items():
-            np.testing.assert_allclose(alone[address].values, activation.values[:1], rtol=1e-5, atol=1e-6)
+            # Kernels choose other algorithms for other batch sizes: 2e-6 beside values up to 6 (oneDNN, AVX2).
+            np.testing.assert_allclose(alone[address].values, activation.values[:1], rtol=1e-5, atol=1e-5)
 
 
 def test_another_shape_is_called_as_before(samples):

@@ -231,10 +231,10 @@ def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkey
     guilty = np.asarray(Image.open("in/04.png")).astype(np.float32) / 255
     ask = Worker.activations
 
-    def deadly(worker, batch, addresses):
+    def deadly(worker, batch, addresses, **options):
         if any(np.array_equal(sample[:, :, 0], guilty) for sample in batch["image"]):
             kill(worker, how)
-        return ask(worker, batch, addresses)
+        return ask(worker, batch, addresses, **options)
 
     monkeypatch.setattr(Worker, "activations", deadly)
     events, failure = run(request(samples, "in"))
@@ -247,7 +247,7 @@ def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkey
 
 @pytest.mark.slow
 def test_workers_that_die_one_after_another_end_the_batch(place, samples, monkeypatch):
-    def deadly(worker, batch, addresses):
+    def deadly(worker, batch, addresses, **options):
         kill(worker, signal.SIGKILL)
         return Worker.versions(worker)
 

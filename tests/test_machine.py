@@ -75,7 +75,9 @@ def written(place):
 
 def is_own_words(err):
     last = err.splitlines()[-1]
-    return last.startswith("actviz: error: ") and OWN_WORDS in last and "Traceback" not in err
+    # Where memory is too short even to ask for the limit, the line names what ran out alone.
+    named = OWN_WORDS in last or last.startswith("actviz: error: memory ran out; ")
+    return last.startswith("actviz: error: ") and named and "Traceback" not in err
 
 
 # ------------------------------------------------------------------ threads, processes, memory, files

@@ -5,6 +5,7 @@ import random_networks
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Keras warns of masks that a random network loses
 @pytest.mark.parametrize("seed", range(1, 31))
 def test_every_layer_of_a_random_network(seed):
     """Thirty networks as `.keras`, `.h5`, exported and converted; `random_networks.py` runs more."""

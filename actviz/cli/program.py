@@ -130,6 +130,10 @@ def _run_program() -> int:
     try:
         program.main(standalone_mode=False)
     except ActvizError as failure:
+        kind = shortage.shortage_of(failure) if isinstance(failure, OutputError) else None
+        if kind is not None:  # a result that cannot be written since, say, too many files are open
+            _complain(shortage.describe(kind))
+            return LimitError.exit_code
         _complain(failure.message)
         return failure.exit_code
     except click.exceptions.Exit as ended:

@@ -35,7 +35,8 @@ def step_orders(graph: Graph, known: Mapping[Ref, tuple[Shape | None, Axes]]) ->
     orders: list[str] = []
     for node in graph.nodes:
         entry = graph.entries[node.entry]
-        read = {name: value for name, value in node.kwargs.items() if name not in _NOT_STEPS}
+        named = node.kwargs if isinstance(node.kwargs, dict) else {}  # a damaged file may hold anything there
+        read = {name: value for name, value in named.items() if name not in _NOT_STEPS}
         given = [ref for ref in refs((node.args, read)) if _may_have_steps(known.get(ref, (None, ()))[1])]
         if entry.kind in ATTENTION:
             given = given[:1]  # the steps of the output are those of the query

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.errors import InputError, escape
+from actviz.errors import InputError, ModelError, escape
 from actviz.inputs.geometry import image_shape, shape_text
 
 if TYPE_CHECKING:
@@ -186,8 +186,19 @@ def listed(names: Sequence[str]) -> str:
 
 
 def fed_dtype(dtype: str) -> np.dtype[Any]:
-    """Return the dtype in which an input is fed: bfloat16 is unknown to numpy, so float32."""
-    return np.dtype("float32" if dtype.startswith(("bfloat", "float8")) else dtype)
+    """Return the dtype in which an input is fed: bfloat16 is unknown to numpy, so float32.
+
+    Raises
+    ------
+    ModelError
+        When no array has such a dtype: the input is the handle of a variable or a table.
+
+    """
+    try:
+        return np.dtype("float32" if dtype.startswith(("bfloat", "float8")) else dtype)
+    except TypeError:
+        message = f"an input of the model is of dtype {escape(dtype, 40)}, which no array has; save the model with inputs that are arrays."
+        raise ModelError(message) from None
 
 
 def check_finite(values: NDArray[Any], path: str, options: InputOptions) -> tuple[str, ...]:

@@ -164,8 +164,9 @@ def test_any_limit_of_address_space(samples, place, command):
     codes = [
         check_limited(run_under(under_limit("RLIMIT_AS", size * 1000 << 10), *arguments, cwd=place)) for size in SIZES
     ]
+    # Where stacks and buffers lie is chosen anew in each run, so that a size in between may just fit or not.
     assert codes[0] == 6
-    assert codes == sorted(codes, reverse=True)  # more is never worse
+    assert set(codes) <= {0, 6}, codes
 
 
 @pytest.mark.slow

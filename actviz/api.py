@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from PIL.Image import Image
 
-    from actviz.formats.protocol import Network
+    from actviz.formats.network_protocol import Network
     from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
 
 
@@ -84,7 +84,7 @@ class OpenNetwork:
             When an input that the layers need is missing; when one is unknown, of the wrong
             shape or dtype, or holds tokens outside the vocabulary.
         """
-        from actviz.select import select_layers
+        from actviz.addresses import select_layers
 
         batch = self._batch(inputs)
         if not all(spec.shape for spec in self.inputs):
@@ -102,7 +102,7 @@ class OpenNetwork:
     def _batch(self, inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         from collections.abc import Mapping
 
-        from actviz.inputs.matching import as_fed, listed
+        from actviz.inputs.array_checks import as_fed, listed
 
         names = [spec.name for spec in self.inputs]
         if not isinstance(inputs, Mapping):
@@ -166,16 +166,16 @@ def open(  # noqa: A001, PLR0913  (actviz.open reads as what it does; a keyword 
     from collections.abc import Mapping
 
     from actviz.formats import open_network
-    from actviz.gate import Trust
-    from actviz.records import Choice
+    from actviz.gate import TrustPolicy
+    from actviz.records import GraphSelection
 
     place = Path(path)
     if isinstance(custom_objects, Mapping):
-        trust = Trust((), dict(custom_objects), allow_code)
+        trust = TrustPolicy((), dict(custom_objects), allow_code)
     else:
         texts = [custom_objects] if isinstance(custom_objects, str) else custom_objects
-        trust = Trust(tuple(texts), {}, allow_code)
-    choice = Choice(
+        trust = TrustPolicy(tuple(texts), {}, allow_code)
+    choice = GraphSelection(
         signature,
         (tags,) if isinstance(tags, str) else tuple(tags),
         (inputs,) if isinstance(inputs, str) else tuple(inputs),
@@ -207,11 +207,11 @@ def draw(activation: Activation, index: int = 0, style: Style | None = None, con
     """
     from PIL import Image
 
-    from actviz import renderers
-    from actviz.jobs import ranges
+    from actviz.batch import color_ranges
+    from actviz.figures import renderers
 
     said = context or Context(model="", input=f"sample {index}", fed="")
-    return Image.fromarray(renderers.draw(activation, index, said, ranges.known(style or Style())).pixels)
+    return Image.fromarray(renderers.draw(activation, index, said, color_ranges.known(style or Style())).pixels)
 
 
 def save(
@@ -245,17 +245,20 @@ def save(
         When the file cannot be written, or exists.
     """
     from actviz import activations as files
-    from actviz import output, system
+    from actviz.results import output_files
+    from actviz.system import file_system
 
     place = Path(path)
-    output.prepare_folder(place.parent)
-    output.check_replaceable(place, {"model": model}, output.Kind("file", lambda _: None), overwrite=overwrite)
+    output_files.prepare_folder(place.parent)
+    output_files.check_replaceable(
+        place, {"model": model}, output_files.ResultKind("file", lambda _: None), overwrite=overwrite
+    )
     counts = {len(one.values) if one.values.ndim else 0 for one in activations.values()}
     if len(counts) != 1 or 0 in counts:
         sizes = ", ".join(map(str, sorted(counts))) or "none"
         message = f"the activations hold batches of the sizes {sizes}; one batch of at least one was expected."
         raise InputError(message)
-    with files.Collector(place.parent) as collector:
+    with files.ActivationWriter(place.parent) as collector:
         for number in range(counts.pop()):
             found = {
                 address: dataclasses.replace(one, values=one.values[number : number + 1])
@@ -265,7 +268,7 @@ def save(
         for address, reason in collector.left_out.items():
             message = f"layer {escape(address, 80)!r} cannot be saved: {reason}."
             raise InputError(message)
-        with system.replacing(place) as file:
+        with file_system.replacing(place) as file:
             collector.write(file, files.about_layers(model, activations), compress=compress)
 
 
@@ -294,11 +297,11 @@ def load(path: str | os.PathLike[str], addresses: str | Sequence[str] | None = N
         When an address means nothing, or a layer that is not in the file.
     """
     from actviz import activations as files
-    from actviz import system
-    from actviz.select import select_layers
+    from actviz.addresses import select_layers
+    from actviz.system import file_system
 
     place = Path(path)
-    with system.reading(place) as (file, _):
+    with file_system.reading(place) as (file, _):
         saved = files.open_saved(file, str(place))
         if saved is None:
             message = f"{place}: no actviz.json in it says what its arrays are; open it with numpy.load."

@@ -51,7 +51,7 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class GraphSelection:
     """What of a file that holds several models, or graphs of operations, is meant.
 
     `signature` and `tags` choose in a SavedModel (``None``, empty: the one for serving);
@@ -63,7 +63,7 @@ class Choice:
     inputs: tuple[str, ...] = ()
 
 
-NO_CHOICE = Choice()
+NO_CHOICE = GraphSelection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RuleResult:
     """What one rule says of one layer: `reason` is one line, also where it is kept.
 
     `subject` is the layer's address (or the name of an input), `rule` the limit as it was

@@ -15,12 +15,12 @@ import numpy as np
 
 from actviz.errors import ActvizError
 from actviz.formats import open_network
-from actviz.gate import NO_TRUST, Trust
+from actviz.gate import NO_TRUST, TrustPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actviz.formats.protocol import Network
+    from actviz.formats.network_protocol import Network
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parents[1] / "shared" / "corpus"
@@ -68,7 +68,7 @@ def expected(path: Path) -> Path:
     return folder / manifest(folder)[path]["expected"]
 
 
-def trust(path: Path) -> Trust:
+def trust(path: Path) -> TrustPolicy:
     """Return the code that a file needs: the custom classes that lie beside the corpus."""
     if not path.name.startswith(CUSTOM):
         return NO_TRUST
@@ -77,7 +77,7 @@ def trust(path: Path) -> Trust:
     spec = importlib.util.spec_from_file_location("corpus_customs", path.parents[1] / "customs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return Trust((), module.make(keras, True), allow_code=True)
+    return TrustPolicy((), module.make(keras, True), allow_code=True)
 
 
 def check(path: Path, *, given: bool = True) -> Outcome:

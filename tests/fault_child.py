@@ -14,7 +14,7 @@ import time
 
 from actviz.errors import error_of_code
 from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
-from actviz.worker import child
+from actviz.worker import server
 
 AXES = ("batch", "row", "column", "channel")
 MARK = 1.0
@@ -119,5 +119,5 @@ class Sums:
 
 
 def main():
-    child._open = lambda path, _: Sums(path)
-    child.main()
+    server._open = lambda path, _: Sums(path)
+    server.main()

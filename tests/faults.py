@@ -1,4 +1,4 @@
-"""Faults in the calls on disk and processes that `actviz.system` and `actviz.processes` make.
+"""Faults in the calls on disk and processes that `actviz.system.file_system` and `actviz.system.processes` make.
 
 The functions of `os` are replaced, and count only where one of those modules is among their
 callers: whether through `tempfile`, `pathlib` or `subprocess`. A call is made to fail by its
@@ -12,7 +12,12 @@ import os
 import sys
 from pathlib import Path
 
-MODULES = ("actviz.system", "actviz.processes", "actviz.held_folder", "actviz.run_lock")
+MODULES = (
+    "actviz.system.file_system",
+    "actviz.system.processes",
+    "actviz.system.held_folder",
+    "actviz.system.run_lock",
+)
 CALLS = (
     "open", "close", "fsync", "fchmod", "replace", "unlink", "lstat", "stat", "fstat", "fdopen", "scandir", "mkdir",
     "pipe", "readv", "write", "set_blocking",
@@ -27,12 +32,12 @@ BEGUN = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from faul
 
 def use_small_models(monkeypatch):
     """Let the command open the models of `fault_child`, in this process and without TensorFlow."""
-    from actviz import system
-    from actviz.worker import supervisor
+    from actviz.system import file_system
+    from actviz.worker import client
 
-    monkeypatch.setattr(supervisor, "PROGRAM", BEGUN)
-    monkeypatch.setattr("actviz.jobs.show._warm_up", lambda: None)
-    monkeypatch.setattr(system, "_TEMPORARY", system._Temporary())
+    monkeypatch.setattr(client, "PROGRAM", BEGUN)
+    monkeypatch.setattr("actviz.commands.show._warm_up", lambda: None)
+    monkeypatch.setattr(file_system, "_TEMPORARY", file_system._TemporaryFiles())
 
 
 def write_model(path, **said):
@@ -43,13 +48,13 @@ def write_model(path, **said):
 
 def run_here(monkeypatch, *arguments):
     """Run the command in this process as it is run by a shell, and return its exit code."""
-    from actviz import system
     from actviz.cli import program
+    from actviz.system import file_system
 
     monkeypatch.setattr("sys.argv", ["actviz", *map(str, arguments)])
     code = program._run()
-    system.end_writing()  # what the command does last
-    monkeypatch.setattr(system, "_TEMPORARY", system._Temporary())
+    file_system.end_writing()  # what the command does last
+    monkeypatch.setattr(file_system, "_TEMPORARY", file_system._TemporaryFiles())
     return code
 
 
@@ -115,12 +120,12 @@ class Faults:
     @contextlib.contextmanager
     def injected(self, monkeypatch):
         """Run a block in which the calls are those."""
-        from actviz import processes, system
+        from actviz.system import file_system, processes
 
         with monkeypatch.context() as patch:
             for name in CALLS:
                 patch.setattr(os, name, self._only_ours(name, getattr(os, name)))
-            patch.setattr(system, "scratch", self._scratch(system.scratch))
+            patch.setattr(file_system, "scratch", self._scratch(file_system.scratch))
             patch.setattr(processes.subprocess, "Popen", self._start(processes.subprocess.Popen))
             yield self
 

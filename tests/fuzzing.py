@@ -293,14 +293,14 @@ def _read_activations(path: Path) -> None:
 
 
 def _read_history(path: Path) -> None:
-    from actviz.history.reading import read_run
+    from actviz.history.history_files import read_run
 
     read_run(path)
 
 
 def _choose_layers(path: Path) -> None:
+    from actviz.addresses import select_layers
     from actviz.records import LayerInfo
-    from actviz.select import select_layers
 
     names = ("conv", "a/b", "a%2Fb", "enc#0/conv", "enc#1/conv", "lstm@0", "lstm@1", "1", "x y", "é")
     layers = [
@@ -311,7 +311,7 @@ def _choose_layers(path: Path) -> None:
 
 
 def _read_style(path: Path) -> None:
-    from actviz import colors
+    from actviz.figures import colors
 
     text = path.read_bytes().decode("utf-8", "replace")
     for parse in (colors.parse_scale, colors.table):

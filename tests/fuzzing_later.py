@@ -31,7 +31,7 @@ OPTIONS = (
 # ------------------------------------------------------------------ seeds
 def manifests() -> list[bytes]:
     """A manifest as it is written, and the same written again by another program."""
-    from actviz.manifest import Manifest
+    from actviz.results.manifest import Manifest
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -49,10 +49,10 @@ def figures() -> list[bytes]:
     """A PNG and an SVG that carry where they come from."""
     import numpy as np
 
-    from actviz import output, png
+    from actviz.results import output_files, png
 
     about = RECORD | IDENTITY | {"tiles": [[0, 1, 2, 3, 4, 0.0, 1.0, "live"]]}
-    return [png.encode_png(np.zeros((4, 4, 3), np.uint8), about), output.encode_svg(b"<svg></svg>", about)]
+    return [png.encode_png(np.zeros((4, 4, 3), np.uint8), about), output_files.encode_svg(b"<svg></svg>", about)]
 
 
 def options() -> list[bytes]:
@@ -76,7 +76,7 @@ def members() -> list[bytes]:
 # ------------------------------------------------------------------ readers
 def read_manifest(path: Path) -> None:
     """Take in a manifest, add to it, and write it: what is written is whole."""
-    from actviz.manifest import Manifest, read
+    from actviz.results.manifest import Manifest, read
 
     target = path.with_name("manifest.json")
     target.write_bytes(path.read_bytes())
@@ -95,25 +95,25 @@ def read_manifest(path: Path) -> None:
 
 def read_ranges(path: Path) -> None:
     """Read what ``--scale from:`` reads."""
-    from actviz.jobs import ranges
+    from actviz.batch import color_ranges
 
-    ranges.read(path)
+    color_ranges.read(path)
 
 
 def read_figure(path: Path) -> None:
     """Read what a figure says of itself, as a later run that might leave it as it is."""
-    from actviz import output
-    from actviz.jobs.targets import Targets
-    from actviz.jobs.upkeep import Rules, Upkeep
-    from actviz.manifest import Manifest
+    from actviz.batch.output_paths import OutputPaths
+    from actviz.batch.up_to_date import ReplaceRules, UpToDateCheck
+    from actviz.results import output_files
+    from actviz.results.manifest import Manifest
 
     folder = path.parent / "out"
     folder.mkdir(exist_ok=True)
     figure = folder / "001_conv.png"
     figure.write_bytes(path.read_bytes())
-    output.read_provenance(figure)
-    output.is_whole(figure)
-    upkeep = Upkeep(Targets(None, folder, {"conv": "001_conv.png"}), ["conv"], "m.h5", Rules())
+    output_files.read_provenance(figure)
+    output_files.is_whole(figure)
+    upkeep = UpToDateCheck(OutputPaths(None, folder, {"conv": "001_conv.png"}), ["conv"], "m.h5", ReplaceRules())
     with Manifest(folder, "m.h5") as made:
         upkeep.begin(made, None)  # type: ignore[arg-type]  # the work is given below
         for record in upkeep._is_right(figure, "w") or ():
@@ -121,7 +121,7 @@ def read_figure(path: Path) -> None:
         made.write(interrupted=False)
     json.loads((folder / "manifest.json").read_bytes())
     (folder / "manifest.json").unlink()
-    output.check_target(figure, IDENTITY, overwrite=False)
+    output_files.check_target(figure, IDENTITY, overwrite=False)
 
 
 @functools.cache
@@ -134,7 +134,7 @@ def _known_options() -> dict[str, dict[str, object]]:
 
 def read_options(path: Path) -> None:
     """Find and read a file of options in a folder."""
-    from actviz import config
+    from actviz.cli import config
 
     for name in (config.FILE, config.PROJECT):
         target = path.with_name(name)

@@ -2,7 +2,7 @@
 
 import struct
 
-from actviz.gate.wire import encode_bytes, encode_varint
+from actviz.gate.protobuf import encode_bytes, encode_varint
 
 FLOAT = 1
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from actviz.errors import ActvizError
 from actviz.formats import open_network
-from actviz.gate import Trust
+from actviz.gate import TrustPolicy
 
 LONGEST = 8
 
@@ -34,7 +34,7 @@ def run(path):
 
 def run_allowed(path):
     """Open a model with actviz when it is told to let the code run, and compute its layers."""
-    with open_network(Path(path), trust=Trust(allow_code=True)) as network:
+    with open_network(Path(path), trust=TrustPolicy(allow_code=True)) as network:
         shape = [axis or 1 for axis in network.inputs[0].shape[1:]]
         network.activations({network.inputs[0].name: np.zeros((1, *shape), "float32")})
 

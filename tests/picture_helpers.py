@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz import colors
+from actviz.figures import colors
 from actviz.records import Activation, Context
 
 if TYPE_CHECKING:

@@ -246,11 +246,11 @@ def expected(path: Path, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     import keras
     import tensorflow as tf
 
-    from actviz.formats.inside import Recorder, children, outputs_of
+    from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, outputs_of
 
     model = keras.saving.load_model(path, compile=False)
     arguments = [tf.constant(given[item.name]) for item in model.inputs]
-    with Recorder(children(model)) as record:
+    with InnerOutputRecorder(children(model)) as record:
         model(arguments if len(arguments) > 1 else arguments[0], training=False)
     found = {}
     for address, outputs in record.outputs.items():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from actviz.jobs import reporting
+from actviz.commands import report_data
 from actviz.records import Activation, Geometry, LayerInfo, Sample
-from actviz.report import Contents
+from actviz.report import ReportContents
 
 GRID = ("batch", "row", "column", "channel")
 
@@ -39,7 +39,7 @@ def gathered(layers, inputs, *, room=20_000_000, kinds=None, axes=None):
         layer(address, inputs[0][place], (kinds or {}).get(address, "Conv2D"), axes.get(address, GRID))
         for place, address in enumerate(layers)
     ]
-    found = reporting.begin(infos, asked=True)
+    found = report_data.begin(infos, asked=True)
     for number, values in enumerate(inputs):
         activations = {}
         for place, info in enumerate(infos):
@@ -48,19 +48,21 @@ def gathered(layers, inputs, *, room=20_000_000, kinds=None, axes=None):
                 stride = 24 / values[place].shape[1]
                 geometry = Geometry("image", (24, 24), (stride / 2 - 0.5,) * 2, (stride,) * 2, (3.0, 3.0))
             activations[info.address] = Activation(info.address, info.kind, values[place], info.axes, geometry=geometry)
-        reporting.add(found, sample(f"input{number}.png", rng), activations, reporting.Room(room, len(inputs)))
+        report_data.add(
+            found, sample(f"input{number}.png", rng), activations, report_data.PageBudget(room, len(inputs))
+        )
     return found
 
 
 def contents(found, *, model="model.keras", comparison=None, labels=(), facts=(), left_out=()):
-    findings = reporting.findings_of(found)
+    findings = report_data.findings_of(found)
     marked = frozenset(one.address for one in findings)
-    return Contents(
+    return ReportContents(
         model,
         facts or (("written by", "Keras 3"), ("layers", str(len(found.layers)))),
         tuple(found.inputs),
         found.tally.inputs,
-        reporting.shown_of(found, marked, labels),
+        report_data.shown_of(found, marked, labels),
         findings,
         comparison,
         left_out,

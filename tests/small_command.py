@@ -13,10 +13,10 @@ sys.path.append(str(Path(__file__).parent))
 
 import faults
 
-from actviz import processes
 from actviz.cli import main
-from actviz.jobs import show
-from actviz.worker import supervisor
+from actviz.commands import show
+from actviz.system import processes
+from actviz.worker import client
 
 
 def no_process(number):
@@ -52,7 +52,7 @@ FAULTS = {
 }
 
 if __name__ == "__main__":
-    supervisor.PROGRAM = faults.BEGUN
+    client.PROGRAM = faults.BEGUN
     show._warm_up = lambda: None
     fault = sys.argv.pop(1)
     if fault != "none":

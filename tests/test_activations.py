@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 import actviz
-from actviz import system
-from actviz.activations import Collector, Description, open_saved, parse_axes
-from actviz.activations.collecting import Collector as Collecting
-from actviz.activations.description import about_layers, from_json, to_json
-from actviz.activations.foreign import fitted
-from actviz.activations.keys import Keys
+from actviz.activations import ActivationMetadata, ActivationWriter, open_saved, parse_axes
+from actviz.activations.member_names import MemberNames
+from actviz.activations.metadata import about_layers, from_json, to_json
+from actviz.activations.untyped_arrays import fitted
+from actviz.activations.writer import ActivationWriter as Collecting
 from actviz.errors import ActvizError, InputError, LimitError, OutputError, UnsafeError, UsageError
 from actviz.records import AXIS_NAMES, Activation, Sample
+from actviz.system import file_system
 
 DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16"])
 NUMBERS = arrays_of.arrays(DTYPES.map(np.dtype), arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
@@ -42,7 +42,7 @@ def activation(values, axes=None, address="a", **more):
 def written(batches, *, samples=None, compress=False, model="m.h5", folder=Path()):
     """The bytes of a file of some inputs, each a dictionary of arrays with a batch axis of one."""
     file = io.BytesIO()
-    with Collector(folder) as collector:
+    with ActivationWriter(folder) as collector:
         for number, batch in enumerate(batches):
             found = {address: activation(values, address=address) for address, values in batch.items()}
             sample = samples[number] if samples else Sample(f"{number}.png", {}, None, "fed", "digest")
@@ -86,7 +86,7 @@ def test_what_is_written_comes_back(found, count, compress):
 @settings(deadline=None)
 @given(st.lists(st.text(), unique=True, max_size=12))
 def test_keys_are_safe_file_names_that_differ_whatever_the_case(addresses):
-    keys = [(taken := Keys()).take(address) for address in addresses[:1]]
+    keys = [(taken := MemberNames()).take(address) for address in addresses[:1]]
     keys += [taken.take(address) for address in addresses[1:]]
     folded = {unicodedata.normalize("NFKC", key).casefold() for key in keys}
     assert len(folded) == len(keys)
@@ -101,14 +101,14 @@ def test_keys_are_safe_file_names_that_differ_whatever_the_case(addresses):
 
 @pytest.mark.parametrize("address", ["conv", "encoder#1/conv", "lstm@1", "a%2Fb", "a.b", "größe", "tf.nn.relu"])
 def test_addresses_are_the_keys_wherever_that_is_safe(address):
-    assert Keys().take(address) == address
+    assert MemberNames().take(address) == address
 
 
 @pytest.mark.parametrize(
     "address", ["/a", "a/../b", "a\\b", "c:", "x.npy", "actviz.json", "ACTVIZ.fed", "a.", "", "a//b"]
 )
 def test_addresses_that_are_no_safe_names_get_others(address):
-    taken = Keys()
+    taken = MemberNames()
     key = taken.take(address)
     assert key != address
     assert "~" in key
@@ -116,7 +116,7 @@ def test_addresses_that_are_no_safe_names_get_others(address):
 
 
 def test_case_alone_does_not_tell_two_arrays_apart():
-    taken = Keys()
+    taken = MemberNames()
     assert taken.take("Conv") == "Conv"
     assert taken.take("conv").startswith("conv~")
 
@@ -199,7 +199,7 @@ def test_another_shape_costs_that_input_only():
             collector.add(Sample("b.png", {}, None, "", ""), {"x": activation(np.zeros((1, 3, 2)))})
         collector.add(Sample("c.png", {}, None, "", ""), {"x": activation(np.ones((1, 2, 2)))})
         file = io.BytesIO()
-        collector.write(file, Description("m"))
+        collector.write(file, ActivationMetadata("m"))
     assert (
         caught.value.message
         == 'b.png: layer "x" gives 3 x 2, but 2 x 2 for a.png; one file holds inputs of one size, write this one to a file of its own.'
@@ -212,10 +212,10 @@ def test_memory_is_flat_in_the_number_of_inputs(tmp_path):
 
     def peak(count):
         tracemalloc.start()
-        with Collecting(tmp_path) as collector, system.replacing(tmp_path / "out.npz") as file:
+        with Collecting(tmp_path) as collector, file_system.replacing(tmp_path / "out.npz") as file:
             for number in range(count):
                 collector.add(Sample(str(number), {}, None, "", ""), {"a": activation(row)})
-            collector.write(file, Description("m"))
+            collector.write(file, ActivationMetadata("m"))
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return top
@@ -256,7 +256,7 @@ def test_packed_arrays_are_never_taken_for_bombs():
 def test_files_of_more_than_4_gib(tmp_path):
     path = tmp_path / "large.npz"
     row = np.full((1, 1 << 29), 7, np.uint8)
-    with Collecting(tmp_path) as collector, system.replacing(path) as file:
+    with Collecting(tmp_path) as collector, file_system.replacing(path) as file:
         for number in range(9):
             found = {"a": activation(row), "b": activation([[number]], address="b")}
             collector.add(Sample(str(number), {}, None, "", ""), found)
@@ -285,11 +285,11 @@ def test_nothing_is_left_when_writing_ends_early(tmp_path, monkeypatch, ending, 
         raise ending
 
     def write():
-        with Collecting(tmp_path) as collector, system.replacing(tmp_path / "out.npz") as file:
+        with Collecting(tmp_path) as collector, file_system.replacing(tmp_path / "out.npz") as file:
             collector.add(Sample("a", {}, None, "", ""), {"x": activation(np.zeros((1, 2)))})
             assert len(os.listdir(tmp_path)) == 2
             monkeypatch.setattr(collector, "_rows", end)
-            collector.write(file, Description("m"))
+            collector.write(file, ActivationMetadata("m"))
 
     with pytest.raises(seen):
         write()

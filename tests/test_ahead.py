@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actviz.jobs import ahead
-from actviz.jobs.ahead import Ahead
+from actviz.batch import prefetch
+from actviz.batch.prefetch import Prefetcher
 
 
 @given(counts=st.lists(st.integers(0, 80), max_size=40), weight=st.sampled_from([0, 1000, 1 << 22, 1 << 30]))
 def test_every_item_comes_once_and_in_order(counts, weight):
-    reader = Ahead(lambda source: ((source, item) for item in range(counts[source])), lambda _: weight)
+    reader = Prefetcher(lambda source: ((source, item) for item in range(counts[source])), lambda _: weight)
     try:
         found = list(reader.items(range(len(counts))))
     finally:
@@ -20,7 +20,7 @@ def test_every_item_comes_once_and_in_order(counts, weight):
     assert found == [(source, item) for source, count in enumerate(counts) for item in range(count)]
 
 
-@pytest.mark.parametrize(("weight", "most"), [(1000, ahead.MOST + 1), (ahead.BUDGET, ahead.READERS + 1)])
+@pytest.mark.parametrize(("weight", "most"), [(1000, prefetch.MOST + 1), (prefetch.BUDGET, prefetch.READERS + 1)])
 def test_heavy_items_are_not_piled_up(weight, most):
     lock, alive, highest = threading.Lock(), [0], [0]
 
@@ -30,7 +30,7 @@ def test_heavy_items_are_not_piled_up(weight, most):
             highest[0] = max(highest[0], alive[0])
         yield source
 
-    reader = Ahead(read, lambda _: weight)
+    reader = Prefetcher(read, lambda _: weight)
     for _ in reader.items(range(200)):
         with lock:
             alive[0] -= 1
@@ -44,7 +44,7 @@ def test_what_reading_raises_comes_in_its_place():
             raise ValueError(source)
         yield source
 
-    reader = Ahead(read, lambda _: 0)
+    reader = Prefetcher(read, lambda _: 0)
     items = reader.items(range(5))
     assert [next(items), next(items)] == [0, 1]
     with pytest.raises(ValueError, match="2"):

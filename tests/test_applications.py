@@ -71,7 +71,7 @@ def test_every_layer_is_that_of_keras_and_parts_are_those_of_the_whole(tmp_path,
             part = network.activations(batch, [address])
         np.testing.assert_array_equal(part[address].values, whole[address].values, err_msg=address)
     if made is flat and suffix == "keras":
-        monkeypatch.setattr("actviz.formats.keras_runtime.COMPILE_AFTER", 0)
+        monkeypatch.setattr("actviz.formats.keras.submodel.COMPILE_AFTER", 0)
         with open_network(path) as network:
             graph = network.activations(batch)
         for address, activation in whole.items():

@@ -16,14 +16,14 @@ from conftest import run_actviz
 from PIL import Image
 from threats import threat
 
-from actviz import system
+from actviz.batch import up_to_date
+from actviz.batch.events import FileFailed, FileWritten, Progress
+from actviz.commands.show import ShowRequest, show
 from actviz.errors import LimitError, OutputError, PartialError
 from actviz.inputs import InputOptions, Shard
-from actviz.jobs import upkeep
-from actviz.jobs.events import Failed, Progress, Written
-from actviz.jobs.show import ShowRequest, show
 from actviz.records import Style
-from actviz.worker import Opening, Worker
+from actviz.system import file_system
+from actviz.worker import ModelOptions, Worker
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def place(tmp_path, monkeypatch, samples):
 
 def request(samples, *inputs, layers=("conv",), output="out", **more):
     return ShowRequest(
-        opening=Opening(samples / "digits_cnn.h5", timeout=more.pop("timeout", 120.0)),
+        opening=ModelOptions(samples / "digits_cnn.h5", timeout=more.pop("timeout", 120.0)),
         inputs=tuple(map(Path, inputs)),
         layers=layers,
         output=output,
@@ -62,7 +62,7 @@ def run(asked):
 
 
 def files(events):
-    return sorted(event.path.as_posix() for event in events if isinstance(event, Written))
+    return sorted(event.path.as_posix() for event in events if isinstance(event, FileWritten))
 
 
 def manifest(folder):
@@ -88,11 +88,11 @@ def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, 
     events, failure = run(request(samples, "in"))
     assert (len(files(events)), failure.exit_code) == (11, 1)
     assert "out/more-09/001_conv.png" in files(events)
-    assert [event.record["input"] for event in events if isinstance(event, Failed)] == ["broken.png"]
+    assert [event.record["input"] for event in events if isinstance(event, FileFailed)] == ["broken.png"]
     assert [event for event in events if isinstance(event, Progress)][-1] == Progress(12, 12)
     whole = manifest(place / "out")
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads(resources.files("actviz.manifest").joinpath("schema.json").read_text())
+    schema = json.loads(resources.files("actviz.results.manifest").joinpath("schema.json").read_text())
     jsonschema.validate(whole, schema)
     assert (len(whole["figures"]), whole["interrupted"]) == (11, False)
     assert whole["failures"][0]["reason"].startswith("in/broken.png: this is a text file")
@@ -115,7 +115,7 @@ def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, 
     assert len(files(run(request(samples, "in", layers=("conv", "scores")))[0])) == 11
     assert len(files(run(request(samples, "in", style=Style(bare=True, cmap="viridis")))[0])) == 11
     assert len(files(run(request(samples, "in", style=Style(bare=True, cmap="viridis"), force=True))[0])) == 11
-    monkeypatch.setattr(upkeep, "_version", lambda _: "another")
+    monkeypatch.setattr(up_to_date, "_version", lambda _: "another")
     assert len(files(run(request(samples, "in"))[0])) == 11
 
 
@@ -214,7 +214,7 @@ def test_inputs_of_different_sizes_are_grouped_not_refused(place, samples):
     from dataclasses import replace
 
     asked = request(samples, "in/*.jpg", layers=("edges",), batch_size=3)
-    events, failure = run(replace(asked, opening=Opening(samples / "photo_features.keras")))
+    events, failure = run(replace(asked, opening=ModelOptions(samples / "photo_features.keras")))
     assert (len(files(events)), failure) == (6, None)
     assert {tuple(item["shape"]) for item in manifest(place / "out")["figures"]} == {(64, 64, 32), (64, 80, 32)}
 
@@ -269,7 +269,7 @@ def test_fail_fast_ends_with_the_code_of_the_first_failure(place, samples):
 @threat(94, 7)
 def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch):
     run(request(samples, "in/00.png", "in/01.png"))
-    real, left = system.os.fsync, [1]
+    real, left = file_system.os.fsync, [1]
 
     def full(descriptor):
         left[0] -= 1
@@ -277,7 +277,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch)
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(system.os, "fsync", full)
+    monkeypatch.setattr(file_system.os, "fsync", full)
     _, failure = run(request(samples, "in", force=True))
     assert failure.exit_code == 7
     assert "No space left" in failure.message
@@ -288,7 +288,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch)
 @threat(95, 7)
 def test_a_read_only_folder_is_said_before_anything_is_computed(place, samples, monkeypatch):
     monkeypatch.setattr(
-        system._Temporary, "make", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+        file_system._TemporaryFiles, "make", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
     )
     monkeypatch.setattr(Worker, "activations", lambda *_: pytest.fail("something was computed"))
     _, failure = run(request(samples, "in"))

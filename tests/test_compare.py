@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from actviz import compare
 from actviz.errors import UsageError
 from actviz.records import LayerInfo
-from actviz.tolerances import Rule, Tolerances, judge, parse_rule, tolerances
+from actviz.statistics import differences
+from actviz.statistics.tolerances import Rule, Tolerances, judge, parse_rule, tolerances
 
 pytestmark = pytest.mark.filterwarnings("error")
 MAPS = ("batch", "row", "column", "channel")
@@ -30,8 +30,8 @@ def test_parts_joined_are_numpys_numbers_of_the_whole(data):
     ours, theirs = (data.draw(arrays(np.float32, shape, elements=FLOATS)) for _ in range(2))
     cut = data.draw(st.integers(1, shape[0] - 1))
 
-    found = compare.join(
-        compare.drift(ours[:cut], theirs[:cut], MAPS), compare.drift(ours[cut:], theirs[cut:], MAPS, start=cut)
+    found = differences.join(
+        differences.drift(ours[:cut], theirs[:cut], MAPS), differences.drift(ours[cut:], theirs[cut:], MAPS, start=cut)
     )
 
     left, right = ours.astype(float), theirs.astype(float)
@@ -57,7 +57,7 @@ def test_large_arrays_are_compared_in_parts(shape):
     theirs = ours + generator.normal(0, 0.1, shape).astype(np.float32)
     theirs[1, 0, 0, 3] += 9
 
-    found = compare.drift(ours, theirs, MAPS, start=10)
+    found = differences.drift(ours, theirs, MAPS, start=10)
 
     left, right = ours.astype(float), theirs.astype(float)
     apart = right - left
@@ -73,7 +73,7 @@ def test_large_arrays_are_compared_in_parts(shape):
 def test_the_same_differs_in_nothing():
     values = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
     values[0, 0, 0, 0], values[1, 0, 0, 1], values[1, 1, 0, 1] = np.nan, np.inf, -np.inf
-    found = compare.drift(values, values.copy(), MAPS)
+    found = differences.drift(values, values.copy(), MAPS)
     assert (found.apart, found.largest, found.mean, found.relative, found.cosine, found.correlation) == (
         0,
         0,
@@ -89,7 +89,7 @@ def test_what_is_not_finite_on_one_side_is_counted_and_in_no_other_number():
     theirs = ours * 2
     theirs[1, 0, 0, 0] = np.nan
     ours[2, 1, 1, 0], theirs[2, 1, 1, 0] = np.inf, -np.inf
-    found = compare.drift(ours, theirs, MAPS)
+    found = differences.drift(ours, theirs, MAPS)
     assert (found.apart, found.largest, found.worst, found.reach) == (2, 1, 1, 1)
     assert found.relative == pytest.approx(1)
     cases = judge("a", found, Tolerances(10.0, 0.0))
@@ -105,30 +105,30 @@ def test_what_is_not_finite_on_one_side_is_counted_and_in_no_other_number():
 )
 def test_zeros_have_a_defined_direction(ours, theirs, relative, cosine):
     shape = (1, 2, 2, 2)
-    found = compare.drift(np.full(shape, ours, np.float32), np.full(shape, theirs, np.float32), MAPS)
+    found = differences.drift(np.full(shape, ours, np.float32), np.full(shape, theirs, np.float32), MAPS)
     assert (found.relative, found.cosine) == (relative, pytest.approx(cosine))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e25])
 def test_squares_of_single_precision_do_not_overflow(scale):
     ours = (np.arange(1, 9).reshape(1, 2, 2, 2) * scale).astype(np.float32)
-    found = compare.drift(ours, ours * np.float32(1.5), MAPS)
+    found = differences.drift(ours, ours * np.float32(1.5), MAPS)
     assert found.relative == pytest.approx(0.5, rel=1e-5)
     assert found.cosine == pytest.approx(1)
 
 
 def test_numbers_beyond_double_precision_keep_no_rule():
     ours = np.full((1, 1, 1, 2), 1e200)
-    found = compare.drift(ours, ours * -1, MAPS)
+    found = differences.drift(ours, ours * -1, MAPS)
     assert not judge("a", found, Tolerances(None, None, (parse_rule("cosine<0"),)))[0].kept
 
 
 def test_other_dtypes_and_shapes():
     ours = np.array([[1, 2], [3, 4]], np.int32)
-    assert compare.drift(ours, ours.astype(np.float16), ("batch", "unit")).largest == 0
+    assert differences.drift(ours, ours.astype(np.float16), ("batch", "unit")).largest == 0
     with pytest.raises(ValueError, match="shapes"):
-        compare.drift(ours, ours[:, :1], ("batch", "unit"))
-    assert compare.drift(np.zeros((2, 0)), np.zeros((2, 0)), ("batch", "unit")).count == 0
+        differences.drift(ours, ours[:, :1], ("batch", "unit"))
+    assert differences.drift(np.zeros((2, 0)), np.zeros((2, 0)), ("batch", "unit")).count == 0
 
 
 def test_layers_belong_together_by_address_then_by_order_class_and_shape():
@@ -146,7 +146,7 @@ def test_layers_belong_together_by_address_then_by_order_class_and_shape():
         layer("act", "Activation"),
         layer("logits", "Dense", (None, 10)),
     ]
-    found = compare.match(ours, theirs)
+    found = differences.match(ours, theirs)
     assert [(pair.ours.address, pair.theirs.address, pair.by) for pair in found.pairs] == [
         ("stem", "stem", "address"),
         ("conv2d_1", "conv2d_9", "order"),
@@ -160,7 +160,7 @@ def test_layers_belong_together_by_address_then_by_order_class_and_shape():
 @given(st.lists(st.sampled_from("abcdefgh"), unique=True), st.lists(st.sampled_from("abcdefgh"), unique=True))
 def test_every_layer_is_in_one_pair_or_named(ours, theirs):
     left, right = ([layer(name, shape=(None, ord(name) % 3)) for name in names] for names in (ours, theirs))
-    found = compare.match(left, right)
+    found = differences.match(left, right)
     assert (
         sorted(pair.ours.address for pair in found.pairs) + sorted(one.address for one in found.only_ours) or not ours
     )
@@ -171,10 +171,10 @@ def test_every_layer_is_in_one_pair_or_named(ours, theirs):
 
 
 def test_a_pair_of_one_name_may_not_fit():
-    (pair,) = compare.match([layer("a", shape=(None, 3))], [layer("a", shape=(None, 4))]).pairs
+    (pair,) = differences.match([layer("a", shape=(None, 3))], [layer("a", shape=(None, 4))]).pairs
     assert not pair.fits
-    assert compare.fit((None, None, 3), (None, 5, 3))
-    assert not compare.fit((None, 3), (None, 3, 3))
+    assert differences.fit((None, None, 3), (None, 5, 3))
+    assert not differences.fit((None, 3), (None, 3, 3))
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,8 @@ def test_rules_replace_the_default_tolerance_and_join_one_that_is_given():
 
 def test_a_tolerance_is_of_the_largest_value_of_the_layer():
     ours = np.array([[0.0, 100.0]])
-    near = compare.drift(ours, ours + 0.0999, ("batch", "unit"))
-    far = compare.drift(ours, ours + 0.1001, ("batch", "unit"))
+    near = differences.drift(ours, ours + 0.0999, ("batch", "unit"))
+    far = differences.drift(ours, ours + 0.1001, ("batch", "unit"))
     assert judge("a", near, Tolerances())[0].kept
     (case,) = judge("a", far, Tolerances())
     assert (case.kept, case.reason) == (False, "largest difference 0.1001 beside values up to 100; limit 0.1")
@@ -222,7 +222,7 @@ def test_an_operation_inside_a_layer_is_not_that_layer():
         layer("scores/BiasAdd", "Dense", (None, 10)),
         layer("output_0", "Softmax", (None, 10)),
     ]
-    found = compare.match(ours, theirs)
+    found = differences.match(ours, theirs)
     pairs = [(pair.ours.address, pair.theirs.address) for pair in found.pairs]
     assert pairs == [("hidden", "hidden"), ("scores", "output_0")]
     assert ([one.address for one in found.only_ours], [one.address for one in found.only_theirs]) == (
@@ -232,8 +232,8 @@ def test_an_operation_inside_a_layer_is_not_that_layer():
 
 
 def paired(ours, theirs):
-    found = compare.match(ours, theirs)
-    back = compare.match(theirs, ours)
+    found = differences.match(ours, theirs)
+    back = differences.match(theirs, ours)
     pairs = [(pair.ours.address, pair.theirs.address) for pair in found.pairs]
     assert sorted(pairs) == sorted((pair.theirs.address, pair.ours.address) for pair in back.pairs)
     assert {one.address for one in found.only_ours} == {one.address for one in back.only_theirs}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threats import threat
 
-from actviz import config
+from actviz.cli import config
 from actviz.cli.defaults import _options
 from actviz.cli.program import COMMANDS, program
 from actviz.errors import UsageError
@@ -123,7 +123,7 @@ def test_bad_files_are_one_line(tmp_path, text, said):
 
 @given(st.text(max_size=40))
 def test_any_name_is_refused_in_one_line(name):
-    configuration = config.Configuration(config.Path("actviz.toml"), {name: 1})
+    configuration = config.OptionsFile(config.Path("actviz.toml"), {name: 1})
     with pytest.raises(UsageError) as failure:
         config.defaults(configuration, {"show": {}})
     assert failure.value.message.isprintable()

@@ -14,8 +14,8 @@ from keras import layers
 
 import actviz
 from actviz.errors import ModelError, UnsafeError, UsageError
-from actviz.formats.inside import Recorder, children, every_step
-from actviz.gate import Trust
+from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, every_step
+from actviz.gate import TrustPolicy
 
 CUSTOMS = str(Path(__file__).with_name("customs_for_tests.py"))
 OBJECTS = {"Scale": Scale, "Block": Block, "Whole": Whole, "swish_twice": swish_twice}
@@ -124,7 +124,7 @@ def test_a_layer_of_a_subclassed_model_alone_is_the_same(subclassed):
 def test_layers_give_their_own_call_back(subclassed):
     model, _ = subclassed
     before = {id(layer): layer.call for _, layer, *_ in children(model)}
-    with Recorder(children(model)) as record:
+    with InnerOutputRecorder(children(model)) as record:
         model(images())
     assert "block/_hidden#1" in record.outputs
     assert {id(layer): layer.call for _, layer, *_ in children(model)} == before
@@ -146,7 +146,7 @@ def test_the_recorded_pass_gives_the_numbers_and_addresses_of_the_graph(tmp_path
     model = randomise(nested())
     model.save(tmp_path / "nested.keras")
     batch = {"left": images(), "right": images(3)[1:]}
-    with Recorder(children(model)) as record:
+    with InnerOutputRecorder(children(model)) as record:
         model(list(batch.values()))
     with actviz.open(tmp_path / "nested.keras") as network:
         found = network.activations(batch)
@@ -165,7 +165,7 @@ def test_both_ways_agree_on_the_samples(samples, name):
         spec = network.inputs[0]
         shape = (2, *(size or 12 for size in spec.shape[1:]))
         batch = np.random.default_rng(0).integers(1, 9, shape).astype(spec.dtype)
-        with Recorder(children(model)) as record:
+        with InnerOutputRecorder(children(model)) as record:
             model(batch)
         found = network.activations(batch)
     assert set(record.outputs) <= set(found)
@@ -277,14 +277,14 @@ def test_sources_that_cannot_be_imported(functional, tmp_path, text, reason):
 @pytest.mark.parametrize("text", ["file.py:", ":Scale", "module:1", ""])
 def test_texts_that_name_no_code(text):
     with pytest.raises(UsageError, match=r"expected module:Name, file\.py:Name or file\.py"):
-        _ = Trust((text,)).sources
+        _ = TrustPolicy((text,)).sources
 
 
 def test_the_standard_library_is_never_a_custom_object():
     from actviz.gate import check_configuration
 
     hostile = {"module": "os", "class_name": "system", "config": {"name": "x"}, "registered_name": "system"}
-    assert [(item.error, item.allowed) for item in check_configuration(hostile, "m", Trust(("any.py",)))] == [
+    assert [(item.error, item.allowed) for item in check_configuration(hostile, "m", TrustPolicy(("any.py",)))] == [
         (UnsafeError, False)
     ]
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
 
-from actviz import canvas, distribution, renderers, stats, text
+from actviz.figures import canvas, histograms, renderers, text
 from actviz.records import Picture, Style
+from actviz.statistics import channel_statistics
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -24,7 +25,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 def test_every_value_is_counted_once_and_in_its_bin(values: np.ndarray) -> None:
     before = values.copy()
 
-    found = stats.distribution(values)
+    found = channel_statistics.distribution(values)
 
     np.testing.assert_array_equal(values, before)
     assert found is not None
@@ -40,7 +41,7 @@ def test_every_value_is_counted_once_and_in_its_bin(values: np.ndarray) -> None:
 @given(arrays(np.int64, st.integers(1, 60), elements=st.integers(-5, 40)))
 @settings(deadline=None)
 def test_whole_numbers_have_a_bin_each(values: np.ndarray) -> None:
-    found = stats.distribution(values.astype(np.float64), whole=True)
+    found = channel_statistics.distribution(values.astype(np.float64), whole=True)
 
     assert found is not None
     others = values[values != 0] if found.apart else values
@@ -52,16 +53,18 @@ def test_whole_numbers_have_a_bin_each(values: np.ndarray) -> None:
 def test_counts_are_those_of_numpy() -> None:
     values = np.random.default_rng(0).normal(size=10_000)
 
-    found = stats.distribution(values)
+    found = channel_statistics.distribution(values)
 
-    expected, edges = np.histogram(values, bins=stats.BINS)
-    assert found == stats.Distribution(tuple(expected.tolist()), edges[0], edges[-1], 10_000, 0, apart=False)
+    expected, edges = np.histogram(values, bins=channel_statistics.BINS)
+    assert found == channel_statistics.ValueDistribution(
+        tuple(expected.tolist()), edges[0], edges[-1], 10_000, 0, apart=False
+    )
 
 
 def test_zeros_stand_apart_where_they_are_a_spike() -> None:
-    mostly = stats.distribution(np.array([0.0] * 50 + [1, 2, 3]))
-    few = stats.distribution(np.array([0.0] + [0.5] * 5 + [1]))
-    alone = stats.distribution(np.zeros(7))
+    mostly = channel_statistics.distribution(np.array([0.0] * 50 + [1, 2, 3]))
+    few = channel_statistics.distribution(np.array([0.0] + [0.5] * 5 + [1]))
+    alone = channel_statistics.distribution(np.zeros(7))
 
     assert mostly is not None
     assert (mostly.apart, mostly.zeros, sum(mostly.counts), mostly.first, mostly.last) == (True, 50, 3, 1, 3)
@@ -69,12 +72,12 @@ def test_zeros_stand_apart_where_they_are_a_spike() -> None:
     assert (few.apart, sum(few.counts), few.first) == (False, 7, 0)
     assert alone is not None
     assert (alone.apart, max(alone.counts), alone.first, alone.last) == (False, 7, 0, 0)
-    assert stats.distribution(np.zeros(0)) is None
+    assert channel_statistics.distribution(np.zeros(0)) is None
 
 
 @given(st.floats(1e-9, 1))
 def test_the_upright_axis_ends_at_a_round_number(share: float) -> None:
-    top = distribution.top_share(share)
+    top = histograms.top_share(share)
 
     assert 100 * share <= top * (1 + 1e-6)
     assert top <= 100 * share * 2.5 + 1e-12

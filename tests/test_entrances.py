@@ -3,8 +3,8 @@
 import pytest
 from test_graph import layer, model, node, shared_encoder, source, tensor
 
-from actviz.formats.entrances import limit_of, needs, readers, split_of, words_of
-from actviz.formats.expansion import parse_graph
+from actviz.formats.keras.flatten import parse_graph
+from actviz.formats.keras.input_facts import limit_of, needs, readers, split_of, words_of
 
 
 def graph_of(*layers, inputs=("x",), outputs=None):

@@ -14,11 +14,11 @@ import corpus
 import numpy as np
 import pytest
 
-from actviz import renderers, sheet
 from actviz.errors import ActvizError, ModelError, UsageError
+from actviz.figures import renderers, sheet
+from actviz.figures.renderers import spatial
 from actviz.formats import open_network
 from actviz.records import Context, Style
-from actviz.renderers import spatial
 
 CONTEXT = Context("model.keras", "given.npz", "as given")
 REASONS = re.compile(r"which cannot be drawn|is empty \(|steps are masked|must be the batch")

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 import actviz
 from actviz.errors import ModelError
-from actviz.formats.inside import Recorder, children, outputs_of
+from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, outputs_of
 
 pytestmark = pytest.mark.slow
 IMAGE, SEQUENCE, VOLUME, VIDEO, TOKENS = (8, 8, 3), (6, 5), (6, 6, 6, 2), (4, 8, 8, 2), (6,)
@@ -251,7 +251,7 @@ def recorded(path, given):
     tensors = {name: tf.constant(array) for name, array in given.items()}
     structure = model._inputs_struct if hasattr(model, "_inputs_struct") else None
     arguments = tensors if isinstance(structure, dict) else list(tensors.values())
-    with Recorder(children(model)) as record:
+    with InnerOutputRecorder(children(model)) as record:
         model(arguments if isinstance(arguments, dict) or len(arguments) > 1 else arguments[0], training=False)
     found = {}
     for address, outputs in record.outputs.items():

@@ -49,7 +49,7 @@ def test_codes(samples, tmp_path, arguments, code):
 
 def test_a_bug_is_70_and_says_what_to_report(samples, tmp_path):
     broken = (
-        "import actviz.jobs.layers as jobs\ndef broken(*_, **__):\n    raise KeyError('\\x1b[31m\\n::error::')\n"
+        "import actviz.commands.layers as jobs\ndef broken(*_, **__):\n    raise KeyError('\\x1b[31m\\n::error::')\n"
         "jobs.list_layers = broken\nfrom actviz.cli import main\nmain()\n"
     )
     command = [sys.executable, "-P", "-c", broken, "layers", str(samples / MODEL)]

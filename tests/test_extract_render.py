@@ -17,7 +17,7 @@ from conftest import wait_for_worker
 from PIL import Image
 
 import actviz as library
-from actviz.activations import stored
+from actviz.activations import lazy_array
 from actviz.cli.program import program
 from actviz.errors import ActvizError
 
@@ -412,12 +412,12 @@ def test_a_large_layer_is_in_memory_once(tmp_path, kind):
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f2", "|b1", "<i8"])
 @pytest.mark.parametrize("order", [None, (2, 0, 1), (0, 1, 2), (1, 2, 0)])
 def test_entries_are_the_same_in_any_order_of_memory(tmp_path, monkeypatch, fortran, dtype, order):
-    monkeypatch.setattr(stored, "CHUNK", 100)  # so that they are read in pieces
+    monkeypatch.setattr(lazy_array, "CHUNK", 100)  # so that they are read in pieces
     for count in (1, 3):
         array = np.random.default_rng(1).integers(0, 2, (count, 5, 7, 4)).astype(dtype)
         np.save(tmp_path / "x.npy", np.asfortranarray(array) if fortran else array)
         with (tmp_path / "x.npy").open("rb") as file:
-            found = stored.of_file(file, (tmp_path / "x.npy").stat().st_size, "x")
+            found = lazy_array.of_file(file, (tmp_path / "x.npy").stat().st_size, "x")
             for number in (*range(count), 0):
                 np.testing.assert_array_equal(found.entry(number, order), array[number : number + 1])
             if order is not None and not (fortran and count > 1):

@@ -17,9 +17,9 @@ from PIL import Image
 from threats import threat
 
 import actviz
-from actviz import system
-from actviz.activations import collecting
-from actviz.jobs import figures
+from actviz.activations import writer
+from actviz.batch import figure_writer
+from actviz.system import file_system
 
 SOURCES = Path(actviz.__file__).parent
 DOCUMENTED = {0, 1, 3, 4, 6, 7}
@@ -75,7 +75,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path)
     faults.use_small_models(monkeypatch)
-    monkeypatch.setattr(collecting, "IN_MEMORY", 1000)  # what is more lies on the disk meanwhile
+    monkeypatch.setattr(writer, "IN_MEMORY", 1000)  # what is more lies on the disk meanwhile
     return tmp_path
 
 
@@ -125,7 +125,7 @@ def check(place, old, new, *, partial):
     manifest = place / "out" / "manifest.json"
     if manifest.exists():
         jsonschema = pytest.importorskip("jsonschema")
-        schema = json.loads(resources.files("actviz.manifest").joinpath("schema.json").read_text())
+        schema = json.loads(resources.files("actviz.results.manifest").joinpath("schema.json").read_text())
         jsonschema.validate(json.loads(manifest.read_text()), schema)
 
 
@@ -151,8 +151,8 @@ def sweep(place, monkeypatch, capfd, golden, kinds):
         return faults.run_here(monkeypatch, *golden.arguments)
 
     if golden.helpers:
-        monkeypatch.setattr(figures, "BEGINNING", 0)
-        monkeypatch.setattr(system, "core_count", lambda: 2)
+        monkeypatch.setattr(figure_writer, "BEGINNING", 0)
+        monkeypatch.setattr(file_system, "core_count", lambda: 2)
     draw_inputs(place, golden, monkeypatch, 1)
     assert run() == golden.code
     old = contents(place)

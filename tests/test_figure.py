@@ -8,25 +8,26 @@ import numpy as np
 import pytest
 from picture_helpers import assert_labels_apart
 
-from actviz import canvas as canvases
-from actviz import colors, figure, stats
 from actviz.errors import LimitError
+from actviz.figures import canvas as canvases
+from actviz.figures import colors, page_layout
 from actviz.records import Context
+from actviz.statistics import channel_statistics
 
 SMALL = np.full((28, 28, 3), 90, dtype=np.uint8)
 
 
-def layout(address: str = "conv", *, width: int = 300, thumbnail: np.ndarray | None = None) -> figure.Layout:
+def layout(address: str = "conv", *, width: int = 300, thumbnail: np.ndarray | None = None) -> page_layout.PageLayout:
     """Return a page with everything on it."""
     context = Context("digits_cnn.h5", "seven.png", "28 x 28 x 1, 0..1", thumbnail)
-    bar = figure.ColorBar(
+    bar = page_layout.ColorBar(
         colors.table("inferno"),
         ((0.0, "0"), (0.9, "9"), (1.0, "10")),
         ("one scale", "another note"),
         (((255, 0, 255), "NaN"),),
     )
-    heading = figure.Heading(address, "Conv2D", "11 x 11 x 64", context)
-    return figure.Layout(heading, bar, ("64 of 64 filters", "no NaN"), 50, width)
+    heading = page_layout.PageHeading(address, "Conv2D", "11 x 11 x 64", context)
+    return page_layout.PageLayout(heading, bar, ("64 of 64 filters", "no NaN"), 50, width)
 
 
 @pytest.mark.parametrize("address", ["c", "n" * 200, "\u202e\n" * 50, "一" * 80])
@@ -34,10 +35,12 @@ def layout(address: str = "conv", *, width: int = 300, thumbnail: np.ndarray | N
 @pytest.mark.parametrize("thumbnail", [None, SMALL])
 @pytest.mark.parametrize("dark", [False, True])
 def test_labels_stay_apart(address: str, width: int, thumbnail: np.ndarray | None, dark: bool) -> None:
-    theme = figure.theme_of(dark=dark)
-    found = figure.Histogram(stats.Distribution((1, 3, 9), -1e-30, 1e30, 20, 7, apart=dark))
+    theme = page_layout.theme_of(dark=dark)
+    found = page_layout.FigureHistogram(
+        channel_statistics.ValueDistribution((1, 3, 9), -1e-30, 1e30, 20, 7, apart=dark)
+    )
     page = replace(layout(address, width=width, thumbnail=thumbnail), histogram=found)
-    canvas, top, left = figure.open_page(page, theme)
+    canvas, top, left = page_layout.open_page(page, theme)
 
     picture = canvas.picture([], {})
 
@@ -47,7 +50,7 @@ def test_labels_stay_apart(address: str, width: int, thumbnail: np.ndarray | Non
 
 
 def test_the_title_says_what_is_drawn() -> None:
-    canvas, _, _ = figure.open_page(layout())
+    canvas, _, _ = page_layout.open_page(layout())
 
     words = " ".join(label.text for label in canvas.labels)
 
@@ -56,7 +59,7 @@ def test_the_title_says_what_is_drawn() -> None:
 
 
 def test_ticks_stand_at_their_colour() -> None:
-    canvas, top, left = figure.open_page(layout())
+    canvas, top, left = page_layout.open_page(layout())
     table = colors.table("inferno").colors
     pixels = canvas.picture([], {}).pixels
     row = top + 50 + 18 + 5
@@ -69,12 +72,12 @@ def test_ticks_stand_at_their_colour() -> None:
     [((28, 28), (84, 84)), ((1, 1), (84, 84)), ((224, 224), (84, 84)), ((30, 10), (60, 20))],
 )
 def test_thumbnails_keep_their_shape(shape: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert figure.thumbnail(np.zeros((*shape, 3), dtype=np.uint8)).shape == (*expected, 3)
+    assert page_layout.thumbnail(np.zeros((*shape, 3), dtype=np.uint8)).shape == (*expected, 3)
 
 
 @pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (3, 400)])
 def test_extreme_thumbnails_stay_small(shape: tuple[int, int]) -> None:
-    rows, columns, _ = figure.thumbnail(np.zeros((*shape, 3), dtype=np.uint8)).shape
+    rows, columns, _ = page_layout.thumbnail(np.zeros((*shape, 3), dtype=np.uint8)).shape
 
     assert 1 <= rows <= 84
     assert 1 <= columns <= 168
@@ -83,13 +86,13 @@ def test_extreme_thumbnails_stay_small(shape: tuple[int, int]) -> None:
 def test_small_thumbnails_are_the_pixels_fed() -> None:
     fed = np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8)
 
-    np.testing.assert_array_equal(figure.thumbnail(fed)[::3, ::3], fed)
+    np.testing.assert_array_equal(page_layout.thumbnail(fed)[::3, ::3], fed)
 
 
 @pytest.mark.parametrize(("height", "width"), [(70_000, 1), (20_000, 20_000)])
 def test_what_is_too_large_names_the_options(height: int, width: int) -> None:
     with pytest.raises(LimitError, match="--channels"):
-        figure.check_size(height, width)
+        page_layout.check_size(height, width)
 
 
 def contrast(one: colors.RGB, other: colors.RGB) -> float:
@@ -105,7 +108,7 @@ def contrast(one: colors.RGB, other: colors.RGB) -> float:
 
 
 @pytest.mark.parametrize("theme", [canvases.LIGHT, canvases.DARK])
-def test_contrasts(theme: figure.Theme) -> None:
+def test_contrasts(theme: page_layout.Theme) -> None:
     assert contrast(theme.ink, theme.page) >= 7
     assert contrast(theme.muted, theme.page) >= 4.5
     for one, other, least in (
@@ -120,7 +123,7 @@ def test_contrasts(theme: figure.Theme) -> None:
 
 
 def test_a_dark_page_is_dark() -> None:
-    canvas, _, _ = figure.open_page(layout(), canvases.DARK)
+    canvas, _, _ = page_layout.open_page(layout(), canvases.DARK)
 
     pixels = canvas.picture([], {}).pixels
 

@@ -9,19 +9,19 @@ import xml.etree.ElementTree as ET
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actviz import findings as texts
-from actviz.records import Case
+from actviz.records import RuleResult
+from actviz.results import ci_reports as texts
 
 TEXT = st.text(st.characters(), max_size=30)
 
 
 def findings(address="conv", reason="too much", failure="cat.png: broken"):
     cases = (
-        Case(address, "dead at most 10%", kept=False, reason=reason),
-        Case(address, "no NaN", kept=True, reason="none"),
+        RuleResult(address, "dead at most 10%", kept=False, reason=reason),
+        RuleResult(address, "no NaN", kept=True, reason="none"),
     )
     rows = ((address, "64", "BROKEN"),)
-    return texts.Findings("check", "m.h5", ("layer", "channels", "result"), rows, frozenset({1}), cases, (failure,))
+    return texts.CheckResults("check", "m.h5", ("layer", "channels", "result"), rows, frozenset({1}), cases, (failure,))
 
 
 def test_junit_holds_a_case_for_each_rule():
@@ -74,8 +74,8 @@ def test_markdown_has_no_more_cells_links_and_tags_than_ours(address, reason, fa
 
 
 def test_many_errors_are_ten_annotations():
-    cases = tuple(Case(f"layer{number}", "no NaN", kept=False, reason="1 NaN") for number in range(30))
-    found = texts.Findings("check", "m.h5", ("layer",), (), frozenset(), cases)
+    cases = tuple(RuleResult(f"layer{number}", "no NaN", kept=False, reason="1 NaN") for number in range(30))
+    found = texts.CheckResults("check", "m.h5", ("layer",), (), frozenset(), cases)
     lines = texts.github_commands(found)
     assert len(lines) == 10
     assert lines[-1].endswith("::21 more; see the summary of the job")
@@ -83,13 +83,13 @@ def test_many_errors_are_ten_annotations():
 
 def test_the_reason_is_the_first_and_how_many_there_are():
     assert findings().reason() == "conv: too much."
-    two = texts.Findings(
+    two = texts.CheckResults(
         "check",
         "",
         (),
         (),
         frozenset(),
-        (Case("a", "r", kept=False, reason="x"), Case("b", "r", kept=False, reason="y")),
+        (RuleResult("a", "r", kept=False, reason="x"), RuleResult("b", "r", kept=False, reason="y")),
     )
     assert two.reason() == "a: x (and 1 more)."
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actviz.formats.canonical import canonical
-from actviz.formats.expansion import parse_graph
-from actviz.formats.keras_arithmetic import operations_of
-from actviz.formats.saved import arithmetic
-from actviz.formats.saved.flatten import Flat, FlatNode
-from actviz.formats.saved.meta import Node
+from actviz.formats.keras.canonical import canonical
+from actviz.formats.keras.flatten import parse_graph
+from actviz.formats.keras.keras_arithmetic import operations_of
+from actviz.formats.savedmodel import graph_arithmetic
+from actviz.formats.savedmodel.inline import InlinedGraph, InlinedNode
+from actviz.formats.savedmodel.proto import GraphNode
 from actviz.inputs import choose_preprocessing
 from actviz.records import ModelFacts, TensorSpec
 
@@ -158,17 +158,17 @@ def test_statistics_of_other_data_do_not_hide_the_rescaling_before_them():
 def flat(*nodes):
     """Return a graph of operations, each given as its name and the nodes that it reads."""
     made = [
-        FlatNode(f"n{number}", Node(f"n{number}", op, (), {}), tuple((one, 0) for one in reads))
+        InlinedNode(f"n{number}", GraphNode(f"n{number}", op, (), {}), tuple((one, 0) for one in reads))
         for number, (op, *reads) in enumerate(nodes)
     ]
-    return Flat(None, "m.pb", made)  # what the graph was read from is not needed
+    return InlinedGraph(None, "m.pb", made)  # what the graph was read from is not needed
 
 
 def first_of(graph, *variables):
     values = iter(variables)
     held = {number: next(values) for number, node in enumerate(graph.nodes) if node.op == "VarHandleOp"}
     spec = TensorSpec("image", (None, 8, 8, 3), "float32", ("batch", "row", "column", "channel"))
-    return arithmetic.operations_of(graph, {(0, 0): spec}, held.get)
+    return graph_arithmetic.operations_of(graph, {(0, 0): spec}, held.get)
 
 
 def test_operations_on_constants_are_worked_out():
@@ -191,4 +191,4 @@ def test_channels_that_grow_are_not_followed():
     assert first_of(flat(*nodes)) == []
     spec = TensorSpec("image", (None, 8, 8, 1 << 40), "float32", ("batch", "row", "column", "channel"))
     graph = flat(("Placeholder",), ("VarHandleOp",), ("ReverseV2", 0, 1), ("Conv2D", 2))
-    assert arithmetic.operations_of(graph, {(0, 0): spec}, lambda _: np.array([3])) == []
+    assert graph_arithmetic.operations_of(graph, {(0, 0): spec}, lambda _: np.array([3])) == []

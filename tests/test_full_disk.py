@@ -14,9 +14,9 @@ from PIL import Image
 from test_machine import small
 from threats import threat
 
-from actviz import system
-from actviz.jobs.events import Written
-from actviz.jobs.show import show as show_events
+from actviz.batch.events import FileWritten
+from actviz.commands.show import show as show_events
+from actviz.system import file_system
 
 SHOW = ("show", "m.h5", "in", "-l", "conv,last", "-o", "out/")
 RENDER = ("render", "maps.npy", "--axes", "row,column,channel", "-o", "out/")
@@ -90,13 +90,13 @@ class FullDisk:
 
     def __init__(self, monkeypatch, room):
         self.left, self.full = room, False
-        real, write, release = system.replacing, system.write_whole, system.Reserve.release
+        real, write, release = file_system.replacing, file_system.write_whole, file_system.Reserve.release
 
         def write_figure(path, content):
             if self.left == 0:
                 self.full = True
             if self.full:
-                system.make_folder(path.parent)
+                file_system.make_folder(path.parent)
                 self.fail(path)
             self.left -= 1
             write(path, content)
@@ -111,13 +111,13 @@ class FullDisk:
             self.full = self.full and not held
             return held
 
-        monkeypatch.setattr(system, "write_whole", write_figure)
-        monkeypatch.setattr(system, "replacing", replacing)
-        monkeypatch.setattr(system.Reserve, "release", give_back)
+        monkeypatch.setattr(file_system, "write_whole", write_figure)
+        monkeypatch.setattr(file_system, "replacing", replacing)
+        monkeypatch.setattr(file_system.Reserve, "release", give_back)
 
     @staticmethod
     def fail(path):
-        raise system.OutputError(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)}).")
+        raise file_system.OutputError(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)}).")
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot hold space")
@@ -142,15 +142,15 @@ def write_protect(monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(system._Temporary, "make", fail)
+    monkeypatch.setattr(file_system._TemporaryFiles, "make", fail)
     for name in ("TemporaryFile", "NamedTemporaryFile"):
-        monkeypatch.setattr(system.tempfile, name, fail)
+        monkeypatch.setattr(file_system.tempfile, name, fail)
     monkeypatch.setattr(os, "replace", fail)
 
 
 @threat(95, 0)
 def test_a_complete_folder_that_cannot_be_written_to_is_complete(place, monkeypatch, capfd, code):
-    monkeypatch.setattr("actviz.manifest.ledger.IN_MEMORY", 100)
+    monkeypatch.setattr("actviz.results.manifest.manifest_writer.IN_MEMORY", 100)
     assert faults.run_here(monkeypatch, *SHOW) == 0
     before = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
     capfd.readouterr()
@@ -185,7 +185,7 @@ def test_a_signal_while_a_path_is_printed_loses_no_path(place, after):
 import sys; sys.path.append({str(Path(__file__).parent)!r})
 import os, signal, faults
 from actviz.cli import main, options
-from actviz.jobs import show
+from actviz.commands import show
 from actviz.worker import supervisor
 supervisor.PROGRAM = faults.BEGUN
 show._warm_up = lambda: None
@@ -214,6 +214,6 @@ def test_events_that_are_left_end_in_good_order(place):
 
     faults.write_model(place / "digits_cnn.h5")
     events = show_events(request(place, "in", output="x"))
-    next(event for event in events if isinstance(event, Written))
+    next(event for event in events if isinstance(event, FileWritten))
     events.close()
     assert recorded_in(Path("x")) == figures_in(Path("x"))

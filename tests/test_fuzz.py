@@ -42,7 +42,7 @@ def test_the_fuzzer_sees_what_escapes(monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
         "if sys.argv[1:2] == ['style'] or 'style' in sys.orig_argv:\n"
-        "    import actviz.colors as colors\n"
+        "    import actviz.figures.colors as colors\n"
         "    def parse_scale(text):\n"
         "        if len(text) % 50 == 7:\n"
         "            os.kill(os.getpid(), signal.SIGSEGV)\n"

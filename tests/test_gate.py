@@ -110,14 +110,14 @@ def test_compile_config_is_dropped_at_every_depth_and_never_refuses():
 def test_the_table_is_that_of_the_installed_keras():
     from tools.make_class_tables import exported_classes, exported_functions, operation_classes
 
-    from actviz.gate import tables
+    from actviz.gate import allowed_names
 
     for kind, names in exported_classes().items():
-        missing = names - getattr(tables, kind)
+        missing = names - getattr(allowed_names, kind)
         assert not missing, f"run python tests/tools/make_class_tables.py: {kind} lacks {missing}"
-    assert exported_functions() <= tables.ACTIVATIONS
+    assert exported_functions() <= allowed_names.ACTIVATIONS
     for module, names in operation_classes().items():
-        assert names <= tables.OPERATIONS[module]
+        assert names <= allowed_names.OPERATIONS[module]
 
 
 # ------------------------------------------------------------------ archives

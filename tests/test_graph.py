@@ -1,10 +1,10 @@
 import pytest
 
 from actviz.errors import ModelError
-from actviz.formats.canonical import canonical
-from actviz.formats.expansion import parse_graph
-from actviz.formats.graph import quoted
-from actviz.formats.shapes import infer
+from actviz.formats.keras.canonical import canonical
+from actviz.formats.keras.flatten import parse_graph
+from actviz.formats.keras.graph import quoted
+from actviz.formats.keras.shapes import infer
 
 
 def tensor(name, call=0, output=0, shape=None):
@@ -237,7 +237,7 @@ def test_states_given_to_a_recurrent_layer_of_keras_2_are_its_initial_state():
 
 
 def test_weights_of_2_13_archives_count_a_layer_with_weights_twice():
-    from actviz.formats.weights import OLD_CONTAINER, group_names
+    from actviz.formats.keras.weight_files import OLD_CONTAINER, group_names
 
     stored = {OLD_CONTAINER: {}}
     for name, arrays in (("conv2d", {"vars": {"0": 1}}), ("conv2d_2", {"vars": {"0": 1}}), ("dense", {"vars": {}})):

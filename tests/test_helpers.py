@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from picture_helpers import SPATIAL
 
-from actviz import processes, system
-from actviz.jobs import drawing, figures
-from actviz.jobs.helpers import Helpers
-from actviz.jobs.naming import Names
-from actviz.jobs.targets import SHEET
+from actviz.batch import figure_task, figure_writer
+from actviz.batch.draw_pool import DrawPool
+from actviz.batch.labels import LabelNames
+from actviz.batch.output_paths import SHEET
 from actviz.records import Activation, Context, Geometry, Sample, Style
+from actviz.system import file_system, processes
 
 RANDOM = np.random.default_rng(0)
 MAPS = Activation(
@@ -42,19 +42,19 @@ STYLE = Style(histogram=True, ranges={"conv": (-1.0, 2.0)})
 
 @pytest.fixture(scope="module")
 def helpers():
-    made = Helpers(2, STYLE)
+    made = DrawPool(2, STYLE)
     yield made
     made.close()
 
 
 def task_of(key, found, index=1):
-    return drawing.Task(key, found, index, CONTEXT, {"input": "ä.png", "address": key, "work": "w"})
+    return figure_task.FigureTask(key, found, index, CONTEXT, {"input": "ä.png", "address": key, "work": "w"})
 
 
 def drawn_here(task, style=STYLE):
     """Return the pages, their records as JSON brings them back."""
-    pages = [page() for page in drawing.plan(task, style)]
-    return [drawing.Page(page.content, json.loads(json.dumps(page.record))) for page in pages]
+    pages = [page() for page in figure_task.plan(task, style)]
+    return [figure_task.FigureFile(page.content, json.loads(json.dumps(page.record))) for page in pages]
 
 
 @pytest.mark.parametrize("kind", FOUND)
@@ -70,7 +70,7 @@ def test_the_same_sheet_from_another_process(helpers):
 
 def test_an_overlay_and_ranges_of_a_run():
     style = Style(overlay=True, scale="run", ranges={"conv": (-1.0, 2.0)})
-    one = Helpers(1, style)
+    one = DrawPool(1, style)
     try:
         task = task_of("conv", {"conv": MAPS})
         assert one.draw(task) == drawn_here(task, style)
@@ -88,13 +88,15 @@ def test_what_cannot_be_drawn_is_left_to_the_caller(helpers):
 def wishes(count, folder):
     for number in range(count):
         sample = Sample(f"{number}.png", {}, None, "fed", str(number))
-        yield figures.Wish(sample, number % 3, {"conv": MAPS}, {"conv": folder / f"{number}.png"})
+        yield figure_writer.FigureJob(sample, number % 3, {"conv": MAPS}, {"conv": folder / f"{number}.png"})
 
 
 def painter_of(folder, monkeypatch, beginning=0):
-    monkeypatch.setattr(figures, "BEGINNING", beginning)
-    monkeypatch.setattr(system, "core_count", lambda: 2)
-    return figures.Painter(figures.Source("m.h5", "", (), named=True), Style(), Names(), folder)
+    monkeypatch.setattr(figure_writer, "BEGINNING", beginning)
+    monkeypatch.setattr(file_system, "core_count", lambda: 2)
+    return figure_writer.FigureWriter(
+        figure_writer.FigureSource("m.h5", "", (), named=True), Style(), LabelNames(), folder
+    )
 
 
 def painted(painter, folder, count, after=None):
@@ -129,7 +131,7 @@ def test_what_a_dead_helper_owes_is_drawn_all_the_same(tmp_path, monkeypatch):
 
 
 def test_an_answer_that_was_not_taken_is_never_taken_for_the_next(monkeypatch):
-    one = Helpers(1, STYLE)
+    one = DrawPool(1, STYLE)
     first, second = (task_of("conv", {"conv": MAPS}, index) for index in (0, 1))
     receive = type(one._all[0].channel).receive
 
@@ -185,8 +187,8 @@ def test_threads_share_helpers(helpers):
 def test_a_command_with_helpers_leaves_none_behind(tmp_path, monkeypatch):
     faults.write_model(tmp_path / "m.h5")
     faults.use_small_models(monkeypatch)
-    monkeypatch.setattr(figures, "BEGINNING", 0)
-    monkeypatch.setattr(system, "core_count", lambda: 2)
+    monkeypatch.setattr(figure_writer, "BEGINNING", 0)
+    monkeypatch.setattr(file_system, "core_count", lambda: 2)
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", RANDOM.random((6, 8, 8, 1), np.float32))
     injected = faults.Faults()

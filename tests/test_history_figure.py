@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from actviz import text
 from actviz.errors import LimitError, UsageError
-from actviz.history import Curve, Run, Style, drawing, judging, layout
-from actviz.history.page import settings as page_settings
+from actviz.figures import text
+from actviz.history import Curve, CurveStyle, TrainingRun, curves_figure, diagnosis, layout
+from actviz.history.figure_data import CurvesFigureData
+from actviz.history.matplotlib_page import settings as page_settings
 from actviz.history.panel import smoothed, stretches
-from actviz.history.subject import Subject
 from actviz.history.themes import DARK, LIGHT
 
 GOLDEN = Path(__file__).parent / "golden" / "history.png"
@@ -34,15 +34,15 @@ def run(values, name="h.json", seams=()):
     """A run of metrics given as ``{name: values}``."""
     count = max(map(len, values.values()))
     found = (Curve(key, tuple(range(1, len(row) + 1)), tuple(map(float, row))) for key, row in values.items())
-    return Run(name, "", tuple(range(1, count + 1)), tuple(found), seams)
+    return TrainingRun(name, "", tuple(range(1, count + 1)), tuple(found), seams)
 
 
 def subject(
     *runs, style=None, names=None, title="h.json", facts=("31 epochs", "val_loss best 0.21 at epoch 12"), caption=()
 ):
-    style = style or Style()
+    style = style or CurveStyle()
     names = names or tuple(one.file for one in runs)
-    return Subject(runs, names, judging.metrics_of(runs, style.metrics), style, title, facts, caption)
+    return CurvesFigureData(runs, names, diagnosis.metrics_of(runs, style.metrics), style, title, facts, caption)
 
 
 def pair(count=30, low=0.1):
@@ -151,7 +151,7 @@ def boxes(subject_):
     from matplotlib.text import Text
 
     with page_settings(subject_.theme):
-        canvas = FigureCanvasAgg(drawing.figure_of(subject_))
+        canvas = FigureCanvasAgg(curves_figure.figure_of(subject_))
         canvas.draw()
         shown = [item for item in canvas.figure.findobj(Text) if item.get_visible() and item.get_text().strip()]
         found = [(item.get_text(), item.get_window_extent(canvas.get_renderer())) for item in shown]
@@ -181,7 +181,7 @@ def assert_apart(subject_):
 HOSTILE = "$x_{" * 2500
 LAYOUTS = {
     "one run": lambda: subject(run(pair())),
-    "dark": lambda: subject(run(pair()), style=Style(dark=True)),
+    "dark": lambda: subject(run(pair()), style=CurveStyle(dark=True)),
     "one epoch": lambda: subject(run(pair(1))),
     "two epochs": lambda: subject(run(pair(2))),
     "ten thousand epochs": lambda: subject(run(pair(10_000))),
@@ -196,11 +196,11 @@ LAYOUTS = {
     "nothing finite": lambda: subject(run({"loss": [math.nan] * 3, "val_loss": [math.inf] * 3})),
     "huge and tiny": lambda: subject(run({"a": [1e308, -1e308], "b": [5e-324, 0], "c": [1e300, -1e300], "d": [1.0, 1.0 + 1e-9]})),
     "many epochs in": lambda: subject(replace(run({"loss": [1, 2]}), epochs=(2**50, 2**50 + 1))),
-    "seams and gaps": lambda: subject(run({"loss": [1, math.nan, 2, 3], "val_loss": [1, 2]}, seams=(3,)), style=Style(smooth=3)),
-    "small": lambda: subject(run(pair()), style=Style(size=(460, 340))),
-    "large": lambda: subject(run(pair()), style=Style(size=(2400, 1600), zoom=2)),
-    "one column": lambda: subject(run(pair()), style=Style(columns=1)),
-    "six columns": lambda: subject(run({f"m{n}": [1, 2] for n in range(9)}), style=Style(columns=6)),
+    "seams and gaps": lambda: subject(run({"loss": [1, math.nan, 2, 3], "val_loss": [1, 2]}, seams=(3,)), style=CurveStyle(smooth=3)),
+    "small": lambda: subject(run(pair()), style=CurveStyle(size=(460, 340))),
+    "large": lambda: subject(run(pair()), style=CurveStyle(size=(2400, 1600), zoom=2)),
+    "one column": lambda: subject(run(pair()), style=CurveStyle(columns=1)),
+    "six columns": lambda: subject(run({f"m{n}": [1, 2] for n in range(9)}), style=CurveStyle(columns=6)),
     "a long caption": lambda: subject(run(pair()), caption=("left out: something (3 values for 10 epochs)",) * 30),
 }  # fmt: skip
 
@@ -227,7 +227,7 @@ def test_training_and_validation_share_a_panel_and_a_color():
     from matplotlib.colors import to_hex
 
     with page_settings(LIGHT):
-        figure = drawing.figure_of(subject(run(pair())))
+        figure = curves_figure.figure_of(subject(run(pair())))
     assert len(figure.axes) == 2
     training, validation, *_ = figure.axes[0].lines[1:]  # the first is the line of the best epoch
     assert training.get_linestyle() == "--"
@@ -238,14 +238,14 @@ def test_training_and_validation_share_a_panel_and_a_color():
 def test_best_epochs_are_marked_on_the_validation():
     values = {"loss": [3, 2, 1, 0.5], "val_loss": [3, 1, 2, 2], "accuracy": [1, 2, 3, 4], "val_accuracy": [1, 2, 3, 1]}
     with page_settings(LIGHT):
-        figure = drawing.figure_of(subject(run(values)))
+        figure = curves_figure.figure_of(subject(run(values)))
     marks = [[line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes]
     assert marks == [[2], [3]]
 
 
 def test_gaps_are_gaps_and_marked():
     with page_settings(LIGHT):
-        figure = drawing.figure_of(subject(run({"loss": [1, math.nan, 2, 3, math.inf]})))
+        figure = curves_figure.figure_of(subject(run({"loss": [1, math.nan, 2, 3, math.inf]})))
     curve, *bars = figure.axes[0].lines
     assert np.isnan(curve.get_ydata()).tolist() == [False, True, False, False, True]
     spans = [tuple(line.get_xdata()) for line in bars if line.get_color() == LIGHT.alarm]
@@ -273,12 +273,12 @@ def test_colors_can_be_seen_on_the_page(theme):
 
 
 def test_sizes_are_what_was_asked_for():
-    pixels = drawing.draw_png(subject(run(pair()), style=Style(size=(900, 500), zoom=2)))
+    pixels = curves_figure.draw_png(subject(run(pair()), style=CurveStyle(size=(900, 500), zoom=2)))
     assert pixels.shape == (1000, 1800, 3)
     with pytest.raises(UsageError, match=r"--size 300x200: 2 panels need \d+x\d+ to be read"):
-        drawing.draw_png(subject(run(pair()), style=Style(size=(300, 200))))
+        curves_figure.draw_png(subject(run(pair()), style=CurveStyle(size=(300, 200))))
     with pytest.raises(LimitError, match="pixels; at most 100 megapixels"):
-        drawing.draw_png(subject(run(pair()), style=Style(size=(16_000, 8_000))))
+        curves_figure.draw_png(subject(run(pair()), style=CurveStyle(size=(16_000, 8_000))))
 
 
 @settings(max_examples=15, deadline=None)
@@ -290,7 +290,7 @@ def test_sizes_are_what_was_asked_for():
 def test_any_history_is_drawn_without_a_warning(values, log, smooth):
     one = run(values)
     before = one.curves
-    drawing.draw_png(subject(one, style=Style(log=log, smooth=smooth)))
+    curves_figure.draw_png(subject(one, style=CurveStyle(log=log, smooth=smooth)))
     assert one.curves is before
 
 
@@ -315,7 +315,7 @@ def test_the_same_curves_give_the_same_bytes_whatever_matplotlibrc_says(tmp_path
 
 
 def test_svg_has_no_date_and_no_text_of_the_file_outside_outlines():
-    content = drawing.draw_svg(subject(run({"<script>alert(1)</script>": [1, 2]})))
+    content = curves_figure.draw_svg(subject(run({"<script>alert(1)</script>": [1, 2]})))
     assert b"<script" not in content
     assert not re.search(rb"\d{4}-\d{2}-\d{2}T", content)
     assert b"dc:date" not in content
@@ -331,7 +331,7 @@ def test_pixels_of_curves_are_those_that_were_looked_at():
         "lr": [0.1] * 10 + [0.001] * 10,
     }
     with page_settings(LIGHT):
-        canvas = FigureCanvasAgg(drawing.figure_of(subject(run(values), style=Style(size=(640, 400)))))
+        canvas = FigureCanvasAgg(curves_figure.figure_of(subject(run(values), style=CurveStyle(size=(640, 400)))))
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]
         height = len(pixels)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actviz.errors import UsageError
-from actviz.history import Curve, Run, judging
-from actviz.history.judging import Course, best, course, direction, metrics_of
+from actviz.history import Curve, TrainingRun, diagnosis
+from actviz.history.diagnosis import ValidationTrend, best, course, direction, metrics_of
 from actviz.history.summary import apart, facts_of, record_of
 
 VALUES = st.lists(st.floats(), min_size=1, max_size=40)
@@ -19,7 +19,7 @@ def curve(values, name="val_loss"):
 
 
 def run(*curves):
-    return Run("h.json", "", max((one.epochs for one in curves), key=len), curves)
+    return TrainingRun("h.json", "", max((one.epochs for one in curves), key=len), curves)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_one_low_spike_of_a_long_curve_decides_nothing():
     validation = [1 / (1 + epoch / 50) for epoch in range(1000)]
     validation[100] = 0.0
     found = course(curve(validation, "loss"), curve(validation), "min")
-    assert found == Course("improving", 991, about=True)
+    assert found == ValidationTrend("improving", 991, about=True)
     rising = validation[:500] + [0.1 + epoch / 1000 for epoch in range(500)]
     found = course(curve([1 / (1 + epoch) for epoch in range(1000)], "loss"), curve(rising), "min")
     assert (found.kind, found.since, found.about) == ("overfitting", 491, True)
@@ -135,4 +135,4 @@ def test_the_record_is_strict_json(training, validation):
     record = json.loads(json.dumps(record_of(one, metrics_of([one]), None), allow_nan=False))
     assert record["validation_diverges"] in {True, False, None}
     assert record["metrics"]["loss"]["validation"]["values"] == len(validation)
-    assert judging.count_nonfinite(one.curves) >= record["metrics"]["loss"]["training"]["nonfinite"]
+    assert diagnosis.count_nonfinite(one.curves) >= record["metrics"]["loss"]["training"]["nonfinite"]

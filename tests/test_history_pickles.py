@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
-from actviz.history.pickled import columns_in
+from actviz.history.history_records import RawColumns
+from actviz.history.pickled_history import columns_in
 from actviz.history.pickles import load
-from actviz.history.records import Columns
 
 
 def read(content):
@@ -209,7 +209,7 @@ def test_bombs_cost_little(name):
     content = b"\x80\x04" + bombs()[name]
     started = time.process_time()
     found = outcome(content)
-    assert isinstance(found, Columns) or is_refusal(found)
+    assert isinstance(found, RawColumns) or is_refusal(found)
     assert time.process_time() - started < 8
 
 
@@ -223,7 +223,7 @@ def test_limits_are_named():
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_read(content):
     found = outcome(b"\x80\x04" + content)
-    assert isinstance(found, Columns) or is_refusal(found)
+    assert isinstance(found, RawColumns) or is_refusal(found)
 
 
 @given(HISTORIES, st.data())
@@ -232,7 +232,7 @@ def test_damaged_pickles_are_refused_or_read(history, data):
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     found = outcome(bytes(content[: data.draw(st.integers(1, len(content)))]))
-    assert isinstance(found, Columns) or is_refusal(found)
+    assert isinstance(found, RawColumns) or is_refusal(found)
 
 
 def test_a_large_model_beside_the_history_is_stepped_over(tmp_path):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actviz.errors import InputError
-from actviz.history import ForeignError, read_run
+from actviz.history import NotAHistoryError, read_run
+from actviz.history.csv_logger import read_table
 from actviz.history.curves import run_of
-from actviz.history.records import Columns
-from actviz.history.tables import read_table
+from actviz.history.history_records import RawColumns
 
 FINITE = st.floats(allow_nan=False, width=64)
 NAMES = st.text(min_size=1).filter(lambda name: name.strip() == name and not name[:1].isdigit())
@@ -216,7 +216,7 @@ def test_what_is_malformed_says_so(written, content, said):
     ],
 )
 def test_what_is_something_else_says_what(written, name, content, said):
-    with pytest.raises(ForeignError) as caught:
+    with pytest.raises(NotAHistoryError) as caught:
         read_run(written(content, name))
     assert said in caught.value.message
 
@@ -225,7 +225,7 @@ def test_numbers_saved_with_numpy_have_no_names(tmp_path):
     import numpy as np
 
     np.save(tmp_path / "loss.npy", np.zeros(3))
-    with pytest.raises(ForeignError, match="an array of numbers without names of metrics"):
+    with pytest.raises(NotAHistoryError, match="an array of numbers without names of metrics"):
         read_run(tmp_path / "loss.npy")
     np.save(tmp_path / "h.npy", {"loss": [np.float32(0.5)]}, allow_pickle=True)
     assert curves(read_run(tmp_path / "h.npy"))["loss"] == ((1,), (0.5,))
@@ -246,7 +246,7 @@ ANYTHING = st.recursive(
 def test_any_values_are_read_or_refused(metrics, epochs):
     run = None
     with contextlib.suppress(InputError):
-        run = run_of(Columns(tuple(metrics), epochs), "h", "")
+        run = run_of(RawColumns(tuple(metrics), epochs), "h", "")
     for curve in run.curves if run else ():
         assert len(curve.epochs) == len(curve.values) > 0
         assert set(curve.epochs) <= set(run.epochs)

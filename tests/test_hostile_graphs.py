@@ -25,7 +25,7 @@ from threats import threat
 
 from actviz import formats
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError
-from actviz.formats.saved import cut, flatten, scopes
+from actviz.formats.savedmodel import inline, name_scopes, subgraph
 from actviz.gate import strict_json
 
 DATA = Path(__file__).parent / "data"
@@ -116,9 +116,9 @@ def test_functions_that_are_too_deep_or_call_themselves(tmp_path, loop):
 @threat(129, 6)
 def test_calls_double_with_every_function_where_no_guard_counts(tmp_path, monkeypatch):
     """Eight times the calls for three functions more: 59 functions would never end."""
-    calls, call = [], flatten._Body._call
-    monkeypatch.setattr(flatten, "_check_total", lambda *_: None)
-    monkeypatch.setattr(flatten._Body, "_call", lambda body, name: (calls.append(name), call(body, name))[1])
+    calls, call = [], inline._FunctionBody._call
+    monkeypatch.setattr(inline, "_check_total", lambda *_: None)
+    monkeypatch.setattr(inline._FunctionBody, "_call", lambda body, name: (calls.append(name), call(body, name))[1])
     counts = []
     for count in (7, 10):
         calls.clear()
@@ -141,9 +141,9 @@ def test_names_that_are_nested_without_end(tmp_path):
 @threat(129, 6)
 def test_every_level_is_gone_through_again_where_no_guard_bounds_names(tmp_path, monkeypatch):
     """Twice as deep is four times the work."""
-    visits, every = [], scopes.Scope.every
-    monkeypatch.setattr(scopes, "DEEPEST", 10**9)
-    monkeypatch.setattr(scopes.Scope, "every", lambda scope: (visits.append(0), every(scope))[1])
+    visits, every = [], name_scopes.NameScope.every
+    monkeypatch.setattr(name_scopes, "DEEPEST", 10**9)
+    monkeypatch.setattr(name_scopes.NameScope, "every", lambda scope: (visits.append(0), every(scope))[1])
     counts = []
     for count in (110, 220):
         visits.clear()
@@ -252,7 +252,7 @@ def test_a_file_that_is_written_beside_a_change_is_refused(tmp_path, branch):
 @threat(135, 5)
 def test_one_model_changes_the_next_where_no_guard_follows_handles(tmp_path, monkeypatch):
     """The variable that a function makes belongs to the whole process: another model goes on with it."""
-    monkeypatch.setattr(cut, "_check_handles", lambda *_: None)
+    monkeypatch.setattr(subgraph, "_check_handles", lambda *_: None)
     assert compute(made(tmp_path, changes_in_a_branch(name="control")), "last").tolist() == [[2.0] * 4]
     other = made(tmp_path, changes_in_a_branch("AssignAddVariableOp", "control"))
     assert [compute(other, "last")[0, 0] for _ in range(2)] == [3.0, 4.0]

@@ -24,7 +24,7 @@ from threats import threat
 
 from actviz import formats
 from actviz.errors import ModelError, UnsafeError
-from actviz.formats import keras_file
+from actviz.formats.keras import keras_file
 from actviz.gate import strict_json
 
 HERE = Path(__file__).parent

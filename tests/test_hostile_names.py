@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threats import threat
 
-from actviz.formats.graph import quoted
+from actviz.formats.keras.graph import quoted
 
 PATHS = (
     "../../x", "/etc/abs", "..\\..\\x", "C:\\x", "a\0b", "n" * 300, "", "..", ".", "CON", "nul.png", "end.", "end ", "~root",

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from threats import threat
 
 from actviz.errors import LimitError, ModelError, UnsafeError, UsageError
-from actviz.formats import keras_layers, keras_sizes, open_network
-from actviz.formats.keras_sizes import bytes_of, check_output, check_parameters, grouped
+from actviz.formats import open_network
+from actviz.formats.keras import make_layer, memory_estimate
+from actviz.formats.keras.memory_estimate import bytes_of, check_output, check_parameters, grouped
 from actviz.gate import MAXIMUM_LAYERS
-from actviz.system import memory_allowed, memory_of, memory_of_machine
-from actviz.worker import Opening, Worker
+from actviz.system.file_system import memory_allowed, memory_of, memory_of_machine
+from actviz.worker import ModelOptions, Worker
 
 HERE = Path(__file__).parent
 
@@ -52,15 +53,15 @@ def test_a_keras_with_known_holes_is_not_used(monkeypatch, tmp_path, code, versi
     assert raised.value.exit_code == code
 
 
-@pytest.mark.parametrize("version", [keras_layers.OLDEST_KERAS, "3.15.2", "3.16.0", "4.0", "3.100.0.dev1"])
+@pytest.mark.parametrize("version", [make_layer.OLDEST_KERAS, "3.15.2", "3.16.0", "4.0", "3.100.0.dev1"])
 def test_newer_ones_are(monkeypatch, version):
     monkeypatch.setattr(metadata, "version", lambda _: version)
-    keras_layers.check_keras()
+    make_layer.check_keras()
 
 
 def test_the_oldest_is_what_the_package_asks_for():
     text = (HERE.parent / "pyproject.toml").read_text()
-    assert f'"keras>={keras_layers.OLDEST_KERAS}"' in text
+    assert f'"keras>={make_layer.OLDEST_KERAS}"' in text
 
 
 # ------------------------------------------------------------------ 12: code that nobody named
@@ -256,7 +257,7 @@ print(ran.stderr, end="")
 def test_a_batch_that_does_not_fit_is_refused_before_it_is_computed(tmp_path, monkeypatch, code):
     grown = files.reading("r", "UpSampling2D", size=[64, 64])
     path = files.keras(tmp_path / "m.keras", functional(grown, shape=(None, None, 1)), {})
-    monkeypatch.setattr(keras_sizes, "memory_allowed", lambda: 1 << 20)
+    monkeypatch.setattr(memory_estimate, "memory_allowed", lambda: 1 << 20)
     with open_network(path) as network:
         assert network.activations({"in": np.ones((1, 4, 4, 1), np.float32)})["r"].values.shape == (1, 256, 256, 1)
         for shape in ((8, 4, 4, 1), (1, 4, 40, 1), (2, 4, 32, 1)):
@@ -277,7 +278,7 @@ def test_sizes_never_wrap(shape, dtype):
     for axis in shape:
         exact *= 1 if axis is None else axis
     assert size == exact
-    if exact <= min(keras_sizes.MAXIMUM_OUTPUT_BYTES, memory_allowed()):
+    if exact <= min(memory_estimate.MAXIMUM_OUTPUT_BYTES, memory_allowed()):
         check_output(tuple(shape), dtype, "d", "m.h5")
     else:
         with pytest.raises(LimitError, match=re.escape(f" {grouped(exact)} bytes")) as raised:
@@ -287,7 +288,7 @@ def test_sizes_never_wrap(shape, dtype):
 
 @given(st.integers(0, 1 << 300))
 def test_parameters_are_counted_exactly_and_said_shortly(count):
-    if count <= keras_sizes.MAXIMUM_PARAMETERS and count * 4 <= memory_allowed():
+    if count <= memory_estimate.MAXIMUM_PARAMETERS and count * 4 <= memory_allowed():
         check_parameters(count, count * 4, "m.h5")
     else:
         with pytest.raises(LimitError, match=re.escape(grouped(count))) as raised:
@@ -381,7 +382,7 @@ def test_a_worker_that_hangs_costs_its_own_input(actviz, tmp_path, code):
 @threat(35, 6)
 def test_a_worker_that_takes_nothing_in_is_given_up(tmp_path, code):
     good(tmp_path / "m.keras")
-    with Worker(Opening(tmp_path / "m.keras", timeout=5)) as worker:
+    with Worker(ModelOptions(tmp_path / "m.keras", timeout=5)) as worker:
         worker.facts()
         os.kill(worker._process.pid, 19)
         worker._timeout = 0.2
@@ -396,10 +397,10 @@ def test_a_worker_that_takes_nothing_in_is_given_up(tmp_path, code):
 @threat(30, 6)
 def test_a_worker_that_takes_too_much_memory_is_killed(tmp_path, code):
     deadly(tmp_path, "globals().setdefault('kept', []).extend(bytearray(1 << 26) for _ in range(1000))")
-    from actviz.gate import Trust
+    from actviz.gate import TrustPolicy
 
-    trust = Trust((f"{tmp_path}/shop.py:Scale",))
-    with Worker(Opening(tmp_path / "m.keras", trust=trust, memory=1 << 30)) as worker:
+    trust = TrustPolicy((f"{tmp_path}/shop.py:Scale",))
+    with Worker(ModelOptions(tmp_path / "m.keras", trust=trust, memory=1 << 30)) as worker:
         assert [layer.address for layer in worker.facts().layers]
         assert worker.activations({"in": np.zeros((1, 4), np.float32)}, ["c"])
         with pytest.raises(LimitError, match="memory") as raised:
@@ -410,7 +411,7 @@ def test_a_worker_that_takes_too_much_memory_is_killed(tmp_path, code):
 
 def test_the_workers_limits(tmp_path):
     good(tmp_path / "m.keras")
-    with Worker(Opening(tmp_path / "m.keras", memory=3 << 30)) as worker:
+    with Worker(ModelOptions(tmp_path / "m.keras", memory=3 << 30)) as worker:
         worker.facts()
         limits = Path(f"/proc/{worker._process.pid}/limits")
         if not limits.exists():
@@ -425,7 +426,9 @@ def test_the_workers_limits(tmp_path):
 def test_memory_of_the_machine():
     assert 1 << 28 < memory_of_machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert memory_allowed() <= memory_of_machine()
-    program = "from actviz.system import *; limit_memory(1 << 30); print(memory_allowed()); bytearray(2 << 30)"
+    program = (
+        "from actviz.system.file_system import *; limit_memory(1 << 30); print(memory_allowed()); bytearray(2 << 30)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == str(1 << 30)
     assert "MemoryError" in done.stderr

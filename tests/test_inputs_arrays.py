@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from threats import threat
 
-from actviz.activations.stored import of_member
+from actviz.activations.lazy_array import of_member
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
 from actviz.gate import archive as archives
 from actviz.gate.archive import ARRAYS, open_archive
 from actviz.gate.npy import array_of, read_header
 from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples
-from actviz.inputs.feeding import digest
-from actviz.inputs.matching import to_batch, to_dtype
+from actviz.inputs.array_checks import to_batch, to_dtype
+from actviz.inputs.samples import digest
 from actviz.records import TensorSpec
 
 VECTOR = TensorSpec("x", (None, 4), "float32", ("batch", "unit"))

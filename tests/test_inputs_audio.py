@@ -12,8 +12,8 @@ import pytest
 
 from actviz.errors import InputError, LimitError, UsageError
 from actviz.inputs import PREPROCESSINGS, InputOptions, audio, read_samples
-from actviz.inputs.gathering import recipe
-from actviz.inputs.listing import Asked, entries_of
+from actviz.inputs.input_files import InputPaths, entries_of
+from actviz.inputs.sources import recipe
 from actviz.records import ModelFacts, TensorSpec
 
 MONO = TensorSpec("sound", (None, None), "float32", ("batch", "unit"))
@@ -216,9 +216,9 @@ def test_inputs_that_are_no_audio(tmp_path, spec):
 
 def test_folders_of_sounds_count_for_audio_only(tmp_path):
     pcm(tmp_path / "a.wav", np.zeros(10, int))
-    assert [entry.name for entry in entries_of(Asked((tmp_path,)), sound=True)] == ["a.wav"]
+    assert [entry.name for entry in entries_of(InputPaths((tmp_path,)), sound=True)] == ["a.wav"]
     with pytest.raises(InputError, match="no input found"):
-        entries_of(Asked((tmp_path,)))
+        entries_of(InputPaths((tmp_path,)))
 
 
 def nifti(magic=b"n+1\0"):

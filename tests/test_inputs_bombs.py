@@ -16,9 +16,9 @@ from PIL import Image
 from threats import threat
 
 from actviz.errors import ActvizError, InputError, LimitError
-from actviz.inputs import PREPROCESSINGS, InputOptions, decoder, read_samples, structure
+from actviz.inputs import PREPROCESSINGS, InputOptions, decoder, image_structure, read_samples
 from actviz.inputs.decoder import Decoder
-from actviz.inputs.pillow import Wanted
+from actviz.inputs.pillow_images import Wanted
 from actviz.records import TensorSpec
 
 SPEC = TensorSpec("image", (None, 8, 8, 3), "float32", ("batch", "row", "column", "channel"))
@@ -56,7 +56,7 @@ def comments(count):
     return content[: 13 + 768] + (b"!\xfe" + b"\xff" + b"c" * 255 + b"\0") * count + content[13 + 768 :]
 
 
-def many_frames(kind, count=structure.MAX_FRAMES + 1):
+def many_frames(kind, count=image_structure.MAX_FRAMES + 1):
     if kind == "GIF":
         content = saved("GIF", (1, 1))
         image = content.index(b",\0\0\0\0")
@@ -69,7 +69,7 @@ def many_frames(kind, count=structure.MAX_FRAMES + 1):
     return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
 
 
-def pages(count=structure.MAX_FRAMES + 1, circle=False):
+def pages(count=image_structure.MAX_FRAMES + 1, circle=False):
     content = b"II*\0" + struct.pack("<I", 8)
     for number in range(count):
         following = 0 if number == count - 1 else 8 + 18 * (number + 1)
@@ -126,26 +126,26 @@ def test_what_is_beyond_a_limit_costs_no_time(tmp_path, name):
 def test_ordinary_files_are_decoded_in_the_command(kind):
     more = {"JPEG": [{}, {"progressive": True}], "WEBP": [{}, {"lossless": True}]}.get(kind, [{}])
     for options in more:
-        assert structure.is_bounded(kind, saved(kind, **options), "a")
+        assert image_structure.is_bounded(kind, saved(kind, **options), "a")
 
 
 def test_large_ones_in_many_scans_are_not():
     content = saved("JPEG", progressive=True)
     frame = content.index(b"\xff\xc2")
     large = content[: frame + 5] + struct.pack(">HH", 8000, 8000) + content[frame + 9 :]
-    assert not structure.is_bounded("JPEG", large, "a")
+    assert not image_structure.is_bounded("JPEG", large, "a")
 
 
 def test_run_lengths_deep_colours_and_animations_are_not():
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "WEBP", save_all=True, append_images=[Image.new("RGB", (4, 4), "red")])
-    assert not structure.is_bounded("WEBP", buffer.getvalue(), "a")
+    assert not image_structure.is_bounded("WEBP", buffer.getvalue(), "a")
     packed = bytearray(saved("BMP"))
     packed[30] = 1
-    assert not structure.is_bounded("BMP", bytes(packed), "a")
+    assert not image_structure.is_bounded("BMP", bytes(packed), "a")
     deep = bytearray(saved("PNG"))
     deep[24] = 16
-    assert not structure.is_bounded("PNG", bytes(deep), "a")
+    assert not image_structure.is_bounded("PNG", bytes(deep), "a")
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from threats import threat
 
-from actviz import system
 from actviz.errors import InputError, LimitError
 from actviz.inputs import PREPROCESSINGS, InputOptions, default_sample, read_samples, stream
-from actviz.inputs.fallback import find_photograph
+from actviz.inputs.default_input import find_photograph
 from actviz.records import TensorSpec
+from actviz.system import file_system
 
 AXES = ("batch", "row", "column", "channel")
 IMAGE = TensorSpec("image", (None, 28, 28, 1), "float32", AXES)
@@ -145,7 +145,7 @@ def test_odd_names(tmp_path, name):
 def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "a.npy"
     np.save(path, np.zeros((28, 28, 1)))
-    opened = system.open_regular
+    opened = file_system.open_regular
 
     def open_and_touch(*given):
         result = opened(*given)
@@ -153,14 +153,14 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
             file.write(b"more")
         return result
 
-    monkeypatch.setattr(system, "open_regular", open_and_touch)
+    monkeypatch.setattr(file_system, "open_regular", open_and_touch)
     assert "changed while reading" in refused(path)
 
 
 def test_a_disk_that_fails(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     Image.new("L", (28, 28)).save(path)
-    opened = system.open_regular
+    opened = file_system.open_regular
 
     class Failing:
         def __init__(self, file):
@@ -179,7 +179,7 @@ def test_a_disk_that_fails(tmp_path, monkeypatch):
         file, stamp = opened(*given)
         return Failing(file), stamp
 
-    monkeypatch.setattr(system, "open_regular", failing)
+    monkeypatch.setattr(file_system, "open_regular", failing)
     assert refused(path) == "the file cannot be read (Input/output error); check the disk and run again."
 
 
@@ -229,7 +229,7 @@ def test_the_photograph_gets_the_size_of_the_input_as_any_image_does(how, word):
 
 
 def test_noise_where_there_is_no_photograph(monkeypatch):
-    monkeypatch.setattr("actviz.inputs.fallback.find_photograph", lambda: None)
+    monkeypatch.setattr("actviz.inputs.default_input.find_photograph", lambda: None)
     sample = stand_in(IMAGE, seed=4)
     assert sample.name == "noise-4"
     assert "random noise is used (--seed 4)" in sample.notes[0]
@@ -261,7 +261,7 @@ def test_noise_that_cannot_be(monkeypatch):
         stand_in(TensorSpec("words", (None, 10**7), "string", ("batch", "step")))
     with pytest.raises(LimitError, match="at most 100,000,000 are made"):
         stand_in(TensorSpec("x", (None, 10**6, 10**6), "float32", ("batch", "step", "unit")))
-    monkeypatch.setattr("actviz.inputs.fallback.find_photograph", lambda: None)
+    monkeypatch.setattr("actviz.inputs.default_input.find_photograph", lambda: None)
     with pytest.raises(LimitError):
         stand_in(TensorSpec("x", (None, 10**6, 10**6, 3), "float32", AXES))
 

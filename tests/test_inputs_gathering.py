@@ -8,9 +8,17 @@ from threats import threat
 
 from actviz.errors import InputError, UsageError
 from actviz.formats import open_network
-from actviz.inputs import PREPROCESSINGS, Given, InputOptions, choose_preprocessing, default_sample, gather, gather_each
-from actviz.inputs.feeding import row_of_pictures
-from actviz.inputs.gathering import name_files, needed_inputs
+from actviz.inputs import (
+    PREPROCESSINGS,
+    InputArguments,
+    InputOptions,
+    choose_preprocessing,
+    default_sample,
+    gather,
+    gather_each,
+)
+from actviz.inputs.samples import row_of_pictures
+from actviz.inputs.sources import name_files, needed_inputs
 from actviz.records import TensorSpec
 
 AXES = ("batch", "row", "column", "channel")
@@ -36,7 +44,7 @@ def files(tmp_path, monkeypatch):
 
 def by_name(facts, *named, layers=("all",), **options):
     chosen = [layer for layer in facts.layers if layer.address in layers]
-    return gather(Given(named=named), facts, chosen, InputOptions(**options)).samples
+    return gather(InputArguments(named=named), facts, chosen, InputOptions(**options)).samples
 
 
 def refused(error, facts, *named, **options):
@@ -98,7 +106,7 @@ def test_names_and_files_that_do_not_fit(pair, files, named, error, said):
 
 def test_files_with_and_without_a_name_do_not_go_together(tmp_path):
     with pytest.raises(UsageError, match="do not go together"):
-        Given((tmp_path / "a.png",), ("left=b.png",))
+        InputArguments((tmp_path / "a.png",), ("left=b.png",))
 
 
 def test_names_that_hold_an_equals_sign_or_are_printed_otherwise():
@@ -117,7 +125,7 @@ def test_at_most_eight_names_are_listed_and_they_are_escaped():
 
 def positional(facts, *paths, layers=("all",)):
     chosen = [layer for layer in facts.layers if layer.address in layers]
-    return gather(Given(paths=paths), facts, chosen, InputOptions()).samples
+    return gather(InputArguments(paths=paths), facts, chosen, InputOptions()).samples
 
 
 def test_a_file_without_a_name_serves_the_only_input_that_is_needed(pair, files):
@@ -191,7 +199,7 @@ def parts_of(pair, given, layers=("mean",), **options):
 
 def test_samples_of_a_large_array_are_made_one_by_one(pair, large, tmp_path):
     values = large("many.npy")
-    for given in (Given((tmp_path / "many.npy",)), Given(named=("left=many.npy",))):
+    for given in (InputArguments((tmp_path / "many.npy",)), InputArguments(named=("left=many.npy",))):
         parts = list(parts_of(pair, given))
         assert [len(part) for part in parts] == [1] * 20
         np.testing.assert_array_equal(np.concatenate([part[0].values["left"] for part in parts]), values)
@@ -202,7 +210,7 @@ def test_large_and_small_files_go_together_row_by_row(pair, large, tmp_path):
     values = large("many.npy")
     tokens = np.arange(60).reshape(20, 3) % 6
     np.save("meta.npy", tokens)
-    given = Given(named=("meta=meta.npy", "right=many.npy", "left=many.npy"))
+    given = InputArguments(named=("meta=meta.npy", "right=many.npy", "left=many.npy"))
     parts = list(parts_of(pair, given, ("all",)))
     assert [len(part) for part in parts] == [1] * 20
     np.testing.assert_array_equal(parts[13][0].values["meta"], tokens[13:14])
@@ -215,7 +223,7 @@ def test_large_and_small_files_go_together_row_by_row(pair, large, tmp_path):
 def test_what_a_broken_large_array_gave_before_is_said(pair, large, tmp_path):
     large("many.npy", bad=7)
     large("fine.npy")
-    parts = list(parts_of(pair, Given((tmp_path / "many.npy", tmp_path / "fine.npy"))))
+    parts = list(parts_of(pair, InputArguments((tmp_path / "many.npy", tmp_path / "fine.npy"))))
     assert [len(part) for part in parts if isinstance(part, list)] == [1] * 27
     assert isinstance(parts[7], InputError)
     assert "many.npy[7]" in parts[7].message
@@ -223,18 +231,18 @@ def test_what_a_broken_large_array_gave_before_is_said(pair, large, tmp_path):
     for options in ({"fail_fast": True}, {}):
         paths = (tmp_path / "many.npy", tmp_path / "fine.npy") if options else (tmp_path / "many.npy",)
         with pytest.raises(InputError, match=r"many\.npy\[7\]") as caught:
-            list(parts_of(pair, Given(paths), **options))
+            list(parts_of(pair, InputArguments(paths), **options))
         assert "samples before it" not in caught.value.message
 
 
 def test_lists_name_files_for_every_job(pair, files):
     (files / "list.txt").write_text("white.png\0three.npy\0missing.png")
-    given = Given(lists=("list.txt",), separated_by_nul=True)
+    given = InputArguments(lists=("list.txt",), separated_by_nul=True)
     parts = list(parts_of(pair, given))
     assert [len(part) for part in parts[:2]] == [1, 3]
     assert parts[2].message.startswith("missing.png: no such file")
     with pytest.raises(UsageError, match="--files-from and --input NAME=FILE do not go together"):
-        Given(named=("left=white.png",), lists=("list.txt",))
+        InputArguments(named=("left=white.png",), lists=("list.txt",))
 
 
 # ------------------------------------------------------------------ pictures of several inputs
@@ -262,7 +270,7 @@ def stand_in(*specs, **options):
 
 
 def test_every_input_of_a_model_gets_what_it_can_take(pair):
-    sample = gather(Given(), pair, [pair.layers[-1]], InputOptions()).samples[0]
+    sample = gather(InputArguments(), pair, [pair.layers[-1]], InputOptions()).samples[0]
     assert sample.name == "grace_hopper.jpg + tokens-0"
     assert sample.notes[0] == (
         "no input given; fed instead: the sample photograph grace_hopper.jpg for left, right;"

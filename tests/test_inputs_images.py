@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 from threats import threat
 
 from actviz.errors import InputError, LimitError
-from actviz.inputs import PREPROCESSINGS, InputOptions, geometry, read_samples
+from actviz.inputs import PREPROCESSINGS, InputOptions, image_resize, read_samples
 from actviz.records import TensorSpec
 
 LAST = ("batch", "row", "column", "channel")
@@ -458,7 +458,7 @@ def test_the_factor_of_stretching_is_told(tmp_path, columns, rows, words):
 
 
 def test_a_factor_near_one_is_not_told_as_one():
-    assert geometry.plan((10_000, 9_980), (2_000, 2_000), "stretch").word == "stretched 1.002 : 1"
+    assert image_resize.plan((10_000, 9_980), (2_000, 2_000), "stretch").word == "stretched 1.002 : 1"
 
 
 def test_pixels_are_those_of_keras_with_the_same_filter(tmp_path):

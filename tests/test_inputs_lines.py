@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from threats import threat
 
 from actviz.errors import InputError, LimitError
-from actviz.inputs import PREPROCESSINGS, InputOptions, lines, read_samples
-from actviz.inputs.lines import rows_of, steps_of
+from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples, text_files
+from actviz.inputs.text_files import rows_of, steps_of
 from actviz.records import TensorSpec
 
 VECTOR = TensorSpec("x", (None, 3), "float32", ("batch", "unit"))
@@ -124,19 +124,19 @@ def test_whatever_the_file_holds_it_is_read_or_refused_in_one_line(content, spec
 
 @threat(86, 6)
 def test_files_that_are_too_large_are_a_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines, "MAX_CELLS", 5)
+    monkeypatch.setattr(text_files, "MAX_CELLS", 5)
     for content in ("1 2 3\n4 5 6", "1 2 3 4 5 x"):
         with pytest.raises(LimitError, match="more than 5 values"):
             read(tmp_path, content, VECTOR)
-    monkeypatch.setattr(lines, "MAX_SAMPLES", 1)
+    monkeypatch.setattr(text_files, "MAX_SAMPLES", 1)
     with pytest.raises(LimitError, match="more than 1 samples"):
         read(tmp_path, "a\nb", TEXT)
-    monkeypatch.setattr(lines, "MAX_WORD_BYTES", 100)
+    monkeypatch.setattr(text_files, "MAX_WORD_BYTES", 100)
     with pytest.raises(LimitError, match="too many"):
         read(tmp_path, "a " * 20 + "b" * 20, FREE_WORDS)
     with (tmp_path / "large.csv").open("wb") as file:
         file.write(b"1 2 3\n" * 4000)
-        os.truncate(file.name, lines.MAX_BYTES + 1)
+        os.truncate(file.name, text_files.MAX_BYTES + 1)
     with pytest.raises(LimitError, match="at most 67,108,864 are read"):
         read_samples(tmp_path / "large.csv", (VECTOR,), PREPROCESSINGS["0..1"], InputOptions())
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actviz.errors import UsageError
-from actviz.inputs import PREPROCESSINGS, InputOptions, choose_preprocessing, feeding, parse_preprocessing
+from actviz.inputs import PREPROCESSINGS, InputOptions, choose_preprocessing, parse_preprocessing, samples
 from actviz.inputs.preprocessing import apply, undo
 from actviz.records import ModelFacts, TensorSpec
 
@@ -118,5 +118,5 @@ def test_what_is_shown_is_what_was_fed_whichever_way_it_is_found(name, channels,
     with np.errstate(over="ignore"):
         fed = apply(picture, preprocessing).astype(dtype)
     np.testing.assert_array_equal(
-        feeding._seen(picture, fed, preprocessing), feeding.as_picture(undo(fed, preprocessing))
+        samples._seen(picture, fed, preprocessing), samples.as_picture(undo(fed, preprocessing))
     )

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from test_keras_network import batch_for
 
-from actviz.formats import keras_compiled, open_network
+from actviz.formats import open_network
+from actviz.formats.keras import compiled_graph
 
-RUNS = keras_compiled.COMPILE_AFTER + 2
+RUNS = compiled_graph.COMPILE_AFTER + 2
 
 
 def cut_of(network):

@@ -83,7 +83,7 @@ def test_what_the_file_tells_is_what_keras_finds(samples, name):
 
 
 def test_the_two_names_and_the_index_of_a_layer_give_the_same(samples):
-    from actviz.select import select_layers
+    from actviz.addresses import select_layers
 
     network = open_network(samples / "dense.h5")
     first, second = (select_layers(network.layers, [text], "")[0] for text in ("intermediate", "2"))
@@ -189,7 +189,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(samples, tmp_path):
 def test_every_listed_function_of_tensorflow_exists():
     import tensorflow as tf
 
-    from actviz.formats.tensorflow_calls import OPERATORS, REVERSED, _resolved
+    from actviz.formats.keras.tf_ops import OPERATORS, REVERSED, _resolved
     from actviz.gate.functions import FUNCTIONS, OPERATIONS
 
     for name in sorted(FUNCTIONS):

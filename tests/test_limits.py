@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from actviz.errors import UsageError
-from actviz.limits import Limits, judge, parse_number, parse_range, parse_share, percent
 from actviz.records import Activation
-from actviz.totals import totals_of
+from actviz.statistics.limits import Limits, judge, parse_number, parse_range, parse_share, percent
+from actviz.statistics.running_statistics import totals_of
 
 VALUES = np.array([[0, 1, 5.0, 2], [0, 2, 5, np.nan], [0, 3, 5, np.inf]], np.float32)
 FOUND = totals_of(Activation("units", "Dense", VALUES, ("batch", "unit")), (-1.0, 4.0))

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from threats import threat
 
-from actviz import held_folder, output
-from actviz.jobs import figures
+from actviz.batch import figure_writer
+from actviz.results import output_files
+from actviz.system import held_folder
 
 SHOW = ("show", "m.h5", "cat.png", "dog.png", "-l", "conv", "--bare", "-q")
 FOLDERS = {
@@ -104,7 +105,7 @@ def test_the_folder_of_an_input_is_never_followed(place, monkeypatch, capfd, cod
 def test_results_would_escape_where_nothing_is_checked(place, monkeypatch, command):
     (place / "out").mkdir()
     (place / "out" / "cat").symlink_to(place.parent / "elsewhere")
-    monkeypatch.setattr(output, "check_inside", lambda *_: None)
+    monkeypatch.setattr(output_files, "check_inside", lambda *_: None)
     monkeypatch.setattr(held_folder, "held_above", lambda _: None)
     assert faults.run_here(monkeypatch, *FOLDERS[command]) == 0
     assert [path.suffix for path in elsewhere(place)] == [".png"]
@@ -120,14 +121,14 @@ def test_figures_behind_a_link_do_not_count_as_made(place, monkeypatch, capfd):
 
 
 def test_a_link_that_is_planted_while_figures_are_made_is_not_followed(place, monkeypatch, capfd):
-    write = figures.Painter._write
+    write = figure_writer.FigureWriter._write
 
     def plant(painter, page, path):
         if path.parent.name == "cat":
             (place / "out" / "cat").symlink_to(place.parent / "elsewhere")
         return write(painter, page, path)
 
-    monkeypatch.setattr(figures.Painter, "_write", plant)
+    monkeypatch.setattr(figure_writer.FigureWriter, "_write", plant)
     capfd.readouterr()
     assert faults.run_here(monkeypatch, *FOLDERS["show"]) == 7
     assert "a symbolic link stands" in capfd.readouterr().err

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actviz.batch import output_paths
 from actviz.errors import InputError, UsageError
-from actviz.inputs import Asked, Entry, Shard, entries_of, parse_shard
-from actviz.jobs import targets
+from actviz.inputs import InputFile, InputPaths, Shard, entries_of, parse_shard
 
 
 def names(*paths, **more):
-    return [entry.name for entry in entries_of(Asked(tuple(map(Path, paths)), **more))]
+    return [entry.name for entry in entries_of(InputPaths(tuple(map(Path, paths)), **more))]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def tree(tmp_path, monkeypatch):
 def test_a_folder_stands_for_the_inputs_in_it_and_below(tree):
     assert names(".") == ["a.JPG", "b.png", "in/c.npy", "out/e.png"]
     assert names(".", without=Path("out")) == ["a.JPG", "b.png", "in/c.npy"]
-    assert "notes.txt" in [entry.name for entry in entries_of(Asked((Path(),)), text=True)]
+    assert "notes.txt" in [entry.name for entry in entries_of(InputPaths((Path(),)), text=True)]
 
 
 def test_patterns_and_lists_keep_the_order_in_which_they_are_given(tree):
@@ -46,10 +46,10 @@ def test_patterns_and_lists_keep_the_order_in_which_they_are_given(tree):
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
-        (Asked((Path("*.tif"),)), InputError, "no file matches this pattern"),
-        (Asked((Path("@nothing"),)), InputError, "no such file"),
-        (Asked((Path("@again"),)), UsageError, "cannot name another list"),
-        (Asked(lists=("empty",)), InputError, "no input found there"),
+        (InputPaths((Path("*.tif"),)), InputError, "no file matches this pattern"),
+        (InputPaths((Path("@nothing"),)), InputError, "no such file"),
+        (InputPaths((Path("@again"),)), UsageError, "cannot name another list"),
+        (InputPaths(lists=("empty",)), InputError, "no input found there"),
     ],
 )
 def test_lists_and_patterns_of_nothing(tree, asked, error, said):
@@ -82,16 +82,16 @@ def test_shards_that_do_not_exist(text):
     )
 )
 def test_no_two_inputs_share_a_folder(paths):
-    entries = [Entry(Path(path), path) for path in paths]
-    marks = targets.marks_of(entries)
-    where = targets.Targets(None, Path("out"), {"conv": "001_conv.png"}, marks)
-    taken = [str(where.path(targets.stem_of(entry.name), "conv", number)) for number, entry in enumerate(entries)]
+    entries = [InputFile(Path(path), path) for path in paths]
+    marks = output_paths.marks_of(entries)
+    where = output_paths.OutputPaths(None, Path("out"), {"conv": "001_conv.png"}, marks)
+    taken = [str(where.path(output_paths.stem_of(entry.name), "conv", number)) for number, entry in enumerate(entries)]
     assert len({path.lower() for path in taken}) == len(taken)
-    assert marks == targets.marks_of(entries)
+    assert marks == output_paths.marks_of(entries)
 
 
 def test_numbered_images_keep_their_names_unless_an_array_has_samples_of_that_name():
-    plain = [Entry(Path(name), name) for name in ("img.png", "img_1.png")]
-    assert targets.marks_of(plain) == {}
-    array = [Entry(Path(name), name) for name in ("img.npy", "img_1.png")]
-    assert list(targets.marks_of(array)) == [1]
+    plain = [InputFile(Path(name), name) for name in ("img.png", "img_1.png")]
+    assert output_paths.marks_of(plain) == {}
+    array = [InputFile(Path(name), name) for name in ("img.npy", "img_1.png")]
+    assert list(output_paths.marks_of(array)) == [1]

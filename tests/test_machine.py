@@ -21,9 +21,9 @@ from PIL import Image
 from small_command import FAULTS
 from threats import threat
 
-from actviz import shortage, system
 from actviz.errors import RunLimitError
-from actviz.worker import Opening, Worker
+from actviz.system import file_system, shortage
+from actviz.worker import ModelOptions, Worker
 
 INPUTS = ("a.png", "b.png", "guilty.png")
 MODEL = ("m.h5", *INPUTS)
@@ -239,7 +239,7 @@ def test_what_an_exception_says_of_the_machine(failure, kind):
 
 # ------------------------------------------------------------------ opening has a limit of its own
 def opened(path, **limits):
-    with Worker(Opening(path, **limits)) as worker:
+    with Worker(ModelOptions(path, **limits)) as worker:
         worker.facts()
 
 
@@ -273,7 +273,7 @@ def slow(*arguments, **options):
     return real(*arguments, **options)
 fault_child.Sums.activations = slow
 from actviz.worker import child
-import actviz.totals
+import actviz.statistics.running_statistics
 fault_child.main()
 """
     code = (
@@ -419,7 +419,7 @@ def test_a_note_that_cannot_be_printed_costs_nothing(place, code, command):
     assert err
     files = written(place)
     assert files
-    system.remove_folder(place / "out")
+    file_system.remove_folder(place / "out")
     with open("/dev/full", "w") as full:
         ran = subprocess.run(
             small(*arguments), cwd=place, stdout=subprocess.PIPE, stderr=full, text=True, timeout=120, check=False

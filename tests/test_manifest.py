@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threats import threat
 
-from actviz import system
 from actviz.errors import OutputError
-from actviz.manifest import Manifest, read
+from actviz.results.manifest import Manifest, read
+from actviz.system import file_system
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=30)
 
@@ -175,8 +175,8 @@ def test_a_start_that_fails_leaves_no_file_open(tmp_path, monkeypatch, failure):
         raise failure
 
     opened = []
-    scratch = system.scratch
-    monkeypatch.setattr(system, "scratch", lambda *given: opened.append(scratch(*given)) or opened[-1])
+    scratch = file_system.scratch
+    monkeypatch.setattr(file_system, "scratch", lambda *given: opened.append(scratch(*given)) or opened[-1])
     monkeypatch.setattr(Manifest, "_take_in", take_in)
     with pytest.raises(failure):
         Manifest(tmp_path, "m.h5", overwrite=True)
@@ -185,10 +185,10 @@ def test_a_start_that_fails_leaves_no_file_open(tmp_path, monkeypatch, failure):
 
 def test_the_schema_is_in_the_package_and_describes_what_is_written(tmp_path):
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads(resources.files("actviz.manifest").joinpath("schema.json").read_text())
+    schema = json.loads(resources.files("actviz.results.manifest").joinpath("schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     with manifest(tmp_path) as one:
         one.fail({"input": "x", "address": None, "reason": "r", "code": 3})
         one.write(interrupted=False)
     jsonschema.validate(written(tmp_path), schema)
-    assert Path(str(resources.files("actviz.manifest"))).name == "manifest"
+    assert Path(str(resources.files("actviz.results.manifest"))).name == "manifest"

@@ -14,7 +14,7 @@ from test_surviving import COMMANDS, INPUTS
 from threats import threat
 
 from actviz.errors import ModelChangedError
-from actviz.worker import Opening, Worker, supervisor
+from actviz.worker import ModelOptions, Worker, client
 
 CHANGED = (
     "actviz: error: m.h5: the model changed while it was read; wait until it is completely written, then run again."
@@ -62,15 +62,15 @@ def test_a_model_that_changes_while_it_is_opened(place, monkeypatch, capfd, code
 def test_figures_that_were_written_stay_and_are_recorded(place, monkeypatch, code):
     from concurrent.futures import wait
 
-    from actviz.jobs.figures import Painter
+    from actviz.batch.figure_writer import FigureWriter
 
-    submit = Painter.submit
+    submit = FigureWriter.submit
 
     def submit_and_wait(painter, wish):  # otherwise what is not begun yet is given up
         submit(painter, wish)
         wait(painter._pending)
 
-    monkeypatch.setattr(Painter, "submit", submit_and_wait)
+    monkeypatch.setattr(FigureWriter, "submit", submit_and_wait)
     faults.write_model(place / "m.h5", harm="replaced")
     assert faults.run_here(monkeypatch, *COMMANDS["show"], "--batch-size", "1") == code
     figures = sorted(path.relative_to(place / "out").as_posix() for path in (place / "out").rglob("*.png"))
@@ -93,17 +93,17 @@ def test_a_change_during_the_last_batch_counts(place, monkeypatch, capfd):
 
 
 def test_a_change_after_the_last_batch_counts_too(place, monkeypatch, capfd):
-    from actviz.jobs import figures
+    from actviz.batch import figure_writer
 
     faults.write_model(place / "m.h5")
-    write = figures.Painter._write
+    write = figure_writer.FigureWriter._write
 
     def change_then_write(painter, page, path):
         if path.parent.name == "z":
             CHANGES["rewritten"](place / "m.h5")
         return write(painter, page, path)
 
-    monkeypatch.setattr(figures.Painter, "_write", change_then_write)
+    monkeypatch.setattr(figure_writer.FigureWriter, "_write", change_then_write)
     assert faults.run_here(monkeypatch, *COMMANDS["show"], "--batch-size", "1") == 4
     assert last_line(capfd) == CHANGED
 
@@ -153,7 +153,7 @@ MODELS = {
 def test_every_file_that_was_read_is_watched(tmp_path, samples, name, member, change):
     MODELS[name][0](tmp_path / name, samples)
     with pytest.raises(ModelChangedError, match=f"^{name}: the model changed"):
-        change_after_facts(Opening(tmp_path / name), change, tmp_path / name / member)
+        change_after_facts(ModelOptions(tmp_path / name), change, tmp_path / name / member)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -163,7 +163,7 @@ def test_weights_beside_an_architecture_are_watched(tmp_path, samples, change):
     with h5py.File(samples / "dense.h5") as file:
         (tmp_path / "m.json").write_text(file.attrs["model_config"])
     shutil.copy(samples / "dense.h5", tmp_path / "w.h5")
-    opening = Opening(tmp_path / "m.json", weights=tmp_path / "w.h5")
+    opening = ModelOptions(tmp_path / "m.json", weights=tmp_path / "w.h5")
     with pytest.raises(ModelChangedError, match=r"^m\.json: the model changed"):
         change_after_facts(opening, change, tmp_path / "w.h5")
 
@@ -171,7 +171,7 @@ def test_weights_beside_an_architecture_are_watched(tmp_path, samples, change):
 def test_a_file_of_a_folder_that_changes_before_it_is_opened(tmp_path, samples):
     unpack(tmp_path / "unpacked", samples)
     weights = tmp_path / "unpacked" / "model.weights.h5"
-    worker = Worker(Opening(tmp_path / "unpacked"))  # whose child still loads its libraries
+    worker = Worker(ModelOptions(tmp_path / "unpacked"))  # whose child still loads its libraries
     CHANGES["replaced"](weights)
     with pytest.raises(ModelChangedError):
         ask_facts(worker)
@@ -180,7 +180,7 @@ def test_a_file_of_a_folder_that_changes_before_it_is_opened(tmp_path, samples):
 def test_other_files_in_the_folder_of_a_model_may_change(tmp_path, samples):
     unpack(tmp_path / "unpacked", samples)
     (tmp_path / "unpacked" / "notes.txt").write_text("old")
-    with Worker(Opening(tmp_path / "unpacked")) as worker:
+    with Worker(ModelOptions(tmp_path / "unpacked")) as worker:
         worker.facts()
         (tmp_path / "unpacked" / "notes.txt").write_text("new")
         worker.facts()
@@ -188,6 +188,6 @@ def test_other_files_in_the_folder_of_a_model_may_change(tmp_path, samples):
 
 @threat(132, 0)
 def test_old_and_new_weights_are_mixed_where_no_guard_looks(place, monkeypatch, code):
-    monkeypatch.setattr(supervisor, "has_changed", lambda *_: False)
+    monkeypatch.setattr(client, "has_changed", lambda *_: False)
     faults.write_model(place / "m.h5", harm="replaced")
     assert faults.run_here(monkeypatch, *COMMANDS["show"]) == code

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actviz import mosaic
 from actviz.errors import UsageError
+from actviz.figures import mosaic
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_zoom_repeats_values() -> None:
 
 
 def test_tiles_outside_the_canvas_are_a_bug() -> None:
-    grid = mosaic.Grid(1, 2, 0, 0, 3, 3, 3, 3)
+    grid = mosaic.TileGrid(1, 2, 0, 0, 3, 3, 3, 3)
 
     with pytest.raises(ValueError, match="on a canvas"):
         mosaic.windows(np.zeros((3, 5), dtype=np.uint32), grid)
@@ -115,7 +115,7 @@ def test_each_tile_lies_where_its_box_says(count: int, height: int, width: int, 
 
 def test_frames_lie_outside_the_tiles() -> None:
     canvas = np.zeros((9, 9), dtype=np.uint32)
-    grid = mosaic.Grid(2, 2, 1, 1, 5, 5, 2, 2)
+    grid = mosaic.TileGrid(2, 2, 1, 1, 5, 5, 2, 2)
 
     mosaic.frame(canvas, grid, 3, np.uint32(7))
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from threats import threat
 
-from actviz import colors, output, png, system
 from actviz.errors import OutputError
+from actviz.figures import colors
+from actviz.results import output_files, png
+from actviz.system import file_system
 
 IDENTITY = {"model": "m.h5", "input": "a.png", "address": "conv"}
 
@@ -57,18 +59,18 @@ def test_a_palette_comes_back_whether_packed_or_stored(height, width, seed, spre
 @given(st.text())
 def test_svg_carries_what_it_was_given(name):
     drawing = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>\n'
-    content = output.encode_svg(drawing, IDENTITY | {"history": name})
+    content = output_files.encode_svg(drawing, IDENTITY | {"history": name})
     from xml.etree import ElementTree as ET
 
     held = ET.fromstring(content).find("{http://www.w3.org/2000/svg}metadata")
     assert json.loads(held.text) == IDENTITY | {"history": name}
-    assert output.provenance_in_svg(content) == IDENTITY | {"history": name}
+    assert output_files.provenance_in_svg(content) == IDENTITY | {"history": name}
 
 
 def test_a_drawing_of_ours_is_replaced_and_nothing_else(tmp_path):
     path = tmp_path / "curves.svg"
-    output.write_drawing(path, b"<svg></svg>", IDENTITY)
-    output.check_target(path, IDENTITY, overwrite=False)
+    output_files.write_drawing(path, b"<svg></svg>", IDENTITY)
+    output_files.check_target(path, IDENTITY, overwrite=False)
     for content in (
         b"<svg></svg>",
         b'<svg><metadata id="actviz">[1]</metadata></svg>',
@@ -76,7 +78,7 @@ def test_a_drawing_of_ours_is_replaced_and_nothing_else(tmp_path):
     ):
         path.write_bytes(content)
         with pytest.raises(OutputError, match="--overwrite"):
-            output.check_target(path, IDENTITY, overwrite=False)
+            output_files.check_target(path, IDENTITY, overwrite=False)
 
 
 def test_large_pictures_are_packed_in_stripes_that_join():
@@ -89,14 +91,14 @@ def test_large_pictures_are_packed_in_stripes_that_join():
 def test_a_figure_of_ours_is_replaced_and_nothing_else(tmp_path):
     path = tmp_path / "conv.png"
     pixels = np.zeros((2, 2, 3), np.uint8)
-    output.write_figure(path, pixels, IDENTITY)
-    output.check_target(path, IDENTITY, overwrite=False)
+    output_files.write_figure(path, pixels, IDENTITY)
+    output_files.check_target(path, IDENTITY, overwrite=False)
     with pytest.raises(OutputError, match="--overwrite"):
-        output.check_target(path, IDENTITY | {"address": "other"}, overwrite=False)
+        output_files.check_target(path, IDENTITY | {"address": "other"}, overwrite=False)
     Image.fromarray(pixels).save(path)
     with pytest.raises(OutputError, match="--overwrite"):
-        output.check_target(path, IDENTITY, overwrite=False)
-    output.check_target(path, IDENTITY, overwrite=True)
+        output_files.check_target(path, IDENTITY, overwrite=False)
+    output_files.check_target(path, IDENTITY, overwrite=True)
 
 
 @threat(93, 7)
@@ -106,8 +108,8 @@ def test_a_planted_link_is_replaced_not_followed(tmp_path):
     link = tmp_path / "conv.png"
     link.symlink_to(victim)
     with pytest.raises(OutputError, match="symbolic link"):
-        output.check_target(link, IDENTITY, overwrite=False)
-    output.write_figure(link, np.zeros((2, 2, 3), np.uint8), IDENTITY)
+        output_files.check_target(link, IDENTITY, overwrite=False)
+    output_files.write_figure(link, np.zeros((2, 2, 3), np.uint8), IDENTITY)
     assert victim.read_text() == "precious"
     assert not link.is_symlink()
 
@@ -115,7 +117,7 @@ def test_a_planted_link_is_replaced_not_followed(tmp_path):
 @threat(94, 7)
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "conv.png"
-    output.write_figure(path, np.zeros((2, 2, 3), np.uint8), IDENTITY)
+    output_files.write_figure(path, np.zeros((2, 2, 3), np.uint8), IDENTITY)
     before = path.read_bytes()
 
     def full(descriptor):
@@ -123,7 +125,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
-        output.write_figure(path, np.ones((9, 9, 3), np.uint8), IDENTITY)
+        output_files.write_figure(path, np.ones((9, 9, 3), np.uint8), IDENTITY)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["conv.png"]
 
@@ -132,16 +134,16 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "summary.md")
     with pytest.raises(OutputError, match="cannot be written"):
-        system.append(tmp_path / "summary.md", b"x")
-    system.append(tmp_path / "page.md", b"x")
-    system.append(tmp_path / "page.md", b"y")
+        file_system.append(tmp_path / "summary.md", b"x")
+    file_system.append(tmp_path / "page.md", b"x")
+    file_system.append(tmp_path / "page.md", b"y")
     assert (tmp_path / "page.md").read_bytes() == b"xy"
 
 
 @given(st.text())
 @threat(91, 0)
 def test_slugs_are_safe_names(name):
-    slug = output.slug(name)
+    slug = output_files.slug(name)
     assert all(
         mark in "_.+-" or unicodedata.category(mark)[0] in "LM" or unicodedata.category(mark) == "Nd" for mark in slug
     )
@@ -156,18 +158,18 @@ def test_slugs_are_safe_names(name):
 @given(st.lists(st.text(), unique=True))
 @threat(92, 0)
 def test_names_never_collide(names):
-    taken = output.Names()
+    taken = output_files.UniquePaths()
     from pathlib import Path
 
-    paths = [taken.take(Path("out") / f"{output.slug(name)}.png", name) for name in names]
+    paths = [taken.take(Path("out") / f"{output_files.slug(name)}.png", name) for name in names]
     assert len({str(path).lower() for path in paths}) == len(paths)
     assert len({unicodedata.normalize("NFD", str(path)).casefold() for path in paths}) == len(paths)
 
 
 def test_plain_names_stay_as_they_are():
-    assert output.slug("conv_intermediate") == "conv_intermediate"
-    assert output.slug("block1/conv2") == "block1-conv2"
-    assert output.slug("../../etc/passwd").startswith("-..-etc-passwd-") is True
+    assert output_files.slug("conv_intermediate") == "conv_intermediate"
+    assert output_files.slug("block1/conv2") == "block1-conv2"
+    assert output_files.slug("../../etc/passwd").startswith("-..-etc-passwd-") is True
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_plain_names_stay_as_they_are():
     ],
 )  # fmt: skip
 def test_letters_of_every_script_stay_in_file_names(name):
-    assert output.slug(name) == name
+    assert output_files.slug(name) == name
 
 
 @pytest.mark.parametrize(
@@ -195,12 +197,12 @@ def test_letters_of_every_script_stay_in_file_names(name):
     ],
 )
 def test_what_cannot_stay_in_a_file_name_leaves_a_hash(name, start):
-    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", output.slug(name))
+    assert re.fullmatch(re.escape(start) + "[0-9a-f]{8}", output_files.slug(name))
 
 
 def test_long_names_are_cut_between_letters():
     for letters in ("\u5c42" * 200, "\u0928\u0947" * 100, "x\u0323" * 200, "n" * 300):
-        slug = output.slug(letters)
+        slug = output_files.slug(letters)
         whole, _, digest = slug.rpartition("-")
         assert len(slug.encode()) <= 120
         assert len(digest) == 8
@@ -209,7 +211,7 @@ def test_long_names_are_cut_between_letters():
 
 
 def test_joined_names_fit_a_file_system():
-    assert output.joined(["model", "conv", "cat"]) == "model_conv_cat"
-    long = [output.slug(letters * 100) for letters in ("\u5c42", "n", "\u0928\u0947")]
-    assert len(output.joined(long).encode()) <= 210
-    assert output.joined(long) != output.joined([*long[:2], output.slug("\u0928\u0947" * 101)])
+    assert output_files.joined(["model", "conv", "cat"]) == "model_conv_cat"
+    long = [output_files.slug(letters * 100) for letters in ("\u5c42", "n", "\u0928\u0947")]
+    assert len(output_files.joined(long).encode()) <= 210
+    assert output_files.joined(long) != output_files.joined([*long[:2], output_files.slug("\u0928\u0947" * 101)])

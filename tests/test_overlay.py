@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from picture_helpers import CONTEXT, SPATIAL, assert_labels_apart, spatial, vector
 
-from actviz import colors, renderers, sheet, text
 from actviz.errors import LimitError, UsageError
+from actviz.figures import colors, renderers, sheet, text
+from actviz.figures.renderers import overlay, reduction
+from actviz.figures.renderers import prepared as subjects
 from actviz.records import Activation, Context, Geometry, Style
-from actviz.renderers import overlay, reduction
-from actviz.renderers import subject as subjects
 
 pytestmark = pytest.mark.filterwarnings("error")
 OVER = Style(overlay=True)

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actviz import output
+from actviz.batch import color_ranges
+from actviz.batch.output_paths import OutputPaths
+from actviz.batch.up_to_date import ReplaceRules, UpToDateCheck
 from actviz.errors import InputError, OutputError
-from actviz.jobs import ranges
-from actviz.jobs.targets import Targets
-from actviz.jobs.upkeep import Rules, Upkeep
-from actviz.manifest import Manifest
-from actviz.own_json import parse_own, write_own
+from actviz.results import output_files
+from actviz.results.manifest import Manifest
+from actviz.results.provenance_json import dump_json, parse_json_strict
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -26,33 +26,33 @@ ABOUT = {"work": "w", "input": "a.png", "address": "conv", "model": "m.h5"}
 
 @given(PLAIN)
 def test_what_was_written_is_read(value):
-    assert parse_own(json.dumps(value).encode()) == value
-    written = write_own(value)
+    assert parse_json_strict(json.dumps(value).encode()) == value
+    written = dump_json(value)
     assert written.isascii()
-    assert parse_own(written) == json.loads(json.dumps(value))
+    assert parse_json_strict(written) == json.loads(json.dumps(value))
 
 
 @pytest.mark.parametrize("value", [math.nan, [math.inf], {"a": {"b": [None, -math.inf]}}])
 def test_what_is_no_number_is_never_written(value):
     with pytest.raises(ValueError):
-        write_own(value)
+        dump_json(value)
 
 
 @pytest.mark.parametrize("value", ["\udc80", {"\ud800": 2**70}, {"b": 1, "a": 2}, ["\x7f\x80\u2028"]])
 def test_what_the_fast_writer_refuses_is_written_all_the_same(value):
-    assert json.loads(write_own(value)) == value
+    assert json.loads(dump_json(value)) == value
 
 
 @pytest.mark.parametrize("value", [{"a": object()}, [np.float32(1)], {1, 2}])
 def test_what_json_has_no_form_for_is_a_mistake_of_ours(value):
     with pytest.raises(TypeError):
-        write_own(value)
+        dump_json(value)
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "{", "[" * 101 + "]" * 101, "[" * 10**5, ""])
 def test_what_cannot_be_written_again_is_refused(text):
     with pytest.raises(ValueError):
-        parse_own(text.encode())
+        parse_json_strict(text.encode())
 
 
 @pytest.mark.parametrize("key", ["bytes", "pages", "work"])
@@ -85,8 +85,8 @@ def test_a_manifest_that_could_not_be_written_again_is_damaged(tmp_path, section
      ({"address": None}, False), ({"work": {}}, False)],
 )  # fmt: skip
 def test_a_figure_that_says_otherwise_is_made_again(tmp_path, changed, right):
-    output.write_figure(tmp_path / "f.png", np.zeros((2, 2, 3), np.uint8), ABOUT | changed)
-    upkeep = Upkeep(Targets(None, tmp_path, {"conv": "f.png"}), ["conv"], "m.h5", Rules())
+    output_files.write_figure(tmp_path / "f.png", np.zeros((2, 2, 3), np.uint8), ABOUT | changed)
+    upkeep = UpToDateCheck(OutputPaths(None, tmp_path, {"conv": "f.png"}), ["conv"], "m.h5", ReplaceRules())
     found = upkeep._is_right(tmp_path / "f.png", "w")
     assert (found is not None) is right
 
@@ -95,4 +95,4 @@ def test_a_figure_that_says_otherwise_is_made_again(tmp_path, changed, right):
 def test_ranges_of_a_layer_without_a_name(tmp_path, address):
     (tmp_path / "m.json").write_text(f'{{"figures": [{{"address": {address}, "numbers": {{"low": 0, "high": 1}}}}]}}')
     with pytest.raises(InputError, match="no ranges"):
-        ranges.read(tmp_path / "m.json")
+        color_ranges.read(tmp_path / "m.json")

@@ -10,14 +10,14 @@ import pytest
 from picture_helpers import CONTEXT
 from PIL import Image
 
-from actviz import renderers
-from actviz.activations.description import Description, Fed, from_json, to_json
-from actviz.jobs import helpers
-from actviz.jobs.drawing import Task
+from actviz.activations.metadata import ActivationMetadata, SavedInput, from_json, to_json
+from actviz.batch import draw_pool
+from actviz.batch.figure_task import FigureTask
+from actviz.figures import renderers
+from actviz.figures.renderers import padding, reduction
+from actviz.figures.sheet import draw_sheet
 from actviz.records import Activation, Geometry, Style
-from actviz.renderers import padding, reduction
-from actviz.report import figures
-from actviz.sheet import draw_sheet
+from actviz.report import report_figures
 
 AXES = ("batch", "row", "column", "channel")
 BOX = (6, 0, 18, 24)
@@ -114,16 +114,19 @@ def test_another_input_that_was_not_padded():
 
 
 def test_the_order_of_a_report():
-    kept, left = (figures.figure_of(layer(), 0, figures.Want(10_000, padding=box)) for box in ({}, {"image": BOX}))
-    assert figures.order_of(kept)[0] == 0
-    assert figures.order_of(left)[0] == 1
+    kept, left = (
+        report_figures.figure_of(layer(), 0, report_figures.ChannelRequest(10_000, padding=box))
+        for box in ({}, {"image": BOX})
+    )
+    assert report_figures.order_of(kept)[0] == 0
+    assert report_figures.order_of(left)[0] == 1
 
 
 def test_helpers_and_saved_activations_keep_it():
-    task = Task("conv", {"conv": layer()}, 0, PADDED, {})
-    message, arrays = helpers._packed(task)
-    assert helpers._unpacked(json.loads(json.dumps(message)), arrays).context.padding == PADDED.padding
-    description = Description("m.h5", samples=(Fed("a.png", padding={"image": BOX}), Fed("b.png")))
+    task = FigureTask("conv", {"conv": layer()}, 0, PADDED, {})
+    message, arrays = draw_pool._packed(task)
+    assert draw_pool._unpacked(json.loads(json.dumps(message)), arrays).context.padding == PADDED.padding
+    description = ActivationMetadata("m.h5", samples=(SavedInput("a.png", padding={"image": BOX}), SavedInput("b.png")))
     assert from_json(to_json(description), "a.npz").samples == description.samples
 
 

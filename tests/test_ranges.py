@@ -17,11 +17,11 @@ from picture_helpers import SPATIAL
 from PIL import Image
 
 import actviz
-from actviz import output
+from actviz.batch import color_ranges
 from actviz.cli.program import program
 from actviz.errors import ActvizError, InputError, UsageError
-from actviz.jobs import ranges
 from actviz.records import Activation, Style
+from actviz.results import output_files
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -52,7 +52,7 @@ def batch(*scales: float) -> dict[str, Activation]:
 
 def numbers(path: Path | str) -> dict[str, Any]:
     """Return what a figure's provenance says of its numbers."""
-    found = output.read_provenance(Path(path))
+    found = output_files.read_provenance(Path(path))
     assert found is not None
     return found["numbers"]
 
@@ -61,7 +61,7 @@ def numbers(path: Path | str) -> dict[str, Any]:
 @given(st.lists(arrays(np.float64, (2, 3), elements=st.floats()), min_size=1, max_size=4), st.booleans())
 @settings(deadline=None)
 def test_a_run_has_the_range_of_all_its_inputs(values: list[np.ndarray], signed: bool) -> None:
-    found = ranges.shared({"a": Activation("a", "Dense", one, ("batch", "unit"), signed)} for one in values)
+    found = color_ranges.shared({"a": Activation("a", "Dense", one, ("batch", "unit"), signed)} for one in values)
 
     finite = np.concatenate([one[np.isfinite(one)] for one in values])
     largest = np.abs(finite).max(initial=0)
@@ -73,8 +73,8 @@ def test_what_holds_no_numbers_has_no_range_and_masked_steps_count_for_nothing()
     steps = np.array([[[1.0, 2.0], [50.0, 60.0]]])
     masked = Activation("masked", "LSTM", steps, ("batch", "step", "unit"), mask=np.array([[True, False]]))
 
-    assert ranges.shared([{"words": words, "masked": masked}]) == {"masked": (0, 2)}
-    assert ranges.shared([]) == {}
+    assert color_ranges.shared([{"words": words, "masked": masked}]) == {"masked": (0, 2)}
+    assert color_ranges.shared([]) == {}
 
 
 def test_every_figure_of_a_run_has_one_range() -> None:
@@ -157,8 +157,8 @@ def test_a_sheet_and_several_inputs_give_ranges_too() -> None:
     run("render", "in.npz", "-o", "sheets/")
     run("render", "in.npz", "-l", "plain", "-o", "figures/")
 
-    assert ranges.read(Path("sheets/manifest.json")) == {"plain": (0, 4), "both": (-4, 4)}
-    assert ranges.read(Path("figures/manifest.json")) == {"plain": (0, 4)}
+    assert color_ranges.read(Path("sheets/manifest.json")) == {"plain": (0, 4), "both": (-4, 4)}
+    assert color_ranges.read(Path("figures/manifest.json")) == {"plain": (0, 4)}
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_a_figure_of_a_hundred_thousand_dead_units_tells_its_range() -> None:
     actviz.save("in.npz", {"wide": Activation("wide", "Flatten", values, ("batch", "unit"))}, model="m.h5")
     run("render", "in.npz", "-l", "wide", "-o", "one.png")
 
-    assert ranges.read(Path("one.png")) == {"wide": (0, 2)}
+    assert color_ranges.read(Path("one.png")) == {"wide": (0, 2)}
     assert run("render", "in.npz", "-l", "wide", "-o", "one.png") == ["one.png"]
 
 
@@ -256,7 +256,7 @@ def test_near_names_come_first() -> None:
     )
 
     with pytest.raises(UsageError, match=r"it has those of conv, layer0, .*, \.\.\.") as caught:
-        ranges.check(style, ["layer3", "convv"])
+        color_ranges.check(style, ["layer3", "convv"])
 
     assert len(caught.value.message) < 300
-    ranges.check(Style(scale="run"), ["anything"])
+    color_ranges.check(Style(scale="run"), ["anything"])

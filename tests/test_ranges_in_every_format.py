@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from actviz.formats import open_network
-from actviz.formats.canonical import canonical
-from actviz.formats.expansion import parse_graph
-from actviz.formats.keras_arithmetic import operations_of
+from actviz.formats.keras.canonical import canonical
+from actviz.formats.keras.flatten import parse_graph
+from actviz.formats.keras.keras_arithmetic import operations_of
 from actviz.inputs import choose_preprocessing
 from actviz.records import LayerInfo, ModelFacts, TensorSpec
 

@@ -10,39 +10,39 @@ from hypothesis import strategies as st
 from keras import layers
 
 from actviz.formats import open_network
-from actviz.formats.receptive import Span, geometries, stretched, transposed, window
+from actviz.formats.keras.receptive_field import AxisGeometry, geometries, stretched, transposed, window
 
-ROW = Span(28, 0, 0, 1)
+ROW = AxisGeometry(28, 0, 0, 1)
 
 
 def test_a_valid_convolution_covers_the_middle() -> None:
-    assert window(ROW, 3) == Span(26, 0, 2, 1)
+    assert window(ROW, 3) == AxisGeometry(26, 0, 2, 1)
 
 
 def test_a_same_convolution_covers_all() -> None:
-    assert window(ROW, 3, same=True) == Span(28, -1, 1, 1)
+    assert window(ROW, 3, same=True) == AxisGeometry(28, -1, 1, 1)
 
 
 def test_with_strides_the_odd_pixel_of_same_goes_to_the_end() -> None:
-    assert window(ROW, 3, 2, same=True) == Span(14, 0, 2, 2)
-    assert window(Span(27, 0, 0, 1), 3, 2, same=True) == Span(14, -1, 1, 2)
-    assert window(ROW, 1, 2, same=True) == Span(14, 0, 0, 2)
+    assert window(ROW, 3, 2, same=True) == AxisGeometry(14, 0, 2, 2)
+    assert window(AxisGeometry(27, 0, 0, 1), 3, 2, same=True) == AxisGeometry(14, -1, 1, 2)
+    assert window(ROW, 1, 2, same=True) == AxisGeometry(14, 0, 0, 2)
 
 
 def test_pooling_after_a_convolution_after_pooling() -> None:
     """26 of 3 x 3; 13 of pairs of these; 11 of three pairs: 4 + 2 + 2 pixels, 2 apart."""
     pooled = window(window(ROW, 3), 2, 2)
-    assert pooled == Span(13, 0, 3, 2)
-    assert window(pooled, 3) == Span(11, 0, 7, 2)
+    assert pooled == AxisGeometry(13, 0, 3, 2)
+    assert window(pooled, 3) == AxisGeometry(11, 0, 7, 2)
 
 
 def test_holes_widen_a_window() -> None:
-    assert window(ROW, 3, dilation=4) == Span(20, 0, 8, 1)
+    assert window(ROW, 3, dilation=4) == AxisGeometry(20, 0, 8, 1)
 
 
 def test_an_enlarged_map_has_several_values_a_pixel() -> None:
-    assert stretched(window(ROW, 2, 2), 28) == Span(28, -0.5, 0.5, 1)
-    assert stretched(ROW, 56) == Span(56, -0.25, -0.25, 0.5)
+    assert stretched(window(ROW, 2, 2), 28) == AxisGeometry(28, -0.5, 0.5, 1)
+    assert stretched(ROW, 56) == AxisGeometry(56, -0.25, -0.25, 0.5)
 
 
 def test_a_transposed_convolution_undoes_the_steps_of_a_convolution() -> None:

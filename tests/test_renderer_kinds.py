@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from picture_helpers import CONTEXT, assert_labels_apart, assert_read_back, ends_of
 
-from actviz import colors, figure, renderers, sheet, text
 from actviz.errors import UsageError
+from actviz.figures import colors, page_layout, renderers, sheet, text
+from actviz.figures.renderers import attention, frames, reduction, sequence
 from actviz.records import Activation, Context, Picture, Style
-from actviz.renderers import attention, frames, reduction, sequence
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -292,9 +292,9 @@ def test_a_projection_keeps_what_is_furthest_from_zero_and_says_reduced(kind: st
 def bar_ticks(picture: Picture) -> list[tuple[str, tuple[int, ...]]]:
     """Return the words of the colour bar's ticks and the colour of the bar above each tick's line."""
     pixels = picture.pixels
-    theme = figure.theme_of(dark=bool(pixels[0, 0].max() < 128))
+    theme = page_layout.theme_of(dark=bool(pixels[0, 0].max() < 128))
     table = colors.table(picture.numbers["colormap"]).colors
-    left = figure.MARGIN
+    left = page_layout.MARGIN
     start = max(tile.box[2] for tile in picture.tiles)
     # The row in the middle of the bar is the table itself, each colour as wide as any other.
     scale = next(

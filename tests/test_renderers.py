@@ -23,8 +23,8 @@ from picture_helpers import (
     vector,
 )
 
-from actviz import colors, renderers, text
 from actviz.errors import LimitError, UsageError
+from actviz.figures import colors, renderers, text
 from actviz.records import Activation, Context, Style
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -14,7 +14,7 @@ import pytest
 from report_helpers import contents, gathered, maps
 from test_report_page import HOSTILE, compared
 
-from actviz.report import page
+from actviz.report import html_page
 
 pytestmark = pytest.mark.browser
 WIDE, NARROW = 1280, 390
@@ -120,7 +120,7 @@ class Reader:
 
 def write(folder, one):
     path = folder / "report.html"
-    path.write_bytes(page.render(one))
+    path.write_bytes(html_page.render(one))
     return path.resolve()
 
 
@@ -302,7 +302,7 @@ def large_view(reader):
 
 
 def test_the_large_view_is_sharp_and_true_and_two_inputs_share_one_scale(reader):
-    from actviz import colors
+    from actviz.figures import colors
 
     rng = np.random.default_rng(0)
     values = []

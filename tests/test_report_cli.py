@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from actviz.report import markdown, page
+from actviz.report import html_page, markdown
 
 pytestmark = pytest.mark.usefixtures("samples")
 
@@ -134,7 +134,7 @@ def test_another_file_is_not_overwritten(actviz, samples, tmp_path):
     (tmp_path / "notes.md").write_text("mine")
     assert "notes.md" in refused(actviz, tmp_path, digits, seven, "-o", "n.html", "--markdown", "notes.md", code=7)
     assert actviz("report", "-q", digits, seven, "-o", "r.html", "--overwrite").code == 0
-    assert page.read_provenance((tmp_path / "r.html").read_bytes())["model"] == "digits_cnn.h5"
+    assert html_page.read_provenance((tmp_path / "r.html").read_bytes())["model"] == "digits_cnn.h5"
     dense = (samples / "dense.h5", samples / "patient.npy")
     refused(actviz, tmp_path, *dense, "-o", "r.html", code=7)
     (tmp_path / "empty.md").write_text("")

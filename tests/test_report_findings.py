@@ -8,7 +8,7 @@ from report_helpers import layer
 
 from actviz.records import Activation
 from actviz.report.findings import find, hands_on, verdict
-from actviz.totals import cuts_of, join, totals_of
+from actviz.statistics.running_statistics import cuts_of, join, totals_of
 
 GRID = ("batch", "row", "column", "channel")
 

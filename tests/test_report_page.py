@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_helpers import contents, gathered, maps
 
-from actviz.compare import drift
 from actviz.errors import escape_markdown
-from actviz.report import Comparison, data, markdown, page
+from actviz.report import Comparison, data, html_page, markdown
+from actviz.statistics.differences import drift
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -76,7 +76,7 @@ def elements(content):
 
 
 def test_the_policy_names_exactly_the_script_and_the_style_that_are_there():
-    content = page.render(example())
+    content = html_page.render(example())
     reader = read(content)
     policy = next(one["content"] for tag, one in reader.found if one.get("http-equiv") == "Content-Security-Policy")
     assert "unsafe" not in policy
@@ -89,25 +89,25 @@ def test_the_policy_names_exactly_the_script_and_the_style_that_are_there():
 
 
 def test_nothing_points_outside_and_no_attribute_is_code_or_style():
-    for _, attributes in read(page.render(example())).found:
+    for _, attributes in read(html_page.render(example())).found:
         for name, value in attributes.items():
             assert not name.startswith("on")
             assert name != "style"
             if name in {"src", "href"}:
                 assert value.startswith(("data:image/png;base64,", "#"))
-    script = (page.FOLDER / "page.js").read_text()
+    script = (html_page.FOLDER / "page.js").read_text()
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "fetch(", "XMLHttpRequest"):
         assert word not in script
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: repr(name)[:20])
 def test_hostile_names_change_no_markup(name):
-    plain = elements(page.render(example(("conv", "dense"), model="model.keras")))
+    plain = elements(html_page.render(example(("conv", "dense"), model="model.keras")))
     hostile = example((name.replace("/", "|"), "dense"), model=name, labels=(name,) * 12, left_out=())
-    assert elements(page.render(hostile)) == plain
-    island = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.render(hostile).decode())
+    assert elements(html_page.render(hostile)) == plain
+    island = re.search(r'<script type="application/json" id="data">(.*?)</script>', html_page.render(hostile).decode())
     assert json.loads(island[1])["layers"][0]["address"] == name.replace("/", "|").replace("\ud800", "?")
-    assert not re.search("[\x00-\x09\x0b-\x1f\u202a-\u202e\u2066-\u2069]", page.render(hostile).decode())
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202a-\u202e\u2066-\u2069]", html_page.render(hostile).decode())
 
 
 @settings(deadline=None, max_examples=50)
@@ -120,19 +120,19 @@ def test_any_text_comes_back_from_the_island_and_opens_nothing(words):
 
 
 def test_equal_contents_give_equal_bytes():
-    assert page.render(example()) == page.render(example())
+    assert html_page.render(example()) == html_page.render(example())
 
 
 def test_a_page_is_known_again():
-    content = page.render(example(model='a"b<c>&.keras'))
-    assert page.read_provenance(content[:65536])["model"] == 'a"b<c>&.keras'
+    content = html_page.render(example(model='a"b<c>&.keras'))
+    assert html_page.read_provenance(content[:65536])["model"] == 'a"b<c>&.keras'
     for other in (b"", b"<!doctype html><p>", b'<meta name="actviz" content="{}">', content.replace(b"{", b"[", 1)):
-        assert page.read_provenance(other) is None
+        assert html_page.read_provenance(other) is None
 
 
 def test_nested_models_are_folded_in_order():
     names = ["a", "net/b", "net/deep/c", "net/d", "e", "net/f"]
-    text = page.render(example(names)).decode()
+    text = html_page.render(example(names)).decode()
     rows = re.findall(r'<li class="row" data-layer="(\d)">', text)
     assert rows == list("012345")
     assert len(re.findall('<li class="group">', text)) == 3
@@ -159,7 +159,7 @@ def compared():
 
 def test_what_changed_is_said_on_the_page_and_in_markdown():
     one = example(comparison=compared())
-    text = page.render(one).decode()
+    text = html_page.render(one).decode()
     assert "1 of 2 layers changed; the first is" in text
     assert "Compared with <bdi>old.keras</bdi>" in text
     assert '<option value="changed">' in text

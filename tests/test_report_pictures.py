@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from report_helpers import contents, gathered, maps
 
-from actviz import colors
 from actviz.errors import LimitError, UsageError
+from actviz.figures import colors
 from actviz.records import Activation
-from actviz.report import budget, data, figures, pictures
+from actviz.report import budget, data, pictures, report_figures
 
 GRID = ("batch", "row", "column", "channel")
 
@@ -43,8 +43,8 @@ def activation(values):
 @given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 6), st.integers(1, 20))
 def test_shrinking_keeps_tiles_as_they_were(channels, height, width, most):
     values = np.random.default_rng(channels).normal(size=(1, height, width, channels)).astype(np.float32)
-    whole = figures.figure_of(activation(values), 0, figures.Want(10**6))
-    small = figures.shrink(whole, most, figures.order_of(whole))
+    whole = report_figures.figure_of(activation(values), 0, report_figures.ChannelRequest(10**6))
+    small = report_figures.shrink(whole, most, report_figures.order_of(whole))
     assert len(small.channels) == min(most, channels)
     assert small.total == channels
     pixels = [pictures.decode(one.mosaic.png) for one in (whole, small)]
@@ -58,7 +58,7 @@ def test_shrinking_keeps_tiles_as_they_were(channels, height, width, most):
 
 def test_values_come_back_from_the_page_within_one_colour_step():
     values = np.random.default_rng(0).normal(size=(1, 5, 7, 6)).astype(np.float32)
-    figure = figures.figure_of(activation(values), 0, figures.Want(10**6))
+    figure = report_figures.figure_of(activation(values), 0, report_figures.ChannelRequest(10**6))
     pixels = pictures.decode(figure.mosaic.png)
     table = colors.table(figure.table).colors.astype(int)
     for place, box in enumerate(pictures.boxes(figure.mosaic, range(6))):
@@ -71,7 +71,7 @@ def test_values_come_back_from_the_page_within_one_colour_step():
 
 def test_numbers_of_channels_are_true():
     values = maps(np.random.default_rng(0))
-    figure = figures.figure_of(activation(values), 0, figures.Want(10**6))
+    figure = report_figures.figure_of(activation(values), 0, report_figures.ChannelRequest(10**6))
     for channel in range(values.shape[-1]):
         one = values[..., channel]
         expected = [one.min(), one.max(), one.mean(), (one == 0).mean(), np.abs(one).mean()]
@@ -99,17 +99,17 @@ def test_numbers_of_channels_are_true():
 @pytest.mark.parametrize("most", [10**6, 4])
 def test_every_kind_of_axes_has_a_figure_that_shrinks(shape, axes, most):
     values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    figure = figures.figure_of(Activation("x", "X", values, axes), 0, figures.Want(most))
+    figure = report_figures.figure_of(Activation("x", "X", values, axes), 0, report_figures.ChannelRequest(most))
     for wanted in (len(figure.channels), 1):
-        small = figures.shrink(figure, wanted, figures.order_of(figure))
+        small = report_figures.shrink(figure, wanted, report_figures.order_of(figure))
         assert small.numbers.shape == (5, wanted)
         assert len(data.numbers_of(small)) == 29 * wanted
 
 
 def test_numbers_of_slices_are_those_of_their_own_values():
     values = np.random.default_rng(0).normal(size=(1, 7, 3, 4)).astype(np.float32)
-    figure = figures.figure_of(
-        Activation("x", "X", values, ("batch", "step", "column", "channel")), 0, figures.Want(99)
+    figure = report_figures.figure_of(
+        Activation("x", "X", values, ("batch", "step", "column", "channel")), 0, report_figures.ChannelRequest(99)
     )
     assert figure.channels == tuple(range(7))
     assert np.allclose(figure.numbers[1], values[0].max(axis=(1, 2)))
@@ -118,7 +118,7 @@ def test_numbers_of_slices_are_those_of_their_own_values():
 def test_a_sigmoid_runs_to_its_bound():
     values = np.random.default_rng(0).uniform(0, 0.22, size=(1, 5, 5, 3)).astype(np.float32)
     one = Activation("x", "X", values, ("batch", "row", "column", "channel"), bounds=(0.0, 1.0))
-    assert figures.figure_of(one, 0, figures.Want(99)).ends.tolist() == [[0] * 3, [1] * 3]
+    assert report_figures.figure_of(one, 0, report_figures.ChannelRequest(99)).ends.tolist() == [[0] * 3, [1] * 3]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_odd_values_make_figures_too(fill):
     values[..., 1] = 1
     values[0, 0, 0, 1] = 2
     before = values.copy()
-    figure = figures.figure_of(activation(values), 0, figures.Want(10**6))
+    figure = report_figures.figure_of(activation(values), 0, report_figures.ChannelRequest(10**6))
     assert np.array_equal(values, before, equal_nan=True)
     assert np.isfinite(figure.ends).all()
     data.to_json(figure.histogram | {"cuts": []})
@@ -138,7 +138,7 @@ def test_odd_values_make_figures_too(fill):
 def test_one_channel_that_is_too_large_says_so():
     values = np.zeros((1, 2001, 2000, 1), np.float32)
     with pytest.raises(LimitError, match="one channel has 4,002,000 values"):
-        figures.figure_of(activation(values), 0, figures.Want(10))
+        report_figures.figure_of(activation(values), 0, report_figures.ChannelRequest(10))
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from threats import threat
 
+from actviz.addresses import select_layers
 from actviz.api import open as open_model
 from actviz.errors import ActvizError, ModelError, UnsafeError, UsageError
 from actviz.formats import open_network
-from actviz.formats.keras_network import KerasNetwork
-from actviz.formats.saved.bundle import Bundle
-from actviz.formats.saved.cut import cut_graph
-from actviz.formats.saved.flatten import flatten
-from actviz.formats.saved.network import GraphNetwork
-from actviz.formats.saved.source import open_saved_model
+from actviz.formats.keras.keras_network import KerasNetwork
+from actviz.formats.savedmodel.checkpoint import Checkpoint
+from actviz.formats.savedmodel.graph_network import GraphNetwork
+from actviz.formats.savedmodel.inline import flatten
+from actviz.formats.savedmodel.source import open_saved_model
+from actviz.formats.savedmodel.subgraph import extract_subgraph
 from actviz.gate import NO_TRUST, operations
-from actviz.gate.wire import Damaged, encode_bytes, encode_varint, fields, varint
-from actviz.records import Choice
-from actviz.select import select_layers
+from actviz.gate.protobuf import MalformedProtobuf, encode_bytes, encode_varint, fields, varint
+from actviz.records import GraphSelection
 
 PART = corpus.files(corpus.DATA, corpus.SAVED)
 WHOLE = corpus.files(corpus.CORPUS, corpus.SAVED)
@@ -133,7 +133,8 @@ def test_only_what_a_layer_needs_is_given_to_tensorflow():
     network = GraphNetwork(source)
     fed = frozenset(one.number for one in source.inputs)
     first, last = (
-        cut_graph(source.flat, [network._layers.places[address].tensor], fed) for address in ("base/conv1", "head")
+        extract_subgraph(source.flat, [network._layers.places[address].tensor], fed)
+        for address in ("base/conv1", "head")
     )
     assert len(first.numbers) < len(last.numbers) / 3
     assert sum(what == "variable" for what in first.given.values()) == 2
@@ -198,15 +199,15 @@ def test_a_vocabulary_is_read_from_the_graph():
 
 def test_a_signature_and_a_tag_that_do_not_exist_name_those_that_do():
     with pytest.raises(UsageError, match=r'no signature "x"; the file has: serve, serving_default'):
-        open_network(EXPORT, None, NO_TRUST, Choice("x"))
+        open_network(EXPORT, None, NO_TRUST, GraphSelection("x"))
     with pytest.raises(UsageError, match=r'no graph has the tag "train"; the file has: serve'):
-        open_network(EXPORT, None, NO_TRUST, Choice(None, ("train",)))
+        open_network(EXPORT, None, NO_TRUST, GraphSelection(None, ("train",)))
     with pytest.raises(UsageError, match="this file holds one model"):
-        open_network(corpus.DATA / "tf221_k3151" / "a02_dense.keras", None, NO_TRUST, Choice("x"))
+        open_network(corpus.DATA / "tf221_k3151" / "a02_dense.keras", None, NO_TRUST, GraphSelection("x"))
 
 
 def test_another_signature_of_a_keras_model_is_its_graph():
-    with open_network(KERAS, None, NO_TRUST, Choice("serving_default")) as network:
+    with open_network(KERAS, None, NO_TRUST, GraphSelection("serving_default")) as network:
         assert isinstance(network, GraphNetwork)
         assert "base/conv1" in {layer.address for layer in network.layers}
 
@@ -280,7 +281,7 @@ def test_links_are_refused(tmp_path, member):
     folder = copied(tmp_path, KERAS)
     (folder / member).rename(tmp_path / "elsewhere")
     (folder / member).symlink_to(tmp_path / "elsewhere")
-    choice = Choice("serving_default") if member == "saved_model.pb" else Choice()
+    choice = GraphSelection("serving_default") if member == "saved_model.pb" else GraphSelection()
     with pytest.raises(UnsafeError, match="is a link"), open_network(folder, None, NO_TRUST, choice) as network:
         network.activations({spec.name: np.zeros((1, *spec.shape[1:]), "float32") for spec in network.inputs})
 
@@ -587,10 +588,10 @@ def test_what_is_written_is_read(given_fields):
 
 @given(some.binary(max_size=200))
 def test_any_bytes_are_fields_or_damaged(content):
-    with contextlib.suppress(Damaged):
+    with contextlib.suppress(MalformedProtobuf):
         for _, value in fields(memoryview(content)):
             assert isinstance(value, (int, memoryview))
-    with contextlib.suppress(Damaged):
+    with contextlib.suppress(MalformedProtobuf):
         assert varint(memoryview(content), 0)[1] <= len(content)
 
 
@@ -601,7 +602,7 @@ def test_a_checkpoint_is_read_as_tensorflow_reads_it(path):
     if not (path / "variables" / "variables.index").exists():
         pytest.skip("no variables")
     theirs = tf.train.load_checkpoint(str(path / "variables" / "variables"))
-    ours = Bundle(path / "variables", path.name)
+    ours = Checkpoint(path / "variables", path.name)
     assert set(ours.tensors) == set(theirs.get_variable_to_shape_map())
     for key in ours.tensors:
         values, correct = ours.read(key), theirs.get_tensor(key)

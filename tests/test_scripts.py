@@ -11,9 +11,9 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actviz import fonts, text
-from actviz.history import page
-from actviz.text import Run
+from actviz.figures import fonts, text
+from actviz.figures.text import Run
+from actviz.history import matplotlib_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +59,8 @@ def folder(tmp_path, monkeypatch):
     fonts.forget()
 
 
-def new_face(size: int = 20) -> text.Face:
-    return text.Face(size)  # not the shared one, which remembers the fonts of the machine
+def new_face(size: int = 20) -> text.Font:
+    return text.Font(size)  # not the shared one, which remembers the fonts of the machine
 
 
 def test_without_a_font_the_code_is_written(folder) -> None:
@@ -146,10 +146,10 @@ def test_every_character_has_a_glyph_or_its_code(words: str) -> None:
 @pytest.mark.parametrize("shaping", [(3, 10), (9, 0)])
 def test_curves_name_the_fonts_that_their_words_need(folder, monkeypatch, shaping) -> None:
     path = font_of(folder / "Square.ttf", HAN)
-    monkeypatch.setattr(page, "_SHAPING", shaping)
-    assert page.readable("loss") == ("loss", ["DejaVu Sans"])
-    assert page.readable(f"loss {HAN}") == (f"loss {HAN}", ["DejaVu Sans", "Square"])
-    words, families = page.readable(HEBREW)
+    monkeypatch.setattr(matplotlib_page, "_SHAPING", shaping)
+    assert matplotlib_page.readable("loss") == ("loss", ["DejaVu Sans"])
+    assert matplotlib_page.readable(f"loss {HAN}") == (f"loss {HAN}", ["DejaVu Sans", "Square"])
+    words, families = matplotlib_page.readable(HEBREW)
     assert families == ["DejaVu Sans"]
     assert words in {f"\u200e{HEBREW}", "".join(f"\\u{ord(letter):04x}" for letter in HEBREW)}
     assert path.is_file()

@@ -1,8 +1,8 @@
 import pytest
 
+from actviz.addresses import select_layers
 from actviz.errors import UsageError
 from actviz.records import LayerInfo
-from actviz.select import select_layers
 
 KINDS = ("InputLayer", "Conv2D", "Conv2D", "MaxPooling2D", "Dense")
 NAMES = ("image", "block1_conv1", "block1_conv2", "pool", "scores")

@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 from threats import threat
 
-from actviz import held_folder, run_lock
+from actviz.batch import figure_writer
 from actviz.errors import OutputError
-from actviz.jobs import figures
-from actviz.run_lock import RunIdentity, RunLock
+from actviz.system import held_folder, run_lock
+from actviz.system.run_lock import RunIdentity, RunLock
 
 COUNT = 12
 SHOW = ("show", "m.h5", "in", "-l", "conv", "--bare", "-q", "-o", "out/")
@@ -66,7 +66,7 @@ def contents(folder):
 
 def after_figures(monkeypatch, count, change):
     """Call `change` once, before the figure of that number is written."""
-    write, lock, written = figures.Painter._write, threading.Lock(), []
+    write, lock, written = figure_writer.FigureWriter._write, threading.Lock(), []
 
     def change_then_write(painter, page, path):
         with lock:
@@ -75,7 +75,7 @@ def after_figures(monkeypatch, count, change):
                 change()
             return write(painter, page, path)
 
-    monkeypatch.setattr(figures.Painter, "_write", change_then_write)
+    monkeypatch.setattr(figure_writer.FigureWriter, "_write", change_then_write)
 
 
 # ------------------------------------------------------------------ folders that change

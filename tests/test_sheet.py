@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
 
-from actviz import sheet, text
+from actviz.batch import figure_writer
 from actviz.errors import LimitError, UsageError
-from actviz.jobs import figures
+from actviz.figures import sheet, text
 from actviz.records import Activation, LayerInfo, Style
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -367,4 +367,4 @@ def test_reasons_why_layers_are_left_out(shown: tuple[str, ...], expected: tuple
         LayerInfo(name, name, place, "InputLayer" if name == "input" else "Any", (None,) * len(one), "float32", 0, one)
         for place, (name, one) in enumerate(axes.items())
     ]
-    assert figures.left_out(layers, set(shown)) == expected
+    assert figure_writer.left_out(layers, set(shown)) == expected

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actviz import output
+from actviz.results import output_files
 
 
 def sizes(path):
@@ -27,7 +27,7 @@ def test_an_overlay_of_a_file(actviz, samples, tmp_path):
         "a.png",
     )
     assert (ran.code, ran.out, ran.err) == (0, "a.png\n", "")
-    numbers = output.read_provenance(tmp_path / "a.png")["numbers"]
+    numbers = output_files.read_provenance(tmp_path / "a.png")["numbers"]
     place = {
         "input": "image",
         "aligned": True,
@@ -56,7 +56,7 @@ def test_one_input_of_two_is_laid_under_the_maps_that_look_at_it(actviz, samples
         *("--input", f"text={samples / 'caption.txt'}", "-l", "strokes", "--overlay", "-q", "-o", "a.png"),
     )
     assert ran.code == 0, ran.err
-    assert output.read_provenance(tmp_path / "a.png")["numbers"]["overlay"]["input"] == "image"
+    assert output_files.read_provenance(tmp_path / "a.png")["numbers"]["overlay"]["input"] == "image"
 
 
 def test_an_overlay_of_what_has_no_place_is_refused(actviz, samples, tmp_path):
@@ -102,7 +102,7 @@ def test_all_channels_are_pages_and_those_are_replaced_by_the_next_run(actviz, s
     assert pages == ["sheet.png", *(f"sheet_{number}.png" for number in range(2, len(pages) + 1))]
     assert len(pages) > 1
     assert all(sizes(tmp_path / page) <= 1_000_000 for page in pages)
-    assert output.read_provenance(tmp_path / pages[1])["numbers"]["page"] == 2
+    assert output_files.read_provenance(tmp_path / pages[1])["numbers"]["page"] == 2
 
 
 def test_a_page_never_replaces_what_is_not_one(actviz, samples, tmp_path):
@@ -124,7 +124,7 @@ def test_no_sheet_is_a_file_a_layer_and_sheet_one_of_all(actviz, samples, tmp_pa
     assert names == ["edges.png", "pool_edges.png", "textures.png", "pool_textures.png", "parts.png"]
     ran = actviz("show", model, image, "--sheet", "-l", "parts,edges", "-q", "-o", "one.png")
     assert (ran.code, ran.out) == (0, "one.png\n")
-    assert set(output.read_provenance(tmp_path / "one.png")["numbers"]["layers"]) == {"parts", "edges"}
+    assert set(output_files.read_provenance(tmp_path / "one.png")["numbers"]["layers"]) == {"parts", "edges"}
 
 
 def test_pages_are_in_the_manifest(actviz, samples, tmp_path):

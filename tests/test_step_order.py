@@ -8,17 +8,17 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from actviz import renderers
-from actviz.activations import Entry as Stored
+from actviz.activations import ArrayEntry as Stored
 from actviz.activations import about_layers
-from actviz.activations.description import from_json, to_json
+from actviz.activations.metadata import from_json, to_json
 from actviz.errors import InputError
+from actviz.figures import renderers
+from actviz.figures.sheet import draw_sheet
 from actviz.formats import open_network
-from actviz.formats.graph import Entry, Node
-from actviz.formats.step_order import Operation, joined, orders_of, reverses, reverses_steps, turned
+from actviz.formats.keras.graph import CallNode, LayerNode
+from actviz.formats.keras.step_order import Operation, joined, orders_of, reverses, reverses_steps, turned
 from actviz.records import FORWARD, MIXED, REVERSED, Context, Style
-from actviz.sheet import draw_sheet
-from actviz.worker import wire
+from actviz.worker import serialization
 
 WORDS = np.array([[3, 5, 7, 9, 2, 0, 0], [1, 2, 3, 4, 5, 6, 7]], dtype="int32")
 
@@ -117,12 +117,12 @@ def test_layers_behind_inherit_the_order_until_it_is_reversed_again(found, addre
 
 def test_a_reversal_in_a_slice_of_an_old_file_is_recognised():
     spec = [{"start": None, "stop": None, "step": None}, {"start": None, "stop": None, "step": -1}]
-    entry = Entry("slice", "slice", "SlicingOpLambda", "keras", {"function": "__operators__.getitem"}, 1, "", 1)
-    assert reverses(entry, Node("slice", "slice", [], {"slice_spec": spec}))
-    assert not reverses(entry, Node("slice", "slice", [], {"slice_spec": spec[::-1]}))
-    entry = Entry("flip", "flip", "TFOpLambda", "keras", {"function": "reverse"}, 1, "", 1)
-    assert reverses(entry, Node("flip", "flip", [], {"axis": [1]}))
-    assert not reverses(entry, Node("flip", "flip", [], {"axis": [2]}))
+    entry = LayerNode("slice", "slice", "SlicingOpLambda", "keras", {"function": "__operators__.getitem"}, 1, "", 1)
+    assert reverses(entry, CallNode("slice", "slice", [], {"slice_spec": spec}))
+    assert not reverses(entry, CallNode("slice", "slice", [], {"slice_spec": spec[::-1]}))
+    entry = LayerNode("flip", "flip", "TFOpLambda", "keras", {"function": "reverse"}, 1, "", 1)
+    assert reverses(entry, CallNode("flip", "flip", [], {"axis": [1]}))
+    assert not reverses(entry, CallNode("flip", "flip", [], {"axis": [2]}))
 
 
 def test_orders_join_and_turn():
@@ -188,8 +188,8 @@ def test_an_order_that_is_none_is_refused(found):
 
 
 def test_the_order_travels_between_processes(found):
-    said, arrays = wire.described({"back": found["back"]})
-    assert wire.activations(said, arrays)["back"].step_order == REVERSED
+    said, arrays = serialization.described({"back": found["back"]})
+    assert serialization.activations(said, arrays)["back"].step_order == REVERSED
 
 
 def exported(folder):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from threats import threat
 
+from actviz.batch import retries
 from actviz.errors import InputError, LimitError, ModelError
-from actviz.jobs import surviving
 from actviz.records import Sample
-from actviz.worker import DeadWorkerError
+from actviz.worker import WorkerCrashedError
 
 INPUTS = ("a.png", "b.png", "guilty.png", "y.png", "z.png")
 SAID = {
@@ -138,40 +138,40 @@ def sample(name):
     return Sample(name, {}, None, "", "")
 
 
-@given(st.text(max_size=200), st.sampled_from([InputError, LimitError, DeadWorkerError]))
+@given(st.text(max_size=200), st.sampled_from([InputError, LimitError, WorkerCrashedError]))
 def test_names_are_on_one_line_and_said_once(name, kind):
-    once = surviving.named(kind("m.h5: x."), sample(name))
+    once = retries.named(kind("m.h5: x."), sample(name))
     assert type(once) is kind
     assert once.message.isprintable()
     assert not once.message.startswith("::")
-    assert surviving.named(once, sample(name)).message == once.message
+    assert retries.named(once, sample(name)).message == once.message
 
 
 def test_other_failures_are_nobodys():
     failure = ModelError("m.h5: x.")
-    assert surviving.named(failure, sample("a")) is failure
-    assert not surviving.costs_itself(failure)
+    assert retries.named(failure, sample("a")) is failure
+    assert not retries.is_sample_error(failure)
 
 
 @given(st.lists(st.booleans(), max_size=200))
 def test_deaths_in_a_row_end_a_run(answers):
-    deaths, row, any_answer = surviving.Deaths(), 0, False
+    deaths, row, any_answer = retries.CrashCounter(), 0, False
     for answered in answers:
         if answered:
             deaths.answered()
             row, any_answer = 0, True
             continue
         row += 1
-        if row > (surviving.MOST_IN_A_ROW if any_answer else surviving.MOST_AT_ONCE):
-            with pytest.raises(DeadWorkerError):
-                deaths.count(DeadWorkerError("x"))
+        if row > (retries.MOST_IN_A_ROW if any_answer else retries.MOST_AT_ONCE):
+            with pytest.raises(WorkerCrashedError):
+                deaths.count(WorkerCrashedError("x"))
             return
-        deaths.count(DeadWorkerError("x"))
+        deaths.count(WorkerCrashedError("x"))
         deaths.count(InputError("not a death"))
 
 
 def test_no_death_is_survived_after_the_end():
-    deaths = surviving.Deaths()
+    deaths = retries.CrashCounter()
     deaths.end()
-    with pytest.raises(DeadWorkerError):
-        deaths.count(DeadWorkerError("x"))
+    with pytest.raises(WorkerCrashedError):
+        deaths.count(WorkerCrashedError("x"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actviz import text
+from actviz.figures import text
 
 MINUS = text.MINUS
 

@@ -11,11 +11,11 @@ from hypothesis.extra import numpy as arrays
 
 from actviz.errors import InputError, ModelError, UsageError
 from actviz.formats import open_network
-from actviz.formats.lite import runtime
-from actviz.formats.lite.cutting import needed_operators
-from actviz.gate.tflite import LiteTensor, Quantization
+from actviz.formats.tflite import tflite_interpreter
+from actviz.formats.tflite.truncate import needed_operators
+from actviz.gate.tflite import Quantization, TFLiteTensor
 from actviz.inputs.preprocessing import choose_preprocessing
-from actviz.system import without_warnings
+from actviz.system.file_system import without_warnings
 
 DATA = tflite_files.DATA
 FUSED = DATA / "tf215" / "a03a_seq_bn.f32.tflite"
@@ -27,7 +27,7 @@ whole_collection = pytest.mark.skipif(not tflite_files.WHOLE, reason="the whole 
 def interpreter(request, monkeypatch):
     """Run with LiteRT's own package, then with TensorFlow's interpreter."""
     if request.param == "tensorflow":
-        monkeypatch.setattr(runtime, "LITERT", "no_such_package")
+        monkeypatch.setattr(tflite_interpreter, "LITERT", "no_such_package")
     else:
         pytest.importorskip("ai_edge_litert")
     return request.param
@@ -88,7 +88,7 @@ def test_no_tensor_lost_its_memory_to_another(path):
     keeping.set_tensor(keeping.get_input_details()[0]["index"], values)
     keeping.invoke()
     for address, number in numbers.items():
-        right = runtime.from_stored(keeping.get_tensor(number), tensors[number])
+        right = tflite_interpreter.from_stored(keeping.get_tensor(number), tensors[number])
         np.testing.assert_allclose(found[address].values, right, rtol=1e-5, atol=1e-6, err_msg=address)
 
 
@@ -234,7 +234,7 @@ def test_a_missing_input_is_named():
 
 
 def test_without_any_interpreter(monkeypatch):
-    monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(tflite_interpreter.importlib.util, "find_spec", lambda _: None)
     with (
         open_network(FUSED) as network,
         pytest.raises(ModelError, match=r"pip install 'actviz\[litert\]'"),
@@ -260,7 +260,7 @@ def test_the_nearest_name(actviz):
 
 # ------------------------------------------------------------------ whole numbers
 def tensor_of(dtype, scale, zero, shape=(1, 4)):
-    return LiteTensor("t", dtype, shape, shape, 0, 0, Quantization((scale,), (zero,), 0), variable=False)
+    return TFLiteTensor("t", dtype, shape, shape, 0, 0, Quantization((scale,), (zero,), 0), variable=False)
 
 
 @given(
@@ -272,16 +272,16 @@ def tensor_of(dtype, scale, zero, shape=(1, 4)):
 def test_real_numbers_come_back_from_whole_ones(kind, scale, zero, values):
     dtype, low, high = kind
     tensor = tensor_of(dtype, scale, zero)
-    stored = runtime.to_stored(values, tensor)
+    stored = tflite_interpreter.to_stored(values, tensor)
     assert stored.dtype == dtype
-    back = runtime.from_stored(stored, tensor)
+    back = tflite_interpreter.from_stored(stored, tensor)
     ends = ((low - zero) * scale, (high - zero) * scale)
     np.testing.assert_allclose(back, np.clip(values, *ends), atol=scale * 0.5001 + 1e-3)
 
 
 def test_a_scale_for_each_channel():
-    tensor = LiteTensor("w", "int8", (2, 2), (2, 2), 0, 0, Quantization((1.0, 0.5), (0, 2), 1), variable=False)
-    values = runtime.from_stored(np.array([[4, 4], [-2, 0]], np.int8), tensor)
+    tensor = TFLiteTensor("w", "int8", (2, 2), (2, 2), 0, 0, Quantization((1.0, 0.5), (0, 2), 1), variable=False)
+    values = tflite_interpreter.from_stored(np.array([[4, 4], [-2, 0]], np.int8), tensor)
     np.testing.assert_array_equal(values, [[4.0, 1.0], [-2.0, -1.0]])
 
 

@@ -12,9 +12,9 @@ from threats import threat
 
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError
 from actviz.formats import open_network
-from actviz.formats.lite.network import LiteNetwork
+from actviz.formats.tflite.tflite_network import TFLiteNetwork
 from actviz.gate import flatbuffer
-from actviz.gate.flatbuffer import Flat
+from actviz.gate.flatbuffer import FlatBuffer
 from actviz.gate.tflite import read_tflite
 from actviz.gate.tflite_operators import ACTIVATIONS, BITS, DTYPES, FUSED_FIELD, OPERATORS
 
@@ -48,7 +48,7 @@ def edited(schema, tmp_path):
 def opened(path):
     """Open a file that may be anything; return its layers, or the error in one line."""
     try:
-        with LiteNetwork(path) as network:
+        with TFLiteNetwork(path) as network:
             return network.layers
     except ActvizError as failure:
         return failure
@@ -141,7 +141,7 @@ def test_any_offsets_are_opened_or_refused(tmp_path_factory, changes):
 
 
 def test_the_reader_never_leaves_the_file():
-    flat = Flat(b"\x04\x00\x00\x00", "m")
+    flat = FlatBuffer(b"\x04\x00\x00\x00", "m")
     with pytest.raises(ModelError):
         flat.root()
     with pytest.raises(ModelError):

@@ -2,11 +2,11 @@
 
 import pytest
 
-from actviz.formats.lite.attention import find_attention
-from actviz.formats.lite.components import ACTIVATION, components, last_of
-from actviz.formats.lite.naming import name_tensors
-from actviz.formats.lite.scopes import names_in_model, repeated_calls, without_second_use
-from actviz.gate.tflite import LiteGraph, LiteModel, LiteOperator, LiteTensor
+from actviz.formats.tflite.attention_pattern import find_attention
+from actviz.formats.tflite.layer_names import name_tensors
+from actviz.formats.tflite.op_names import ACTIVATION, components, last_of
+from actviz.formats.tflite.repeated_calls import names_in_model, repeated_calls, without_second_use
+from actviz.gate.tflite import TFLiteGraph, TFLiteModel, TFLiteOperator, TFLiteTensor
 
 
 def last(name, fused=""):
@@ -94,14 +94,14 @@ def test_calls_of_a_shared_layer_read_the_same_constants():
 
 # ------------------------------------------------------------------ small graphs
 def tensor(name, shape=(1, 4), length=0):
-    return LiteTensor(name, "float32", shape, shape, 0, length, None, variable=False)
+    return TFLiteTensor(name, "float32", shape, shape, 0, length, None, variable=False)
 
 
 def model(tensors, operators, outputs=None):
     """Return a model whose first tensor is the input and whose last one the output."""
-    operators = tuple(LiteOperator(*operator) for operator in operators)
-    graph = LiteGraph(tuple(tensors), operators, (0,), (len(tensors) - 1,), 0, None)
-    return LiteModel("", graph, (), {0: "x"}, outputs or {})
+    operators = tuple(TFLiteOperator(*operator) for operator in operators)
+    graph = TFLiteGraph(tuple(tensors), operators, (0,), (len(tensors) - 1,), 0, None)
+    return TFLiteModel("", graph, (), {0: "x"}, outputs or {})
 
 
 def addresses(found):
@@ -243,9 +243,9 @@ def test_keys_of_a_dictionary_of_outputs_are_no_layers():
 @pytest.mark.parametrize(("softmax", "scores"), [(True, {2, 3}), (False, set())])
 def test_a_product_is_attention_only_with_a_softmax_and_values(softmax, scores):
     operators = [
-        LiteOperator("BATCH_MATMUL", (0, 1), (2,), ""),
-        LiteOperator("SOFTMAX" if softmax else "RELU", (2,), (3,), ""),
-        LiteOperator("BATCH_MATMUL", (3, 1), (4,), ""),
+        TFLiteOperator("BATCH_MATMUL", (0, 1), (2,), ""),
+        TFLiteOperator("SOFTMAX" if softmax else "RELU", (2,), (3,), ""),
+        TFLiteOperator("BATCH_MATMUL", (3, 1), (4,), ""),
     ]
     assert find_attention(operators, frozenset(range(5))).scores == scores
     assert not find_attention(operators[:2], frozenset(range(5))).scores

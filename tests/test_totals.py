@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from actviz import totals
 from actviz.records import Activation
+from actviz.statistics import running_statistics
 
 pytestmark = pytest.mark.filterwarnings("error")
 MAPS = ("batch", "row", "column", "channel")
 
 
 def of(values, axes=MAPS, cuts=None, mask=None):
-    return totals.totals_of(Activation("a", "Conv2D", np.asarray(values), axes, mask=mask), cuts)
+    return running_statistics.totals_of(Activation("a", "Conv2D", np.asarray(values), axes, mask=mask), cuts)
 
 
 def test_numbers_of_each_channel_over_a_batch():
@@ -52,7 +52,7 @@ FLOATS = st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, np.nan, np.inf, 
 @settings(max_examples=80, deadline=None)
 def test_parts_joined_are_the_whole(values, data):
     cut = data.draw(st.integers(1, len(values) - 1))
-    joined = totals.join(of(values[:cut], cuts=(-1.0, 1.0)), of(values[cut:], cuts=(-1.0, 1.0)))
+    joined = running_statistics.join(of(values[:cut], cuts=(-1.0, 1.0)), of(values[cut:], cuts=(-1.0, 1.0)))
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
 
     assert joined.zeros == (flat == 0).sum()
@@ -125,12 +125,12 @@ def test_nothing_gives_no_numbers_and_changes_none(shape):
     some = of(np.ones((1, 1, 1, 3), np.float32))
     assert empty.count == 0
     assert not empty.dead.any()
-    np.testing.assert_array_equal(totals.join(empty, some).packed(), some.packed())
+    np.testing.assert_array_equal(running_statistics.join(empty, some).packed(), some.packed())
 
 
 def test_totals_travel_as_one_array():
     found = of(np.random.default_rng(0).normal(size=(2, 3, 3, 4)), cuts=(-1.0, 1.0))
-    np.testing.assert_array_equal(totals.unpacked(found.packed()).packed(), found.packed())
+    np.testing.assert_array_equal(running_statistics.unpacked(found.packed()).packed(), found.packed())
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_totals_travel_as_one_array():
      ("linear", None), ("softmax", None), (None, None), ("relu6x", None)],
 )  # fmt: skip
 def test_bounds_follow_the_activation_function(activation, bounds):
-    assert totals.bounds_of(activation) == bounds
+    assert running_statistics.bounds_of(activation) == bounds
 
 
 def test_saturated_is_within_a_hundredth_of_a_bound():
-    assert totals.cuts_of((0.0, 1.0)) == (0.01, 0.99)
-    assert totals.cuts_of((-1.0, 1.0)) == (-0.98, 0.98)
-    assert totals.cuts_of((-np.inf, 6.0)) == (-np.inf, 5.94)
-    assert totals.cuts_of(None) is None
+    assert running_statistics.cuts_of((0.0, 1.0)) == (0.01, 0.99)
+    assert running_statistics.cuts_of((-1.0, 1.0)) == (-0.98, 0.98)
+    assert running_statistics.cuts_of((-np.inf, 6.0)) == (-np.inf, 5.94)
+    assert running_statistics.cuts_of(None) is None
     values = np.array([0, 0.005, 0.5, 0.995, 1], np.float32).reshape(5, 1)
     assert of(values, ("batch", "unit"), (0.01, 0.99)).saturated == 4
 
@@ -154,5 +154,5 @@ def test_saturated_is_within_a_hundredth_of_a_bound():
 def test_the_first_bad_input_is_found():
     values = np.zeros((4, 2, 2))
     values[2, 0, 0] = np.nan
-    assert totals.first_nonfinite(values) == 2
-    assert totals.first_nonfinite(values[:2]) is None
+    assert running_statistics.first_nonfinite(values) == 2
+    assert running_statistics.first_nonfinite(values[:2]) is None

@@ -8,7 +8,7 @@ import pytest
 
 from actviz.errors import LimitError, ModelError
 from actviz.formats import open_network
-from actviz.worker import Opening, Worker
+from actviz.worker import ModelOptions, Worker
 from actviz.worker.channel import Channel, ClosedError, SilentError
 
 
@@ -50,7 +50,7 @@ def test_silence_and_an_ended_partner_are_told_apart():
 @pytest.mark.parametrize("make", [model_files.pair, model_files.reader])
 def test_facts_arrive_as_they_are(tmp_path, make):
     path = make(tmp_path / "model.keras")
-    with open_network(path) as network, Worker(Opening(path)) as worker:
+    with open_network(path) as network, Worker(ModelOptions(path)) as worker:
         facts = worker.facts()
         assert facts == network.facts
     assert [spec.limit for spec in facts.inputs] in ([None, None, 6], [None])
@@ -59,7 +59,7 @@ def test_facts_arrive_as_they_are(tmp_path, make):
 
 @pytest.mark.parametrize("deadly", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
 def test_a_worker_that_dies_is_a_limit_with_its_signal(samples, deadly):
-    with Worker(Opening(samples / "dense.h5")) as worker:
+    with Worker(ModelOptions(samples / "dense.h5")) as worker:
         worker.facts()
         os.kill(worker._process.pid, deadly)
         with pytest.raises(LimitError, match=deadly.name):
@@ -67,7 +67,7 @@ def test_a_worker_that_dies_is_a_limit_with_its_signal(samples, deadly):
 
 
 def test_a_worker_that_hangs_is_a_limit_and_is_gone(samples):
-    with Worker(Opening(samples / "dense.h5", timeout=0.2)) as worker:
+    with Worker(ModelOptions(samples / "dense.h5", timeout=0.2)) as worker:
         os.kill(worker._process.pid, signal.SIGSTOP)
         with pytest.raises(LimitError, match="timed out"):
             worker.facts()
@@ -75,13 +75,13 @@ def test_a_worker_that_hangs_is_a_limit_and_is_gone(samples):
 
 
 def test_errors_keep_their_class_across_the_channel(tmp_path):
-    with Worker(Opening(tmp_path / "missing.h5")) as worker, pytest.raises(ModelError, match="no such model"):
+    with Worker(ModelOptions(tmp_path / "missing.h5")) as worker, pytest.raises(ModelError, match="no such model"):
         worker.facts()
 
 
 def test_the_child_sees_no_secrets(samples, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    with Worker(Opening(samples / "dense.h5")) as worker:
+    with Worker(ModelOptions(samples / "dense.h5")) as worker:
         worker.facts()
         with open(f"/proc/{worker._process.pid}/environ", "rb") as file:
             assert b"hush" not in file.read()

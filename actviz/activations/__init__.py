@@ -36,17 +36,17 @@ to a file of its own.
 The same activations give the same bytes: members have a fixed date and a fixed order.
 """
 
-from actviz.activations.collecting import Collector
-from actviz.activations.description import Description, Entry, Fed, about_layers, about_model
-from actviz.activations.foreign import open_array, open_arrays, parse_axes
-from actviz.activations.saved import Saved, not_activations, open_saved, read_description
+from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput, about_layers, about_model
+from actviz.activations.reader import SavedActivations, not_activations, open_saved, read_description
+from actviz.activations.untyped_arrays import open_array, open_arrays, parse_axes
+from actviz.activations.writer import ActivationWriter
 
 __all__ = [
-    "Collector",
-    "Description",
-    "Entry",
-    "Fed",
-    "Saved",
+    "ActivationMetadata",
+    "ActivationWriter",
+    "ArrayEntry",
+    "SavedActivations",
+    "SavedInput",
     "about_layers",
     "about_model",
     "not_activations",

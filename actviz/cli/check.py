@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("check", cls=Command)
+@click.command("check", cls=ConfiguredCommand)
 @options.model
 @options.fed
 @click.option("--no-nan", is_flag=True, help="No value is NaN.")
@@ -64,8 +64,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     unit of a Dense or recurrent layer, a head of attention. Steps that are masked are in no
     number. A share is written 10% or 0.1.
     """
-    from actviz import limits
-    from actviz.jobs.check import CheckRequest, check
+    from actviz.commands.check import CheckRequest, check
+    from actviz.statistics import limits
 
     shares = {
         "dead": (max_dead, "--max-dead"),

@@ -44,11 +44,11 @@ def _source(ctx: click.Context) -> Path | None:
     click parses nothing then and leaves all words: the first that is a file with the right
     ending is taken, else the first that is there at all.
     """
-    from actviz import system
+    from actviz.system import file_system
 
     parsed = [value for name in ("model", "activations", "ours") if (value := ctx.params.get(name)) is not None]
     words = [Path(word).expanduser() for word in (*parsed, *ctx.args) if not str(word).startswith("-")]
-    there = [path for path in words if system.exists(path)]
+    there = [path for path in words if file_system.exists(path)]
     known = [path for path in there if path.suffix.lower() in (*MODELS, *ARRAYS)]
     return next(iter(known or there), None)
 
@@ -56,16 +56,17 @@ def _source(ctx: click.Context) -> Path | None:
 def _addresses(path: Path) -> list[tuple[str, str]]:
     """Return addresses and classes: of activations read here, of a model read by a worker."""
     if path.suffix.lower() in ARRAYS:
-        from actviz import activations, system
+        from actviz import activations
+        from actviz.system import file_system
 
-        with system.reading(path) as (file, _):
+        with file_system.reading(path) as (file, _):
             saved = activations.open_saved(file, str(path))
             return (
                 [] if saved is None else [(entry.address, entry.kind) for entry in saved.description.entries.values()]
             )
-    from actviz.worker import Opening, Worker
+    from actviz.worker import ModelOptions, Worker
 
-    with Worker(Opening(path, timeout=PATIENCE)) as worker:
+    with Worker(ModelOptions(path, timeout=PATIENCE)) as worker:
         return [(layer.address, layer.kind) for layer in worker.facts().layers]
 
 
@@ -92,15 +93,15 @@ def _files(incomplete: str, suffixes: tuple[str, ...]) -> list[CompletionItem]:
 
     Shells show folders of their own only where they are not given names.
     """
-    from actviz import system
+    from actviz.system import file_system
 
     folder, _, start = incomplete.rpartition(os.sep)
     place = Path(folder or (os.sep if incomplete.startswith(os.sep) else "."))
     names: list[Path] = []
     with contextlib.suppress(Exception):
-        names = [path for path in system.list_folder(place.expanduser()) if path.name.startswith(start)]
+        names = [path for path in file_system.list_folder(place.expanduser()) if path.name.startswith(start)]
     lead = incomplete[: len(incomplete) - len(start)]
     found = [name for path in names if (name := path.name).lower().endswith(suffixes) and not name.endswith(HISTORY)]
-    if not found or any(system.is_folder(path) for path in names):
+    if not found or any(file_system.is_folder(path) for path in names):
         return [CompletionItem(incomplete, type="file")]
     return [CompletionItem(lead + name) for name in found]

@@ -16,7 +16,7 @@ from actviz.errors import escape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actviz.config import Option
+    from actviz.cli.config import ConfigOption
 
 # Beside the options whose type is a path.
 PLACES = frozenset({"output"})
@@ -28,7 +28,7 @@ NO_PART_OF_THE_VERDICT = frozenset(
 )
 
 
-class Command(click.Command):
+class ConfiguredCommand(click.Command):
     """A command that prints what a file of options added to its command line.
 
     With ``--quiet`` that is only what changes a verdict: whoever wrote the file may have
@@ -37,7 +37,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        from actviz import shortage
+        from actviz.system import shortage
 
         shortage.check_address_space()
         added = added_options(ctx)
@@ -93,7 +93,7 @@ def defaults_here(program: click.Group, ctx: click.Context) -> tuple[Path, dict[
         return None  # the folder is gone, and what lay in it
     if not _any_near(here):
         return None
-    from actviz import config
+    from actviz.cli import config
 
     path = config.find(here)
     if path is None:
@@ -105,15 +105,15 @@ def defaults_here(program: click.Group, ctx: click.Context) -> tuple[Path, dict[
 
 def _any_near(folder: Path) -> bool:
     """Tell whether a file of options can be near, before anything is imported to read it."""
-    from actviz import system
+    from actviz.system import file_system
 
     names = ("actviz.toml", "pyproject.toml")
-    return any(system.exists(one / name) for one in (folder, *folder.parents) for name in names)
+    return any(file_system.exists(one / name) for one in (folder, *folder.parents) for name in names)
 
 
-def _options(command: click.Command) -> dict[str, Option]:
+def _options(command: click.Command) -> dict[str, ConfigOption]:
     """Return the options of a command by their long names."""
-    from actviz.config import Option
+    from actviz.cli.config import ConfigOption
 
     found = {}
     for param in command.params:
@@ -124,5 +124,5 @@ def _options(command: click.Command) -> dict[str, Option]:
             if name.startswith("--"):
                 long = name.removeprefix("--")
                 placed = long in PLACES or isinstance(param.type, click.Path)
-                found[long] = Option(param.name, "path" if placed and kind == "value" else kind)
+                found[long] = ConfigOption(param.name, "path" if placed and kind == "value" else kind)
     return found

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import completion, options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("diff", cls=Command)
+@click.command("diff", cls=ConfiguredCommand)
 @click.argument("ours", type=options.PATH, metavar="A", shell_complete=completion.either)
 @click.argument("theirs", type=options.PATH, metavar="B", shell_complete=completion.either)
 @options.fed
@@ -70,8 +70,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
     Options that open a model hold for both.
     """
-    from actviz.jobs.diff import DiffRequest, diff
-    from actviz.tolerances import parse_rule, tolerances
+    from actviz.commands.diff import DiffRequest, diff
+    from actviz.statistics.tolerances import parse_rule, tolerances
 
     asked = options.request_of(ours, values)
     opening = asked.pop("opening")

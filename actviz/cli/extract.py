@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("extract", cls=Command)
+@click.command("extract", cls=ConfiguredCommand)
 @options.model
 @options.fed
 @click.option("-o", "--output", metavar="PATH", help="The file to write; MODEL.npz without it.")
@@ -35,7 +35,7 @@ def command(
     every layer. INPUTS are as for actviz show; all must have one size. The path of the
     file is printed.
     """
-    from actviz.jobs.extract import ExtractRequest, extract
+    from actviz.commands.extract import ExtractRequest, extract
 
     request = ExtractRequest(
         **options.request_of(model, values),

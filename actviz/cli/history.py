@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 from actviz.cli.notes import write_note
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Size(click.ParamType[tuple[int, int]]):
         return int(found[1]), int(found[2])
 
 
-@click.command("history", cls=Command)
+@click.command("history", cls=ConfiguredCommand)
 @click.argument("files", type=options.PATH, nargs=-1, required=True, metavar="FILE...")
 @click.option("-o", "--output", metavar="PATH", help="figure.png or figure.svg, or folder/.")
 @click.option(
@@ -94,12 +94,12 @@ def command(  # noqa: PLR0913  (one parameter an option)
     pickle (which is read without running anything in it). Several files, or a folder of
     them, are compared in one figure. The path of the figure is printed.
     """
-    from actviz.history.records import Style
-    from actviz.jobs.history import HistoryRequest, Said, history
+    from actviz.commands.history import HistoryNote, HistoryRequest, history
+    from actviz.history.history_records import CurveStyle
 
-    style = Style(metrics, best, log, smooth, dark, size, columns, zoom)
+    style = CurveStyle(metrics, best, log, smooth, dark, size, columns, zoom)
     for event in history(HistoryRequest(files, output, style, overwrite, validation_freq, fail_fast)):
-        if not isinstance(event, Said):
+        if not isinstance(event, HistoryNote):
             click.echo(json.dumps(event.record, allow_nan=False) if as_text else str(event.path))
         elif not quiet:
             write_note(f"actviz: {event.text}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 from actviz.cli.notes import write_note
 from actviz.errors import escape
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from actviz.jobs.layers import LayersResult
+    from actviz.commands.layers import LayersResult
     from actviz.records import Shape, TensorSpec
 
 HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
 RIGHT = (0, 4)
 
 
-@click.command("layers", cls=Command)
+@click.command("layers", cls=ConfiguredCommand)
 @options.model
 @click.option("--json", "as_text", is_flag=True, help="One JSON object with everything.")
 @click.option("--operations", is_flag=True, help="Single operations of a graph too; each has an address.")
 @options.opened
 def command(model: Path, *, as_text: bool, operations: bool, **values: Any) -> None:
     """List the layers of MODEL: what `--layer` takes, and what each is drawn as."""
-    from actviz.jobs.layers import LayersRequest, as_json, list_layers
+    from actviz.commands.layers import LayersRequest, as_json, list_layers
 
     result = list_layers(LayersRequest(options.opening_of(model, values), operations))
     for note in result.notes:

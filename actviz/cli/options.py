@@ -19,12 +19,12 @@ from actviz.errors import escape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from actviz.batch.events import Event, FileWritten, Note
     from actviz.cli.progress import Bar
+    from actviz.commands.verdicts import ReportTargets, Verdict
     from actviz.inputs import InputOptions
-    from actviz.jobs.events import Event, Said, Written
-    from actviz.jobs.judging import Judged, Reports
     from actviz.records import Style
-    from actviz.worker import Opening
+    from actviz.worker import ModelOptions
 
 SORTS = ("index", "max", "mean", "std", "l2")
 RESIZES = ("stretch", "crop", "pad")
@@ -263,19 +263,19 @@ def request_of(model: Path, values: dict[str, Any]) -> dict[str, Any]:
     return {name: values.pop(name) for name in names} | {"opening": opening, "reading": reading_of(values)}
 
 
-def opening_of(model: Path, values: dict[str, Any]) -> Opening:
+def opening_of(model: Path, values: dict[str, Any]) -> ModelOptions:
     """Take the values of `opened` out of a command's keywords."""
-    from actviz.gate import Trust
-    from actviz.records import Choice
-    from actviz.worker import Opening
+    from actviz.gate import TrustPolicy
+    from actviz.records import GraphSelection
+    from actviz.worker import ModelOptions
 
-    trust = Trust(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
+    trust = TrustPolicy(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
     _ = trust.sources  # refuses what names no code before anything is started
     weights, timeout, memory = (values.pop(name) for name in ("weights", "timeout", "max_memory"))
     named = tuple(text.partition("=")[0] for text in values.get("named", ()) if "=" in text)
-    choice = Choice(values.pop("signature"), tuple(values.pop("tags")), named)
+    choice = GraphSelection(values.pop("signature"), tuple(values.pop("tags")), named)
     verbose, strict, reading = (values.pop(name) for name in ("verbose", "strict", "open_timeout"))
-    return Opening(model, weights, trust, timeout, verbose, memory, strict, choice, reading)
+    return ModelOptions(model, weights, trust, timeout, verbose, memory, strict, choice, reading)
 
 
 def style_of(values: dict[str, Any]) -> Style:
@@ -303,7 +303,7 @@ def style_of(values: dict[str, Any]) -> Style:
 
 def reading_of(values: dict[str, Any]) -> InputOptions:
     """Take the values of the options that decide how inputs are read out of a command's keywords."""
-    from actviz.inputs.options import InputOptions
+    from actviz.inputs.input_options import InputOptions
 
     names = (
         "resize",
@@ -320,26 +320,26 @@ def reading_of(values: dict[str, Any]) -> InputOptions:
     return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"), stateful=values.pop("stateful", False))
 
 
-def reports_of(junit: Path | None) -> Reports:
+def reports_of(junit: Path | None) -> ReportTargets:
     """Return where results go beside the terminal; GitHub's environment says whether it reads along."""
-    from actviz.jobs.judging import Reports
+    from actviz.commands.verdicts import ReportTargets
 
     github = os.environ.get("GITHUB_ACTIONS") == "true"
     summary = os.environ.get("GITHUB_STEP_SUMMARY") if github else None
-    return Reports(junit, github, Path(summary) if summary else None)
+    return ReportTargets(junit, github, Path(summary) if summary else None)
 
 
-def tell_judged(events: Iterable[Said | Written | Judged], *, quiet: bool, as_json: bool) -> None:
+def tell_judged(events: Iterable[Note | FileWritten | Verdict], *, quiet: bool, as_json: bool) -> None:
     """Print what a job that judges tells: with `as_json` only its numbers go to stdout, else a table and paths."""
-    from actviz.jobs.events import Said, Written
+    from actviz.batch.events import FileWritten, Note
 
     for event in events:
-        if isinstance(event, Said):
+        if isinstance(event, Note):
             if event.plain:
                 write_note(event.text)
             elif not quiet:
                 write_note(f"actviz: {event.text}")
-        elif isinstance(event, Written):
+        elif isinstance(event, FileWritten):
             if not as_json:
                 click.echo(str(event.path))
             elif not quiet:
@@ -378,20 +378,20 @@ def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None
 
 
 def _print(event: Event, bar: Bar, *, quiet: bool, as_json: bool) -> None:
-    from actviz.jobs.events import Answer, Failed, Progress, Said, Written
+    from actviz.batch.events import FileFailed, FileWritten, Note, Output, Progress
 
     if isinstance(event, Progress):
         bar.update(event.done, event.total)
-    elif isinstance(event, Said):
+    elif isinstance(event, Note):
         if not quiet:
             with bar.aside():
                 write_note(f"actviz: {event.text}")
-    elif isinstance(event, Answer):
+    elif isinstance(event, Output):
         with bar.aside(output=True):
             click.echo(event.text)
-    elif as_json and isinstance(event, Written | Failed):
+    elif as_json and isinstance(event, FileWritten | FileFailed):
         with bar.aside(output=True):
             click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
-    elif isinstance(event, Written):
+    elif isinstance(event, FileWritten):
         with bar.aside(output=True):
             click.echo(str(event.path), color=True)  # said, so that click does not ask the terminal each time

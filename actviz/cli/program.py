@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from actviz import shortage  # here, since a file that is needed to report an error may not open any more
 from actviz.cli.notes import write_note
 from actviz.errors import (
     EXIT_BUG,
@@ -23,6 +22,7 @@ from actviz.errors import (
     OutputError,
     escape,
 )
+from actviz.system import shortage  # here, since a file that is needed to report an error may not open any more
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     """A group that imports a command's module when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -73,7 +73,7 @@ class _Lazy(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(VERSION, prog_name="actviz", message="%(prog)s %(version)s")
 @click.option("--no-config", is_flag=True, help="Read no actviz.toml and no pyproject.toml.")
 @click.pass_context
@@ -224,16 +224,16 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def _give_up(code: int) -> NoReturn:
     """End at once, without half-written files."""
-    from actviz import system
+    from actviz.system import file_system
 
-    system.end_writing()
+    file_system.end_writing()
     _kill_children()
     os._exit(code)
 
 
 def _kill_children() -> None:
     """Kill what still computes or draws: a process that hangs would outlive this one."""
-    processes = sys.modules.get("actviz.processes")
+    processes = sys.modules.get("actviz.system.processes")
     if processes is not None:
         processes.kill_all()
 
@@ -241,9 +241,9 @@ def _kill_children() -> None:
 def _open_streams() -> None:
     """Leave no standard stream closed, as some that start programs do: see `system.open_streams`."""
     if None in {sys.stdin, sys.stdout, sys.stderr}:
-        from actviz import system
+        from actviz.system import file_system
 
-        system.open_streams()
+        file_system.open_streams()
 
 
 def _drop_working_directory() -> None:
@@ -264,7 +264,7 @@ def _holds_actviz(entry: str) -> bool:
 
 def _leave(code: int) -> NoReturn:
     """End without the interpreter's tear-down, which takes longer than the work of `--help`."""
-    system = sys.modules.get("actviz.system")
+    system = sys.modules.get("actviz.system.file_system")
     if system is not None:
         system.end_writing()
     _kill_children()

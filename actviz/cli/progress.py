@@ -9,8 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from actviz.batch.events import duration
 from actviz.cli.notes import write_note
-from actviz.jobs.events import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

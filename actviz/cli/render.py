@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import completion, options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("render", cls=Command)
+@click.command("render", cls=ConfiguredCommand)
 @click.argument("activations", type=options.PATH, shell_complete=completion.arrays)
 @options.layer
 @click.option("--index", type=click.IntRange(min=0), metavar="N", help="Only the input of this number, the first is 0.")
@@ -48,7 +48,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     options. Without --layer, one sheet an input shows every spatial layer. The path of each
     file written is printed, one a line.
     """
-    from actviz.jobs.render import RenderRequest, render
+    from actviz.commands.render import RenderRequest, render
 
     request = RenderRequest(
         file=activations,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("report", cls=Command)
+@click.command("report", cls=ConfiguredCommand)
 @options.model
 @options.fed
 @click.option("-o", "--output", metavar="FILE", help="The page, .html; MODEL_report.html without it.")
@@ -59,7 +59,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     line), every layer with its figures, and numbers over all INPUTS. It opens from a file
     and reaches no network. The paths of the files are printed.
     """
-    from actviz.jobs.report import ReportRequest, report
+    from actviz.commands.report import ReportRequest, report
     from actviz.report.budget import parse_size
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")

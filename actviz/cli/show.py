@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import Command
+from actviz.cli.defaults import ConfiguredCommand
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("show", cls=Command)
+@click.command("show", cls=ConfiguredCommand)
 @options.model
 @options.fed
 @options.output
@@ -55,8 +55,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     as they are. Without --layer, one sheet shows every spatial layer. The path of each file written is
     printed, one a line.
     """
-    from actviz.inputs.listing import Shard, parse_shard
-    from actviz.jobs.show import ShowRequest, show
+    from actviz.commands.show import ShowRequest, show
+    from actviz.inputs.input_files import Shard, parse_shard
 
     request = ShowRequest(
         **options.request_of(model, values),

@@ -6,45 +6,45 @@ import re
 from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, UsageError, escape
-from actviz.formats.damage import said_of
-from actviz.gate import NO_TRUST, Trust
-from actviz.records import NO_CHOICE, Choice
-from actviz.system import first_bytes
+from actviz.formats.malformed import error_message
+from actviz.gate import NO_TRUST, TrustPolicy
+from actviz.records import NO_CHOICE, GraphSelection
+from actviz.system.file_system import first_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from actviz.formats.protocol import Network
+    from actviz.formats.network_protocol import Network
 
 __all__ = ["FORMATS", "open_network"]
 
 
-def _keras(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
-    from actviz.formats.keras_network import KerasNetwork
+def _keras(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
+    from actviz.formats.keras.keras_network import KerasNetwork
 
     _refuse_choice(path, choice)
     return KerasNetwork(path, weights, trust)
 
 
-def _tflite(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
+def _tflite(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
     del weights, trust  # it holds its own weights, and no code but the interpreter's
-    from actviz.formats.lite.network import LiteNetwork
+    from actviz.formats.tflite.tflite_network import TFLiteNetwork
 
     _refuse_choice(path, choice)
-    return LiteNetwork(path)
+    return TFLiteNetwork(path)
 
 
-def _saved_model(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
+def _saved_model(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
     """Open a SavedModel by its Keras layers, or by its graph where the file holds no layers.
 
     The graph also serves where layers need code that is not given: it holds what they
     compute. Which signature is meant only the graph knows.
     """
-    from actviz.formats.keras_file import KerasFile, open_keras_saved_model
-    from actviz.formats.keras_network import KerasNetwork
-    from actviz.formats.saved.network import GraphNetwork
-    from actviz.formats.saved.source import open_saved_model
+    from actviz.formats.keras.keras_file import KerasFile, open_keras_saved_model
+    from actviz.formats.keras.keras_network import KerasNetwork
+    from actviz.formats.savedmodel.graph_network import GraphNetwork
+    from actviz.formats.savedmodel.source import open_saved_model
 
     del weights
     found = open_keras_saved_model(path, trust) if choice.signature is None and not choice.tags else None
@@ -58,21 +58,21 @@ def _saved_model(path: Path, weights: Path | None, trust: Trust, choice: Choice)
         raise
 
 
-def _frozen_graph(path: Path, weights: Path | None, trust: Trust, choice: Choice) -> Network:
-    from actviz.formats.saved.network import GraphNetwork
-    from actviz.formats.saved.source import open_frozen_graph
+def _frozen_graph(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
+    from actviz.formats.savedmodel.graph_network import GraphNetwork
+    from actviz.formats.savedmodel.source import open_frozen_graph
 
     del weights, trust
     return GraphNetwork(open_frozen_graph(path, choice.inputs))
 
 
-def _refuse_choice(path: Path, choice: Choice) -> None:
+def _refuse_choice(path: Path, choice: GraphSelection) -> None:
     if choice.signature is not None or choice.tags:
         message = f"{path.name}: --signature and --tag choose in a SavedModel; this file holds one model."
         raise UsageError(message)
 
 
-FORMATS: dict[str, Callable[[Path, Path | None, Trust, Choice], Network]] = {
+FORMATS: dict[str, Callable[[Path, Path | None, TrustPolicy, GraphSelection], Network]] = {
     "keras": _keras,
     "saved_model": _saved_model,
     "frozen_graph": _frozen_graph,
@@ -84,7 +84,7 @@ TFLITE_MAGIC = slice(4, 8), b"TFL3"
 
 
 def open_network(
-    path: Path, weights: Path | None = None, trust: Trust = NO_TRUST, choice: Choice = NO_CHOICE
+    path: Path, weights: Path | None = None, trust: TrustPolicy = NO_TRUST, choice: GraphSelection = NO_CHOICE
 ) -> Network:
     """Open a model file.
 
@@ -102,13 +102,13 @@ def open_network(
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # pathlib makes one stroke of two
         message = f"{escape(text)}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
-    with said_of(path.name):
+    with error_message(path.name):
         return FORMATS[_format_of(path) if weights is None else "keras"](path, weights, trust, choice)
 
 
 def _format_of(path: Path) -> str:
     """Return which format a path has, by what is inside; ``keras`` where nothing else is."""
-    from actviz.formats.saved.folder import is_frozen_graph, is_saved_model
+    from actviz.formats.savedmodel.folder import is_frozen_graph, is_saved_model
 
     if is_saved_model(path):
         return "saved_model"

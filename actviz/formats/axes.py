@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actviz.formats.graph import Json
+    from actviz.formats.keras.graph import Json
     from actviz.records import Axes, Shape
 
 SPACE = {1: ("step",), 2: ("row", "column"), 3: ("plane", "row", "column")}

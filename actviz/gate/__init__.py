@@ -5,11 +5,12 @@ rules, sizes. What passes is what is loaded; nothing is parsed a second time by 
 parser.
 """
 
+from actviz.gate.allowed_names import OPERATIONS as OPERATION_MODULES
 from actviz.gate.archive import Archive, ends_as_archive, open_archive
 from actviz.gate.classes import (
     APPLICATIONS,
     MODELS,
-    Finding,
+    ForeignObject,
     check_configuration,
     drop_compile_config,
     is_custom,
@@ -19,8 +20,7 @@ from actviz.gate.classes import (
 from actviz.gate.functions import CALLS
 from actviz.gate.hdf5 import open_hdf5, read_dataset
 from actviz.gate.strict_json import MAXIMUM_LAYERS, first_repeated, parse_json, well_formed
-from actviz.gate.tables import OPERATIONS as OPERATION_MODULES
-from actviz.gate.trust import NO_TRUST, Trust
+from actviz.gate.trust import NO_TRUST, TrustPolicy
 
 __all__ = [
     "APPLICATIONS",
@@ -30,8 +30,8 @@ __all__ = [
     "NO_TRUST",
     "OPERATION_MODULES",
     "Archive",
-    "Finding",
-    "Trust",
+    "ForeignObject",
+    "TrustPolicy",
     "check_configuration",
     "drop_compile_config",
     "ends_as_archive",

@@ -40,7 +40,7 @@ DAMAGED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ArchiveRules:
     """What an archive is for: the error of a damaged one, and what counts as a zip bomb.
 
     A member may unpack to `floor` bytes, or to `ratio` times its packed size; all of them
@@ -58,7 +58,7 @@ class Rules:
     after: bool = False
 
 
-MODEL = Rules(
+MODEL = ArchiveRules(
     ModelError,
     "copy or save the model again",
     "a .keras file was expected, save with model.save(...)",
@@ -67,7 +67,9 @@ MODEL = Rules(
     MAXIMUM_UNPACKED,
 )
 # Deflate cannot do better than about 1,030: zeros in a small array are honest, many are not.
-ARRAYS = Rules(InputError, "copy or save it again", "an .npz of numpy.savez was expected", 200, 16 << 20, 1 << 40)
+ARRAYS = ArchiveRules(
+    InputError, "copy or save it again", "an .npz of numpy.savez was expected", 200, 16 << 20, 1 << 40
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Archive:
     file: BinaryIO
     members: Mapping[str, zipfile.ZipInfo]
     container: zipfile.ZipFile
-    rules: Rules = MODEL
+    rules: ArchiveRules = MODEL
 
     def read(self, member: str, limit: int) -> bytes:
         """Return the bytes of a small member, at most `limit` of them.
@@ -116,7 +118,7 @@ class Archive:
         if info.file_size != info.compress_size or self.file.read(name_bytes) not in _spellings(info):
             raise self.rules.error(self.damaged(member))
         start = info.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-        return io.BufferedReader(Window(self.file, start, info.file_size), 1 << 16)
+        return io.BufferedReader(FileWindow(self.file, start, info.file_size), 1 << 16)
 
     def check(self, member: str) -> None:
         """Compare the checksum of a member that is read in place: zipfile compares only what it unpacks itself.
@@ -151,7 +153,7 @@ class Archive:
         return f"{self.name}: {escape(member, 80)} in the archive is damaged; {self.rules.remedy}."
 
 
-class Window(io.RawIOBase):
+class FileWindow(io.RawIOBase):
     """A stretch of an open file as a file of its own, at its own position.
 
     `zipfile`'s own reader of a stored member reads everything up to the target of a seek
@@ -254,7 +256,7 @@ def _entries_in(directory: bytes) -> int:
     return count
 
 
-def open_archive(file: BinaryIO, name: str, rules: Rules = MODEL) -> Archive:
+def open_archive(file: BinaryIO, name: str, rules: ArchiveRules = MODEL) -> Archive:
     """Check the directory of an archive and return it.
 
     Raises
@@ -306,7 +308,7 @@ def _spellings(entry: zipfile.ZipInfo) -> tuple[bytes, ...]:
     return tuple(entry.orig_filename.encode(coding, "replace") for coding in ("utf-8", "cp437"))
 
 
-def _check_member(entry: zipfile.ZipInfo, name: str, rules: Rules) -> None:
+def _check_member(entry: zipfile.ZipInfo, name: str, rules: ArchiveRules) -> None:
     path = entry.orig_filename.replace("\\", "/")
     shown = escape(entry.orig_filename, 80)
     drive = len(path) > 1 and path[1] == ":"

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError, escape
-from actviz.gate import tables
+from actviz.gate import allowed_names
 from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
-from actviz.gate.trust import NO_TRUST, Trust
+from actviz.gate.trust import NO_TRUST, TrustPolicy
 
 LAMBDAS = frozenset({"Lambda", "__lambda__"})
 # What the JSON hooks of Keras 2 turn into objects of TensorFlow, by a name in the file.
@@ -51,17 +51,17 @@ APPLICATIONS = {"LayerScale": "keras.src.applications.convnext", "StochasticDept
 # Names that Keras's own `activations.get` takes beside the exported ones.
 ALIASES = frozenset({"swish", "hard_swish", "softmax_v2", "relu_v2"})
 CLASSES = (
-    tables.LAYERS
-    | tables.INITIALIZERS
-    | tables.REGULARIZERS
-    | tables.CONSTRAINTS
-    | tables.POLICIES
+    allowed_names.LAYERS
+    | allowed_names.INITIALIZERS
+    | allowed_names.REGULARIZERS
+    | allowed_names.CONSTRAINTS
+    | allowed_names.POLICIES
     | MODELS
     | STRUCTURES
     | OLDER
     | frozenset(APPLICATIONS)
 )
-OPERATIONS = frozenset[str]().union(*tables.OPERATIONS.values())
+OPERATIONS = frozenset[str]().union(*allowed_names.OPERATIONS.values())
 KERAS_MODULES = ("keras", "tf_keras")
 # Keras imports the module that a file names (that of a test runs the test), so only those that it writes pass.
 MODEL_MODULES = frozenset(
@@ -74,15 +74,15 @@ MODEL_MODULES = frozenset(
 FUNCTION_MODULES = frozenset({None, "builtins", "keras.activations"})
 MODULES = (
     (MODELS, MODEL_MODULES),
-    (tables.LAYERS | OLDER, frozenset({"keras.layers"})),
-    (tables.INITIALIZERS | OLDER, frozenset({"keras.initializers"})),
-    (tables.REGULARIZERS, frozenset({"keras.regularizers"})),
-    (tables.CONSTRAINTS, frozenset({"keras.constraints"})),
-    (tables.POLICIES | OLDER, frozenset({"keras", "keras.dtype_policies", "keras.mixed_precision"})),
+    (allowed_names.LAYERS | OLDER, frozenset({"keras.layers"})),
+    (allowed_names.INITIALIZERS | OLDER, frozenset({"keras.initializers"})),
+    (allowed_names.REGULARIZERS, frozenset({"keras.regularizers"})),
+    (allowed_names.CONSTRAINTS, frozenset({"keras.constraints"})),
+    (allowed_names.POLICIES | OLDER, frozenset({"keras", "keras.dtype_policies", "keras.mixed_precision"})),
 )
 # Layers whose weights only the file gives: they may stand where `formats.keras_loading` looks for weights.
-WEIGHTED = tables.LAYERS | MODELS | frozenset(APPLICATIONS)
-WEIGHTED -= tables.INITIALIZERS | tables.REGULARIZERS | tables.CONSTRAINTS | tables.POLICIES
+WEIGHTED = allowed_names.LAYERS | MODELS | frozenset(APPLICATIONS)
+WEIGHTED -= allowed_names.INITIALIZERS | allowed_names.REGULARIZERS | allowed_names.CONSTRAINTS | allowed_names.POLICIES
 HOLDERS = frozenset({"", "config", "layers", "layer", "forward_layer", "backward_layer", "cell", "cells"})
 ACTIVATION_LAYERS = frozenset({"Activation", "ELU", "LeakyReLU", "ReLU", "Softmax"})
 LITERALS = frozenset({"__tensor__", "__numpy__", "__ndarray__", "ndarray"})
@@ -93,7 +93,7 @@ NO_FLAG = "there is no flag that allows it"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ForeignObject:
     """Something in a configuration that is not Keras's own: what it is and where.
 
     `code` says it in a word for a list (``lam (Lambda)``), `named` is the registered name
@@ -116,7 +116,7 @@ def drop_compile_config(value: Any) -> Any:
     return value
 
 
-def check_configuration(value: object, name: str, trust: Trust = NO_TRUST) -> tuple[Finding, ...]:
+def check_configuration(value: object, name: str, trust: TrustPolicy = NO_TRUST) -> tuple[ForeignObject, ...]:
     """Return what in a configuration is not Keras's own, the unsafe before the unknown.
 
     `value` is the parsed JSON, `compile_config` dropped; `name` the model's file name. What
@@ -127,7 +127,7 @@ def check_configuration(value: object, name: str, trust: Trust = NO_TRUST) -> tu
     LimitError
         When it holds more layers than are built.
     """
-    findings: list[Finding] = []
+    findings: list[ForeignObject] = []
     todo: list[tuple[object, str, str | None]] = [(value, "", "")]
     objects = 0
     while todo:
@@ -143,7 +143,7 @@ def check_configuration(value: object, name: str, trust: Trust = NO_TRUST) -> tu
             findings += _check_activation(item, layer, name, trust)
             if isinstance(item.get("vocabulary"), str):
                 text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
-                findings.append(Finding(UnsafeError, text))
+                findings.append(ForeignObject(UnsafeError, text))
             todo.extend(
                 (child, layer, None if free else key)
                 for key, child in reversed(item.items())
@@ -157,7 +157,7 @@ def check_configuration(value: object, name: str, trust: Trust = NO_TRUST) -> tu
     return tuple(sorted(findings, key=lambda finding: finding.error is not UnsafeError))
 
 
-def refusal(findings: tuple[Finding, ...], name: str) -> ActvizError | None:
+def refusal(findings: tuple[ForeignObject, ...], name: str) -> ActvizError | None:
     """Return the error of what is not allowed; all custom objects that lack are named at once."""
     refused = [finding for finding in findings if not finding.allowed]
     if not refused:
@@ -178,13 +178,13 @@ def _layer_name(item: dict[str, Any], outer: str) -> str:
     return escape(found, 80) if isinstance(found, str) else outer
 
 
-def _check_object(item: dict[str, Any], layer: str, name: str, trust: Trust) -> list[Finding]:
+def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> list[ForeignObject]:
     kind = item["class_name"]
     if isinstance(kind, dict):
         return []  # a plain dictionary that happens to have the key
     if not isinstance(kind, str) or len(kind) > MAXIMUM_NAME:
         return [
-            Finding(
+            ForeignObject(
                 ModelError,
                 f'{name}: layer "{layer}" has a class name that is no short text; the file is damaged.',
             )
@@ -194,35 +194,35 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: Trust) -> 
     if kind in LAMBDAS:
         text = f'{name}: layer "{layer}" is a Lambda: it can run any code. Use --allow-code if you trust this file.'
         allowed = trust.allow_code or trust.names(layer) or _is_named_function(item, trust)
-        return [Finding(UnsafeError, text, f"{layer} (Lambda)", "", allowed)]
+        return [ForeignObject(UnsafeError, text, f"{layer} (Lambda)", "", allowed)]
     if kind in RUNS_CODE:
         text = f'{name}: layer "{layer}" is a {shown}: it can run any code; {NO_FLAG}.'
-        return [Finding(UnsafeError, text)]
+        return [ForeignObject(UnsafeError, text)]
     if kind in TYPE_SPECS:
         text = f'{name}: refused: layer "{layer}" holds a {shown}, which names a class of TensorFlow to be made; {NO_FLAG}.'
-        return [Finding(UnsafeError, text)]
+        return [ForeignObject(UnsafeError, text)]
     if kind == "function":
         return _check_function(item, layer, name, trust)
     if kind in CALLS:
         return _check_call(kind, item.get("config"), layer, name)
     if isinstance(module, str) and module.startswith("keras.src.ops."):
-        if kind in tables.OPERATIONS.get(module.removeprefix("keras.src.ops."), ()):
+        if kind in allowed_names.OPERATIONS.get(module.removeprefix("keras.src.ops."), ()):
             return []
         text = f'{name}: refused: the operation "{shown}" of layer "{layer}" is not on the list of pure functions; {NO_FLAG}.'
-        return [Finding(UnsafeError, text)]
+        return [ForeignObject(UnsafeError, text)]
     if module not in (None, "builtins") and not _is_keras(module):
         return [_foreign(item, layer, name, trust)]
     registered = item.get("registered_name")
     if isinstance(module, str) and not is_custom(item) and module != "builtins" and not _is_canonical(kind, module):
         text = f'{name}: refused: the class "{shown}" of layer "{layer}" is not in the module "{escape(module, 80)}", which Keras would import; {NO_FLAG}.'
-        return [Finding(UnsafeError, text)]
+        return [ForeignObject(UnsafeError, text)]
     if is_custom(item):
         if _is_keras(module):
             return [_newer(kind, layer, name)]
         return [_unknown(registered or kind, layer, name, trust)]
     if registered not in (None, kind):
         text = f'{name}: refused: "{shown}" of layer "{layer}" is registered under another name ("{escape(str(registered), 80)}"); {NO_FLAG}.'
-        return [Finding(UnsafeError, text)]
+        return [ForeignObject(UnsafeError, text)]
     return []
 
 
@@ -239,7 +239,7 @@ def _holds_anything(item: dict[str, Any], slot: str | None) -> bool:
     return slot is None
 
 
-def _check_slot(item: dict[str, Any], slot: str | None, layer: str, name: str) -> list[Finding]:
+def _check_slot(item: dict[str, Any], slot: str | None, layer: str, name: str) -> list[ForeignObject]:
     """Refuse what would compute in a place where nothing gives it the weights of the file.
 
     A Dense as an `activation` is built at its first call, with random weights. `slot` is the
@@ -251,14 +251,14 @@ def _check_slot(item: dict[str, Any], slot: str | None, layer: str, name: str) -
     shown = escape(kind, 80)
     if slot.endswith("activation") and kind not in ACTIVATION_LAYERS | LITERALS:
         text = f'{name}: refused: layer "{layer}" has a {shown} as its {escape(slot, 40)}, where a function or a layer without weights was expected ({", ".join(sorted(ACTIVATION_LAYERS))}); {NO_FLAG}.'
-        return [Finding(UnsafeError, text)]
+        return [ForeignObject(UnsafeError, text)]
     if kind in WEIGHTED and slot not in HOLDERS and not slot.endswith("activation"):
         text = f'{name}: refused: layer "{layer}" holds a {shown} as "{escape(slot, 40)}", where Keras keeps no layer, so that it would compute with random weights; {NO_FLAG}.'
-        return [Finding(UnsafeError, text)]
+        return [ForeignObject(UnsafeError, text)]
     return []
 
 
-def _check_literal(item: dict[str, Any], layer: str, name: str) -> list[Finding]:
+def _check_literal(item: dict[str, Any], layer: str, name: str) -> list[ForeignObject]:
     """Refuse an array written as JSON whose dtype is none of numbers: ``<U500000000`` takes 2 GB for one value."""
     kind, config = item.get("class_name", item.get("type")), item.get("config")
     if not isinstance(kind, str) or kind not in LITERALS:
@@ -268,7 +268,7 @@ def _check_literal(item: dict[str, Any], layer: str, name: str) -> list[Finding]
         return []
     sized = isinstance(dtype, str) and any(mark.isdigit() for mark in dtype)
     text = f'{name}: layer "{layer}" holds an array of the dtype "{escape(str(dtype), 40)}"; one of numbers was expected, save the model again.'
-    return [Finding(LimitError if sized else ModelError, text)]
+    return [ForeignObject(LimitError if sized else ModelError, text)]
 
 
 def is_custom(item: dict[str, Any]) -> bool:
@@ -279,10 +279,10 @@ def is_custom(item: dict[str, Any]) -> bool:
 
 def is_keras_activation(name: str) -> bool:
     """Tell whether a bare string names an activation function of Keras."""
-    return name in tables.ACTIVATIONS | ALIASES
+    return name in allowed_names.ACTIVATIONS | ALIASES
 
 
-def _is_named_function(item: dict[str, Any], trust: Trust) -> bool:
+def _is_named_function(item: dict[str, Any], trust: TrustPolicy) -> bool:
     """Tell whether a Lambda calls a function by name, of which the user gives the code."""
     config = item.get("config")
     function = config.get("function") if isinstance(config, dict) else None
@@ -291,7 +291,7 @@ def _is_named_function(item: dict[str, Any], trust: Trust) -> bool:
     return isinstance(function, str) and trust.gives(function)
 
 
-def _check_activation(item: dict[str, Any], layer: str, name: str, trust: Trust) -> list[Finding]:
+def _check_activation(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> list[ForeignObject]:
     """Keras 2 names a custom activation by a bare string, as it does its own."""
     named = [item.get(key) for key in ("activation", "recurrent_activation")]
     return [
@@ -299,49 +299,49 @@ def _check_activation(item: dict[str, Any], layer: str, name: str, trust: Trust)
     ]
 
 
-def _check_call(kind: str, config: object, layer: str, name: str) -> list[Finding]:
+def _check_call(kind: str, config: object, layer: str, name: str) -> list[ForeignObject]:
     called, allowed = named_call(kind, config) if isinstance(config, dict) else ("", False)
     if allowed:
         return []
     text = f'{name}: refused: layer "{layer}" calls TensorFlow\'s "{escape(called, 80)}", which is not on the list of pure functions; {NO_FLAG}.'
-    return [Finding(UnsafeError, text)]
+    return [ForeignObject(UnsafeError, text)]
 
 
 def _is_keras(module: object) -> bool:
     return isinstance(module, str) and module.split(".")[0] in KERAS_MODULES
 
 
-def _check_function(item: dict[str, Any], layer: str, name: str, trust: Trust) -> list[Finding]:
+def _check_function(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> list[ForeignObject]:
     """Functions may only be activations; anything else could be called with any argument."""
     called, module = item.get("config"), item.get("module")
     shown = escape(str(called), 80)
-    if isinstance(called, str) and called in tables.ACTIVATIONS and module in FUNCTION_MODULES:
+    if isinstance(called, str) and called in allowed_names.ACTIVATIONS and module in FUNCTION_MODULES:
         return []
     if module in (None, "builtins") and called not in vars(builtins):
         return [_unknown(called, layer, name, trust)]
     if isinstance(module, str) and not _is_keras(module) and module.split(".")[0] not in sys.stdlib_module_names:
         return [_unknown(called, layer, name, trust)]
     text = f'{name}: refused: layer "{layer}" names the function "{escape(str(module), 80)}.{shown}"; only activation functions of Keras are allowed and {NO_FLAG}.'
-    return [Finding(UnsafeError, text)]
+    return [ForeignObject(UnsafeError, text)]
 
 
-def _foreign(item: dict[str, Any], layer: str, name: str, trust: Trust) -> Finding:
+def _foreign(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> ForeignObject:
     """Judge an object of a module outside Keras: Python's own are never a model's."""
     module, kind = item["module"], item["class_name"]
     if not isinstance(module, str) or module.split(".")[0] in sys.stdlib_module_names - {"__main__"}:
         text = f'{name}: refused: layer "{layer}" names "{escape(str(module), 80)}.{escape(kind, 80)}", which is outside Keras; {NO_FLAG}.'
-        return Finding(UnsafeError, text)
+        return ForeignObject(UnsafeError, text)
     return _unknown(item.get("registered_name") or kind, layer, name, trust)
 
 
-def _newer(kind: str, layer: str, name: str) -> Finding:
-    text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {tables.MADE_FROM_KERAS}); update actviz.'
-    return Finding(ModelError, text)
+def _newer(kind: str, layer: str, name: str) -> ForeignObject:
+    text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {allowed_names.MADE_FROM_KERAS}); update actviz.'
+    return ForeignObject(ModelError, text)
 
 
-def _unknown(registered: object, layer: str, name: str, trust: Trust) -> Finding:
+def _unknown(registered: object, layer: str, name: str, trust: TrustPolicy) -> ForeignObject:
     """Say that a class or function has its code elsewhere, and how to give it."""
     text = registered if isinstance(registered, str) else str(registered)
     shown, bare = escape(text, 80), escape(text.rpartition(">")[2].rpartition(".")[2], 80)
     message = f'{name}: layer "{layer}" needs the custom object "{shown}", whose code is not in the file; give it with --custom-objects module:{bare} or file.py:{bare}, or export the model to a SavedModel.'
-    return Finding(ModelError, message, f"{layer} ({shown})", text, trust.gives(text))
+    return ForeignObject(ModelError, message, f"{layer} ({shown})", text, trust.gives(text))

@@ -24,7 +24,7 @@ WORD = 4
 
 
 @dataclass(slots=True)
-class Flat:
+class FlatBuffer:
     """The bytes of a FlatBuffer and the name that errors call it by.
 
     `tables` counts those that were looked at, `read` the bytes of lists and texts: a file that
@@ -41,7 +41,7 @@ class Flat:
         """Return the number of bytes."""
         return len(self.content)
 
-    def root(self) -> Table:
+    def root(self) -> FlatBufferTable:
         """Return the first table.
 
         Raises
@@ -51,7 +51,7 @@ class Flat:
         """
         return self.table(self.follow(0))
 
-    def table(self, place: int) -> Table:
+    def table(self, place: int) -> FlatBufferTable:
         """Return the table at a place.
 
         Raises
@@ -69,7 +69,7 @@ class Flat:
             raise self.damage(index)
         self.check(index, fields)
         self.check(place, length)
-        return Table(self, place, index, fields // 2 - 2, length)
+        return FlatBufferTable(self, place, index, fields // 2 - 2, length)
 
     def number(self, code: str, place: int) -> int | float:
         """Return one number, in the notation of `struct`."""
@@ -111,14 +111,14 @@ class Flat:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FlatBufferTable:
     """One table: fields by number; a field that is not there has its default.
 
     `place` is where it lies, `index` where its list of fields, `count` how many that lists
     and `length` the bytes that the table itself covers.
     """
 
-    flat: Flat
+    flat: FlatBuffer
     place: int
     index: int
     count: int
@@ -140,12 +140,12 @@ class Table:
         slot = self.slot(number)
         return default if slot is None else int(self.flat.number(code, slot))
 
-    def child(self, number: int) -> Table | None:
+    def child(self, number: int) -> FlatBufferTable | None:
         """Return a field that is a table."""
         slot = self.slot(number)
         return None if slot is None else self.flat.table(self.flat.follow(slot))
 
-    def children(self, number: int) -> list[Table]:
+    def children(self, number: int) -> list[FlatBufferTable]:
         """Return a field that is a list of tables."""
         start, count = self.vector(number, WORD)
         return [self.flat.table(self.flat.follow(start + WORD * each)) for each in range(count)]

@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
-from actviz.system import parsing
+from actviz.system.file_system import parsing
 
 if TYPE_CHECKING:
     import h5py

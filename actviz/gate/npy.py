@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as numpy_format
 
 from actviz.errors import InputError, LimitError, UnsafeError, escape
-from actviz.system import without_warnings
+from actviz.system.file_system import without_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _COMPLEX = frozenset({"c8", "c16"})
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class NpyHeader:
     """What the header of a `.npy` file declares, and where its data begin."""
 
     shape: tuple[int, ...]
@@ -50,7 +50,7 @@ def is_supported(dtype: np.dtype[Any], *, with_complex: bool = False) -> bool:
     return dtype.kind == "U" or name in _PLAIN or (with_complex and name in _COMPLEX)
 
 
-def read_header(head: bytes, size: int, path: str, limit: int = MAX_BYTES, *, with_complex: bool = False) -> Header:
+def read_header(head: bytes, size: int, path: str, limit: int = MAX_BYTES, *, with_complex: bool = False) -> NpyHeader:
     """Read and check the header of a `.npy` file of `size` bytes that begins with `head`.
 
     At most `limit` bytes of data may be declared; complex numbers are for those who ask.
@@ -84,7 +84,7 @@ def read_header(head: bytes, size: int, path: str, limit: int = MAX_BYTES, *, wi
     return header
 
 
-def array_of(content: bytes, header: Header, path: str) -> NDArray[Any]:
+def array_of(content: bytes, header: NpyHeader, path: str) -> NDArray[Any]:
     """Return the array of a checked file: native byte order, C order, not writable.
 
     Raises
@@ -113,7 +113,7 @@ def array_of(content: bytes, header: Header, path: str) -> NDArray[Any]:
     return array
 
 
-def _parse(head: bytes, path: str) -> Header:
+def _parse(head: bytes, path: str) -> NpyHeader:
     malformed = f"{path}: malformed .npy header; save the array again with numpy.save."
     major, width = head[6:7], 2 if head[6:7] == b"\x01" else 4
     declared = int.from_bytes(head[8 : 8 + width], "little")
@@ -132,7 +132,7 @@ def _parse(head: bytes, path: str) -> Header:
         raise InputError(malformed) from None
     if any(isinstance(size, bool) or size < 0 for size in shape) or len(shape) > MAX_RANK:
         raise InputError(malformed)
-    return Header(shape, bool(fortran), dtype, stream.tell())
+    return NpyHeader(shape, bool(fortran), dtype, stream.tell())
 
 
 def _unsupported(path: str, dtype: np.dtype[Any]) -> str:

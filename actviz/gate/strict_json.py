@@ -20,11 +20,11 @@ MISFITS = (KeyError, IndexError, TypeError, AttributeError, ValueError, Arithmet
 INTEGER_DIGITS = 20  # of 64 bits, a sign included
 
 
-class _RejectedError(Exception):
+class _InvalidJsonError(Exception):
     """Carries the reason out of the JSON parser's hooks."""
 
 
-class _TooManyError(Exception):
+class _TooManyLayersError(Exception):
     """Carries a number of layers out of the JSON parser's hooks."""
 
 
@@ -56,10 +56,10 @@ def parse_json(raw: bytes, name: str) -> Any:
             f"{name}: the configuration is nested too deeply (limit {MAXIMUM_DEPTH}); the file is damaged or hostile."
         )
         raise ModelError(message) from None
-    except _TooManyError as many:
+    except _TooManyLayersError as many:
         message = f"{name}: a model of {many} layers (limit {MAXIMUM_LAYERS:,}); only smaller ones are opened."
         raise LimitError(message) from None
-    except _RejectedError as rejected:
+    except _InvalidJsonError as rejected:
         message = f"{name}: the configuration {rejected}; the file is damaged or hostile."
         raise ModelError(message) from None
     except ValueError:
@@ -100,16 +100,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         repeated = first_repeated(key for key, _ in pairs)
         message = f'repeats the key "{escape(repeated or "", 60)}"'
-        raise _RejectedError(message)
+        raise _InvalidJsonError(message)
     layers = result.get("layers")
     if isinstance(layers, list) and len(layers) > MAXIMUM_LAYERS:
-        raise _TooManyError(f"{len(layers):,}")
+        raise _TooManyLayersError(f"{len(layers):,}")
     return result
 
 
 def _no_constant(constant: str) -> float:
     message = f"holds {constant}, which is not a number"
-    raise _RejectedError(message)
+    raise _InvalidJsonError(message)
 
 
 def _finite(text: str) -> float:
@@ -120,7 +120,7 @@ def _finite(text: str) -> float:
 def _bounded(text: str) -> int:
     if len(text) > INTEGER_DIGITS:
         message = f"holds {escape(text, 40)}, which is larger than any number in a model"
-        raise _RejectedError(message)
+        raise _InvalidJsonError(message)
     return int(text)
 
 

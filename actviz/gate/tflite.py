@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
-from actviz.gate.flatbuffer import WORD, Flat, Table
+from actviz.gate.flatbuffer import WORD, FlatBuffer, FlatBufferTable
 from actviz.gate.tflite_metadata import NO_METADATA, Metadata, read_metadata
 from actviz.gate.tflite_operators import ACTIVATIONS, BITS, DTYPES, FUSED_FIELD, OPERATORS
 
@@ -46,7 +46,7 @@ class Quantization:
 
 
 @dataclass(frozen=True, slots=True)
-class LiteTensor:
+class TFLiteTensor:
     """One tensor.
 
     `dtype` is a numpy name, ``"string"``, or TFLite's own name for what numpy has not. `shape`
@@ -71,7 +71,7 @@ class LiteTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class LiteOperator:
+class TFLiteOperator:
     """One operator: its kind, the numbers of the tensors it reads (-1: none) and makes.
 
     `fused` is the activation function it ends with, ``""`` for none. For an operator that
@@ -88,15 +88,15 @@ class LiteOperator:
 
 
 @dataclass(frozen=True, slots=True)
-class LiteGraph:
+class TFLiteGraph:
     """One graph of a file: its tensors, its operators in the order in which they run, its ends.
 
     `operators_at` is the place in the file of the list of operators, and `outputs_at` that of
     the offset to the list of outputs (``None``: there is none).
     """
 
-    tensors: tuple[LiteTensor, ...]
-    operators: tuple[LiteOperator, ...]
+    tensors: tuple[TFLiteTensor, ...]
+    operators: tuple[TFLiteOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     operators_at: int
@@ -104,7 +104,7 @@ class LiteGraph:
 
 
 @dataclass(frozen=True, slots=True)
-class LiteModel:
+class TFLiteModel:
     """A checked file.
 
     `graph` is the one that runs; `others` are those that its control flow calls. `inputs` and
@@ -113,14 +113,14 @@ class LiteModel:
     """
 
     description: str
-    graph: LiteGraph
-    others: tuple[LiteGraph, ...]
+    graph: TFLiteGraph
+    others: tuple[TFLiteGraph, ...]
     inputs: dict[int, str]
     outputs: dict[int, str]
     metadata: Metadata = NO_METADATA
 
 
-def read_tflite(content: bytes, name: str) -> LiteModel:
+def read_tflite(content: bytes, name: str) -> TFLiteModel:
     """Read and check a file.
 
     Raises
@@ -135,7 +135,7 @@ def read_tflite(content: bytes, name: str) -> LiteModel:
     if content[4:8] != MAGIC:
         message = f"{name}: this is no TFLite model; a .tflite file from a converter was expected."
         raise ModelError(message)
-    root = Flat(content, name).root()
+    root = FlatBuffer(content, name).root()
     if root.integer(0, "<I") != VERSION:
         message = f"{name}: version {root.integer(0, '<I')} of the TFLite format is not known; update actviz."
         raise ModelError(message)
@@ -149,10 +149,12 @@ def read_tflite(content: bytes, name: str) -> LiteModel:
         message = f"{name}: the file holds no graph; convert the model again."
         raise ModelError(message)
     inputs, outputs = _signature(root, len(graphs[0].tensors))
-    return LiteModel(root.text(3), graphs[0], tuple(graphs[1:]), inputs, outputs, metadata=read_metadata(root, buffers))
+    return TFLiteModel(
+        root.text(3), graphs[0], tuple(graphs[1:]), inputs, outputs, metadata=read_metadata(root, buffers)
+    )
 
 
-def check_sizes(tensors: Iterable[LiteTensor], name: str) -> None:
+def check_sizes(tensors: Iterable[TFLiteTensor], name: str) -> None:
     """Refuse to compute what would not fit, before anything is allocated.
 
     Raises
@@ -166,14 +168,14 @@ def check_sizes(tensors: Iterable[LiteTensor], name: str) -> None:
         raise LimitError(message)
 
 
-def byte_count(tensor: LiteTensor) -> int:
+def byte_count(tensor: TFLiteTensor) -> int:
     """Return how many bytes the values of a tensor take; 0 where that is not known."""
     if tensor.shape is None or tensor.dtype not in BITS:
         return 0
     return -(-math.prod(tensor.shape) * BITS[tensor.dtype] // 8)
 
 
-def _kind(table: Table, name: str) -> str:
+def _kind(table: FlatBufferTable, name: str) -> str:
     code = max(table.integer(0, "<b"), table.integer(3, "<i"))
     own = table.text(1)
     if not 0 <= code < len(OPERATORS):
@@ -187,14 +189,14 @@ def _kind(table: Table, name: str) -> str:
     return kind
 
 
-def _buffer(table: Table, name: str) -> tuple[int, int]:
+def _buffer(table: FlatBufferTable, name: str) -> tuple[int, int]:
     if table.integer(1, "<Q") > 1:
         message = f"{name}: the constants lie behind the model (a file of more than 2 GB); such files are not opened."
         raise LimitError(message)
     return table.vector(0, 1)
 
 
-def _graph(table: Table, kinds: list[str], buffers: list[tuple[int, int]], name: str) -> LiteGraph:
+def _graph(table: FlatBufferTable, kinds: list[str], buffers: list[tuple[int, int]], name: str) -> TFLiteGraph:
     tensors = tuple(_tensor(item, buffers, name) for item in table.children(0))
     operators = tuple(_operator(item, kinds, table.flat) for item in table.children(3))
     inputs, outputs = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
@@ -213,10 +215,10 @@ def _graph(table: Table, kinds: list[str], buffers: list[tuple[int, int]], name:
     if not set(inputs) | set(outputs) <= ready or any(tensors[number].constant for number in made | set(inputs)):
         message = f"{name}: the ends of the graph are no tensors of it; the file is damaged."
         raise ModelError(message)
-    return LiteGraph(tensors, operators, inputs, outputs, table.vector(3, WORD)[0], table.slot(2))
+    return TFLiteGraph(tensors, operators, inputs, outputs, table.vector(3, WORD)[0], table.slot(2))
 
 
-def _tensor(table: Table, buffers: list[tuple[int, int]], name: str) -> LiteTensor:
+def _tensor(table: FlatBufferTable, buffers: list[tuple[int, int]], name: str) -> TFLiteTensor:
     text = table.text(3)
     code, buffer = table.integer(1, "<b"), table.integer(2, "<I")
     if not 0 <= code < len(DTYPES) or buffer >= max(len(buffers), 1):
@@ -231,7 +233,7 @@ def _tensor(table: Table, buffers: list[tuple[int, int]], name: str) -> LiteTens
         message = f'{name}: tensor "{escape(text, 80)}" has the shape {list(shape[:MAXIMUM_RANK])}, which means nothing; the file is damaged.'
         raise ModelError(message)
     free = tuple(None if size < 0 else size for size in signature) if signature else shape
-    known = LiteTensor(
+    known = TFLiteTensor(
         text,
         DTYPES[code],
         shape if ranked else None,
@@ -253,7 +255,7 @@ def _tensor(table: Table, buffers: list[tuple[int, int]], name: str) -> LiteTens
     return known
 
 
-def _quantization(table: Table | None) -> Quantization | None:
+def _quantization(table: FlatBufferTable | None) -> Quantization | None:
     if table is None:
         return None
     scales = tuple(float(value) for value in table.array(2, "<f4"))
@@ -263,7 +265,7 @@ def _quantization(table: Table | None) -> Quantization | None:
     return Quantization(scales, zeros, table.integer(6))
 
 
-def _operator(table: Table, kinds: list[str], flat: Flat) -> LiteOperator:
+def _operator(table: FlatBufferTable, kinds: list[str], flat: FlatBuffer) -> TFLiteOperator:
     code = table.integer(0, "<I")
     if code >= len(kinds):
         raise flat.damage(table.place)
@@ -274,13 +276,13 @@ def _operator(table: Table, kinds: list[str], flat: Flat) -> LiteOperator:
         raise flat.damage(table.place)
     reads, makes = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
     if kind not in RANDOM:
-        return LiteOperator(kind, reads, makes, ACTIVATIONS[fused])
+        return TFLiteOperator(kind, reads, makes, ACTIVATIONS[fused])
     drawn = table.child(4)
     seeded = drawn is not None and any(drawn.integer(number, "<q") for number in (0, 1))
-    return LiteOperator(kind, reads, makes, "", table.slot(4), seeded)
+    return TFLiteOperator(kind, reads, makes, "", table.slot(4), seeded)
 
 
-def _signature(root: Table, count: int) -> tuple[dict[int, str], dict[int, str]]:
+def _signature(root: FlatBufferTable, count: int) -> tuple[dict[int, str], dict[int, str]]:
     """Return the names of inputs and outputs: of ``serving_default``, else of the first signature."""
     found = [table for table in root.children(7) if table.integer(4, "<I") == 0]
     if not found:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from actviz.errors import ActvizError, ModelError
-from actviz.gate.archive import Rules, ends_as_archive, open_archive
-from actviz.gate.flatbuffer import Flat
+from actviz.gate.archive import ArchiveRules, ends_as_archive, open_archive
+from actviz.gate.flatbuffer import FlatBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actviz.gate.flatbuffer import Table
+    from actviz.gate.flatbuffer import FlatBufferTable
 
 NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
@@ -29,7 +29,7 @@ LABELS = frozenset({2, 3})
 MOST_BYTES = 16 << 20
 MOST_LABELS = 100_000
 LABEL_BYTES = 1 << 20
-APPENDED = Rules(
+APPENDED = ArchiveRules(
     ModelError,
     "get the file again",
     "a file that the metadata name was expected",
@@ -65,7 +65,7 @@ class Metadata:
 NO_METADATA = Metadata()
 
 
-def read_metadata(root: Table, buffers: Sequence[tuple[int, int]]) -> Metadata:
+def read_metadata(root: FlatBufferTable, buffers: Sequence[tuple[int, int]]) -> Metadata:
     """Read the metadata of a model, by its own table and the places of its buffers."""
     try:
         for entry in root.children(6):
@@ -99,14 +99,14 @@ def read_labels(content: bytes, name: str, file: str) -> tuple[str, ...] | None:
 def _metadata(content: bytes, name: str) -> Metadata:
     if content[4:8] != IDENTIFIER:
         return Metadata(damaged=True)
-    graphs = Flat(content, name).root().children(3)
+    graphs = FlatBuffer(content, name).root().children(3)
     if not graphs:
         return Metadata()
     inputs, outputs = (tuple(_tensor(table) for table in graphs[0].children(number)) for number in (2, 3))
     return Metadata(inputs, outputs)
 
 
-def _tensor(table: Table) -> TensorMetadata:
+def _tensor(table: FlatBufferTable) -> TensorMetadata:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     for unit in table.children(4):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class TrustPolicy:
     """The code that may run beside a model.
 
     `custom_objects` are texts as on the command line (``module:Name``, ``file.py:Name``,
@@ -56,4 +56,4 @@ class Trust:
         return isinstance(name, str) and (name in self.objects or any(given == name for _, given in self.sources))
 
 
-NO_TRUST = Trust()
+NO_TRUST = TrustPolicy()

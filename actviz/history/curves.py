@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from actviz.errors import InputError, LimitError, escape
-from actviz.history.records import TWIN, Columns, Curve, Run
+from actviz.history.history_records import TWIN, Curve, RawColumns, TrainingRun
 
 MAXIMUM_CURVES = 400
 MAXIMUM_EPOCH = 1 << 53
@@ -16,7 +16,7 @@ LONGEST_VECTOR = 64
 _Column = list[float | None]
 
 
-def run_of(columns: Columns, file: str, digest: str, validation_freq: int | None = None) -> Run:
+def run_of(columns: RawColumns, file: str, digest: str, validation_freq: int | None = None) -> TrainingRun:
     """Return the run that the columns of a file describe.
 
     A metric with several numbers an epoch becomes one curve for each, ``f1[0]``,
@@ -47,14 +47,14 @@ def run_of(columns: Columns, file: str, digest: str, validation_freq: int | None
         raise InputError(message)
     epochs, note = _numbered(columns.epochs, count)
     notes += note
-    placing = _Placing(epochs, validation_freq, notes)
+    placing = _EpochColumns(epochs, validation_freq, notes)
     curves = [curve for name, column in known.items() if (curve := placing.curve(name, column)) is not None]
     if not curves:
         message = f"{file}: no history: {'; '.join(notes) or 'no metric has a number'}."
         raise InputError(message)
     offset = epochs[0] - (columns.epochs[0] if isinstance(columns.epochs, list) and columns.seams else 0)
     seams = tuple(seam + offset for seam in columns.seams)
-    return Run(file, digest, epochs, tuple(curves), seams, tuple(notes))
+    return TrainingRun(file, digest, epochs, tuple(curves), seams, tuple(notes))
 
 
 def _columns_of(name: str, value: object) -> dict[str, _Column]:
@@ -109,7 +109,7 @@ def _numbered(given: object, count: int) -> tuple[tuple[int, ...], list[str]]:
 
 
 @dataclass(slots=True)
-class _Placing:
+class _EpochColumns:
     """Puts columns on the epochs of a run."""
 
     epochs: tuple[int, ...]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from actviz import text
 from actviz.errors import UsageError
+from actviz.figures import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ _DECADES_FOR_LOG = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class VerticalAxis:
     """The vertical axis of a panel.
 
     `low` and `high` are the values at its ends; on a logarithmic one both are above zero.
@@ -68,25 +68,25 @@ def wants_log(values: Sequence[float], way: str | None, *, rate: bool) -> bool:
     return math.log10(max(values)) - math.log10(min(values)) >= _DECADES_FOR_LOG
 
 
-def axis_for(values: Sequence[float], *, log: bool) -> Axis:
+def axis_for(values: Sequence[float], *, log: bool) -> VerticalAxis:
     """Return an axis with a little room beyond the values, which are all drawable.
 
     A single value, or several that are the same, get a range around them.
     """
     if not values:
-        return Axis(0.0, 1.0, log=False)
+        return VerticalAxis(0.0, 1.0, log=False)
     low, high = min(values), max(values)
     if log:
         exponents = math.log10(low), math.log10(high)
         room = max(0.06 * (exponents[1] - exponents[0]), 0.02)
-        return Axis(10 ** max(exponents[0] - room, _LEAST), 10 ** min(exponents[1] + room, _GREATEST), log=True)
+        return VerticalAxis(10 ** max(exponents[0] - room, _LEAST), 10 ** min(exponents[1] + room, _GREATEST), log=True)
     span = high - low
     largest = max(abs(low), abs(high))
     room = 0.06 * span if span > 1e-12 * largest else 0.1 * largest or 1.0
-    return Axis(low - room, high + room, log=False)
+    return VerticalAxis(low - room, high + room, log=False)
 
 
-def axis_ticks(axis: Axis, most: int) -> list[tuple[float, str]]:
+def axis_ticks(axis: VerticalAxis, most: int) -> list[tuple[float, str]]:
     """Return values and their texts: round numbers inside the axis, each text its own.
 
     The texts have as few digits as tell them apart and are right to a hundredth of a step.
@@ -115,7 +115,7 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
     return [count * step for count in range(first, final + 1)] or [low]
 
 
-def _log_ticks(axis: Axis, most: int) -> list[float]:
+def _log_ticks(axis: VerticalAxis, most: int) -> list[float]:
     first, final = math.ceil(math.log10(axis.low)), math.floor(math.log10(axis.high))
     decades = [exponent for exponent in range(first, final + 1) if exponent > _LEAST]
     if len(decades) > most:
@@ -144,7 +144,7 @@ def epoch_ticks(first: int, final: int, most: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class PanelGrid:
     """The panels: `columns` by `rows` of axes, each ``(width, height)`` in pixels.
 
     `gutters` are the widths left of the axes, one a column, for the numbers there.
@@ -177,7 +177,7 @@ def shape_for(count: int, columns: int | None) -> tuple[int, int, tuple[int, int
     return chosen, -(-count // chosen), panel
 
 
-def fit_size(grid: Grid, size: tuple[int, int] | None, around: int) -> Grid:
+def fit_size(grid: PanelGrid, size: tuple[int, int] | None, around: int) -> PanelGrid:
     """Return the grid with panels that fill a figure of a size.
 
     `around` is the height of everything above and below the panels.
@@ -202,7 +202,7 @@ def fit_size(grid: Grid, size: tuple[int, int] | None, around: int) -> Grid:
             " give a larger size or fewer metrics with --metric."
         )
         raise UsageError(message)
-    return Grid(grid.columns, grid.rows, panel, grid.gutters)
+    return PanelGrid(grid.columns, grid.rows, panel, grid.gutters)
 
 
 def flow(widths: Sequence[int], room: int, gap: int) -> list[tuple[int, int]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actviz import text
-from actviz.history import judging, layout
-from actviz.history.page import POINT
+from actviz.figures import text
+from actviz.history import diagnosis, layout
+from actviz.history.matplotlib_page import POINT
 from actviz.history.summary import apart
 from actviz.history.themes import look_of, look_of_best, mixed
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from actviz.history.page import Page
-    from actviz.history.records import Curve, Run
-    from actviz.history.subject import Subject
-    from actviz.history.themes import Theme
+    from actviz.history.figure_data import CurvesFigureData
+    from actviz.history.history_records import Curve, TrainingRun
+    from actviz.history.matplotlib_page import MatplotlibPage
+    from actviz.history.themes import CurveTheme
 
 _NAME, _SMALL = 14, 12
 _FEW_POINTS = 60
@@ -29,20 +29,20 @@ _FEW_POINTS = 60
 class Panel:
     """One metric: its axis and its curves."""
 
-    subject: Subject
+    subject: CurvesFigureData
     metric: str
-    axis: layout.Axis
+    axis: layout.VerticalAxis
     ticks: list[tuple[float, str]]
     empty: bool
 
     @classmethod
-    def of(cls, subject: Subject, metric: str) -> Panel:
+    def of(cls, subject: CurvesFigureData, metric: str) -> Panel:
         """Choose the axis of a metric by its values in all runs."""
         curves = [curve for run in subject.runs for curve in subject.curves(metric, run) if curve]
         values = [value for curve in curves for value in curve.values if layout.drawable(value)]
         log = subject.style.log
         if log is None:
-            log = layout.wants_log(values, subject.way(metric), rate=judging.is_rate(metric))
+            log = layout.wants_log(values, subject.way(metric), rate=diagnosis.is_rate(metric))
         axis = layout.axis_for(values, log=log and bool(values) and min(values) > 0)
         ticks = layout.axis_ticks(axis, 5) if values else []
         return cls(subject, metric, axis, ticks, not values)
@@ -53,7 +53,7 @@ class Panel:
         face = text.face(_SMALL)
         return max((round(face.width(words) * 1.03) for _, words in self.ticks), default=0) + 10
 
-    def draw(self, page: Page, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    def draw(self, page: MatplotlibPage, corner: tuple[int, int], size: tuple[int, int]) -> None:
         """Draw the panel with the top left corner of its axes at ``(column, row)``."""
         theme = page.theme
         left, top = corner
@@ -88,24 +88,24 @@ class Panel:
         found = [(point, name) for point, name in marked if point]
         if not found:
             ends = [
-                text.number(judging.last(curve)[1])
+                text.number(diagnosis.last(curve)[1])
                 for run in runs
                 for curve in self.subject.curves(self.metric, run)
                 if curve
             ]
             said = f"{ends[0]} at the end" if len(runs) == 1 and ends else ""
             return [" ".join([said, *log]).removeprefix(f" {text.DOT} ").strip()]
-        (epoch, value), name = (min if way == judging.MINIMUM else max)(found, key=lambda pair: pair[0][1])
+        (epoch, value), name = (min if way == diagnosis.MINIMUM else max)(found, key=lambda pair: pair[0][1])
         said = f"best {text.number(value)} at epoch {epoch}" if self.subject.long else text.number(value)
         if len(runs) > 1:
             face = text.face(_SMALL)
             options = [[said, f"({face.fit(text.shown(name), 200)})"], [said]]
         else:
             training, validation = self.subject.curves(self.metric, runs[0])
-            ends = [text.number(judging.last(curve)[1]) for curve in (validation, training) if curve]
+            ends = [text.number(diagnosis.last(curve)[1]) for curve in (validation, training) if curve]
             curve = validation or training
             if curve and self.subject.long:
-                at_best, ends[0] = apart(value, judging.last(curve)[1])
+                at_best, ends[0] = apart(value, diagnosis.last(curve)[1])
                 said = f"best {at_best} at epoch {epoch}"
             of_training = [f"(training {ends[1]})"] if len(ends) > 1 else []
             late = [", the last"] if self.subject.long else []
@@ -113,7 +113,7 @@ class Panel:
             options = [[said, *end, *of_training], [said, *end], [said], [said.replace("epoch ", "")]]
         return [" ".join(option + more).replace(" ,", ",") for option in options for more in (log, [])]
 
-    def _prepare(self, axes: Axes, theme: Theme, size: tuple[int, int]) -> None:
+    def _prepare(self, axes: Axes, theme: CurveTheme, size: tuple[int, int]) -> None:
         """Give the axes their frame, grid, numbers and ranges."""
         first, final = self.subject.epochs
         room = max(0.5, 0.02 * (final - first)) if final > first else 0.5
@@ -142,9 +142,9 @@ class Panel:
             for seam in run.seams:
                 axes.axvline(seam - 0.5, color=theme.line, linewidth=1, zorder=1)
 
-    def _draw_run(self, axes: Axes, run: Run, color: str, theme: Theme) -> None:
+    def _draw_run(self, axes: Axes, run: TrainingRun, color: str, theme: CurveTheme) -> None:
         training, validation = self.subject.curves(self.metric, run)
-        plain = not self.subject.validated or judging.is_rate(self.metric)
+        plain = not self.subject.validated or diagnosis.is_rate(self.metric)
         full = "line" if self.subject.long else "point"
         kind = full if plain else self.subject.training
         for curve, look in ((training, kind), (validation, full)):
@@ -170,7 +170,7 @@ class Panel:
                 **(look | {"color": mixed(look["color"], self.subject.theme.page, 0.7), "linewidth": 0.9}),
             )
             rows = self._rows(smoothed(values, smooth))
-        steps = "steps-mid" if judging.is_rate(curve.name) else "default"
+        steps = "steps-mid" if diagnosis.is_rate(curve.name) else "default"
         axes.plot(curve.epochs, rows, drawstyle=steps, **look)
         points = _lonely(curve, rows)
         if points.any() and self.subject.long:
@@ -186,7 +186,7 @@ class Panel:
             ]
         )
 
-    def _draw_nonfinite(self, axes: Axes, curve: Curve, theme: Theme) -> None:
+    def _draw_nonfinite(self, axes: Axes, curve: Curve, theme: CurveTheme) -> None:
         """Draw a bar along the bottom where a curve has no place on the axis."""
         for first, final in stretches(curve):
             axes.plot(

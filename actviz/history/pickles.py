@@ -37,7 +37,7 @@ _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b", b"f
 Pair = tuple[object, object]
 
 
-class Name(NamedTuple):
+class PickledName(NamedTuple):
     """Something that the pickle asks to import. It is not imported."""
 
     module: str
@@ -45,7 +45,7 @@ class Name(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Made:
+class PickledCall:
     """Something that the pickle asks to call or to make. It is neither called nor made.
 
     `called` tells a call of any function from an instance of a class. `state` is what the
@@ -61,19 +61,19 @@ class Made:
 
 
 @dataclass(slots=True, eq=False)
-class Pairs:
+class PickledDict:
     """A dictionary as its keys and values in order; no key is hashed."""
 
     pairs: list[Pair] = field(default_factory=list)
 
 
-class Skipped(NamedTuple):
+class SkippedBlob(NamedTuple):
     """A blob that was too large to be part of a history; it was not read."""
 
     size: int
 
 
-class _MalformedError(Exception):
+class _MalformedPickleError(Exception):
     """The bytes are no pickle; carries the reason."""
 
 
@@ -100,7 +100,7 @@ def load(file: BinaryIO, size: int, name: str) -> object:
     LimitError
         When it has more steps or more text than a history needs.
     """
-    machine = _Machine(file, size, name)
+    machine = _PickleMachine(file, size, name)
     steps = _STEPS
     read = file.read
     try:
@@ -113,7 +113,7 @@ def load(file: BinaryIO, size: int, name: str) -> object:
         reason = "truncated" if file.tell() >= size else "not a pickle, or a damaged one"
         message = f"{name}: {reason}; save it again with pickle.dump(history.history, file)."
         raise InputError(message) from None
-    except (_MalformedError, IndexError, TypeError, ValueError, OverflowError, struct.error):
+    except (_MalformedPickleError, IndexError, TypeError, ValueError, OverflowError, struct.error):
         message = f"{name}: truncated or malformed pickle; save it again with pickle.dump(history.history, file)."
         raise InputError(message) from None
     except MemoryError:
@@ -123,7 +123,7 @@ def load(file: BinaryIO, size: int, name: str) -> object:
     raise LimitError(message)
 
 
-class _Machine:
+class _PickleMachine:
     """The stack, the marks and the memory of one pickle."""
 
     def __init__(self, file: BinaryIO, size: int, name: str) -> None:
@@ -139,7 +139,7 @@ class _Machine:
         """Read exactly `count` bytes."""
         content = self.file.read(count)
         if len(content) != count:
-            raise _MalformedError
+            raise _MalformedPickleError
         return content
 
     def number(self, count: int) -> int:
@@ -152,16 +152,16 @@ class _Machine:
         """Read up to the end of the line, which is not returned."""
         content = self.file.readline(limit)
         if not content.endswith(b"\n"):
-            raise _MalformedError
+            raise _MalformedPickleError
         return content[:-1]
 
-    def blob(self, count: int) -> bytes | Skipped:
+    def blob(self, count: int) -> bytes | SkippedBlob:
         """Read `count` bytes, or step over them where no history has so many."""
         if count > _LARGEST_TAKEN:
             if count > self.size - self.file.tell():
-                raise _MalformedError
+                raise _MalformedPickleError
             self.file.seek(count, 1)
-            return Skipped(count)
+            return SkippedBlob(count)
         self.taken += count
         if self.taken > MAXIMUM_TAKEN:
             message = (
@@ -191,7 +191,7 @@ class _Machine:
     def last(self, count: int) -> tuple[object, ...]:
         """Take the last `count` values from the stack."""
         if len(self.stack) < count:
-            raise _MalformedError
+            raise _MalformedPickleError
         values = tuple(self.stack[-count:])
         del self.stack[-count:]
         return values
@@ -199,28 +199,28 @@ class _Machine:
     def extend(self, values: list[object]) -> None:
         """Put values into the list, set or object on the top of the stack."""
         target = self.stack[-1]
-        if isinstance(target, Made):
+        if isinstance(target, PickledCall):
             target.items = target.items or []
             target.items += values
         elif isinstance(target, list):
             target.extend(values)
         else:
-            raise _MalformedError
+            raise _MalformedPickleError
 
     def insert(self, values: list[object]) -> None:
         """Put keys and values, in turn, into the dictionary or object on the top of the stack."""
         target = self.stack[-1]
-        if len(values) % 2 or not isinstance(target, (Made, Pairs)):
-            raise _MalformedError
+        if len(values) % 2 or not isinstance(target, (PickledCall, PickledDict)):
+            raise _MalformedPickleError
         target.pairs = target.pairs or []
         target.pairs += list(zip(values[::2], values[1::2], strict=True))
 
     def make(self, function: object, arguments: object, *, called: bool) -> None:
         """Note what would be called or made."""
-        self.stack.append(Made(function, arguments, called))
+        self.stack.append(PickledCall(function, arguments, called))
 
 
-_Step = Callable[[_Machine], object]
+_Step = Callable[[_PickleMachine], object]
 
 
 def _constant(value: object) -> _Step:
@@ -249,10 +249,10 @@ def _blob(width: int) -> _Step:
 
 
 def _integer(width: int) -> _Step:
-    def step(machine: _Machine) -> None:
+    def step(machine: _PickleMachine) -> None:
         count = machine.number(width)
         if count > _LARGEST_INTEGER:
-            raise _MalformedError
+            raise _MalformedPickleError
         machine.stack.append(int.from_bytes(machine.take(count), "little", signed=True))
 
     return step
@@ -261,7 +261,7 @@ def _integer(width: int) -> _Step:
 def _written(kind: str) -> _Step:
     """Return the step of a number or text that is written out, up to the end of the line."""
 
-    def step(machine: _Machine) -> None:
+    def step(machine: _PickleMachine) -> None:
         value: object
         if kind == "unicode":
             value = machine.line().decode("raw-unicode-escape")
@@ -279,7 +279,7 @@ def _written(kind: str) -> _Step:
 
 def _unquoted(line: bytes) -> str:
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in {b"'", b'"'}:  # noqa: PLR2004  (two quotes)
-        raise _MalformedError
+        raise _MalformedPickleError
 
     def letter(found: re.Match[bytes]) -> bytes:
         word = found[1]
@@ -296,59 +296,59 @@ def _sequence(count: int) -> _Step:
     return lambda machine: machine.stack.append(machine.last(count))
 
 
-def _mark(machine: _Machine) -> None:
+def _mark(machine: _PickleMachine) -> None:
     machine.mark()
 
 
-def _tuple(machine: _Machine) -> None:
+def _tuple(machine: _PickleMachine) -> None:
     values = tuple(machine.group())
     machine.stack.append(values)
 
 
-def _list(machine: _Machine) -> None:
+def _list(machine: _PickleMachine) -> None:
     values = machine.group()
     machine.stack.append(values)
 
 
-def _dictionary(machine: _Machine) -> None:
+def _dictionary(machine: _PickleMachine) -> None:
     values = machine.group()
-    machine.stack.append(Pairs())
+    machine.stack.append(PickledDict())
     machine.insert(values)
 
 
-def _append(machine: _Machine) -> None:
+def _append(machine: _PickleMachine) -> None:
     machine.extend(list(machine.last(1)))
 
 
-def _appends(machine: _Machine) -> None:
+def _appends(machine: _PickleMachine) -> None:
     machine.extend(machine.group())
 
 
-def _set_item(machine: _Machine) -> None:
+def _set_item(machine: _PickleMachine) -> None:
     machine.insert(list(machine.last(2)))
 
 
-def _set_items(machine: _Machine) -> None:
+def _set_items(machine: _PickleMachine) -> None:
     machine.insert(machine.group())
 
 
-def _pop(machine: _Machine) -> None:
+def _pop(machine: _PickleMachine) -> None:
     if machine.stack:
         machine.stack.pop()
     else:
         machine.group()
 
 
-def _pop_mark(machine: _Machine) -> None:
+def _pop_mark(machine: _PickleMachine) -> None:
     machine.group()
 
 
-def _duplicate(machine: _Machine) -> None:
+def _duplicate(machine: _PickleMachine) -> None:
     machine.stack.append(machine.stack[-1])
 
 
 def _put(width: int) -> _Step:
-    def step(machine: _Machine) -> None:
+    def step(machine: _PickleMachine) -> None:
         place = machine.number(width) if width else int(machine.line(_LARGEST_NUMBER))
         machine.memory[place] = machine.stack[-1]
 
@@ -356,72 +356,72 @@ def _put(width: int) -> _Step:
 
 
 def _get(width: int) -> _Step:
-    def step(machine: _Machine) -> None:
+    def step(machine: _PickleMachine) -> None:
         place = machine.number(width) if width else int(machine.line(_LARGEST_NUMBER))
         if place not in machine.memory:
-            raise _MalformedError
+            raise _MalformedPickleError
         machine.stack.append(machine.memory[place])
 
     return step
 
 
-def _memoise(machine: _Machine) -> None:
+def _memoise(machine: _PickleMachine) -> None:
     machine.memory[len(machine.memory)] = machine.stack[-1]
 
 
-def _name(machine: _Machine) -> None:
-    machine.stack.append(Name(machine.line().decode("utf-8"), machine.line().decode("utf-8")))
+def _name(machine: _PickleMachine) -> None:
+    machine.stack.append(PickledName(machine.line().decode("utf-8"), machine.line().decode("utf-8")))
 
 
-def _stacked_name(machine: _Machine) -> None:
+def _stacked_name(machine: _PickleMachine) -> None:
     module, name = machine.last(2)
     if not isinstance(module, str) or not isinstance(name, str):
-        raise _MalformedError
-    machine.stack.append(Name(module, name))
+        raise _MalformedPickleError
+    machine.stack.append(PickledName(module, name))
 
 
 def _extension(width: int) -> _Step:
     # Python would look the number up in a registry and import what stands there.
-    return lambda machine: machine.stack.append(Name("copyreg", f"extension {machine.number(width)}"))
+    return lambda machine: machine.stack.append(PickledName("copyreg", f"extension {machine.number(width)}"))
 
 
-def _persistent(machine: _Machine) -> None:
+def _persistent(machine: _PickleMachine) -> None:
     # Python would ask the program that reads for an object of that name.
-    machine.make(Name("pickle", "persistent_load"), machine.last(1), called=True)
+    machine.make(PickledName("pickle", "persistent_load"), machine.last(1), called=True)
 
 
-def _persistent_line(machine: _Machine) -> None:
-    machine.make(Name("pickle", "persistent_load"), (machine.line(),), called=True)
+def _persistent_line(machine: _PickleMachine) -> None:
+    machine.make(PickledName("pickle", "persistent_load"), (machine.line(),), called=True)
 
 
-def _reduce(machine: _Machine) -> None:
+def _reduce(machine: _PickleMachine) -> None:
     machine.make(*machine.last(2), called=True)
 
 
-def _new(machine: _Machine) -> None:
+def _new(machine: _PickleMachine) -> None:
     machine.make(*machine.last(2), called=False)
 
 
-def _new_with_keywords(machine: _Machine) -> None:
+def _new_with_keywords(machine: _PickleMachine) -> None:
     kind, arguments, _ = machine.last(3)
     machine.make(kind, arguments, called=False)
 
 
-def _instance(machine: _Machine) -> None:
-    name = Name(machine.line().decode("utf-8"), machine.line().decode("utf-8"))
+def _instance(machine: _PickleMachine) -> None:
+    name = PickledName(machine.line().decode("utf-8"), machine.line().decode("utf-8"))
     machine.make(name, tuple(machine.group()), called=True)
 
 
-def _object(machine: _Machine) -> None:
+def _object(machine: _PickleMachine) -> None:
     kind, *arguments = machine.group()
     machine.make(kind, tuple(arguments), called=True)
 
 
-def _build(machine: _Machine) -> None:
+def _build(machine: _PickleMachine) -> None:
     (state,) = machine.last(1)
     target = machine.stack[-1]
-    if not isinstance(target, Made):
-        raise _MalformedError
+    if not isinstance(target, PickledCall):
+        raise _MalformedPickleError
     target.state = state
 
 
@@ -432,7 +432,7 @@ _STEPS: dict[bytes, _Step] = {
     b")": _constant(()),
     b"]": _fresh(list),
     b"\x8f": _fresh(list),  # a set, which is not needed as one
-    b"}": _fresh(Pairs),
+    b"}": _fresh(PickledDict),
     b"K": _unsigned(1),
     b"M": _unsigned(2),
     b"J": _packed("<i"),

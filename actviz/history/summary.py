@@ -5,46 +5,46 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from actviz import text
 from actviz.errors import escape
-from actviz.history import judging
-from actviz.history.records import TWIN
+from actviz.figures import text
+from actviz.history import diagnosis
+from actviz.history.history_records import TWIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actviz.history.judging import Course
-    from actviz.history.records import Curve, Run
+    from actviz.history.diagnosis import ValidationTrend
+    from actviz.history.history_records import Curve, TrainingRun
 
 _NAME = 60
 
 
-def facts_of(run: Run, metrics: Sequence[str], otherwise: str | None) -> tuple[str, ...]:
+def facts_of(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) -> tuple[str, ...]:
     """Return what is worth knowing of one run first, in short phrases."""
     count = f"{len(run.epochs):,} {'epoch' if len(run.epochs) == 1 else 'epochs'}"
     main = _main(run, metrics, otherwise)
     if main is None:
         return (count, *_nonfinite(run))
-    way = judging.direction(main, otherwise)
+    way = diagnosis.direction(main, otherwise)
     training, validation = run.curve(main), run.curve(TWIN + main)
     curve = validation or training
-    found = judging.best(curve, way) if curve else None
+    found = diagnosis.best(curve, way) if curve else None
     if curve is None or found is None:
         return (count, f"{_shown(main)} never is a finite number")
     epoch, value = found
-    end, ending = judging.last(curve)
+    end, ending = diagnosis.last(curve)
     phrases = [count]
     if end == epoch:
         only = "" if len(curve.epochs) == 1 else ", the last and best"
         phrases.append(f"{_shown(curve.name)} {text.number(value)} at epoch {epoch}{only}")
     else:
-        verdict = _verdict(judging.course(training, validation, way))
+        verdict = _verdict(diagnosis.course(training, validation, way))
         at_best, at_end = apart(value, ending)
         phrases.append(f"{_shown(curve.name)} best {at_best} at epoch {epoch}, {at_end} at the end{verdict}")
-    second = next((name for name in metrics if name != main and judging.direction(name, otherwise)), None)
+    second = next((name for name in metrics if name != main and diagnosis.direction(name, otherwise)), None)
     if second is not None:
         other = run.curve(TWIN + second) or run.curve(second)
-        there = judging.at(other, epoch)
+        there = diagnosis.at(other, epoch)
         if other is not None and there is not None:
             phrases.append(f"{_shown(other.name)} {text.number(there)} there")
     if validation is None:
@@ -53,24 +53,24 @@ def facts_of(run: Run, metrics: Sequence[str], otherwise: str | None) -> tuple[s
 
 
 def comparison_of(
-    runs: Sequence[Run], names: Sequence[str], metrics: Sequence[str], otherwise: str | None
+    runs: Sequence[TrainingRun], names: Sequence[str], metrics: Sequence[str], otherwise: str | None
 ) -> tuple[str, ...]:
     """Return what is worth knowing of several runs, in short phrases."""
     shortest, longest = min(len(run.epochs) for run in runs), max(len(run.epochs) for run in runs)
     epochs = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
     phrases = [f"{len(runs)} runs", f"{epochs} {'epoch' if longest == 1 else 'epochs'}"]
     for metric in metrics[:2]:
-        way = judging.direction(metric, otherwise)
+        way = diagnosis.direction(metric, otherwise)
         curves = [run.curve(TWIN + metric) for run in runs]
         if not any(curves):
             curves = [run.curve(metric) for run in runs]
         found = [
             (point, curve.name, name)
             for curve, name in zip(curves, names, strict=True)
-            if curve and (point := judging.best(curve, way))
+            if curve and (point := diagnosis.best(curve, way))
         ]
         if found:
-            (epoch, value), curve_name, name = (min if way == judging.MINIMUM else max)(
+            (epoch, value), curve_name, name = (min if way == diagnosis.MINIMUM else max)(
                 found, key=lambda item: item[0][1]
             )
             phrases.append(
@@ -79,29 +79,29 @@ def comparison_of(
     return tuple(phrases)
 
 
-def _main(run: Run, metrics: Sequence[str], otherwise: str | None) -> str | None:
+def _main(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) -> str | None:
     """Return the metric that a run is summed up by: the first that has a direction and a value."""
     return next(
         (
             name
             for name in metrics
-            if judging.direction(name, otherwise) and (run.curve(name) or run.curve(TWIN + name))
+            if diagnosis.direction(name, otherwise) and (run.curve(name) or run.curve(TWIN + name))
         ),
         None,
     )
 
 
-def _verdict(course: Course) -> str:
+def _verdict(course: ValidationTrend) -> str:
     since = f"about {course.since}" if course.about else str(course.since)
-    if course.kind == judging.OVERFITTING:
+    if course.kind == diagnosis.OVERFITTING:
         return f": overfitting since {since}"
-    if course.kind == judging.WORSE:
+    if course.kind == diagnosis.WORSE:
         return f": worse since {since}, and training did not improve either"
     return ""
 
 
-def _nonfinite(run: Run) -> tuple[str, ...]:
-    count = judging.count_nonfinite(run.curves)
+def _nonfinite(run: TrainingRun) -> tuple[str, ...]:
+    count = diagnosis.count_nonfinite(run.curves)
     if not count:
         return ()
     found = [
@@ -133,10 +133,10 @@ def sentence(phrases: Sequence[str]) -> str:
     return escape("; ".join(phrases), 1000)
 
 
-def record_of(run: Run, metrics: Sequence[str], otherwise: str | None) -> dict[str, Any]:
+def record_of(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) -> dict[str, Any]:
     """Return the numbers of a run as JSON-ready values; what is not finite becomes ``None``."""
     main = _main(run, metrics, otherwise)
-    course = _course(run, main, otherwise) if main else judging.Course(judging.UNKNOWN)
+    course = _course(run, main, otherwise) if main else diagnosis.ValidationTrend(diagnosis.UNKNOWN)
     return {
         "file": run.file,
         "sha256": run.digest,
@@ -152,8 +152,8 @@ def record_of(run: Run, metrics: Sequence[str], otherwise: str | None) -> dict[s
     }
 
 
-def _metric(run: Run, name: str, otherwise: str | None) -> dict[str, Any]:
-    way = judging.direction(name, otherwise)
+def _metric(run: TrainingRun, name: str, otherwise: str | None) -> dict[str, Any]:
+    way = diagnosis.direction(name, otherwise)
     course = _course(run, name, otherwise)
     return {
         "better": way,
@@ -164,20 +164,20 @@ def _metric(run: Run, name: str, otherwise: str | None) -> dict[str, Any]:
     }
 
 
-def _course(run: Run, name: str, otherwise: str | None) -> Course:
-    return judging.course(run.curve(name), run.curve(TWIN + name), judging.direction(name, otherwise))
+def _course(run: TrainingRun, name: str, otherwise: str | None) -> ValidationTrend:
+    return diagnosis.course(run.curve(name), run.curve(TWIN + name), diagnosis.direction(name, otherwise))
 
 
 def _curve(curve: Curve | None, way: str | None) -> dict[str, Any] | None:
     if curve is None:
         return None
-    found = judging.best(curve, way)
-    end, value = judging.last(curve)
+    found = diagnosis.best(curve, way)
+    end, value = diagnosis.last(curve)
     return {
         "best_epoch": found[0] if found else None,
         "best": found[1] if found else None,
         "last_epoch": end,
         "last": value if math.isfinite(value) else None,
         "values": len(curve.values),
-        "nonfinite": judging.count_nonfinite([curve]),
+        "nonfinite": diagnosis.count_nonfinite([curve]),
     }

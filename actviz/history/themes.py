@@ -10,7 +10,7 @@ _DASHES = (0, (4, 2))
 
 
 @dataclass(frozen=True, slots=True)
-class Theme:
+class CurveTheme:
     """The colours of a page. `runs` tell runs apart, also for colour-blind readers."""
 
     page: str
@@ -25,7 +25,7 @@ class Theme:
 
 
 # The colours of runs are those of Okabe and Ito, without those too near the page's own.
-LIGHT = Theme(
+LIGHT = CurveTheme(
     page="#ffffff",
     ink="#222222",
     muted="#666666",
@@ -36,7 +36,7 @@ LIGHT = Theme(
     table="viridis",
     ends=(0.0, 0.88),
 )
-DARK = Theme(
+DARK = CurveTheme(
     page="#16181d",
     ink="#ececec",
     muted="#a4a8b0",
@@ -49,11 +49,11 @@ DARK = Theme(
 )
 
 
-def colors_of(count: int, theme: Theme) -> list[str]:
+def colors_of(count: int, theme: CurveTheme) -> list[str]:
     """Return one colour a run: named ones for a few, steps of a colormap for many."""
     if count <= len(theme.runs):
         return list(theme.runs[:count])
-    from actviz import colors
+    from actviz.figures import colors
 
     table = colors.table(theme.table).colors
     low, high = theme.ends
@@ -61,7 +61,7 @@ def colors_of(count: int, theme: Theme) -> list[str]:
     return ["#" + "".join(f"{int(part):02x}" for part in table[step]) for step in steps]
 
 
-def look_of(kind: str, color: str, theme: Theme, count: int) -> dict[str, Any]:
+def look_of(kind: str, color: str, theme: CurveTheme, count: int) -> dict[str, Any]:
     """Return how a line of a kind is drawn; many points get a thinner one."""
     thin = 0.6 if count > _MANY else 1.0
     if kind == "dashed":
@@ -76,7 +76,7 @@ def look_of(kind: str, color: str, theme: Theme, count: int) -> dict[str, Any]:
     return {"color": color, "linewidth": 1.8 * thin}
 
 
-def look_of_best(color: str, theme: Theme) -> dict[str, Any]:
+def look_of_best(color: str, theme: CurveTheme) -> dict[str, Any]:
     """Return how the mark of a best epoch is drawn."""
     return {"color": color, "markersize": 6.5, "markeredgecolor": theme.page, "markeredgewidth": 1.2}
 

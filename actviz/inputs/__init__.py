@@ -6,16 +6,10 @@ gives one where there is no input. `gather` does all of it for a command; `entri
 opens up folders, patterns and lists, and a `Recipe` reads their files one by one.
 """
 
-from actviz.inputs.fallback import default_sample
-from actviz.inputs.gathering import Gathered, Given, Recipe, entries_in, gather, gather_each, recipe
-from actviz.inputs.listing import Asked, Entry, Shard, entries_of, parse_shard
-from actviz.inputs.names import read_names
-from actviz.inputs.options import (
-    LAYOUTS,
-    MAXIMUM_PIXELS,
-    RESIZES,
-    InputOptions,
-)
+from actviz.inputs.default_input import default_sample
+from actviz.inputs.input_files import InputFile, InputPaths, Shard, entries_of, parse_shard
+from actviz.inputs.input_options import LAYOUTS, MAXIMUM_PIXELS, RESIZES, InputOptions
+from actviz.inputs.label_files import read_names
 from actviz.inputs.preprocessing import (
     PREPROCESS_CHOICES,
     PREPROCESSINGS,
@@ -24,6 +18,7 @@ from actviz.inputs.preprocessing import (
     parse_preprocessing,
 )
 from actviz.inputs.reading import read_samples, stream
+from actviz.inputs.sources import InputArguments, InputPipeline, InputSamples, entries_in, gather, gather_each, recipe
 
 __all__ = [
     "LAYOUTS",
@@ -31,13 +26,13 @@ __all__ = [
     "PREPROCESSINGS",
     "PREPROCESS_CHOICES",
     "RESIZES",
-    "Asked",
-    "Entry",
-    "Gathered",
-    "Given",
+    "InputArguments",
+    "InputFile",
     "InputOptions",
+    "InputPaths",
+    "InputPipeline",
+    "InputSamples",
     "Preprocessing",
-    "Recipe",
     "Shard",
     "choose_preprocessing",
     "default_sample",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError, escape
 from actviz.gate.archive import check_member_count
+from actviz.gate.file_type import model_refusal
 from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, array_of, read_header
-from actviz.inputs.sniff import model_refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actviz.errors import InputError, LimitError
-from actviz.inputs.feeding import sample_of_arrays
-from actviz.inputs.geometry import shape_text
-from actviz.inputs.matching import check_finite, to_dtype
-from actviz.inputs.options import MAX_RATE
+from actviz.inputs.array_checks import check_finite, to_dtype
+from actviz.inputs.image_resize import shape_text
+from actviz.inputs.input_options import MAX_RATE
+from actviz.inputs.samples import sample_of_arrays
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from actviz.inputs.options import InputOptions
+    from actviz.inputs.input_options import InputOptions
     from actviz.records import Sample, TensorSpec
 
 MAX_VALUES = 100_000_000

@@ -27,7 +27,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's conversion to
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedImage:
     """An image as it is fed before resizing: uint8 0..255 or float32 0..1.
 
     Parameters
@@ -87,7 +87,7 @@ def check_channels(meaning: str, *, count: int, alpha: bool, channels: int, path
     raise InputError(message)
 
 
-def to_channels(bands: Bands, channels: int | None, background: tuple[int, int, int], path: str) -> Decoded:
+def to_channels(bands: Bands, channels: int | None, background: tuple[int, int, int], path: str) -> DecodedImage:
     """Return bands as the channels of an input.
 
     Parameters
@@ -108,19 +108,19 @@ def to_channels(bands: Bands, channels: int | None, background: tuple[int, int, 
         channels = count if bands.meaning == BANDS else COLOUR_CHANNELS
     check_channels(bands.meaning, count=count, alpha=bands.alpha, channels=channels, path=path)
     if channels == count:
-        return Decoded(bands.values, alpha=bands.alpha)
+        return DecodedImage(bands.values, alpha=bands.alpha)
     values = _as_float(bands.values)
     if bands.alpha and bands.meaning == BANDS:
-        return Decoded(_without_opaque(bands, channels, path))
+        return DecodedImage(_without_opaque(bands, channels, path))
     if bands.alpha and channels == COLOUR_CHANNELS + 1:  # grey with alpha
-        return Decoded(np.concatenate([values[:, :, :1].repeat(3, axis=2), values[:, :, 1:]], axis=2), alpha=True)
+        return DecodedImage(np.concatenate([values[:, :, :1].repeat(3, axis=2), values[:, :, 1:]], axis=2), alpha=True)
     if bands.alpha:
         values = _on_background(values, background)
     if channels == GREY_CHANNELS and values.shape[2] == COLOUR_CHANNELS:
         values = (values.astype(np.float64) @ np.array(_LUMINANCE)).astype(np.float32)[:, :, None]
     elif channels == COLOUR_CHANNELS and values.shape[2] == GREY_CHANNELS:
         values = values.repeat(COLOUR_CHANNELS, axis=2)
-    return Decoded(values)
+    return DecodedImage(values)
 
 
 def _as_float(values: NDArray[Any]) -> NDArray[np.float32]:

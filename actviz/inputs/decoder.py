@@ -16,11 +16,11 @@ import sys
 import threading
 from typing import Any, BinaryIO
 
-from actviz import processes, system
 from actviz.errors import ActvizError, LimitError, error_of_code
-from actviz.inputs.channels import Decoded
-from actviz.inputs.options import InputOptions
-from actviz.inputs.pillow import Wanted
+from actviz.inputs.channels import DecodedImage
+from actviz.inputs.input_options import InputOptions
+from actviz.inputs.pillow_images import Wanted
+from actviz.system import file_system, processes
 
 CPU_SECONDS = 20.0
 # What an image waits for at most, should the process stand still without computing anything.
@@ -34,7 +34,7 @@ class _Process:
     """The process and the pipes to it."""
 
     def __init__(self) -> None:
-        told = json.dumps({"seconds": CPU_SECONDS, "memory": min(MAX_MEMORY, system.memory_allowed())})
+        told = json.dumps({"seconds": CPU_SECONDS, "memory": min(MAX_MEMORY, file_system.memory_allowed())})
         self.seconds = CPU_SECONDS
         self.process, reader, writer = processes.start_python(
             PROGRAM, told, processes.plain_environment(), noun="the process that decodes images"
@@ -72,7 +72,7 @@ class Decoder:
         self._lock = threading.Lock()
         self._process: _Process | None = None
 
-    def decode(self, content: bytes, kind: str, path: str, wanted: Wanted) -> Decoded:
+    def decode(self, content: bytes, kind: str, path: str, wanted: Wanted) -> DecodedImage:
         """Decode an image; see `images.decode`.
 
         Raises
@@ -99,7 +99,7 @@ class Decoder:
         import numpy as np
 
         array = np.frombuffer(values, np.dtype(answer["dtype"])).reshape(answer["shape"])
-        return Decoded(array, tuple(answer["notes"]), bool(answer["alpha"]))
+        return DecodedImage(array, tuple(answer["notes"]), bool(answer["alpha"]))
 
 
 DECODER = Decoder()
@@ -143,8 +143,8 @@ def main() -> None:
     reader, writer, told = sys.argv[1:]
     limits = json.loads(told)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    system.limit_memory(limits["memory"])
-    system.be_first_to_go()
+    file_system.limit_memory(limits["memory"])
+    file_system.be_first_to_go()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_command, args=[int(reader)], daemon=True).start()
     incoming, outgoing = processes.as_files(int(reader), int(writer))
@@ -192,18 +192,18 @@ def _options(told: dict[str, Any]) -> InputOptions:
     return InputOptions(**told | {"background": background if isinstance(background, str) else tuple(background)})
 
 
-def decode_here(content: bytes, kind: str, path: str, wanted: Wanted) -> Decoded:
+def decode_here(content: bytes, kind: str, path: str, wanted: Wanted) -> DecodedImage:
     """Decode an image in this process; see `images.decode`."""
-    from actviz.inputs import pillow, structure
+    from actviz.inputs import image_structure, pillow_images
 
     if kind == "TIFF":
         from actviz.inputs import tiff
 
         return tiff.decode(content, path, wanted)
     if kind == "GIF":
-        structure.check_gif(content, path)
-    if kind == "PNG" and structure.is_deep_png(content):
+        image_structure.check_gif(content, path)
+    if kind == "PNG" and image_structure.is_deep_png(content):
         from actviz.inputs import deep_png
 
         return deep_png.decode(content, path, wanted)
-    return pillow.decode(content, kind, path, wanted)
+    return pillow_images.decode(content, kind, path, wanted)

@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actviz.inputs import pillow
-from actviz.inputs.channels import COLOUR, COLOUR_CHANNELS, GREY, Bands, Decoded, to_channels
+from actviz.inputs import pillow_images
+from actviz.inputs.channels import COLOUR, COLOUR_CHANNELS, GREY, Bands, DecodedImage, to_channels
 
 if TYPE_CHECKING:
-    from actviz.inputs.pillow import Wanted
+    from actviz.inputs.pillow_images import Wanted
 
 
-def decode(content: bytes, path: str, wanted: Wanted) -> Decoded:
+def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
     """Decode a PNG file of 16 bits; see `images.decode`. An animation is left to Pillow."""
-    with pillow.guarded(path, "PNG", wanted.options.maximum_pixels):
-        image = pillow.open_image(content, "PNG")
-        pillow.check_pixels(image.size[::-1], path, wanted.options.maximum_pixels)
+    with pillow_images.guarded(path, "PNG", wanted.options.maximum_pixels):
+        image = pillow_images.open_image(content, "PNG")
+        pillow_images.check_pixels(image.size[::-1], path, wanted.options.maximum_pixels)
         if getattr(image, "is_animated", False):
-            return pillow.decode(content, "PNG", path, wanted)
+            return pillow_images.decode(content, "PNG", path, wanted)
         if wanted.options.frame:
-            raise pillow.no_frame(path, wanted.options.frame)
+            raise pillow_images.no_frame(path, wanted.options.frame)
         import imagecodecs
 
         samples = imagecodecs.png_decode(content)
-        orientation, damaged = pillow.orientation_of(image)
-        notes = pillow.damaged_notes(path) if damaged else []
-        samples = pillow.turned(samples, orientation)
+        orientation, damaged = pillow_images.orientation_of(image)
+        notes = pillow_images.damaged_notes(path) if damaged else []
+        samples = pillow_images.turned(samples, orientation)
         count = samples.shape[2]
         alpha = count in {2, COLOUR_CHANNELS + 1}
         meaning = COLOUR if count >= COLOUR_CHANNELS else GREY
-        bands = Bands(pillow.scaled(samples, 16, path), meaning, alpha)
+        bands = Bands(pillow_images.scaled(samples, 16, path), meaning, alpha)
         found = to_channels(bands, wanted.channels, wanted.background, path)
         values = found.values[None] if wanted.frames else found.values
-        return Decoded(np.ascontiguousarray(values), tuple(notes), found.alpha)
+        return DecodedImage(np.ascontiguousarray(values), tuple(notes), found.alpha)

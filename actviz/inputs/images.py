@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actviz.errors import InputError
-from actviz.inputs import pillow, structure
-from actviz.inputs.channels import Decoded
-from actviz.inputs.pillow import DECODERS, Wanted
+from actviz.inputs import image_structure, pillow_images
+from actviz.inputs.channels import DecodedImage
+from actviz.inputs.pillow_images import DECODERS, Wanted
 
 if TYPE_CHECKING:
-    from actviz.inputs.options import InputOptions
+    from actviz.inputs.input_options import InputOptions
 
-__all__ = ["DECODERS", "Decoded", "decode"]
+__all__ = ["DECODERS", "DecodedImage", "decode"]
 
 # A file that ends before its end mark was cut, even if enough is left to fill all rows.
 _END_MARKS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
@@ -20,7 +20,7 @@ _END_MARKS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 
 def decode(  # noqa: PLR0913  (frames are the exception)
     content: bytes, kind: str, path: str, channels: int | None, options: InputOptions, *, frames: bool = False
-) -> Decoded:
+) -> DecodedImage:
     """Decode an image file into `channels` channels.
 
     Parameters
@@ -49,8 +49,8 @@ def decode(  # noqa: PLR0913  (frames are the exception)
         message = f"{path}: the {kind} image is truncated (no end mark); copy or save it again."
         raise InputError(message)
     wanted = Wanted(channels, frames, options)
-    if structure.is_bounded(kind, content, path):
-        return pillow.decode(content, kind, path, wanted)
+    if image_structure.is_bounded(kind, content, path):
+        return pillow_images.decode(content, kind, path, wanted)
     # What is bounded is decoded here: the way to a process and back would cost a digit as much as it takes to decode.
     from actviz.inputs.decoder import DECODER
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actviz import system
 from actviz.errors import InputError, LimitError, escape
-from actviz.gate import npy
-from actviz.inputs import lines, sniff
+from actviz.gate import file_type, npy
+from actviz.inputs import text_files
+from actviz.inputs.array_checks import check_finite, listed, to_batch
 from actviz.inputs.arrays import read_archive
 from actviz.inputs.audio import sample_of_wav
-from actviz.inputs.feeding import sample_of_arrays, sample_of_image
-from actviz.inputs.geometry import check_takes_images
+from actviz.inputs.image_resize import check_takes_images
 from actviz.inputs.images import DECODERS, decode
-from actviz.inputs.matching import check_finite, listed, to_batch
+from actviz.inputs.samples import sample_of_arrays, sample_of_image
+from actviz.system import file_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from actviz.inputs.options import InputOptions
+    from actviz.inputs.input_options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
     from actviz.records import Sample, TensorSpec
 
@@ -79,7 +79,7 @@ def stream(
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedInput:
     """A file that is known to be an input, not decoded yet.
 
     `kind` is what `sniff.kind_of` says, or ``lines``; `content` are its bytes, and empty
@@ -89,7 +89,7 @@ class Opened:
     path: Path
     kind: str
     content: bytes
-    header: npy.Header | None = None
+    header: npy.NpyHeader | None = None
 
     @property
     def is_image(self) -> bool:
@@ -106,7 +106,7 @@ class Opened:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> Opened:
+def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> OpenedInput:
     """Read a file once it is known to be an input; arrays that are large stay on the disk.
 
     Raises
@@ -122,7 +122,7 @@ def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> Opened:
 
 
 def samples_in(
-    opened: Opened, specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions
+    opened: OpenedInput, specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions
 ) -> Iterator[Sample]:
     """Yield the samples of an opened file, each made when it is asked for; see `stream`."""
     path, kind, content = opened.path, opened.kind, opened.content
@@ -145,7 +145,7 @@ def samples_in(
         return
     if kind == LINES:
         yield from _samples(
-            {specs[0].name: lines.rows_of(content, specs[0], label)}, specs, preprocessing, options, path
+            {specs[0].name: text_files.rows_of(content, specs[0], label)}, specs, preprocessing, options, path
         )
         return
     if opened.header is not None:
@@ -164,12 +164,12 @@ def samples_in(
 class _RowsOnDisk:
     """The samples of a large `.npy` file, read some at a time as they are asked for in order."""
 
-    def __init__(self, path: Path, header: npy.Header, spec: TensorSpec, options: InputOptions) -> None:
+    def __init__(self, path: Path, header: npy.NpyHeader, spec: TensorSpec, options: InputOptions) -> None:
         self._path, self._header, self._spec, self._options = path, header, spec, options
         self._row = math.prod(header.shape[1:]) * header.dtype.itemsize
         self._count = max(1, CHUNK_BYTES // max(1, self._row))
         self._start = 0
-        self._stamp: system.Stamp | None = None
+        self._stamp: file_system.FileStamp | None = None
         self._batch = self._read(0)
 
     def __len__(self) -> int:
@@ -185,8 +185,8 @@ class _RowsOnDisk:
         """Read samples from `number` on; the file must be the one that was opened first."""
         label = str(self._path)
         count = min(self._count, len(self) - number)
-        with system.reading(self._path) as (file, _):
-            stamp = system.stamp(file)
+        with file_system.reading(self._path) as (file, _):
+            stamp = file_system.stamp(file)
             if self._stamp not in {None, stamp}:
                 message = f"{label}: changed while reading; wait until it is written and run again."
                 raise InputError(message)
@@ -198,18 +198,18 @@ class _RowsOnDisk:
         return to_batch(npy.array_of(content, header, label), self._spec, label, self._options)
 
 
-def _stays_on_disk(header: npy.Header, spec: TensorSpec, size: int) -> bool:
+def _stays_on_disk(header: npy.NpyHeader, spec: TensorSpec, size: int) -> bool:
     """Tell whether the samples of an array are read one by one: it is large, and they lie in a row."""
     ranks = {len(spec.shape)} if spec.shape else set(range(1, npy.MAX_RANK + 1))
     texts = spec.dtype == "string"
     return size > CHUNK_BYTES and len(header.shape) in ranks and header.shape[0] > 1 and not (header.fortran or texts)
 
 
-def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> Opened:
+def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> OpenedInput:
     """Read a file once it is known to be an input; huge or foreign ones are not read."""
-    with system.reading(path) as (file, size):
-        head = file.read(sniff.HEAD_BYTES)
-        kind = sniff.kind_of(head)
+    with file_system.reading(path) as (file, size):
+        head = file.read(file_type.HEAD_BYTES)
+        kind = file_type.kind_of(head)
         if kind is None:
             kind = _lines_or_refused(head, size, label, specs)
         if kind == "npy":
@@ -217,33 +217,35 @@ def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> Opened:
                 raise InputError(_several(specs, label))
             header = npy.read_header(head, size, label, limit=max(size, npy.MAX_BYTES))
             if _stays_on_disk(header, specs[0], size):
-                return Opened(path, kind, b"", header)
+                return OpenedInput(path, kind, b"", header)
             npy.read_header(head, size, label)
-        limit = {LINES: lines.MAX_BYTES}.get(kind, MAX_IMAGE_BYTES if kind in DECODERS else npy.MAX_BYTES + (1 << 20))
+        limit = {LINES: text_files.MAX_BYTES}.get(
+            kind, MAX_IMAGE_BYTES if kind in DECODERS else npy.MAX_BYTES + (1 << 20)
+        )
         if size > limit:
             message = f"{label}: {size:,} bytes, at most {limit:,} are read; give a smaller file."
             raise LimitError(message)
         content = head + file.read(max(0, size - len(head)))
-    return Opened(path, kind, content)
+    return OpenedInput(path, kind, content)
 
 
 def _lines_or_refused(head: bytes, size: int, label: str, specs: tuple[TensorSpec, ...]) -> str:
     """Take a file of no known kind for lines where the input takes them, or refuse it."""
-    takes = [lines.takes_lines(spec) for spec in specs]
+    takes = [text_files.takes_lines(spec) for spec in specs]
     text = all(spec.dtype == "string" for spec in specs)
-    if any(takes) and sniff.is_lines(head, size, label, text=text):
+    if any(takes) and file_type.is_lines(head, size, label, text=text):
         if len(specs) != 1:
             raise InputError(_several(specs, label))
         return LINES
-    accepted = sniff.ACCEPTED_TEXT if text else sniff.ACCEPTED_NUMBERS
-    raise sniff.refusal(head, size, label, accepted if all(takes) else sniff.ACCEPTED)
+    accepted = file_type.ACCEPTED_TEXT if text else file_type.ACCEPTED_NUMBERS
+    raise file_type.refusal(head, size, label, accepted if all(takes) else file_type.ACCEPTED)
 
 
 def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str) -> dict[str, NDArray[Any]]:
     names = tuple(spec.name for spec in specs)
     if kind == "zip":
         return read_archive(content, names, label)
-    header = npy.read_header(content[: sniff.HEAD_BYTES], len(content), label)
+    header = npy.read_header(content[: file_type.HEAD_BYTES], len(content), label)
     return {names[0]: npy.array_of(content, header, label)}
 
 
@@ -299,12 +301,12 @@ def _array_notes(
 
 def _check_folder(path: Path, label: str) -> None:
     try:
-        if not system.is_folder(path):
+        if not file_system.is_folder(path):
             return
     except OSError:
         return  # opening it fails for the same reason, and says which
-    if any(system.exists(path / name) for name in _MODEL_FOLDER):
-        raise sniff.model_refusal(label)
+    if any(file_system.exists(path / name) for name in _MODEL_FOLDER):
+        raise file_type.model_refusal(label)
     message = f"{label}: this is a folder; name the files in it, for instance {label}/*.png."
     raise InputError(message)
 

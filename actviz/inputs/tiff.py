@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import InputError, LimitError
-from actviz.inputs import pillow
-from actviz.inputs.channels import BANDS, COLOUR, COLOUR_CHANNELS, GREY, Bands, Decoded, to_channels
-from actviz.inputs.structure import check_tiff
+from actviz.inputs import pillow_images
+from actviz.inputs.channels import BANDS, COLOUR, COLOUR_CHANNELS, GREY, Bands, DecodedImage, to_channels
+from actviz.inputs.image_structure import check_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tifffile import TiffFile, TiffPage
 
-    from actviz.inputs.pillow import Wanted
+    from actviz.inputs.pillow_images import Wanted
 
 MAX_BYTES = 2 << 30  # of one page, unpacked
 _ORIENTATION = 274
@@ -37,10 +37,10 @@ _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 34926, 5
 _BYTE = 8
 
 
-def decode(content: bytes, path: str, wanted: Wanted) -> Decoded:
+def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
     """Decode a TIFF file; see `images.decode`."""
     check_tiff(content, path)
-    with pillow.guarded(path, "TIFF", wanted.options.maximum_pixels):
+    with pillow_images.guarded(path, "TIFF", wanted.options.maximum_pixels):
         import tifffile
 
         with tifffile.TiffFile(BytesIO(content)) as file:
@@ -48,33 +48,33 @@ def decode(content: bytes, path: str, wanted: Wanted) -> Decoded:
             pages = [page.aspage() for page in file.pages]
             pages = [page for page in pages if not page.subfiletype & 5] or pages  # reduced: 1, mask: 4
             if int(pages[0].photometric) not in _BANDS:
-                return pillow.decode(content, "TIFF", path, wanted)
+                return pillow_images.decode(content, "TIFF", path, wanted)
             stacked = _stacked(file, pages)
             if wanted.frames:
                 return _frames(pages, stacked, path, wanted)
             return _one(pages, stacked, path, wanted)
 
 
-def _one(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> Decoded:
+def _one(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> DecodedImage:
     """Return the page that was asked for."""
     number = wanted.options.frame
     count = stacked if len(pages) == 1 else len(pages)
     if number >= count:
-        raise pillow.no_frame(path, number)
+        raise pillow_images.no_frame(path, number)
     found = _decoded(pages[number] if number < len(pages) else pages[0], path, wanted, number if stacked > 1 else 0)
-    notes = pillow.frame_notes(path, number) if count > 1 else []
-    return Decoded(found.values, (*notes, *found.notes), found.alpha)
+    notes = pillow_images.frame_notes(path, number) if count > 1 else []
+    return DecodedImage(found.values, (*notes, *found.notes), found.alpha)
 
 
-def _frames(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> Decoded:
+def _frames(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> DecodedImage:
     """Return all pages, or all planes of one that holds several."""
     found, pixels = [], 0
     for number in range(stacked if len(pages) == 1 else len(pages)):
         page = pages[min(number, len(pages) - 1)]
         pixels += page.imagelength * page.imagewidth
-        pillow.check_frames(number + 1, pixels, path, wanted.options.maximum_pixels)
+        pillow_images.check_frames(number + 1, pixels, path, wanted.options.maximum_pixels)
         found.append(_decoded(page, path, wanted, number if stacked > 1 else 0))
-    return pillow.joined(found, path)
+    return pillow_images.joined(found, path)
 
 
 def _stacked(file: TiffFile, pages: Sequence[TiffPage]) -> int:
@@ -86,14 +86,14 @@ def _stacked(file: TiffFile, pages: Sequence[TiffPage]) -> int:
     return int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
 
 
-def _decoded(page: TiffPage, path: str, wanted: Wanted, plane: int) -> Decoded:
+def _decoded(page: TiffPage, path: str, wanted: Wanted, plane: int) -> DecodedImage:
     _check(page, path, wanted)
     return _in_channels(page, _samples(page, path, plane), path, wanted)
 
 
 def _check(page: TiffPage, path: str, wanted: Wanted) -> None:
     """Refuse a page by what its directory declares, before anything is unpacked."""
-    pillow.check_pixels((page.imagelength, page.imagewidth), path, wanted.options.maximum_pixels)
+    pillow_images.check_pixels((page.imagelength, page.imagewidth), path, wanted.options.maximum_pixels)
     size = np.dtype(page.dtype or np.uint8).itemsize
     chunk = int(np.prod(page.chunks, dtype=object)) * size
     if max(page.nbytes, chunk) > MAX_BYTES:
@@ -126,7 +126,7 @@ def _samples(page: TiffPage, path: str, plane: int) -> NDArray[Any]:
     return np.moveaxis(values, axes.index("S"), 2)
 
 
-def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wanted) -> Decoded:
+def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wanted) -> DecodedImage:
     """Return the samples of a page as the channels of an input."""
     extra = tuple(int(one) for one in page.extrasamples)
     # More than one kind of opacity, or one that is not the last, is read as bands like others.
@@ -138,13 +138,13 @@ def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wante
     meaning = name if count == expected else BANDS
     values = _scaled(page, samples, path, alpha=alpha)
     tag = page.tags.get(_ORIENTATION)
-    values = pillow.turned(values, tag.value if tag is not None and isinstance(tag.value, int) else 1)
+    values = pillow_images.turned(values, tag.value if tag is not None and isinstance(tag.value, int) else 1)
     if alpha and extra[-1] == _ASSOCIATED:
         values = _divided(values)
     if values.dtype == np.uint8 and meaning in {GREY, COLOUR}:
         return _by_pillow(values, path, wanted)
     found = to_channels(Bands(values, meaning, alpha), wanted.channels, wanted.background, path)
-    return Decoded(found.values, found.notes, found.alpha)
+    return DecodedImage(found.values, found.notes, found.alpha)
 
 
 def _scaled(page: TiffPage, samples: NDArray[Any], path: str, *, alpha: bool) -> NDArray[Any]:
@@ -155,7 +155,7 @@ def _scaled(page: TiffPage, samples: NDArray[Any], path: str, *, alpha: bool) ->
     if samples.dtype == np.uint8 and 255 % (2**bits - 1) == 0:
         values: NDArray[Any] = samples * np.uint8(255 // (2**bits - 1))
     else:
-        values = pillow.scaled(samples, min(bits, samples.dtype.itemsize * _BYTE), path)
+        values = pillow_images.scaled(samples, min(bits, samples.dtype.itemsize * _BYTE), path)
     if int(page.photometric) == _WHITE_IS_ZERO:
         colour = values.shape[2] - alpha
         values = values.copy()
@@ -174,10 +174,10 @@ def _divided(values: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([straight.astype(values.dtype), values[:, :, -1:]], axis=2)
 
 
-def _by_pillow(values: NDArray[np.uint8], path: str, wanted: Wanted) -> Decoded:
+def _by_pillow(values: NDArray[np.uint8], path: str, wanted: Wanted) -> DecodedImage:
     """Return grey or colour of 8 bits by the conversions that other formats go through."""
     from PIL import Image
 
     flat = np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values)
     mode = {1: "L", 2: "LA", COLOUR_CHANNELS: "RGB", COLOUR_CHANNELS + 1: "RGBA"}[values.shape[2]]
-    return pillow.plain(Image.frombytes(mode, (values.shape[1], values.shape[0]), flat.tobytes()), path, wanted)
+    return pillow_images.plain(Image.frombytes(mode, (values.shape[1], values.shape[0]), flat.tobytes()), path, wanted)

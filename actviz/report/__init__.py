@@ -1,5 +1,5 @@
 """Reports: one HTML page, and Markdown, from what was computed; nothing here opens a model."""
 
-from actviz.report.contents import Comparison, Contents, Fed, Figure, Finding, Shown
+from actviz.report.contents import Comparison, Finding, ReportContents, ReportFigure, ReportInput, ReportLayer
 
-__all__ = ["Comparison", "Contents", "Fed", "Figure", "Finding", "Shown"]
+__all__ = ["Comparison", "Finding", "ReportContents", "ReportFigure", "ReportInput", "ReportLayer"]

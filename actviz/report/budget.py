@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, UsageError, escape
-from actviz.report.figures import shrink
+from actviz.report.report_figures import shrink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actviz.report.contents import Figure, Shown
+    from actviz.report.contents import ReportFigure, ReportLayer
 
 # How much more room a figure of the first input gets than one of another.
 FIRST = 4
@@ -46,10 +46,10 @@ def parse_size(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedFigures:
     """Layers whose figures fit, and how many bytes figures of the first input and of others got at most."""
 
-    layers: tuple[Shown, ...]
+    layers: tuple[ReportLayer, ...]
     first: int
     rest: int
 
@@ -83,7 +83,7 @@ def values_each(sizes: Sequence[int], inputs: int, room: int) -> int:
     return low
 
 
-def fit(layers: Sequence[Shown], room: int) -> Fitted:
+def fit(layers: Sequence[ReportLayer], room: int) -> FittedFigures:
     """Return the layers with as much of their figures as `room`, in bytes of a page, holds.
 
     Every figure gets up to the same number of bytes, so that small maps are whole and of
@@ -106,18 +106,18 @@ def fit(layers: Sequence[Shown], room: int) -> Fitted:
     while most > _LEAST:
         kept = tuple(_with_figures(layer, most) for layer in layers)
         if sum(_bytes_of(one, len(one.channels)) for layer in kept for one in layer.figures) <= room:
-            return Fitted(kept, most, most // FIRST)
+            return FittedFigures(kept, most, most // FIRST)
         most = int(most * 0.9)
-    return Fitted(_greedy(layers, room), 0, 0)
+    return FittedFigures(_greedy(layers, room), 0, 0)
 
 
-def _total(layers: Sequence[Shown], most: int) -> int:
+def _total(layers: Sequence[ReportLayer], most: int) -> int:
     return sum(
         _bytes_of(one, count) for layer in layers for one, count in zip(layer.figures, _tiles(layer, most), strict=True)
     )
 
 
-def _tiles(layer: Shown, most: int) -> list[int]:
+def _tiles(layer: ReportLayer, most: int) -> list[int]:
     """Return how many tiles each figure of a layer has room for in `most` bytes, at least one.
 
     Figures of inputs after the first have equally many, so that they can be compared.
@@ -136,12 +136,12 @@ def _tiles(layer: Shown, most: int) -> list[int]:
     ]
 
 
-def _with_figures(layer: Shown, most: int) -> Shown:
+def _with_figures(layer: ReportLayer, most: int) -> ReportLayer:
     kept = zip(layer.figures, _tiles(layer, most), strict=True)
     return replace(layer, figures=tuple(shrink(one, count, layer.order) for one, count in kept))
 
 
-def _greedy(layers: Sequence[Shown], room: int) -> tuple[Shown, ...]:
+def _greedy(layers: Sequence[ReportLayer], room: int) -> tuple[ReportLayer, ...]:
     """Return the layers with one tile of the first input as far as that goes, those with findings first."""
     order = sorted(range(len(layers)), key=lambda place: (not layers[place].marked, place))
     kept = list(layers)
@@ -157,7 +157,7 @@ def _greedy(layers: Sequence[Shown], room: int) -> tuple[Shown, ...]:
     return tuple(kept)
 
 
-def _bytes_of(figure: Figure, tiles: int) -> int:
+def _bytes_of(figure: ReportFigure, tiles: int) -> int:
     """Return what a figure with so many tiles takes in a page: base64 of its picture and numbers."""
     if not tiles:
         return 0
@@ -165,12 +165,12 @@ def _bytes_of(figure: Figure, tiles: int) -> int:
     return int((png + tiles * _PER_TILE) * 4 / 3) + _PER_FIGURE
 
 
-def smallest(layers: Sequence[Shown]) -> int:
+def smallest(layers: Sequence[ReportLayer]) -> int:
     """Return what the smallest figure of one tile takes."""
     first = ((one, layer.order) for layer in layers for one in layer.figures if not (one.input or one.other))
     return min((_bytes_of(shrink(one, 1, order), 1) for one, order in first), default=0)
 
 
-def whole_size(figure: Figure) -> int:
+def whole_size(figure: ReportFigure) -> int:
     """Return about what a figure would take with all its tiles."""
     return _bytes_of(figure, figure.total)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from actviz.compare import Drift
     from actviz.records import Geometry, LayerInfo
-    from actviz.totals import Totals
+    from actviz.statistics.differences import LayerDifference
+    from actviz.statistics.running_statistics import RunningStatistics
 
 PROBLEM, WARNING, NOTE = "problem", "warning", "note"
 SEVERITIES = (PROBLEM, WARNING, NOTE)
@@ -39,7 +39,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Mosaic:
+class ReportMosaic:
     """Tiles in a picture, uint8 ``(row, column)`` steps of `palette`, and where they lie.
 
     `png` is the picture as an 8-bit palette PNG. Tile `n` is `tile` (rows, columns) large and
@@ -53,7 +53,7 @@ class Mosaic:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class ReportFigure:
     """One layer for one input, as much of it as has room.
 
     `input` is the number of the input, `other` says that it is of the model compared with.
@@ -65,7 +65,7 @@ class Figure:
     """
 
     input: int
-    mosaic: Mosaic
+    mosaic: ReportMosaic
     channels: tuple[int, ...]
     indices: tuple[tuple[int, ...], ...]
     ends: NDArray[np.float32]
@@ -88,14 +88,14 @@ class Comparison:
     """
 
     name: str
-    drifts: dict[str, Drift]
+    drifts: dict[str, LayerDifference]
     changed: tuple[str, ...]
     unmatched: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReportLayer:
     """One layer in a report: facts, numbers over all inputs, figures.
 
     `kind` is the renderer's name, ``None`` where nothing draws it. `totals` are ``None``
@@ -105,8 +105,8 @@ class Shown:
 
     info: LayerInfo
     kind: str | None
-    totals: Totals | None
-    figures: tuple[Figure, ...] = ()
+    totals: RunningStatistics | None
+    figures: tuple[ReportFigure, ...] = ()
     thumbnail: bytes | None = None
     geometry: Geometry | None = None
     labels: tuple[str, ...] = ()
@@ -117,7 +117,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Fed:
+class ReportInput:
     """One input of which figures are shown; `picture` is a PNG or JPEG, `words` those of a text."""
 
     name: str
@@ -127,7 +127,7 @@ class Fed:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class ReportContents:
     """Everything a report says.
 
     `model` is the file's name; `facts` are pairs of a word and what it says; `inputs` those
@@ -137,9 +137,9 @@ class Contents:
 
     model: str
     facts: tuple[tuple[str, str], ...]
-    inputs: tuple[Fed, ...]
+    inputs: tuple[ReportInput, ...]
     count: int
-    layers: tuple[Shown, ...]
+    layers: tuple[ReportLayer, ...]
     findings: tuple[Finding, ...]
     comparison: Comparison | None = None
     left_out: tuple[str, ...] = ()

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz import colors, text
 from actviz.errors import escape
-from actviz.report.figures import single, summary_of
+from actviz.figures import colors, text
+from actviz.report.report_figures import single, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from actviz.compare import Drift
     from actviz.records import Geometry
-    from actviz.report.contents import Contents, Figure, Shown
+    from actviz.report.contents import ReportContents, ReportFigure, ReportLayer
+    from actviz.statistics.differences import LayerDifference
 
 LONGEST = 300
 DIGITS = 6
@@ -59,7 +59,7 @@ def key_of(address: str) -> str:
     return address.encode("utf-8", "replace").decode("utf-8")
 
 
-def island(contents: Contents) -> dict[str, Any]:
+def island(contents: ReportContents) -> dict[str, Any]:
     """Return everything but the figures' pictures; `figures` are numbers of `blocks`."""
     tables = sorted({figure.table for layer in contents.layers for figure in layer.figures})
     number = 0
@@ -86,7 +86,7 @@ def island(contents: Contents) -> dict[str, Any]:
     }
 
 
-def blocks(contents: Contents) -> list[str]:
+def blocks(contents: ReportContents) -> list[str]:
     """Return the base64 of each figure: its PNG, ``,``, its numbers as `numbers_of` packs them."""
     return [
         f"{base64_of(figure.mosaic.png)},{base64_of(numbers_of(figure))}"
@@ -95,13 +95,13 @@ def blocks(contents: Contents) -> list[str]:
     ]
 
 
-def numbers_of(figure: Figure) -> bytes:
+def numbers_of(figure: ReportFigure) -> bytes:
     """Pack float32 ``(7, tile)``, little-endian: both ends, the five of `Figure.numbers`; then the states."""
     packed: NDArray[Any] = np.concatenate([figure.ends, figure.numbers]).astype("<f4")
     return packed.tobytes() + figure.states.astype(np.uint8).tobytes()
 
 
-def _layer(layer: Shown, numbers: range, contents: Contents) -> dict[str, Any]:
+def _layer(layer: ReportLayer, numbers: range, contents: ReportContents) -> dict[str, Any]:
     info = layer.info
     said: dict[str, Any] = {
         "address": key_of(info.address),
@@ -138,7 +138,7 @@ def _layer(layer: Shown, numbers: range, contents: Contents) -> dict[str, Any]:
     return said
 
 
-def shape_of(layer: Shown) -> str:
+def shape_of(layer: ReportLayer) -> str:
     """Return a layer's output shape for one input, in words."""
     shape = layer.info.shape
     if shape is None:
@@ -146,7 +146,7 @@ def shape_of(layer: Shown) -> str:
     return f" {text.TIMES} ".join("any" if size is None else str(size) for size in shape[1:]) or "one number"
 
 
-def _figure(figure: Figure, block: int) -> dict[str, Any]:
+def _figure(figure: ReportFigure, block: int) -> dict[str, Any]:
     whole = figure.channels == tuple(range(len(figure.channels)))
     return {
         "input": figure.input,
@@ -176,7 +176,7 @@ def _place(geometry: Geometry | None) -> dict[str, Any] | None:
     }
 
 
-def _drift(address: str, contents: Contents) -> dict[str, Any] | None:
+def _drift(address: str, contents: ReportContents) -> dict[str, Any] | None:
     comparison = contents.comparison
     if comparison is None or address not in comparison.drifts:
         return None
@@ -190,7 +190,7 @@ def _drift(address: str, contents: Contents) -> dict[str, Any] | None:
     }
 
 
-def said_of_drift(drift: Drift) -> str:
+def said_of_drift(drift: LayerDifference) -> str:
     """Return how far a layer drifted, in words."""
     if drift.apart:
         return f"{drift.apart:,} of {drift.count:,} values are NaN or infinite in one and not in the other."

@@ -1,6 +1,6 @@
 """What is wrong with a network, in words: from numbers over all inputs, worst first.
 
-The numbers are those that `actviz check` judges by (`actviz.totals`); here they are put in
+The numbers are those that `actviz check` judges by (`actviz.statistics.running_statistics`); here they are put in
 order without limits that anybody set, by rules that are written beside each finding.
 """
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actviz import text
+from actviz.figures import text
 from actviz.report.contents import NOTE, PROBLEM, SEVERITIES, WARNING, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from actviz.records import LayerInfo
-    from actviz.totals import Totals
+    from actviz.statistics.running_statistics import RunningStatistics
 
 MANY_DEAD, SOME_DEAD = 0.5, 0.1
 MUCH_SATURATED = 0.2
@@ -40,7 +40,7 @@ def hands_on(kind: str) -> bool:
 
 
 def find(
-    layers: Sequence[LayerInfo], totals: Mapping[str, Totals], inputs: int, nonfinite: Mapping[str, int]
+    layers: Sequence[LayerInfo], totals: Mapping[str, RunningStatistics], inputs: int, nonfinite: Mapping[str, int]
 ) -> tuple[Finding, ...]:
     """Return what is out of the ordinary, worst first.
 
@@ -67,7 +67,7 @@ def find(
 
 
 def _nonfinite(
-    layers: Sequence[LayerInfo], totals: Mapping[str, Totals], nonfinite: Mapping[str, int]
+    layers: Sequence[LayerInfo], totals: Mapping[str, RunningStatistics], nonfinite: Mapping[str, int]
 ) -> Iterator[Finding]:
     """Tell the first layer with NaN or infinities at length, those after it in a note each."""
     hit = [layer for layer in layers if totals[layer.address].nan.any() or totals[layer.address].infinite.any()]
@@ -94,7 +94,7 @@ def _nonfinite(
         )
 
 
-def _of_layer(address: str, totals: Totals, inputs: int) -> Iterator[Finding]:
+def _of_layer(address: str, totals: RunningStatistics, inputs: int) -> Iterator[Finding]:
     on = f"on any of the {inputs:,} inputs" if inputs > 1 else "on the one input"
     dead = np.flatnonzero(totals.dead).tolist()
     if dead:
@@ -123,7 +123,7 @@ def _of(count: int, total: int) -> str:
     return f"all {total:,} {noun}" if count == total and total > 1 else f"{count:,} of {total:,} {noun}"
 
 
-def strength_of(totals: Totals) -> float:
+def strength_of(totals: RunningStatistics) -> float:
     """Return the largest absolute finite value of a layer, NaN where it has none."""
     has = totals.finite > 0
     if not has.any():
@@ -131,7 +131,7 @@ def strength_of(totals: Totals) -> float:
     return float(max(np.abs(totals.minimum[has]).max(), np.abs(totals.maximum[has]).max()))
 
 
-def _out_of_line(layers: Sequence[LayerInfo], totals: Mapping[str, Totals]) -> Iterator[Finding]:
+def _out_of_line(layers: Sequence[LayerInfo], totals: Mapping[str, RunningStatistics]) -> Iterator[Finding]:
     """Tell layers far beyond those around them, and values that fade or grow from layer to layer.
 
     A layer is out of line when its largest value is 100 times the middle one of the four

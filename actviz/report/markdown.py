@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from actviz import text
 from actviz.errors import escape_markdown
+from actviz.figures import text
 from actviz.report.contents import PROBLEM, WARNING
 from actviz.report.data import said_of_drift, shape_of
-from actviz.report.figures import summary_of
 from actviz.report.findings import verdict
-from actviz.report.page import said_of
+from actviz.report.html_page import error_text
+from actviz.report.report_figures import summary_of
 
 if TYPE_CHECKING:
-    from actviz.report.contents import Contents, Shown
+    from actviz.report.contents import ReportContents, ReportLayer
 
 MOST_ITEMS, MOST_ROWS = 40, 400
 OPENING, CLOSING = "<!-- actviz ", " -->"
 _MARKS = {PROBLEM: "**problem**", WARNING: "warning"}
 
 
-def render(contents: Contents, sheet: str | None, provenance: dict[str, Any]) -> str:
+def render(contents: ReportContents, sheet: str | None, provenance: dict[str, Any]) -> str:
     """Return the verdict, the findings, what changed, a sheet and the table of layers.
 
     Parameters
@@ -74,11 +74,11 @@ def _cut(items: list[str], noun: str) -> list[str]:
     return items[:MOST_ITEMS] + ([f"- {rest:,} more {noun}s in the report"] if rest > 0 else [])
 
 
-def _changes(contents: Contents) -> list[str]:
+def _changes(contents: ReportContents) -> list[str]:
     comparison = contents.comparison
     if comparison is None:
         return []
-    lines = ["", f"Compared with {escape_markdown(comparison.name)}: {said_of(comparison, escape_markdown)}", ""]
+    lines = ["", f"Compared with {escape_markdown(comparison.name)}: {error_text(comparison, escape_markdown)}", ""]
     items = []
     for address in comparison.changed:
         drift = comparison.drifts[address]
@@ -86,14 +86,14 @@ def _changes(contents: Contents) -> list[str]:
     return lines + _cut(items, "changed layer")
 
 
-def _table(contents: Contents) -> list[str]:
+def _table(contents: ReportContents) -> list[str]:
     lines = ["| layer | class | shape | smallest | largest | dead | zeros |", "|---|---|---|---:|---:|---:|---:|"]
     lines += [_row(layer) for layer in contents.layers[:MOST_ROWS]]
     rest = len(contents.layers) - MOST_ROWS
     return lines + ([f"| {rest:,} more layers in the report | | | | | | |"] if rest > 0 else [])
 
 
-def _row(layer: Shown) -> str:
+def _row(layer: ReportLayer) -> str:
     cells = [layer.info.address, layer.info.kind, shape_of(layer)]
     if layer.totals is None:
         cells += ["", "", "", ""]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from actviz.report.contents import Mosaic
+from actviz.report.contents import ReportMosaic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ def decode(png: bytes) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"))
 
 
-def mosaic_of(pixels: NDArray[np.uint8], tiles: Sequence[Tile], known: NDArray[np.uint8] | None = None) -> Mosaic:
+def mosaic_of(pixels: NDArray[np.uint8], tiles: Sequence[Tile], known: NDArray[np.uint8] | None = None) -> ReportMosaic:
     """Return a bare picture with its tiles as a mosaic; `known` as for `encode`.
 
     Raises
@@ -93,10 +93,10 @@ def mosaic_of(pixels: NDArray[np.uint8], tiles: Sequence[Tile], known: NDArray[n
     if expected != list(zip(tops, lefts, strict=True)) or first[:2] != (0, 0):
         message = "tiles do not lie in a regular grid"
         raise ValueError(message)
-    return Mosaic(encode(pixels, known), size, step, columns)
+    return ReportMosaic(encode(pixels, known), size, step, columns)
 
 
-def boxes(mosaic: Mosaic, places: Sequence[int]) -> list[tuple[slice, slice]]:
+def boxes(mosaic: ReportMosaic, places: Sequence[int]) -> list[tuple[slice, slice]]:
     """Return where tiles lie in the pixels of a mosaic: rows, then columns."""
     found = []
     for place in places:
@@ -105,19 +105,19 @@ def boxes(mosaic: Mosaic, places: Sequence[int]) -> list[tuple[slice, slice]]:
     return found
 
 
-def keep(mosaic: Mosaic, places: Sequence[int]) -> Mosaic:
+def keep(mosaic: ReportMosaic, places: Sequence[int]) -> ReportMosaic:
     """Return a mosaic of some of the tiles, in the order of `places`."""
     pixels = decode(mosaic.png)
     columns = max(1, min(len(places), math.ceil(math.sqrt(len(places) * mosaic.step[0] / mosaic.step[1]))))
     rows = -(-len(places) // columns)
     canvas = np.full((rows * mosaic.step[0], columns * mosaic.step[1], 3), 255, dtype=np.uint8)
-    kept = Mosaic(b"", mosaic.tile, mosaic.step, columns)
+    kept = ReportMosaic(b"", mosaic.tile, mosaic.step, columns)
     for new, old in zip(boxes(kept, range(len(places))), boxes(mosaic, places), strict=True):
         canvas[new] = pixels[old]
-    return Mosaic(encode(canvas), mosaic.tile, mosaic.step, columns)
+    return ReportMosaic(encode(canvas), mosaic.tile, mosaic.step, columns)
 
 
-def thumbnail(mosaic: Mosaic, places: Sequence[int]) -> bytes:
+def thumbnail(mosaic: ReportMosaic, places: Sequence[int]) -> bytes:
     """Return the first three of `places` beside each other as a small PNG, thinned out where they are large.
 
     Tiles of one value or one column would show nothing alone: then it is the whole mosaic.

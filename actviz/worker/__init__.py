@@ -1,5 +1,5 @@
 """The supervised process that opens and runs models, and the channel to it."""
 
-from actviz.worker.supervisor import DeadWorkerError, Numbers, Opening, Worker
+from actviz.worker.client import BatchStatistics, ModelOptions, Worker, WorkerCrashedError
 
-__all__ = ["DeadWorkerError", "Numbers", "Opening", "Worker"]
+__all__ = ["BatchStatistics", "ModelOptions", "Worker", "WorkerCrashedError"]

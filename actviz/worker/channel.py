@@ -15,7 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from actviz import processes
+from actviz.system import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -80,8 +80,8 @@ CHECK = """
 import sys, time
 from pathlib import Path
 from actviz.inputs import InputOptions
-from actviz.jobs import check, checking
-from actviz.limits import Limits
+from actviz.commands import check, checking
+from actviz.statistics.limits import Limits
 from actviz.worker import Opening
 path, pattern, inputs = sys.argv[1:]
 marks = []

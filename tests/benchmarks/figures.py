@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actviz import png, renderers
+from actviz.figures import renderers
 from actviz.records import Activation, Context, Style
+from actviz.results import png
 
 if TYPE_CHECKING:
     from collections.abc import Callable

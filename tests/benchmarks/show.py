@@ -52,7 +52,7 @@ from pathlib import Path
 from actviz.formats import open_network
 from actviz.inputs import InputOptions, choose_preprocessing, default_sample
 from actviz.records import Context, Style
-from actviz.select import select_layers
+from actviz.addresses import select_layers
 from actviz import mosaic, png, renderers
 network = open_network(Path("mobilenetv2.keras"))
 options = InputOptions()

@@ -20,7 +20,7 @@ SAMPLES = Path(__file__).parents[2] / "sample_models"
 WITH_TENSORFLOW = """
 import sys
 from actviz.worker import supervisor
-supervisor.PROGRAM = "import actviz.formats.lite.runtime as r; r.LITERT = 'no_such_package'; " + supervisor.PROGRAM
+supervisor.PROGRAM = "import actviz.formats.tflite.tflite_interpreter as r; r.LITERT = 'no_such_package'; " + supervisor.PROGRAM
 from actviz.cli import main
 main()
 """

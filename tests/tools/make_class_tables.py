@@ -1,4 +1,4 @@
-"""Write `actviz/gate/tables.py` from the exports of the installed Keras.
+"""Write `actviz/gate/allowed_names.py` from the exports of the installed Keras.
 
 Run ``python tests/tools/make_class_tables.py`` after a new Keras release; a test compares
 the table with the installed Keras and says when to.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actviz import colors
+from actviz.figures import colors
 
 HEAD = """# Which colormaps can be inverted
 

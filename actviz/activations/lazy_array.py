@@ -1,0 +1,245 @@
+"""One array of an open `.npz` or `.npy` file, read when and as far as it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import math
+import zipfile
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+
+from actviz.errors import InputError, LimitError
+from actviz.gate.archive import DAMAGED, FileWindow
+from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, NpyHeader, array_of, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.gate.archive import Archive
+
+LARGEST = 1 << 40
+CHUNK = 1 << 20
+_READABLE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+
+
+class LazyArray:
+    """An array whose header has been checked.
+
+    Its first axis may be read entry by entry, forwards without reading anything twice, once
+    the checksum has been compared: before the first value is returned.
+
+    Parameters
+    ----------
+    label
+        What errors call it.
+    size
+        Its bytes in all, header included.
+    start
+        Opens it at its first byte.
+
+    Raises
+    ------
+    ActvizError
+        When the header is malformed, declares another size, or Python objects.
+    """
+
+    def __init__(self, label: str, size: int, start: Callable[[], BinaryIO]) -> None:
+        self._label = label
+        self._size = size
+        self._start = start
+        self._stream: BinaryIO | None = None
+        self._next = 0
+        self._checked = False
+        with self._damage_is_said():
+            head = self._head()
+        self.header: NpyHeader = read_header(head, size, label, LARGEST, with_complex=True)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of its axes."""
+        return self.header.shape
+
+    def as_batch(self) -> LazyArray:
+        """Return the same array as the one entry of a batch."""
+        batch = copy.copy(self)
+        batch.header = replace(self.header, shape=(1, *self.shape))
+        return batch
+
+    def entry(self, number: int, order: Sequence[int] | None = None) -> NDArray[Any]:
+        """Return one entry along the first axis, which is kept with a size of one.
+
+        Parameters
+        ----------
+        number
+            Which entry, from 0.
+        order
+            The other axes, counted from 0, in the order in which they lie in memory, the slowest
+            first; ``None``: as they are. The array that is returned has its own order of axes.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged.
+        LimitError
+            When the entry has more than 2 GiB.
+        """
+        count, *rest = self.shape
+        one = NpyHeader((1, *rest), self.header.fortran, self.header.dtype, 0)
+        self._check_limit(self.header.data_bytes if self.header.fortran and count > 1 else one.data_bytes)
+        if self.header.fortran and count > 1:
+            return self.whole()[number : number + 1]
+        if not one.data_bytes:
+            return array_of(b"", one, self._label)
+        lying = tuple(range(len(rest))) if order is None else tuple(order)
+        # Of an array in Fortran order the last axis is the slowest in the file.
+        stored = tuple(reversed(range(len(rest)))) if self.header.fortran else tuple(range(len(rest)))
+        memory = np.empty([rest[axis] for axis in lying], self.header.dtype.newbyteorder("="))
+        values = memory.transpose(np.argsort(lying)) if rest else memory
+        with self._damage_is_said():
+            self._fill(self._stream_at(number, one.data_bytes), values.transpose(stored))
+            self._next = number + 1
+        return values[None]
+
+    def blocks(self, step: int) -> Iterator[NDArray[Any]]:
+        """Yield all entries in order, `step` at a time.
+
+        Nothing is read twice, so the checksum is compared after the last value.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged.
+        LimitError
+            When one block has more than 2 GiB.
+        """
+        count, *rest = self.shape
+        one = NpyHeader((1, *rest), self.header.fortran, self.header.dtype, 0)
+        if not self.header.data_bytes or self.header.fortran:
+            yield self.whole()
+            return
+        self._check_limit(one.data_bytes * min(step, count))
+        with self._damage_is_said():
+            stream = self._start()
+            stream.read(self.header.start)
+        with stream:
+            for first in range(0, count, step):
+                part = replace(one, shape=(min(step, count - first), *rest))
+                with self._damage_is_said():
+                    content = stream.read(part.data_bytes)
+                    if len(content) != part.data_bytes:
+                        raise EOFError
+                yield array_of(content, part, self._label)
+
+    def whole(self, limit: int = MAX_BYTES) -> NDArray[Any]:
+        """Return the whole array, of at most `limit` bytes.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged.
+        LimitError
+            When it is larger.
+        """
+        self._check_limit(self.header.data_bytes, limit)
+        with self._damage_is_said():
+            content = self._everything()
+        return array_of(content, self.header, self._label)
+
+    def _check_limit(self, size: int, limit: int = MAX_BYTES) -> None:
+        if size > limit:
+            message = f"{self._label}: {size:,} bytes at a time, at most {limit:,} are read; give a smaller array."
+            raise LimitError(message)
+
+    @contextlib.contextmanager
+    def _damage_is_said(self) -> Iterator[None]:
+        """Turn what zipfile and zlib raise on damaged bytes into one line."""
+        try:
+            yield
+        except DAMAGED:
+            message = f"{self._label}: the file is truncated or damaged; copy or write it again."
+            raise InputError(message) from None
+
+    def _head(self) -> bytes:
+        with self._start() as stream:
+            return stream.read(HEAD_BYTES)
+
+    def _everything(self) -> bytes:
+        with self._start() as stream:
+            content = stream.read(self._size + 1)
+        if len(content) != self._size:
+            raise EOFError
+        return content
+
+    def _fill(self, stream: BinaryIO, target: NDArray[Any]) -> None:
+        """Read values in C order into an array that lies in memory in any order, piece by piece.
+
+        The whole at once would be in memory twice: 2 GB as they are in the file, and as they are drawn.
+        """
+        if target.nbytes > CHUNK and target.ndim:
+            step = max(1, CHUNK // (target.nbytes // len(target)))
+            for first in range(0, len(target), step):
+                self._fill(stream, target[first : first + step] if step > 1 or target.ndim == 1 else target[first])
+            return
+        size = math.prod(target.shape) * self.header.dtype.itemsize
+        content = stream.read(size)
+        if len(content) != size:
+            raise EOFError
+        target[...] = array_of(content, NpyHeader(target.shape, False, self.header.dtype, 0), self._label)  # noqa: FBT003
+
+    def _stream_at(self, number: int, size: int) -> BinaryIO:
+        """Return a stream at one entry of `size` bytes: forwards in one stream, backwards from its beginning."""
+        if not self._checked:
+            self._checked = True
+            self._compare_checksum()
+        if self._stream is None or number < self._next:
+            self.close()
+            self._stream = self._start()
+            self._stream.read(self.header.start)
+            self._next = 0
+        self._stream.seek((number - self._next) * size, io.SEEK_CUR)
+        return self._stream
+
+    def _compare_checksum(self) -> None:
+        """Read everything once: zipfile compares at the end."""
+        with self._start() as stream:
+            while stream.read(CHUNK):
+                pass
+
+    def close(self) -> None:
+        """Close the stream of entries."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def of_member(archive: Archive, member: str, label: str) -> LazyArray:
+    """Return the array in a member of an archive.
+
+    Raises
+    ------
+    ActvizError
+        When the member is missing, packed in an unusual way, or no array that is read.
+    """
+    info = archive.info(member)
+    if info.compress_type not in _READABLE:
+        message = f"{label}: compressed in an unusual way; save it again with numpy.savez."
+        raise InputError(message)
+    return LazyArray(label, info.file_size, lambda: cast("BinaryIO", archive.container.open(info)))
+
+
+def of_file(file: BinaryIO, size: int, label: str) -> LazyArray:
+    """Return the array in an open `.npy` file of `size` bytes, which stays open."""
+
+    def start() -> BinaryIO:
+        file.seek(0)
+        return io.BufferedReader(FileWindow(file, 0, size))
+
+    array = LazyArray(label, size, start)
+    array._checked = True  # noqa: SLF001  (a .npy file has no checksum)
+    return array

@@ -1,0 +1,302 @@
+"""Activations of many inputs into one file, with memory that does not grow with their number.
+
+An archive holds its members one after another, but activations come input by input, so
+they wait in a scratch file: a record of constant size for each input, in which every layer
+has its place. At the end each layer's rows are read out of the records, in order, into
+the archive. That costs the disk each value twice, and makes the number of inputs free: it
+need not be known before, and an input that fails leaves no gap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+import numpy as np
+from numpy.lib import format as numpy_format
+
+from actviz.activations.member_names import DESCRIPTION, PICTURES, MemberNames
+from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput, to_json
+from actviz.errors import InputError, escape
+from actviz.gate.archive import ARRAYS
+from actviz.gate.npy import is_supported
+from actviz.system import file_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Sample
+
+IN_MEMORY = 64 << 20
+SMALL_IN_MEMORY = 4 << 20
+CHUNK = 4 << 20
+EPOCH = (1980, 1, 1, 0, 0, 0)
+UNIX, PLAIN_FILE = 3, 0o100644 << 16
+_NUMBERS = frozenset("biufc")
+
+
+@dataclass(slots=True)
+class _ArrayLayout:
+    """The place of one layer in every record: `shape` of a row and where its bytes begin.
+
+    Text has no constant size: `texts` holds a line of JSON for each input instead, and
+    `width` is the longest text so far.
+    """
+
+    entry: ArrayEntry
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int = 0
+    texts: BinaryIO | None = None
+    width: int = 1
+
+    @property
+    def row_bytes(self) -> int:
+        return 0 if self.texts else int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+class ActivationWriter:
+    """Takes the activations of one input after another, then writes them all as an `.npz`.
+
+    Parameters
+    ----------
+    folder
+        Where intermediate results lie once they are more than 64 MiB: beside the output.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = contextlib.ExitStack()
+        self._records = self._scratch(IN_MEMORY)
+        self._pictures = self._scratch(SMALL_IN_MEMORY)
+        self._columns: dict[str, _ArrayLayout] | None = None
+        self._record_bytes = 0
+        self._samples: list[SavedInput] = []
+        self.left_out: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Return the collector itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Drop the intermediate results."""
+        self._files.close()
+
+    @property
+    def count(self) -> int:
+        """The number of inputs collected."""
+        return len(self._samples)
+
+    @property
+    def addresses(self) -> list[str]:
+        """The layers that the file will have."""
+        return list(self._columns or ())
+
+    def add(self, sample: Sample, found: Mapping[str, Activation]) -> None:
+        """Take the activations of one input: each with a batch axis of one.
+
+        The first input settles which layers can be stored (`left_out` says why others are
+        not) and their shapes.
+
+        Raises
+        ------
+        InputError
+            When a layer has another shape than for the first input; nothing is taken.
+        OutputError
+            When the disk is full.
+        """
+        if self._columns is None:
+            self._columns = self._settle(found)
+        rows = [(column, _storable(found[address].values)) for address, column in self._columns.items()]
+        for column, values in rows:
+            if values.shape != (1, *column.shape) or _dtype(values) != column.dtype:
+                raise InputError(self._other_shape(column, values, sample))
+        with file_system.writing_scratch(self._folder):
+            self._records.seek(self.count * self._record_bytes)
+            for column, values in rows:
+                if column.texts is not None:
+                    texts = [_text(item) for item in values.ravel().tolist()]
+                    column.width = max(column.width, *map(len, texts), 1)
+                    column.texts.write(json.dumps(texts).encode("ascii") + b"\n")
+                else:
+                    self._records.write(_bytes(values))
+            picture = sample.thumbnail
+            if picture is not None:
+                self._pictures.write(_bytes(picture))
+        size = None if picture is None else (int(picture.shape[0]), int(picture.shape[1]))
+        self._samples.append(
+            SavedInput(sample.name, sample.fed, sample.digest, size, sample.words or (), sample.padding)
+        )
+
+    def write(self, file: BinaryIO, about: ActivationMetadata, *, compress: bool = False) -> None:
+        """Write the archive to an empty, seekable file.
+
+        `about` describes the model; layers, inputs and what was left out are added here.
+        Arrays that would pack so small that readers take them for a zip bomb stay unpacked.
+        """
+        columns = self._columns or {}
+        said = replace(
+            about,
+            entries={address: column.entry for address, column in columns.items()},
+            samples=tuple(self._samples),
+            left_out=self.left_out,
+        )
+        suspicious = self._archive(file, to_json(said), frozenset() if compress else None)
+        if suspicious:
+            file.seek(0)
+            file.truncate()
+            self._archive(file, to_json(said), suspicious)
+
+    def _archive(self, file: BinaryIO, said: str, stored: frozenset[str] | None) -> frozenset[str]:
+        """Write every member, packed but for those in `stored` (``None``: none is packed).
+
+        Return the members that unpack to suspiciously much.
+        """
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, header, size, chunks in self._members(said):
+                info = zipfile.ZipInfo(name, EPOCH)
+                info.create_system, info.external_attr = UNIX, PLAIN_FILE
+                info.file_size = len(header) + size
+                packed = stored is not None and name not in stored
+                info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+                with archive.open(info, "w") as member:
+                    member.write(header)
+                    for chunk in chunks:
+                        member.write(chunk)
+            return frozenset(
+                info.filename
+                for info in archive.infolist()
+                if info.file_size > max(ARRAYS.floor, ARRAYS.ratio * info.compress_size)
+            )
+
+    def _members(self, said: str) -> Iterator[tuple[str, bytes, int, Iterator[bytes]]]:
+        """Yield name, header, number of bytes and the bytes of every array."""
+        text = np.array(said)
+        yield _member(DESCRIPTION, text.dtype, (), iter([text.tobytes()]))
+        sizes = [sample.picture for sample in self._samples if sample.picture is not None]
+        if sizes:
+            count = sum(rows * columns * 3 for rows, columns in sizes)
+            alike = len(set(sizes)) == 1
+            shape = (len(sizes), *sizes[0], 3) if alike else (count,)
+            yield _member(PICTURES, np.dtype(np.uint8), shape, _read(self._pictures, 0, count))
+        for column in (self._columns or {}).values():
+            dtype = np.dtype(f"U{column.width}") if column.texts is not None else column.dtype
+            rows = self._texts(column) if column.texts is not None else self._rows(column)
+            yield _member(column.entry.key, dtype, (self.count, *column.shape), rows)
+
+    def _rows(self, column: _ArrayLayout) -> Iterator[bytes]:
+        for number in range(self.count):
+            yield from _read(self._records, number * self._record_bytes + column.offset, column.row_bytes)
+
+    def _texts(self, column: _ArrayLayout) -> Iterator[bytes]:
+        lines = column.texts
+        if lines is None:
+            return
+        lines.seek(0)
+        for _ in range(self.count):
+            yield np.array(json.loads(lines.readline()), f"U{column.width}").tobytes()
+
+    def _settle(self, found: Mapping[str, Activation]) -> dict[str, _ArrayLayout]:
+        columns: dict[str, _ArrayLayout] = {}
+        keys = MemberNames()
+        for address, activation in found.items():
+            reason = _obstacle(activation)
+            if reason is not None:
+                self.left_out[address] = reason
+                continue
+            values = _storable(activation.values)
+            entry = ArrayEntry(
+                keys.take(address),
+                address,
+                activation.kind,
+                activation.axes,
+                activation.signed,
+                activation.weights_digest,
+                activation.geometry,
+                activation.step_order,
+                activation.bounds,
+            )
+            texts = self._scratch(SMALL_IN_MEMORY) if values.dtype.kind in "OU" else None
+            column = _ArrayLayout(entry, _dtype(values), values.shape[1:], self._record_bytes, texts)
+            self._record_bytes += column.row_bytes
+            columns[address] = column
+        return columns
+
+    def _other_shape(self, column: _ArrayLayout, values: NDArray[Any], sample: Sample) -> str:
+        have, want = _sizes(values.shape[1:]), _sizes(column.shape)
+        first = escape(self._samples[0].name, 80)
+        return f'{escape(sample.name, 80)}: layer "{escape(column.entry.address, 80)}" gives {have}, but {want} for {first}; one file holds inputs of one size, write this one to a file of its own.'
+
+    def _scratch(self, in_memory: int) -> BinaryIO:
+        return self._files.enter_context(file_system.scratch(self._folder, in_memory))
+
+
+def _obstacle(activation: Activation) -> str | None:
+    """Say why the output of a layer for one input is no row of an array, ``None`` if it is."""
+    values = activation.values
+    if values.ndim == 0 or values.shape[0] != 1:
+        return f"its values ({_sizes(values.shape)}) have no batch axis"
+    if len(activation.axes) != values.ndim:
+        return f"{len(activation.axes)} names for its {values.ndim} axes"
+    if values.dtype.kind == "O":
+        known = all(isinstance(item, (str, bytes)) for item in values.ravel().tolist())
+        return None if known else "it gives Python objects"
+    if is_supported(values.dtype, with_complex=True) or values.dtype.kind == "S" or _is_small_float(values.dtype):
+        return None
+    return f"nothing stores the dtype {escape(str(values.dtype), 40)}"
+
+
+def _is_small_float(dtype: np.dtype[Any]) -> bool:
+    """Tell bfloat16 and the float8s of ml_dtypes, which numpy cannot write."""
+    return dtype.names is None and "float" in dtype.name and dtype.kind not in _NUMBERS
+
+
+def _storable(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values in a dtype that a `.npy` file has: numbers as they are, text as objects."""
+    if values.dtype.kind == "S":
+        return values.astype(object)
+    if values.dtype.kind not in "OU" and _is_small_float(values.dtype):
+        return values.astype(np.float32)
+    return values
+
+
+def _text(item: str | bytes) -> str:
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else item
+
+
+def _dtype(values: NDArray[Any]) -> np.dtype[Any]:
+    """Return the dtype of a column: any text is one kind, whatever its width."""
+    return np.dtype(object) if values.dtype.kind in "OU" else values.dtype.newbyteorder("=")
+
+
+def _bytes(values: NDArray[Any]) -> memoryview:
+    """Return the bytes of numbers, in C order and native byte order."""
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    return native.reshape(-1).view(np.uint8).data if native.size else memoryview(b"")
+
+
+def _read(file: BinaryIO, start: int, size: int) -> Iterator[bytes]:
+    for place in range(start, start + size, CHUNK):
+        file.seek(place)
+        yield file.read(min(CHUNK, start + size - place))
+
+
+def _member(
+    key: str, dtype: np.dtype[Any], shape: tuple[int, ...], chunks: Iterator[bytes]
+) -> tuple[str, bytes, int, Iterator[bytes]]:
+    head = io.BytesIO()
+    described = {"descr": numpy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    numpy_format.write_array_header_1_0(head, described)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return f"{key}.npy", head.getvalue(), size, chunks
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in shape) or "one number"

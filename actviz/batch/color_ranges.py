@@ -1,0 +1,169 @@
+"""Ranges of colours by address: those of an earlier run, or one a layer for a whole run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError, UsageError, escape
+from actviz.figures import colors
+from actviz.results import output_files
+from actviz.statistics import channel_statistics
+from actviz.system import file_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Style
+
+Ranges = dict[str, tuple[float, float]]
+
+MAXIMUM_BYTES = 1 << 30
+_NAMES = 8
+
+
+def known(style: Style) -> Style:
+    """Return the style with the ranges that ``from:FILE`` names; any other as it is.
+
+    Raises
+    ------
+    UsageError
+        When the scale means nothing.
+    InputError
+        When the file is missing, is no manifest and no figure, or holds ranges that are
+        none.
+    """
+    scale = colors.parse_scale(style.scale)
+    return style if scale.kind != "from" or style.ranges else replace(style, ranges=read(Path(scale.source)))
+
+
+def check(style: Style, addresses: Sequence[str]) -> None:
+    """Refuse layers that an earlier run knows nothing of, before anything is computed.
+
+    Raises
+    ------
+    UsageError
+        Naming what the file has, the nearest first.
+    """
+    scale = colors.parse_scale(style.scale)
+    missing = [address for address in addresses if address not in style.ranges] if scale.kind == "from" else []
+    if missing:
+        near = difflib.get_close_matches(missing[0], list(style.ranges), n=3, cutoff=0.6)
+        names = list(dict.fromkeys([*near, *style.ranges]))
+        there = ", ".join(escape(name, 60) for name in names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
+        message = f'{scale.source}: no range of layer "{escape(missing[0], 80)}" in it; it has those of {there}.'
+        raise UsageError(message)
+
+
+def read(path: Path) -> Ranges:
+    """Return the range of every layer in a manifest, or in the provenance of a single figure.
+
+    Where a layer was drawn several times, of several inputs or with a range for each
+    channel, its range spans all of these.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, or holds no ranges of figures.
+    """
+    found = output_files.read_provenance(path, InputError)
+    if found is None:
+        found = _manifest(path)
+    figures = found.get("figures", [found])
+    if not isinstance(figures, list):
+        figures = []
+    ranges: Ranges = {}
+    for figure in figures:
+        for address, numbers in _numbers(figure):
+            low, high = _range(path, address, numbers)
+            before = ranges.get(address, (low, high))
+            ranges[address] = min(before[0], low), max(before[1], high)
+    if not ranges:
+        message = f"{path}: no ranges of figures in it; give the manifest.json of an earlier run, or a PNG of actviz."
+        raise InputError(message)
+    return ranges
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file_system.read_bytes(path, MAXIMUM_BYTES))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        message = (
+            f"{path}: this is no manifest of actviz; give the manifest.json of an earlier run, or a PNG of actviz."
+        )
+        raise InputError(message)
+    return found
+
+
+def _numbers(figure: object) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the numbers of each layer that a figure's record, a sheet's too, tells of."""
+    numbers = figure.get("numbers") if isinstance(figure, dict) else None
+    if not isinstance(figure, dict) or not isinstance(numbers, dict):
+        return []
+    address = figure.get("address")
+    layers = numbers.get("layers", {address: numbers} if isinstance(address, str) else {})
+    if not isinstance(layers, dict):
+        return []
+    return [(name, one) for name, one in layers.items() if isinstance(name, str) and isinstance(one, dict)]
+
+
+def _range(path: Path, address: str, numbers: Mapping[str, Any]) -> tuple[float, float]:
+    ends = [numbers.get("low"), numbers.get("high")]
+    try:
+        low, high = (
+            float(end) if isinstance(end, int | float) and not isinstance(end, bool) else math.nan for end in ends
+        )
+    except OverflowError:
+        low = high = math.nan
+    if not colors.is_range(low, high):
+        shown = ", ".join(escape(repr(end), 40) for end in ends)
+        message = f'{path}: the range of layer "{escape(address, 80)}" is ({shown}); two finite numbers were expected, the smaller one first.'
+        raise InputError(message)
+    return low, high
+
+
+def shared(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
+    """Return one range a layer for all activations of a run, taken one batch after another.
+
+    Zero means zero, as in a single figure: from 0 to the largest value, or from minus to
+    plus the largest size where any value of the run, or the layer's activation function,
+    is negative. What holds no numbers has no range. Nothing of a batch is kept.
+    """
+    ends: dict[str, tuple[float, float, bool]] = {}
+    for found in batches:
+        for address, activation in found.items():
+            values = _seen(activation)
+            if values is None:
+                continue
+            low, high, signed = ends.get(address, (0.0, 0.0, bool(activation.signed)))
+            if not math.isfinite(values.min(initial=0)) or not math.isfinite(values.max(initial=0)):
+                values = values[np.isfinite(values)]
+            ends[address] = min(low, float(values.min(initial=0))), max(high, float(values.max(initial=0))), signed
+    return {
+        address: (-max(-low, high), max(-low, high)) if signed or low < 0 else (0.0, high)
+        for address, (low, high, signed) in ends.items()
+    }
+
+
+def _seen(activation: Activation) -> NDArray[Any] | None:
+    """Return the numbers of an activation, without masked steps; ``None`` where it has none."""
+    try:
+        values = channel_statistics.as_numbers(activation.values)
+    except TypeError:
+        return None
+    mask, axes = activation.mask, activation.axes
+    if mask is None or "step" not in axes or mask.shape[1] != values.shape[axes.index("step")]:
+        return values
+    turned: NDArray[Any] = values.swapaxes(1, axes.index("step"))
+    kept: NDArray[np.bool_] = mask
+    return turned[kept]

@@ -1,0 +1,198 @@
+"""Where figures go: one file, or a folder with a folder for each input. No input need be read for it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from actviz.errors import UsageError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from actviz.inputs import InputFile
+    from actviz.records import LayerInfo, Sample
+
+SHEET = "sheet"
+OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
+ARRAYS = frozenset({".npy", ".npz", ".txt", ".csv"})
+_NUMBERED = re.compile(r"(.+)_\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """What the command line says of where figures go.
+
+    `addresses` is empty for a sheet; `model` and `configuration` are those of `Source`;
+    `named` says whether inputs have names worth a place in the name of a single file.
+    """
+
+    addresses: Sequence[str]
+    output: str | None
+    model: str
+    configuration: str = ""
+    named: bool = True
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What each input gets a figure of: addresses, or the word for a sheet."""
+        return tuple(self.addresses) or (SHEET,)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPaths:
+    """The file of each figure: `file` is the only one, or `folder` holds them by the names in `names`.
+
+    `marks` tells inputs apart whose names would be the same, by their number.
+    """
+
+    file: Path | None
+    folder: Path | None
+    names: Mapping[str, str]
+    marks: Mapping[int, str] = field(default_factory=dict)
+
+    def inside(self, stem: str, number: int = 0) -> Path:
+        """Return the folder of an input: `stem` is its name without a suffix, `number` its own."""
+        from actviz.results import output_files
+
+        if self.folder is None:
+            return Path()
+        return self.folder / (output_files.slug(stem) + self.marks.get(number, "")) if stem else self.folder
+
+    def path(self, stem: str, key: str, number: int = 0, page: int = 1) -> Path:
+        """Return the file of a figure of an input; `page` counts from 1 where it takes several."""
+        found = self.file or self.inside(stem, number) / self.names[key]
+        return page_of(found, page)
+
+
+def page_of(path: Path, page: int) -> Path:
+    """Return the file of a page, counted from 1: ``sheet.png``, ``sheet_2.png`` and so on."""
+    return path if page == 1 else path.with_stem(f"{path.stem}_{page}")
+
+
+def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem: str = "") -> OutputPaths:
+    """Decide between one file and a folder, and name what stands in it.
+
+    Parameters
+    ----------
+    wanted
+        Which layers, and where to.
+    layers
+        All layers of the model, whose numbers stand in file names.
+    inputs
+        How many there are, or at least 2 where there may be several.
+    stem
+        The name of the only input, without its suffix.
+
+    Raises
+    ------
+    UsageError
+        When several figures would go into one file, or the file's name asks for another format.
+    """
+    from actviz.results import output_files
+
+    given, keys = wanted.output, wanted.keys
+    single = inputs == 1 and len(keys) == 1
+    if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
+        message = f"-o {escape(given)}: figures are written as PNG; give a name that ends in .png, or a folder."
+        raise UsageError(message)
+    model = output_files.slug(Path(wanted.model).stem)
+    if given is not None and given.lower().endswith(".png"):
+        if not single:
+            message = f"-o {escape(given)}: {inputs * len(keys):,} figures do not fit into one file; give a folder, such as -o {escape(given[:-4])}/"
+            raise UsageError(message)
+        return OutputPaths(Path(given), None, {})
+    if given is None and single:
+        layer = output_files.slug(unquote(keys[0]))
+        parts = [model, layer] if wanted.configuration or layer != model else [model]
+        parts += [output_files.slug(stem)] if wanted.named else []
+        return OutputPaths(Path(output_files.joined(parts) + ".png"), None, {})
+    folder = Path(given) if given is not None else Path(f"{model}-actviz")
+    return OutputPaths(None, folder, _file_names(keys, layers))
+
+
+def folder_of(wanted: OutputOptions) -> Path:
+    """Return the folder that results would go to, if they go to one."""
+    from actviz.results import output_files
+
+    return Path(wanted.output) if wanted.output else Path(f"{output_files.slug(Path(wanted.model).stem)}-actviz")
+
+
+def _file_names(keys: Sequence[str], layers: Sequence[LayerInfo]) -> dict[str, str]:
+    from actviz.results import output_files
+
+    positions = {layer.address: position for position, layer in enumerate(layers)}
+    digits = max(3, len(str(len(positions))))
+    taken = output_files.UniquePaths()
+    return {
+        key: str(
+            taken.take(
+                Path(
+                    f"{positions.get(key, 0):0{digits}d}_{output_files.slug(unquote(key))}.png"
+                    if key != SHEET
+                    else "sheet.png"
+                ),
+                key,
+            )
+        )
+        for key in keys
+    }
+
+
+def stem_of(name: str, mark: str = "") -> str:
+    """Return the name of an input as its folder begins: ``a/cat.png`` -> ``a/cat``, with ``[3]`` after it."""
+    return (str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).name else name) + mark
+
+
+def marks_of(entries: Sequence[InputFile]) -> dict[int, str]:
+    """Return what tells entries apart whose folders would have one name, by their number.
+
+    The first keeps its name; the others get a short hash of their path, so that a name
+    depends on the list of files alone, not on what is in them or which of them are drawn.
+    ``x_3.png`` gives way to the samples of ``x.npy``.
+    """
+    from actviz.results import output_files
+
+    arrays = {
+        output_files.folded(output_files.slug(stem_of(entry.name)))
+        for entry in entries
+        if entry.path.suffix.lower() in ARRAYS
+    }
+    return marks({number: (stem_of(entry.name), str(entry.path)) for number, entry in enumerate(entries)}, arrays)
+
+
+def marks(inputs: Mapping[int, tuple[str, str]], arrays: Collection[str] = ()) -> dict[int, str]:
+    """Return what tells inputs apart whose folders would have one name; see `marks_of`.
+
+    Parameters
+    ----------
+    inputs
+        Stem and full name by number.
+    arrays
+        Names of folders, without a number behind them, that belong to the samples of arrays.
+    """
+    from actviz.results import output_files
+
+    seen: set[str] = set()
+    names: set[str] = set()
+    found: dict[int, str] = {}
+    for number, (stem, name) in inputs.items():
+        slug = output_files.folded(output_files.slug(stem))
+        numbered = _NUMBERED.fullmatch(slug)
+        if slug in seen or (numbered and numbered[1] in arrays):
+            # A name that is given twice has its number in the hash.
+            key = f"{name}\0{number}" if name in names else name
+            found[number] = "-" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        seen.add(slug)
+        names.add(name)
+    return found
+
+
+def stem_of_sample(sample: Sample) -> str:
+    """Return how the folder of a sample begins: its own stem, else its name without the suffix."""
+    file, bracket, rest = sample.name.partition("[")
+    return sample.stem or (stem_of(file, bracket + rest) if file else "")

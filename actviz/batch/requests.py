@@ -1,0 +1,174 @@
+"""What every job that runs a model on inputs shares: the request, the samples, the notes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from actviz.addresses import select_layers
+from actviz.batch.events import Note
+from actviz.errors import ActvizError, PartialError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from actviz.inputs import InputArguments, InputFile, InputOptions, InputSamples
+    from actviz.records import LayerInfo, ModelFacts, Sample
+    from actviz.worker import ModelOptions, Worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """A model, inputs, layers and a place for the results, as the command line names them.
+
+    `named` are inputs as ``NAME=FILE``.
+    """
+
+    opening: ModelOptions
+    inputs: tuple[Path, ...]
+    named: tuple[str, ...] = ()
+    layers: tuple[str, ...]
+    output: str | None
+    reading: InputOptions
+    overwrite: bool = False
+    fail_fast: bool = False
+    lists: tuple[str, ...] = ()
+    separated_by_nul: bool = False
+
+    @property
+    def model(self) -> Path:
+        """Return the path of the model file."""
+        return self.opening.model
+
+    @property
+    def has_inputs(self) -> bool:
+        """Tell whether any input was given."""
+        return bool(self.inputs or self.named or self.lists)
+
+
+Request = TypeVar("Request", bound=ModelRequest)
+
+
+def given_by(request: ModelRequest) -> InputArguments:
+    """Return what the request gives to feed; what means nothing is refused before a file is opened."""
+    from actviz.inputs import InputArguments
+
+    return InputArguments(request.inputs, request.named, request.lists, request.separated_by_nul)
+
+
+def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = None) -> list[InputFile]:
+    """Return the files that the request names, with folders, patterns and lists opened up.
+
+    Raises
+    ------
+    InputError
+        When there is none although something was named.
+    """
+    from actviz.inputs import entries_in
+
+    return entries_in(given_by(request), facts, without)
+
+
+def gather_all(
+    request: ModelRequest, given: InputArguments, facts: ModelFacts, layers: Sequence[LayerInfo]
+) -> InputSamples:
+    """Read every input that the layers asked for need, else `layers`; a broken one costs its own results only."""
+    from actviz.inputs import gather
+
+    return gather(given, facts, _asked(request, facts) or layers, request.reading, fail_fast=request.fail_fast)
+
+
+def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+    """Return the layers that the request names, none where it leaves that open."""
+    return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone) if request.layers else ()
+
+
+def feed(
+    request: ModelRequest, given: InputArguments, facts: ModelFacts, layers: Sequence[LayerInfo]
+) -> Iterator[list[Sample] | ActvizError]:
+    """Yield samples, read when they are asked for; see `inputs.gather_each`.
+
+    A broken file costs itself only: its error is yielded, or raised where it is the only
+    input or the request says to fail fast.
+    """
+    from actviz.inputs import gather_each
+
+    return gather_each(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+
+
+def begin(
+    request: Request, facts: ModelFacts, worker: Worker, choose: Callable[[Request, ModelFacts], Sequence[LayerInfo]]
+) -> tuple[ModelFacts, Sequence[LayerInfo], Iterator[list[Sample] | ActvizError]]:
+    """Return the facts, the layers that `choose` takes of them, and the inputs as `feed` yields them.
+
+    Where the file does not tell the shapes of the inputs, the first that can be read tells them.
+    """
+    given = given_by(request)
+    if all(spec.shape for spec in facts.inputs):
+        layers = choose(request, facts)
+        return facts, layers, feed(request, given, facts, layers)
+    found = feed(request, given, facts, _asked(request, facts) or facts.layers)
+    read = list[list["Sample"] | ActvizError]()
+    for item in found:
+        read.append(item)
+        if not isinstance(item, ActvizError) and item:
+            facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
+            break
+    return facts, choose(request, facts), itertools.chain(read, found)
+
+
+class HasNotes(Protocol):
+    """What runs a model and notes what is worth saying about it."""
+
+    def notes(self) -> list[str]:
+        """Return the lines that were not returned before."""
+        ...
+
+
+def new_notes(runner: HasNotes) -> Iterator[Note]:
+    """Yield what is worth saying about a model and was not said yet."""
+    return (Note(line) for line in runner.notes())
+
+
+class InputNotes:
+    """What is worth saying about inputs, each thing once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+        self._stretched = False
+
+    def about(self, samples: Sequence[Sample]) -> Iterator[Note]:
+        """Yield what has not been said yet."""
+        notes = [note for sample in samples for note in sample.notes]
+        ranges = [said for sample in samples for said in sample.ranges]
+        notes += [
+            f"preprocessing: {said}{'' if '--preprocess' in said else '; change it with --preprocess'}"
+            for said in ranges
+        ]
+        notes += self._about_stretching(samples)
+        for note in dict.fromkeys(notes):
+            if note not in self._said:
+                self._said.add(note)
+                yield Note(note)
+
+    def _about_stretching(self, samples: Sequence[Sample]) -> list[str]:
+        """Return a note for the first stretched image only: most images of a folder have a factor of their own."""
+        first = next((sample for sample in samples if sample.fitting.startswith("stretched")), None)
+        if first is None or self._stretched:
+            return []
+        self._stretched = True
+        return [
+            f"{first.name}: {first.fitting} to the size of the input, as Keras's own loaders do; --resize crop or --resize pad keeps the proportions (noted once)."
+        ]
+
+
+def worst(failures: Sequence[ActvizError]) -> ActvizError:
+    """Return the failure whose exit code stands for all, where nothing succeeded."""
+    return max(failures, key=lambda failure: failure.exit_code)
+
+
+def partial(failed: int, total: int) -> PartialError:
+    """Return the error that ends a batch of which something was written."""
+    return PartialError(f"{failed} of {total} inputs failed, for the reasons above; the rest is written.")

@@ -1,0 +1,258 @@
+"""`check`: numbers of layers over a set of inputs against limits."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.addresses import select_layers
+from actviz.batch import requests, statistics_runner, streaming
+from actviz.batch.events import FileWritten, Note
+from actviz.batch.requests import ModelRequest
+from actviz.batch.statistics_runner import StatisticsSoFar
+from actviz.commands import verdicts
+from actviz.commands.layers import say_code
+from actviz.errors import ActvizError, ToleranceError, UsageError, escape
+from actviz.results import ci_reports as found_texts
+from actviz.statistics.limits import Limits, judge, percent
+from actviz.statistics.running_statistics import bounds_of
+from actviz.system.held_folder import hold_folder
+from actviz.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actviz.records import LayerInfo, ModelFacts, RuleResult
+    from actviz.statistics.running_statistics import RunningStatistics
+
+HEADINGS = (
+    "layer", "channels", "min", "max", "mean", "least std", "dead", "constant", "zeros", "saturated", "NaN", "inf",
+    "result",
+)  # fmt: skip
+DEFAULT = Limits(no_nan=True, no_infinite=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest(ModelRequest):
+    """What the command asks for, parsed; `limits` of nothing mean no NaN and no infinity."""
+
+    limits: Limits
+    reports: verdicts.ReportTargets = field(default_factory=verdicts.ReportTargets)
+
+
+def check(request: CheckRequest) -> Iterator[Note | FileWritten | verdicts.Verdict]:
+    """Compute every input, judge every layer; yield what happens, then the result.
+
+    Raises
+    ------
+    ToleranceError
+        At the end, when a limit is broken.
+    ActvizError
+        When nothing could be made; `PartialError` at the end when part of it failed.
+    """
+    limits = request.limits if request.limits != Limits() else DEFAULT
+    verdicts.prepare(request.reports, "check", overwrite=request.overwrite)
+    target = _figure_target(request)
+    with hold_folder(target.parent) if target is not None else contextlib.nullcontext():
+        yield from _check(request, limits, target)
+
+
+def _check(
+    request: CheckRequest, limits: Limits, target: Path | None
+) -> Iterator[Note | FileWritten | verdicts.Verdict]:
+    yield from streaming.check(request.reading, has_inputs=request.has_inputs)
+    with Worker(request.opening) as worker:
+        facts = worker.facts()
+        yield from (Note(line) for line in say_code(facts, request.opening.trust))
+        yield from requests.new_notes(worker)
+        worker.prepare()
+        facts, layers, found = requests.begin(request, facts, worker, _choose)
+        tally, failures = StatisticsSoFar(layers, largest=statistics_runner.largest_batch(facts)), list[ActvizError]()
+        count = statistics_runner.count_streams if request.reading.stateful else statistics_runner.count
+        for event in count(worker, found, tally, fail_fast=request.fail_fast):
+            if isinstance(event, ActvizError):
+                failures.append(event)
+            yield Note(event.message) if isinstance(event, ActvizError) else event
+        worker.stop()
+    if not tally.inputs:
+        raise requests.worst(failures)
+    for address, dtype in tally.left_out.items():
+        yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
+    if limits.saturated is not None and all(np.isnan(one.saturated) for one in tally.totals.values()):
+        yield Note("no layer has a bounded activation function, so --max-saturated checks nothing.")
+    if not tally.totals:
+        message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
+        raise UsageError(message)
+    result = _result(facts, tally, limits, failures)
+    if request.reading.stateful:
+        result.record["stateful"] = True
+    if target is not None:
+        yield _draw(target, result, facts, tally)
+    yield from verdicts.publish(result.findings, request.reports)
+    yield verdicts.Verdict(found_texts.table(result.findings), result.record)
+    if result.findings.broken:
+        raise ToleranceError(result.findings.reason())
+    if failures:
+        raise requests.partial(len(failures), len(failures) + tally.inputs)
+
+
+def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+    """Return the layers asked for, else those that compute numbers of their own."""
+    if request.layers:
+        return select_layers(facts.layers, request.layers, str(request.model))
+    layers = verdicts.own_layers(facts.layers)
+    if not layers:
+        message = f"{facts.file}: no layer computes numbers of its own; name some with --layer."
+        raise UsageError(message)
+    return layers
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckResult:
+    """Everything that a check gives: texts, JSON, and the cases by address."""
+
+    findings: found_texts.CheckResults
+    record: dict[str, Any]
+    cases: dict[str, list[RuleResult]]
+
+
+def _result(facts: ModelFacts, tally: StatisticsSoFar, limits: Limits, failures: Sequence[ActvizError]) -> _CheckResult:
+    layers = [layer for layer in tally.layers if layer.address in tally.totals]
+    cases = {
+        layer.address: [
+            _with_input(case, tally) for case in judge(layer.address, tally.totals[layer.address], limits, tally.inputs)
+        ]
+        for layer in layers
+    }
+    every = tuple(case for found in cases.values() for case in found)
+    rows = tuple(_row(layer, tally.totals[layer.address], cases[layer.address]) for layer in layers)
+    lost = tuple(failure.message for failure in failures)
+    findings = found_texts.CheckResults(
+        "check", facts.file, HEADINGS, rows, frozenset(range(1, len(HEADINGS) - 1)), every, lost
+    )
+    from actviz.version import VERSION
+
+    record = {
+        "actviz": VERSION,
+        "model": facts.file,
+        "configuration": facts.digest,
+        "inputs": tally.inputs,
+        "failures": list(lost),
+        "layers": [_layer_said(layer, tally) for layer in layers],
+        "left_out": tally.left_out,
+        "limits": [verdicts.case_said(case) for case in every],
+        "broken": len(findings.broken),
+    }
+    return _CheckResult(findings, record, cases)
+
+
+def _with_input(case: RuleResult, tally: StatisticsSoFar) -> RuleResult:
+    """Name the first input with NaN or infinities where a case is about them."""
+    from dataclasses import replace
+
+    name = tally.nonfinite.get(case.subject)
+    if case.kept or name is None or not case.rule.startswith("no "):
+        return case
+    return replace(case, reason=f"{case.reason}; first input with NaN or infinities: {escape(name, 80)}")
+
+
+def _row(layer: LayerInfo, totals: RunningStatistics, cases: Sequence[RuleResult]) -> tuple[str, ...]:
+    broken = [case.rule for case in cases if not case.kept]
+    count = totals.count or 1.0
+    return (
+        layer.address,
+        f"{totals.channels:,}",
+        *(verdicts.number(one) for one in _ends(totals)),
+        verdicts.number(_least(totals.std)),
+        f"{int(totals.dead.sum()):,}",
+        f"{int(totals.constant.sum()):,}",
+        percent(totals.zeros / count),
+        "not bounded" if np.isnan(totals.saturated) else percent(totals.saturated / count),
+        f"{int(totals.nan.sum()):,}",
+        f"{int(totals.infinite.sum()):,}",
+        f"BROKEN: {'; '.join(broken)}" if broken else "ok",
+    )
+
+
+def _ends(totals: RunningStatistics) -> tuple[float, float, float]:
+    """Return minimum, maximum and mean of the layer, NaN where it has no finite value."""
+    has = totals.finite > 0
+    if not has.any():
+        return np.nan, np.nan, np.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float((totals.mean[has] * (totals.finite[has] / totals.finite.sum())).sum())
+    return float(totals.minimum[has].min()), float(totals.maximum[has].max()), mean
+
+
+def _least(values: Any) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.min()) if known.size else np.nan
+
+
+def _layer_said(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
+    totals = tally.totals[layer.address]
+    low, high, mean = _ends(totals)
+    bounds, count = bounds_of(layer.activation), totals.count or 1.0
+    said: dict[str, Any] = {
+        "address": layer.address,
+        "class": layer.kind,
+        "activation": layer.activation,
+        "channels": totals.channels,
+        "values": int(totals.count),
+        "min": verdicts.finite(low),
+        "max": verdicts.finite(high),
+        "mean": verdicts.finite(mean),
+        "least_std": verdicts.finite(_least(totals.std)),
+        "dead": np.flatnonzero(totals.dead).tolist(),
+        "constant": np.flatnonzero(totals.constant).tolist(),
+        "zeros": totals.zeros / count,
+        "saturated": None if bounds is None else totals.saturated / count,
+        "bounds": None if bounds is None else [verdicts.finite(end) for end in bounds],
+        "nan": int(totals.nan.sum()),
+        "infinite": int(totals.infinite.sum()),
+        "first_nonfinite": tally.nonfinite.get(layer.address),
+    }
+    for name in ("minimum", "maximum", "mean", "std"):
+        said[f"channel_{name}"] = [verdicts.finite(one) for one in getattr(totals, name).tolist()]
+    return said
+
+
+def _figure_target(request: CheckRequest) -> Path | None:
+    """Return the path of the figure, once it is known that it may be written."""
+    from actviz.results import output_files
+
+    if request.output is None:
+        return None
+    path = Path(request.output)
+    if path.suffix.lower() != ".png":
+        message = (
+            f"-o {escape(request.output, 200)}: the figure of a check is written as PNG; give a name that ends in .png."
+        )
+        raise UsageError(message)
+    output_files.prepare_folder(path.parent)
+    identity = {"model": request.model.name, "command": "check"}
+    output_files.check_target(path, identity, overwrite=request.overwrite)
+    return path
+
+
+def _draw(path: Path, result: _CheckResult, facts: ModelFacts, tally: StatisticsSoFar) -> FileWritten:
+    """Draw the offenders, or every layer where there is none."""
+    from actviz.figures import range_chart
+    from actviz.results import output_files
+    from actviz.version import VERSION
+
+    offending = [layer for layer in tally.layers if any(not case.kept for case in result.cases.get(layer.address, ()))]
+    shown = offending or [layer for layer in tally.layers if layer.address in tally.totals]
+    bands = [
+        range_chart.RangeRow(layer, tally.totals[layer.address], tuple(result.cases[layer.address])) for layer in shown
+    ]
+    picture = range_chart.draw_chart(
+        bands, range_chart.ChartHeading(facts.file, tally.inputs, len(tally.totals), len(offending))
+    )
+    provenance = {"actviz": VERSION, "command": "check", "model": facts.file, "configuration": facts.digest}
+    output_files.write_figure(path, picture.pixels, provenance)
+    return FileWritten(path)

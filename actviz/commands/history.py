@@ -1,0 +1,261 @@
+"""`history`: from the records of trainings to one figure of their learning curves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import ActvizError, InputError, LimitError, PartialError, UsageError
+from actviz.history import CurveStyle, NotAHistoryError, TrainingRun, is_model_folder, read_run
+from actviz.results import output_files
+from actviz.system import file_system
+from actviz.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SUFFIXES = frozenset({".json", ".csv", ".tsv", ".npy", ".pkl", ".pickle"})
+FORMATS = (".png", ".svg")
+OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps"})
+MAXIMUM_RUNS = 40
+
+_NAMED_METRICS = 100
+_SHOWN = 80
+_SHOWN_NOTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRequest:
+    """What the command asks for, parsed."""
+
+    files: tuple[Path, ...]
+    output: str | None
+    style: CurveStyle
+    overwrite: bool = False
+    validation_freq: int | None = None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryNote:
+    """A line for people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnCurves:
+    """The figure that was written, and its numbers."""
+
+    path: Path
+    record: dict[str, Any]
+
+
+def history(request: HistoryRequest) -> Iterator[HistoryNote | DrawnCurves]:
+    """Draw the curves of every run into one figure; yield what happens as it happens.
+
+    Raises
+    ------
+    ActvizError
+        When nothing could be made; `PartialError` at the end when a file was left out.
+    """
+    _check_output(request.output)
+    runs, failures, skipped = _read(request)
+    for said in (*skipped, *(failure.message for failure in failures)):
+        yield HistoryNote(said)
+    identity = _identity(request.files)
+    from actviz.history import diagnosis
+
+    metrics = diagnosis.metrics_of([run for run, _ in runs], request.style.metrics)
+    target = _target(request, identity)
+    names = distinct_names([path for _, path in runs])
+    yield from _draw(request, _LoadedRuns([run for run, _ in runs], names, metrics, identity, target))
+    if failures:
+        message = (
+            f"{len(failures)} of {len(runs) + len(failures)} files failed, for the reasons above; the rest is drawn."
+        )
+        raise PartialError(message)
+
+
+def _check_output(given: str | None) -> None:
+    if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
+        message = f"-o {given}: learning curves are written as PNG or SVG; give a name that ends in .png or .svg."
+        raise UsageError(message)
+
+
+_Read = list[tuple[TrainingRun, Path]]
+
+
+def _read(request: HistoryRequest) -> tuple[_Read, list[ActvizError], list[str]]:
+    """Read every file; return the runs, what failed, and what in folders is no history."""
+    runs: _Read = []
+    failures: list[ActvizError] = []
+    skipped: list[str] = []
+    for path, listed in _files(request.files):
+        try:
+            runs.append((read_run(path, request.validation_freq), path))
+        except NotAHistoryError as failure:
+            if not listed:
+                failures.append(failure)
+                _stop(request, failure)
+            else:
+                skipped.append(f"skipped: {failure.message}")
+        except ActvizError as failure:
+            failures.append(failure)
+            _stop(request, failure)
+        if len(runs) > MAXIMUM_RUNS:
+            message = f"more than {MAXIMUM_RUNS} runs cannot be told apart in one figure; name those to compare."
+            raise LimitError(message)
+    if not runs:
+        if failures:
+            raise max(failures, key=lambda failure: failure.exit_code)
+        message = f"{request.files[0]}: no history in this folder ({', '.join(sorted(SUFFIXES))} are looked for); name the file."
+        raise InputError(message)
+    return runs, failures, skipped
+
+
+def _stop(request: HistoryRequest, failure: ActvizError) -> None:
+    if request.fail_fast:
+        raise failure
+
+
+def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """Yield every file to read, and whether it was found in a folder rather than named."""
+    for path in paths:
+        if not file_system.is_folder(path):
+            yield path, False
+        elif is_model_folder(path):
+            message = (
+                f"{path}: this is the folder of a model, not a history of training; draw it with: actviz show {path}"
+            )
+            raise InputError(message)
+        else:
+            for found in _in_folder(path):
+                yield found, True
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the files of a folder that can be histories; if there are none, those one level below."""
+    entries = [entry for entry in file_system.list_folder(folder) if not entry.name.startswith(".")]
+    found = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not file_system.is_folder(entry)]
+    if found:
+        return found
+    inner = [entry for entry in entries if file_system.is_folder(entry) and not file_system.is_link(entry)]
+    return [
+        entry
+        for below in inner
+        if not is_model_folder(below)
+        for entry in file_system.list_folder(below)
+        if entry.suffix.lower() in SUFFIXES and not file_system.is_folder(entry) and not entry.name.startswith(".")
+    ]
+
+
+def distinct_names(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return names for runs: file names, with as many folders as tell them apart."""
+    parts = [path.parts for path in paths]
+    for kept in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-kept:]) for part in parts]
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return tuple(f"{number}: {path.name}" for number, path in enumerate(paths, start=1))
+
+
+def stem_of(path: Path) -> str:
+    """Return what names a figure after a file: ``digits.history.json`` -> ``digits``."""
+    name = path.name if file_system.is_folder(path) else path.stem
+    return re.sub(r"[._-]?history$", "", name, flags=re.IGNORECASE)
+
+
+def _identity(files: Sequence[Path]) -> dict[str, str]:
+    """Return what a figure must carry to be replaced: the names of its sources, in order."""
+    return {"history": ", ".join(path.resolve().name if path.name in {"", ".."} else path.name for path in files)}
+
+
+def _target(request: HistoryRequest, identity: dict[str, str]) -> Path:
+    """Name the file and refuse what must not be overwritten, before anything is drawn."""
+    given = request.output
+    if given is not None and given.lower().endswith(FORMATS):
+        target = Path(given)
+    else:
+        folder = Path(given) if given is not None else Path()
+        target = folder / default_name(request.files)
+    output_files.prepare_folder(target.parent)
+    output_files.check_target(target, identity, overwrite=request.overwrite)
+    return target
+
+
+def default_name(files: Sequence[Path]) -> str:
+    """Return the file name of a figure: ``STEM_history.png``, with up to two stems in it."""
+    stems = [stem_of(path if path.name not in {"", ".."} else path.resolve()) for path in files]
+    more = [] if len(files) == 1 else ["vs", stems[1]] if len(files) == 2 else ["and", str(len(files) - 1), "more"]  # noqa: PLR2004  (two are both named)
+    parts = [part for part in (stems[0], *more, "history") if part]
+    return f"{output_files.slug('_'.join(parts))}.png"
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedRuns:
+    """Runs that were read, and where their figure goes."""
+
+    runs: list[TrainingRun]
+    names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    identity: dict[str, str]
+    target: Path
+
+
+def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[HistoryNote | DrawnCurves]:
+    from actviz.history import curves_figure, summary
+    from actviz.history.figure_data import CurvesFigureData
+
+    style, runs = request.style, work.runs
+    if len(runs) == 1:
+        facts = summary.facts_of(runs[0], work.metrics, style.best)
+        title = work.names[0]
+    else:
+        facts = summary.comparison_of(runs, work.names, work.metrics, style.best)
+        title = work.identity["history"] if len(request.files) == 1 else "Learning curves"
+    notes = tuple(f"{_prefix(run, runs)}{note}" for run in runs for note in run.notes)
+    smoothed = (f"smoothed: each point is the mean of {style.smooth} epochs around it",) if style.smooth > 1 else ()
+    subject = CurvesFigureData(tuple(runs), work.names, work.metrics, style, title, facts, (*_few(notes), *smoothed))
+    record = {
+        "schema": 1,
+        "actviz": VERSION,
+        "file": str(work.target),
+        "summary": summary.sentence(facts),
+        "runs": [summary.record_of(run, work.metrics, style.best) for run in runs],
+    }
+    if work.target.suffix.lower() == ".svg":
+        output_files.write_drawing(work.target, curves_figure.draw_svg(subject), _provenance(request, work))
+    else:
+        output_files.write_figure(work.target, curves_figure.draw_png(subject), _provenance(request, work))
+    yield DrawnCurves(work.target, record)
+    for note in notes:
+        yield HistoryNote(note)
+    yield HistoryNote(summary.sentence(facts))
+
+
+def _few(notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return as many notes as belong on a page; stderr has all."""
+    rest = len(notes) - _SHOWN_NOTES
+    return notes if rest <= 0 else (*notes[:_SHOWN_NOTES], f"{rest} more notes")
+
+
+def _prefix(run: TrainingRun, runs: Sequence[TrainingRun]) -> str:
+    return f"{run.file}: " if len(runs) > 1 else ""
+
+
+def _provenance(request: HistoryRequest, work: _LoadedRuns) -> dict[str, Any]:
+    """Return what a figure carries inside: no date, no path of this machine."""
+    import matplotlib as mpl  # after the drawing, which imports it without its chatter
+
+    return {
+        "actviz": VERSION,
+        "kind": "history",
+        **work.identity,
+        "runs": [{"file": run.file, "sha256": run.digest, "epochs": len(run.epochs)} for run in work.runs],
+        "metrics": [name[:_SHOWN] for name in work.metrics[:_NAMED_METRICS]],
+        "style": asdict(request.style),
+        "versions": {"matplotlib": mpl.__version__},
+    }

@@ -1,0 +1,107 @@
+"""`layers`: what is in a model, with what each layer is drawn as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import escape
+from actviz.worker import ModelOptions, Worker
+
+if TYPE_CHECKING:
+    from actviz.gate import TrustPolicy
+    from actviz.records import LayerInfo, ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class LayersRequest:
+    """What the command asks for; `operations`: what lies inside the layers of a graph too."""
+
+    opening: ModelOptions
+    operations: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayersResult:
+    """Facts of the model, the preprocessing that would be chosen, and each layer's renderer.
+
+    `notes` are lines worth saying beside it.
+    """
+
+    facts: ModelFacts
+    preprocessing: str
+    drawn_as: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def list_layers(request: LayersRequest) -> LayersResult:
+    """Open a model and describe it; TensorFlow is only asked what the file does not tell."""
+    with Worker(request.opening) as worker:
+        from actviz.figures.renderers import kind_of
+        from actviz.inputs.preprocessing import say_ranges
+
+        facts = worker.facts()
+        if any(layer.shape is None or layer.parameters is None for layer in facts.layers if not layer.inner):
+            facts = worker.complete()
+        worker.stop()
+        notes = tuple(worker.notes())
+        if not request.operations:
+            facts = replace(facts, layers=tuple(layer for layer in facts.layers if not layer.inner))
+        said = say_ranges(facts)
+        drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
+    return LayersResult(facts, said if takes_images(facts) else "", drawn, notes)
+
+
+def say_code(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
+    """Say which code runs that is not Keras's own, because the user let it."""
+    given = ", ".join(escape(text, 80) for text in trust.custom_objects)
+    lines = []
+    if facts.code and trust.allow_code:
+        lines.append(f"{facts.file}: code in the file is allowed to run: {', '.join(facts.code)}")
+    if facts.code and given:
+        lines.append(f"{facts.file}: code from {given} is run for {', '.join(facts.code)}")
+    return lines
+
+
+def takes_images(facts: ModelFacts) -> bool:
+    """Tell whether an input of the model can be an image."""
+    return any(len(spec.shape) == 4 and {1, 3} & set(spec.shape[1:]) for spec in facts.inputs)  # noqa: PLR2004
+
+
+def as_json(result: LayersResult) -> dict[str, Any]:
+    """Return the result as JSON-ready values."""
+    facts = result.facts
+    return {
+        "file": facts.file,
+        "format": facts.format,
+        "written_by": facts.writer,
+        "preprocessing": result.preprocessing or None,
+        "code": list(facts.code),
+        "inputs": [
+            {
+                "name": spec.name,
+                "shape": list(spec.shape),
+                "dtype": spec.dtype,
+                "axes": list(spec.axes),
+                "limit": spec.limit,
+            }
+            for spec in facts.inputs
+        ],
+        "gone": dict(facts.gone),
+        "layers": [_layer(layer, drawn) for layer, drawn in zip(facts.layers, result.drawn_as, strict=True)],
+    }
+
+
+def _layer(layer: LayerInfo, drawn: str) -> dict[str, Any]:
+    return {
+        "index": layer.index,
+        "address": layer.address,
+        "name": layer.name,
+        "class": layer.kind,
+        "shape": None if layer.shape is None else list(layer.shape),
+        "axes": list(layer.axes),
+        "dtype": layer.dtype,
+        "parameters": layer.parameters,
+        "activation": layer.activation,
+        "drawn_as": None if drawn == "-" else drawn,
+    }

@@ -1,0 +1,308 @@
+"""`render`: figures from saved activations, without a model and without TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from actviz import activations
+from actviz.addresses import select_layers
+from actviz.batch import color_ranges, figure_writer, output_paths
+from actviz.batch.events import Event, FileWritten, Note
+from actviz.batch.figure_writer import DrawnFigure, FailedFigure
+from actviz.batch.labels import LabelNames
+from actviz.errors import ActvizError, InputError, OutputError, PartialError, UsageError, escape
+from actviz.results import output_files
+from actviz.results.manifest import Manifest
+from actviz.system import file_system
+from actviz.system.held_folder import MovedFolderError, hold_folder
+from actviz.system.run_lock import RunIdentity, RunLock
+from actviz.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from actviz.activations import SavedActivations
+    from actviz.records import LayerInfo, Style
+
+ARRAY = b"\x93NUMPY"
+ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
+EXAMPLE = "--axes row,column,channel"
+# So many figures may wait to be drawn while the next input is read.
+WAITING = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderRequest:
+    """What the command asks for, parsed; `index` chooses one input, ``None`` takes all.
+
+    `sheet` is ``None`` where it follows from `layers`.
+    """
+
+    file: Path
+    layers: tuple[str, ...]
+    output: str | None
+    style: Style
+    axes: str | None = None
+    index: int | None = None
+    overwrite: bool = False
+    sheet: bool | None = None
+    through_link: bool = False
+
+
+def render(request: RenderRequest) -> Iterator[Event]:
+    """Draw the chosen layers for the chosen inputs; yield what happens as it happens.
+
+    Raises
+    ------
+    ActvizError
+        When the file is no activations, or something that was asked for is not in it.
+    """
+    style = figure_writer.check_style(request.style)
+    with file_system.reading(request.file) as (file, size), _open(request, file, size) as saved:
+        about = saved.description
+        layers = _choose(request, saved)
+        missing = [layer for layer in layers if layer.address not in about.entries]
+        for layer in missing:
+            yield Note(_why_missing(layer, saved))
+        addresses = [layer.address for layer in layers if layer not in missing]
+        if not addresses:
+            raise UsageError(_nothing(request, saved))
+        numbers = _numbers(request, saved, addresses)
+        color_ranges.check(style, addresses)
+        every = ({address: saved.activation(address, number) for address in addresses} for number in numbers)
+        style = figure_writer.share_ranges(style, every)
+        source = figure_writer.FigureSource(about.model, about.configuration, about.layers, named=about.given)
+        yield from _draw(request, saved, _RenderSelection(source, addresses, numbers, style))
+
+
+@dataclass(frozen=True, slots=True)
+class _RenderSelection:
+    """What is drawn: the layers and inputs of a file, and how."""
+
+    source: figure_writer.FigureSource
+    addresses: list[str]
+    numbers: list[int]
+    style: Style
+
+
+def _draw(request: RenderRequest, saved: SavedActivations, chosen: _RenderSelection) -> Iterator[Event]:
+    """Draw what was chosen, one input after another, to a folder that is held."""
+    outcome = _RenderOutcome()
+    with contextlib.ExitStack() as held:
+        try:
+            yield from _draw_held(request, saved, chosen, outcome, held)
+        except MovedFolderError as failure:
+            raise OutputError(outcome.told_lost(failure.message)) from None
+    outcome.check()
+
+
+def _identity_of(request: RenderRequest, style: Style, sheet: str) -> str:
+    """Return what runs have in common that may write to one folder at once."""
+    stamp = file_system.stamp_of(request.file)
+    told = json.dumps([str(request.file.resolve()), str(stamp), request.axes, dataclasses.asdict(style), sheet])
+    return hashlib.sha256(told.encode("ascii")).hexdigest()
+
+
+def _draw_held(
+    request: RenderRequest,
+    saved: SavedActivations,
+    chosen: _RenderSelection,
+    outcome: _RenderOutcome,
+    held: contextlib.ExitStack,
+) -> Iterator[Event]:
+    source, about = chosen.source, saved.description
+    single = bool(request.layers) if request.sheet is None else not request.sheet
+    wanted = output_paths.OutputOptions(
+        chosen.addresses if single else (), request.output, source.model, source.configuration, source.named
+    )
+    samples = {number: saved.sample(number) for number in chosen.numbers}
+    stems = {number: output_paths.stem_of_sample(sample) for number, sample in samples.items()}
+    where = output_paths.choose(wanted, source.layers, len(samples), next(iter(stems.values())))
+    marks = output_paths.marks({number: (stems[number], sample.name) for number, sample in samples.items()})
+    where = replace(where, marks=marks)
+    if where.folder is not None:
+        output_files.check_folder(where.folder, through_link=request.through_link)
+    place = where.folder or (where.file.parent if where.file else Path())
+    output_files.prepare_folder(place)
+    folder = held.enter_context(hold_folder(place))
+    if where.folder is not None:
+        sheet = "" if single else " ".join(chosen.addresses)
+        work = _identity_of(request, chosen.style, sheet)
+        held.enter_context(RunLock(folder, RunIdentity(source.model, work, sheet)))
+    files = {number: {key: where.path(stems[number], key, number) for key in wanted.keys} for number in samples}
+    for number, sample in samples.items():
+        for key, path in files[number].items():
+            if where.folder is not None:
+                output_files.check_inside(where.folder, path.parent)
+            identity = {"model": source.model, "input": sample.name, "address": key}
+            output_files.check_target(path, identity, overwrite=request.overwrite)
+    painter = figure_writer.FigureWriter(source, chosen.style, LabelNames(), where.folder, overwrite=request.overwrite)
+    painter.versions = about.versions
+    manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
+    outcome.manifest, outcome.total = manifest, len(samples) * len(wanted.keys)
+    with manifest if manifest is not None else contextlib.nullcontext():
+        ended = closed = False
+        try:
+            for number, sample in samples.items():
+                found = {address: saved.activation(address, number) for address in chosen.addresses}
+                painter.submit(figure_writer.FigureJob(sample, 0, found, files[number]))
+                yield from outcome.told(painter.finished(WAITING))
+            yield from outcome.told(painter.finished())
+            ended = True
+        except GeneratorExit:
+            closed = True
+            raise
+        finally:
+            late = list(outcome.told(painter.end()))
+            outcome.write(source, about.versions, ended=ended)
+            if not closed:
+                yield from late
+
+
+@dataclass(slots=True)
+class _RenderOutcome:
+    """What became of the figures so far."""
+
+    manifest: Manifest | None = None
+    total: int = 0
+    written: int = 0
+    lost: int = 0
+    failures: list[ActvizError] = field(default_factory=list)
+
+    def told_lost(self, reason: str) -> str:
+        """Return how many figures of how many are written, and why not all of them are there."""
+        total = max(self.written, self.total - len(self.failures))
+        return f"{self.written - self.lost:,} of {total:,} figures written: {reason}"
+
+    def told(self, results: Iterable[DrawnFigure | FailedFigure]) -> Iterator[Event]:
+        """Count and record results; tell them."""
+        for result in results:
+            if isinstance(result, DrawnFigure):
+                self.written += 1
+                if self.manifest is not None:
+                    self.manifest.add(result.record)
+                yield FileWritten(result.path, result.record)
+                continue
+            self.failures.append(result.failure)
+            record = figure_writer.failure_record(result.input, result.address, result.failure)
+            if self.manifest is not None:
+                self.manifest.fail(record)
+            yield Note(f"no figure: {result.failure.message}")
+
+    def write(self, source: figure_writer.FigureSource, versions: Mapping[str, str], *, ended: bool) -> None:
+        """Write the manifest, whatever ended the run."""
+        if self.manifest is None or not (ended or self.written):
+            return
+        with contextlib.nullcontext() if ended else contextlib.suppress(OutputError):
+            self.manifest.about = {
+                "actviz": VERSION,
+                "configuration": source.configuration,
+                "code": list(source.code),
+                "versions": dict(versions),
+            }
+            self.lost = self.manifest.drop_lost(own=True)
+            self.manifest.write(interrupted=not ended)
+
+    def check(self) -> None:
+        """Raise where figures could not be drawn, or are gone."""
+        if self.lost:
+            raise OutputError(
+                self.told_lost(f"{self.lost:,} were moved or deleted during the run; run again to make them.")
+            )
+        if self.failures and not self.written:
+            raise max(self.failures, key=lambda failure: failure.exit_code)
+        if self.failures:
+            total = len(self.failures) + self.written
+            message = f"{len(self.failures)} of {total} figures could not be drawn, for the reasons above; the rest is written."
+            raise PartialError(message)
+
+
+def _open(request: RenderRequest, file: BinaryIO, size: int) -> SavedActivations:
+    """Open what the first bytes say that the file is; its name decides nothing."""
+    name = str(request.file)
+    start = file.read(len(ARRAY))
+    if start == ARRAY:
+        if request.axes is None:
+            message = f"{name}: which axes has this array? Name them in order, for instance {EXAMPLE}."
+            raise UsageError(message)
+        return activations.open_array(file, size, name, request.file.stem, activations.parse_axes(request.axes))
+    if start.startswith(ARCHIVES):
+        return _open_archive(request, file, name)
+    raise _refusal(file, size, name)
+
+
+def _refusal(file: BinaryIO, size: int, name: str) -> ActvizError:
+    """Say what a file is that holds no arrays; images and models have a command of their own."""
+    from actviz.gate import file_type  # a third of what the command loads, and seldom needed
+
+    file.seek(0)
+    head = file.read(file_type.HEAD_BYTES)
+    kind = file_type.kind_of(head)
+    if kind is None and not file_type.is_model(head, name):
+        return file_type.refusal(head, size, name, "an .npz of actviz extract, or an array (.npy, .npz),")
+    return InputError(activations.not_activations(name, "a model" if kind is None else f"a {kind} image"))
+
+
+def _open_archive(request: RenderRequest, file: BinaryIO, name: str) -> SavedActivations:
+    saved = activations.open_saved(file, name)
+    if saved is None:
+        if request.axes is None:
+            message = f"{name}: no actviz.json in it says what the axes of its arrays are; name them, for instance {EXAMPLE}, or write the file with actviz extract."
+            raise InputError(message)
+        return activations.open_arrays(file, name, activations.parse_axes(request.axes))
+    if request.axes is not None:
+        message = (
+            f"--axes {escape(request.axes, 80)}: {name} says itself what the axes of its arrays are; leave --axes out."
+        )
+        raise UsageError(message)
+    return saved
+
+
+def _choose(request: RenderRequest, saved: SavedActivations) -> list[LayerInfo]:
+    """Return the layers to draw: those asked for, else what a sheet of those in the file shows."""
+    layers = saved.description.layers
+    if request.layers:
+        return select_layers(layers, request.layers, str(request.file), "python -m zipfile -l")
+    return figure_writer.drawable([layer for layer in layers if layer.address in saved.description.entries])
+
+
+def _why_missing(layer: LayerInfo, saved: SavedActivations) -> str:
+    reason = saved.description.left_out.get(layer.address, "it was not extracted")
+    return f'layer "{escape(layer.address, 80)}" is not in the file: {escape(reason, 200)}.'
+
+
+def _nothing(request: RenderRequest, saved: SavedActivations) -> str:
+    held = list(saved.description.entries)
+    names = ", ".join(escape(address, 60) for address in held[:8]) + (", ..." if len(held) > 8 else "")  # noqa: PLR2004  (eight are shown)
+    if request.layers:
+        return f"{request.file}: none of these layers is in the file; it holds {names}."
+    return f"{request.file}: nothing draws the layers in the file ({names}) yet."
+
+
+def _numbers(request: RenderRequest, saved: SavedActivations, addresses: list[str]) -> list[int]:
+    """Return the numbers of the inputs to draw.
+
+    Raises
+    ------
+    UsageError
+        When there is no such input, or the arrays are of different lengths.
+    """
+    counts = sorted({saved.length(address) for address in addresses})
+    if len(counts) > 1:
+        lengths = ", ".join(str(count) for count in counts)
+        message = f"{request.file}: the arrays hold different numbers of samples ({lengths}); choose some of one length with --layer."
+        raise UsageError(message)
+    count = counts[0]
+    if not count:
+        message = f"{request.file}: the file holds no sample; at least one was expected."
+        raise InputError(message)
+    if request.index is not None and request.index >= count:
+        message = f"--index {request.index}: the file holds {count} (0 to {count - 1})."
+        raise UsageError(message)
+    return list(range(count)) if request.index is None else [request.index]

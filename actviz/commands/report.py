@@ -1,0 +1,393 @@
+"""`report`: from a model and inputs to one page, and to Markdown, that answer what is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from actviz.addresses import select_layers
+from actviz.batch import figure_writer, requests, statistics_runner
+from actviz.batch.events import FileWritten, Note
+from actviz.batch.labels import LabelNames, check_fits, read_names_of
+from actviz.batch.requests import ModelRequest
+from actviz.batch.retries import CrashCounter, is_sample_error, named
+from actviz.commands import report_baseline, report_data
+from actviz.commands.layers import say_code, takes_images
+from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape
+from actviz.records import Context, Style
+from actviz.report import ReportContents, budget, html_page, markdown
+from actviz.results import output_files
+from actviz.system import file_system
+from actviz.system.held_folder import hold_folder
+from actviz.version import VERSION
+from actviz.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from actviz.commands.report_baseline import ReportBaseline
+    from actviz.commands.report_data import ReportData
+    from actviz.records import Activation, LayerInfo, ModelFacts, Picture, Sample
+    from actviz.statistics.differences import Matching
+
+SUFFIXES = frozenset({".html", ".htm"})
+HEAD_BYTES = 64 << 10
+_MEGABYTE = 10**6
+_CALLS = re.compile(r"#\d+|@[^/]*$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRequest(ModelRequest):
+    """What the command asks for, parsed.
+
+    `against` is another model or a file of activations; `markdown` a file to write, `summary`
+    says that it is the page of a CI job, which is added to. `maximum_size` is of the page in
+    bytes, `pictures` the most inputs that figures are of.
+    """
+
+    against: Path | None = None
+    markdown: Path | None = None
+    summary: bool = False
+    labels: Path | None = None
+    maximum_size: int = 20 * _MEGABYTE
+    pictures: int = 5
+
+
+def report(request: ReportRequest) -> Iterator[Note | FileWritten]:
+    """Compute every input and write what they show; yield what happens as it happens.
+
+    Raises
+    ------
+    ActvizError
+        When nothing could be made; `PartialError` at the end when an input was left out.
+    """
+    target = _target(request)
+    with contextlib.ExitStack() as held:
+        for path in {target.parent, *([request.markdown.parent] if request.markdown is not None else [])}:
+            if file_system.is_folder(path):
+                held.enter_context(hold_folder(path))
+        yield from _report(request, target)
+
+
+def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten]:
+    names = read_names_of(request.labels, None)
+    with Worker(request.opening) as worker, contextlib.ExitStack() as stack:
+        facts = worker.facts()
+        yield from (Note(line) for line in say_code(facts, request.opening.trust))
+        yield from requests.new_notes(worker)
+        worker.prepare()
+        other = None
+        if request.against is not None:
+            other = stack.enter_context(report_baseline.opened(request.against, request.opening))
+            yield from (Note(line) for line in other.code)
+            yield from requests.new_notes(other)
+        if all(spec.shape for spec in facts.inputs) and not _is_whole(facts):
+            facts = worker.complete()
+        facts, layers, inputs = requests.begin(request, facts, worker, _choose)
+        names = names if request.labels else replace(names, labels=facts.labels)
+        run = _ReportRun(request, facts, worker, other, report_data.begin(layers, asked=bool(request.layers)), names)
+        if other is not None:
+            run.matching = report_baseline.matched(other, layers, str(request.against))
+        failures: list[ActvizError] = []
+        for event in _compute(run, inputs):
+            if isinstance(event, ActvizError):
+                failures.append(event)
+            yield Note(event.message) if isinstance(event, ActvizError) else event
+        if not run.found.tally.inputs:
+            raise requests.worst(failures)
+        worker.stop()
+    report_data.check_drawable(run.found, facts.file)
+    contents = _contents(run, failures)
+    content, contents = _fitted(contents, run)
+    yield from (Note(line) for line in contents.left_out)
+    yield from _write(run, target, content, contents)
+    if failures:
+        raise requests.partial(len(failures), len(failures) + run.found.tally.inputs)
+
+
+@dataclass(slots=True)
+class _ReportRun:
+    """What stays the same for every input, and what has been found."""
+
+    request: ReportRequest
+    facts: ModelFacts
+    worker: Worker
+    other: ReportBaseline | None
+    found: ReportData
+    names: LabelNames
+    matching: Matching | None = None
+    versions: Mapping[str, str] | None = None
+    preprocessing: tuple[str, ...] = ()
+    sheet: Picture | None = None
+
+
+def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
+    """Return the layers asked for, else all but the inputs and the scores of attention, which cost a call more."""
+    from actviz.figures.renderers import kind_of
+
+    if request.layers:
+        layers = select_layers(facts.layers, request.layers, str(request.model))
+    else:
+        layers = [layer for layer in facts.layers if _is_inner(layer)]
+    if not any(kind_of(layer.axes) for layer in layers):
+        message = f"{facts.file}: none of these layers can be drawn; list them with: actviz layers {request.model}"
+        raise UsageError(message)
+    return layers
+
+
+def _is_whole(facts: ModelFacts) -> bool:
+    return all(layer.shape is not None and layer.parameters is not None for layer in facts.layers)
+
+
+def _is_inner(layer: LayerInfo) -> bool:
+    return layer.kind != "InputLayer" and not layer.address.endswith("@scores")
+
+
+def _compute(run: _ReportRun, inputs: Iterator[list[Sample] | ActvizError]) -> Iterator[Note | ActvizError]:
+    """Compute the inputs: maps where figures or a comparison need them, otherwise numbers only."""
+    notes, deaths = requests.InputNotes(), CrashCounter()
+    request, found = run.request, run.found
+    for item in inputs:
+        if isinstance(item, ActvizError):
+            yield item
+            continue
+        yield from notes.about(item)
+        run.preprocessing = run.preprocessing or tuple(said for sample in item for said in sample.ranges)
+        for place, sample in enumerate(item):
+            if len(found.inputs) >= request.pictures and run.other is None:
+                rest = itertools.chain([item[place:]], inputs)
+                yield from statistics_runner.count(
+                    run.worker, rest, found.tally, fail_fast=request.fail_fast, notes=notes
+                )
+                return
+            try:
+                _take(run, sample)
+                deaths.answered()
+            except ActvizError as failure:
+                if request.fail_fast or not is_sample_error(failure):
+                    raise named(failure, sample) from None
+                deaths.count(failure)
+                yield named(failure, sample)
+            yield from requests.new_notes(run.worker)
+            if run.other is not None:
+                yield from requests.new_notes(run.other)
+
+
+def _take(run: _ReportRun, sample: Sample) -> None:
+    """Compute one input and add what it gives."""
+    request, found = run.request, run.found
+    activations = run.worker.activations(sample.values, [layer.address for layer in found.layers])
+    run.versions = run.versions or run.worker.versions()
+    # All that may fail is asked for before anything is added: an input counts whole or not at all.
+    theirs = report_data.ask(run.other, sample, run.matching) if run.other is not None and run.matching else {}
+    if not found.tally.inputs:
+        check_fits(run.names, activations.values())
+    first = not found.inputs
+    room = None
+    if len(found.inputs) < request.pictures:
+        inputs = request.pictures if request.lists else min(request.pictures, max(1, len(request.inputs)))
+        room = report_data.PageBudget(request.maximum_size, inputs)
+    report_data.add(found, sample, activations, room)
+    if first and request.markdown is not None and not request.summary:
+        run.sheet = _sheet(run, sample, activations)
+    if theirs:
+        report_data.compare_with(found, activations, theirs)
+        if room is not None:
+            report_data.add_others(found, theirs)
+
+
+def _sheet(run: _ReportRun, sample: Sample, activations: Mapping[str, Activation]) -> Picture | None:
+    """Return a sheet of the first input; none where its layers have no room on one."""
+    from actviz.figures.sheet import draw_sheet
+
+    shown = [activations[layer.address] for layer in figure_writer.drawable(run.found.layers)]
+    context = Context(
+        run.facts.file, sample.name, sample.fed, sample.thumbnail, run.names.labels, padding=sample.padding
+    )
+    left_out = figure_writer.left_out(run.found.layers, {one.address for one in shown})
+    context = replace(context, left_out=left_out)
+    try:
+        return draw_sheet(shown, 0, context, Style())
+    except (UsageError, LimitError):
+        return None
+
+
+def _contents(run: _ReportRun, failures: Sequence[ActvizError]) -> ReportContents:
+    found, facts = run.found, run.facts
+    findings = report_data.findings_of(found)
+    compared = None
+    if run.other is not None and run.matching is not None:
+        compared = report_data.comparison_of(found, run.other, run.matching, escape(str(run.request.against), 200))
+    marked = frozenset(one.address for one in findings)
+    versions = ", ".join(f"{name} {version}" for name, version in (run.versions or {}).items() if version)
+    provenance: dict[str, Any] = _identity(facts.file) | {
+        "actviz": VERSION,
+        "configuration": facts.digest,
+        "inputs": found.tally.inputs,
+        "said": versions,
+    }
+    return ReportContents(
+        facts.file,
+        _facts(run),
+        tuple(found.inputs),
+        found.tally.inputs,
+        report_data.shown_of(found, marked, run.names.labels),
+        findings,
+        compared,
+        (),
+        tuple(failure.message for failure in failures),
+        provenance,
+    )
+
+
+def _facts(run: _ReportRun) -> tuple[tuple[str, str], ...]:
+    facts = run.facts
+    parameters = {_CALLS.sub("", layer.address): layer.parameters for layer in facts.layers}
+    known = sum(count for count in parameters.values() if count)
+    inputs = "; ".join(f"{spec.name} {_shape(spec.shape)} {spec.dtype}" for spec in facts.inputs)
+    shown = len(run.found.layers)
+    total = sum(_is_inner(layer) for layer in facts.layers)
+    count = f"{shown:,} of {total:,} shown" if run.request.layers and shown < total else f"{shown:,}"
+    pairs = [("written by", facts.writer), ("model takes", inputs), ("layers", count)]
+    if all(layer.parameters is not None for layer in facts.layers):
+        pairs.append(("parameters", f"{known:,}"))
+    pairs.append(("inputs", f"{run.found.tally.inputs:,}" + ("" if run.request.has_inputs else ", made up")))
+    if takes_images(facts) and run.preprocessing:
+        pairs.append(("fed as", run.preprocessing[0]))
+    if facts.code:
+        pairs.append(("code inside", ", ".join(facts.code)))
+    return tuple(pairs)
+
+
+def _shape(sizes: Sequence[int | None]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in sizes[1:]) or "one number"
+
+
+def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportContents]:
+    """Return the page within its limit, and what it holds then.
+
+    Raises
+    ------
+    LimitError
+        When not one figure has room.
+    """
+    limit = run.request.maximum_size
+    bare = replace(contents, layers=tuple(replace(layer, figures=()) for layer in contents.layers))
+    size = len(html_page.render(bare))
+    if size > limit:
+        contents = replace(contents, layers=tuple(replace(layer, thumbnail=None) for layer in contents.layers))
+        bare = replace(bare, layers=tuple(replace(layer, thumbnail=None) for layer in bare.layers))
+        size = len(html_page.render(bare))
+    # What is left out is said in a few lines, and colour tables come with figures.
+    reserve = 4_000 + sum(len(layer.info.address) // 8 + 64 for layer in contents.layers)
+    try:
+        fitted = budget.fit(contents.layers, limit - size - reserve)
+    except LimitError:
+        needed = size + reserve + budget.smallest(contents.layers)
+        message = f"--max-size: a page of {limit:,} bytes has no room for one figure; at least {needed:,} are needed here. Allow more, or show fewer layers with --layer."
+        raise LimitError(message) from None
+    contents = replace(contents, layers=fitted.layers, left_out=_left_out(contents, fitted, run, size + reserve))
+    return html_page.render(contents), contents
+
+
+def _left_out(contents: ReportContents, fitted: budget.FittedFigures, run: _ReportRun, size: int) -> tuple[str, ...]:
+    """Say what the page does not hold, and how to have it."""
+    lines = []
+    count, pictured = contents.count, len(contents.inputs)
+    if pictured < count:
+        lines.append(
+            f"Figures are of the first {pictured:,} of {count:,} inputs; numbers and findings are over all of them. For more figures: --pictures {count}."
+        )
+    before = {layer.info.address: layer for layer in contents.layers}
+    cut = [
+        layer
+        for layer in fitted.layers
+        if len(layer.figures) < len(before[layer.info.address].figures)
+        or any(len(figure.channels) < figure.total for figure in layer.figures)
+    ]
+    if cut:
+        whole = sum(budget.whole_size(figure) for layer in contents.layers for figure in layer.figures)
+        needed = -(-(size + whole) * 11 // 10 // _MEGABYTE)
+        lines.append(
+            f"Of {len(cut):,} layer{'s' if len(cut) > 1 else ''} only the strongest channels are drawn, to stay within {run.request.maximum_size / _MEGABYTE:g} MB. For all of them: --max-size {needed}MB, or fewer layers with --layer."
+        )
+    for address, dtype in run.found.tally.left_out.items():
+        lines.append(f"{escape(address, 80)}: gives {escape(dtype, 40)}, not real numbers.")
+    return tuple(lines)
+
+
+def _identity(model: str) -> dict[str, str]:
+    return {"command": "report", "model": model}
+
+
+def _target(request: ReportRequest) -> Path:
+    """Return the path of the page, once it is known that everything may be written."""
+    stem = output_files.slug(request.model.name.removesuffix(request.model.suffix))
+    path = Path(request.output or f"{stem}_report.html")
+    if path.suffix.lower() not in SUFFIXES or str(request.output).endswith("/"):
+        message = f"-o {escape(str(request.output), 200)}: a report is written as HTML; give a name that ends in .html."
+        raise UsageError(message)
+    targets = [(path, output_files.ResultKind("report", _page_of))]
+    if request.markdown is not None and not request.summary:
+        targets.append((request.markdown, output_files.ResultKind("report", _markdown_of)))
+    identity = _identity(request.model.name)
+    for place, kind in targets:
+        output_files.prepare_folder(place.parent)
+        if not _is_empty(place):
+            output_files.check_replaceable(place, identity, kind, overwrite=request.overwrite)
+    if request.markdown is not None and not request.summary:
+        sheet = {"model": request.model.name, "address": "report"}
+        output_files.check_target(_sheet_path(request.markdown), sheet, overwrite=request.overwrite)
+    return path
+
+
+def _is_empty(path: Path) -> bool:
+    """Tell whether a file stands there that holds nothing, as CI systems make them."""
+    if not file_system.is_file(path) or file_system.is_link(path):
+        return False
+    file, stamp = file_system.open_regular(path, OutputError)
+    file.close()
+    return stamp.size == 0
+
+
+def _page_of(path: Path) -> dict[str, Any] | None:
+    return html_page.read_provenance(_head_of(path))
+
+
+def _markdown_of(path: Path) -> dict[str, Any] | None:
+    return markdown.read_provenance(_head_of(path))
+
+
+def _head_of(path: Path) -> bytes:
+    with file_system.reading(path, OutputError) as (file, _):
+        return file.read(HEAD_BYTES)
+
+
+def _sheet_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_sheet.png")
+
+
+def _write(run: _ReportRun, target: Path, content: bytes, contents: ReportContents) -> Iterator[FileWritten]:
+    """Write the page, then the Markdown with its sheet."""
+    file_system.write_whole(target, content)
+    yield FileWritten(target)
+    path = run.request.markdown
+    if path is None:
+        return
+    sheet = None
+    if run.sheet is not None:
+        place = _sheet_path(path)
+        record = {"actviz": VERSION, "model": run.facts.file, "address": "report", "numbers": run.sheet.numbers}
+        output_files.write_figure(place, run.sheet.pixels, record)
+        sheet = place.name
+        yield FileWritten(place)
+    words = markdown.render(contents, sheet, contents.provenance).encode("utf-8", "replace")
+    if run.request.summary:
+        file_system.append(path, words)
+    else:
+        file_system.write_whole(path, words)
+    yield FileWritten(path)

@@ -1,0 +1,248 @@
+"""What a report is made of, gathered input by input: figures of the first, numbers of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from actviz.batch import statistics_runner
+from actviz.errors import ActvizError, InputError, UsageError
+from actviz.figures import renderers
+from actviz.figures.renderers.padding import LEFT_OUT
+from actviz.records import FORWARD
+from actviz.report import Comparison, ReportInput, ReportLayer, budget, pictures, report_figures
+from actviz.report.findings import find, hands_on
+from actviz.statistics import differences
+from actviz.statistics.running_statistics import bounds_of, cuts_of, first_nonfinite, join, totals_of
+from actviz.statistics.tolerances import Tolerances, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actviz.commands.report_baseline import ReportBaseline
+    from actviz.records import Activation, Box, Geometry, LayerInfo, Sample
+    from actviz.report import Finding, ReportFigure
+    from actviz.statistics.differences import LayerDifference, Matching
+
+
+@dataclass(slots=True)
+class ReportData:
+    """What is known so far.
+
+    `tally` holds the numbers of all inputs; `figures` and `thumbnails` are by address;
+    `reasons` say why a layer has no figure; `drifts` are by address, `unmatched` are layers that
+    could not be compared. `most` is how many values of a layer are drawn of the first input;
+    `padding` is that of the last.
+    """
+
+    layers: Sequence[LayerInfo]
+    drawn: frozenset[str]
+    tally: statistics_runner.StatisticsSoFar
+    inputs: list[ReportInput] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    figures: dict[str, list[ReportFigure]] = field(default_factory=dict)
+    orders: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    thumbnails: dict[str, bytes] = field(default_factory=dict)
+    geometries: dict[str, Geometry | None] = field(default_factory=dict)
+    step_orders: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    drifts: dict[str, LayerDifference] = field(default_factory=dict)
+    unmatched: dict[str, None] = field(default_factory=dict)
+    compared: int = 0
+    most: int = 0
+    padding: Mapping[str, Box] = field(default_factory=dict)
+
+
+def begin(layers: Sequence[LayerInfo], *, asked: bool) -> ReportData:
+    """Return a report of nothing yet; layers that hand on what they are given are drawn if asked for."""
+    drawn = frozenset(
+        layer.address
+        for layer in layers
+        if renderers.kind_of(layer.axes) and (asked or not hands_on(layer.kind) or "Pool" in layer.kind)
+    )
+    return ReportData(layers, drawn, statistics_runner.StatisticsSoFar(layers))
+
+
+@dataclass(frozen=True, slots=True)
+class PageBudget:
+    """What a page has room for: its size in bytes, and of how many inputs it has figures."""
+
+    size: int
+    inputs: int
+
+
+def add(found: ReportData, sample: Sample, activations: Mapping[str, Activation], room: PageBudget | None) -> None:
+    """Add one input's numbers and, where there is `room` for them, its figures."""
+    for layer in found.layers:
+        activation = activations[layer.address]
+        if activation.values.dtype.kind in "OSUTc":
+            found.tally.left_out[layer.address] = str(activation.values.dtype)
+            found.reasons.setdefault(layer.address, f"it gives {activation.values.dtype}, not real numbers.")
+            continue
+        _count(found, layer, activation, sample.name)
+    found.tally.inputs += 1
+    if room is None:
+        return
+    number, found.padding = len(found.inputs), sample.padding
+    one = next(iter(sample.pictures.values()), None) if len(sample.pictures) == 1 else None
+    picture = sample.thumbnail if one is None or one.ndim > 3 else one  # noqa: PLR2004  (several frames are no picture)
+    encoded = pictures.input_picture(picture) if picture is not None else None
+    fed = f"{sample.fed}; {LEFT_OUT}" if sample.padding else sample.fed
+    found.inputs.append(ReportInput(sample.name, fed, encoded, sample.words or ()))
+    if not number:
+        sizes = [activations[address].values.size for address in found.drawn]
+        found.most = budget.values_each(sizes, room.inputs, room.size)
+    for layer in found.layers:
+        activation = activations[layer.address]
+        if layer.address in found.drawn and layer.address not in found.tally.left_out:
+            _draw(found, activation, number)
+    if len(sample.pictures) != 1 or picture is not one:
+        # What is shown of the input is not the one picture that a map could lie over.
+        found.geometries = dict.fromkeys(found.geometries)
+
+
+def _count(found: ReportData, layer: LayerInfo, activation: Activation, name: str) -> None:
+    tally = found.tally
+    one = totals_of(activation, cuts_of(bounds_of(layer.activation)))
+    known = tally.totals.get(layer.address)
+    tally.totals[layer.address] = one if known is None else join(known, one)
+    if (one.nan.any() or one.infinite.any()) and first_nonfinite(activation.values) is not None:
+        tally.nonfinite.setdefault(layer.address, name)
+
+
+def _draw(found: ReportData, activation: Activation, number: int, *, other: bool = False) -> None:
+    address = activation.address
+    most = found.most // budget.FIRST if number or other else found.most
+    try:
+        want = report_figures.ChannelRequest(most, found.orders.get(address, ()), other, found.padding)
+        figure = report_figures.figure_of(activation, number, want)
+    except ActvizError as failure:
+        found.reasons.setdefault(address, failure.message)
+        return
+    except ValueError:
+        found.reasons.setdefault(address, "its tiles lie in no grid; draw it with actviz show.")
+        return
+    found.figures.setdefault(address, []).append(figure)
+    found.geometries.setdefault(address, activation.geometry)
+    found.step_orders.setdefault(address, activation.step_order)
+    found.orders.setdefault(address, report_figures.order_of(figure))
+    if address not in found.thumbnails and not other:
+        found.thumbnails[address] = pictures.thumbnail(figure.mosaic, report_figures.strongest(figure))
+
+
+def ask(other: ReportBaseline, sample: Sample, matching: Matching) -> Mapping[str, Activation]:
+    """Return what the layers of another model give for an input, by our addresses; none where that is not known."""
+    partners = {pair.theirs.address: pair.ours.address for pair in matching.pairs if pair.fits}
+    gave = other.activations(sample, list(partners))
+    return {partners[address]: replace(found, address=partners[address]) for address, found in gave.items()}
+
+
+def compare_with(found: ReportData, activations: Mapping[str, Activation], theirs: Mapping[str, Activation]) -> None:
+    """Add how far the layers of another model lie apart for one input, of which both are by our addresses."""
+    number = found.compared
+    found.compared += 1
+    for address, activation in theirs.items():
+        ours = activations[address].values
+        if ours.shape != activation.values.shape or {ours.dtype.kind, activation.values.dtype.kind} & set("OSUTc"):
+            found.unmatched[address] = None
+            continue
+        one = differences.drift(activation.values, ours, activation.axes, number)
+        known = found.drifts.get(address)
+        found.drifts[address] = one if known is None else differences.join(known, one)
+
+
+def has_changed(address: str, drift: LayerDifference) -> bool:
+    """Tell whether a layer is beyond the tolerance that `diff` has without any other being asked for."""
+    return any(not case.kept for case in judge(address, drift, Tolerances()))
+
+
+def add_others(found: ReportData, theirs: Mapping[str, Activation]) -> None:
+    """Add figures of another model for the input that was added last: of layers that changed."""
+    for address, activation in theirs.items():
+        known = found.drifts.get(address)
+        if address in found.drawn and known is not None and has_changed(address, known):
+            _draw(found, activation, len(found.inputs) - 1, other=True)
+
+
+def findings_of(found: ReportData) -> tuple[Finding, ...]:
+    """Return what is out of the ordinary, each with the number of an input that shows it where one does."""
+    numbers = {fed.name: number for number, fed in enumerate(found.inputs)}
+    nonfinite = {address: numbers[name] for address, name in found.tally.nonfinite.items() if name in numbers}
+    return find(found.layers, found.tally.totals, found.tally.inputs, nonfinite)
+
+
+def comparison_of(found: ReportData, other: ReportBaseline, matching: Matching, given: str) -> Comparison:
+    """Return what changed.
+
+    Raises
+    ------
+    InputError
+        When no input or no layer could be compared.
+    """
+    if not found.compared:
+        message = f"--against {given}: holds none of these inputs as they are fed here; extract it from the same inputs with the same preprocessing."
+        raise InputError(message)
+    drifts = {
+        layer.address: found.drifts[layer.address]
+        for layer in found.layers
+        if layer.address in found.drifts and layer.address not in found.unmatched
+    }
+    if not drifts:
+        message = f"--against {given}: none of the layers that both have gives an array of the same shape; give a version of the same model."
+        raise InputError(message)
+    shown = {layer.address for layer in found.layers}
+    odd = [pair.theirs.address for pair in matching.pairs if not pair.fits]
+    return Comparison(
+        other.name,
+        drifts,
+        tuple(address for address, drift in drifts.items() if has_changed(address, drift)),
+        tuple(dict.fromkeys([*odd, *found.unmatched])),
+        tuple(layer.address for layer in matching.only_theirs if layer.address in shown),
+    )
+
+
+def shown_of(found: ReportData, marked: frozenset[str], labels: tuple[str, ...]) -> tuple[ReportLayer, ...]:
+    """Return every layer with all figures that were drawn of it."""
+    shown = []
+    for layer in found.layers:
+        address = layer.address
+        totals = found.tally.totals.get(address)
+        kind = renderers.kind_of(layer.axes)
+        reason = found.reasons.get(address, "")
+        if address not in found.drawn and not reason:
+            reason = (
+                "It hands on what it is given; to draw it all the same, name it with --layer."
+                if kind
+                else "Nothing draws such values."
+            )
+        fits = kind == "vector" and totals is not None and totals.channels == len(labels)
+        shown.append(
+            ReportLayer(
+                layer,
+                kind,
+                totals,
+                tuple(found.figures.get(address, ())),
+                found.thumbnails.get(address),
+                found.geometries.get(address),
+                labels if fits else (),
+                reason,
+                address in marked,
+                found.orders.get(address, ()),
+                found.step_orders.get(address, FORWARD),
+            )
+        )
+    return tuple(shown)
+
+
+def check_drawable(found: ReportData, file: str) -> None:
+    """Refuse a report without any figure.
+
+    Raises
+    ------
+    UsageError
+        Naming the first reason.
+    """
+    if not found.figures:
+        address, reason = next(iter(found.reasons.items()), ("", "nothing draws such values."))
+        message = f"{file}: no layer can be drawn ({address}: {reason.rstrip('.')}); choose others with --layer."
+        raise UsageError(message)

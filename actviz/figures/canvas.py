@@ -1,0 +1,168 @@
+"""A page to draw on: pixels, the colours of light and dark pages, and the texts written so far."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import LimitError
+from actviz.figures import colors
+from actviz.records import Label, Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.figures import text
+    from actviz.figures.colors import RGB
+    from actviz.records import Box, Tile
+
+LARGEST_SIDE = 65_535
+LARGEST_AREA = 100_000_000
+
+_TICK, _TICK_GAP = 3, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The colours of a page, apart from the colormap."""
+
+    page: RGB = (255, 255, 255)
+    ink: RGB = (34, 34, 34)
+    muted: RGB = (108, 108, 108)
+    line: RGB = (200, 200, 200)
+    track: RGB = (230, 230, 230)
+    strength: RGB = (96, 96, 96)
+    ground: RGB = (247, 247, 247)
+
+
+LIGHT = Theme()
+DARK = Theme(
+    page=(22, 24, 29),
+    ink=(236, 236, 236),
+    muted=(164, 168, 176),
+    line=(86, 91, 102),
+    track=(46, 50, 59),
+    strength=(164, 168, 176),
+    ground=(40, 43, 51),
+)
+
+
+def theme_of(*, dark: bool) -> Theme:
+    """Return the colours of a dark page or of a light one."""
+    return DARK if dark else LIGHT
+
+
+@dataclass(slots=True)
+class Canvas:
+    """Pixels to draw on and the labels drawn so far.
+
+    `pixels` is uint32 ``(row, column)`` in the form of `colors.packed`.
+    """
+
+    pixels: NDArray[np.uint32]
+    theme: Theme
+    labels: list[Label] = field(default_factory=list)
+
+    @classmethod
+    def blank(cls, height: int, width: int, theme: Theme) -> Canvas:
+        """Return an empty page.
+
+        Raises
+        ------
+        LimitError
+            When no PNG of that size would be of use to anybody.
+        """
+        check_size(height, width)
+        return cls(np.full((height, width), colors.pixel(theme.page)), theme)
+
+    def ink(self, color: RGB) -> NDArray[np.uint32]:
+        """Return the packed colour of each coverage 0..255 of a text on the page."""
+        return _ink(self.theme.page, color)
+
+    def write(self, words: str, row: int, column: int, face: text.Font, color: RGB) -> int:
+        """Write one line with its top left corner at a pixel; return the column after it."""
+        if not words:
+            return column
+        alpha = face.alpha(words)
+        bottom, right = row + int(alpha.shape[0]), column + int(alpha.shape[1])
+        self.pixels[row:bottom, column:right] = self.ink(color)[alpha]
+        self.labels.append(Label(words, (row, column, bottom, right)))
+        return right
+
+    def write_line(self, texts: Sequence[str], row: int, columns: Sequence[int], face: text.Font, color: RGB) -> None:
+        """Write texts beside each other on a page that is empty there, each at a column, from left to right."""
+        bottom, begin = row + face.height, columns[0]
+        alpha, ends = face.line(texts, columns)
+        self.pixels[row:bottom, begin : begin + alpha.shape[1]] = self.ink(color)[alpha]
+        for words, column, end in zip(texts, columns, ends, strict=True):
+            self.labels.append(Label(words, (row, column, bottom, end)))
+
+    def write_upwards(self, words: str, bottom: int, column: int, face: text.Font, color: RGB) -> None:
+        """Write one line turned to the left, with the start of its baseline side at a pixel."""
+        if not words:
+            return
+        alpha = np.rot90(face.alpha(words))
+        top, right = bottom - int(alpha.shape[0]), column + int(alpha.shape[1])
+        self.pixels[top:bottom, column:right] = self.ink(color)[alpha]
+        self.labels.append(Label(words, (top, column, bottom, right)))
+
+    def write_ticks(
+        self, ticks: Sequence[tuple[float, str]], corner: tuple[int, int], width: int, face: text.Font
+    ) -> None:
+        """Draw ticks downwards from an axis of `width` pixels that starts at a pixel, words below them.
+
+        `ticks` are ``(share, words)`` with the share of the way along the axis, in order.
+        Words that have no room between others are left out with their tick; the first and
+        the last are kept.
+        """
+        row, left = corner
+        free, last = 0, left + width
+        for place, (share, words) in enumerate(ticks):
+            at = left + round(share * (width - 1))
+            size = face.width(words)
+            begin = min(max(left, at - size // 2), last - size)
+            ends = last - face.width(ticks[-1][1]) - _TICK_GAP
+            final = place == len(ticks) - 1
+            if begin < free or (not final and begin + size > ends):
+                continue
+            self.fill((row, at, row + _TICK, at + 1), self.theme.muted)
+            free = self.write(words, row + _TICK, begin, face, self.theme.ink) + _TICK_GAP
+
+    def fill(self, box: Box, color: RGB) -> None:
+        """Fill a box with one colour."""
+        top, left, bottom, right = box
+        self.pixels[top:bottom, left:right] = colors.pixel(color)
+
+    def picture(self, tiles: Sequence[Tile], numbers: dict[str, Any]) -> Picture:
+        """Return what has been drawn."""
+        return Picture(self.pixels, tuple(tiles), tuple(self.labels), numbers)
+
+
+@functools.lru_cache(maxsize=64)
+def _ink(page: RGB, color: RGB) -> NDArray[np.uint32]:
+    share = np.arange(256)[:, None] / 255
+    shades = np.rint(np.array(page) * (1 - share) + np.array(color) * share)
+    return colors.packed(shades.astype(np.uint8))
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse a page that is larger than programs that show PNGs can be expected to open.
+
+    Raises
+    ------
+    LimitError
+        Naming the options that make it smaller.
+    """
+    if max(height, width) > LARGEST_SIDE or height * width > LARGEST_AREA:
+        message = (
+            f"the figure would be {width:,} x {height:,} pixels; at most {LARGEST_AREA // 1_000_000}"
+            f" megapixels and {LARGEST_SIDE:,} a side are drawn; show fewer with --channels or --top,"
+            " one map with --reduce mean, of frames or planes their maximum with --project max, or use"
+            " a smaller --zoom."
+        )
+        raise LimitError(message)

@@ -1,0 +1,250 @@
+"""Which channels are drawn, and where: selections, grid shapes and tiles in one array."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from actviz.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Box
+
+# A grid about this much wider than high fits a screen, a slide and a column of text.
+_ASPECT = 1.15
+# What an incomplete last row costs beside a wrong aspect, so that 64 tiles make 8 x 8.
+_RAGGED = 0.5
+ALL = "all"
+_ONE_ROW, _ONE_ROW_WIDTH = 5, 1600
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """Where tiles lie: `rows` by `columns` cells, all the same.
+
+    `top` and `left` are the first tile's own corner, `step_down` and `step_right` lead
+    from a tile to the next, `height` and `width` are the tile's, all in pixels.
+    """
+
+    rows: int
+    columns: int
+    top: int
+    left: int
+    step_down: int
+    step_right: int
+    height: int
+    width: int
+
+    def box(self, place: int) -> Box:
+        """Return the pixels of the tile at a place, counted row by row."""
+        row, column = divmod(place, self.columns)
+        top = self.top + row * self.step_down
+        left = self.left + column * self.step_right
+        return top, left, top + self.height, left + self.width
+
+
+@functools.lru_cache(maxsize=1024)
+def boxes(grid: TileGrid, count: int) -> tuple[Box, ...]:
+    """Return the pixels of the first tiles of a grid; the next input of a batch has the same."""
+    return tuple(grid.box(place) for place in range(count))
+
+
+def parse_channels(selection: str | None, count: int) -> list[int]:
+    """Return the channels of a selection such as ``0:16,40,-1`` or ``all``, in the order written.
+
+    Ranges leave out their end, as in Python, and may have a step; negative numbers count
+    from the end; a channel named twice is drawn once.
+
+    Raises
+    ------
+    UsageError
+        When a part is malformed, lies outside `count` channels, or nothing is selected.
+    """
+    if selection is None or selection == ALL:
+        return list(range(count))
+    chosen: dict[int, None] = {}
+    for part in selection.split(","):
+        chosen.update(dict.fromkeys(_part(part.strip(), count)))
+    if not chosen:
+        message = f"channels {selection!r} select none of the {count}; they are 0 to {count - 1}."
+        raise UsageError(message)
+    return list(chosen)
+
+
+def existing_channels(selection: str | None, count: int) -> str | None:
+    """Return the part of a selection that a layer of `count` channels has, ``""`` where it has none.
+
+    On a sheet of many layers a selection such as ``0:16,40`` is for all of them.
+
+    Raises
+    ------
+    UsageError
+        When a part is malformed.
+    """
+    if selection is None or selection == ALL:
+        return selection
+    parts = [part.strip() for part in selection.split(",")]
+    kept = [part for part in parts if ":" in part or not part.lstrip("-").isdigit() or -count <= int(part) < count]
+    found = []
+    for part in kept:
+        edges = part.split(":")
+        if len(edges) in {2, 3} and all(edge.strip().lstrip("-").isdigit() for edge in edges if edge.strip()):
+            inside = range(count)[slice(*(int(edge) if edge.strip() else None for edge in edges))]
+            found += [str(channel) for channel in inside]
+        else:
+            found.append(part)
+    return ",".join(found)
+
+
+def _part(part: str, count: int) -> Sequence[int]:
+    try:
+        numbers = [int(piece) if piece.strip() else None for piece in part.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1 and numbers[0] is not None:
+        if not -count <= numbers[0] < count:
+            message = f"channel {numbers[0]} does not exist; the {count} there are go from 0 to {count - 1}."
+            raise UsageError(message)
+        return [numbers[0] % count]
+    if len(numbers) not in {2, 3} or numbers[2:] == [0]:
+        message = f"channels {part!r} mean nothing here; use numbers and ranges such as 0:16,40,-1."
+        raise UsageError(message)
+    if any(edge is not None and not -count <= edge <= count for edge in numbers[:2]):
+        message = f"channels {part!r} go beyond the {count} there are, 0 to {count - 1}."
+        raise UsageError(message)
+    return range(count)[slice(*numbers)]
+
+
+def keep_top(channels: Sequence[int], top: int | None) -> list[int]:
+    """Return the first `top` of channels that are already in order.
+
+    Raises
+    ------
+    UsageError
+        When `top` is less than one.
+    """
+    if top is not None and top < 1:
+        message = f"top {top} shows nothing; use 1 or more."
+        raise UsageError(message)
+    return list(channels[:top])
+
+
+def grid_shape(
+    count: int, height: int, width: int, columns: int | None = None, aspect: float = _ASPECT
+) -> tuple[int, int]:
+    """Return rows and columns for `count` cells of `height` by `width` pixels.
+
+    The columns whose grid comes nearest to `aspect` (width by height, on a logarithmic
+    scale), where an incomplete last row counts against a candidate: 64 square cells make
+    8 by 8, 512 make 16 by 32, so that channels are found by counting. Up to five cells
+    that are not wide stay in one row. `columns` overrides the rule.
+
+    Raises
+    ------
+    UsageError
+        When `columns` is less than one.
+    """
+    if columns is not None:
+        if columns < 1:
+            message = f"columns {columns} leave no room; use 1 or more."
+            raise UsageError(message)
+        chosen = min(columns, count)
+        return math.ceil(count / chosen), chosen
+    if count <= _ONE_ROW and width <= 2 * height and width * count <= _ONE_ROW_WIDTH:
+        return 1, count
+    candidates = np.arange(1, count + 1)
+    rows = -(-count // candidates)
+    aspects = candidates * width / (rows * height)
+    cost = np.abs(np.log(aspects / aspect)) + _RAGGED * (count % candidates != 0)
+    chosen = int(candidates[int(np.argmin(cost))])
+    return math.ceil(count / chosen), chosen
+
+
+def windows(canvas: NDArray[Any], grid: TileGrid, factor: int = 1) -> NDArray[Any]:
+    """Return a view of the tiles: ``(grid row, grid column, row, repeat, column)``.
+
+    `canvas` is ``(row, column)``. Each tile's height is split into rows that are drawn
+    `factor` times, its width is whole.
+
+    Raises
+    ------
+    ValueError
+        When a tile would lie outside the canvas.
+    """
+    bottom = grid.top + (grid.rows - 1) * grid.step_down + grid.height
+    end = grid.left + (grid.columns - 1) * grid.step_right + grid.width
+    if min(grid.top, grid.left) < 0 or bottom > canvas.shape[0] or end > canvas.shape[1]:
+        message = f"tiles to {bottom}, {end} on a canvas of {canvas.shape}"
+        raise ValueError(message)
+    down, right = canvas.strides
+    return as_strided(
+        canvas[grid.top :, grid.left :],
+        (grid.rows, grid.columns, grid.height // factor, factor, grid.width),
+        (grid.step_down * down, grid.step_right * right, factor * down, down, right),
+    )
+
+
+def place(canvas: NDArray[Any], grid: TileGrid, tiles: NDArray[Any], zoom: tuple[int, int] = (1, 1)) -> None:
+    """Write tiles ``(tile, row, column)`` into `canvas`, each value `zoom` pixels large.
+
+    `zoom` is whole factors down and right; values are repeated, never mixed. The canvas
+    must reach as far as the last tile; what lies between the tiles is not touched.
+    """
+    down, right = zoom
+    wide = np.repeat(tiles, right, axis=2) if right > 1 else tiles
+    done = 0
+    for part in _parts(grid, len(tiles)):
+        count = part.rows * part.columns
+        shape = (part.rows, part.columns, tiles.shape[1], 1, grid.width)
+        windows(canvas, part, down)[...] = wide[done : done + count].reshape(shape)
+        done += count
+
+
+def _parts(grid: TileGrid, count: int) -> list[TileGrid]:
+    """Return the complete rows of `count` tiles, and the incomplete last one."""
+    full, rest = divmod(count, grid.columns)
+    below = grid.top + full * grid.step_down
+    parts = [replace(grid, rows=full), replace(grid, rows=1, columns=rest, top=below)]
+    return [part for part in parts if part.rows and part.columns]
+
+
+def frame(canvas: NDArray[Any], grid: TileGrid, count: int, color: np.uint32) -> None:
+    """Draw a line of one pixel around the first `count` tiles, outside of them."""
+    for part in _parts(grid, count):
+        around = replace(
+            part,
+            top=part.top - 1,
+            left=part.left - 1,
+            height=part.height + 2,
+            width=part.width + 2,
+        )
+        view = windows(canvas, around)[:, :, :, 0]
+        view[..., 0, :] = view[..., -1, :] = color
+        view[..., :, 0] = view[..., :, -1] = color
+
+
+def assemble(
+    tiles: NDArray[Any], columns: int, fill: np.uint32 | np.uint8, zoom: int = 1, gap: int = 1
+) -> tuple[NDArray[Any], TileGrid]:
+    """Return tiles ``(tile, row, column)`` as one array with `gap` pixels between them.
+
+    The array is ``(row, column)``; nothing surrounds it, and places after the last tile
+    are `fill`.
+    """
+    count, height, width = tiles.shape
+    height, width = height * zoom, width * zoom
+    rows = math.ceil(count / columns)
+    grid = TileGrid(rows, columns, 0, 0, height + gap, width + gap, height, width)
+    size = rows * (height + gap) - gap, columns * (width + gap) - gap
+    canvas = np.full(size, fill, dtype=tiles.dtype)
+    place(canvas, grid, tiles, (zoom, zoom))
+    return canvas, grid

@@ -1,0 +1,60 @@
+"""Attention: one map a head, how much each query takes of each key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.figures.renderers import grid, reduction
+from actviz.figures.renderers.axis_labels import AxisLabels
+from actviz.figures.renderers.prepared import step_words
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Axes, Context, Picture, Style
+
+_ORDER = ("head", "query", "key")
+
+
+def accepts(axes: Axes) -> bool:
+    """Tell whether the axes are head, query and key."""
+    return axes[:1] == ("batch",) and sorted(axes[1:]) == sorted(_ORDER)
+
+
+def maps_of(activation: Activation, index: int) -> NDArray[Any]:
+    """Return one entry of the batch as ``(head, query, key)``, contiguous."""
+    turn = tuple(activation.axes.index(name) - 1 for name in _ORDER)
+    return np.ascontiguousarray(channel_statistics.as_numbers(activation.values[index].transpose(turn)))
+
+
+def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    """Draw every chosen head as a map with queries down and keys across; see `Renderer`."""
+    maps = maps_of(activation, index)
+    heads, queries, keys = maps.shape
+    by = reduction.factors(heads, queries, keys) if not style.zoom else (1, 1)
+    reduced = ""
+    if by != (1, 1):
+        maps, reduced = (
+            reduction.block_means(maps, *by),
+            reduction.said(("query", "key"), by).replace("querys", "queries"),
+        )
+    rulers = (
+        _axis("query", queries, by[0], step_words(activation, context, queries)),
+        _axis("key", keys, by[1], step_words(activation, context, keys)),
+    )
+    notes = ("down: query", "across: key")
+    deck = grid.TileSet(
+        maps, "head", (("head",), "query", "key"), names=_names(heads), rulers=rulers, notes=notes, reduced=reduced
+    )
+    return grid.draw(activation, deck, context, style)
+
+
+def _names(heads: int) -> tuple[str, ...]:
+    return tuple(f"head {head}" for head in range(heads))
+
+
+def _axis(noun: str, count: int, by: int, words: tuple[str, ...]) -> AxisLabels:
+    return AxisLabels.of(noun, range(0, count, by), words if by == 1 else ())

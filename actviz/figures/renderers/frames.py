@@ -1,0 +1,308 @@
+"""Strips of frames: a block for each channel, its steps or planes side by side.
+
+::
+
+    0        0      1      2      3
+    0..3.1   [    ] [    ] [    ] [    ]
+    ===---
+    1        0      1      2      3
+    dead     [    ] [    ] [    ] [    ]
+
+All frames of a channel share one range of colours, so that they compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import UsageError
+from actviz.figures import colors, mosaic, page_layout, text
+from actviz.figures.renderers import grid, padding, reduction
+from actviz.figures.renderers import prepared as subjects
+from actviz.records import Picture, Tile
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.figures.renderers.overlay import Overlay
+    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.records import Activation, Context, Style
+
+PROJECTIONS = ("max",)
+
+_FACE, _NAME = 10, 12
+_WIDEST = 1400
+_GAP, _LABEL_GAP, _LINE_GAP, _BLOCK_GAP, _BETWEEN = 6, 2, 6, 14, 28
+_STRENGTH, _GUTTER = 3, 40
+
+
+def maps_of(activation: Activation, index: int, along: str) -> NDArray[Any]:
+    """Return one entry of the batch as ``(channel, along, row, column)``, contiguous."""
+    axes = list(activation.axes[1:])
+    values = activation.values[index]
+    if "channel" not in axes:
+        values, axes = values[None], ["channel", *axes]
+    values = values.transpose([axes.index(name) for name in ("channel", along, "row", "column")])
+    return np.ascontiguousarray(channel_statistics.as_numbers(values))
+
+
+def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies below)
+    activation: Activation, index: int, context: Context, style: Style, along: str, over: tuple[Overlay, ...] = ()
+) -> Picture:
+    """Draw every chosen channel as a strip of frames along an axis, ``step`` or ``plane``.
+
+    `over` is what each frame is laid over, one for each along the axis.
+    """
+    frames = maps_of(activation, index, along)
+    masked = subjects.masked(activation, index) if along == "step" else []
+    shown = subjects.visible(activation, masked, frames.shape[1])
+    if style.project is not None:
+        return _draw_projection(activation, frames[:, shown], context, style, along)
+    axes = (("channel", along) if "channel" in activation.axes else (along,), "row", "column")
+    visible = frames[:, shown] if masked else frames
+    maps = visible.reshape(len(frames), -1, frames.shape[3])
+    subject = subjects.prepare(activation, maps, style, subjects.scale_of(style, maps))
+    film = _FrameMaps(subject, frames.shape, shown, axes, over)
+    if style.bare:
+        return _draw_bare(film, style)
+    plan = _plan(film, style)
+    layout = page_layout.PageLayout(
+        subjects.heading(activation, context),
+        _color_bar(film, along, plan.words),
+        (*_caption(film, style, along, masked), *padding.note(activation, context, left_out=False)),
+        *plan.size,
+        subjects.histogram(subject, reduced=bool(context.reduced)),
+    )
+    canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
+    tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left), film.painted(style))
+    return canvas.picture(tiles, _record(film, style, plan.zoom))
+
+
+@dataclass(frozen=True, slots=True)
+class _FrameMaps:
+    """The frames to draw: `shape` is ``(channel, along, row, column)``, `shown` the frames not masked."""
+
+    subject: PreparedMaps
+    shape: tuple[int, ...]
+    shown: list[int]
+    axes: subjects.Drawn
+    over: tuple[Overlay, ...] = ()
+
+    def size(self, style: Style) -> tuple[int, int]:
+        """Return the rows and columns that are painted for each frame."""
+        if not self.over:
+            return self.shape[2], self.shape[3]
+        rows, columns = self.over[0].sizes
+        factor = style.zoom or min(grid.choose_zoom(len(self.subject.channels) * self.shape[1], rows, columns))
+        return rows * factor, columns * factor
+
+    def painted(self, style: Style) -> NDArray[np.uint32]:
+        """Return the colours of the chosen channels, ``(channel, shown, row, column)``."""
+        if not self.over:
+            return self.subject.painted().reshape(-1, len(self.shown), *self.shape[2:])
+        maps = self.subject.maps.reshape(len(self.subject.maps), len(self.shown), *self.shape[2:])
+        size = self.size(style)
+        laid = [
+            self.over[frame].painted(replace(self.subject, maps=maps[:, place]), size)
+            for place, frame in enumerate(self.shown)
+        ]
+        return np.stack(laid, axis=1)
+
+    def tile(self, place: int, frame: int, box: tuple[int, int, int, int], states: list[str]) -> Tile:
+        """Return the tile of one frame of the channel at a place."""
+        channel = self.subject.channels[place]
+        low, high = float(self.subject.low[channel]), float(self.subject.high[channel])
+        index = (channel, frame) if "channel" in self.axes[0] else (frame,)
+        return Tile(channel, box, low, high, states[place], indices=index)
+
+
+def _record(film: _FrameMaps, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
+    record = film.subject.record(style, film.axes)
+    record["zoom"] = list(zoom)
+    record["masked"] = film.shape[1] - len(film.shown)
+    if film.over:
+        record |= {"overlay": film.over[0].record(), "invertible": False, "reduced": film.over[0].said}
+    return record
+
+
+def _draw_projection(
+    activation: Activation, frames: NDArray[Any], context: Context, style: Style, along: str
+) -> Picture:
+    tiles = ("channel",) if "channel" in activation.axes else ()
+    maps, reduced = projected(frames, along, style.project or "")
+    deck = grid.TileSet(maps, "filter" if tiles else "map", (tiles, "row", "column"), reduced=reduced)
+    return grid.draw(activation, deck, context, style)
+
+
+def projected(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray[Any], str]:
+    """Return ``(channel, along, row, column)`` as one map a channel, and what was done, in words.
+
+    Of each place it is the value of largest magnitude with its sign, so that a filter that
+    answers with -0.3 does not look like one of 0.06.
+
+    Raises
+    ------
+    UsageError
+        When nothing is projected so.
+    """
+    if how not in PROJECTIONS:
+        message = f"nothing is projected by {how!r}; use {', '.join(PROJECTIONS)}."
+        raise UsageError(message)
+    count = f"{frames.shape[1]} {along}{'s' if frames.shape[1] != 1 else ''}"
+    words = reduction.SIGNED_MAX if (frames < 0).any() else reduction.REDUCTIONS["max"]
+    return channel_statistics.furthest(frames, axis=1), f"{words} over {count}"
+
+
+def _draw_bare(film: _FrameMaps, style: Style) -> Picture:
+    """Draw channels downwards and their frames across, one pixel between them; masked ones stay out."""
+    painted = film.painted(style)
+    rows, columns = painted.shape[2:]
+    zoom = 1 if film.over else style.zoom or 1
+    across = style.columns or len(film.shown)
+    flat = painted.reshape(-1, rows, columns)
+    page_layout.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
+    page = colors.pixel(page_layout.theme_of(dark=style.dark).page)
+    pixels, places = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
+    states = film.subject.states()
+    tiles = tuple(film.tile(*divmod_place(place, film.shown), places.box(place), states) for place in range(len(flat)))
+    return Picture(pixels, tiles, (), _record(film, style, (zoom, zoom)))
+
+
+def divmod_place(place: int, shown: list[int]) -> tuple[int, int]:
+    """Return the channel's place and the frame of the tile at a place of a bare mosaic."""
+    channel, frame = divmod(place, len(shown))
+    return channel, shown[frame]
+
+
+@dataclass(frozen=True, slots=True)
+class _FramesPlan:
+    """Sizes: blocks in `rows` by `columns`, frames in lines of `per_line`."""
+
+    zoom: tuple[int, int]
+    frame: tuple[int, int]
+    cell: tuple[int, int]
+    per_line: int
+    gutter: int
+    blocks: mosaic.TileGrid
+    words: list[str]
+    top: int = 0
+    left: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        blocks = self.blocks
+        return (
+            blocks.rows * blocks.step_down - _BLOCK_GAP,
+            blocks.columns * blocks.step_right - _BETWEEN,
+        )
+
+
+def _plan(film: _FrameMaps, style: Style) -> _FramesPlan:
+    subject, count = film.subject, film.shape[1]
+    rows, columns = film.size(style)
+    shown = len(subject.channels)
+    zoom = (style.zoom, style.zoom) if style.zoom else grid.choose_zoom(shown * count, rows, columns)
+    if film.over:
+        zoom = 1, 1
+    frame = rows * zoom[0], columns * zoom[1]
+    small, name = text.face(_FACE), text.face(_NAME, bold=True)
+    words = grid.below(subject, _GUTTER)
+    names = max(name.width(str(channel)) for channel in subject.channels)
+    gutter = max(_GUTTER, names, *map(small.width, words)) + 10
+    cell = (
+        small.height + _LABEL_GAP + frame[0] + 1 + _LINE_GAP,
+        max(frame[1] + 2, small.width(str(count - 1))) + _GAP,
+    )
+    lines = -(-count // max(1, (_WIDEST - gutter) // cell[1]))
+    per_line = min(style.columns or -(-count // lines), count)
+    lines = -(-count // per_line)
+    height = max(lines * cell[0], name.height + small.height + _STRENGTH + 3 * _LABEL_GAP) + _BLOCK_GAP
+    width = gutter + per_line * cell[1] - _GAP + _BETWEEN
+    down, right = mosaic.grid_shape(shown, height, width, 1 if style.columns else None)
+    blocks = mosaic.TileGrid(down, right, 0, 0, height, width, height - _BLOCK_GAP, width - _BETWEEN)
+    return _FramesPlan(zoom, frame, cell, per_line, gutter, blocks, words)
+
+
+def _draw_blocks(
+    canvas: page_layout.Canvas, film: _FrameMaps, plan: _FramesPlan, painted: NDArray[np.uint32]
+) -> list[Tile]:
+    states = film.subject.states()
+    share = _strengths(film.subject)
+    tiles: list[Tile] = []
+    for place in range(len(film.subject.channels)):
+        row, column = divmod(place, plan.blocks.columns)
+        corner = plan.top + row * plan.blocks.step_down, plan.left + column * plan.blocks.step_right
+        _write_gutter(canvas, film.subject, plan, place, (corner, share[place]))
+        tiles += _draw_frames(canvas, film, plan, (place, painted[place], states), corner)
+    return tiles
+
+
+def _strengths(subject: PreparedMaps) -> list[float]:
+    largest = subject.strength
+    share: list[float] = (largest[subject.channels] / (float(largest.max()) or 1.0)).tolist()
+    return share
+
+
+def _write_gutter(
+    canvas: page_layout.Canvas, subject: PreparedMaps, plan: _FramesPlan, place: int, at: tuple[tuple[int, int], float]
+) -> None:
+    """Write channel number, range and strength to the left of its frames."""
+    small, name, theme = text.face(_FACE), text.face(_NAME, bold=True), canvas.theme
+    (row, left), share = at
+    if subject.total > 1:
+        canvas.write(str(subject.channels[place]), row, left, name, theme.ink)
+    row += name.height + _LABEL_GAP
+    canvas.write(plan.words[place], row, left, small, theme.muted)
+    if subject.total > 1:
+        row += small.height + _LABEL_GAP
+        canvas.fill((row, left, row + _STRENGTH, left + _GUTTER), theme.track)
+        canvas.fill((row, left, row + _STRENGTH, left + int(np.ceil(share * _GUTTER))), theme.strength)
+
+
+def _draw_frames(
+    canvas: page_layout.Canvas,
+    film: _FrameMaps,
+    plan: _FramesPlan,
+    channel: tuple[int, NDArray[np.uint32], list[str]],
+    corner: tuple[int, int],
+) -> list[Tile]:
+    """Draw the frames of one channel in lines, masked ones hatched."""
+    place, painted, states = channel
+    small, theme = text.face(_FACE), canvas.theme
+    drawn = dict(zip(film.shown, painted, strict=True))
+    tiles = []
+    for frame in range(film.shape[1]):
+        line, column = divmod(frame, plan.per_line)
+        row = corner[0] + line * plan.cell[0]
+        left = corner[1] + plan.gutter + column * plan.cell[1] + 1
+        canvas.write(str(frame), row, left - 1, small, theme.muted)
+        top = row + small.height + _LABEL_GAP
+        box = (top, left, top + plan.frame[0], left + plan.frame[1])
+        pixels = drawn.get(frame)
+        if pixels is None:
+            grid.hatch(canvas, box, theme.muted)
+            continue
+        canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
+        wide = pixels.repeat(plan.zoom[0], axis=0).repeat(plan.zoom[1], axis=1)
+        canvas.pixels[top : box[2], left : box[3]] = wide
+        tiles.append(film.tile(place, frame, box, states))
+    grid.mark_states(canvas, tiles)
+    return tiles
+
+
+def _color_bar(film: _FrameMaps, along: str, words: list[str]) -> page_layout.ColorBar:
+    bar = grid.color_bar(film.subject, "channel", words, "beside")
+    bar = film.over[0].bar(bar, film.subject) if film.over else bar
+    return replace(bar, notes=(*bar.notes, f"number above a frame: its {along}"))
+
+
+def _caption(film: _FrameMaps, style: Style, along: str, masked: list[int]) -> tuple[str, ...]:
+    count = film.shape[1]
+    words = subjects.caption(film.subject, style, "channel", "dead")
+    frames = f"{len(film.shown):,} of {count:,} {along}s of each"
+    laid = film.over[0].notes((film.shape[2], film.shape[3])) if film.over else ()
+    return (words[0], frames, *words[1:], *subjects.masked_caption(masked, count), *laid)

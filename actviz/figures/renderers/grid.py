@@ -1,0 +1,404 @@
+"""Maps as a grid of tiles: what spatial layers, attention and everything flattened share.
+
+::
+
+0        1        2
+[tile]   [tile]   [tile]
+====--   ===---   ------     strength beside the layer's strongest
+0..3.1   0..2.2   dead       range of the colours
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from actviz.figures import colors, mosaic, page_layout, text
+from actviz.figures.renderers import axis_labels, padding
+from actviz.figures.renderers import prepared as subjects
+from actviz.records import Picture, Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.figures.renderers.axis_labels import AxisLabels
+    from actviz.figures.renderers.overlay import Overlay
+    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.records import Activation, Box, Context, Style
+
+_SIDES = (
+    (1, 448),
+    (3, 288),
+    (8, 192),
+    (16, 144),
+    (32, 112),
+    (64, 88),
+    (128, 72),
+    (512, 56),
+    (1024, 48),
+)
+_SMALLEST_SIDE = 40
+_LARGEST_ZOOM = 64
+_THINNEST = 12
+_NARROWEST = 38
+_FACE = 10
+_MOST_WORDS = 64
+# Beyond so many tiles a cell is as wide as its tile: room for both ends would double the page.
+_MOST_WIDENED = 1024
+_LABEL_GAP, _BAR, _CELL_GAP, _ROW_GAP = 2, 3, 8, 12
+
+
+@dataclass(frozen=True, slots=True)
+class TileSet:
+    """The maps of one activation, ``(tile, row, column)``, and what they are called.
+
+    `noun` is what one of them is; `axes` names the activation's axes that tiles run over,
+    and those that run down and across in them; `names` stand above tiles instead of their
+    numbers. `indices` are the places along several axes of tiles. `rulers` (down, across)
+    stand beside every tile. `notes` go into the caption, `reduced` says how values were
+    brought together, if they were. `over` is the picture that maps are laid over.
+    `front`, uint8 ``(row, column, RGB)``, is a picture that stands before the tiles.
+    """
+
+    maps: NDArray[Any]
+    noun: str
+    axes: subjects.Drawn
+    names: tuple[str, ...] = ()
+    indices: tuple[tuple[int, ...], ...] = ()
+    rulers: tuple[AxisLabels, AxisLabels] | None = None
+    notes: tuple[str, ...] = ()
+    reduced: str = ""
+    over: Overlay | None = None
+    front: NDArray[np.uint8] | None = None
+
+    def sizes(self, count: int, zoom: int | None) -> tuple[int, int]:
+        """Return the height and width of what is painted for each of `count` tiles."""
+        if self.over is None:
+            return self.maps.shape[1], self.maps.shape[2]
+        factor = zoom or min(choose_zoom(count, *self.over.sizes))
+        return self.over.sizes[0] * factor, self.over.sizes[1] * factor
+
+    def painted(self, subject: PreparedMaps, zoom: int | None) -> NDArray[np.uint32]:
+        """Return the colours of the tiles to draw, of the height and width that `sizes` tells."""
+        if self.over is None:
+            return subject.painted()
+        return self.over.painted(subject, self.sizes(len(subject.channels), zoom))
+
+    def bar(self, subject: PreparedMaps, words: Sequence[str]) -> page_layout.ColorBar:
+        """Return the colour bar of the tiles, below which `words` stand."""
+        bar = color_bar(subject, self.noun, words)
+        return bar if self.over is None else self.over.bar(bar, subject)
+
+
+def draw(activation: Activation, deck: TileSet, context: Context, style: Style) -> Picture:
+    """Draw every chosen map of a deck as a tile."""
+    maps = deck.maps
+    scale = subjects.scale_of(style, maps)
+    is_map = deck.axes[1:] == ("row", "column")
+    part = padding.inside(activation, context, (maps.shape[1], maps.shape[2])) if is_map else None
+    subject = subjects.prepare(activation, maps, style, scale, part)
+    if is_map:
+        deck = replace(deck, notes=(*deck.notes, *padding.note(activation, context, left_out=part is not None)))
+    if style.bare:
+        return _draw_bare(subject, deck, style)
+    plan = _plan(subject, deck, style)
+    layout = page_layout.PageLayout(
+        subjects.heading(activation, context),
+        deck.bar(subject, plan.words),
+        _caption(subject, deck, style, plan.zoom),
+        plan.size[0],
+        plan.size[1] + (plan.cell[1] if deck.front is not None else 0),
+        subjects.histogram(subject, reduced=bool(context.reduced or (deck.reduced and not deck.over))),
+    )
+    canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
+    if deck.front is not None:
+        _draw_front(canvas, deck.front, plan.grid(top, left).box(0))
+        left += plan.cell[1]
+    grid = plan.grid(top, left)
+    mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
+    mosaic.place(canvas.pixels, grid, deck.painted(subject, style.zoom), plan.zoom)
+    tiles = _tiles(subject, deck, grid)
+    mark_states(canvas, tiles)
+    _write(canvas, subject, tiles, plan)
+    if deck.rulers:
+        _write_rulers(canvas, deck.rulers, tiles, plan.zoom)
+    return canvas.picture(tiles, _record(subject, deck, style, plan.zoom))
+
+
+def _draw_front(canvas: page_layout.Canvas, picture: NDArray[np.uint8], box: Box) -> None:
+    """Draw a picture as it is where the first tile would be."""
+    top, left, bottom, right = box
+    if picture.shape[:2] != (bottom - top, right - left):
+        image = Image.fromarray(picture).resize((right - left, bottom - top), Image.Resampling.NEAREST)
+        picture = np.asarray(image)
+    face, theme = text.face(_FACE), canvas.theme
+    canvas.fill((top - 1, left - 1, bottom + 1, right + 1), theme.line)
+    canvas.pixels[top:bottom, left:right] = colors.packed(picture)
+    canvas.write(face.fit("as fed", right - left), top - 1 - face.height, left - 1, face, theme.ink)
+
+
+def _record(subject: PreparedMaps, deck: TileSet, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
+    record = subject.record(style, deck.axes)
+    record["zoom"] = list(zoom)
+    if deck.reduced:
+        record["reduced"] = deck.reduced
+    if deck.over:
+        record["overlay"] = deck.over.record()
+        record["invertible"] = False
+    return record
+
+
+def _draw_bare(subject: PreparedMaps, deck: TileSet, style: Style) -> Picture:
+    zoom = style.zoom or 1
+    count = len(subject.channels)
+    height, width = deck.sizes(count, zoom)
+    zoom = 1 if deck.over else zoom
+    rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
+    page_layout.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
+    page = page_layout.theme_of(dark=style.dark).page
+    record = _record(subject, deck, style, (zoom, zoom))
+    if subject.numbers.finite and deck.over is None:
+        steps = subject.steps()
+        gap, palette = colors.with_page(steps, subject.table, page)
+        places, grid = mosaic.assemble(steps, columns, gap, zoom)
+        return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
+    pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, colors.pixel(page), zoom)
+    return Picture(pixels, tuple(_tiles(subject, deck, grid)), (), record)
+
+
+@dataclass(frozen=True, slots=True)
+class _GridPlan:
+    """Sizes of a grid: the tile, the cell around it, and what is written below it."""
+
+    zoom: tuple[int, int]
+    rows: int
+    columns: int
+    tile: tuple[int, int]
+    cell: tuple[int, int]
+    words: list[str]
+    names: list[str]
+    above: int
+    beside: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.rows * self.cell[0] - _ROW_GAP, self.columns * self.cell[1] - _CELL_GAP
+
+    def grid(self, top: int, left: int) -> mosaic.TileGrid:
+        above = top + text.face(_FACE).height + _LABEL_GAP + self.above
+        return mosaic.TileGrid(self.rows, self.columns, above, left + 1 + self.beside, *self.cell, *self.tile)
+
+
+def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
+    """Return how many pixels a value gets, down and right, for `count` maps.
+
+    A whole factor that brings the longer side to what a page of so many tiles has room
+    for. A map of one row or column would stay a hair line: its thin side grows further,
+    to 12 pixels, and the caption says so.
+    """
+    side = next((side for most, side in _SIDES if count <= most), _SMALLEST_SIDE)
+    zoom = max(1, min(_LARGEST_ZOOM, side // max(height, width)))
+    thin = -(-_THINNEST // min(height, width))
+    if thin > zoom and max(height, width) > 4 * min(height, width):
+        return (thin, zoom) if height < width else (zoom, thin)
+    return zoom, zoom
+
+
+def _plan(subject: PreparedMaps, deck: TileSet, style: Style) -> _GridPlan:
+    count = len(subject.channels)
+    height, width = deck.sizes(count, style.zoom)
+    zoom = (style.zoom, style.zoom) if style.zoom else choose_zoom(count, height, width)
+    if deck.over:
+        zoom = 1, 1
+    above = beside = beyond = 0
+    if deck.rulers:
+        down, across = deck.rulers
+        if not style.zoom:
+            zoom = _readable(zoom, deck.rulers)
+        above, beside = axis_labels.room_above(across, zoom[1]), axis_labels.room_left(down)
+        beyond = axis_labels.overhang(across, zoom[1])
+    tile = height * zoom[0], width * zoom[1]
+    face = text.face(_FACE)
+    room = max(tile[1], _NARROWEST)
+    words = below(subject, room, fixed=count > _MOST_WIDENED)
+    if deck.names:
+        names = [deck.names[channel] for channel in subject.channels]
+        numbers = max(map(face.width, names))
+    else:
+        names = [str(channel) for channel in subject.channels]
+        numbers = max(map(len, names)) * face.width("0")
+    widest = max(map(face.width, words), default=0)
+    cell_width = beside + max(tile[1] + 2 + beyond, numbers, room, widest) + _CELL_GAP
+    foot = _LABEL_GAP + _BAR + _LABEL_GAP + face.height
+    cell_height = face.height + _LABEL_GAP + above + tile[0] + 1 + foot + _ROW_GAP
+    rows, columns = mosaic.grid_shape(count, cell_height, cell_width, style.columns)
+    return _GridPlan(zoom, rows, columns, tile, (cell_height, cell_width), words, names, above, beside)
+
+
+def _readable(zoom: tuple[int, int], rulers: tuple[AxisLabels, AxisLabels]) -> tuple[int, int]:
+    """Return a zoom at which words beside a map have room, where they are not many."""
+    thinnest = max(map(axis_labels.thinnest, rulers)) if max(len(axis.names) for axis in rulers) <= _MOST_WORDS else 1
+    return max(zoom[0], thinnest), max(zoom[1], thinnest)
+
+
+def below(subject: PreparedMaps, room: int, *, fixed: bool = False) -> list[str]:
+    """Return what is written below each tile: the smallest and the largest of its values.
+
+    With percentiles of its own it is the ends of its colours. Tiles of one value have that
+    value. Both ends are written, in fewer digits where there is little room; where `room` is
+    `fixed` and not even these fit, the end further from zero, with its sign (`has_one_end`).
+    A state (``dead``) wins over numbers.
+    """
+    face, channels = text.face(_FACE), subject.channels
+    ends = subject.ends_written()
+    own = subject.scale.kind == "filter"
+    near, faint = set(subject.numbers.near_constant), set(subject.numbers.negligible if own else ())
+    full = [text.ends(*pair) for pair in ends] if subject.maps[0].size > 1 else [text.number(high) for _, high in ends]
+    if max(map(face.width, full)) > room:
+        shorter = _short_pair if subject.maps[0].size > 1 else _short_high
+        full = [
+            words if face.width(words) <= room or channel in near else shorter(pair, face, room, fixed=fixed)
+            for channel, words, pair in zip(channels, full, ends, strict=True)
+        ]
+    for place, (state, channel) in enumerate(zip(subject.states(), channels, strict=True)):
+        if state == "dead":
+            full[place] = "dead"
+        elif state == "constant":
+            value = float(subject.numbers.maximum[channel])
+            full[place] = "= " + text.fitting_number(value, face, room - face.width("= "))
+        elif state == "nonfinite" and np.isnan(subject.numbers.maximum[channel]):
+            full[place] = "NaN" if subject.numbers.nan[channel] else text.INFINITY
+        elif channel in faint:
+            words = f"{text.ALMOST} 0: {text.number(float(subject.numbers.strength[channel]), 2)}"
+            full[place] = words if face.width(words) <= room or not fixed else f"{text.ALMOST} 0"
+    return full
+
+
+def has_one_end(words: Sequence[str]) -> bool:
+    """Return True if `words`, those of `below`, hold a tile with only one of its two ends."""
+    return any(word.lstrip(text.MINUS)[:1].isdigit() and ".." not in word for word in words)
+
+
+def _short_pair(ends: tuple[float, float], face: text.Font, room: int, *, fixed: bool) -> str:
+    """Return both ends in as many digits as fit; the one further from zero where `fixed` room holds no two."""
+    words = [text.ends(*ends, digits) for digits in (2, 1)]
+    fits = next((one for one in words if face.width(one) <= room), None)
+    if fits is None and fixed:
+        return text.fitting_number(max(ends, key=abs), face, room)
+    return fits or words[0]
+
+
+def _short_high(ends: tuple[float, float], face: text.Font, room: int, *, fixed: bool) -> str:
+    """Return the upper end in as many digits as fit."""
+    del fixed
+    return text.fitting_number(ends[1], face, room)
+
+
+def _tiles(subject: PreparedMaps, deck: TileSet, grid: mosaic.TileGrid) -> list[Tile]:
+    channels = subject.channels
+    low, high = subject.low[channels].tolist(), subject.high[channels].tolist()
+    boxes = mosaic.boxes(grid, len(channels))
+    if not deck.indices:
+        return list(map(Tile, channels, boxes, low, high, subject.states()))
+    return [
+        Tile(channel, boxes[place], low[place], high[place], state, indices=deck.indices[channel])
+        for place, (channel, state) in enumerate(zip(channels, subject.states(), strict=True))
+    ]
+
+
+def mark_states(canvas: page_layout.Canvas, tiles: list[Tile]) -> None:
+    """Hatch dead tiles, frame constant and non-finite ones."""
+    for tile in tiles:
+        if tile.state == "dead":
+            hatch(canvas, tile.box)
+        elif tile.state != "live":
+            _outline(canvas, tile.box, canvas.theme.ink)
+
+
+def hatch(
+    canvas: page_layout.Canvas, box: Box, color: colors.RGB | None = None, origin: tuple[int, int] | None = None
+) -> None:
+    """Fill the box of a dead tile with light diagonal lines: nothing like a dark map.
+
+    In a `color` of their own the lines fall to the right, for what is left out rather
+    than dead. Boxes with one `origin`, a pixel, have lines that run on across them.
+    """
+    top, left, bottom, right = box
+    up, before = origin or (top, left)
+    rows, columns = np.arange(top - up, bottom - up), np.arange(left - before, right - before)
+    lines = (np.subtract if color else np.add).outer(rows, columns) % 6 == 0
+    line, ground = colors.pixel(color or canvas.theme.line), colors.pixel(canvas.theme.ground)
+    canvas.pixels[top:bottom, left:right] = np.where(lines, line, ground)
+
+
+def _outline(canvas: page_layout.Canvas, box: Box, color: colors.RGB) -> None:
+    top, left, bottom, right = box
+    canvas.fill((top - 1, left - 1, top, right + 1), color)
+    canvas.fill((bottom, left - 1, bottom + 1, right + 1), color)
+    canvas.fill((top, left - 1, bottom, left), color)
+    canvas.fill((top, right, bottom, right + 1), color)
+
+
+def _write(canvas: page_layout.Canvas, subject: PreparedMaps, tiles: list[Tile], plan: _GridPlan) -> None:
+    """Write number, range and strength of every tile, a row of tiles at a time: the hot loop of a large figure."""
+    face, theme = text.face(_FACE), canvas.theme
+    below = 1 + _LABEL_GAP + _BAR + _LABEL_GAP
+    for start in range(0, len(tiles), plan.columns):
+        part = slice(start, start + plan.columns)
+        top, _, bottom, _ = tiles[start].box
+        columns = [tile.box[1] - 1 for tile in tiles[part]]
+        canvas.write_line(plan.names[part], top - 1 - face.height - plan.above, columns, face, theme.ink)
+        canvas.write_line(plan.words[part], bottom + below, columns, face, theme.muted)
+    if subject.total > 1:
+        _draw_strengths(canvas, subject, tiles[0].box, plan)
+
+
+def _draw_strengths(canvas: page_layout.Canvas, subject: PreparedMaps, first: Box, plan: _GridPlan) -> None:
+    """Draw the bar below every tile, as long as its share of the layer's strongest."""
+    largest = subject.strength
+    width = plan.tile[1]
+    lengths = np.ceil(largest[subject.channels] / (float(largest.max()) or 1.0) * width)
+    full = np.arange(width) < lengths[:, None, None]
+    bars = np.where(full, colors.pixel(canvas.theme.strength), colors.pixel(canvas.theme.track))
+    top = first[2] + 1 + _LABEL_GAP
+    grid = mosaic.TileGrid(plan.rows, plan.columns, top, first[1], *plan.cell, _BAR, width)
+    mosaic.place(canvas.pixels, grid, bars, (_BAR, 1))
+
+
+def _write_rulers(
+    canvas: page_layout.Canvas, rulers: tuple[AxisLabels, AxisLabels], tiles: list[Tile], zoom: tuple[int, int]
+) -> None:
+    down, across = rulers
+    for tile in tiles:
+        corner = tile.box[:2]
+        axis_labels.write_left(canvas, down, range(len(down.names)), corner, zoom[0])
+        axis_labels.write_above(canvas, across, range(len(across.names)), corner, zoom[1])
+
+
+def color_bar(subject: PreparedMaps, noun: str, words: Sequence[str], where: str = "below") -> page_layout.ColorBar:
+    """Return the colour bar of tiles that are called `noun`, with what it means.
+
+    `where` is the side of a tile on which its range, one of `words`, and its strength stand.
+    """
+    notes: list[str] = []
+    if subject.total > 1:
+        notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {noun}")
+    if subject.scale.kind == "filter":
+        ends = subjects.ENDS + (subjects.ONE_END if has_one_end(words) else "")
+        return subjects.own_bar(subject, noun, f"{where} it: {ends}", notes)
+    return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), *notes])
+
+
+def _caption(subject: PreparedMaps, deck: TileSet, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
+    words = subjects.caption(subject, style, deck.noun, "dead") + deck.notes
+    if deck.reduced:
+        words += (f"reduced: {deck.reduced}",)
+    down, right = zoom
+    if down != right:
+        words += (f"each value drawn {down} {text.TIMES} {right} pixels",)
+    return words

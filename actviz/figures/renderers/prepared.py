@@ -1,0 +1,550 @@
+"""What every renderer settles before it draws: numbers, channels, ranges, words."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import UsageError
+from actviz.figures import colors, mosaic, text
+from actviz.figures.colors import ColorScale
+from actviz.figures.page_layout import ColorBar, FigureHistogram, PageHeading
+from actviz.figures.renderers import padding
+from actviz.records import FORWARD, MIXED, REVERSED
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.figures.colors import RGB
+    from actviz.records import Activation, Context, Style
+
+ORDERS = {
+    "index": "first by number",
+    "max": "strongest by maximum |value|",
+    "mean": "strongest by mean |value|",
+    "std": "strongest by standard deviation",
+    "l2": "strongest by L2 norm",
+}
+
+
+ENDS = "its smallest and largest value"
+ONE_END = ", or only the one further from 0 where both have no room"
+
+_MOST_LEVELS, _MOST_NAMES = 12, 8
+_HUGE = 1e300
+
+Drawn = tuple[tuple[str, ...], str | None, str | None]
+"""The axes of an activation that tiles run over, and those that run down and across in a tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedMaps:
+    """One activation of one input, ready to be drawn.
+
+    `maps` is ``(channel, row, column)``, float32 or float64, all channels; `numbers` are
+    theirs. `channels` are the ones to draw, in order. `low` and `high` are the values at
+    the ends of `table` for every channel, float64 ``(channel,)``. `levels` are the values
+    of whole numbers or truths where there are few of them, in order, and their words.
+    `given` is the range that the scale asked for, so that values may lie beyond it.
+    `distribution` is that of the layer's finite values, where a histogram is wanted.
+    `step_order` is that of the activation. `inside` are the numbers of what is centred in
+    the image, where it was padded: orders and strengths are by these.
+    """
+
+    maps: NDArray[Any]
+    numbers: channel_statistics.ChannelStatistics
+    channels: list[int]
+    scale: ColorScale
+    signed: bool
+    table: colors.ColorTable
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    levels: tuple[tuple[float, str], ...] = ()
+    given: tuple[float, float] | None = None
+    distribution: channel_statistics.ValueDistribution | None = None
+    step_order: str = FORWARD
+    inside: channel_statistics.ChannelStatistics | None = None
+
+    @property
+    def strength(self) -> NDArray[np.float64]:
+        """Return the largest magnitude of each channel, ``(channel,)``, that of padding left out."""
+        return (self.inside or self.numbers).strength
+
+    @property
+    def total(self) -> int:
+        """The number of channels of the layer."""
+        return len(self.maps)
+
+    def shown(self) -> NDArray[Any]:
+        """Return the maps to draw, in order: ``(tile, row, column)``."""
+        return self.maps if self.whole else self.maps[self.channels]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all channels are drawn in their own order."""
+        return self.channels == list(range(self.total))
+
+    def steps(self) -> NDArray[np.uint8]:
+        """Return the step of the colour table of each value to draw."""
+        low, high = self.low[self.channels], self.high[self.channels]
+        return colors.quantise(self.shown(), low, high, signed=self.signed)
+
+    def painted(self) -> NDArray[np.uint32]:
+        """Return the packed colours of the values to draw, ``(tile, row, column)``."""
+        pixels = colors.paint(self.steps(), self.table)
+        if not self.numbers.finite:
+            colors.paint_nonfinite(pixels, self.shown(), self.table)
+        return pixels
+
+    def ends_written(self) -> list[tuple[float, float]]:
+        """Return the two numbers to write beside each tile: smallest and largest value, or the ends of its colours.
+
+        The latter where these are percentiles of the tile's own values.
+        """
+        ends = (self.low, self.high) if self.scale.of_tiles else (self.numbers.minimum, self.numbers.maximum)
+        low, high = (end[self.channels].tolist() for end in ends)
+        return list(zip(low, high, strict=True))
+
+    def states(self) -> list[str]:
+        """Return the state of each channel to draw."""
+        return [channel_statistics.STATES[code] for code in self.numbers.state[self.channels].tolist()]
+
+    @property
+    def clips(self) -> bool:
+        """Whether values may lie beyond the ends of their colours."""
+        return self.given is not None or self.scale.of_tiles
+
+    def clipped_of_tiles(self) -> list[tuple[int, int]]:
+        """Count the values of each tile to draw that lie below and above the range of their colours."""
+        if not self.clips:
+            return [(0, 0)] * len(self.channels)
+        low, high = self.low[self.channels].tolist(), self.high[self.channels].tolist()
+        return [colors.count_clipped(*one) for one in zip(self.shown(), low, high, strict=True)]
+
+    def clipped(self) -> tuple[int, int]:
+        """Count the values drawn that lie below and above the range of their colours."""
+        if self.given is not None:
+            return colors.count_clipped(self.shown(), *self.given)
+        counts = self.clipped_of_tiles() if self.clips else []
+        return sum(below for below, _ in counts), sum(above for _, above in counts)
+
+    def record(self, style: Style, axes: Drawn | None = None) -> dict[str, Any]:
+        """Return what a manifest records about the figure; `axes` as it was drawn."""
+        record = channel_statistics.layer_numbers(self.maps, self.numbers)
+        below, above = self.clipped()
+        record.update(
+            channels=self.total,
+            shown=len(self.channels),
+            sort=style.measure,
+            scale=str(self.scale),
+            signed=self.signed,
+            colormap=self.table.name,
+            invertible=self.table.invertible,
+            low=float(self.low.min()),
+            high=float(self.high.max()),
+            clipped=below + above,
+            clipped_below=below,
+            clipped_above=above,
+            reduced=False,
+        )
+        if self.distribution is not None:
+            record["distribution"] = dataclasses.asdict(self.distribution)
+        if self.step_order != FORWARD:
+            record["step_order"] = self.step_order
+        if self.inside is not None:
+            record["padding"] = padding.LEFT_OUT
+        if axes is not None:
+            record["axes"] = {"tiles": list(axes[0]), "down": axes[1], "across": axes[2]}
+        return record
+
+
+def scale_of(style: Style, maps: NDArray[Any]) -> ColorScale:
+    """Return the scale for maps ``(channel, row, column)``; one value has no range of its own.
+
+    Every tile of one value would have the last colour.
+    """
+    scale = colors.parse_scale(style.scale)
+    return colors.resolved(scale, own=maps[0].size > 1, why="one value has no range of its own")
+
+
+def prepare(
+    activation: Activation, maps: NDArray[Any], style: Style, scale: ColorScale, part: padding.Inside | None = None
+) -> PreparedMaps:
+    """Settle what is drawn of `maps`, ``(channel, row, column)``, and in which colours.
+
+    `part` are the rows and columns that count in orders and strengths, ``None``: all.
+
+    The range decides the colormap: a scale that was given, whatever the values are, so that
+    figures on one scale look alike.
+
+    Raises
+    ------
+    UsageError
+        When the style asks for channels, a measure, a scale or a colormap there is not.
+    """
+    _check(style)
+    levels = _levels(activation, maps)
+    numbers = channel_statistics.statistics(maps)
+    inside = None if part is None else channel_statistics.statistics(maps[:, part[0], part[1]])
+    scale = _fitting(activation, scale, style, numbers, whole=bool(levels))
+    channels = mosaic.parse_channels(style.channels, len(maps))
+    channels = mosaic.keep_top(channel_statistics.order(inside or numbers, channels, style.measure), style.top)
+    signed = colors.is_signed(activation.signed, numbers.minimum)
+    given = _given(activation.address, scale, style, (maps, numbers))
+    if scale.of_tiles:
+        low, high = _of_tiles(scale, maps, numbers, signed=signed)
+        centred = signed
+    elif given is None:
+        low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
+        centred = signed
+    else:
+        low, high = (np.full(len(maps), end) for end in given)
+        centred = colors.is_centred(*given)
+    name = style.cmap or colors.default_name(centred=centred, dark=style.dark)
+    found = (
+        channel_statistics.distribution(channel_statistics.finite_values(maps, numbers), whole=bool(levels))
+        if style.histogram
+        else None
+    )
+    table, order = colors.table(name), activation.step_order
+    return PreparedMaps(maps, numbers, channels, scale, centred, table, low, high, levels, given, found, order, inside)
+
+
+def _fitting(
+    activation: Activation,
+    scale: ColorScale,
+    style: Style,
+    numbers: channel_statistics.ChannelStatistics,
+    *,
+    whole: bool,
+) -> ColorScale:
+    """Return the scale that an activation is drawn on, where none or one range a tile was asked for.
+
+    Where the activation function has bounds and nothing else was asked for, these are the ends,
+    so that 0.22 of a sigmoid does not have the colour of 1. Values beyond them show that the
+    function is not what the file says; then they decide. `whole` numbers have one colour each.
+    """
+    if style.scale == "auto" and activation.bounds is not None and not whole:
+        low, high = activation.bounds
+        if not ((numbers.minimum < low).any() or (numbers.maximum > high).any()):
+            return ColorScale("bounds", low, high)
+    if whole and scale.kind == "filter":
+        return ColorScale("layer", why="a whole number has one colour" if style.scale == "filter" else "")
+    return scale
+
+
+def _of_tiles(
+    scale: ColorScale, maps: NDArray[Any], numbers: channel_statistics.ChannelStatistics, *, signed: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of each channel's colours between two percentiles of its own values.
+
+    In a signed layer zero stays in the middle. Where both percentiles are the same value, the
+    channel has the range of all its values.
+    """
+    low, high = np.nan_to_num(channel_statistics.percentiles_of_channels(maps, (scale.low, scale.high)), nan=0.0)
+    if signed:
+        high = np.maximum(np.abs(low), np.abs(high))
+        low = -high
+    whole = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
+    return np.where(low < high, low, whole[0]), np.where(low < high, high, whole[1])
+
+
+def _check(style: Style) -> None:
+    if style.measure not in channel_statistics.MEASURES:
+        message = f"nothing is sorted by {style.measure!r}; use {', '.join(channel_statistics.MEASURES)}."
+        raise UsageError(message)
+    if style.columns is not None and style.columns < 1:
+        message = f"columns {style.columns} leave no room; use 1 or more."
+        raise UsageError(message)
+    if style.zoom is not None and style.zoom < 1:
+        message = f"zoom {style.zoom} leaves nothing to see; use 1 or more."
+        raise UsageError(message)
+    if style.bare and style.histogram:
+        message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
+        raise UsageError(message)
+
+
+def _given(
+    address: str, scale: ColorScale, style: Style, layer: tuple[NDArray[Any], channel_statistics.ChannelStatistics]
+) -> tuple[float, float] | None:
+    """Return the range that a scale asks for, ``None`` where the layer's own values decide.
+
+    Percentiles on both sides of zero make a range with zero in the middle; two that are
+    the same value make none.
+    """
+    if scale.kind in {"fixed", "bounds"}:
+        return scale.low, scale.high
+    if scale.kind == "percentile":
+        finite = channel_statistics.finite_values(*layer)
+        low, high = channel_statistics.percentiles(finite, (scale.low, scale.high)) if finite.size else (0.0, 0.0)
+        return colors.around_zero(low, high) if low < high else None
+    if scale.kind not in colors.GIVEN:
+        return None
+    if address not in style.ranges:
+        known = ", ".join(f"{name!r}" for name in list(style.ranges)[:_MOST_NAMES]) or "none"
+        message = f"scale {scale}: no range is known of layer {address!r}, only of {known}; choose another scale."
+        raise UsageError(message)
+    low, high = style.ranges[address]
+    if not colors.is_range(low, high):
+        message = f"layer {address!r}: the range {low:g} to {high:g} is none; two finite numbers were expected, the smaller one first."
+        raise UsageError(message)
+    return low, high
+
+
+def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, str], ...]:
+    """Return the few whole numbers or truths that an activation holds, none where it has others."""
+    kind = activation.values.dtype.kind
+    if kind not in "biu" or not maps.size:
+        return ()
+    found = np.unique(maps)
+    if len(found) > _MOST_LEVELS:
+        return ()
+    words = {0.0: "false", 1.0: "true"} if kind == "b" else {}
+    return tuple((value, words.get(value, text.number(value, 6))) for value in found.tolist())
+
+
+def heading(activation: Activation, context: Context) -> PageHeading:
+    """Return the title of a layer's figure."""
+    sizes = text.shape(activation.values.shape[1:]) or "one number"
+    axes = [name for name in activation.axes[1:] if name in {"row", "column"}]
+    if axes == ["column", "row"]:
+        rows, columns = (activation.values.shape[activation.axes.index(name)] for name in ("row", "column"))
+        sizes += f" ({', '.join(activation.axes[1:])}), drawn with rows down: {text.shape((rows, columns))}"
+    if context.reduced:
+        sizes += f", reduced: {context.reduced}"
+    return PageHeading(activation.address, activation.kind, sizes, context)
+
+
+def caption(subject: PreparedMaps, style: Style, noun: str, state: str) -> tuple[str, ...]:
+    """Return the counts below a figure: shown, dead, constant, clipped, not finite.
+
+    `noun` is what one channel is called; `state` is the word for one that is all zero.
+    Everything but the first count is about the whole layer, shown or not.
+    """
+    numbers, total = subject.numbers, subject.total
+    shown = len(subject.channels)
+    first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
+    parts = [first + choice(shown, total, style)]
+    parts += order_notes(subject.step_order)
+    dead = numbers.channels_in(channel_statistics.DEAD)
+    word = f"{state} on this input"
+    parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
+    constant = numbers.channels_in(channel_statistics.CONSTANT)
+    if constant:
+        parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
+    parts += _faint(numbers)
+    parts += [*_clipped(subject), _nonfinite(numbers)]
+    if style.histogram and subject.distribution is None:
+        parts.append("no distribution: no finite value")
+    return tuple(parts)
+
+
+def order_notes(step_order: str) -> list[str]:
+    """Return what a caption says about steps that are not in the order of the input."""
+    notes = {
+        REVERSED: "reversed: step 0 belongs to the last step of the input",
+        MIXED: "order of the steps: not that of the input, or not known",
+    }
+    return [notes[step_order]] if step_order in notes else []
+
+
+def step_words(activation: Activation, context: Context, count: int) -> tuple[str, ...]:
+    """Return the words of the input in the order of an activation's `count` steps, none where they do not fit."""
+    if len(context.steps) != count or activation.step_order == MIXED:
+        return ()
+    return context.steps[::-1] if activation.step_order == REVERSED else context.steps
+
+
+def _faint(numbers: channel_statistics.ChannelStatistics) -> list[str]:
+    """Return what a caption says of channels that are almost constant, or almost nothing."""
+    parts = []
+    near = numbers.near_constant
+    if near:
+        within = f"ends within {text.number(100 * channel_statistics.NEAR_CONSTANT)}% of the larger"
+        parts.append(f"{len(near):,} near-constant ({text.listing(near)}): {within}")
+    faint = numbers.negligible
+    if faint:
+        parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_words('the layer')}")
+    return parts
+
+
+def negligible_words(layer: str) -> str:
+    """Return the limit below which a channel of `layer` is next to nothing, in words."""
+    return f"below {text.number(100 * channel_statistics.NEGLIGIBLE)}% of the largest |value| of {layer}"
+
+
+def choice(shown: int, total: int, style: Style, *, ordered: bool = True) -> str:
+    """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on.
+
+    Without `ordered` the measure is left out, for a page that names it once.
+    """
+    candidates = len(mosaic.parse_channels(style.channels, total))
+    words = ""
+    if style.measure != "index":
+        words = f", {ORDERS[style.measure]}" if ordered else ","
+    elif style.top is not None and shown < candidates:
+        words = f", {ORDERS['index']}" if style.channels is None else ", first"
+    if candidates == total:
+        return words.removesuffix(",")
+    return f"{words} of the {candidates:,} chosen" if words else ", as chosen"
+
+
+def _clipped(subject: PreparedMaps) -> list[str]:
+    count = sum(subject.clipped())
+    if not count:
+        return []
+    share = text.number(100 * count / max(1, subject.shown().size), 2)
+    if subject.given is None:
+        return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to the ends of the colours"]
+    low, high = (text.number(end) for end in subject.given)
+    return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to {low} {text.DASH} {high}"]
+
+
+def scale_note(subject: PreparedMaps, whole: str) -> str:
+    """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
+    scale = subject.scale
+    if scale.kind == "percentile":
+        ends = shares_words(scale)
+        why = f" ({scale.why})" if scale.why else ""
+        if subject.given is None:
+            return f"one scale for {whole}: its {ends} are the same{why}"
+        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + why
+    if scale.kind == "bounds":
+        return "one scale: the bounds of the activation function"
+    if scale.kind == "from":
+        return f"one scale, from {text.shown(str(scale).removeprefix('from:'), 60)}"
+    known = {"fixed": "one scale, as asked", "run": "one scale for all inputs of the run"}
+    return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
+
+
+def shares_words(scale: ColorScale) -> str:
+    """Return the percentiles that a scale runs between, in words."""
+    return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
+
+
+def histogram(subject: PreparedMaps, *, reduced: bool = False) -> FigureHistogram | None:
+    """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value.
+
+    `reduced` says that the values were brought together from others of the layer.
+    """
+    if subject.distribution is None:
+        return None
+    return FigureHistogram(subject.distribution, subject.levels, subject.given, reduced)
+
+
+def _nonfinite(numbers: channel_statistics.ChannelStatistics) -> str:
+    if numbers.finite:
+        return "no NaN"
+    counts = [
+        f"{int(count):,} {word}"
+        for count, word in (
+            (numbers.nan.sum(), "NaN"),
+            (numbers.infinite.sum(), "infinite"),
+        )
+        if count
+    ]
+    where = text.listing(numbers.channels_in(channel_statistics.NONFINITE))
+    return f"{' and '.join(counts)} (in {where})"
+
+
+def nonfinite_colors(subject: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
+    """Return the colours of what is not finite, where there is such a thing."""
+    if subject.numbers.finite:
+        return ()
+    nan, above, below = subject.table.marks
+    maps = subject.maps
+    found = (
+        (nan, "NaN", bool(subject.numbers.nan.any())),
+        (above, f"+{text.INFINITY}", bool(np.isposinf(maps).any())),
+        (below, f"{text.MINUS}{text.INFINITY}", bool(np.isneginf(maps).any())),
+    )
+    return tuple((color, words) for color, words, present in found if present)
+
+
+def own_bar(subject: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
+    """Return a colour bar for tiles, called `noun`, that have a range of their own.
+
+    `written` says where its ends are written: ``below it: its smallest and largest value``.
+    """
+    ticks: tuple[tuple[float, str], ...]
+    scale = subject.scale
+    if scale.of_tiles:
+        written = "written " + written.replace(f": {ENDS}", "")
+    if subject.signed:
+        ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
+        largest = (
+            f"the larger |value| of {shares_words(scale)} of its own values"
+            if scale.of_tiles
+            else "its own largest |value|"
+        )
+        note = f"max: of each {noun} {largest}; {written}"
+    elif scale.of_tiles:
+        ticks = tuple((share, f"p{text.number(end, 4)}") for share, end in ((0.0, scale.low), (1.0, scale.high)))
+        note = f"{ticks[0][1]}, {ticks[1][1]}: of each {noun} {shares_words(scale)} of its own values, {written}"
+    else:
+        ticks = ((0.0, "0"), (1.0, "max"))
+        note = f"max: of each {noun} its own maximum; {written}"
+    return ColorBar(subject.table, ticks, (note, *notes), nonfinite_colors(subject))
+
+
+def numeric_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
+    """Return a colour bar for one range that all tiles share."""
+    low, high = float(subject.low[0]), float(subject.high[0])
+    if subject.levels:
+        values = np.array([[value for value, _ in subject.levels]])
+        steps = colors.quantise(values, subject.low[:1], subject.high[:1], signed=subject.signed)[0].tolist()
+        blocks = tuple(zip(steps, (words for _, words in subject.levels), strict=True))
+        return ColorBar(subject.table, (), tuple(notes), nonfinite_colors(subject), blocks)
+    if low == high:
+        middle = 0.5 if subject.signed else 0.0
+        return ColorBar(subject.table, ((middle, "0"),), tuple(notes), nonfinite_colors(subject))
+    found = colors.ticks(low, high)
+    # Halved, the widest ranges stay finite; the narrowest would vanish.
+    factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
+    width = high * factor - low * factor
+    shares = [min(1.0, max(0.0, (tick * factor - low * factor) / width)) for tick in found]
+    words = [text.number(tick) for tick in found]
+    pairs = tuple(zip(shares, words, strict=True))
+    return ColorBar(subject.table, pairs, tuple(notes), nonfinite_colors(subject))
+
+
+def masked(activation: Activation, index: int) -> list[int]:
+    """Return the steps of one entry of the batch that the network leaves out."""
+    mask = activation.mask
+    if mask is None or "step" not in activation.axes:
+        return []
+    if mask.shape[1] != activation.values.shape[activation.axes.index("step")]:
+        return []
+    found: list[int] = np.flatnonzero(~mask[index]).tolist()
+    return found
+
+
+def visible(activation: Activation, masked_steps: Sequence[int], count: int) -> list[int]:
+    """Return the steps that are drawn of `count`.
+
+    Raises
+    ------
+    UsageError
+        When all of them are masked.
+    """
+    if len(masked_steps) == count:
+        message = f"layer {activation.address!r}: all {count} steps are masked on this input, so there is nothing to draw; give another input."
+        raise UsageError(message)
+    left_out = set(masked_steps)
+    return [step for step in range(count) if step not in left_out]
+
+
+def masked_caption(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
+    """Return what a caption says about masked steps."""
+    if not masked_steps:
+        return ()
+    where = text.listing(masked_steps)
+    if masked_steps == list(range(masked_steps[0], masked_steps[-1] + 1)) and len(masked_steps) > 1:
+        where = f"{masked_steps[0]} to {masked_steps[-1]}"
+    return (f"{len(masked_steps):,} of {count:,} steps masked ({where}): hatched, in no number",)

@@ -1,0 +1,152 @@
+"""Many values brought into fewer: maps too large for a picture, and channels as one map."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import UsageError
+from actviz.figures import mosaic
+from actviz.figures.renderers import padding
+from actviz.figures.renderers import prepared as subjects
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Axes, Context, Style
+
+BUDGET = 16_000_000
+
+
+def factors(count: int, rows: int, columns: int, budget: int = BUDGET) -> tuple[int, int]:
+    """Return how many values down and across become one, so that `budget` values are left.
+
+    The longer side is divided first, until both are alike; (1, 1) where everything fits.
+    """
+    down = across = 1
+    while count * -(-rows // down) * -(-columns // across) > budget and (rows > down or columns > across):
+        if rows / down > columns / across:
+            down += 1
+        else:
+            across += 1
+    return down, across
+
+
+def block_means(maps: NDArray[Any], down: int, across: int) -> NDArray[np.float64]:
+    """Return the mean of each block of ``(tile, row, column)``; blocks at the ends are smaller.
+
+    A block with a NaN or an infinity becomes one.
+    """
+    values = maps.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for axis, factor in ((1, down), (2, across)):
+            if factor > 1:
+                size = values.shape[axis]
+                starts = np.arange(0, size, factor)
+                shape = [1, 1, 1]
+                shape[axis] = len(starts)
+                counts = np.minimum(factor, size - starts).reshape(shape)
+                # Divided before they are added, so that the sum of huge values stays finite.
+                values = np.add.reduceat(values / np.repeat(counts, counts.ravel(), axis=axis), starts, axis=axis)
+    return values
+
+
+def said(nouns: tuple[str, str], by: tuple[int, int]) -> str:
+    """Return how values were brought together, in words, for a figure and its manifest."""
+    blocks = " by ".join(f"{factor} {noun}s" for factor, noun in zip(by, nouns, strict=True) if factor > 1)
+    return f"each value drawn is the mean of {blocks}"
+
+
+SIGNED_MAX = "largest |value| (signed)"
+REDUCTIONS = {"mean": "mean", "max": "maximum", "l2": "L2 norm"}
+
+
+def over_channels(
+    activation: Activation, index: int, style: Style, context: Context | None = None
+) -> tuple[Activation, str]:
+    """Return one entry of the batch with its chosen channels as one map, and how that is said.
+
+    Raises
+    ------
+    UsageError
+        When there are no channels, or the style means nothing.
+    """
+    name = activation.address
+    if style.reduce not in REDUCTIONS:
+        message = f"nothing is reduced by {style.reduce!r}; use {', '.join(REDUCTIONS)}."
+        raise UsageError(message)
+    if "channel" not in activation.axes:
+        message = f"layer {name!r} has no channels to bring into one map; leave out --reduce."
+        raise UsageError(message)
+    axis = activation.axes.index("channel")
+    values = np.moveaxis(channel_statistics.as_numbers(activation.values[index]), axis - 1, 0)
+    moved = ("channel", *(one for one in activation.axes[1:] if one != "channel"))
+    flat = np.ascontiguousarray(values).reshape(len(values), -1)
+    channels = mosaic.parse_channels(style.channels, len(flat))
+    if style.measure != "index":
+        channels = channel_statistics.order(
+            channel_statistics.statistics(counted(values, moved, activation, context)), channels, style.measure
+        )
+    channels = mosaic.keep_top(channels, style.top)
+    map_ = _reduced(flat[channels], style.reduce).reshape(values.shape[1:])
+    count = f"{len(channels):,}" + (f" of {len(flat):,}" if len(channels) < len(flat) else "")
+    signed_max = style.reduce == "max" and bool((flat[channels] < 0).any())
+    said_ = f"{SIGNED_MAX if signed_max else REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
+    if len(channels) < len(flat):
+        said_ += subjects.choice(len(channels), len(flat), style)
+    axes = tuple(one for one in activation.axes if one != "channel")
+    signed, bounds = (False, None) if style.reduce == "l2" else (activation.signed, activation.bounds)
+    mask = None if activation.mask is None else activation.mask[index : index + 1]
+    return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask, bounds=bounds), said_
+
+
+def counted(values: NDArray[Any], axes: Axes, activation: Activation, context: Context | None) -> NDArray[Any]:
+    """Return the values of one entry of the batch, which has `axes`, that count in strengths: not those of padding."""
+    if context is None or set(axes) - {"channel"} != {"row", "column"}:
+        return values
+    down, across = axes.index("row"), axes.index("column")
+    part = padding.inside(activation, context, (values.shape[down], values.shape[across]))
+    if part is None:
+        return values
+    found: list[slice] = [slice(None)] * values.ndim
+    found[down], found[across] = part
+    return values[tuple(found)]
+
+
+def as_drawn(activation: Activation, style: Style) -> Activation:
+    """Return the first entry of the batch as `style.reduce` draws it; what it cannot reduce stays as it is.
+
+    Raises
+    ------
+    UsageError
+        When the style means nothing.
+    """
+    if style.reduce is None or "channel" not in activation.axes or activation.values.dtype.kind in "OSUTc":
+        return activation
+    count = activation.values.shape[activation.axes.index("channel")]
+    channels = mosaic.existing_channels(style.channels, count)
+    if channels == "" or 0 in activation.values.shape:
+        return activation
+    return over_channels(activation, 0, replace(style, channels=channels))[0]
+
+
+def _reduced(flat: NDArray[Any], how: str) -> NDArray[Any]:
+    """Return ``(channel, value)`` as one value for each place; one NaN makes it NaN.
+
+    The maximum is the value of largest magnitude, with its sign.
+    """
+    with np.errstate(all="ignore"):
+        if how == "max":
+            return channel_statistics.furthest(flat)
+        wide = flat.astype(np.float64)
+        if how == "mean":
+            mean: NDArray[Any] = (wide / len(wide)).sum(axis=0)
+            return mean
+        # Powers of two keep the squares of huge values finite and of tiny ones above 0.
+        largest = np.abs(wide[np.isfinite(wide)]).max(initial=0.0)
+        factor = 2.0 ** -float(np.clip(np.frexp(largest)[1], -1000, 1000))
+        root: NDArray[Any] = np.sqrt(((wide * factor) ** 2).sum(axis=0)) / factor
+        return root

@@ -1,0 +1,52 @@
+"""Axes that no other renderer knows: every slice along all but two of them, as a grid.
+
+A slice is found by its place along each of the other axes, written above it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.figures.renderers import grid
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Axes, Context, Picture, Style
+
+_SPACE = ("row", "column")
+_LEAST = 3
+
+
+def accepts(axes: Axes) -> bool:
+    """Tell whether there is a batch and at least three other axes."""
+    return axes[:1] == ("batch",) and len(axes) > _LEAST
+
+
+def order(axes: Axes) -> Axes:
+    """Return the axes without the batch: those that slices run over, then down and across."""
+    last = _SPACE if set(_SPACE) <= set(axes) else axes[-2:]
+    return (*(name for name in axes[1:] if name not in last), *last)
+
+
+def maps_of(activation: Activation, index: int) -> NDArray[Any]:
+    """Return one entry of the batch as ``(slice, row, column)``, contiguous."""
+    axes = activation.axes[1:]
+    values = activation.values[index].transpose([axes.index(name) for name in order(activation.axes)])
+    return np.ascontiguousarray(channel_statistics.as_numbers(values.reshape(-1, *values.shape[-2:])))
+
+
+def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    """Draw every chosen slice as a tile; see `Renderer`."""
+    named = order(activation.axes)
+    sizes = [activation.values.shape[activation.axes.index(name)] for name in named[:-2]]
+    indices = tuple(np.ndindex(*sizes))
+    names = tuple(",".join(map(str, place)) for place in indices)
+    notes = (f"above a tile: its {', '.join(named[:-2])}", f"down: {named[-2]}", f"across: {named[-1]}")
+    deck = grid.TileSet(
+        maps_of(activation, index), "slice", (named[:-2], named[-2], named[-1]), names, indices, notes=notes
+    )
+    return grid.draw(activation, deck, context, style)

@@ -1,0 +1,64 @@
+"""Maps of space: axes row and column, with channels or without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.figures.renderers import grid
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Axes, Context, Picture, Style
+
+
+def accepts(axes: Axes) -> bool:
+    """Tell whether the axes are row and column, with channels or without."""
+    return axes[:1] == ("batch",) and sorted(axes[1:]) in (
+        ["column", "row"],
+        ["channel", "column", "row"],
+    )
+
+
+def maps_of(activation: Activation, index: int) -> NDArray[Any]:
+    """Return one entry of the batch as ``(channel, row, column)``, contiguous."""
+    axes = activation.axes[1:]
+    values = activation.values[index]
+    if "channel" in axes:
+        turn = tuple(axes.index(name) for name in ("channel", "row", "column"))
+        values = values.transpose(turn)
+    else:
+        values = values.transpose((axes.index("row"), axes.index("column")))[None]
+    return np.ascontiguousarray(channel_statistics.as_numbers(values))
+
+
+def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    """Draw every chosen channel as a tile; see `Renderer`.
+
+    The channels of a picture that is fed are drawn as greys on one scale, beside it.
+    """
+    tiles = ("channel",) if "channel" in activation.axes else ()
+    deck = grid.TileSet(maps_of(activation, index), "filter" if tiles else "map", (tiles, "row", "column"))
+    if activation.kind == "InputLayer":
+        scale = "layer" if style.scale == "auto" else style.scale
+        style = replace(style, cmap=style.cmap or "gray", scale=scale)
+        fed = picture_of(activation, context) if len(deck.maps) > 1 else None
+        deck = replace(deck, noun="channel" if tiles else "map", front=fed)
+    return grid.draw(activation, deck, context, style)
+
+
+def picture_of(activation: Activation, context: Context) -> NDArray[np.uint8] | None:
+    """Return the picture that an activation's values come of, ``None`` where it is not known which.
+
+    It is ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input of frames or planes.
+    """
+    place, pictures = activation.geometry, context.pictures
+    if not pictures:
+        return context.thumbnail
+    if place is not None:
+        return pictures.get(place.input)
+    return next(iter(pictures.values())) if len(pictures) == 1 else None

@@ -1,0 +1,469 @@
+"""One layer of a sheet: a line of words, and its tiles or its strip of units below.
+
+::
+
+    address   class  shape   8 of 64 filters   colours -3..3   [distribution]
+     3       17       40
+    [tile]  [tile]  [tile] ...
+    0..3.1  0..2.2  dead
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from actviz.errors import UsageError
+from actviz.figures import colors, histograms, mosaic, text
+from actviz.figures.renderers import (
+    attention,
+    frames,
+    grid,
+    kind_of,
+    overlay,
+    padding,
+    reduction,
+    sequence,
+    slices,
+    spatial,
+    vector,
+)
+from actviz.figures.renderers import prepared as subjects
+from actviz.records import MIXED, REVERSED, Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.figures import page_layout
+    from actviz.figures.renderers.overlay import Overlay
+    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.records import Activation, Context, Style
+
+FACE, HEAD, PLAIN = 10, 13, 11
+GAP = 8
+
+_STRIP_HEIGHT, _STRIP_CELL, _NAMED = 24, 24, 5
+_THINNEST = 10
+_UNIT, _MAP = "unit", "map"
+# Below this, what stands beside a name in wide bands gets lines of its own: without a distribution, with one.
+_NARROW, _NARROW_SPARK = 280, 3 * histograms.SPARK[1]
+_LINE_GAP = 6
+_STEP_NOTES = {REVERSED: ["steps reversed"], MIXED: ["steps not in the order of the input"]}
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """One layer, ready to be drawn in any size.
+
+    `noun` is what a tile is called; `style` is the sheet's as far as it is for this layer.
+    `maps` are those of the chosen channels, ``(tile, row, column)``; `hatched` are the
+    masked steps, which lie along `axis` of them. `note` says what was brought together into
+    one map, `reduced` whether values were. `over` is the picture below the maps. `clipped`
+    is how many values of each tile lie beyond the ends of its colours.
+    """
+
+    activation: Activation
+    subject: PreparedMaps
+    noun: str
+    style: Style
+    maps: NDArray[Any]
+    clipped: tuple[int, ...]
+    hatched: tuple[int, ...] = ()
+    axis: int = 2
+    note: str = ""
+    over: Overlay | None = None
+    reduced: bool = False
+
+    @property
+    def count(self) -> int:
+        """The number of tiles; the units of a vector make one strip."""
+        return 1 if self.noun == _UNIT else len(self.maps)
+
+    @property
+    def ends(self) -> str:
+        """The values at the ends of the colours that all tiles share, in words; a strip has them below it."""
+        if self.subject.scale.kind == "filter" or self.noun == _UNIT:
+            return ""
+        low, high = (text.number(float(ends[0])) for ends in (self.subject.low, self.subject.high))
+        return f"colours {low}..{high}"
+
+    @property
+    def sorted(self) -> bool:
+        """Whether its tiles are the strongest of the layer, or not in the order of their channels."""
+        channels = self.subject.channels
+        return self.style.measure != "index" and (len(channels) < self.subject.total or channels != sorted(channels))
+
+    def first(self, count: int) -> SheetRow:
+        """Return the band with the first `count` of its tiles."""
+        if self.count <= count:
+            return self
+        subject = replace(self.subject, channels=self.subject.channels[:count])
+        return replace(self, subject=subject, maps=self.maps[:count], clipped=self.clipped[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class TileLimits:
+    """How large tiles are at most, and how many stand in a row."""
+
+    side: int
+    per_row: int
+
+    @property
+    def width(self) -> int:
+        """The width of a band in pixels."""
+        return self.per_row * (self.side + GAP) - GAP
+
+
+@dataclass(frozen=True, slots=True)
+class RowPart:
+    """A band, or some rows of its tiles, with its top left at a pixel (row, column)."""
+
+    band: SheetRow
+    rows: range
+    corner: tuple[int, int]
+
+    @property
+    def words(self) -> str:
+        """What the line of words says where the band began on an earlier page."""
+        return " (continued)" if self.rows.start > 0 else ""
+
+    def places(self, room: TileLimits) -> range:
+        """Return the tiles of the band that are here."""
+        return range(self.rows.start * room.per_row, min(self.rows.stop * room.per_row, self.band.count))
+
+    def channels(self, room: TileLimits) -> list[int]:
+        """Return the channels whose tiles, in ranges of their own, are here."""
+        subject, places = self.band.subject, self.places(room)
+        own = subject.scale.kind == "filter" and self.band.noun != _UNIT
+        return subject.channels[places.start : places.stop] if own else []
+
+    def ends(self, room: TileLimits) -> list[str]:
+        """Return what is written below the tiles that are here; a strip of units has none."""
+        band, places = self.band, self.places(room)
+        if band.noun == _UNIT:
+            return []
+        here = replace(band.subject, channels=band.subject.channels[places.start : places.stop])
+        return grid.below(here, room.side, fixed=True)
+
+    def clipped(self, room: TileLimits) -> int:
+        """Count the values here that lie beyond the ends of their colours."""
+        places = self.places(room)
+        return sum(self.band.clipped[places.start : places.stop])
+
+
+def accepts(activation: Activation) -> bool:
+    """Tell whether a band can be made of an activation: numbers whose axes something draws."""
+    real = activation.values.dtype.kind not in "OSUTc"
+    known = kind_of(activation.axes) is not None and len(set(activation.axes)) == activation.values.ndim
+    return real and known and 0 not in activation.values.shape
+
+
+def prepare(activation: Activation, index: int, context: Context, style: Style) -> SheetRow | None:
+    """Return the band of one entry of the batch, ``None`` where none of the chosen channels is there.
+
+    Raises
+    ------
+    UsageError
+        When the style means nothing.
+    """
+    if vector.accepts(activation.axes):
+        units = vector.maps_of(activation, index)
+        whole = replace(style, top=None, sort="index", channels=None)
+        subject = subjects.prepare(activation, units, whole, subjects.scale_of(style, units))
+        return SheetRow(activation, subject, _UNIT, whole, subject.shown(), (sum(subject.clipped()),))
+    drawn, at, notes = activation, index, []
+    if style.reduce is not None and "channel" in activation.axes:
+        channels = mosaic.existing_channels(style.channels, activation.values.shape[activation.axes.index("channel")])
+        if channels == "":
+            return None
+        drawn, said = reduction.over_channels(activation, index, replace(style, channels=channels), context)
+        at, notes = 0, [said]
+        style = replace(style, channels=None, top=None, sort="index")
+    over = _over(activation, context, style) if style.overlay else None
+    found = _maps(drawn, at)
+    if found is None:
+        return None
+    maps, noun, more, hatched = found
+    axis = 1 if more and more[0].startswith("down: step") else 2
+    if noun != "filter" or len(maps) == 1:
+        style = replace(style, channels=None)
+    channels = mosaic.existing_channels(style.channels, len(maps))
+    if channels == "":
+        return None
+    style = replace(style, channels=channels)
+    part = padding.inside(drawn, context, (maps.shape[1], maps.shape[2])) if kind_of(drawn.axes) == "grid" else None
+    subject = subjects.prepare(drawn, maps, style, subjects.scale_of(style, maps), part)
+    shown = subject.shown()
+    clipped = _clipped(subject)
+    if hatched:
+        shown = _with_gaps(shown, hatched, axis)
+    if [name for name in drawn.axes if name in {"row", "column"}] == ["column", "row"]:
+        more = [*more, "drawn with rows down"]
+    note = ", ".join([*notes, *more, *_STEP_NOTES.get(activation.step_order, ())])
+    reduced = drawn is not activation or kind_of(activation.axes) in _PROJECTED
+    return SheetRow(activation, subject, noun, style, shown, clipped, hatched, axis, note, over, reduced)
+
+
+def _clipped(subject: PreparedMaps) -> tuple[int, ...]:
+    """Return how many values of each tile lie beyond the ends of its colours."""
+    return tuple(map(sum, subject.clipped_of_tiles()))
+
+
+def _over(activation: Activation, context: Context, style: Style) -> Overlay | None:
+    """Return the picture below a layer's maps, ``None`` where it has no place there."""
+    try:
+        return overlay.of(activation, context, dark=style.dark)
+    except UsageError:
+        return None
+
+
+_PROJECTED = {"film", "volume"}
+_Maps = tuple["NDArray[Any]", str, list[str], tuple[int, ...]]
+
+
+def _maps(activation: Activation, index: int) -> _Maps | None:
+    """Return one entry of the batch as ``(tile, row, column)``, what a tile is, notes, and masked steps.
+
+    Of frames and planes it is the value of largest magnitude, of a sequence all steps and units as one map.
+    ``None`` where all steps are masked.
+    """
+    kind = kind_of(activation.axes)
+    masked = subjects.masked(activation, index)
+    if "step" in activation.axes and len(masked) == activation.values.shape[activation.axes.index("step")]:
+        return None
+    if kind == "sequence":
+        units = sequence.maps_of(activation, index)[:, :, 0]
+        step, unit = sequence.tile_names(activation.axes)
+        seen = np.delete(units, masked, axis=1) if step == "step" else units
+        gaps = tuple(masked) if step == "step" else ()
+        if units.shape[0] > units.shape[1]:
+            return seen.T[None], _MAP, [f"down: {step}, across: {unit}"], gaps
+        return seen[None], _MAP, [f"down: {unit}, across: {step}"], gaps
+    if kind in _PROJECTED:
+        along = "step" if kind == "film" else "plane"
+        strips = np.delete(frames.maps_of(activation, index, along), masked if kind == "film" else [], axis=1)
+        maps, said = frames.projected(strips, along)
+        if kind == "film" and masked:
+            said += f", {len(masked)} masked"
+        return maps, "filter" if "channel" in activation.axes else _MAP, [said], ()
+    if kind == "attention":
+        return attention.maps_of(activation, index), "head", [], ()
+    if kind == "montage":
+        return slices.maps_of(activation, index), "slice", [], ()
+    noun = "filter" if "channel" in activation.axes else _MAP
+    return spatial.maps_of(activation, index), noun, [], ()
+
+
+def _with_gaps(maps: NDArray[Any], gaps: Sequence[int], axis: int) -> NDArray[Any]:
+    """Return ``(tile, row, column)`` with the places `gaps` put in along an axis: copies of the visible one before."""
+    total = maps.shape[axis] + len(gaps)
+    visible = np.delete(np.arange(total), gaps)
+    places = np.searchsorted(visible, np.arange(total), side="right") - 1
+    return maps.take(np.maximum(places, 0), axis=axis)
+
+
+def tile_size(band: SheetRow, room: TileLimits) -> tuple[tuple[int, int], bool]:
+    """Return height and width of a band's tiles, and whether values are averaged to fit.
+
+    Small maps grow by whole factors. The units of a vector are cells side by side, in as
+    many rows as they need; the size is that of a cell.
+    """
+    if band.noun == _UNIT:
+        rows = -(-band.subject.total // room.width)
+        columns = -(-band.subject.total // rows)
+        return (max(3, _STRIP_HEIGHT // rows), min(_STRIP_CELL, room.width // columns)), False
+    height, width = band.maps.shape[1:] if band.over is None else band.over.sizes
+    widest = room.width if band.noun == _MAP and band.over is None else room.side
+    factor = min(room.side // height, widest // width)
+    if factor >= 1:
+        down, right = (max(factor, -(-_THINNEST // size)) for size in (height, width))
+        return (height * down, width * right), False
+    share = min(room.side / height, widest / width)
+    return (max(_THINNEST, round(height * share)), max(_THINNEST, round(width * share))), True
+
+
+def height(band: SheetRow, room: TileLimits, rows: range | None = None) -> int:
+    """Return the height of a band, or of some rows of its tiles with the line of words."""
+    head = text.face(HEAD, bold=True).height + 6 + _below_name(band, room)
+    size, _ = tile_size(band, room)
+    if band.noun == _UNIT:
+        return head + -(-band.subject.total // (room.width // size[1])) * size[0] + 4 + text.face(FACE).height
+    return head + len(rows or all_rows(band, room)) * _row_height(size) - GAP
+
+
+def all_rows(band: SheetRow, room: TileLimits) -> range:
+    """Return the rows of tiles that a band has."""
+    return range(-(-band.count // room.per_row))
+
+
+def _below_name(band: SheetRow, room: TileLimits) -> int:
+    """Return the height of what has no room beside the name: ends of the colours, distribution."""
+    if not _is_narrow(band, room):
+        return 0
+    ends = text.face(PLAIN).height + _LINE_GAP if band.ends else 0
+    return ends + (histograms.SPARK[0] + _LINE_GAP if band.subject.distribution else 0)
+
+
+def _is_narrow(band: SheetRow, room: TileLimits) -> bool:
+    """Tell whether ends of the colours and distribution have no room beside the name."""
+    return room.width < (_NARROW_SPARK if band.subject.distribution else _NARROW)
+
+
+def spark_place(room: TileLimits) -> str:
+    """Return where the distributions of bands stand, in words."""
+    return "below" if room.width < _NARROW_SPARK else "at the right of"
+
+
+def _row_height(size: tuple[int, int]) -> int:
+    face = text.face(FACE)
+    return face.height + 2 + size[0] + 4 + face.height + GAP
+
+
+def draw(canvas: page_layout.Canvas, piece: RowPart, room: TileLimits) -> list[Tile]:
+    """Draw a band, or a part of it."""
+    band, (row, left) = piece.band, piece.corner
+    top = row + text.face(HEAD, bold=True).height + 6
+    found, (_, wide) = band.subject.distribution, histograms.SPARK
+    if not _is_narrow(band, room):
+        _write_head(canvas, piece, room.width - (wide + GAP if found else 0), band.ends)
+        if found:
+            histograms.draw_spark(canvas, found, row, left + room.width - wide)
+    else:
+        _write_head(canvas, piece, room.width, "")
+        if band.ends:
+            plain = text.face(PLAIN)
+            canvas.write(plain.fit(band.ends, room.width), top, left, plain, canvas.theme.muted)
+            top += plain.height + _LINE_GAP
+        if found:
+            histograms.draw_spark(canvas, found, top, left)
+            top += histograms.SPARK[0] + _LINE_GAP
+    if band.noun == _UNIT:
+        return _draw_strip(canvas, band, room, (top, left))
+    return _draw_tiles(canvas, piece, room, (top, left))
+
+
+def _write_head(canvas: page_layout.Canvas, piece: RowPart, width: int, ends: str) -> None:
+    """Write address, class, shape, counts and the ends of the colours, as many of them as there is room for."""
+    head, plain, band = text.face(HEAD, bold=True), text.face(PLAIN), piece.band
+    kind = plain.fit(text.shown(band.activation.kind), width // 4)
+    sizes, (counts, count, fewest) = text.shape(band.activation.values.shape[1:]), _counts(band)
+    counts += piece.words
+    name = text.shown(band.activation.address)
+    # The class goes first, then the order and what stands behind it; numbers stay.
+    shorter: tuple[list[str], ...] = ([kind, sizes, counts], [sizes, counts], [sizes, count], [count], [fewest], [])
+    choices = [[fact for fact in (*some, ends) if fact] for some in shorter]
+    rooms = [width - sum(plain.width(fact) + 12 for fact in some) for some in choices]
+    wanted = max(width // 3, min(head.width(name), width // 2))
+    chosen, room = next(
+        (pair for pair in zip(choices, rooms, strict=True) if pair[1] >= wanted), (choices[-1], rooms[-1])
+    )
+    row, column = piece.corner
+    column = canvas.write(head.fit(name, room), row, column, head, canvas.theme.ink)
+    for fact in chosen:
+        column = canvas.write(fact, row + head.ascent - plain.ascent, column + 12, plain, canvas.theme.muted)
+
+
+def _counts(band: SheetRow) -> tuple[str, str, str]:
+    """Return what is written of the number of tiles: everything, without order and notes, and the numbers alone."""
+    shown, total = len(band.subject.channels), band.subject.total
+    if band.noun == _MAP and total == 1:
+        note = band.note or "1 map"
+        short = note.partition(", ")[0]  # the comma in a number has no space behind it
+        return note, short, short
+    numbers = f"{shown:,} of {total:,}"
+    count = f"{numbers} {band.noun}{'s' if total != 1 else ''}"
+    words = count + (subjects.choice(shown, total, band.style, ordered=False) if shown < total else "")
+    return words + (f", {band.note}" if band.note else ""), count, numbers
+
+
+def _paint(band: SheetRow, places: range, size: tuple[int, int]) -> NDArray[np.uint32]:
+    """Return the packed colours of some tiles in their final size.
+
+    Of large maps the values are averaged, not the colours, so that colours stay true.
+    """
+    subject = band.subject
+    channels = [subject.channels[place] for place in places]
+    if band.over is not None:
+        return band.over.painted(replace(subject, channels=channels), size)
+    maps = band.maps[places.start : places.stop]
+    down, right = size[0] // maps.shape[1], size[1] // maps.shape[2]
+    if min(down, right) < 1 or (maps.shape[1] * down, maps.shape[2] * right) != size:
+        maps, down, right = _averaged(maps, size), 1, 1
+    steps = colors.quantise(maps, subject.low[channels], subject.high[channels], signed=subject.signed)
+    pixels = colors.paint(steps, subject.table)
+    if not subject.numbers.finite:
+        colors.paint_nonfinite(pixels, maps, subject.table)
+    return pixels.repeat(down, axis=1).repeat(right, axis=2)
+
+
+def _averaged(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
+    small = np.empty((len(maps), *size), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        source = maps.astype(np.float32)
+    for place, one in enumerate(source):
+        small[place] = np.asarray(Image.fromarray(one).resize(size[::-1], Image.Resampling.BOX))
+    return small
+
+
+def _draw_tiles(canvas: page_layout.Canvas, piece: RowPart, room: TileLimits, corner: tuple[int, int]) -> list[Tile]:
+    face, theme, band, places = text.face(FACE), canvas.theme, piece.band, piece.places(room)
+    subject = band.subject
+    size, _ = tile_size(band, room)
+    painted = _paint(band, places, size)
+    states, below = subject.states(), piece.ends(room)
+    tiles = []
+    for place, pixels in zip(places, painted, strict=True):
+        row, column = divmod(place - places.start, room.per_row)
+        top = corner[0] + row * _row_height(size) + face.height + 2
+        left = corner[1] + column * (room.side + GAP) + 1
+        box = (top, left, top + size[0], left + size[1])
+        canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
+        canvas.pixels[top : box[2], left : box[3]] = pixels
+        channel = subject.channels[place]
+        if subject.total > 1:
+            canvas.write(str(channel), top - 2 - face.height, left - 1, face, theme.ink)
+        canvas.write(below[place - places.start], box[2] + 3, left - 1, face, theme.muted)
+        low, high = float(subject.low[channel]), float(subject.high[channel])
+        tiles.append(Tile(channel, box, low, high, states[place], band.activation.address))
+        _hatch(canvas, band, box)
+    grid.mark_states(canvas, tiles)
+    return tiles
+
+
+def _hatch(canvas: page_layout.Canvas, band: SheetRow, box: tuple[int, int, int, int]) -> None:
+    """Hatch the masked steps."""
+    top, left, bottom, right = box
+    ends = (top, bottom) if band.axis == 1 else (left, right)
+    edges = np.rint(np.linspace(*ends, band.maps.shape[band.axis] + 1)).astype(int).tolist()
+    for step in band.hatched:
+        first, last = edges[step], edges[step + 1]
+        part = (first, left, last, right) if band.axis == 1 else (top, first, bottom, last)
+        grid.hatch(canvas, part, canvas.theme.muted, (top, left))
+
+
+def _draw_strip(canvas: page_layout.Canvas, band: SheetRow, room: TileLimits, corner: tuple[int, int]) -> list[Tile]:
+    """Draw all units of a vector side by side, in as many rows as they need."""
+    face, theme, subject = text.face(FACE), canvas.theme, band.subject
+    (cell_height, cell), _ = tile_size(band, room)
+    columns = min(subject.total, room.width // cell)
+    rows = -(-subject.total // columns)
+    places = mosaic.TileGrid(rows, columns, *corner, cell_height, cell, cell_height, cell)
+    if rows == 1:
+        end = corner[1] + columns * cell
+        canvas.fill((corner[0] - 1, corner[1] - 1, corner[0] + cell_height + 1, end + 1), theme.line)
+    mosaic.place(canvas.pixels, places, subject.painted(), (cell_height, cell))
+    low, high = float(subject.low[0]), float(subject.high[0])
+    strongest = np.argsort(-subject.numbers.strength, kind="stable")[:_NAMED].tolist()
+    values = subject.maps[:, 0, 0]
+    named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in strongest)
+    words = f"{text.number(low)}..{text.number(high)} {text.DOT} strongest by |value|: {named}"
+    canvas.write(face.fit(words, room.width), corner[0] + rows * cell_height + 3, corner[1], face, theme.muted)
+    return [
+        Tile(channel, places.box(channel), low, high, state, band.activation.address)
+        for channel, state in zip(subject.channels, subject.states(), strict=True)
+    ]

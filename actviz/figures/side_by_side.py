@@ -1,0 +1,202 @@
+"""The same layer of two networks side by side: A, B and B - A, on one scale.
+
+::
+
+             A old.keras   B new.keras   B - A     B - A x 100
+        12     [map]          [map]      [map]        [map]
+         3     [map]          [map]      [map]        [map]
+
+The channels that differ most come first. Where the difference is too small to be seen on
+the scale of the layer, it stands there a second time, enlarged by a round factor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.figures import colors, page_layout, text
+from actviz.statistics.channel_statistics import as_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.figures.colors import ColorTable
+    from actviz.records import Activation, Context, Picture
+
+CHANNEL_AXES = ("channel", "unit", "head")
+MOST = 8
+_SEEN = 0.05
+_LARGEST_POWER = 12
+_LINE = 64
+_SIDE, _LONGEST, _THINNEST = 176, 320, 12
+_FACE, _GAP, _ROW_GAP = 12, 14, 12
+_HUGE = 1e300
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPair:
+    """What both sides gave for one input, batches of one, and what the sides are called."""
+
+    ours: Activation
+    theirs: Activation
+    names: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _PairMaps:
+    """Maps to draw: float64 ``(channel, row, column)`` for each column of the page."""
+
+    columns: tuple[NDArray[np.float64], ...]
+    titles: tuple[str, ...]
+    channels: list[int]
+    total: int
+    reach: float
+    largest: float
+
+
+def draw_side_by_side(couple: LayerPair, context: Context) -> Picture:
+    """Draw the channels that differ most, at most eight.
+
+    The scale runs from minus to plus the largest absolute value of both sides.
+    """
+    subject = _prepare(couple)
+    table = colors.table(colors.DIVERGING)
+    zoom = _zoom(*subject.columns[0].shape[1:])
+    height, width = (size * factor for size, factor in zip(subject.columns[0].shape[1:], zoom, strict=True))
+    face = text.face(_FACE)
+    numbers = max(face.width(str(channel)) for channel in subject.channels) + _GAP
+    cell = max(width, *(face.width(title) for title in subject.titles)) if width > _SIDE else max(width, _SIDE)
+    layout = page_layout.PageLayout(
+        page_layout.PageHeading(
+            couple.ours.address, couple.ours.kind, text.shape(couple.ours.values.shape[1:]), context
+        ),
+        _bar(subject, table),
+        _caption(couple, subject),
+        face.height + _GAP + len(subject.channels) * (height + _ROW_GAP),
+        numbers + len(subject.columns) * (cell + _GAP),
+    )
+    canvas, top, left = page_layout.open_page(layout)
+    for place, title in enumerate(subject.titles):
+        canvas.write(face.fit(title, cell), top, left + numbers + place * (cell + _GAP), face, canvas.theme.ink)
+    top += face.height + _GAP
+    for row, channel in enumerate(subject.channels):
+        begin = top + row * (height + _ROW_GAP)
+        if subject.total > 1:
+            canvas.write(str(channel), begin, left, face, canvas.theme.ink)
+        for place, maps in enumerate(subject.columns):
+            _draw_map(canvas, maps[row], (subject.reach, table, zoom), (begin, left + numbers + place * (cell + _GAP)))
+    return canvas.picture((), {"reach": subject.reach, "largest": subject.largest, "channels": subject.channels})
+
+
+def _prepare(couple: LayerPair) -> _PairMaps:
+    ours, theirs = (maps_of(one) for one in (couple.ours, couple.theirs))
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = theirs - ours
+    lengths = np.abs(np.nan_to_num(apart, nan=np.inf)).reshape(len(apart), -1).max(axis=1)
+    # Where both are the same infinity the difference is NaN, but nothing differs.
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    apart[same] = 0.0
+    lengths[same.reshape(len(same), -1).all(axis=1)] = 0.0
+    chosen = np.argsort(-lengths, kind="stable")[:MOST].tolist()
+    finite = [np.abs(one[np.isfinite(one)]) for one in (ours, theirs)]
+    reach = max((float(one.max()) for one in finite if one.size), default=0.0)
+    known = np.abs(apart[np.isfinite(apart)])
+    largest = float(known.max()) if known.size else 0.0
+    columns = [ours[chosen], theirs[chosen], apart[chosen]]
+    titles = [f"A  {text.shown(couple.names[0], 80)}", f"B  {text.shown(couple.names[1], 80)}", f"B {text.MINUS} A"]
+    if 0 < largest < _SEEN * reach < _HUGE:
+        factor = _enlargement(reach / largest)
+        columns.append(columns[2] * factor)
+        titles.append(f"(B {text.MINUS} A) {text.TIMES} {factor:,}")
+    return _PairMaps(tuple(columns), tuple(titles), chosen, len(ours), max(reach, largest), largest)
+
+
+def _enlargement(most: float) -> int:
+    """Return the largest 1, 2 or 5 times a power of ten that is at most `most`."""
+    power: int = 10 ** min(_LARGEST_POWER, math.floor(math.log10(most)))
+    return max(unit * power for unit in (1, 2, 5) if unit == 1 or unit * power <= most)
+
+
+def maps_of(activation: Activation) -> NDArray[np.float64]:
+    """Return the only entry of a batch as ``(channel, row, column)``.
+
+    Frames and planes stand below one another. Vectors and sequences are one map: 64 units
+    a row, the last filled up with 0; or a row a step.
+    """
+    values, axes = as_numbers(activation.values[0]).astype(np.float64), activation.axes[1:]
+    name = next((axis for axis in CHANNEL_AXES if axis in axes), None)
+    if values.ndim <= 1:
+        flat = values.reshape(-1)
+        columns = min(len(flat), _LINE)
+        filled = np.zeros((-(-len(flat) // columns), columns))
+        filled.reshape(-1)[: len(flat)] = flat
+        return filled[None]
+    if name is None:
+        return values.reshape(1, -1, values.shape[-1])
+    moved = np.moveaxis(values, axes.index(name), 0)
+    if moved.ndim == 2:  # noqa: PLR2004  (unit, step)
+        return moved.T[None]
+    return moved.reshape(len(moved), -1, moved.shape[-1])
+
+
+def _zoom(height: int, width: int) -> tuple[int, int]:
+    """Return the pixels of a value down and right; a map of one row is not a hair line."""
+    side = _LONGEST if max(height, width) > 4 * min(height, width) else _SIDE
+    zoom = max(1, side // max(height, width))
+    thin = -(-_THINNEST // min(height, width))
+    return (max(zoom, thin), zoom) if height < width else (zoom, max(zoom, thin))
+
+
+def _draw_map(
+    canvas: page_layout.Canvas,
+    values: NDArray[np.float64],
+    look: tuple[float, ColorTable, tuple[int, int]],
+    corner: tuple[int, int],
+) -> None:
+    (reach, table, zoom), (top, left) = look, corner
+    ends = np.array([-reach]), np.array([reach])
+    pixels = colors.paint(colors.quantise(values[None], *ends, signed=True), table)
+    if not np.isfinite(values).all():
+        colors.paint_nonfinite(pixels, values[None], table)
+    large = pixels[0].repeat(zoom[0], axis=0).repeat(zoom[1], axis=1)
+    rows, columns = large.shape
+    canvas.fill((top - 1, left - 1, top + rows + 1, left + columns + 1), canvas.theme.line)
+    canvas.pixels[top : top + rows, left : left + columns] = large
+
+
+def _bar(subject: _PairMaps, table: ColorTable) -> page_layout.ColorBar:
+    reach = subject.reach
+    notes = (f"one scale for A, B and B {text.MINUS} A",)
+    if not reach:
+        return page_layout.ColorBar(table, ((0.5, "0"),), notes)
+    ticks = [(0.0, f"{text.MINUS}{text.number(reach)}"), (0.5, "0"), (1.0, text.number(reach))]
+    return page_layout.ColorBar(table, tuple(ticks), notes, _marks(subject.columns, table))
+
+
+def _marks(columns: Sequence[NDArray[np.float64]], table: ColorTable) -> tuple[tuple[colors.RGB, str], ...]:
+    nan, above, below = table.marks
+    tests: tuple[tuple[colors.RGB, str, Any], ...] = (
+        (nan, "NaN", np.isnan),
+        (above, f"+{text.INFINITY}", np.isposinf),
+        (below, f"{text.MINUS}{text.INFINITY}", np.isneginf),
+    )
+    return tuple((color, words) for color, words, test in tests if any(test(maps).any() for maps in columns))
+
+
+def _caption(couple: LayerPair, subject: _PairMaps) -> tuple[str, ...]:
+    shown = len(subject.channels)
+    words = []
+    if subject.total > 1:
+        words.append(f"{shown:,} of {subject.total:,} channels, those that differ most")
+    words.append(f"largest difference {text.number(subject.largest)}")
+    if couple.theirs.address != couple.ours.address:
+        words.append(f"in B: {text.shown(couple.theirs.address, 80)}")
+    if subject.columns[0].shape[0] == subject.total == 1 and couple.ours.values.ndim > 3:  # noqa: PLR2004
+        words.append("planes below one another")
+    return tuple(words)

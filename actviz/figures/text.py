@@ -1,0 +1,404 @@
+r"""Text as pixels: each glyph is drawn once at a size, then copied.
+
+The font is DejaVu Sans, as matplotlib ships it; matplotlib itself is not imported. Characters
+that it lacks are taken from an installed font, and scripts whose letters join or run from right
+to left are shaped by Raqm. Where either is missing, the code of a character is written:
+``\\u4e2d``.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, features
+
+from actviz.errors import ActvizError, LimitError, escape, escape_character
+from actviz.figures import fonts
+from actviz.system import file_system
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+DOT = "\N{MIDDLE DOT}"
+DASH = "\N{EN DASH}"
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+INFINITY = "\N{INFINITY}"
+ALMOST = "\N{ALMOST EQUAL TO}"
+
+_FONT_LIMIT = 4 << 20
+# Glyphs of these stay inside their advance, so that a number is its glyphs side by side.
+_NUMERIC = f"0123456789.,e:+= {MINUS}{DASH}{PLUS_MINUS}"
+_MOST_DIGITS = 17
+_SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-3, 1e5
+# The first code that is looked up before it is drawn: DejaVu Sans has all Latin letters before it.
+_LOOKED_UP = "\u0250"
+_OWN = frozenset(ELLIPSIS + MINUS + TIMES + DOT + DASH + PLUS_MINUS + INFINITY)
+# Blocks of scripts whose letters change, join or move beside others: South and South-East Asia, Tibet.
+_SHAPED = ((0x0900, 0x109F), (0x1700, 0x17FF), (0x1900, 0x1CFF), (0xA800, 0xABFF), (0x11000, 0x11FFF))
+_RIGHT_TO_LEFT = frozenset({"R", "AL"})
+_JOINERS = "\u200c\u200d"
+
+# What is never cut: a number with its sign, separators, exponent, range and unit; the code of a
+# character; a letter with its accents.
+_DIGITS = r"[.,]?\d(?:[\d.,'_\u2019\u00a0\u202f]*\d)?(?:[eE][+\-\u2212]?\d+)?"
+_SIGN = r"[+\-\u2212\u00b1]"
+_TOKEN = re.compile(
+    rf"\\(?:x[0-9a-f]{{2}}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})"
+    rf"|{_SIGN}?{_DIGITS}(?:\.\.{_SIGN}?{_DIGITS})?(?:%|[^\W\d_]{{1,3}}(?!\w))?"
+    rf"|{_SIGN}?.",
+    re.DOTALL,
+)
+
+
+@functools.cache
+def _font_path(*, bold: bool) -> Path:
+    found = find_spec("matplotlib")
+    if found is None or not found.submodule_search_locations:
+        message = "matplotlib is not installed, so there is no font; install matplotlib."
+        raise ActvizError(message)
+    folder = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
+    return folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
+
+
+@functools.cache
+def _font_content(*, bold: bool) -> bytes:
+    return file_system.read_bytes(_font_path(bold=bold), _FONT_LIMIT, LimitError)
+
+
+@functools.cache
+def can_shape() -> bool:
+    """Return True if Pillow can shape text whose letters join or run from right to left."""
+    return bool(features.check("raqm"))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Characters in one font: `path` is ``None`` for DejaVu Sans; `direction` is given where Raqm shapes them."""
+
+    characters: str
+    path: Path | None = None
+    direction: str | None = None
+
+
+def is_plain(text: str) -> bool:
+    """Return True if DejaVu Sans has every character of a text and none needs shaping."""
+    return text.isprintable() and (text.isascii() or all(one < _LOOKED_UP or one in _OWN for one in text))
+
+
+def runs_of(text: str, *, bold: bool = False, shaping: bool | None = None) -> list[Run]:
+    """Return a text as runs in one font each; what no font has is replaced by its code.
+
+    `shaping` says whether scripts can be shaped (``None``: where Pillow has Raqm).
+    """
+    if is_plain(text):
+        return [Run(text)] if text else []
+    shaping = can_shape() if shaping is None else shaping
+    found: list[Run] = []
+    for character in unicodedata.normalize("NFC", text):
+        run = _run_of(character, found[-1] if found else None, bold=bold, shaping=shaping)
+        joined = _joined(found, run)
+        found = [*found[: len(found) - joined[1]], joined[0]]
+    return found
+
+
+def _joined(before: list[Run], run: Run) -> tuple[Run, int]:
+    """Return a run with those before it that it continues, and how many these are.
+
+    Spaces between words of one script belong to them: from right to left, the words stand in the other order.
+    """
+    if before and (before[-1].path, before[-1].direction) == (run.path, run.direction):
+        return Run(before[-1].characters + run.characters, run.path, run.direction), 1
+    if len(before) > 1 and run.direction and before[-1] == Run(" "):
+        first = before[-2]
+        if (first.path, first.direction) == (run.path, run.direction):
+            return Run(f"{first.characters} {run.characters}", run.path, run.direction), 2
+    return run, 0
+
+
+def _run_of(character: str, before: Run | None, *, bold: bool, shaping: bool) -> Run:
+    """Return the run of one character, that of the one before it for a mark on it."""
+    if is_plain(character):
+        return Run(character)
+    if before is not None and (unicodedata.category(character).startswith("M") or character in _JOINERS):
+        return _marked(character, before, bold=bold)
+    if not character.isprintable():
+        return Run(escape_character(character))
+    direction = _direction_of(character)
+    if direction is not None and not shaping:
+        return Run(escape_character(character))
+    if character in fonts.map_of(_font_path(bold=bold)):
+        return Run(character, None, direction)
+    path = fonts.covering(character, bold=bold)
+    return Run(escape_character(character)) if path is None else Run(character, path, direction)
+
+
+def _marked(mark: str, before: Run, *, bold: bool) -> Run:
+    """Return a mark in the run of the letter that it belongs to, or its code where that font lacks it."""
+    if mark in fonts.map_of(before.path or _font_path(bold=bold)):
+        return Run(mark, before.path, before.direction)
+    return Run(escape_character(mark))
+
+
+def _direction_of(character: str) -> str | None:
+    """Return the direction in which Raqm sets a character, ``None`` where it needs no shaping."""
+    if unicodedata.bidirectional(character) in _RIGHT_TO_LEFT:
+        return "rtl"
+    code = ord(character)
+    return "ltr" if any(first <= code <= last for first, last in _SHAPED) else None
+
+
+class Font:
+    """A font at one size, with the glyphs drawn so far."""
+
+    def __init__(self, size: int, *, bold: bool = False) -> None:
+        """Open the font at a size in pixels and draw the glyphs of numbers."""
+        self._size, self._bold = size, bold
+        self._fonts: dict[tuple[Path | None, bool], ImageFont.FreeTypeFont] = {}
+        self._font = self._font_of(Run(""))
+        self.ascent, descent = self._font.getmetrics()
+        self.height = self.ascent + descent
+        self._glyphs = {character: self._draw(character) for character in _NUMERIC}
+        self._advance = {character: glyph.shape[1] for character, glyph in self._glyphs.items()}
+        self._drawn: dict[str, NDArray[np.uint8]] = {}
+        self._spaces: dict[int, NDArray[np.uint8]] = {}
+
+    def width(self, text: str) -> int:
+        """Return the width of `text` in pixels."""
+        try:
+            return sum([self._advance[character] for character in text])
+        except KeyError:
+            return int(self.alpha(text).shape[1])
+
+    def alpha(self, text: str) -> NDArray[np.uint8]:
+        """Return the coverage of `text`, ``(row, column)``, 0 (none) to 255 (full)."""
+        try:
+            return np.concatenate([self._glyphs[character] for character in text], axis=1)
+        except (KeyError, ValueError):
+            pass
+        drawn = self._drawn.get(text)
+        if drawn is None:
+            drawn = self._drawn[text] = self._draw(text)
+        return drawn
+
+    def line(self, texts: Sequence[str], columns: Sequence[int]) -> tuple[NDArray[np.uint8], list[int]]:
+        """Return the coverage of texts that stand beside each other, and the column after each.
+
+        Parameters
+        ----------
+        columns
+            Where each begins, from left to right, none before the end of another; the
+            coverage, ``(row, column)``, begins at the first.
+        """
+        pieces: list[NDArray[np.uint8]] = []
+        ends: list[int] = []
+        for text, column in zip(texts, columns, strict=True):
+            if ends and column > ends[-1]:
+                pieces.append(self._space(column - ends[-1]))
+            try:
+                pieces += [self._glyphs[character] for character in text]
+            except KeyError:
+                pieces.append(self.alpha(text))
+            ends.append(column + self.width(text))
+        return np.concatenate(pieces, axis=1), ends
+
+    def _space(self, width: int) -> NDArray[np.uint8]:
+        """Return no coverage; the same spaces stand between the tiles of every figure."""
+        space = self._spaces.get(width)
+        if space is None:
+            space = self._spaces[width] = np.zeros((self.height, width), np.uint8)
+        return space
+
+    def fit(self, text: str, width: int) -> str:
+        """Return `text`, its middle replaced by an ellipsis if it is wider than `width` pixels.
+
+        A number, the code of a character, and a letter with its accents stay whole or are left
+        out whole, so that no other number is read. Empty where not even the ellipsis fits.
+        """
+        if self.length(text) <= width and self._extent(text) <= width:
+            return text
+        parts = tokens(text)
+        # One character less at a time near the end, so that no room is left unused.
+        kept = min(len(parts) - 1, max(0, width))
+        while kept > 0:
+            head = (kept + 1) // 2
+            short = "".join([*parts[:head], ELLIPSIS, *parts[len(parts) - (kept - head) :]])
+            excess = self._extent(short) - width
+            if excess <= 0:
+                return short
+            kept -= max(1, excess // (2 * self.height * max(1, len(short) // kept)))
+        return ELLIPSIS if self._extent(ELLIPSIS) <= width else ""
+
+    def length(self, text: str) -> float:
+        """Return the sum of the advances of `text`, without drawing it."""
+        runs = runs_of(text, bold=self._bold)
+        return float(sum(self._font_of(run).getlength(run.characters, direction=run.direction) for run in runs))
+
+    def _font_of(self, run: Run) -> ImageFont.FreeTypeFont:
+        key = run.path, run.direction is not None
+        if key not in self._fonts:
+            data = _font_content(bold=self._bold) if run.path is None else fonts.content(run.path)
+            # The basic layout gives the same pixels whether or not Raqm is installed.
+            layout = ImageFont.Layout.RAQM if run.direction else ImageFont.Layout.BASIC
+            self._fonts[key] = ImageFont.truetype(io.BytesIO(data), self._size, layout_engine=layout)
+        return self._fonts[key]
+
+    def _extent(self, text: str) -> int:
+        """Return the width that `alpha` will have, without drawing."""
+        return sum(self._extent_of(run)[1] for run in runs_of(text, bold=self._bold))
+
+    def _extent_of(self, run: Run) -> tuple[int, int]:
+        """Return how far a run reaches to the left of where it begins, and its whole width."""
+        font = self._font_of(run)
+        left, _, right, _ = font.getbbox(run.characters, anchor="ls", direction=run.direction)
+        indent = max(0, math.ceil(-left))
+        return indent, indent + math.ceil(max(right, font.getlength(run.characters, direction=run.direction), 1))
+
+    def _draw(self, text: str) -> NDArray[np.uint8]:
+        pieces = [self._draw_run(run) for run in runs_of(text, bold=self._bold)]
+        return np.concatenate(pieces, axis=1) if pieces else np.zeros((self.height, 0), np.uint8)
+
+    def _draw_run(self, run: Run) -> NDArray[np.uint8]:
+        indent, width = self._extent_of(run)
+        image = Image.new("L", (width, self.height))
+        pen = ImageDraw.Draw(image)
+        font = self._font_of(run)
+        pen.text((indent, self.ascent), run.characters, fill=255, font=font, anchor="ls", direction=run.direction)
+        return np.asarray(image)
+
+
+@functools.cache
+def face(size: int, *, bold: bool = False) -> Font:
+    """Return the shared face of a size."""
+    return Font(size, bold=bold)
+
+
+def tokens(text: str) -> list[str]:
+    """Return the parts of a text that are never cut: numbers, codes of characters, letters with their accents.
+
+    Examples
+    --------
+    >>> tokens("8 of 1,152")
+    ['8', ' ', 'o', 'f', ' ', '1,152']
+    """
+    found: list[str] = []
+    for part in _TOKEN.findall(text):
+        if found and (part in _JOINERS or unicodedata.category(part[0]).startswith("M") or found[-1][-1] in _JOINERS):
+            found[-1] += part
+        else:
+            found.append(part)
+    return found
+
+
+def shown(text: str, limit: int = 400) -> str:
+    """Return untrusted text as it may appear in a picture: one line, nothing hidden.
+
+    A longer text ends in ``...`` after at most `limit` characters and in no part of a number.
+    """
+    safe = escape(text[: 2 * limit], limit=20 * limit)
+    if len(safe) <= limit and len(text) <= 2 * limit:
+        return safe
+    size, kept = 3, []
+    for token in tokens(safe)[: None if len(text) <= 2 * limit else -1]:
+        size += len(token)
+        if size > limit:
+            break
+        kept.append(token)
+    return "".join(kept) + "..."
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number with `digits` significant digits, as people write it.
+
+    Whole digits are never rounded away below 100,000; what is larger than that or
+    smaller than 0.001 gets an exponent (``1.2e-5``, with a real minus sign).
+    """
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if math.isnan(size):
+        return "NaN"
+    if size == math.inf:
+        written = INFINITY
+    elif _SMALLEST_PLAIN <= size < _LARGEST_PLAIN:
+        written = f"{size:.{digits}g}"
+        if "e" in written:
+            written = f"{size:.0f}"
+    else:
+        mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
+        if "." in mantissa:
+            mantissa = mantissa.rstrip("0").rstrip(".")
+        written = f"{mantissa}e{int(exponent)}".replace("-", MINUS)
+    return MINUS + written if value < 0 else written
+
+
+def fitting_number(value: float, face_: Font, width: int) -> str:
+    """Return a number with as many digits, of at most three, as `width` pixels hold, and with one where they hold none."""
+    words = (number(value, digits) for digits in (3, 2, 1))
+    return next((word for word in words if face_.width(word) <= width), number(value, 1))
+
+
+def ends(low: float, high: float, digits: int = 3) -> str:
+    """Return two ends as ``0.49..0.505``: more digits where they would look the same but are not."""
+    pairs = ((number(low, count), number(high, count)) for count in range(digits, _MOST_DIGITS + 1))
+    first, last = next((pair for pair in pairs if pair[0] != pair[1] or low == high), (repr(low), repr(high)))
+    return f"{first}..{last}"
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """Return a shape as people write it: ``11 x 11 x 64``, with real multiplication signs."""
+    return f" {TIMES} ".join(str(size) for size in sizes)
+
+
+def shape_of_numbers(sizes: Sequence[float]) -> str:
+    """Return sizes that may be fractions, as `shape` writes whole ones: ``0.5 x 2``."""
+    return f" {TIMES} ".join(number(size) for size in sizes)
+
+
+def listing(items: Sequence[int], most: int = 8) -> str:
+    """Return a list that stays short: ``2, 17, 40 … 35 more``."""
+    words = ", ".join(str(item) for item in items[:most])
+    rest = len(items) - most
+    return f"{words} {ELLIPSIS} {rest:,} more" if rest > 0 else words
+
+
+def wrap(parts: Sequence[str], face_: Font, width: int) -> list[str]:
+    """Join `parts` with middle dots into lines of at most `width` pixels.
+
+    A part that is too long alone breaks at its spaces, and a word that is too long alone
+    loses its middle.
+    """
+    lines: list[str] = []
+    for part in parts:
+        joined = f"{lines[-1]} {DOT} {part}" if lines else part
+        if lines and face_.width(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.extend(_broken(part, face_, width))
+    return lines
+
+
+def _broken(part: str, face_: Font, width: int) -> list[str]:
+    if face_.width(part) <= width:
+        return [part]
+    lines: list[str] = []
+    for word in part.split(" "):
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and face_.width(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(face_.fit(word, width))
+    return lines

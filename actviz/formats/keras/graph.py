@@ -1,0 +1,225 @@
+"""The graph of calls inside a Keras configuration, flattened: no Keras, no arrays.
+
+A graph holds nothing but calls of plain layers and operations in an order in which they can
+be run (`expansion` makes it). Cutting a sub-model is then a walk over ancestors, and a layer
+of a nested or shared model is a node like any other.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import LimitError, escape
+from actviz.gate import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Json = dict[str, Any]
+CUSTOM_MODULE = "actviz.custom_objects"
+ROOT = -1
+MAXIMUM_OUTPUTS = 10_000
+FROM_ONE = "actviz_calls_from_one"
+"""Marks a model of Keras 1 or 2: the calls of models inside it are counted from 1."""
+FLAT = "actviz_flat"
+"""Marks a Sequential of Keras 1 or 2.0: the layers of a leading model count as its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """One tensor: the output number `output` of the node number `node`."""
+
+    node: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class InnerRef:
+    """One tensor inside a call: the output number `output` of the layer at `path` in it."""
+
+    node: int
+    path: str
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNode:
+    """One layer or operation, however often it is called.
+
+    `key` is its place in the nesting (``outer/inner/conv``), `owner` the key of the model
+    that it lies in and `position` its place in that model's configuration (`ROOT` for a
+    model whose layers only its own code knows). `index` is the position in the user's own
+    ``model.layers``, `registered` the name under which a custom class is registered.
+    """
+
+    key: str
+    name: str
+    kind: str
+    module: str
+    config: Json
+    index: int | None
+    owner: str
+    position: int
+    registered: str = ""
+
+    @property
+    def custom(self) -> bool:
+        """Tell whether the class is one whose code the user gives."""
+        return self.module == CUSTOM_MODULE
+
+
+@dataclass(frozen=True, slots=True)
+class CallNode:
+    """One call: its address, the layer called, and its arguments with `Ref`s inside."""
+
+    address: str
+    entry: str
+    args: Any
+    kwargs: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCallOutputs:
+    """What one call of a nested model gives: its outputs, and after how many calls."""
+
+    name: str
+    entry: str
+    kind: str
+    index: int | None
+    outputs: list[TensorRef]
+    after: int
+
+
+@dataclass(slots=True)
+class LayerGraph:
+    """All calls of a model, in an order in which they can be run.
+
+    `models` holds every model by key, the root under ``""``: its configuration, the key of
+    the model that it lies in and its position there; `results` maps the address of a nested
+    model's call to its outputs, `arguments` that of an InputLayer inside it to what it is
+    given; `shapes` holds the shape and dtype that the file itself gives for a tensor.
+    """
+
+    name: str
+    entries: dict[str, LayerNode] = field(default_factory=dict)
+    nodes: list[CallNode] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[TensorRef] = field(default_factory=list)
+    results: dict[str, ModelCallOutputs] = field(default_factory=dict)
+    arguments: dict[str, ModelCallOutputs] = field(default_factory=dict)
+    models: dict[str, tuple[Json, str, int]] = field(default_factory=dict)
+    shapes: dict[TensorRef, tuple[tuple[int | None, ...], str]] = field(default_factory=dict)
+    _used: dict[int, int] = field(default_factory=dict)
+
+    def output_count(self, number: int, told: int) -> int:
+        """Return how many outputs a node has: as many as its class tells, or as are used.
+
+        Raises
+        ------
+        LimitError
+            When these are more than any layer has.
+        """
+        if not self._used:
+            every = [ref for node in self.nodes for ref in refs((node.args, node.kwargs))]
+            for ref in [*every, *self.outputs]:
+                self._used[ref.node] = max(self._used.get(ref.node, 1), ref.output + 1)
+        count = max(told, self._used.get(number, 1))
+        if count > MAXIMUM_OUTPUTS:
+            name = escape(self.nodes[number].address, 80)
+            message = f'layer "{name}" of the model has {count:,} outputs (limit {MAXIMUM_OUTPUTS:,}); the file is damaged or hostile.'
+            raise LimitError(message)
+        return count
+
+    def ancestors(self, targets: list[int]) -> list[int]:
+        """Return the numbers of the nodes that `targets` need, themselves included, in order."""
+        needed: set[int] = set()
+        todo = list(targets)
+        while todo:
+            number = todo.pop()
+            if number not in needed:
+                needed.add(number)
+                node = self.nodes[number]
+                todo.extend(ref.node for ref in refs((node.args, node.kwargs)))
+        return sorted(needed)
+
+
+def refs(value: object) -> Iterator[TensorRef]:
+    """Yield every `Ref` in a structure of lists, tuples and dictionaries."""
+    if isinstance(value, TensorRef):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from refs(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from refs(item)
+
+
+def is_model(layer: Json) -> bool:
+    """Tell whether a serialised layer is a model with layers of its own."""
+    config = layer.get("config")
+    return layer.get("class_name") in MODELS and isinstance(config, dict) and "layers" in config
+
+
+def layer_name(layer: Json) -> str:
+    """Return the name of a serialised layer."""
+    return str(layer.get("name") or layer["config"]["name"])
+
+
+def join(prefix: str, name: str) -> str:
+    """Return the address of `name` inside `prefix`."""
+    return f"{prefix}/{quoted(name)}" if prefix else quoted(name)
+
+
+def quoted(name: str) -> str:
+    """Return the printed form of a layer's name, which the shell takes without quotes.
+
+    Letters and digits of any script, ``_``, ``.`` and ``-`` stand for themselves; every
+    other character is percent-encoded as in a URL, and so is the first digit of a name of
+    digits only, which would be an index, and a leading ``-``. Of a name that is not in
+    Unicode's composed form (NFC) all but ASCII is encoded: it would look like, and be typed
+    as, the one that is.
+    """
+    if name.isascii() and name.isidentifier():
+        return name
+    composed = unicodedata.is_normalized("NFC", name)
+    plain = "".join(
+        mark if mark in "_.-" or (mark.isalnum() and (composed or mark.isascii())) else _percent(mark) for mark in name
+    )
+    if plain.isdigit() or plain.startswith("-") or not plain:
+        return (_percent(plain[0]) if plain else "%") + plain[1:]
+    return plain
+
+
+def _percent(mark: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in mark.encode("utf-8", "surrogatepass"))
+
+
+def history_list(value: Any) -> list[tuple[str, int, int]]:
+    """Flatten `input_layers` or `output_layers` to (layer, call, output) triples.
+
+    Keras writes ``[name, 0, 0]`` for one tensor, a list of them for several, and
+    dictionaries for models with named inputs or outputs: those are flattened by sorted
+    keys, as everywhere in Keras.
+    """
+    if isinstance(value, dict):
+        return [triple for key in sorted(value) for triple in history_list(value[key])]
+    if value and isinstance(value[0], str):
+        return [(value[0], int(value[1]), int(value[2]))]
+    return [triple for item in value for triple in history_list(item)]
+
+
+def histories(value: object) -> Iterator[tuple[str, int, int]]:
+    """Yield layer, call and output of every tensor inside a value of a configuration."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            name, call, output = value["config"]["keras_history"]
+            yield name, call, output
+            return
+        for item in value.values():
+            yield from histories(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from histories(item)

@@ -1,0 +1,375 @@
+"""A Keras file opened once: its checked configuration and the place of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from actviz.errors import ActvizError, ModelChangedError, ModelError, UnsafeError, escape
+from actviz.formats.keras.canonical import canonical, is_keras_3
+from actviz.formats.keras.flatten import parse_graph
+from actviz.formats.keras.weight_files import NamedWeights, TreeWeights
+from actviz.formats.savedmodel.checkpoint import VARIABLES, Checkpoint
+from actviz.formats.savedmodel.keras_metadata import keras_metadata
+from actviz.formats.savedmodel.object_graph import ObjectWeights
+from actviz.gate import (
+    NO_TRUST,
+    TrustPolicy,
+    check_configuration,
+    drop_compile_config,
+    ends_as_archive,
+    open_archive,
+    open_hdf5,
+    parse_json,
+    refusal,
+    well_formed,
+)
+from actviz.gate.archive import CHECKED_AT_ONCE
+from actviz.system.file_system import FileStamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import h5py
+
+    from actviz.formats.keras.graph import LayerGraph
+
+CONFIGURATION_BYTES = 64 << 20
+WEIGHTS = "model.weights.h5"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ZIP_MAGIC = b"PK\x03\x04"
+IMAGE_MAGICS = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"RIFF",
+)
+LFS_MAGIC = b"version https://git-lfs"
+NAMED = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
+HEAD_BYTES = 4096
+_HISTORY_WORD = re.compile(rb"[Hh]istory|loss")
+_TABLE = re.compile(rb"(epoch[,;\t]|(.*[,;\t])?(val_)?loss([,;\t\r]|$))")
+ASSET_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class ModelConfiguration:
+    """A checked configuration.
+
+    `digest` is the SHA-256 of its canonical form; `code` lists what in it needs code that is
+    not Keras's (``lam (Lambda)``), `custom` the registered names that the user has to give.
+    """
+
+    graph: LayerGraph
+    digest: str
+    code: tuple[str, ...]
+    custom: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """What a `.keras` or `.h5` file holds.
+
+    `writer` is for people (``Keras 3.15.1``), `version` the bare number.
+    """
+
+    path: Path
+    name: str
+    format: str
+    writer: str
+    version: str
+    configuration: ModelConfiguration
+    weights: TreeWeights | NamedWeights | ObjectWeights
+    file: BinaryIO
+    stamp: FileStamp
+    bundle: Checkpoint | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return lines worth saying about the file: that its name says something else than it is."""
+        is_named, kind = NAMED.get(self.path.suffix.lower(), ""), {"keras": "a .keras archive", "hdf5": "HDF5"}
+        if not is_named or self.format not in kind or is_named == self.format:
+            return ()
+        return (f"{self.name}: this is {kind[self.format]}, not what its name says; it is opened as what it is.",)
+
+    def close(self) -> None:
+        """Close the file; weights that were not read yet cannot be read any more."""
+        self.file.close()
+        if self.bundle is not None:
+            self.bundle.close()
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        if stamp(self.file) != self.stamp:
+            raise ModelChangedError(self.name)
+        if self.bundle is not None:
+            self.bundle.check_unchanged()
+
+
+def open_keras_file(path: Path, weights: Path | None = None, trust: TrustPolicy = NO_TRUST) -> KerasFile:
+    """Open, check and parse a model file without Keras or TensorFlow.
+
+    `path` is a `.keras` archive, the folder that one was unpacked to, an `.h5` file, or
+    the JSON of an architecture, whose weights are in the HDF5 file `weights`.
+
+    Raises
+    ------
+    ModelError, UnsafeError, LimitError
+        When it is no model, must not be loaded, or is too large.
+    """
+    if is_folder(path) and exists(path / "config.json"):
+        return _from_folder(path, trust)
+    if is_folder(path):
+        message = f"{path.name}: this is a folder without a model: it holds neither saved_model.pb nor config.json; give the folder that model.save(...) or model.export(...) made."
+        raise ModelError(message)
+    file, status = open_regular(path, ModelError, "model")
+    try:
+        if weights is not None:
+            return _from_parts(path, file, status, weights, trust)
+        return _recognised(path, file, status, trust)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _recognised(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
+    name = path.name
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if head.startswith(HDF5_MAGIC):
+        if ends_as_archive(file, status.size):
+            message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; there is no flag that allows it."
+            raise UnsafeError(message)
+        return _from_hdf5(path, file, status, trust)
+    if head.startswith(ZIP_MAGIC):
+        return _from_archive(path, file, status, trust)
+    if any(head.startswith(HDF5_MAGIC, place) for place in (512, 1024, 2048)):
+        message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; there is no flag that allows it."
+        raise UnsafeError(message)
+    raise ModelError(_what_it_is(name, head, status.size))
+
+
+def _what_it_is(name: str, head: bytes, size: int) -> str:
+    """Say in plain words what a file that is no model is."""
+    if size == 0:
+        return f"{name}: the file is empty; a .keras or .h5 file saved with model.save(...) was expected."
+    if head.startswith(LFS_MAGIC):
+        return f"{name}: this is a Git LFS pointer, not the model; run git lfs pull and try again."
+    if head.startswith(IMAGE_MAGICS):
+        return f"{name}: this is an image, not a model; the model is the first argument and the inputs follow it."
+    if head.startswith(b"\x93NUMPY") and b"'|O" in head and _HISTORY_WORD.search(head):
+        return _history(name, "a History saved with numpy.save")
+    if head.startswith(b"\x93NUMPY"):
+        return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
+    if _is_pickle(head) and _HISTORY_WORD.search(head):
+        return _history(name, "a pickled History") + " Nothing was unpickled."
+    if _is_pickle(head):
+        return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
+    return _what_text(name, head, size)
+
+
+def _history(name: str, what: str) -> str:
+    """Say that a file is the record of a training, and which command it is for."""
+    return (
+        f"{name}: this is {what}, the record of a training without its layers; draw its curves with:"
+        f" actviz history {name}; the model itself is saved with model.save(...)."
+    )
+
+
+def _is_pickle(head: bytes) -> bool:
+    return len(head) > 1 and head[0] == 0x80 and head[1] <= 5  # noqa: PLR2004  (protocols 0x8002 to 0x8005)
+
+
+def _what_text(name: str, head: bytes, size: int) -> str:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"{") and (b'"loss"' in head or b'"accuracy"' in head or b'"epoch"' in head):
+        return _history(name, "a History as JSON")
+    first_line = text.split(b"\n", 1)[0]
+    if _is_text(head) and _TABLE.match(first_line):
+        return _history(name, "a table as CSVLogger writes it")
+    if text.startswith(b"{") and b"class_name" in head:
+        return f"{name}: this JSON holds an architecture but no weights; give them with --weights, or save the whole model with model.save(...)."
+    kind = "no Keras file" if b"\0" in head or not _is_text(head) else "a text file"
+    first = escape(repr(head[:8])[2:-1], 60)
+    return f"{name}: this is {kind} ({size:,} bytes, first bytes {first}); a .keras or .h5 file saved with model.save(...) was expected."
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head[:-4].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _from_folder(path: Path, trust: TrustPolicy) -> KerasFile:
+    """Open the folder that a `.keras` archive was unpacked to; links in it are refused."""
+    name = path.name
+    for member in ("config.json", "metadata.json", WEIGHTS):
+        if is_link(path / member):
+            message = f'{name}: refused: "{member}" in the folder is a link; there is no flag that allows it.'
+            raise UnsafeError(message)
+    raw = read_bytes(path / "config.json", CONFIGURATION_BYTES, ModelError)
+    version = ""
+    if exists(path / "metadata.json"):
+        metadata = parse_json(read_bytes(path / "metadata.json", 1 << 20, ModelError), name)
+        version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+    configuration = _configuration(raw, version, name, trust)
+    file, status = open_regular(path / WEIGHTS, ModelError, "weights file")
+    try:
+        weights = TreeWeights(open_hdf5(file, name, status.size), configuration.graph, name)
+    except BaseException:
+        file.close()
+        raise
+    writer = f"Keras {escape(version or '3', 40)}"
+    return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
+
+
+def open_keras_saved_model(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFile | ActvizError | None:
+    """Open a SavedModel by its Keras configuration, ``None`` where it holds none.
+
+    Where layers need code that is not given, the error that says so is returned: the graph
+    holds what they compute, and may serve instead. Here it is not looked at, nor run.
+
+    Raises
+    ------
+    ModelError, UnsafeError, LimitError
+        When the folder is damaged or unsafe.
+    """
+    name = path.name
+    found = keras_metadata(path, CONFIGURATION_BYTES)
+    if found is None:
+        return None
+    try:
+        configuration = _configuration(found.configuration, found.version, name, trust)
+    except (ModelError, UnsafeError) as refused:
+        return refused
+    file, status = open_regular(found.source, ModelError, "model")
+    try:
+        bundle = Checkpoint(path / VARIABLES, name)
+        weights = ObjectWeights(bundle, configuration.graph, name, found.words)
+    except BaseException:
+        file.close()
+        raise
+    writer = f"Keras {escape(found.version or '2', 40)}"
+    return KerasFile(path, name, "saved_model", writer, found.version, configuration, weights, file, status, bundle)
+
+
+def _from_parts(path: Path, file: BinaryIO, status: FileStamp, weights: Path, trust: TrustPolicy) -> KerasFile:
+    """Join the JSON of an architecture and the HDF5 file of its weights, of either layout."""
+    name = path.name
+    raw = file.read(min(status.size, CONFIGURATION_BYTES) + 1)
+    if not raw.lstrip().startswith(b"{"):
+        message = f"{name}: --weights goes with the JSON of an architecture (model.to_json()); this file is none."
+        raise ModelError(message)
+    parsed = parse_json(raw, name)
+    version = str(parsed.get("keras_version", "")) if isinstance(parsed, dict) else ""
+    if not version and isinstance(parsed, dict) and "module" in parsed:
+        version = "3"  # Keras 3 names modules and no version in its JSON
+    configuration = _configuration(raw, version, name, trust)
+    source, stored = open_regular(weights, ModelError, "weights file")
+    try:
+        root = open_hdf5(source, weights.name, stored.size)
+        group = root.get("model_weights", root)
+        legacy = "layer_names" in group.attrs or "layer_names0" in group.attrs
+        found = (
+            NamedWeights(group, configuration.graph, weights.name)
+            if legacy
+            else TreeWeights(root, configuration.graph, weights.name)
+        )
+    except BaseException:
+        source.close()
+        raise
+    file.close()
+    writer = f"Keras {escape(version or '1', 40)}"
+    return KerasFile(path, name, "json", writer, version, configuration, found, source, stored)
+
+
+def _from_hdf5(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
+    name = path.name
+    root = open_hdf5(file, name, status.size)
+    raw = _attribute(root, "model_config")
+    if raw is None:
+        raise ModelError(_without_architecture(name, root))
+    version = _attribute(root, "keras_version")
+    if version is None and "model_weights" in root:
+        version = _attribute(root["model_weights"], "keras_version")
+    text = version.decode("utf-8", "replace") if version else ""
+    configuration = _configuration(raw, text, name, trust)
+    group = root.get("model_weights")
+    if group is None:
+        message = f"{name}: the file holds an architecture but no weights; save the whole model with model.save(...)."
+        raise ModelError(message)
+    writer = f"Keras {escape(text or '1', 40)}"
+    weights = NamedWeights(group, configuration.graph, name)
+    return KerasFile(path, name, "hdf5", writer, text, configuration, weights, file, status)
+
+
+def _without_architecture(name: str, root: h5py.File) -> str:
+    if "layer_names" in root.attrs or "layers" in root or "_layer_checkpoint_dependencies" in root:
+        return f"{name}: has weights but no architecture: save with model.save(...)."
+    return f"{name}: this HDF5 file holds no Keras model; save it with model.save(...)."
+
+
+def _attribute(group: h5py.Group, name: str) -> bytes | None:
+    try:
+        value = group.attrs.get(name)
+    except (OSError, RuntimeError, ValueError, TypeError):
+        return None
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    return value if isinstance(value, bytes) else None
+
+
+def _from_archive(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
+    name = path.name
+    archive = open_archive(file, name)
+    if "config.json" not in archive.members:
+        message = f"{name}: this zip archive is no Keras model (it holds no config.json); save it with model.save(...)."
+        raise ModelError(message)
+    raw = archive.read("config.json", CONFIGURATION_BYTES)
+    version = ""
+    if "metadata.json" in archive.members:
+        metadata = parse_json(archive.read("metadata.json", 1 << 20), name)
+        version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+    configuration = _configuration(raw, version, name, trust)
+    size = archive.info(WEIGHTS).file_size
+    check = partial(archive.check, WEIGHTS)
+    if size <= CHECKED_AT_ONCE:
+        check()
+    root = open_hdf5(archive.open(WEIGHTS), name, size)
+
+    def asset(path: str) -> bytes | None:
+        return archive.read(path, ASSET_BYTES) if path in archive.members else None
+
+    weights = TreeWeights(root, configuration.graph, name, asset, check if size > CHECKED_AT_ONCE else None)
+    writer = f"Keras {escape(version or '3', 40)}"
+    return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
+
+
+def _configuration(raw: bytes, version: str, name: str, trust: TrustPolicy) -> ModelConfiguration:
+    """Parse and check a configuration."""
+    config = drop_compile_config(parse_json(raw, name))
+    with well_formed(name):
+        findings = check_configuration(config, name, trust)
+    refused = refusal(findings, name)
+    if refused is not None:
+        raise refused
+    with well_formed(name):
+        form = canonical(config, version, name)
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if not is_keras_3(version) and version.split(".", maxsplit=1)[0] not in {"", "1", "2"}:
+        message = f'{name}: written by Keras "{escape(version, 40)}", which is not known; update actviz.'
+        raise ModelError(message)
+    code = tuple(dict.fromkeys(finding.code for finding in findings if finding.code))
+    custom = tuple(dict.fromkeys(finding.named for finding in findings if finding.named))
+    with well_formed(name):
+        return ModelConfiguration(parse_graph(form, name), digest, code, custom)

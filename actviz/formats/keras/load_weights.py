@@ -1,0 +1,190 @@
+"""Giving built layers their weights, each variable created once from the file's own values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import ActvizError, ModelError, escape
+from actviz.formats.keras.graph import ROOT, LayerNode
+from actviz.formats.keras.weight_files import (
+    OLD_CONTAINER,
+    RANDOM_STATE,
+    NamedWeights,
+    StateTree,
+    TreeWeights,
+    snake_case,
+)
+from actviz.formats.savedmodel.object_graph import ObjectWeights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHORT_FLOATS = (1, 2)  # bytes; h5py has no name for bfloat16 and float8 and gives raw bytes
+FOR_TRAINING = ("optimizer", "loss", "metrics", "compile_metrics")
+CAUSE = "Exception encountered: "
+
+
+def load(layer: Any, entry: LayerNode, weights: TreeWeights | NamedWeights | ObjectWeights, file: str) -> str:
+    """Give a built layer its weights, or refuse them where they do not fit.
+
+    Returns a line worth saying about them, ``""`` where there is none.
+    """
+    variables = getattr(layer, "variables", ())
+    if not variables:
+        return ""
+    try:
+        if isinstance(weights, (NamedWeights, ObjectWeights)):
+            _load_named(layer, weights, entry, file)
+        else:
+            state = weights.state(entry)
+            if state is None and layer.weights:
+                message = f'{file}: the file holds no weights for layer "{escape(entry.key, 80)}"; save it again with model.save(...).'
+                raise ModelError(message)
+            if state is not None:
+                _load_tree(layer, state, weights, entry, file)
+    except (ActvizError, MemoryError):
+        raise
+    except Exception as failure:
+        message = f'{file}: the weights of layer "{escape(entry.key, 80)}" cannot be used: {reason(failure)}'
+        raise ModelError(message) from failure
+    for variable in layer.variables:
+        if variable._value is None:  # noqa: SLF001  (Keras has no public question for it)
+            _set_random_state(variable, entry, file)
+    found = weights.not_finite()
+    return found and f'{file}: the weights of layer "{escape(entry.key, 80)}" hold {found}'
+
+
+def _set_random_state(variable: Any, entry: LayerNode, file: str) -> None:
+    """Give a random generator its state: inference never draws from it."""
+    import numpy as np
+
+    if "seed" not in variable.path:
+        message = f'{file}: weights of layer "{escape(entry.key, 80)}" are missing from the file; save it again with model.save(...).'
+        raise ModelError(message)
+    variable._initialize(np.zeros(tuple(variable.shape), variable.dtype))  # noqa: SLF001
+
+
+def _load_named(layer: Any, weights: NamedWeights | ObjectWeights, entry: LayerNode, file: str) -> None:
+    if entry.position == ROOT:
+        _load_groups(layer, weights, entry, file)
+        return
+    variables = layer.trainable_weights + layer.non_trainable_weights
+    if variables:
+        _assign(layer, weights.arrays(entry), weights, entry, file)
+
+
+def _load_groups(model: Any, weights: NamedWeights | ObjectWeights, entry: LayerNode, file: str) -> None:
+    """Load a subclassed model: a group for each of its layers, in their order."""
+    names = [name for name in weights.layer_names() if weights.group(name)]
+    layers = [layer for layer in model.layers if layer.weights]
+    if len(names) != len(layers):
+        message = f"{file}: the file holds weights of {len(names)} layers, the model has {len(layers)} with weights; give the code that it was saved with."
+        raise ModelError(message)
+    for name, layer in zip(names, layers, strict=True):
+        _assign(layer, weights.group(name), weights, entry, file)
+
+
+def _assign(
+    layer: Any, datasets: list[Any], weights: NamedWeights | ObjectWeights, entry: LayerNode, file: str
+) -> None:
+    variables = layer.trainable_weights + layer.non_trainable_weights
+    if len(datasets) != len(variables):
+        message = f'{file}: layer "{escape(entry.key, 80)}" has {len(variables)} weights, the file holds {len(datasets)}; save it again with model.save(...).'
+        raise ModelError(message)
+    for variable, dataset in zip(variables, datasets, strict=True):
+        _check_shape(variable, dataset, entry, file)
+        variable._initialize(weights.read(dataset))  # noqa: SLF001  (assign() would allocate twice)
+    if hasattr(layer, "finalize_state"):
+        layer.finalize_state()
+
+
+def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: LayerNode, file: str) -> None:
+    """Load an object of the tree layout and the objects inside it."""
+    from keras import layers
+
+    own = _own_variables(layer) if isinstance(layer, layers.Layer) else []
+    if own:
+        if len(state.own) != len(own):
+            message = f'{file}: layer "{escape(entry.key, 80)}" has {len(own)} weights, the file holds {len(state.own)}; save it again with model.save(...).'
+            raise ModelError(message)
+        for number, variable in enumerate(own):
+            _check_shape(variable, state.own[str(number)], entry, file)
+        if type(layer).load_own_variables is layers.Layer.load_own_variables:
+            for number, variable in enumerate(own):
+                variable._initialize(weights.read(state.own[str(number)]))  # noqa: SLF001
+        else:
+            arrays = {number: weights.read(dataset) for number, dataset in state.own.items()}
+            for number, variable in enumerate(own):
+                variable._initialize(arrays[str(number)])  # noqa: SLF001
+            layer.load_own_variables(arrays)
+    elif state.own and isinstance(layer, layers.Layer):
+        raise ModelError(_extra("vars", entry, file))
+    for name, child in state.children.items():
+        inner = getattr(layer, "layers" if name == OLD_CONTAINER else name, None)
+        if isinstance(inner, dict):
+            inner = list(inner.values())
+        if isinstance(inner, (list, tuple)):
+            _load_list(inner, child, weights, entry, file)
+        elif inner is not None:
+            _load_tree(inner, child, weights, entry, file)
+        elif not child.empty and not name.startswith((RANDOM_STATE, *FOR_TRAINING)):
+            raise ModelError(_extra(name, entry, file))
+
+
+def _extra(name: str, entry: LayerNode, file: str) -> str:
+    return f'{file}: the file holds weights "{escape(name, 80)}" that layer "{escape(entry.key, 80)}" does not have; save it again with model.save(...).'
+
+
+def _own_variables(layer: Any) -> list[Any]:
+    """Return a layer's variables, those of layers inside it left out, in the order of files."""
+    return list(layer._trainable_variables + layer._non_trainable_variables)  # noqa: SLF001  (as load_own_variables)
+
+
+def _load_list(
+    items: Sequence[Any],
+    state: StateTree,
+    weights: TreeWeights,
+    entry: LayerNode,
+    file: str,
+) -> None:
+    """Load the objects of a list attribute, which are numbered class by class."""
+    used: dict[str, int] = {}
+    rest = dict(state.children)
+    for item in items:
+        base = snake_case(type(item).__name__)
+        number = used.get(base, 0)
+        used[base] = number + 1
+        child = rest.pop(base if number == 0 else f"{base}_{number}", None)
+        if child is not None:
+            _load_tree(item, child, weights, entry, file)
+    extra = [name for name, child in rest.items() if not child.empty]
+    if extra:
+        raise ModelError(_extra(extra[0], entry, file))
+
+
+def _check_shape(variable: Any, dataset: Any, entry: LayerNode, file: str) -> None:
+    if tuple(variable.shape) != tuple(dataset.shape):
+        message = f'{file}: a weight of layer "{escape(entry.key, 80)}" has the shape {tuple(dataset.shape)}, {tuple(variable.shape)} was expected; the file is damaged, save it again.'
+        raise ModelError(message)
+    if not _holds_numbers(dataset.dtype):
+        message = f'{file}: a weight of layer "{escape(entry.key, 80)}" holds no numbers (dtype {escape(str(dataset.dtype), 40)}); the file is damaged, save it again.'
+        raise ModelError(message)
+
+
+def _holds_numbers(dtype: Any) -> bool:
+    """Tell whether a dtype, or its name in a checkpoint, is one of numbers."""
+    if isinstance(dtype, str):
+        return dtype not in ("", "string", "object")
+    return dtype.kind in "fiub" or (dtype.kind == "V" and dtype.itemsize in SHORT_FLOATS)
+
+
+def reason(failure: BaseException) -> str:
+    """Return the one line of a library's exception that says why, cut and escaped.
+
+    Keras wraps what went wrong in a description of the whole layer, which repeats the
+    file's own text; the cause follows ``Exception encountered:``.
+    """
+    text = str(failure)
+    text = text.rpartition(CAUSE)[2] if CAUSE in text else text
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return escape(lines[0], 160) if lines else type(failure).__name__

@@ -1,0 +1,329 @@
+"""Where a graph comes from: a signature of a SavedModel, or a frozen graph; its values and tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import ModelChangedError, ModelError, UsageError, escape
+from actviz.formats.savedmodel.checkpoint import VARIABLES as CHECKPOINT
+from actviz.formats.savedmodel.checkpoint import Checkpoint
+from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
+from actviz.formats.savedmodel.folder import SAVED_MODEL, choose_graph, read_saved_model
+from actviz.formats.savedmodel.graph_network import GraphInput, digest_of, input_of
+from actviz.formats.savedmodel.inline import InlinedGraph, call_of, flatten
+from actviz.formats.savedmodel.keras_metadata import classes_of
+from actviz.formats.savedmodel.lookup_tables import TableContent, restored_key, table_contents
+from actviz.formats.savedmodel.name_scopes import PLUMBING
+from actviz.formats.savedmodel.proto import GraphSignature, MetaGraph, attribute_shape, attribute_text, graph_of
+from actviz.gate.operations import check_operations
+from actviz.gate.protobuf import MalformedProtobuf
+from actviz.system.file_system import FileStamp, exists, open_regular, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+    from actviz.formats.savedmodel.inline import Tensor
+
+PREFERRED = ("serving_default", "serve", "predict")
+INITIAL = "__saved_model_init_op"
+MOST_NUMBERS = 1 << 20
+PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
+
+
+@dataclass
+class GraphSource:
+    """A flat graph with its inputs and outputs, and where its variables and tables have their values.
+
+    `called` are the nodes of the call that the signature makes; `kinds` the classes of
+    layers by name, where the file tells them.
+    """
+
+    name: str
+    format: str
+    writer: str
+    digest: str
+    flat: InlinedGraph
+    inputs: tuple[GraphInput, ...]
+    outputs: tuple[Tensor, ...]
+    called: tuple[int, ...]
+    file: BinaryIO
+    stamp: FileStamp
+    folder: Path | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    _bundle: Checkpoint | None = None
+    _keys: dict[str, str] | None = None
+    _tables: dict[str, TableContent] | None = None
+
+    def close(self) -> None:
+        """Close the files."""
+        self.file.close()
+        if self._bundle is not None:
+            self._bundle.close()
+
+    def check_unchanged(self) -> None:
+        """Refuse files that were written to since they were opened."""
+        if stamp(self.file) != self.stamp:
+            raise ModelChangedError(self.name)
+        if self._bundle is not None:
+            self._bundle.check_unchanged()
+
+    def not_finite(self) -> str:
+        """Say how many of the numbers read since the last question are NaN or infinite (``""``: none)."""
+        return "" if self._bundle is None else self._bundle.finite.said()
+
+    def weights_digest(self) -> str:
+        """Return the SHA-256 of the variables read so far; a graph without any holds its numbers itself."""
+        return self.digest if self._bundle is None else self._bundle.digest()
+
+    def small_value(self, number: int) -> NDArray[Any] | None:
+        """Return a variable of a few numbers, outside the digest; ``None`` for a large one or one that is not there."""
+        declared = attribute_shape(self.flat.nodes[number].node, "shape")
+        if declared is None or math.prod(size or 0 for size in declared) > MOST_NUMBERS:
+            return None
+        try:
+            return self.value(number, hashed=False)
+        except ModelError:
+            return None
+
+    def value(self, number: int, *, hashed: bool = True) -> NDArray[Any]:
+        """Return the value of a variable by the number of its node; without `hashed`, outside the digest.
+
+        Raises
+        ------
+        ModelError
+            When the checkpoint does not hold it, or not in the declared shape.
+        """
+        node = self.flat.nodes[number].node
+        keys = self._restored()
+        shared = attribute_text(node, "shared_name")
+        key = keys.get(node.name) or next((name for name in (shared, node.name) if name in self.bundle.tensors), None)
+        if key is None:
+            message = f'{self.name}: the checkpoint does not tell the value of the variable "{escape(node.name, 80)}"; save the model again.'
+            raise ModelError(message)
+        found = self.bundle.read(key, hashed=hashed)
+        declared = attribute_shape(node, "shape")
+        if declared is not None and (
+            len(declared) != found.ndim
+            or any(size not in (None, real) for size, real in zip(declared, found.shape, strict=True))
+        ):
+            message = f'{self.name}: the variable "{escape(node.name, 80)}" has the shape {found.shape} in the checkpoint, the graph expects another; save the model again.'
+            raise ModelError(message)
+        return found
+
+    def table(self, number: int) -> TableContent:
+        """Return the content of a table by the number of its node."""
+        node = self.flat.nodes[number].node
+        if self._tables is None:
+            has_variables = self.folder is not None and exists(self.folder / CHECKPOINT / f"{CHECKPOINT}.index")
+            bundle = self.bundle if has_variables else None
+            self._tables = table_contents(self.flat.meta, self.folder, bundle, self.name)
+        if node.name not in self._tables:
+            message = f'{self.name}: the file does not tell what is in the table "{escape(node.name, 80)}"; export the model again.'
+            raise ModelError(message)
+        return self._tables[node.name]
+
+    def words(self, number: int) -> list[str]:
+        """Return some keys of a table as texts."""
+        keys = self.table(number).keys.tolist()
+        texts = [key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key) for key in keys]
+        return [text for text in texts if text.isprintable() and text and not any(mark.isspace() for mark in text)]
+
+    @property
+    def bundle(self) -> Checkpoint:
+        """The checkpoint, opened when it is first asked for."""
+        if self._bundle is None:
+            if self.folder is None:
+                message = f"{self.name}: this graph reads variables, which are not in the file; freeze it first (convert_variables_to_constants), or give the SavedModel."
+                raise ModelError(message)
+            self._bundle = Checkpoint(self.folder / CHECKPOINT, self.name)
+        return self._bundle
+
+    def _restored(self) -> dict[str, str]:
+        """Return the keys in the checkpoint of the variables, by the names of their nodes.
+
+        The graph that restores a SavedModel tells: it is followed, not run.
+        """
+        if self._keys is None:
+            self._keys = {}
+            restore = self.flat.meta.restore.partition(":")[0]
+            flat = flatten(self.flat.meta, self.name, (restore,))
+            for node in flat.nodes:
+                if node.op in {"AssignVariableOp", "Assign"} and len(node.inputs) > 1:
+                    key = restored_key(flat, node.inputs[1])
+                    if key is not None:
+                        self._keys[flat.nodes[node.inputs[0][0]].node.name] = key
+        return self._keys
+
+
+def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -> GraphSource:
+    """Open one signature of a SavedModel folder.
+
+    Raises
+    ------
+    ModelError
+        When it is damaged; when the signature or the tags do not exist, or several graphs
+        could be meant: those that exist are named.
+    UnsafeError
+        When the graph, or any function in its library, holds an operation that is not allowed.
+    """
+    name = path.name
+    file, status = open_regular(path / SAVED_MODEL, ModelError, "model")
+    try:
+        graphs = read_saved_model(path)
+        for graph in graphs:
+            check_graph(graph, name)
+        meta = choose_graph(graphs, tags, name)
+        chosen = choose_signature(meta, signature, name)
+        calls = {info.tensor.partition(":")[0] for info in chosen.outputs.values()}
+        flat = flatten(meta, name, calls)
+        main = len(flatten(meta, name).nodes)
+        called = range(main, len(flat.nodes))
+        if any(call_of(node, meta.functions) for node in meta.nodes if node.name in calls):
+            check_operations(
+                ((flat.nodes[number].path, flat.nodes[number].op) for number in called),
+                frozenset(meta.functions),
+                name,
+                run=True,
+            )
+        inputs = tuple(
+            input_of(flat, key, flat.tensor(info.tensor)[0], info.dtype, info.shape)
+            for key, info in chosen.inputs.items()
+        )
+        outputs = tuple(flat.tensor(info.tensor) for info in chosen.outputs.values() if info.tensor)
+        kinds = classes_of(path, meta)
+    except BaseException:
+        file.close()
+        raise
+    writer = f"TensorFlow {escape(meta.version or 'of an unknown version', 40)}"
+    digest = digest_of(file.read())
+    return GraphSource(
+        name,
+        "saved_model",
+        writer,
+        digest,
+        flat,
+        inputs,
+        outputs,
+        tuple(called),
+        file,
+        status,
+        path,
+        kinds,
+    )
+
+
+def check_graph(graph: MetaGraph, name: str) -> None:
+    """Check every operation of a graph and of every function in its library.
+
+    Raises
+    ------
+    UnsafeError
+        With the first operation that is not on the lists, and its node.
+    """
+    functions = frozenset(graph.functions)
+    check_operations(((node.name, node.op) for node in graph.nodes), functions, name)
+    for function in graph.functions.values():
+        check_operations(((f"{function.name}/{node.name}", node.op) for node in function.nodes), functions, name)
+
+
+def choose_signature(meta: MetaGraph, wanted: str | None, name: str) -> GraphSignature:
+    """Return a signature by name; without one, that for serving, or the only one.
+
+    Raises
+    ------
+    ModelError
+        When there is none; those that exist are named.
+    """
+    known = {key: signature for key, signature in meta.signatures.items() if key != INITIAL and signature.outputs}
+    if not known:
+        message = (
+            f"{name}: the SavedModel has no signature, so nothing says how it is called; export it with signatures."
+        )
+        raise ModelError(message)
+    listed = ", ".join(escape(key, 60) for key in sorted(known))
+    if wanted is not None:
+        if wanted not in known:
+            message = f'{name}: there is no signature "{escape(wanted, 80)}"; the file has: {listed}.'
+            raise UsageError(message)
+        return known[wanted]
+    for key in PREFERRED:
+        if key in known:
+            return known[key]
+    if len(known) > 1:
+        message = f"{name}: the file has {len(known)} signatures; choose one with --signature: {listed}."
+        raise ModelError(message)
+    return next(iter(known.values()))
+
+
+def open_frozen_graph(path: Path, given: tuple[str, ...]) -> GraphSource:
+    """Open a frozen graph: a `.pb` file whose variables are constants.
+
+    `given` are the names of inputs; without any, its placeholders are. Its outputs are what
+    nothing reads.
+
+    Raises
+    ------
+    ModelError
+        When it is no graph, or a name in `given` is no node of it.
+    UnsafeError
+        When it holds an operation that is not allowed.
+    """
+    name = path.name
+    file, status = open_regular(path, ModelError, "model")
+    try:
+        content = memoryview(file.read())
+        try:
+            nodes, functions, producer = graph_of(content)
+        except MalformedProtobuf:
+            message = f"{name}: the graph ({len(content):,} bytes) is truncated or damaged; copy or freeze it again."
+            raise ModelError(message) from None
+        meta = MetaGraph((), "", nodes, functions, {}, {}, producer, "")
+        check_graph(meta, name)
+        flat = flatten(meta, name, [node.name for node in nodes])
+        inputs = tuple(_frozen_inputs(flat, given))
+        outputs = tuple(_ends(flat))
+    except BaseException:
+        file.close()
+        raise
+    called = tuple(range(len(flat.nodes)))
+    return GraphSource(
+        name, "frozen_graph", "TensorFlow (frozen)", digest_of(content), flat, inputs, outputs, called, file, status
+    )
+
+
+def _frozen_inputs(flat: InlinedGraph, given: tuple[str, ...]) -> list[GraphInput]:
+    found = {
+        node.node.name: number
+        for number, node in enumerate(flat.nodes)
+        if node.op in PLACEHOLDERS and node.node.name == node.path
+    }
+    for name in given:
+        node = name.partition(":")[0]
+        if node not in flat.named:
+            known = ", ".join(escape(one, 60) for one in list(found)[:5]) or "none"
+            message = f'{flat.file}: the graph has no node "{escape(node, 80)}" to feed; its placeholders: {known}.'
+            raise UsageError(message)
+        found[node] = flat.tensor(node)[0]
+    inputs = []
+    for name, number in found.items():
+        fed = flat.nodes[number].node
+        shape = shape_at(fed, 0)
+        inputs.append(input_of(flat, name, number, dtype_of(fed, 0), shape or None))
+    if not inputs:
+        message = (
+            f"{flat.file}: the graph has no placeholder; name the node that takes the input with --input NAME=FILE."
+        )
+        raise ModelError(message)
+    return inputs
+
+
+def _ends(flat: InlinedGraph) -> list[Tensor]:
+    """Return the outputs of a frozen graph: of every computing node that nothing reads."""
+    read = {source for node in flat.nodes for source, _ in node.inputs}
+    return [(number, 0) for number, node in enumerate(flat.nodes) if number not in read and node.op not in PLUMBING]

@@ -1,0 +1,114 @@
+"""Where a graph computes attention: a product of queries and keys, a softmax over it, and a product with values.
+
+A product of two matrices alone is none: a spectrogram, or a Dot of two branches, is computed with one too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actviz.gate.tflite import TFLiteOperator
+
+PRODUCTS = frozenset({"BATCH_MATMUL"})
+# What scales, masks and converts scores between the product and the softmax.
+_BETWEEN = frozenset(
+    {
+        "ADD",
+        "SUB",
+        "MUL",
+        "DIV",
+        "SELECT",
+        "SELECT_V2",
+        "CAST",
+        "RESHAPE",
+        "MAXIMUM",
+        "MINIMUM",
+        "QUANTIZE",
+        "DEQUANTIZE",
+    }
+)
+# What splits queries, keys and values into heads, and adds their bias.
+_BEFORE = frozenset({"ADD", "MUL", "DIV", "TRANSPOSE", "RESHAPE", "CAST", "QUANTIZE", "DEQUANTIZE"})
+_FARTHEST = 12
+
+
+@dataclass(slots=True)
+class AttentionTensors:
+    """Numbers of tensors: scores before and after the softmax, what they weight, and what goes into the products."""
+
+    scores: set[int] = field(default_factory=set)
+    weighted: set[int] = field(default_factory=set)
+    operands: set[int] = field(default_factory=set)
+
+
+def find_attention(operators: Sequence[TFLiteOperator], live: frozenset[int]) -> AttentionTensors:
+    """Return the tensors of every attention; `live` are the tensors that depend on an input."""
+    makers = {number: operator for operator in operators for number in operator.outputs}
+    readers: dict[int, list[TFLiteOperator]] = {}
+    for operator in operators:
+        for number in operator.inputs:
+            readers.setdefault(number, []).append(operator)
+    found = AttentionTensors()
+    for softmax in operators:
+        if softmax.kind != "SOFTMAX":
+            continue
+        path, product = _back_to_product(softmax.inputs[0], makers, live) or ([], None)
+        behind, values = _products_behind(softmax.outputs[0], readers, live)
+        if product is None or not values:
+            continue
+        found.scores |= {*path, *product.outputs, *behind}
+        for each in (product, *values):
+            for number in each.inputs:
+                if number not in found.scores:
+                    found.operands |= _before(number, makers)
+        found.weighted |= {number for each in values for number in each.outputs}
+    return found
+
+
+def _back_to_product(
+    number: int, makers: dict[int, TFLiteOperator], live: frozenset[int], depth: int = 0
+) -> tuple[list[int], TFLiteOperator] | None:
+    """Return the tensors from a softmax's input back to a product of two live tensors, and the product."""
+    maker = makers.get(number)
+    if maker is None or number not in live or depth > _FARTHEST:
+        return None
+    if maker.kind in PRODUCTS:
+        return ([], maker) if all(one in live for one in maker.inputs) else None
+    for one in maker.inputs if maker.kind in _BETWEEN else ():
+        found = _back_to_product(one, makers, live, depth + 1)
+        if found is not None:
+            return [number, *found[0]], found[1]
+    return None
+
+
+def _products_behind(
+    number: int, readers: dict[int, list[TFLiteOperator]], live: frozenset[int]
+) -> tuple[list[int], list[TFLiteOperator]]:
+    """Return the products of the scores with values, and the scores on the way there."""
+    todo, path = [number], list[int]()
+    products: list[TFLiteOperator] = []
+    while todo and len(path) < _FARTHEST:
+        one = todo.pop()
+        path.append(one)
+        for reader in readers.get(one, ()):
+            if reader.kind in PRODUCTS and all(each in live for each in reader.inputs):
+                products.append(reader)
+            elif reader.kind in {"RESHAPE", "CAST", "QUANTIZE", "DEQUANTIZE"}:
+                todo += reader.outputs
+    return path, products
+
+
+def _before(number: int, makers: dict[int, TFLiteOperator]) -> set[int]:
+    """Return what a product reads and what was split into heads before it."""
+    found, todo = set[int](), [number]
+    while todo and len(found) < _FARTHEST:
+        one = todo.pop()
+        maker = makers.get(one)
+        found.add(one)
+        if maker is not None and maker.kind in _BEFORE:
+            todo += maker.inputs
+    return found

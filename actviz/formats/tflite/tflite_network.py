@@ -1,0 +1,314 @@
+"""A `.tflite` file as a `Network`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError, LimitError, ModelChangedError, ModelError, escape
+from actviz.formats.axes import DEFAULT_AXES
+from actviz.formats.network_protocol import FileNetwork
+from actviz.formats.one_by_one import State, random_note, seed_of
+from actviz.formats.tflite import tflite_interpreter
+from actviz.formats.tflite.layer_facts import TABLES, TensorFacts
+from actviz.formats.tflite.layer_names import BIAS_AT, name_tensors
+from actviz.formats.tflite.tflite_arithmetic import operations_of
+from actviz.formats.tflite.truncate import needed_operators
+from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
+from actviz.gate.tflite_metadata import read_labels
+from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.system.file_system import open_regular, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from actviz.formats.tflite.layer_names import NamedTensor
+    from actviz.formats.tflite.tflite_interpreter import TFLiteRunner
+    from actviz.records import Shape
+
+
+# Operators that read float activations and whole weights, as dynamic-range quantization makes them.
+HYBRID = frozenset(BIAS_AT) | {"UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL", "SVDF"}
+
+
+class TFLiteNetwork(FileNetwork):
+    """What a converter made of a model: operators, and tensors between them.
+
+    Opening reads the whole file and checks it; no interpreter is loaded until activations
+    are asked for, and then only the operators that they need are run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._notes: list[str] = []
+        self._file, self._stamp = open_regular(path, ModelError, "model")
+        try:
+            if self._stamp.size > MAXIMUM_FILE_BYTES:
+                message = f"{self._name}: {self._stamp.size:,} bytes, at most {MAXIMUM_FILE_BYTES:,} are read."
+                raise LimitError(message)
+            self._content = self._file.read(self._stamp.size + 1)
+            self.check_unchanged()
+            self._model = read_tflite(self._content, self._name)
+            self._naming = name_tensors(self._model)
+            self._description = TensorFacts(self._model, self._naming, self._content)
+            self._named = {item.address: item for item in self._naming.tensors}
+            self._input_names = {item.tensor: item.name for item in self._naming.tensors if item.operator is None}
+            self._facts = self._make_facts()
+        except BaseException:
+            self._file.close()
+            raise
+        self._runner: tuple[tuple[int, ...], TFLiteRunner, str] | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines worth saying about what was read so far, each once."""
+        damaged = f"{self._name}: its metadata are damaged and were left out."
+        return [*self._notes, *([damaged] if self._model.metadata.damaged else [])]
+
+    def check_unchanged(self) -> None:
+        """Refuse a file that was written to since it was opened."""
+        if stamp(self._file) != self._stamp or len(self._content) != self._stamp.size:
+            raise ModelChangedError(self._name)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the file says; no interpreter is asked."""
+        return self._facts
+
+    def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
+        """Return the facts: a file of this format leaves nothing open that could be known without running it."""
+        del shapes
+        return self._facts
+
+    def prepare(self) -> None:
+        """Import the interpreter."""
+        tflite_interpreter.prepare()
+
+    def activations(
+        self,
+        batch: Mapping[str, NDArray[Any]],
+        addresses: Sequence[str] | None = None,
+        *,
+        separate: bool = False,
+        state: State = "file",
+    ) -> dict[str, Activation]:
+        """Compute the outputs of some layers for a batch.
+
+        See `actviz.formats.network_protocol.Network.activations`. Samples always run one by one: many
+        graphs are made for one, and some for a fixed number, which then gets copies.
+        """
+        del separate
+        chosen = [self._named[address] for address in (self._named if addresses is None else addresses)]
+        inputs = self._input_names
+        needed = frozenset().union(*(self._description.needs[item.tensor] for item in chosen))
+        missing = [name for number, name in inputs.items() if number in needed and name not in batch]
+        if missing:
+            names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
+            message = f"{self._name}: these layers need the input {names}; give it by name."
+            raise InputError(message)
+        runner, digest = self._run_of(chosen)
+        count = max((len(batch[name]) for name in inputs.values() if name in batch), default=1)
+        parts: dict[str, list[NDArray[Any]]] = {item.address: [] for item in chosen}
+        for sample in range(count):
+            fed = {number: self._fed(batch, name, number, sample) for number, name in inputs.items()}
+            given = {number: values for number, values in fed.items() if values is not None}
+            keep = state == "next" or (state == "first" and sample > 0)
+            seed = seed_of({self._input_names[number]: values for number, values in given.items()})
+            found = runner.run(given, seed, keep=keep)
+            found |= {
+                number: tflite_interpreter.from_stored(values, self._model.graph.tensors[number])
+                for number, values in fed.items()
+                if values is not None
+            }
+            for item in chosen:
+                parts[item.address].append(self._of_sample(found[item.tensor], item.tensor))
+        return {item.address: self._activation(item, parts[item.address], digest) for item in chosen}
+
+    def _run_of(self, chosen: Sequence[NamedTensor]) -> tuple[TFLiteRunner, str]:
+        """Return what computes some tensors, and the SHA-256 of the weights that it reads."""
+        made = tuple(dict.fromkeys(item.tensor for item in chosen if item.operator is not None))
+        wanted = made or self._model.graph.outputs
+        if self._runner is None or self._runner[0] != wanted:
+            graph = self._model.graph
+            kept = needed_operators(graph, wanted)
+            computed = {number for place in kept for number in graph.operators[place].outputs}
+            check_sizes((graph.tensors[number] for number in computed), self._name)
+            read = {number for place in kept for number in graph.operators[place].inputs if number >= 0}
+            runner = tflite_interpreter.TFLiteRunner(self._model, self._content, kept, wanted, self._name)
+            self._note_random(kept)
+            self._note_hybrid(kept)
+            self._runner = (wanted, runner, self._digest_of(sorted(read)))
+        return self._runner[1], self._runner[2]
+
+    def _note_hybrid(self, kept: Sequence[int]) -> None:
+        """Name the kernels where weights are whole numbers and activations are not: others round otherwise."""
+        tensors = self._model.graph.tensors
+        hybrid = [
+            operator
+            for operator in (self._model.graph.operators[place] for place in kept)
+            if operator.kind in HYBRID
+            and operator.inputs
+            and tensors[operator.inputs[0]].dtype == "float32"
+            and any(
+                number >= 0 and tensors[number].constant and tensors[number].dtype == "int8"
+                for number in operator.inputs[1:]
+            )
+        ]
+        if hybrid:
+            note = f"{self._name}: dynamic-range quantised (float activations, int8 weights); computed by {tflite_interpreter.kernels()}. Other kernels give slightly different numbers."
+            if note not in self._notes:
+                self._notes.append(note)
+
+    def _note_random(self, kept: Sequence[int]) -> None:
+        """Name the operators that draw random numbers among those that are run, and in the graphs that they call."""
+        graph = self._model.graph
+        found = [(graph.tensors, graph.operators[place]) for place in kept]
+        found += [(other.tensors, operator) for other in self._model.others for operator in other.operators]
+        random = [(tensors, operator) for tensors, operator in found if operator.kind in RANDOM]
+        named = [
+            (tensors[operator.outputs[0]].name if operator.outputs else "", operator.kind, operator.seeded)
+            for tensors, operator in random
+        ]
+        drawn = [(name, kind) for name, kind, seeded in named if not seeded]
+        fixed = [(name, kind) for name, kind, seeded in named if seeded]
+        self._notes += [note for note in random_note(self._name, drawn, fixed) if note not in self._notes]
+
+    def _digest_of(self, numbers: Sequence[int]) -> str:
+        total = hashlib.sha256()
+        for number in numbers:
+            tensor = self._model.graph.tensors[number]
+            if tensor.constant:
+                total.update(f"{tensor.name}{tensor.dtype}{tensor.shape}".encode("utf-8", "surrogatepass"))
+                total.update(memoryview(self._content)[tensor.start : tensor.start + tensor.length])
+        return total.hexdigest()
+
+    def _fed(self, batch: Mapping[str, NDArray[Any]], name: str, number: int, sample: int) -> NDArray[Any] | None:
+        """Return one sample as the graph takes it; zeros for what the layers do not depend on."""
+        tensor = self._model.graph.tensors[number]
+        if name not in batch:
+            if tensor.dtype == "string" or tensor.shape is None:
+                return None
+            return np.zeros(tensor.shape, tensor.dtype)
+        values = tflite_interpreter.to_stored(batch[name][sample : sample + 1], tensor)
+        if not self._description.has_batch(number):
+            return np.asarray(values[0])
+        return np.repeat(values, self._description.batch, axis=0)
+
+    def _of_sample(self, values: NDArray[Any], number: int) -> NDArray[Any]:
+        """Return the values of one sample, batch axis first."""
+        batch = self._description.batch
+        dynamic = self._model.graph.tensors[number].shape is None
+        whole = (dynamic or self._description.has_batch(number)) and values.ndim and len(values) == batch
+        return values[:1] if whole else values[None]
+
+    def _activation(self, item: NamedTensor, parts: Sequence[NDArray[Any]], digest: str) -> Activation:
+        if len({part.shape for part in parts}) > 1:
+            message = f'{self._name}: "{escape(item.address, 80)}" has another shape for each input; give one input at a time.'
+            raise InputError(message)
+        values = np.concatenate(parts)
+        axes = self._description.axes[item.tensor]
+        if len(axes) != values.ndim:
+            axes = DEFAULT_AXES.get(values.ndim, ("batch", *(f"axis{place}" for place in range(1, values.ndim))))
+        signed = self._description.signed.get(item.tensor)
+        order = self._description.step_order(item.tensor) if "step" in axes else FORWARD
+        kind, bounds = self._description.kind(item), self._description.bounds.get(item.tensor)
+        return Activation(item.address, kind, values, axes, signed, digest, bounds=bounds, step_order=order)
+
+    def _make_facts(self) -> ModelFacts:
+        model = self._model
+        specs = tuple(self._spec(number) for number in model.graph.inputs)
+        operations = operations_of(model, self._description, dict(zip(model.graph.inputs, specs, strict=True)))
+        layers = tuple(self._layer(item) for item in self._naming.tensors)
+        return ModelFacts(
+            file=self._name,
+            format="tflite",
+            writer=f"a TFLite converter ({escape(model.description.rstrip('.'), 40)})"
+            if model.description
+            else "a TFLite converter",
+            names=self._naming.models,
+            inputs=specs,
+            layers=layers,
+            operations=tuple(operations),
+            code=(),
+            digest=self._configuration_digest(),
+            gone=self._naming.gone,
+            labels=self._labels(layers),
+        )
+
+    def _labels(self, layers: Sequence[LayerInfo]) -> tuple[str, ...]:
+        """Return the names of the classes that the metadata give to the only output with names.
+
+        None where a layer further inside has as many units: it would be labelled as well.
+        """
+        files = {item.labels for item in self._model.metadata.outputs if item.labels}
+        if len(files) != 1:
+            return ()
+        file = files.pop()
+        labels = read_labels(self._content, self._name, file)
+        if labels is None:
+            self._notes.append(
+                f'{self._name}: its class names ("{escape(file, 80)}" in the archive behind the model) cannot be read and were left out.'
+            )
+            return ()
+        fits = [layer.axes[-1:] == ("unit",) and layer.shape and layer.shape[-1] == len(labels) for layer in layers]
+        return labels if any(fits) and all(fits[fits.index(True) :]) else ()
+
+    def _configuration_digest(self) -> str:
+        """Return the SHA-256 of everything in the file but its constants."""
+        total = hashlib.sha256()
+        place = 0
+        spans = sorted({(tensor.start, tensor.length) for tensor in self._model.graph.tensors if tensor.constant})
+        for start, length in spans:
+            if start > place:
+                total.update(memoryview(self._content)[place:start])
+            place = max(place, start + length)
+        total.update(memoryview(self._content)[place:])
+        return total.hexdigest()
+
+    def _spec(self, number: int) -> TensorSpec:
+        tensor = self._model.graph.tensors[number]
+        limit = None
+        for operator in self._description.readers(number):
+            places, table = TABLES.get(operator.kind, (0, -1))
+            if (
+                table >= 0
+                and operator.inputs[places] not in self._model.graph.inputs
+                and not tensor.dtype.startswith("int")
+            ):
+                continue
+            found = self._description.constant(operator.inputs[table]) if table >= 0 else None
+            if found is not None and found.shape and found.quantization is None:
+                limit = min(limit or found.shape[0], found.shape[0])
+        axes = self._description.axes[number]
+        return TensorSpec(
+            self._input_names[number],
+            self._description.shape(number) or (),
+            tflite_interpreter.real_dtype(tensor),
+            axes,
+            limit,
+        )
+
+    def _layer(self, item: NamedTensor) -> LayerInfo:
+        description = self._description
+        inputs = description.needs[item.tensor]
+        return LayerInfo(
+            address=item.address,
+            name=item.name,
+            index=None,
+            kind=description.kind(item),
+            shape=description.shape(item.tensor),
+            dtype=tflite_interpreter.real_dtype(self._model.graph.tensors[item.tensor]),
+            parameters=0 if item.operator is None else description.parameters(item),
+            axes=description.axes[item.tensor],
+            activation=description.activation(item),
+            needs=tuple(self._input_names[number] for number in self._model.graph.inputs if number in inputs),
+        )

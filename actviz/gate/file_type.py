@@ -1,0 +1,193 @@
+"""What a file is, told from its first bytes; its name decides nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zlib
+
+from actviz.errors import ActvizError, InputError, UnsafeError
+from actviz.system.file_system import without_warnings
+
+HEAD_BYTES = 16_384
+ACCEPTED = "an image (PNG, JPEG, WebP, BMP, TIFF, GIF) or an array (.npy, .npz)"
+ACCEPTED_NUMBERS = "an array (.npy, .npz) or lines of numbers (.csv, .txt)"
+ACCEPTED_TEXT = "a text file in UTF-8 or an array of text (.npy, .npz)"
+
+_IMAGES = (
+    ("PNG", b"\x89PNG\r\n\x1a\n"),
+    ("JPEG", b"\xff\xd8\xff"),
+    ("GIF", b"GIF87a"),
+    ("GIF", b"GIF89a"),
+    ("TIFF", b"II*\0"),
+    ("TIFF", b"MM\0*"),
+    ("TIFF", b"II+\0"),
+    ("TIFF", b"MM\0+"),
+)
+_BITMAP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+_FOREIGN = (
+    (b"%!PS", "a PostScript file"),
+    (b"\xc5\xd0\xd3\xc6", "a PostScript file"),
+    (b"%PDF", "a PDF file"),
+    (b"SIMPLE  =", "a FITS file"),
+    (b"<!DOCTYPE html", "a web page"),
+    (b"<html", "a web page"),
+    (b"<?xml", "an XML file"),
+    (b"<svg", "an SVG drawing"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"\x1f\x8b", "a gzip archive"),
+)
+_ARRAY = '"input.npy"'
+_NIFTI_HEADER = 540
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
+_PICKLE_NAMES = (".npy", ".npz", ".pkl", ".pickle", ".p", ".joblib")
+_MODEL_NAMES = (".pb", ".pbtxt", ".h5", ".hdf5", ".keras", ".tflite", ".onnx")
+
+
+def kind_of(head: bytes) -> str | None:
+    """Name what the first bytes say: an image format, ``WAV``, ``npy``, ``zip`` or ``None``."""
+    for kind, magic in _IMAGES:
+        if head.startswith(magic):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "WAV"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BITMAP_HEADERS:
+        return "BMP"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    return None
+
+
+def is_lines(head: bytes, size: int, path: str, *, text: bool) -> bool:
+    """Tell whether this can be lines of text, or of numbers where `text` is false.
+
+    It can if it is no other known kind of file and has nothing binary in it. Whether it is
+    UTF-8 is not decided here: who reads it can name the line that is not.
+    """
+    if not size or head.startswith(_POINTER) or is_model(head, path) or is_pickle(head, size, path):
+        return False
+    plain = {"a text file", _unknown(head)} | ({"a JSON file"} if text else set())
+    return not set(head) & _BINARY and _foreign(head) in plain
+
+
+def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> ActvizError:
+    """Say in plain words what a file is that cannot be an input; `accepted` what can."""
+    if not size:
+        return InputError(f"{path}: the file is empty; {accepted} was expected.")
+    if head.startswith(_POINTER):
+        return InputError(f"{path}: a Git LFS pointer stands in for the file itself; run git lfs pull.")
+    if is_model(head, path):
+        return model_refusal(path)
+    if is_pickle(head, size, path):
+        return UnsafeError(
+            f"{path}: pickled data, which can run any code when it is read; actviz never does, and no option "
+            "allows it. Save plain numbers with numpy.save(file, array)."
+        )
+    medical = _medical(head, path)
+    if medical:
+        return InputError(f"{path}: {medical}")
+    what = _foreign(head)
+    return InputError(f"{path}: this is {what}; {accepted} was expected.")
+
+
+def is_model(head: bytes, path: str) -> bool:
+    """Tell whether this is a saved network (a ``.keras`` archive is told elsewhere)."""
+    if head.startswith(b"\x89HDF\r\n\x1a\n") or head[4:8] == b"TFL3":
+        return True
+    binary = b"\0" in head or not _is_text(head)
+    return binary and path.lower().endswith(_MODEL_NAMES)
+
+
+def model_refusal(path: str) -> InputError:
+    """Say that a model was given where an input belongs."""
+    return InputError(
+        f"{path}: this is a model, not an input; the model is the first argument, what follows it must be {ACCEPTED}."
+    )
+
+
+def is_pickle(head: bytes, size: int, path: str) -> bool:
+    """Tell whether this is a pickle, without unpickling anything.
+
+    From protocol 2 on the first two bytes tell. The older protocols are plain text: they
+    are believed only under a name that pickles have and if the opcodes read as such.
+    """
+    if head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
+        return True
+    if not path.lower().endswith(_PICKLE_NAMES):
+        return False
+    import pickletools
+
+    count = 0
+    try:
+        with without_warnings():
+            for count, _ in enumerate(pickletools.genops(head), start=1):  # noqa: B007  (counts)
+                pass
+    except Exception:  # noqa: BLE001  (the parser raises anything on what is no pickle)
+        return size > len(head) and count > 1
+    return count > 1
+
+
+def _foreign(head: bytes) -> str:
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    for magic, what in _FOREIGN:
+        if start[: len(magic)].lower() == magic.lower():
+            return what
+    if head[4:8] == b"ftyp":
+        if head[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc"}:
+            return "a HEIC image (export it as JPEG or PNG)"
+        return "an AVIF image (export it as PNG)" if head[8:12] in {b"avif", b"avis"} else "a video"
+    if _is_text(head):
+        return "a JSON file" if start[:1] in {b"{", b"["} else "a text file"
+    return "UTF-16 text (save it as UTF-8)" if head.startswith(_UTF_16) else _unknown(head)
+
+
+def _medical(head: bytes, path: str) -> str:
+    """Return how to save the values of a DICOM or NIfTI file as an array, ``""`` for any other file.
+
+    Both hold more than values (slopes, spacings, orientations), of which only their own
+    libraries and the user know what the model expects.
+    """
+    name = json.dumps(path)
+    if head[128:132] == b"DICM":
+        what, code = "DICOM", f"import numpy, pydicom; numpy.save({_ARRAY}, pydicom.dcmread({name}).pixel_array)"
+    elif _is_nifti(head) or _is_nifti(_unpacked(head)):
+        what, code = "NIfTI", f"import numpy, nibabel; numpy.save({_ARRAY}, nibabel.load({name}).get_fdata())"
+    else:
+        return ""
+    library = "pydicom" if what == "DICOM" else "nibabel"
+    return f"this is a {what} file, of which only you know how its values were prepared for the model; save them as an array, with {library} installed: python -c {shlex.quote(code)}"
+
+
+def _is_nifti(head: bytes) -> bool:
+    return head[344:348] in {b"n+1\0", b"ni1\0"} or head[4:8] in {b"n+2\0", b"ni2\0"}
+
+
+def _unpacked(head: bytes) -> bytes:
+    """Return the first bytes inside a gzip file, none of any other."""
+    if not head.startswith(b"\x1f\x8b"):
+        return b""
+    try:
+        return zlib.decompressobj(31).decompress(head, _NIFTI_HEADER)
+    except zlib.error:
+        return b""
+
+
+def _unknown(head: bytes) -> str:
+    return f"no known kind of file (it begins with {head[:8].hex(' ')})"
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as failure:
+        return failure.start > len(head) - 4
+    return True

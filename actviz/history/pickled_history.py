@@ -1,0 +1,210 @@
+"""What the notes of `pickles` mean: a history, and the numbers of NumPy in it.
+
+NumPy's scalars and arrays are worked out here from the bytes that stand in the file;
+NumPy itself is not asked.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from actviz.errors import InputError, LimitError, UnsafeError, escape
+from actviz.history.history_records import RawColumns
+from actviz.history.pickles import Pair, PickledCall, PickledDict, PickledName
+
+if TYPE_CHECKING:
+    from actviz.errors import ActvizError
+
+MAXIMUM_NUMBERS = 3_000_000
+
+_MODULES = frozenset({"numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric"})
+_ORDERS = {"<": "<", ">": ">", "|": "<", "=": "<"}
+_FORMATS = {"f2": "e", "f4": "f", "f8": "d", "b1": "?", "i1": "b", "u1": "B", "i2": "h", "u2": "H"}
+_FORMATS |= {"i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
+
+_PairList = Sequence[Pair]
+
+
+def columns_in(top: object, name: str) -> RawColumns:
+    """Return the metrics in what `pickles.load` gave for the file called `name`.
+
+    The dictionary stands alone, inside a History object of any version, or inside an
+    array of one object (``numpy.save``).
+
+    Raises
+    ------
+    InputError
+        When it holds something else.
+    UnsafeError
+        When reading it would call something that has nothing to do with a history.
+    LimitError
+        When it holds more numbers than are ever read.
+    """
+    top = _unboxed(top)
+    if isinstance(top, PickledCall):
+        state = top.state[0] if isinstance(top.state, tuple) and top.state else top.state
+        # The state of a History object holds its metrics; an OrderedDict has them as items.
+        held: _PairList = state.pairs if isinstance(state, PickledDict) else top.pairs or ()
+        if not held or (isinstance(state, PickledDict) and _inner(held) is None):
+            raise _no_history(top, name)
+    elif isinstance(top, PickledDict):
+        held = top.pairs
+    else:
+        message = f"{name}: this pickle holds no history; save it with pickle.dump(history.history, file)."
+        raise InputError(message)
+    inner = _inner(held)
+    reader = _PlainValueReader(name)
+    metrics: dict[str, object] = {}
+    for key, value in held if inner is None else inner:
+        if isinstance(key, str):
+            metrics[key] = reader.plain(value)
+    epochs = None if inner is None else reader.plain(_value(held, "epoch"))
+    return RawColumns(tuple(metrics.items()), epochs)
+
+
+def _unboxed(top: object) -> object:
+    """Look into an array of one object, as numpy.save makes of a dictionary."""
+    if isinstance(top, PickledCall) and _numpy_name(top) == "_reconstruct":
+        match top.state:
+            case (_, _, _, _, [held]):
+                return held
+    return top
+
+
+def _inner(pairs: _PairList) -> _PairList | None:
+    """Return the metrics of ``{"history": {...}, ...}``, ``None`` where there is no such key."""
+    held = _value(pairs, "history")
+    return held.pairs or () if isinstance(held, (PickledDict, PickledCall)) else None
+
+
+def _value(pairs: _PairList, key: str) -> object:
+    return next((value for found, value in reversed(pairs) if isinstance(found, str) and found == key), None)
+
+
+def _no_history(made: PickledCall, name: str) -> ActvizError:
+    what = _words_of(made)
+    if made.called:
+        return UnsafeError(
+            f"{name}: no history: reading this pickle would call {what}; it was not called, and no option allows it."
+        )
+    return InputError(
+        f"{name}: this pickle holds no history but a {what}, which was not made; save it with pickle.dump(history.history, file)."
+    )
+
+
+def _words_of(made: PickledCall) -> str:
+    """Return the name of what would be called or made, safe to print."""
+    name = made.function
+    if isinstance(name, PickledCall):  # a method: getattr(class, "name")
+        match name.arguments:
+            case (PickledName() as owner, str(method)):
+                name = PickledName(owner.module, f"{owner.name}.{method}")
+    return escape(f"{name.module}.{name.name}", 80) if isinstance(name, PickledName) else "something without a name"
+
+
+def _numpy_name(made: PickledCall) -> str:
+    """Return which of NumPy's own functions would be called, an empty text for any other."""
+    name = made.function
+    return name.name if isinstance(name, PickledName) and name.module in _MODULES else ""
+
+
+class _PlainValueReader:
+    """Turns values into plain numbers and lists, and counts them: a pickle can repeat for free."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+        self.formats: dict[int, struct.Struct | None] = {}
+
+    def plain(self, value: object, depth: int = 0) -> object:
+        """Return a number, a text, a list of such (two deep at most), or ``None`` for the rest."""
+        self._counted(1)
+        if isinstance(value, (int, float, str)):
+            return value
+        if isinstance(value, (list, tuple)):
+            self._counted(len(value))
+            if depth > 1:
+                return None
+            return [item if type(item) is float else self.plain(item, depth + 1) for item in value]
+        return self._array(value) if isinstance(value, PickledCall) else None
+
+    def _counted(self, count: int) -> None:
+        self.count += count
+        if self.count > MAXIMUM_NUMBERS:
+            message = f"{self.name}: more than {MAXIMUM_NUMBERS:,} numbers; save history.history alone."
+            raise LimitError(message)
+
+    def _array(self, made: PickledCall) -> object:
+        """Return the numbers of a NumPy scalar or array; refuse every other call."""
+        if not made.called:
+            return None  # an object of some class: no number
+        match _numpy_name(made), made.arguments, made.state:
+            case "scalar", (dtype, content), _:
+                return self._numbers(dtype, content, ())
+            case "_reconstruct", _, (_, tuple(shape), dtype, _, content):
+                return self._numbers(dtype, content, shape)
+            case "_frombuffer", (content, dtype, tuple(shape), _), _:
+                return self._numbers(dtype, content, shape)
+        message = f"{self.name}: reading this pickle would call {_words_of(made)}; it was not called, and no option allows it. Save history.history with json.dump."
+        raise UnsafeError(message)
+
+    def _numbers(self, dtype: object, content: object, shape: tuple[object, ...]) -> object:
+        if isinstance(content, list):  # an array of objects
+            return self.plain(content, depth=1)
+        form = self._form(dtype)
+        raw = _bytes(content)
+        if form is None or raw is None:
+            return None
+        sizes = [size for size in shape if isinstance(size, int) and size >= 0]
+        if len(sizes) != len(shape) or math.prod(sizes) * form.size != len(raw):
+            raise _malformed(self.name)
+        self._counted(len(raw) // form.size)
+        if not shape:
+            return form.unpack(raw)[0]
+        return [number for (number,) in form.iter_unpack(raw)] if len(shape) == 1 else None
+
+    def _form(self, dtype: object) -> struct.Struct | None:
+        """Return how a number of a pickled dtype is packed; most repeat one dtype."""
+        if id(dtype) not in self.formats:  # what was loaded stays alive while this reads it
+            self.formats[id(dtype)] = _form_of(dtype)
+        return self.formats[id(dtype)]
+
+
+def _form_of(dtype: object) -> struct.Struct | None:
+    if not isinstance(dtype, PickledCall) or dtype.function != PickledName("numpy", "dtype"):
+        return None
+    match dtype.arguments, dtype.state:
+        case (str(code), *_), (_, str(order), *_):
+            if code in _FORMATS and order in _ORDERS:
+                return struct.Struct(_ORDERS[order] + _FORMATS[code])
+    return None
+
+
+def _bytes(content: object) -> bytes | None:
+    """Return bytes, also those that the oldest protocols write as text to be encoded."""
+    if isinstance(content, PickledCall) and content.function == PickledName("_codecs", "encode"):
+        match content.arguments:
+            case (str(text), "latin1" | "latin-1"):
+                try:
+                    return text.encode("latin-1")
+                except UnicodeEncodeError:
+                    return None
+    if (
+        isinstance(content, PickledCall)
+        and content.function == PickledName("__builtin__", "bytes")
+        and content.arguments == ()
+    ):
+        return b""
+    if isinstance(content, str):  # Python 2 had no other bytes
+        try:
+            return content.encode("latin-1")
+        except UnicodeEncodeError:
+            return None
+    return content if isinstance(content, bytes) else None
+
+
+def _malformed(name: str) -> InputError:
+    return InputError(f"{name}: malformed NumPy data in this pickle; save history.history with json.dump.")

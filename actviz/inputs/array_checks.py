@@ -1,0 +1,290 @@
+"""Arrays against the inputs of a network: never resized, rescaled or rounded.
+
+The only freedoms are those that change no number: a missing batch axis, another dtype
+that can hold the same numbers, and the order of the axes when `--layout` names it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError, ModelError, escape
+from actviz.inputs.image_resize import image_shape, shape_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from actviz.inputs.input_options import InputOptions
+    from actviz.records import TensorSpec
+
+_IMAGE_RANK = 4
+
+
+def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOptions) -> NDArray[Any]:
+    """Return an array with a batch axis, in the axes and dtype of an input.
+
+    Raises
+    ------
+    InputError
+        When shape or values do not fit, or the order of the axes is in doubt.
+
+    """
+    if not spec.shape:
+        return _as_given(array, spec, path)
+    rank = len(spec.shape)
+    if spec.dtype == "string" and spec.shape[1:] == (1,) and array.ndim == 1:
+        array = array[:, None]  # a list of texts is one text a sample
+    batch = array if array.ndim == rank else array[None]
+    if batch.ndim != rank:
+        raise InputError(_wrong_shape(array, spec, path))
+    if not batch.shape[0]:
+        message = f"{path}: the array {shape_text(array.shape)} holds no sample; at least one was expected."
+        raise InputError(message)
+    batch = _in_layout(batch, array, spec, path, options)
+    if not _fits(batch.shape[1:], spec.shape[1:]) or 0 in batch.shape:
+        raise InputError(_wrong_shape(array, spec, path))
+    check_tokens(array, spec, path)
+    return to_dtype(batch, spec.dtype, path)
+
+
+def _as_given(array: NDArray[Any], spec: TensorSpec, path: str) -> NDArray[Any]:
+    """Return an array for an input of which the file tells no shape: its batch axis is there."""
+    if array.ndim < 1 or not len(array):
+        message = f"{path}: the file of the model does not tell the shape of its input; give an array with the batch axis first."
+        raise InputError(message)
+    return to_dtype(array, spec.dtype, path)
+
+
+def is_token(spec: TensorSpec) -> bool:
+    """Tell whether an input takes whole numbers only: by its dtype, or because it looks them up."""
+    return spec.limit is not None or spec.dtype.startswith(("int", "uint", "bool"))
+
+
+def check_tokens(array: NDArray[Any], spec: TensorSpec, path: str) -> None:
+    """Refuse numbers that the table behind an input has no entry for.
+
+    The network itself would fail deep inside, or give zeros without a word on a graphics
+    card; a fraction would silently be cut off.
+
+    Raises
+    ------
+    InputError
+        When there is one, with its position in the array as it was given.
+
+    """
+    if spec.limit is None or array.dtype.kind not in "iufb":
+        return
+    right = (array >= 0) & (array < spec.limit)
+    if array.dtype.kind == "f":
+        right &= np.trunc(array) == array
+    if right.all():
+        return
+    place = tuple(int(index) for index in np.argwhere(~right)[0])
+    at = f" at {list(place)}" if place else ""
+    message = f"{path}: the value {array[place]}{at} is outside the vocabulary; {allowed_text(spec.limit)}."
+    raise InputError(message)
+
+
+def allowed_text(limit: int) -> str:
+    """Say which whole numbers a table of `limit` entries allows."""
+    return f"whole numbers from 0 to {limit - 1:,} were expected"
+
+
+def as_fed(values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
+    """Return a batch given from Python as an array for an input: nothing is reshaped or rounded.
+
+    Texts may be of dtype ``U``, bytes in UTF-8, or objects that are all one or the other.
+
+    Raises
+    ------
+    InputError
+        When shape, dtype or values are not what the input takes; with the input's name.
+
+    """
+    where = f'input "{escape(spec.name, 60)}"'
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        message = f"{where}: the rows have different lengths; one array was expected."
+        raise InputError(message) from None
+    if spec.shape and (array.ndim != len(spec.shape) or not _fits(array.shape[1:], spec.shape[1:])):
+        message = f"{where}: expected {shape_text(spec.shape)}, got {array.shape}; the first axis is the batch."
+        raise InputError(message)
+    if spec.dtype == "string" and array.dtype.kind in "OS":
+        array = _as_text(array, where)
+    elif array.dtype.kind not in "iufbU" and array.dtype.name != spec.dtype:
+        message = f"{where}: dtype {array.dtype.name} not supported; the input takes {spec.dtype}."
+        raise InputError(message)
+    check_tokens(array, spec, where)
+    return array if array.dtype.name == spec.dtype else to_dtype(array, spec.dtype, where)
+
+
+def _as_text(array: NDArray[Any], where: str) -> NDArray[Any]:
+    try:
+        texts = [item.decode("utf-8") if isinstance(item, bytes) else item for item in array.ravel().tolist()]
+    except UnicodeDecodeError:
+        message = f"{where}: bytes that are not UTF-8; give the texts as str."
+        raise InputError(message) from None
+    if not all(isinstance(text, str) for text in texts):
+        message = f"{where}: objects that are no texts; the input takes text."
+        raise InputError(message)
+    return np.array(texts, "U").reshape(array.shape)
+
+
+def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
+    """Return an array in the dtype of an input, if its numbers survive that.
+
+    Floats may lose digits but not become infinite; whole numbers must stay what they
+    are; floats become whole numbers only where they are; text is for text inputs alone.
+
+    Raises
+    ------
+    InputError
+        When a value cannot be held.
+
+    """
+    if (dtype == "string") != (array.dtype.kind == "U"):
+        message = (
+            f"{path}: dtype {array.dtype.name} not supported; the input takes {'text' if dtype == 'string' else dtype}."
+        )
+        raise InputError(message)
+    if dtype == "string":
+        _check_text(array, path)
+        return array
+    wanted = fed_dtype(dtype)
+    if array.dtype == wanted:
+        return array
+    with np.errstate(all="ignore"):
+        converted = array.astype(wanted)
+        if array.dtype.kind == "f" and wanted.kind == "f":
+            lost = np.isinf(converted) & np.isfinite(array)
+        else:
+            lost = _changed(array, converted)
+    if lost.any():
+        value = array[lost][0]
+        message = f"{path}: the value {value} cannot be held by the input's dtype {dtype}; save the array as {dtype}."
+        raise InputError(message)
+    return converted
+
+
+def _check_text(array: NDArray[Any], path: str) -> None:
+    try:
+        for text in array.ravel().tolist():
+            text.encode("utf-8")
+    except UnicodeEncodeError:
+        message = f"{path}: a text holds half of a character (a lone surrogate), which no UTF-8 text can; correct it and save it again."
+        raise InputError(message) from None
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names of inputs for a message: escaped, at most eight."""
+    return ", ".join(escape(name, 40) for name in names[:8]) + (", ..." if len(names) > 8 else "")  # noqa: PLR2004  (eight are shown)
+
+
+def fed_dtype(dtype: str) -> np.dtype[Any]:
+    """Return the dtype in which an input is fed: bfloat16 is unknown to numpy, so float32.
+
+    Raises
+    ------
+    ModelError
+        When no array has such a dtype: the input is the handle of a variable or a table.
+
+    """
+    try:
+        return np.dtype("float32" if dtype.startswith(("bfloat", "float8")) else dtype)
+    except TypeError:
+        message = f"an input of the model is of dtype {escape(dtype, 40)}, which no array has; save the model with inputs that are arrays."
+        raise ModelError(message) from None
+
+
+def check_finite(values: NDArray[Any], path: str, options: InputOptions) -> tuple[str, ...]:
+    """Refuse NaN and infinity, or count them in a note where they are allowed.
+
+    Raises
+    ------
+    InputError
+        When there is one and `options` do not allow it.
+
+    """
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return ()
+    nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    found = f"{nan:,} NaN and {infinite:,} infinite of {values.size:,} values"
+    if not options.allow_nonfinite:
+        message = f"{path}: {found}; finite numbers were expected. Use --allow-nonfinite to feed them as they are."
+        raise InputError(message)
+    return (f"{path}: {found} are fed as they are.",)
+
+
+def _in_layout(
+    batch: NDArray[Any],
+    array: NDArray[Any],
+    spec: TensorSpec,
+    path: str,
+    options: InputOptions,
+) -> NDArray[Any]:
+    """Return a batch of images in the order of the network's axes.
+
+    `--layout` decides where it is given. Without it the network's own order is taken;
+    an array that only fits the other order, or that fits both and reads differently, is
+    refused: the wrong picture would be fed without a sign of it.
+    """
+    shape = image_shape(spec) if len(spec.shape) == _IMAGE_RANK else None
+    if shape is None:
+        return batch
+    own = "channels_first" if shape.channels_first else "channels_last"
+    other = "channels_last" if shape.channels_first else "channels_first"
+    moved = np.moveaxis(batch, -1, 1) if shape.channels_first else np.moveaxis(batch, 1, -1)
+    if options.layout == other:
+        return np.ascontiguousarray(moved)
+    if options.layout == own or not _fits(moved.shape[1:], spec.shape[1:]):
+        return batch
+    if not _fits(batch.shape[1:], spec.shape[1:]):
+        message = (
+            f"{_wrong_shape(array, spec, path)} It looks like {other}: use --layout {other} to have its axes moved."
+        )
+        raise InputError(message)
+    sizes = batch.shape[1:]
+    same = sum(size > 1 for size in sizes) <= 1 and sizes == moved.shape[1:]
+    if same:
+        return batch
+    message = f"{path}: the array {shape_text(array.shape)} can be read as channels_last and as channels_first; say which with --layout."
+    raise InputError(message)
+
+
+def _fits(sizes: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(sizes) == len(wanted) and all(
+        want is None or size == want for size, want in zip(sizes, wanted, strict=True)
+    )
+
+
+def _wrong_shape(array: NDArray[Any], spec: TensorSpec, path: str) -> str:
+    return f"{path}: expected {shape_text((None, *spec.shape[1:]))}, got {shape_text(array.shape)}; arrays are never resized or reshaped."
+
+
+def _changed(array: NDArray[Any], converted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which numbers would not stay what they are, when one side is whole numbers.
+
+    A range is compared as numbers, not by converting back alone: beyond the range that
+    conversion is undefined and may come back equal by chance.
+    """
+    changed: NDArray[np.bool_]
+    if array.dtype.kind == "b":
+        changed = np.zeros(array.shape, bool)
+    elif converted.dtype.kind == "b":
+        changed = (array != 0) & (array != 1)
+    elif converted.dtype.kind == "f":
+        edge = float(np.iinfo(array.dtype).max) + 1
+        changed = (converted.astype(array.dtype) != array) | (converted >= edge)
+    else:
+        lowest, highest = np.iinfo(converted.dtype).min, np.iinfo(converted.dtype).max
+        if array.dtype.kind == "f":
+            whole = np.trunc(array) == array
+            changed = ~whole | (array < lowest) | (array >= float(highest) + 1)
+        else:
+            changed = (array < lowest) | (array > highest)
+    return changed

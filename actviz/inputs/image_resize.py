@@ -1,0 +1,275 @@
+"""Where the pixels of an image go when the network wants another size.
+
+Bytes are resampled as bytes and floats as floats, always with an antialiased bicubic
+filter; an image that already has the size is not touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError, LimitError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from actviz.records import TensorSpec
+
+TIMES = " \N{MULTIPLICATION SIGN} "
+Size = tuple[int, int]
+"""Rows and columns."""
+
+_PILLOW_CHANNELS = (1, 3)  # without alpha
+_RANK_WITH_CHANNELS = 4
+_RANK_WITHOUT = 3
+_RANK_WITH_FRAMES = 5
+FRAME_AXES = ("step", "plane")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageShape:
+    """How an input takes an image: rows and columns (``None``: any) and channels.
+
+    `order` holds the positions of row, column and channel among the axes after the batch
+    axis; it has two entries where the input has no channel axis and so takes grey.
+    `any_channels` says that the number of channels is free; then `channels` is that of colour.
+    `frame_axis` is the position of the axis of frames or planes among the same axes, and
+    `frames` its size; ``None`` where the input takes one image, or any number of them.
+    """
+
+    rows: int | None
+    columns: int | None
+    channels: int
+    order: tuple[int, ...]
+    any_channels: bool = False
+    frame_axis: int | None = None
+    frames: int | None = None
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the channel axis comes before the rows."""
+        return len(self.order) > 2 and self.order[2] < self.order[0]  # noqa: PLR2004  (has a channel axis)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizePlan:
+    """How an image of one size becomes one of another.
+
+    `box` is the part that is read (top, left, bottom, right; fractions of a pixel are
+    allowed), `inner` the size it is scaled to, `size` the size in the end, with the
+    background around. `word` says it: ``""`` where nothing is done, else ``scaled``,
+    ``cropped``, ``padded`` or ``stretched 1.5 : 1``.
+    """
+
+    box: tuple[float, float, float, float]
+    inner: Size
+    size: Size
+    word: str
+
+    @property
+    def picture(self) -> tuple[int, int, int, int] | None:
+        """Return where the image lies inside its padding (top, left, bottom, right), ``None`` without padding."""
+        if self.inner == self.size:
+            return None
+        top, left = ((whole - part) // 2 for whole, part in zip(self.size, self.inner, strict=True))
+        return top, left, top + self.inner[0], left + self.inner[1]
+
+
+def image_shape(spec: TensorSpec) -> ImageShape | None:
+    """Tell how an input takes an image, ``None`` if its rank is not that of one."""
+    axes, sizes = spec.axes[1:], spec.shape[1:]
+    if len(spec.shape) == _RANK_WITHOUT:
+        return ImageShape(sizes[0], sizes[1], 1, (0, 1))
+    if len(spec.shape) != _RANK_WITH_CHANNELS:
+        return None
+    order = (0, 1, 2)
+    if set(axes) == {"row", "column", "channel"}:
+        order = (axes.index("row"), axes.index("column"), axes.index("channel"))
+    return _shape_of(sizes, order)
+
+
+def _shape_of(sizes: tuple[int | None, ...], order: tuple[int, int, int]) -> ImageShape:
+    rows, columns, channels = (sizes[position] for position in order)
+    return ImageShape(rows, columns, 3 if channels is None else channels, order, channels is None)
+
+
+def frames_shape(spec: TensorSpec) -> ImageShape | None:
+    """Tell how an input takes the frames or planes of an image, ``None`` if it does not."""
+    axes = spec.axes[1:]
+    along = next((name for name in FRAME_AXES if name in axes), None)
+    if len(spec.shape) != _RANK_WITH_FRAMES or along is None or not {"row", "column", "channel"} <= set(axes):
+        return None
+    order = (axes.index("row"), axes.index("column"), axes.index("channel"))
+    position = axes.index(along)
+    return replace(_shape_of(spec.shape[1:], order), frame_axis=position, frames=spec.shape[1:][position])
+
+
+def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
+    """Return how an input takes an image.
+
+    Raises
+    ------
+    InputError
+        When it does not: another rank or dtype.
+
+    """
+    if not spec.shape:
+        message = f"{path}: the model file does not tell the size of its input, so an image cannot be fitted to it; give an array with the batch axis first (.npy)."
+        raise InputError(message)
+    shape = image_shape(spec) or frames_shape(spec)
+    if shape is None or spec.dtype in {"string", "bool"}:
+        message = f"{path}: an image, but the input is {shape_text(spec.shape)} {spec.dtype}; give an array of that shape (.npy)."
+        raise InputError(message)
+    return shape
+
+
+def check_frames(count: int, shape: ImageShape, spec: TensorSpec, path: str) -> None:
+    """Refuse an image of another number of frames than an input takes.
+
+    Raises
+    ------
+    InputError
+        With both numbers.
+    """
+    if shape.frames is None or count == shape.frames:
+        return
+    noun = "planes" if "plane" in spec.axes else "frames"
+    held = "one frame" if count == 1 else f"{count:,} frames"
+    message = f"{path}: the image has {held}, the input {shape_text(spec.shape)} takes {shape.frames:,} {noun}; give an animation or a TIFF with {shape.frames:,} pages, or an array of that shape (.npy)."
+    raise InputError(message)
+
+
+def target_size(own: Size, shape: ImageShape) -> Size:
+    """Return the size that is fed: what is free keeps the image's own size or its shape.
+
+    Where one side is given and the other free, the free one follows in proportion.
+    """
+    rows, columns = shape.rows, shape.columns
+    if rows is None and columns is None:
+        return own
+    if rows is None:
+        columns = own[1] if columns is None else columns
+        return max(1, round(own[0] * columns / own[1])), columns
+    if columns is None:
+        return rows, max(1, round(own[1] * rows / own[0]))
+    return rows, columns
+
+
+def plan(own: Size, size: Size, how: str) -> ResizePlan:
+    """Work out how an image gets to `size`; `how` is ``stretch``, ``crop`` or ``pad``.
+
+    ``stretch`` scales each side by its own factor, ``pad`` both by the smaller one and so
+    shows everything, ``crop`` both by the larger one and so fills everything; where the
+    factors agree within a pixel it is a plain scaling.
+    """
+    whole = (0.0, 0.0, float(own[0]), float(own[1]))
+    if own == size:
+        return ResizePlan(whole, size, size, "")
+    factors = size[0] / own[0], size[1] / own[1]
+    factor = min(factors)
+    inner = (
+        min(size[0], max(1, round(own[0] * factor))),
+        min(size[1], max(1, round(own[1] * factor))),
+    )
+    if inner == size:
+        return ResizePlan(whole, size, size, "scaled")
+    if how == "stretch":
+        return ResizePlan(whole, size, size, f"stretched {_ratio(max(factors) / factor)} : 1")
+    if how == "pad":
+        return ResizePlan(whole, inner, size, "padded")
+    seen = size[0] / max(factors), size[1] / max(factors)
+    top, left = (own[0] - seen[0]) / 2, (own[1] - seen[1]) / 2
+    box = (max(0.0, top), max(0.0, left), min(top + seen[0], own[0]), min(left + seen[1], own[1]))
+    return ResizePlan(box, size, size, "cropped")
+
+
+def _ratio(value: float) -> str:
+    """Return a ratio above 1 with three digits, more where it would look like 1."""
+    return next((text for digits in (3, 4, 5) if (text := f"{value:.{digits}g}") != "1"), f"{value:.8g}")
+
+
+def resize(
+    picture: NDArray[Any], wanted: ResizePlan, background: tuple[int, int, int], *, alpha: bool = False
+) -> NDArray[Any]:
+    """Carry out a plan on ``(row, column, channel)``; uint8 stays uint8, float32 float32.
+
+    Floats may not leave the range of the image by the filter's overshoot. `alpha` says that
+    the last channel is opacity: Pillow weights colours by it, which would falsify the other
+    bands where the last is one like them.
+    """
+    if not wanted.word:
+        return picture
+    if picture.dtype == np.uint8 and (alpha or picture.shape[2] in _PILLOW_CHANNELS):
+        inner = _resample(picture, wanted)
+    else:
+        planes = [_resample(picture[:, :, channel], wanted) for channel in range(picture.shape[2])]
+        inner = np.stack(planes, axis=2)
+        if picture.dtype != np.uint8:
+            inner = np.clip(inner, np.fmin.reduce(picture, axis=None), np.fmax.reduce(picture, axis=None))
+    inner = inner if inner.ndim == picture.ndim else inner[:, :, None]
+    if wanted.inner == wanted.size:
+        return inner
+    page = _ground(picture, wanted.size, background, alpha=alpha)
+    top, left, bottom, right = wanted.picture or (0, 0, *wanted.size)
+    page[top:bottom, left:right] = inner
+    return page
+
+
+def check_pixels(size: Size, limit: int, path: str) -> None:
+    """Refuse to make an image of more than `limit` pixels.
+
+    Raises
+    ------
+    LimitError
+        Before anything of that size is allocated.
+
+    """
+    if size[0] * size[1] > limit:
+        message = f"{path}: {size[0]:,} x {size[1]:,} pixels would be fed, at most {limit:,} in all are; give a smaller image or raise --max-pixels."
+        raise LimitError(message)
+
+
+def shrink(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return ``(row, column, RGB)`` with no side above `side`, averaged, in proportion."""
+    rows, columns = picture.shape[:2]
+    factor = side / max(rows, columns)
+    if factor >= 1:
+        return picture
+    from PIL import Image
+
+    size = max(1, round(columns * factor)), max(1, round(rows * factor))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
+def shape_text(shape: tuple[int | None, ...]) -> str:
+    """Return a shape in words, ``(any, 28, 28, 1)``."""
+    return f"({', '.join('any' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def _resample(plane: NDArray[Any], wanted: ResizePlan) -> NDArray[Any]:
+    from PIL import Image
+
+    flat = plane[:, :, 0] if plane.ndim == 3 and plane.shape[2] == 1 else plane  # noqa: PLR2004  (row, column, channel)
+    top, left, bottom, right = wanted.box
+    resized = Image.fromarray(np.ascontiguousarray(flat)).resize(
+        (wanted.inner[1], wanted.inner[0]),
+        Image.Resampling.BICUBIC,
+        box=(left, top, right, bottom),
+    )
+    return np.asarray(resized)
+
+
+def _ground(picture: NDArray[Any], size: Size, background: tuple[int, int, int], *, alpha: bool) -> NDArray[Any]:
+    """Return a page of the background: by its brightness where bands are no colours, with full alpha."""
+    red, green, blue = background
+    grey = round(0.299 * red + 0.587 * green + 0.114 * blue)
+    channels = picture.shape[2]
+    count = channels - alpha
+    colour = (*(background if count == 3 else (grey,) * count), *((255,) if alpha else ()))  # noqa: PLR2004  (RGB)
+    page = np.empty((*size, channels), picture.dtype)
+    scale = 1 if picture.dtype == np.uint8 else 255
+    page[:] = np.array(colour, np.float64) / scale
+    return page

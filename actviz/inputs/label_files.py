@@ -1,0 +1,67 @@
+"""Lists of names: of classes, or of the words of an input."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import InputError
+from actviz.system import file_system
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LIMIT = 16 << 20
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Return the names in a file: one a line, a JSON list, or a JSON object by index.
+
+    An object has the keys ``"0"``, ``"1"`` and so on; where its values are lists, as in the
+    class index of ImageNet, the last entry is the name.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, is no UTF-8, holds no names, or leaves an index out.
+    """
+    try:
+        content = file_system.read_bytes(path, _LIMIT, InputError).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        message = f"{path}: this is no UTF-8 text; give a file with one name a line, or JSON."
+        raise InputError(message) from None
+    if content.lstrip()[:1] in {"[", "{"}:
+        found = _from_json(content, path)
+        if found is not None:
+            return found
+    names = [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
+    if not any(names):
+        message = f"{path}: there is no name in the file; one a line was expected."
+        raise InputError(message)
+    return tuple(names)
+
+
+def _from_json(content: str, path: Path) -> tuple[str, ...] | None:
+    """Return the names in a JSON text; ``None`` for a list of lines such as ``[PAD]``."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        if content.lstrip()[0] == "[":
+            return None
+        message = f"{path}: the JSON is malformed; a list of names or an object {{index: name}} was expected."
+        raise InputError(message) from None
+    if isinstance(value, dict):
+        value = _by_index(value, path)
+    if isinstance(value, list) and value and all(isinstance(name, (str, int, float)) for name in value):
+        return tuple(str(name) for name in value)
+    message = f"{path}: the JSON holds no names; a list of names or an object {{index: name}} was expected."
+    raise InputError(message)
+
+
+def _by_index(value: dict[str, Any], path: Path) -> list[Any]:
+    missing = next((place for place in range(len(value)) if str(place) not in value), None)
+    if missing is not None:
+        message = f"{path}: there is no name for index {missing}; the keys 0 to {len(value) - 1} were expected."
+        raise InputError(message)
+    names = [value[str(place)] for place in range(len(value))]
+    return [name[-1] if isinstance(name, list) and name else name for name in names]

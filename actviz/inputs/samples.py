@@ -1,0 +1,350 @@
+"""Pictures and arrays as samples: the values, what they look like, and how to say it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import InputError
+from actviz.inputs import image_resize
+from actviz.inputs.array_checks import check_finite, fed_dtype
+from actviz.inputs.input_options import parse_colour
+from actviz.inputs.preprocessing import apply, undo
+from actviz.inputs.text_files import steps_of
+from actviz.records import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from actviz.inputs.channels import DecodedImage
+    from actviz.inputs.image_resize import ImageShape
+    from actviz.inputs.input_options import InputOptions
+    from actviz.inputs.preprocessing import Preprocessing
+    from actviz.records import TensorSpec
+
+THUMBNAIL_SIDE = 256
+SHOWN_PICTURES = 4
+SHOWN_INPUTS = 4
+SHOWN_TEXT = 60
+_BYTE = 255
+_GREY = 200
+
+
+def sample_of_image(
+    image: DecodedImage,
+    spec: TensorSpec,
+    preprocessing: Preprocessing,
+    options: InputOptions,
+    source: Path,
+) -> Sample:
+    """Return a decoded image as the sample of a network with one input.
+
+    Inverted if asked, then resized, then brought into the range, dtype and order of axes
+    of the input.
+
+    Raises
+    ------
+    ActvizError
+        When the input takes no image or not that range, or it would be too large.
+
+    """
+    path = str(source)
+    shape = image_resize.check_takes_images(spec, path)
+    notes = (*image.notes, *check_finite(image.values, path, options))
+    frames = image.values if shape.frame_axis is not None else image.values[None]
+    image_resize.check_frames(len(frames), shape, spec, path)
+    own = (frames.shape[1], frames.shape[2])
+    size = image_resize.target_size(own, shape)
+    image_resize.check_pixels((len(frames) * size[0], size[1]), options.maximum_pixels, path)
+    plan = image_resize.plan(own, size, options.resize)
+    fed, whole = [], []
+    for frame in frames:
+        picture = negative(frame, alpha=image.alpha) if options.invert else frame
+        picture = image_resize.resize(picture, plan, parse_colour(options.background), alpha=image.alpha)
+        fed.append(_in_dtype(apply(picture, preprocessing), spec, preprocessing, path))
+        whole.append(_seen(picture, fed[-1], preprocessing))
+    if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
+        notes += (f"{path}: the input has no channel axis; the image is fed as grey rows and columns.",)
+    values = {spec.name: to_axes(fed[0] if shape.frame_axis is None else np.stack(fed), shape)[None]}
+    text = [*_sizes_texts(fed, shape), preprocessing.label]
+    if options.invert:
+        text.append("inverted")
+    if plan.word:
+        text.append(f"{plan.word} from {sizes_text(own)}")
+    shown = sorted({round(place) for place in np.linspace(0, len(whole) - 1, SHOWN_PICTURES)})
+    return Sample(
+        source.name,
+        values,
+        row_of_pictures([image_resize.shrink(whole[number], THUMBNAIL_SIDE) for number in shown]),
+        ", ".join([*text, *_shown_bands(fed[0], alpha=image.alpha)]),
+        digest(values),
+        notes,
+        ranges=(preprocessing.said,),
+        pictures={spec.name: whole[0] if shape.frame_axis is None else np.stack(whole)},
+        fitting=plan.word,
+        padding={} if plan.picture is None else {spec.name: plan.picture},
+    )
+
+
+def _sizes_texts(fed: Sequence[NDArray[Any]], shape: ImageShape) -> list[str]:
+    """Return the number of frames, where an input takes frames, and the size of one."""
+    frames = [] if shape.frame_axis is None else [f"{len(fed):,} frame{'s' if len(fed) != 1 else ''}"]
+    return [*frames, image_resize.TIMES.join(str(side) for side in fed[0].shape[: len(shape.order)])]
+
+
+def _shown_bands(fed: NDArray[Any], *, alpha: bool) -> list[str]:
+    """Return which bands the pictures of an input show, where these are not all."""
+    count = fed.shape[2] - alpha
+    if count in {1, 3}:
+        return []
+    return ["band 1 is shown" if count < 3 else "bands 1 to 3 are shown"]  # noqa: PLR2004  (red, green, blue)
+
+
+def sample_of_arrays(
+    values: dict[str, NDArray[Any]],
+    specs: tuple[TensorSpec, ...],
+    name: str,
+    notes: tuple[str, ...] = (),
+    origin: str = "as given",
+) -> Sample:
+    """Return arrays with a batch axis of one, in the inputs' own dtypes, as a sample.
+
+    `origin` says in the text where the numbers come from.
+    """
+    found = {spec.name: picture_of_array(values[spec.name][0], spec) for spec in specs}
+    pictures = {name: one[0] for name, one in found.items() if one is not None}
+    small = [image_resize.shrink(picture, THUMBNAIL_SIDE) for picture in pictures.values() if picture.ndim == 3]  # noqa: PLR2004  (not several frames)
+    texts = {spec.name: _fed_text(values[spec.name], origin, found[spec.name]) for spec in specs}
+    words = only([words_of_text(values[spec.name][0], spec) for spec in specs])
+    fed = listed_texts(texts) if len(texts) > 1 else "".join(texts.values())
+    return Sample(name, values, row_of_pictures(small), fed, digest(values), notes, words, pictures=pictures)
+
+
+def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
+    """Return samples of one input each, by the inputs' names, as one sample of all of them."""
+    values = {key: value for sample in samples.values() for key, value in sample.values.items()}
+    notes = tuple(dict.fromkeys(note for sample in samples.values() for note in sample.notes))
+    said = {key: sample.ranges for key, sample in samples.items() if sample.ranges}
+    same = len(set(said.values())) == 1
+    ranges = tuple(text if same else f"{key} {text}" for key, texts in said.items() for text in texts)
+    return Sample(
+        name,
+        values,
+        row_of_pictures([sample.thumbnail for sample in samples.values()]),
+        listed_texts({key: sample.fed for key, sample in samples.items()}),
+        digest(values),
+        notes,
+        only([sample.words for sample in samples.values()]),
+        tuple(dict.fromkeys(ranges)),
+        stem,
+        {key: picture for sample in samples.values() for key, picture in sample.pictures.items()},
+        next((sample.fitting for sample in samples.values() if sample.fitting), ""),
+        {key: box for sample in samples.values() for key, box in sample.padding.items()},
+    )
+
+
+def listed_texts(texts: Mapping[str, str]) -> str:
+    """Join what each input was fed, by name, in few words: four of them, and how many more."""
+    shown = [f"{name} {text}" for name, text in itertools.islice(texts.items(), SHOWN_INPUTS)]
+    rest = len(texts) - len(shown)
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
+def only(found: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """Return the words of the one input that has some; two would name each other's steps."""
+    words = [item for item in found if item is not None]
+    return words[0] if len(words) == 1 else None
+
+
+def words_of_text(texts: NDArray[Any], spec: TensorSpec) -> tuple[str, ...] | None:
+    """Return the words of a text without batch axis, one a step, ``None`` where that is not known."""
+    if spec.dtype != "string" or texts.ndim > 1:
+        return None
+    if texts.size == 1 and spec.shape[1:] in {(), (1,)}:
+        return steps_of(str(texts.ravel()[0]), spec.split)
+    return tuple(map(str, texts.tolist()))
+
+
+def row_of_pictures(pictures: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8] | None:
+    """Return pictures ``(row, column, RGB)`` side by side, ``None`` if there is none.
+
+    The lower ones grow by a whole factor, as far as that goes below the height of the
+    highest, and are centred on grey, with a gap of it between neighbours: pictures often
+    have white borders of their own.
+    """
+    found = [picture for picture in pictures if picture is not None][:SHOWN_PICTURES]
+    if len(found) < 2:  # noqa: PLR2004  (nothing to put side by side)
+        return found[0] if found else None
+    height = max(picture.shape[0] for picture in found)
+    grown = [_grown(picture, height // picture.shape[0]) for picture in found]
+    gap = max(1, height // 16)
+    page = np.full((height, sum(one.shape[1] for one in grown) + gap * (len(grown) - 1), 3), _GREY, np.uint8)
+    column = 0
+    for picture in grown:
+        rows, columns = picture.shape[:2]
+        top = (height - rows) // 2
+        page[top : top + rows, column : column + columns] = picture
+        column += columns + gap
+    return page
+
+
+def _grown(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def negative(picture: NDArray[Any], *, alpha: bool) -> NDArray[Any]:
+    """Return the negative of ``(row, column, channel)``; where the last channel is `alpha`, it stays."""
+    top = _BYTE if picture.dtype == np.uint8 else 1
+    inverted: NDArray[Any] = top - picture
+    if alpha:
+        inverted[:, :, -1] = picture[:, :, -1]
+    return inverted
+
+
+def to_axes(fed: NDArray[Any], shape: ImageShape) -> NDArray[Any]:
+    """Put ``(row, column, channel)``, or ``(frame, row, column, channel)``, into the order of an input's axes, in memory too."""
+    if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
+        return np.ascontiguousarray(fed[:, :, 0])
+    order = shape.order if shape.frame_axis is None else (shape.frame_axis, *shape.order)
+    return np.ascontiguousarray(np.moveaxis(fed, tuple(range(fed.ndim)), order))
+
+
+def digest(values: dict[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 over dtype, shape and bytes of every value, in order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(values):
+        array = values[name]
+        total.update(f"{array.dtype.str} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _seen(picture: NDArray[Any], fed: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return what was fed, ``(row, column, channel)``, as a picture, uint8 ``(row, column, RGB)``.
+
+    It was made of `picture`, and is that where each of its 256 bytes comes back as it was.
+    """
+    if picture.dtype == np.uint8 and fed.dtype.kind == "f":
+        levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], picture.shape[2], axis=2)
+        with np.errstate(over="ignore"):  # of float16, by levels that may not occur
+            brought = as_picture(undo(apply(levels, preprocessing).astype(fed.dtype), preprocessing))
+        if np.array_equal(brought, _in_colour(levels)):
+            return _in_colour(picture)
+    return as_picture(undo(fed, preprocessing))
+
+
+def as_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Return ``(row, column, channel)`` of values 0..1 as uint8 ``(row, column, RGB)``."""
+    finite = np.nan_to_num(picture, nan=0.0, posinf=1.0, neginf=0.0)
+    return _in_colour(np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8))
+
+
+def _in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ``(row, column, channel)`` as ``(row, column, RGB)``: grey thrice, without a fourth channel."""
+    return (
+        np.repeat(pixels[:, :, :1], 3, axis=2)
+        if pixels.shape[2] < 3  # noqa: PLR2004  (RGB)
+        else np.ascontiguousarray(pixels[:, :, :3])
+    )
+
+
+Ends = tuple[float, float]
+
+
+def picture_of_array(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.uint8], Ends] | None:
+    """Return an array without batch axis as a picture and the values that are black and white in it.
+
+    The picture is uint8 ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input
+    that takes frames or planes; ``None`` if the array is no picture. It is spread from the
+    smallest value of the channels shown to the largest, whatever range they seem to be of: an
+    array of 0..1.01 taken for 0..255 would be black. One value alone is black where it is 0,
+    else grey.
+    """
+    shape = image_resize.image_shape(spec) or image_resize.frames_shape(spec)
+    if shape is None or array.dtype.kind == "U" or len(shape.order) != 3:  # noqa: PLR2004  (row, column, channel)
+        return None
+    order = shape.order if shape.frame_axis is None else (shape.frame_axis, *shape.order)
+    picture = array.transpose(order)
+    if picture.shape[-1] not in {1, 3, 4}:
+        return None
+    picture = picture[..., :3].astype(np.float64)
+    low, high = _ends(picture)
+    with np.errstate(all="ignore"):
+        spread = (picture / 2 - low / 2) / (high / 2 - low / 2)
+    if not high / 2 - low / 2 > 0:
+        spread = np.full(picture.shape, 0.5 if low else 0.0)
+    flat = as_picture(spread.reshape(-1, *spread.shape[-2:]))
+    return flat.reshape(*spread.shape[:-1], 3), (low, high)
+
+
+def range_text(array: NDArray[Any]) -> str:
+    """Say which values an array holds: ``values -1.2..3.5``, with real minus signs."""
+    if array.dtype.kind == "U":
+        return "text"
+    if array.dtype.kind == "b":
+        return "true and false"
+    low, high = _ends(array)
+    return f"values {_number(low)}..{_number(high)}" if low != high else f"all {_number(low)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _fed_text(array: NDArray[Any], origin: str, picture: tuple[NDArray[np.uint8], Ends] | None) -> str:
+    """Say what an array with a batch axis of one holds; a single text says it by itself.
+
+    Of an array that is shown as a picture it says which values are black and white there.
+    """
+    if array.dtype.kind == "U" and array.size == 1:
+        return shortened(str(array.ravel()[0]))
+    if array.dtype.kind == "U":
+        return f"{sizes_text(array.shape[1:])} words, {origin}"
+    text = f"{sizes_text(array.shape[1:])}, {origin}, {range_text(array)}"
+    if picture is None or picture[1][0] == picture[1][1]:
+        return text
+    low, high = picture[1]
+    same = array.dtype.kind != "b" and (low, high) == _ends(array)
+    return f"{text} from black to white" if same else f"{text}, black {_number(low)}, white {_number(high)}"
+
+
+def shortened(text: str) -> str:
+    """Return a text in quotes, cut where it is long."""
+    return f'"{text if len(text) <= SHOWN_TEXT else text[: SHOWN_TEXT - 3] + "..."}"'
+
+
+def sizes_text(sizes: tuple[int, ...]) -> str:
+    """Return sizes as ``28 x 28 x 1`` (with multiplication signs); an input without axes is a ``single value``."""
+    return image_resize.TIMES.join(str(size) for size in sizes) or "single value"
+
+
+def _ends(array: NDArray[Any]) -> tuple[float, float]:
+    if not array.size:
+        return 0.0, 0.0
+    if array.dtype.kind == "f":
+        finite = array[np.isfinite(array)]
+        return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return float(array.min()), float(array.max())
+
+
+def _in_dtype(
+    fed: NDArray[np.float32],
+    spec: TensorSpec,
+    preprocessing: Preprocessing,
+    path: str,
+) -> NDArray[Any]:
+    dtype = fed_dtype(spec.dtype)
+    if dtype.kind == "f":
+        return fed.astype(dtype, copy=False)
+    low, high = preprocessing.ends
+    limits = np.iinfo(dtype)
+    if preprocessing.name != "0..255" or limits.max < _BYTE:
+        message = f"{path}: the input holds whole numbers ({spec.dtype}), which cannot be fed {preprocessing.label} ({low:.4g}..{high:.4g}); use --preprocess 0..255, or give an array (.npy)."
+        raise InputError(message)
+    return np.rint(fed).astype(dtype)

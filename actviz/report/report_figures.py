@@ -1,0 +1,201 @@
+"""From an activation to a figure of a report: the picture that `--bare` draws, and its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import LimitError
+from actviz.figures import colors, renderers
+from actviz.figures.renderers import reduction
+from actviz.records import Context, Style
+from actviz.report import pictures
+from actviz.report.contents import ReportFigure
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Box, Picture
+    from actviz.statistics.running_statistics import RunningStatistics
+
+LARGEST = 4_000_000
+BINS = 48
+_CONTEXT = Context("", "", "")
+
+
+def figure_of(activation: Activation, number: int, want: ChannelRequest) -> ReportFigure:
+    """Draw the one entry of an activation's batch, its strongest channels where all are too many.
+
+    One channel is drawn whatever its size, up to 4 million values.
+
+    Raises
+    ------
+    ActvizError
+        When nothing draws it, or one channel alone is too large.
+    """
+    channels = channels_of(activation)
+    count = len(channels)
+    each = activation.values.size // max(1, count)
+    if each > LARGEST:
+        message = f"one channel has {each:,} values, at most {LARGEST:,} are drawn."
+        raise LimitError(message)
+    top = max(1, min(LARGEST, want.values) // max(1, each))
+    # With bounds that are known, 0.22 of a sigmoid does not look like certainty here either.
+    scale = "filter" if activation.bounds is None else "auto"
+    style = Style(scale=scale, bare=True)
+    if top < count:
+        chosen = ",".join(map(str, want.order[:top])) or None
+        style = Style(scale=scale, bare=True, channels=chosen, sort="index" if chosen else "mean", top=top)
+    context = replace(_CONTEXT, padding=want.padding)
+    picture = renderers.draw(activation, 0, context, style)
+    return _figure(activation, picture, number, channels_of(activation, context), other=want.other)
+
+
+def channels_of(activation: Activation, context: Context = _CONTEXT) -> NDArray[Any]:
+    """Return the one entry of an activation's batch as ``(channel, ...)``, in the order that `Tile.channel` counts.
+
+    What a channel is depends on the renderer: a unit, a head, a slice along all leading axes,
+    or the whole where nothing is counted. Values in the padding of `context` are left out.
+    """
+    axes = activation.axes
+    values = reduction.counted(activation.values[0], axes[1:], activation, context)
+    kind = renderers.kind_of(axes)
+    if kind == "montage":
+        return renderers.slices.maps_of(activation, 0)
+    name = "head" if kind == "attention" else "channel"
+    if kind == "sequence":
+        name = renderers.sequence.tile_names(axes)[1]
+    elif kind == "vector":
+        name = axes[-1]
+    moved: NDArray[Any] = np.moveaxis(values, axes.index(name) - 1, 0) if name in axes[1:] else values[None]
+    return moved
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRequest:
+    """What is wanted of a layer: about so many values, the channels in this order if known.
+
+    `other` says that the activation is of the model compared with; `padding` is that of the
+    `Sample`, whose values are left out of the numbers of a map.
+    """
+
+    values: int
+    order: Sequence[int] = ()
+    other: bool = False
+    padding: Mapping[str, Box] = field(default_factory=dict)
+
+
+def _figure(activation: Activation, picture: Picture, number: int, maps: NDArray[Any], *, other: bool) -> ReportFigure:
+    tiles = picture.tiles
+    numbers = channel_statistics.statistics(maps)
+    channels = [tile.channel for tile in tiles]
+    columns = (numbers.minimum, numbers.maximum, numbers.mean, numbers.zeros, numbers.magnitude)
+    whole = len(tiles) * len(maps) // max(1, len(set(channels)))
+    return ReportFigure(
+        number,
+        pictures.mosaic_of(picture.pixels, tiles, known_colors(str(picture.numbers["colormap"]))),
+        tuple(tile.channel for tile in tiles),
+        tuple(tile.indices for tile in tiles if len(tile.indices) > 1),
+        single([[tile.low for tile in tiles], [tile.high for tile in tiles]]),
+        single([column[channels] for column in columns]),
+        numbers.state[channels],
+        str(picture.numbers["colormap"]),
+        bool(picture.numbers["signed"]),
+        whole,
+        histogram_of(activation.values, picture.numbers),
+        other,
+    )
+
+
+def single(values: Any) -> NDArray[np.float32]:
+    """Return numbers as float32, those beyond its range at its ends."""
+    ends = np.finfo(np.float32)
+    wide = np.asarray(values, np.float64)
+    with np.errstate(invalid="ignore", under="ignore"):
+        return np.clip(wide, ends.min, ends.max).astype(np.float32)
+
+
+def shrink(figure: ReportFigure, most: int, order: Sequence[int]) -> ReportFigure:
+    """Return a figure with at most `most` tiles: the first channels of `order`, by their number."""
+    if len(figure.channels) <= most:
+        return figure
+    rank = {channel: place for place, channel in enumerate(order)}
+    wanted = sorted(range(len(figure.channels)), key=lambda place: rank.get(figure.channels[place], len(rank)))
+    places = sorted(wanted[:most], key=lambda place: (figure.channels[place], place))
+    return replace(
+        figure,
+        mosaic=pictures.keep(figure.mosaic, places),
+        channels=tuple(figure.channels[place] for place in places),
+        indices=tuple(figure.indices[place] for place in places) if figure.indices else (),
+        ends=figure.ends[:, places],
+        numbers=figure.numbers[:, places],
+        states=figure.states[places],
+    )
+
+
+def order_of(figure: ReportFigure) -> tuple[int, ...]:
+    """Return the channels of a figure, the strongest first."""
+    return tuple(dict.fromkeys(figure.channels[place] for place in strongest(figure)))
+
+
+def strongest(figure: ReportFigure) -> list[int]:
+    """Return the places of the tiles by strength: those that live first, of them the largest mean |value|."""
+    means = np.nan_to_num(figure.numbers[4], nan=-np.inf)
+    live = figure.states == channel_statistics.LIVE
+    order: list[int] = np.lexsort((-means, ~live)).tolist()
+    return order
+
+
+def known_colors(name: str) -> NDArray[np.uint8]:
+    """Return the colours that a bare picture may have, ``(color, RGB)``: the table, its marks, white."""
+    table = colors.table(name)
+    return np.concatenate([table.colors, np.array([*table.marks, (255, 255, 255)], np.uint8)])
+
+
+def histogram_of(values: NDArray[Any], numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return how many values lie where: `counts` of bins of one width from `first` to `last`.
+
+    `zeros` are counted apart where other values are; `total` is the number of finite values,
+    `other` of those that are not. `numbers` are those that the picture of `values` came with:
+    `cuts` are its percentiles, with mean and standard deviation.
+    """
+    flat = channel_statistics.as_numbers(values).reshape(-1)
+    finite = flat if not (numbers["nan"] or numbers["infinite"]) else flat[np.isfinite(flat)]
+    cuts = [cut for cut in numbers["percentiles"].items() if cut[1] is not None]
+    record: dict[str, Any] = {
+        "total": int(finite.size),
+        "other": int(flat.size - finite.size),
+        "zeros": int(finite.size - np.count_nonzero(finite)),
+        "counts": [],
+        "first": 0.0,
+        "last": 0.0,
+        "cuts": [[int(share), value] for share, value in cuts],
+        "mean": numbers["mean"],
+        "std": numbers["std"],
+    }
+    if not finite.size:
+        return record
+    rest = finite[finite != 0] if 0 < record["zeros"] < finite.size else finite
+    first, last = float(rest.min()), float(rest.max())
+    counts = [int(rest.size)] if first == last else channel_statistics.counts_between(rest, first, last, BINS)
+    return record | {"counts": counts, "first": first, "last": last}
+
+
+def summary_of(totals: RunningStatistics) -> dict[str, Any]:
+    """Return the numbers of a layer over all inputs that a row of the list shows."""
+    has = totals.finite > 0
+    channels = totals.channels
+    return {
+        "low": float(totals.minimum[has].min()) if has.any() else None,
+        "high": float(totals.maximum[has].max()) if has.any() else None,
+        "dead": int(totals.dead.sum()),
+        "constant": int(totals.constant.sum()),
+        "nonfinite": int(((totals.nan > 0) | (totals.infinite > 0)).sum()),
+        "zeros": totals.zeros / (totals.count or 1.0),
+        "channels": channels,
+    }

@@ -1,0 +1,1 @@
+"""What a run leaves behind: file names and the overwrite rule, PNG files, provenance, manifest, reports for CI."""

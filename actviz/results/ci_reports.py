@@ -1,0 +1,152 @@
+"""What rules say of layers, for those who read it: terminals, JUnit, GitHub, Markdown.
+
+Addresses, names of files and reasons come from models and inputs: each target gets them
+escaped in its own way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actviz.errors import escape, escape_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actviz.records import RuleResult
+
+ANNOTATIONS = 10
+LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResults:
+    """The result of a command that judges.
+
+    `command` is its name, `subject` what it judged in a few words. `rows` are the table
+    below `headings`, one a layer, in plain text; `right` the columns of numbers. `cases`
+    are what the rules say, `failures` why inputs could not be used.
+    """
+
+    command: str
+    subject: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int]
+    cases: tuple[RuleResult, ...]
+    failures: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> list[RuleResult]:
+        """The cases that are not kept, in order."""
+        return [case for case in self.cases if not case.kept]
+
+    def reason(self) -> str:
+        """Return the one line that says why the command ends as it does."""
+        first, *others = self.broken
+        more = f" (and {len(others):,} more)" if others else ""
+        return f"{escape(first.subject, 100)}: {first.reason}{more}."
+
+
+def table(findings: CheckResults) -> str:
+    """Return the table as text for a terminal, its columns aligned."""
+    rows = [findings.headings, *findings.rows]
+    shown = [[escape(cell, 120) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(findings.headings))]
+    lines = []
+    for row in shown:
+        cells = [
+            text.rjust(width) if column in findings.right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def junit(findings: CheckResults) -> bytes:
+    """Return JUnit XML: a test case for each rule of each layer, an error for each lost input.
+
+    Without times, so that equal results give equal bytes.
+    """
+    name = f"actviz {findings.command}"
+    failed, lost = len(findings.broken), len(findings.failures)
+    counts = f'tests="{len(findings.cases) + lost}" failures="{failed}" errors="{lost}"'
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<testsuites name="{_xml(name)}" {counts}>',
+        f'  <testsuite name="{_xml(f"{name} {findings.subject}")}" {counts} skipped="0">',
+    ]
+    for case in findings.cases:
+        opening = f'    <testcase classname="{_xml(case.subject)}" name="{_xml(case.rule)}"'
+        if case.kept:
+            lines.append(f"{opening}/>")
+        else:
+            said = _xml(f"{case.subject}: {case.reason}")
+            lines += [
+                f"{opening}>",
+                f'      <failure message="{said}" type="limit">{said}</failure>',
+                "    </testcase>",
+            ]
+    for number, failure in enumerate(findings.failures):
+        lines += [
+            f'    <testcase classname="inputs" name="input {number}">',
+            f'      <error message="{_xml(failure)}" type="input">{_xml(failure)}</error>',
+            "    </testcase>",
+        ]
+    lines += ["  </testsuite>", "</testsuites>", ""]
+    return "\n".join(lines).encode()
+
+
+def _xml(text: str) -> str:
+    safe = escape(text, LONGEST)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")):
+        safe = safe.replace(character, entity)
+    return safe
+
+
+def github_commands(findings: CheckResults) -> list[str]:
+    """Return GitHub workflow commands: an error for each broken case, ten at most.
+
+    GitHub shows ten a step; the last of ours says how many there are more.
+    """
+    broken = findings.broken
+    shown = broken if len(broken) <= ANNOTATIONS else broken[: ANNOTATIONS - 1]
+    title = _property(f"actviz {findings.command}: {findings.subject}")
+    lines = [f"::error title={title}::{_data(f'{case.subject}: {case.reason}')}" for case in shown]
+    if len(shown) < len(broken):
+        lines.append(f"::error title={title}::{len(broken) - len(shown)} more; see the summary of the job")
+    lines += [f"::warning title={title}::{_data(failure)}" for failure in findings.failures[:ANNOTATIONS]]
+    return lines
+
+
+def _data(text: str) -> str:
+    return escape(text, LONGEST).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def summary(findings: CheckResults) -> str:
+    """Return Markdown for the page of a CI job: what broke, then the table."""
+    broken = findings.broken
+    verdict = f"{len(broken)} of {len(findings.cases)} limits broken" if broken else "every limit is kept"
+    lines = [f"### actviz {findings.command}: {_markdown(findings.subject)}", "", f"**{verdict}**", ""]
+    lines += [f"- {_markdown(f'{case.subject}: {case.reason}')}" for case in broken]
+    lines += [f"- not used: {_markdown(failure)}" for failure in findings.failures]
+    lines += ["", _row(findings.headings), "|" + "|".join(_rules(findings)) + "|"]
+    lines += [_row(row) for row in findings.rows]
+    return "\n".join([*lines, "", ""])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_markdown(cell) for cell in cells) + " |"
+
+
+def _rules(findings: CheckResults) -> list[str]:
+    return ["---:" if column in findings.right else "---" for column in range(len(findings.headings))]
+
+
+def _markdown(text: str) -> str:
+    return escape_markdown(text, LONGEST)

@@ -1,0 +1,272 @@
+"""Where figures go: names, the overwrite rule, and files with their provenance inside."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import ActvizError, OutputError
+from actviz.results.png import END, KEYWORD, SIGNATURE, encode_png
+from actviz.results.provenance_json import dump_json, parse_json_strict
+from actviz.system.file_system import exists, is_folder, is_link, make_folder, probe_writable, reading, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+SVG_OPENING = b'<metadata id="actviz">'
+SVG_CLOSING = b"</metadata>"
+SLUG_LENGTH, SLUG_BYTES = 80, 111  # with a hash, 120 bytes
+LONGEST_NAME = 200  # bytes; file systems hold 255, with an ending and what a temporary file adds
+# Letters and marks that draw nothing: fillers of Hangul, vowels of Khmer, selectors of variants.
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0").union(
+    map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+PROVENANCE_BYTES = 16 << 20  # a vector may have a hundred thousand dead units, which are listed
+
+
+def slug(name: str) -> str:
+    """Return a name that is safe as a file name everywhere, and recognisable: at most 120 bytes of UTF-8.
+
+    ``/`` becomes ``-``, and anything else but letters and digits of any script, ``_``, ``-``, ``+``
+    and ``.`` becomes ``_``; the form is NFC. A short hash of the true name follows where the name
+    cannot be told from the result: names with ``..``, control characters, signs beyond ASCII or
+    another form than NFC, reserved, empty or long ones.
+    """
+    plain = unicodedata.normalize("NFC", name.replace("/", "-"))
+    kept = "".join(character if _is_kept(character) else "\0" for character in plain)
+    safe = re.sub("\0+", "_", kept).strip("._")
+    short = _shortened(safe)
+    lost = any(mark == "\0" and not given.isascii() for mark, given in zip(kept, plain, strict=True))
+    recognisable = short == safe != "" and name.isprintable() and ".." not in name and not lost
+    if recognisable and unicodedata.is_normalized("NFC", name) and not RESERVED.fullmatch(safe):
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{short or 'layer'}-{digest}"
+
+
+def _is_kept(character: str) -> bool:
+    """Return True for what stays in a file name: letters, marks on them, digits, and ``_.+-``."""
+    if character.isascii():
+        return character.isalnum() or character in "_.+-"
+    kind = unicodedata.category(character)
+    return (kind[0] in "LM" or kind == "Nd") and character not in _INVISIBLE
+
+
+def _shortened(safe: str, most: int = SLUG_BYTES) -> str:
+    """Return a name of at most `SLUG_LENGTH` characters and `most` bytes that ends in a whole letter."""
+    end = min(len(safe), SLUG_LENGTH)
+    while end and (len(safe[:end].encode()) > most or _is_mark(safe[end : end + 1])):
+        end -= 1
+    return safe[:end]
+
+
+def _is_mark(character: str) -> bool:
+    return character != "" and unicodedata.category(character)[0] == "M"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Return slugs joined by ``_`` as one name that file systems hold: long ones are cut, with a hash."""
+    whole = "_".join(parts)
+    if len(whole.encode()) <= LONGEST_NAME:
+        return whole
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    return "_".join(_shortened(part, LONGEST_NAME // len(parts) - len(digest)) for part in parts) + f"-{digest}"
+
+
+class UniquePaths:
+    """Hands out file names that differ, also on file systems that ignore case."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+
+    def take(self, path: Path, true_name: str) -> Path:
+        """Return `path`, with a hash of the true name in it if it was taken already."""
+        number = 0
+        candidate = path
+        while folded(str(candidate)) in self._used:
+            digest = hashlib.sha256(f"{true_name}\0{number}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+            candidate = path.with_name(f"{path.stem}-{digest}{path.suffix}")
+            number += 1
+        self._used.add(folded(str(candidate)))
+        return candidate
+
+
+def folded(name: str) -> str:
+    """Return what is the same for names that some file systems hold for one: they ignore case, or forms of letters."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def check_target(path: Path, identity: dict[str, str], *, overwrite: bool) -> None:
+    """Decide before any work whether `path` may be written.
+
+    A figure of the same model name, input and address is replaced; anything else that
+    stands there needs `overwrite`.
+
+    Raises
+    ------
+    OutputError
+        When it may not, or the folder cannot be made or written to.
+    """
+    check_replaceable(path, identity, ResultKind("figure", read_provenance), overwrite=overwrite)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultKind:
+    """A kind of result: what it is called, and how a file says whether it is one and of what."""
+
+    noun: str
+    read: Callable[[Path], Mapping[str, Any] | None]
+
+
+def check_replaceable(path: Path, identity: Mapping[str, str], kind: ResultKind, *, overwrite: bool) -> None:
+    """Decide whether a result of some kind may be written to `path`; see `check_target`."""
+    if is_folder(path):
+        message = f"{path}: a folder stands where the {kind.noun} should go; choose another name with -o."
+        raise OutputError(message)
+    if exists(path) and not overwrite and not is_link(path):
+        found = kind.read(path)
+        if found is None or any(found.get(key) != value for key, value in identity.items()):
+            message = f"{path}: exists and is not this {kind.noun}; pass --overwrite to replace it or choose another name with -o."
+            raise OutputError(message)
+    elif is_link(path) and not overwrite:
+        message = f"{path}: a symbolic link stands there; pass --overwrite to replace the link (not what it points to)."
+        raise OutputError(message)
+
+
+def check_folder(folder: Path, *, through_link: bool) -> None:
+    """Refuse a folder for results that is a symbolic link, unless it was said that one may be followed.
+
+    A folder that somebody else filled, such as a checkout, may hold a link where results go
+    every time; what stands behind it is not ours to write to. Links above the folder are the
+    user's own ways to it.
+
+    Raises
+    ------
+    OutputError
+        When it is one.
+    """
+    if is_link(folder) and not through_link:
+        message = f"{folder}: a symbolic link stands where the folder of results should be; name the folder that it leads to with -o, or pass --through-link."
+        raise OutputError(message)
+
+
+def check_inside(folder: Path, inner: Path) -> None:
+    """Refuse a folder inside of the one for results whose way from there leads through a symbolic link.
+
+    Raises
+    ------
+    OutputError
+        When it does: what is written to `inner` would lie outside of `folder`.
+    """
+    place = folder
+    for part in inner.relative_to(folder).parts:
+        place = place / part
+        if is_link(place):
+            message = f"{place}: a symbolic link stands where a folder of results should be, and is not followed; remove it, or choose another folder with -o."
+            raise OutputError(message)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder for results and prove that it can be written to."""
+    if exists(folder) and not is_folder(folder):
+        message = f"{folder}: a file stands where the folder should be; choose another with -o."
+        raise OutputError(message)
+    make_folder(folder)
+    probe_writable(folder)
+
+
+def write_figure(
+    path: Path, pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
+) -> int:
+    """Write a PNG whole or not at all and return its size in bytes.
+
+    Parameters
+    ----------
+    pixels
+        As `encode_png` takes them.
+    provenance
+        Goes into the file as JSON; no date, so that equal work gives equal bytes.
+    palette
+        ``(place, RGB)``, uint8, of at most 256 colours.
+    """
+    content = encode_png(pixels, provenance, palette)
+    write_whole(path, content)
+    return len(content)
+
+
+def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> int:
+    """Write an SVG with its provenance inside, as `write_figure` writes a PNG.
+
+    Parameters
+    ----------
+    drawing
+        A whole SVG document in UTF-8.
+    """
+    content = encode_svg(drawing, provenance)
+    write_whole(path, content)
+    return len(content)
+
+
+def encode_svg(drawing: bytes, provenance: dict[str, Any]) -> bytes:
+    """Put the provenance into a ``metadata`` element, the first of the drawing."""
+    begin = drawing.index(b"<svg")
+    end = drawing.index(b">", begin) + 1
+    text = dump_json(provenance).replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
+    return b"".join((drawing[:end], b"\n ", SVG_OPENING, text, SVG_CLOSING, drawing[end:]))
+
+
+def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[str, Any] | None:
+    """Return what actviz wrote into a PNG or SVG, ``None`` when it did not make the file.
+
+    Raises
+    ------
+    ActvizError
+        Of class `error`, when the file cannot be read.
+    """
+    with reading(path, error) as (file, _):
+        start = file.read(len(SIGNATURE))
+        if start.startswith((b"<?xml", b"<svg")):
+            return provenance_in_svg(start + file.read(PROVENANCE_BYTES))
+        if start != SIGNATURE:
+            return None
+        file.seek(8 + 25)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] != b"tEXt":  # noqa: PLR2004  (length and kind of a chunk)
+            return None
+        length = struct.unpack(">I", head[:4])[0]
+        content = file.read(min(length, PROVENANCE_BYTES))
+    keyword, _, text = content.partition(b"\0")
+    return _parsed(text) if keyword == KEYWORD else None
+
+
+def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
+    """Return what `encode_svg` put into a drawing, ``None`` when there is none."""
+    _, opened, rest = content.partition(SVG_OPENING)
+    text, closed, _ = rest.partition(SVG_CLOSING)
+    if not opened or not closed:
+        return None
+    return _parsed(text.replace(b"&gt;", b">").replace(b"&lt;", b"<").replace(b"&amp;", b"&"))
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    try:
+        found = parse_json_strict(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a PNG ends as one does: what was cut off while it was copied does not."""
+    with reading(path, OutputError) as (file, size):
+        file.seek(max(0, size - len(END)))
+        return file.read(len(END)) == END

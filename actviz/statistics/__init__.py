@@ -1,0 +1,1 @@
+"""Numbers of activations: channel statistics, running statistics, differences, and the limits that they are checked against."""

@@ -18,8 +18,8 @@ from actviz.addresses import select_layers
 from actviz.api import open as open_model
 from actviz.errors import ActvizError, ModelError, UnsafeError, UsageError
 from actviz.formats import open_network
+from actviz.formats.checkpoint import Checkpoint
 from actviz.formats.keras.keras_network import KerasNetwork
-from actviz.formats.savedmodel.checkpoint import Checkpoint
 from actviz.formats.savedmodel.graph_network import GraphNetwork
 from actviz.formats.savedmodel.inline import flatten
 from actviz.formats.savedmodel.source import open_saved_model

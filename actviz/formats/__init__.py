@@ -41,8 +41,9 @@ def _saved_model(path: Path, weights: Path | None, trust: TrustPolicy, choice: G
     The graph also serves where layers need code that is not given: it holds what they
     compute. Which signature is meant only the graph knows.
     """
-    from actviz.formats.keras.keras_file import KerasFile, open_keras_saved_model
+    from actviz.formats.keras.keras_file import KerasFile
     from actviz.formats.keras.keras_network import KerasNetwork
+    from actviz.formats.keras_saved_model import open_keras_saved_model
     from actviz.formats.savedmodel.graph_network import GraphNetwork
     from actviz.formats.savedmodel.source import open_saved_model
 

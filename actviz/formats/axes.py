@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actviz.formats.keras.graph import Json
+    from typing import Any
+
     from actviz.records import Axes, Shape
 
 SPACE = {1: ("step",), 2: ("row", "column"), 3: ("plane", "row", "column")}
@@ -20,7 +21,7 @@ TOKENS: Axes = ("batch", "step")
 SEQUENCE = DEFAULT_AXES[3]
 
 
-def axes_of(kind: str, config: Json, shape: Shape | None, given: list[Axes]) -> Axes:
+def axes_of(kind: str, config: dict[str, Any], shape: Shape | None, given: list[Axes]) -> Axes:
     """Name the axes of a layer's output.
 
     Classes that fix the meaning of their axes name them; a layer that keeps the rank keeps
@@ -89,7 +90,7 @@ def _numbered(rank: int) -> Axes:
     return ("batch", *(f"axis{number}" for number in range(1, rank))) if rank else ()
 
 
-def _class_axes(kind: str, config: Json, rank: int) -> Axes | None:
+def _class_axes(kind: str, config: dict[str, Any], rank: int) -> Axes | None:
     first = config.get("data_format") == "channels_first"
     inner = config.get("layer")
     if kind in {"TimeDistributed", "Bidirectional"} and isinstance(inner, dict):

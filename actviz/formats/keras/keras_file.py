@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz.errors import ActvizError, ModelChangedError, ModelError, UnsafeError, escape
+from actviz.errors import ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.keras.canonical import canonical, is_keras_3
 from actviz.formats.keras.flatten import parse_graph
 from actviz.formats.keras.weight_files import NamedWeights, TreeWeights
-from actviz.formats.savedmodel.checkpoint import VARIABLES, Checkpoint
-from actviz.formats.savedmodel.keras_metadata import keras_metadata
-from actviz.formats.savedmodel.object_graph import ObjectWeights
 from actviz.gate import (
     NO_TRUST,
     TrustPolicy,
@@ -36,7 +33,9 @@ if TYPE_CHECKING:
 
     import h5py
 
+    from actviz.formats.checkpoint import Checkpoint
     from actviz.formats.keras.graph import LayerGraph
+    from actviz.formats.keras.object_graph import ObjectWeights
 
 CONFIGURATION_BYTES = 64 << 20
 WEIGHTS = "model.weights.h5"
@@ -221,7 +220,7 @@ def _from_folder(path: Path, trust: TrustPolicy) -> KerasFile:
     if exists(path / "metadata.json"):
         metadata = parse_json(read_bytes(path / "metadata.json", 1 << 20, ModelError), name)
         version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
-    configuration = _configuration(raw, version, name, trust)
+    configuration = read_configuration(raw, version, name, trust)
     file, status = open_regular(path / WEIGHTS, ModelError, "weights file")
     try:
         weights = TreeWeights(open_hdf5(file, name, status.size), configuration.graph, name)
@@ -230,36 +229,6 @@ def _from_folder(path: Path, trust: TrustPolicy) -> KerasFile:
         raise
     writer = f"Keras {escape(version or '3', 40)}"
     return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
-
-
-def open_keras_saved_model(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFile | ActvizError | None:
-    """Open a SavedModel by its Keras configuration, ``None`` where it holds none.
-
-    Where layers need code that is not given, the error that says so is returned: the graph
-    holds what they compute, and may serve instead. Here it is not looked at, nor run.
-
-    Raises
-    ------
-    ModelError, UnsafeError, LimitError
-        When the folder is damaged or unsafe.
-    """
-    name = path.name
-    found = keras_metadata(path, CONFIGURATION_BYTES)
-    if found is None:
-        return None
-    try:
-        configuration = _configuration(found.configuration, found.version, name, trust)
-    except (ModelError, UnsafeError) as refused:
-        return refused
-    file, status = open_regular(found.source, ModelError, "model")
-    try:
-        bundle = Checkpoint(path / VARIABLES, name)
-        weights = ObjectWeights(bundle, configuration.graph, name, found.words)
-    except BaseException:
-        file.close()
-        raise
-    writer = f"Keras {escape(found.version or '2', 40)}"
-    return KerasFile(path, name, "saved_model", writer, found.version, configuration, weights, file, status, bundle)
 
 
 def _from_parts(path: Path, file: BinaryIO, status: FileStamp, weights: Path, trust: TrustPolicy) -> KerasFile:
@@ -273,7 +242,7 @@ def _from_parts(path: Path, file: BinaryIO, status: FileStamp, weights: Path, tr
     version = str(parsed.get("keras_version", "")) if isinstance(parsed, dict) else ""
     if not version and isinstance(parsed, dict) and "module" in parsed:
         version = "3"  # Keras 3 names modules and no version in its JSON
-    configuration = _configuration(raw, version, name, trust)
+    configuration = read_configuration(raw, version, name, trust)
     source, stored = open_regular(weights, ModelError, "weights file")
     try:
         root = open_hdf5(source, weights.name, stored.size)
@@ -302,7 +271,7 @@ def _from_hdf5(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy
     if version is None and "model_weights" in root:
         version = _attribute(root["model_weights"], "keras_version")
     text = version.decode("utf-8", "replace") if version else ""
-    configuration = _configuration(raw, text, name, trust)
+    configuration = read_configuration(raw, text, name, trust)
     group = root.get("model_weights")
     if group is None:
         message = f"{name}: the file holds an architecture but no weights; save the whole model with model.save(...)."
@@ -339,7 +308,7 @@ def _from_archive(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPol
     if "metadata.json" in archive.members:
         metadata = parse_json(archive.read("metadata.json", 1 << 20), name)
         version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
-    configuration = _configuration(raw, version, name, trust)
+    configuration = read_configuration(raw, version, name, trust)
     size = archive.info(WEIGHTS).file_size
     check = partial(archive.check, WEIGHTS)
     if size <= CHECKED_AT_ONCE:
@@ -354,7 +323,7 @@ def _from_archive(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPol
     return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
 
 
-def _configuration(raw: bytes, version: str, name: str, trust: TrustPolicy) -> ModelConfiguration:
+def read_configuration(raw: bytes, version: str, name: str, trust: TrustPolicy) -> ModelConfiguration:
     """Parse and check a configuration."""
     config = drop_compile_config(parse_json(raw, name))
     with well_formed(name):

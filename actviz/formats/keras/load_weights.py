@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.keras.graph import ROOT, LayerNode
+from actviz.formats.keras.object_graph import ObjectWeights
 from actviz.formats.keras.weight_files import (
     OLD_CONTAINER,
     RANDOM_STATE,
@@ -14,7 +15,6 @@ from actviz.formats.keras.weight_files import (
     TreeWeights,
     snake_case,
 )
-from actviz.formats.savedmodel.object_graph import ObjectWeights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from actviz.formats.keras.load_weights import reason
 if TYPE_CHECKING:
     from actviz.formats.keras.custom_objects import CustomObjects
     from actviz.formats.keras.graph import LayerNode
+    from actviz.formats.keras.object_graph import ObjectWeights
     from actviz.formats.keras.weight_files import NamedWeights, TreeWeights
-    from actviz.formats.savedmodel.object_graph import ObjectWeights
 
 OLDEST_KERAS = "3.15.1"
 VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})

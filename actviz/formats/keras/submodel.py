@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.keras.custom_objects import CustomObjects
+    from actviz.formats.keras.object_graph import ObjectWeights
     from actviz.formats.keras.weight_files import TreeWeights
     from actviz.formats.one_by_one import State
-    from actviz.formats.savedmodel.object_graph import ObjectWeights
 
 # Layers whose `call` alone computes what calling them does, for float32 and without masks:
 # no state, no random numbers, no conversion of dtypes. Keras spends 0.2 ms a call around it.

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, escape
 from actviz.formats.keras.graph import ROOT, LayerGraph, LayerNode, is_model, layer_name
-from actviz.formats.keras.nonfinite_count import NonfiniteCount
 from actviz.formats.keras.shapes import weight_counts
+from actviz.formats.nonfinite_count import NonfiniteCount
 from actviz.gate import read_dataset
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, UnsafeError, UsageError, escape
-from actviz.formats.savedmodel.checkpoint import refuse_link
+from actviz.formats.checkpoint import refuse_link
 from actviz.formats.savedmodel.proto import MetaGraph, meta_graph
 from actviz.gate.protobuf import MalformedProtobuf, all_bytes, varint
 from actviz.system.file_system import exists, is_folder, read_bytes, reading

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, escape
@@ -21,7 +20,7 @@ from actviz.formats.savedmodel.graph_least_size import in_order, least_shape, ru
 from actviz.formats.savedmodel.layer_class import activation_of, axes_at, bounds_at, kind_of, sign_of
 from actviz.formats.savedmodel.lookup_tables import constant
 from actviz.formats.savedmodel.name_scopes import ScopeAddress, ScopeLayers
-from actviz.formats.savedmodel.proto import attribute_dtype, attribute_shape, constant_shape
+from actviz.formats.savedmodel.proto import attribute_shape, constant_shape
 from actviz.formats.savedmodel.subgraph import VARIABLES, Subgraph, check_changes, extract_subgraph
 from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 
@@ -33,24 +32,10 @@ if TYPE_CHECKING:
     from actviz.formats.one_by_one import State
     from actviz.formats.savedmodel.execute import SubgraphRunner
     from actviz.formats.savedmodel.inline import InlinedGraph, Tensor
-    from actviz.formats.savedmodel.source import GraphSource
+    from actviz.formats.savedmodel.source import GraphInput, GraphSource
     from actviz.records import Shape
 
 CONSTANTS = frozenset({"Const", "HostConst"})
-
-
-@dataclass(frozen=True, slots=True)
-class GraphInput:
-    """One input of a graph: the node that it replaces, dtype, and shape with the batch axis first.
-
-    `batch` is the size of the batch where the graph was saved with a fixed one.
-    """
-
-    name: str
-    number: int
-    dtype: str
-    shape: Shape | None
-    batch: int | None = None
 
 
 class GraphNetwork(FileNetwork):
@@ -404,15 +389,3 @@ def _free(one: GraphInput) -> Shape | None:
     if one.shape is None:
         return None
     return (one.batch, *one.shape[1:]) if one.batch is not None else one.shape
-
-
-def input_of(flat: InlinedGraph, name: str, number: int, dtype: str, shape: Shape | None) -> GraphInput:
-    """Describe an input; a batch of a fixed size is free for the user."""
-    found = dtype or attribute_dtype(flat.nodes[number].node, "dtype") or "float32"
-    batch = shape[0] if shape and len(shape) > 1 and shape[0] is not None and shape[0] > 0 else None
-    return GraphInput(name, number, found, (None, *shape[1:]) if batch is not None and shape else shape, batch)
-
-
-def digest_of(content: bytes | memoryview) -> str:
-    """Return the SHA-256 (hexadecimal) of some bytes."""
-    return hashlib.sha256(content).hexdigest()

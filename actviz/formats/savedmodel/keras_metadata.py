@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, ModelError
-from actviz.formats.savedmodel.checkpoint import refuse_link
+from actviz.formats.checkpoint import refuse_link
 from actviz.formats.savedmodel.folder import SAVED_MODEL, read_saved_model, refuse_text_form
 from actviz.formats.savedmodel.vocabulary import words_of_object
 from actviz.gate import MODELS, parse_json

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, UnsafeError, escape
-from actviz.formats.savedmodel.checkpoint import refuse_link
+from actviz.formats.checkpoint import refuse_link
 from actviz.formats.savedmodel.inline import InlinedGraph, Tensor, call_of, flatten
 from actviz.formats.savedmodel.proto import attribute_number, attribute_tensor, attribute_text
 from actviz.formats.savedmodel.tensor_proto import tensor_of
@@ -16,7 +16,7 @@ from actviz.system.file_system import read_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from actviz.formats.savedmodel.checkpoint import Checkpoint
+    from actviz.formats.checkpoint import Checkpoint
     from actviz.formats.savedmodel.proto import MetaGraph
 
 TABLES = frozenset(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from actviz.formats.savedmodel.checkpoint import DTYPES, shape_of
+from actviz.formats.checkpoint import DTYPES, shape_of
 from actviz.gate.protobuf import (
     all_bytes,
     as_bytes,

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelChangedError, ModelError, UsageError, escape
-from actviz.formats.savedmodel.checkpoint import VARIABLES as CHECKPOINT
-from actviz.formats.savedmodel.checkpoint import Checkpoint
+from actviz.formats.checkpoint import VARIABLES as CHECKPOINT
+from actviz.formats.checkpoint import Checkpoint
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.folder import SAVED_MODEL, choose_graph, read_saved_model
-from actviz.formats.savedmodel.graph_network import GraphInput, digest_of, input_of
 from actviz.formats.savedmodel.inline import InlinedGraph, call_of, flatten
 from actviz.formats.savedmodel.keras_metadata import classes_of
 from actviz.formats.savedmodel.lookup_tables import TableContent, restored_key, table_contents
 from actviz.formats.savedmodel.name_scopes import PLUMBING
-from actviz.formats.savedmodel.proto import GraphSignature, MetaGraph, attribute_shape, attribute_text, graph_of
+from actviz.formats.savedmodel.proto import (
+    GraphSignature,
+    MetaGraph,
+    attribute_dtype,
+    attribute_shape,
+    attribute_text,
+    graph_of,
+)
 from actviz.gate.operations import check_operations
 from actviz.gate.protobuf import MalformedProtobuf
 from actviz.system.file_system import FileStamp, exists, open_regular, stamp
@@ -29,11 +36,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.savedmodel.inline import Tensor
+    from actviz.records import Shape
 
 PREFERRED = ("serving_default", "serve", "predict")
 INITIAL = "__saved_model_init_op"
 MOST_NUMBERS = 1 << 20
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInput:
+    """One input of a graph: the node that it replaces, dtype, and shape with the batch axis first.
+
+    `batch` is the size of the batch where the graph was saved with a fixed one.
+    """
+
+    name: str
+    number: int
+    dtype: str
+    shape: Shape | None
+    batch: int | None = None
 
 
 @dataclass
@@ -327,3 +349,15 @@ def _ends(flat: InlinedGraph) -> list[Tensor]:
     """Return the outputs of a frozen graph: of every computing node that nothing reads."""
     read = {source for node in flat.nodes for source, _ in node.inputs}
     return [(number, 0) for number, node in enumerate(flat.nodes) if number not in read and node.op not in PLUMBING]
+
+
+def input_of(flat: InlinedGraph, name: str, number: int, dtype: str, shape: Shape | None) -> GraphInput:
+    """Describe an input; a batch of a fixed size is free for the user."""
+    found = dtype or attribute_dtype(flat.nodes[number].node, "dtype") or "float32"
+    batch = shape[0] if shape and len(shape) > 1 and shape[0] is not None and shape[0] > 0 else None
+    return GraphInput(name, number, found, (None, *shape[1:]) if batch is not None and shape else shape, batch)
+
+
+def digest_of(content: bytes | memoryview) -> str:
+    """Return the SHA-256 (hexadecimal) of some bytes."""
+    return hashlib.sha256(content).hexdigest()

@@ -6,7 +6,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any
 
-from actviz.formats.savedmodel.checkpoint import numpy_dtype, shape_of
+from actviz.formats.checkpoint import numpy_dtype, shape_of
 from actviz.formats.savedmodel.proto import dtype_name
 from actviz.gate.protobuf import MalformedProtobuf, as_bytes, fields, numbers, one_bytes, one_number, signed
 

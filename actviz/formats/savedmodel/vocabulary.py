@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actviz.formats.keras.object_graph import NOT_LOOKED_INTO, ordered_words
 from actviz.formats.savedmodel.folder import read_saved_model
 from actviz.formats.savedmodel.inline import call_of, flatten
 from actviz.formats.savedmodel.lookup_tables import contents_in
-from actviz.formats.savedmodel.object_graph import NOT_LOOKED_INTO, ordered_words
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from actviz.formats.checkpoint import Checkpoint, CheckpointTensor
     from actviz.formats.keras.graph import LayerGraph, LayerNode
-    from actviz.formats.savedmodel.checkpoint import Checkpoint, CheckpointTensor
 
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE, TABLE = "VARIABLE_VALUE", "table"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import LimitError, ModelChangedError, ModelError, UnsafeError, escape
-from actviz.formats.keras.nonfinite_count import NonfiniteCount
+from actviz.formats.nonfinite_count import NonfiniteCount
 from actviz.gate.protobuf import MalformedProtobuf, all_bytes, as_bytes, as_number, fields, one_number, signed, varint
 from actviz.system.file_system import FileStamp, exists, is_link, open_regular, stamp
 

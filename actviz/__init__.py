@@ -15,7 +15,7 @@ __all__ = ["__version__", "draw", "load", "open", "save"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the Python interface when it is used, so that the command stays light."""
+    """Import the Python interface on first use, so that the command line starts without it."""
     if name not in {"draw", "load", "open", "save"}:
         message = f"module 'actviz' has no attribute {name!r}"
         raise AttributeError(message)

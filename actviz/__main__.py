@@ -1,4 +1,4 @@
-"""``python -m actviz`` is the same as the command ``actviz``."""
+"""Entry point of ``python -m actviz``."""
 
 from actviz.cli import main
 

@@ -1,4 +1,4 @@
-"""Layer addresses: which layers of a network a text on the command line means."""
+"""Layer addresses: the layers of a network that a text on the command line selects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def select_layers(
     command: str = "actviz layers",
     gone: Mapping[str, str] | None = None,
 ) -> list[LayerInfo]:
-    """Return the layers that some addresses mean, each once, in the order asked for.
+    """Return the layers that addresses select, each once, in the order given.
 
     Parameters
     ----------
@@ -35,16 +35,16 @@ def select_layers(
     wanted
         Addresses; each may hold several, separated by commas.
     file
-        Path of the model or file, for the hint in errors.
+        Path of the model or file, for error messages.
     command
-        What lists the layers of such a file.
+        The command that lists the layers of such a file, for error messages.
     gone
-        By address, what became of layers that the file holds no values of.
+        By address, the reason why the file holds no values of a layer.
 
     Raises
     ------
     UsageError
-        When an address means nothing or several layers; with the nearest names.
+        When an address matches no layer (with the closest names), or is ambiguous.
     """
     listing = f"{command} {escape(file, 100)}"
     found: dict[str, LayerInfo] = {}
@@ -59,18 +59,18 @@ def select_layers(
 
 
 def _exact(layers: Sequence[LayerInfo], text: str) -> list[LayerInfo]:
-    """Return the layer of that address, or of that top-level name, which always win."""
+    """Return the layer with that address, or else that top-level name; both take precedence over patterns."""
     return [layer for layer in layers if text == layer.address] or [
         layer for layer in layers if text == layer.name and layer.index is not None
     ]
 
 
 def _check_gone(layers: Sequence[LayerInfo], text: str, gone: Mapping[str, str], listing: str) -> None:
-    """Refuse a layer that a converter left no values of, and say what became of it."""
+    """Refuse a layer whose output a converter removed, with the reason."""
     lost = [address for address in gone if text in {address, address.rpartition("/")[2]}]
     there = any(text in {layer.address, layer.name, layer.address.rpartition("/")[2]} for layer in layers)
     if lost and not there:
-        message = f'"{escape(text, 80)}" has no values of its own in this file: {escape(gone[lost[0]], 300)}; list what there is with: {listing}'
+        message = f'"{escape(text, 80)}" has no values of its own in this file: {escape(gone[lost[0]], 300)}; list the layers with: {listing}'
         raise UsageError(message)
 
 
@@ -90,12 +90,12 @@ def _resolve(layers: Sequence[LayerInfo], text: str, listing: str) -> list[Layer
 
 
 def _outer(found: list[LayerInfo]) -> list[LayerInfo]:
-    """Return the layers among what a pattern means; what lies inside layers only where no layer is."""
+    """Return the layers that a pattern matches; operations inside layers only if it matches no layer."""
     return [layer for layer in found if not layer.inner] or found
 
 
 def _named(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerInfo]:
-    """Find a call of a shared layer, or a nested layer by its bare name."""
+    """Return the calls of a shared layer, or a nested layer by its bare name."""
     calls = [layer for layer in layers if _without_calls(layer.address) == text]
     if calls:
         return calls
@@ -111,7 +111,7 @@ def _named(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerIn
 
 
 def _check_number(layers: Sequence[LayerInfo], text: str) -> None:
-    """Refuse the number of a call or output that does not exist, naming those that do."""
+    """Refuse the index of a call or output that does not exist, with those that do."""
     for place in re.finditer(r"[#@](\d{1,9})", text):
         before, mark = text[: place.start()], place[0][0]
         family = re.compile(rf"{re.escape(before)}{mark}(\d+)")

@@ -1,4 +1,4 @@
-"""The Python interface: the same network, activations and figures, in the caller's process."""
+"""The Python interface: networks, activations and figures in the process of the caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OpenNetwork:
-    """A model opened by `actviz.open`; closes its file at the end of a ``with`` block."""
+    """A model opened by `actviz.open`; a context manager that closes the file."""
 
     def __init__(self, network: Network, path: Path) -> None:
         self._network = network
@@ -36,18 +36,18 @@ class OpenNetwork:
         self.close()
 
     def __repr__(self) -> str:
-        """Say what is open."""
+        """Return the file, its writer and the number of layers."""
         facts = self.facts
         return f"<actviz network {escape(facts.file)}: {facts.writer}, {len(facts.layers)} layers>"
 
     @property
     def facts(self) -> ModelFacts:
-        """What the file says about itself."""
+        """What is known about the file without running the model."""
         return self._network.facts
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
-        """Every addressable output, in model order."""
+        """Every output that has an address, in model order."""
         return self._network.layers
 
     @property
@@ -63,26 +63,26 @@ class OpenNetwork:
         Parameters
         ----------
         inputs
-            Arrays by input name, batch axis first; or one array for a network of one input.
-            What the layers do not depend on may be left out.
+            Arrays by input name, batch axis first; or one array for a network with one input.
+            Inputs that the layers do not depend on may be omitted.
         addresses
-            Layer addresses as on the command line; ``None`` for every layer, but not for
-            the scores of attention, which are computed where they are asked for.
+            Layer addresses as on the command line; ``None`` for every layer, without
+            attention scores, which are computed only if their address is given.
 
         Returns
         -------
         dict
-            By address, an `Activation`: ``.values`` with the batch axis first, in the
-            layer's own dtype, and ``.axes``. An address that means several layers gives
-            several keys.
+            Address to `Activation`: ``.values`` with the batch axis first, in the dtype of
+            the layer, and ``.axes``. A pattern that matches several layers gives several
+            keys.
 
         Raises
         ------
         UsageError
-            When an address means nothing.
+            When an address matches no layer.
         InputError
-            When an input that the layers need is missing; when one is unknown, of the wrong
-            shape or dtype, or holds tokens outside the vocabulary.
+            When a required input is missing, or an input is unknown, has the wrong shape or
+            dtype, or holds tokens outside the vocabulary.
         """
         from actviz.addresses import select_layers
 
@@ -123,7 +123,7 @@ class OpenNetwork:
         return batch
 
 
-def open(  # noqa: A001, PLR0913  (actviz.open reads as what it does; a keyword for each fact of a file)
+def open(  # noqa: A001, PLR0913  (`actviz.open` is the public name; one keyword per option)
     path: str | os.PathLike[str],
     *,
     weights: str | os.PathLike[str] | None = None,
@@ -135,8 +135,8 @@ def open(  # noqa: A001, PLR0913  (actviz.open reads as what it does; a keyword 
 ) -> OpenNetwork:
     """Open a model file of any format that actviz reads.
 
-    Nothing in the file is run unless `allow_code` says so. Its layers are known at once; TensorFlow is imported when
-    activations are asked for.
+    No code of the file is run unless `allow_code` is True. The layers are read at once; TensorFlow is imported when
+    activations are computed.
 
     Parameters
     ----------
@@ -146,22 +146,22 @@ def open(  # noqa: A001, PLR0913  (actviz.open reads as what it does; a keyword 
     weights
         The HDF5 file of the weights, for a JSON.
     custom_objects
-        The code of custom layers, models and functions: the objects by name, or texts as
-        ``--custom-objects`` takes them (``module:Name``, ``file.py:Name``, ``file.py``). The
-        function of a Lambda may be given under the layer's name.
+        Custom layers, models and functions: the objects by name, or strings as for
+        ``--custom-objects`` (``module:Name``, ``file.py:Name``, ``file.py``). The function of
+        a Lambda layer may be given under the name of the layer.
     allow_code
         Let Lambda layers run the bytecode in the file.
     signature
-        Which signature of a SavedModel; the one for serving otherwise.
+        Signature of a SavedModel; default: the one for serving.
     tags
-        Which graph of a SavedModel that holds several.
+        Tags of the graph, for a SavedModel that holds several.
     inputs
-        The nodes of a frozen graph that are fed; its placeholders otherwise.
+        Nodes of a frozen graph to feed; default: its placeholders.
 
     Raises
     ------
     ModelError, UnsafeError, LimitError
-        When it is no model, must not be loaded, or is too large.
+        When the file is not a model, is unsafe to load, or is too large.
     """
     from collections.abc import Mapping
 
@@ -184,34 +184,34 @@ def open(  # noqa: A001, PLR0913  (actviz.open reads as what it does; a keyword 
 
 
 def draw(activation: Activation, index: int = 0, style: Style | None = None, context: Context | None = None) -> Image:
-    """Draw the output of a layer for one input of its batch, as `actviz show` does.
+    """Draw the output of a layer for one sample of its batch, as `actviz show` does.
 
     Parameters
     ----------
     activation
-        One value of the result of `OpenNetwork.activations`.
+        A value of the dictionary that `OpenNetwork.activations` returns.
     index
-        Position along the batch axis.
+        Index along the batch axis.
     style
-        Scale, colours, channels and layout; the defaults of the command line otherwise.
-        For the scale ``run`` give it the `ranges` of the layers.
+        Scale, colors, channels and layout; default: as on the command line. The scale
+        ``run`` needs the `ranges` of the layers.
     context
-        What the figure says about model and input.
+        Names of the model and the input for the caption.
 
     Raises
     ------
     UsageError
-        When nothing draws these axes, or the style asks for what the activation does not have.
+        When no renderer supports these axes, or the style does not fit the activation.
     InputError
-        When the file that the scale names is none of actviz's.
+        When the file that the scale names was not written by actviz.
     """
     from PIL import Image
 
     from actviz.batch import color_ranges
     from actviz.figures import renderers
 
-    said = context or Context(model="", input=f"sample {index}", fed="")
-    return Image.fromarray(renderers.draw(activation, index, said, color_ranges.known(style or Style())).pixels)
+    caption = context or Context(model="", input=f"sample {index}", fed="")
+    return Image.fromarray(renderers.draw(activation, index, caption, color_ranges.known(style or Style())).pixels)
 
 
 def save(
@@ -222,25 +222,25 @@ def save(
     overwrite: bool = False,
     compress: bool = False,
 ) -> None:
-    """Save activations as an `.npz` that `load`, `actviz render` and numpy read, without pickle.
+    """Save activations as an `.npz` file that `load`, `actviz render` and NumPy read, without pickle.
 
     Parameters
     ----------
     path
-        Where to; written whole or not at all.
+        The file to write; it is replaced atomically.
     activations
-        By address, as `OpenNetwork.activations` returns them, all of one batch.
+        Address to `Activation`, as `OpenNetwork.activations` returns, all of one batch.
     model
-        The name of the model, which figures of the file will show.
+        Name of the model, shown in figures of the file.
     overwrite
-        Replace a file that stands there.
+        Replace an existing file.
     compress
-        Smaller and slower.
+        Compress the arrays: smaller and slower.
 
     Raises
     ------
     InputError
-        When the batches differ in size, or an activation is no array with a batch axis.
+        When the batches differ in size, or an activation has no batch axis.
     OutputError
         When the file cannot be written, or exists.
     """
@@ -280,21 +280,21 @@ def load(path: str | os.PathLike[str], addresses: str | Sequence[str] | None = N
     path
         The `.npz` file.
     addresses
-        Layer addresses as on the command line; ``None`` for every layer in the file. Only
-        those are read.
+        Layer addresses as on the command line; ``None`` for every layer. Only these layers
+        are read.
 
     Returns
     -------
     dict
-        By address, an `Activation`. bfloat16 and float8 come back as float32, text as
+        Address to `Activation`. bfloat16 and float8 are returned as float32, text as
         fixed-width unicode.
 
     Raises
     ------
     InputError, UnsafeError, LimitError
-        When it is no such file, damaged, unsafe or a zip bomb.
+        When the file was not written by actviz, is damaged or unsafe, or exceeds a limit.
     UsageError
-        When an address means nothing, or a layer that is not in the file.
+        When an address matches no layer of the file.
     """
     from actviz import activations as files
     from actviz.addresses import select_layers

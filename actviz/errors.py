@@ -1,4 +1,4 @@
-"""What a user can cause and fix: one class per exit code, and the escaping of untrusted text.
+"""Exceptions for errors that a user can cause and fix, one class per exit code; escaping of untrusted text.
 
 Every message is one line that says what happened, what was expected and how to fix it.
 Anything that is not an `ActvizError` is a bug of actviz and keeps its traceback.
@@ -37,13 +37,13 @@ EXIT_TERMINATED = 143
 
 
 class ActvizError(Exception):
-    """Base of everything that a user can cause and fix.
+    """Base class of all errors that a user can cause and fix.
 
     Parameters
     ----------
     message
-        One line: what happened, what was expected, how to fix it. Text that comes
-        from a file is passed through `escape` by whoever builds the message.
+        One line: what happened, what was expected, how to fix it. The caller passes text
+        that comes from a file through `escape`.
     """
 
     exit_code = EXIT_BUG
@@ -53,18 +53,18 @@ class ActvizError(Exception):
 
     @property
     def message(self) -> str:
-        """The line to print, without control characters."""
+        """The message on one line, without control characters."""
         return str(self.args[0])
 
 
 class PartialError(ActvizError):
-    """Part of a batch failed; the rest is written."""
+    """Some inputs failed; the results of the others are written."""
 
     exit_code = 1
 
 
 class UsageError(ActvizError):
-    """An option or address that means nothing here."""
+    """An invalid option, argument or layer address."""
 
     exit_code = 2
 
@@ -82,7 +82,7 @@ class ModelError(ActvizError):
 
 
 class ModelChangedError(ModelError):
-    """A file of the model changed during the run, which ends: no result may mix old and new weights.
+    """A file of the model changed during the run. The run ends: no result may mix old and new weights.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class ModelChangedError(ModelError):
 
 
 class UnsafeError(ActvizError):
-    """A file that was refused because it could run code or reach other files."""
+    """A file was refused because loading it could run code or read other files."""
 
     exit_code = 5
 
@@ -109,17 +109,17 @@ class LimitError(ActvizError):
 
 
 class RunLimitError(LimitError):
-    """A limit that every input of the run would reach alike, so that trying the next one is of no use."""
+    """A limit that every input of the run would reach, so that the remaining inputs are not tried."""
 
 
 class OutputError(ActvizError):
-    """A result that cannot be written, or that would overwrite something."""
+    """A result cannot be written, or would overwrite a file."""
 
     exit_code = 7
 
 
 class ToleranceError(ActvizError):
-    """A check or a comparison is beyond its limits."""
+    """A check failed, or a difference exceeds its tolerance."""
 
     exit_code = 8
 
@@ -140,7 +140,7 @@ _BY_CODE: dict[int, type[ActvizError]] = {
 
 
 def error_of_code(code: int, message: str) -> ActvizError:
-    """Rebuild the error that another process reported as an exit code and a line."""
+    """Return the exception for an exit code and message reported by another process."""
     return _BY_CODE.get(code, ActvizError)(message)
 
 
@@ -152,8 +152,8 @@ def escape(text: str, limit: int = 200) -> str:
     r"""Return `text` safe to print on one line of a terminal or CI log.
 
     Control, format, surrogate and separator characters become ``\xNN`` or ``\uNNNN``;
-    a text longer than `limit` characters is cut in the middle of its tail with ``...``.
-    A leading ``::`` (a command in some CI logs) is broken by a zero-effect escape.
+    a text longer than `limit` characters is cut and ends with ``...``. The first colon of a
+    leading ``::`` is escaped, since GitHub reads such a line as a workflow command.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def escape(text: str, limit: int = 200) -> str:
 
 
 def escape_markdown(text: str, limit: int = 200) -> str:
-    r"""Return untrusted text that Markdown shows as it is: no link, mention, image, tag or new cell.
+    r"""Escape untrusted text so that Markdown shows it literally: no link, mention, image, tag or new cell.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def escape_markdown(text: str, limit: int = 200) -> str:
 
 
 def escape_character(character: str) -> str:
-    r"""Return the code of a character as it is written in messages and figures: ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``."""
+    r"""Return the escape sequence of a character, as used in messages and figures: ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``."""
     code = ord(character)
     if code <= LAST_OF_BYTE:
         return f"\\x{code:02x}"

@@ -1,4 +1,4 @@
-"""The nouns that travel between the layers: frozen, without behaviour that needs a library.
+"""Frozen records shared by all packages; they import neither NumPy nor any other library at run time.
 
 Axis names used throughout: ``batch``, ``row``, ``column``, ``channel``, ``unit``,
 ``step``, ``plane``, ``head``, ``query``, ``key``. The batch axis comes first.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORWARD, REVERSED, MIXED = STEP_ORDERS = ("forward", "reversed", "mixed")
-"""The order of steps: that of the input, the last step first, or both joined (or not known)."""
+"""Order of the steps of a sequence: as in the input, last step first, or both concatenated (or unknown)."""
 
 AXIS_NAMES = ("batch", "row", "column", "channel", "unit", "step", "plane", "head", "query", "key")
 
@@ -28,16 +28,16 @@ Axes = tuple[str, ...]
 class TensorSpec:
     """One input of a network.
 
-    `shape` has the batch axis first, ``None`` where the size is free, and is empty where the
-    file does not tell even the rank (a subclassed model); `dtype` is a numpy
-    name or ``"string"``; `axes` names the axes as the network reads them, for instance
-    ``("batch", "row", "column", "channel")``. `limit` is the number of entries of the
-    smallest table that the values are looked up in: whole numbers from 0 to below it are
-    valid (``None``: no such table is known). `words` are some of the words (or whole
-    numbers, as text) in the vocabulary behind the input; `split` says how a text is taken
-    apart (``whitespace``, ``punctuation``: whitespace after punctuation was dropped,
-    ``character``, ``""``: not, or not known). `least` are the smallest sizes at which the
-    network can run, as in `shape` (``None``: fixed, or 1; empty: not known).
+    `shape` has the batch axis first, ``None`` for an axis of any size, and is empty if the
+    rank is unknown (a subclassed model); `dtype` is a NumPy name or ``"string"``; `axes`
+    names the axes as the network reads them, for instance
+    ``("batch", "row", "column", "channel")``. `limit` is the number of rows of the smallest
+    embedding table that the values index: integers from 0 to ``limit - 1`` are valid
+    (``None``: no such table is known). `words` are some entries of the vocabulary of the
+    input (integers as text); `split` is how a text is split (``whitespace``;
+    ``punctuation``: split at whitespace after punctuation was removed; ``character``;
+    ``""``: not split, or unknown). `least` are the smallest sizes at which the network can
+    run, as in `shape` (``None``: fixed, or 1; empty: unknown).
     """
 
     name: str
@@ -52,9 +52,9 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class GraphSelection:
-    """What of a file that holds several models, or graphs of operations, is meant.
+    """Which model or graph of a file that holds several is used.
 
-    `signature` and `tags` choose in a SavedModel (``None``, empty: the one for serving);
+    `signature` and `tags` select in a SavedModel (``None``, empty: the one for serving);
     `inputs` names the nodes of a frozen graph that are fed (empty: its placeholders).
     """
 
@@ -71,12 +71,11 @@ class LayerInfo:
     """One addressable output of a network.
 
     `index` is the position in the user's own ``model.layers`` (``None`` for operations
-    and for layers of nested models). `shape` has the batch axis first; ``None`` stands
-    for the whole shape where it is not known, and for an axis where the size is free.
-    `activation` is the name of the activation function inside the layer, if it has one.
-    `needs` names the network's inputs that the output depends on (``None``: not known,
-    so all of them). `inner` marks what lies inside a layer, such as a single operation of
-    a graph: it has an address, and is shown and computed where that is asked for.
+    and for layers of nested models). `shape` has the batch axis first; it is ``None`` if
+    unknown, and an axis of any size is ``None``. `activation` is the name of the activation
+    function of the layer, if it has one. `needs` names the inputs of the network that the
+    output depends on (``None``: unknown, so all of them). `inner` is True for an operation
+    inside a layer, which is computed and shown only if its address is given.
     """
 
     address: str
@@ -94,16 +93,16 @@ class LayerInfo:
 
 @dataclass(frozen=True, slots=True)
 class InputOperation:
-    """A fact about the range of numbers that an input takes.
+    """A fact about the range of values that an input expects.
 
-    `kind` is ``Arithmetic``, ``input * scale + offset`` before the first real layer, with
-    one number or one per channel of the input; ``Stage``, the same for an earlier result on
-    the way there, the latest first; ``Quantization``, the ends ``low`` and
-    ``high`` of what the whole numbers of an input can hold; or ``Metadata``, the ``mean``
-    and ``std`` that the file declares for images of 0..255. `input` is the input's name;
-    ``""`` stands for every input. `reversed` says that the arithmetic reverses the order of
-    the channels; `stopped_by` names the operation that read the data itself, where the
-    arithmetic of constants ends with one (``Max`` in ``x / max(x)``).
+    `kind` is ``Arithmetic``, ``input * scale + offset`` before the first layer with weights,
+    with one number or one per channel of the input; ``Stage``, the same for an intermediate
+    result, the last one first; ``Quantization``, the smallest and largest value (``low``,
+    ``high``) that the integers of an input represent; or ``Metadata``, the ``mean`` and
+    ``std`` that the file declares for images of 0..255. `input` is the name of the input;
+    ``""`` means every input. `reversed` is True if the arithmetic reverses the order of the
+    channels; `stopped_by` is the operation that depends on the data and ends the constant
+    arithmetic (``Max`` in ``x / max(x)``).
     """
 
     kind: str
@@ -115,13 +114,13 @@ class InputOperation:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a model file says about itself, without running it.
+    """What is known about a model file without running it.
 
-    `names` holds the model's own name and those of the models it starts with, so that a
-    known family is recognised. `code` lists what in the file could run code. `digest` is
-    the SHA-256 (hexadecimal) of the checked configuration. `gone` says of addresses of
-    layers that a converter left no values of what became of them. `labels` are the names of
-    the classes that the file gives to the units of its last layers.
+    `names` holds the name of the model and those of the nested models it starts with, by
+    which a known family is recognised. `code` lists what in the file could run code.
+    `digest` is the SHA-256 (hexadecimal) of the checked configuration. `gone` maps addresses
+    of layers whose output a converter removed to the reason. `labels` are the class names
+    that the file assigns to the units of its last layer.
     """
 
     file: str
@@ -139,11 +138,12 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the values of a map lie in the picture that an input was fed, all in its pixels.
+    """Position of the values of a feature map in the input image, in pixels of that image.
 
-    `size` is that of the picture; the value at ``(r, c)`` sees `field` pixels around row
-    ``offset[0] + r * stride[0]`` and column ``offset[1] + c * stride[1]``, where the middle
-    of the first pixel is 0. All pairs are (row, column).
+    `size` is the size of the image; the receptive field of the value at ``(r, c)`` is `field`
+    pixels large, centred at row ``offset[0] + r * stride[0]`` and column
+    ``offset[1] + c * stride[1]``; the centre of the first pixel is 0. All pairs are
+    (row, column).
     """
 
     input: str
@@ -157,14 +157,13 @@ class Geometry:
 class Activation:
     """The output of one layer for a batch.
 
-    `values` has the batch axis first and the layer's own dtype; `axes` names every axis.
-    `signed` says whether the activation function can give negative values (``None``:
-    not known, the data decide); `bounds` are the two values that it never leaves, such as
-    0 and 1 of a sigmoid (``None``: it has none, or it is not known).
-    `weights_digest` is the SHA-256 of the weights read.
-    `mask`, ``(batch, step)``, is False at the steps that the network leaves out. `geometry`
-    says where a map lies in the input, ``None`` where that is not known. `step_order` is
-    one of `STEP_ORDERS`: how the steps of `values` follow those of the input.
+    `values` has the batch axis first and the dtype of the layer; `axes` names every axis.
+    `signed` says whether the activation function can return negative values (``None``:
+    unknown, the data decide); `bounds` are its smallest and largest possible value, such as
+    0 and 1 of a sigmoid (``None``: unbounded or unknown). `weights_digest` is the SHA-256 of
+    the weights read. `mask`, ``(batch, step)``, is False at masked steps. `geometry` is the
+    position of a feature map in the input (``None``: unknown). `step_order` is one of
+    `STEP_ORDERS`.
     """
 
     address: str
@@ -183,16 +182,15 @@ class Activation:
 class Sample:
     """One input as it is fed to the network.
 
-    `values` maps input names to arrays with a batch axis of one. `thumbnail` is what was
-    really fed, as a picture: uint8, ``(row, column, RGB)``, or ``None`` where the input is
-    no picture. `fed` says it in words (``28 x 28 x 1, 0..1``). `digest` is the SHA-256 of
-    the fed values. `notes` are lines worth saying on stderr. `words` are those of a text,
-    one for each step that the network sees, where the text was given and that is known.
-    `ranges` says for images which range was chosen and why. `stem` is `name` as a file
-    name begins (``""``: `name` without its suffix). `fitting` is how an image got the size
-    of its input (``stretched 1.5 : 1``; ``""``: it had it). `padding` holds for each input
-    whose image was padded where the image lies in it: top, left, bottom, right, in pixels
-    of what is fed.
+    `values` maps input names to arrays with a batch axis of one. `thumbnail` is the image as
+    fed: uint8, ``(row, column, RGB)``, or ``None`` if the input is not an image. `fed`
+    summarizes the input in words (``28 x 28 x 1, 0..1``). `digest` is the SHA-256 of the fed
+    values. `notes` are lines to print on stderr. `words` are the words of a text, one for
+    each step of the network's input, if known. `ranges` are the range chosen for each image
+    and the reason. `stem` is `name` as the beginning of a file name (``""``: `name` without
+    its suffix). `fitting` is how an image was resized (``stretched 1.5 : 1``; ``""``: not
+    resized). `padding` is, for each input whose image was padded, the box of the image in
+    it: top, left, bottom, right, in pixels of the array that is fed.
     """
 
     name: str
@@ -211,17 +209,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How figures are drawn: the options of the command line, parsed but not resolved.
+    """How figures are drawn: options of the command line, parsed but not resolved.
 
     `scale` is ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q``,
-    ``filter:pP:Q`` or ``from:FILE``; `ranges` are the two ends by address that ``run`` and ``from`` stand
-    for. `channels` is a selection such as ``0:16,40`` (``None``: all); `sort` a measure
+    ``filter:pP:Q`` or ``from:FILE``; `ranges` are the limits by address that ``run`` and ``from``
+    resolve to. `channels` is a selection such as ``0:16,40`` (``None``: all); `sort` a measure
     (``None``: see `measure`); `top` the number of channels kept after sorting; `zoom`
-    pixels per value (``None``: chosen). `project` is how planes or frames are brought into
-    one map (``max``), ``None`` to show each. `overlay` lays maps over the input's picture;
-    `reduce` is how channels are brought into one map (``mean``, ``max``, ``l2``), ``None``
-    to show each. `megapixels` is the largest page of a sheet. `dark` is for dark pages,
-    `histogram` adds the distribution of the layer's values.
+    pixels per value (``None``: automatic). `project` is how planes or frames are reduced to
+    one map (``max``), ``None`` to show each. `overlay` blends maps over the input image;
+    `reduce` is how channels are reduced to one map (``mean``, ``max``, ``l2``), ``None``
+    to show each. `megapixels` limits the size of a page of a sheet. `dark` selects a dark
+    background, `histogram` adds a histogram of the values of the layer.
     """
 
     scale: str = "auto"
@@ -242,21 +240,20 @@ class Style:
 
     @property
     def measure(self) -> str:
-        """What channels are ordered by: the strongest are those of the largest mean |value|, unless `sort` says otherwise."""
+        """The measure by which channels are sorted; by default, the mean |value| if `top` is given."""
         return self.sort or ("index" if self.top is None else "mean")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a figure says about where its activation comes from, and what it calls things.
+    """The origin of an activation, and the names used for its parts, as a figure shows them.
 
-    `labels` are the names of classes, written beside the units of layers that have as
-    many; `steps` are the words of the input, written along sequences that have as many.
-    `pictures` are what inputs were fed, by name, where they are pictures: uint8
-    ``(row, column, RGB)``, or ``(frame, row, column, RGB)``. `reduced` says
-    how channels were brought into one map, if they were. `left_out` says of layers that a
-    sheet does not show why, with their number: ``("not chosen", 12)``. `padding` is
-    that of the `Sample`.
+    `labels` are class names, drawn beside the units of layers with as many units; `steps`
+    are the words of the input, drawn along sequences with as many steps. `pictures` are the
+    image inputs as fed, by name: uint8 ``(row, column, RGB)``, or
+    ``(frame, row, column, RGB)``. `reduced` is how channels were reduced to one map (``""``:
+    not reduced). `left_out` counts the layers that a sheet does not show by reason:
+    ``("not chosen", 12)``. `padding` is that of the `Sample`.
     """
 
     model: str
@@ -273,10 +270,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one rule says of one layer: `reason` is one line, also where it is kept.
+    """Result of one rule for one layer; `reason` is one line, also if the rule is kept.
 
-    `subject` is the layer's address (or the name of an input), `rule` the limit as it was
-    asked for.
+    `subject` is the address of the layer (or the name of an input), `rule` the limit as
+    given on the command line.
     """
 
     subject: str
@@ -290,14 +287,14 @@ Box = tuple[int, int, int, int]
 
 
 class Tile(NamedTuple):
-    """One channel in a picture: where it lies and which values its colours stand for.
+    """One channel in a figure: its box and the range of values of its colours.
 
-    `box` is the area of the map itself; `low` and `high` are the values at the two ends
-    of the colour table for this tile. `state` is ``live``, ``dead`` (all zero),
-    ``constant`` or ``nonfinite`` (at least one NaN or infinity). On a sheet, `address` is
-    the layer's. Where tiles run over several axes, such as channel and step, `indices` is
-    the place along each. `part` says which rows and columns of its map a tile shows
-    (``None``: all), where a long map is broken into lines.
+    `box` is the area of the map; `low` and `high` are the values of the first and last color
+    of the colormap for this tile. `state` is ``live``, ``dead`` (all zero), ``constant`` or
+    ``nonfinite`` (at least one NaN or infinity). On a sheet, `address` is the address of the
+    layer. If tiles run over several axes, such as channel and step, `indices` is the index
+    along each. `part` is the box of the map that the tile shows (``None``: all), for a long
+    map that is broken into lines.
     """
 
     channel: int
@@ -311,7 +308,7 @@ class Tile(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A text in a picture and the pixels it covers."""
+    """A text in a figure and the box of pixels that it covers."""
 
     text: str
     box: Box
@@ -319,14 +316,15 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawn figure: its pixels and what is where in them.
+    """A drawn figure: its pixels, tiles and labels.
 
-    `drawn` is ``(row, column)``: uint32 in the form of `colors.packed`, or uint8, places in
-    `palette`, uint8 ``(place, RGB)``, where all colours are in one table.
+    `drawn` is ``(row, column)``: uint32 as `colors.packed` returns, or uint8 indices into
+    `palette`, uint8 ``(index, RGB)``, if all colors of the figure are in one palette.
     `numbers` holds what a manifest records: minimum, maximum, mean, std, share of zeros,
     dead, constant, NaN and infinity counts, clipped values, channels shown and in all,
-    the scale, the colormap and its ends. ``axes`` says what tiles run over and which axis
-    of the activation runs down and across in them (``None``: one value wide).
+    the scale, the colormap and its limits. ``axes`` says which axes the tiles run over and
+    which axis of the activation is vertical and which horizontal in them (``None``: one
+    value wide).
     """
 
     drawn: NDArray[np.uint32] | NDArray[np.uint8]

@@ -30,6 +30,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise what nohup started
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_models"
+DATA = ROOT / "tests" / "data"
+HELPERS = ROOT / "tests" / "helpers"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ from pathlib import Path
 from actviz.inputs import InputOptions
 from actviz.commands import check, checking
 from actviz.statistics.limits import Limits
-from actviz.worker import Opening
+from actviz.worker import ModelOptions
 path, pattern, inputs = sys.argv[1:]
 marks = []
 add = checking.Tally.add
@@ -92,7 +92,7 @@ def noted(self, samples, numbers):
 checking.Tally.add = noted
 files = (Path(inputs),) if inputs.endswith(".npy") else tuple(sorted(Path(inputs).iterdir()))
 layers = tuple("@" + kind for kind in pattern.split(",")) if pattern else ()
-request = check.CheckRequest(opening=Opening(Path(path)), inputs=files, layers=layers, output=None, reading=InputOptions(), limits=Limits())
+request = check.CheckRequest(opening=ModelOptions(Path(path)), inputs=files, layers=layers, output=None, reading=InputOptions(), limits=Limits())
 for _ in check.check(request):
     pass
 begin = next(place for place, (_, done) in enumerate(marks) if done >= marks[-1][1] / 10)

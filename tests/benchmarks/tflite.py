@@ -19,8 +19,8 @@ SAMPLES = Path(__file__).parents[2] / "sample_models"
 # The same command in a process that does not see LiteRT's package.
 WITH_TENSORFLOW = """
 import sys
-from actviz.worker import supervisor
-supervisor.PROGRAM = "import actviz.formats.tflite.tflite_interpreter as r; r.LITERT = 'no_such_package'; " + supervisor.PROGRAM
+from actviz.worker import client
+client.PROGRAM = "import actviz.formats.tflite.tflite_interpreter as r; r.LITERT = 'no_such_package'; " + client.PROGRAM
 from actviz.cli import main
 main()
 """

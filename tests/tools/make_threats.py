@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "helpers"))
 
 import threats
 
@@ -93,7 +93,7 @@ def main() -> int:
     """Collect the tests and write or compare the page."""
     collector = Collector()
     files = [
-        path for path in sorted(TESTS.glob("test_*.py")) if "from threats import" in path.read_text(encoding="utf-8")
+        path for path in sorted(TESTS.rglob("test_*.py")) if "from threats import" in path.read_text(encoding="utf-8")
     ]
     options = ["--collect-only", "-qq", "-o", "addopts=", "-p", "no:cacheprovider"]
     with contextlib.redirect_stdout(io.StringIO()):

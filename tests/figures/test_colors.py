@@ -1,0 +1,233 @@
+"""Values to colours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from matplotlib import colormaps
+
+from actviz.errors import UsageError
+from actviz.figures import colors
+from actviz.records import Picture
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+COLORMAPS = ROOT / "tests" / "COLORMAPS.md"
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@pytest.mark.parametrize("name", colors.colormaps.SHIPPED)
+def test_shipped_tables_are_those_of_matplotlib(name: str) -> None:
+    expected = colormaps[name].resampled(256)(np.arange(256), bytes=True)[:, :3]
+
+    np.testing.assert_array_equal(colors.table(name).colors, expected)
+    assert colors.table(name).invertible
+
+
+def test_defaults_need_no_matplotlib() -> None:
+    program = (
+        "import sys; from actviz.figures import colors;"
+        f"colors.table({colors.SEQUENTIAL!r}); colors.table({colors.DIVERGING!r});"
+        f"colors.table({colors.DIVERGING_DARK!r});"
+        "assert 'matplotlib' not in sys.modules;"
+        "colors.table('magma'); assert 'matplotlib' in sys.modules;"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_neutral_in_the_middle_of_the_diverging_table() -> None:
+    light, dark = (colors.table(name).colors.astype(int) for name in (colors.DIVERGING, colors.DIVERGING_DARK))
+
+    assert np.ptp(light[127:129]) <= 1
+    assert light[128].sum() == light.sum(axis=1).max()
+    assert dark[127:129].max() <= 25
+    assert dark[128].sum() <= dark.sum(axis=1).min() + 3
+
+
+def test_the_default_map_follows_page_and_range() -> None:
+    assert colors.default_name(centred=False) == colors.default_name(centred=False, dark=True) == "inferno"
+    assert colors.default_name(centred=True) == "RdBu_r"
+    assert colors.default_name(centred=True, dark=True) == "berlin"
+    assert colors.is_centred(-2, 2)
+    assert not colors.is_centred(0, 0)
+    assert not colors.is_centred(-2, 3)
+    assert colors.around_zero(-2, 3) == (-3, 3)
+    assert colors.around_zero(0, 3) == (0, 3)
+    assert colors.around_zero(-3, -1) == (-3, -1)
+
+
+def test_which_maps_can_be_inverted_is_documented() -> None:
+    rows = re.findall(
+        r"^\| (\w+) \| (\d+) \| (yes|no) \| (yes|no) \|$", COLORMAPS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    known = [row for row in rows if row[0] in colormaps]  # a later matplotlib may have more, an earlier one fewer
+
+    assert len(known) > 80
+    for name, count, invertible, turned in known:
+        assert len(np.unique(colors.table(name).colors, axis=0)) == int(count)
+        assert (count == "256") == (invertible == "yes")
+        assert colors.table(name).invertible == (invertible == "yes")
+        assert colors.table(f"{name}_r").invertible == (turned == "yes")
+    assert colors.table("magma").invertible
+    assert not colors.table("viridis").invertible
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("virdis", "viridis"), ("rdbu", "RdBu"), ("?", "for instance")])
+def test_unknown_colormaps_name_the_nearest(wrong: str, near: str) -> None:
+    with pytest.raises(UsageError, match=near):
+        colors.table(wrong)
+
+
+@pytest.mark.parametrize("name", ["inferno", "RdBu_r", "viridis", "gray", "prism", "tab20"])
+def test_marks_are_in_no_table(name: str) -> None:
+    table = colors.table(name)
+
+    assert len(set(table.marks)) == 3
+    for mark in table.marks:
+        assert not (table.colors == mark).all(axis=1).any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5",
+        "a:b",
+        "1:0",
+        "0:0",
+        "nan:1",
+        "0:inf",
+        "0:1:2",
+        "p99:1",
+        "p5:5",
+        "p-1:99",
+        "p1:101",
+        "pnan:99",
+        "p:",
+        "1:p99",
+        "from:",
+        "from",
+    ],
+)
+def test_scales_that_mean_nothing(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        colors.parse_scale(text)
+
+    assert "\n" not in caught.value.message
+
+
+def test_scales_that_mean_something() -> None:
+    assert colors.parse_scale("filter") == colors.ColorScale("filter")
+    assert colors.parse_scale("-1:2.5") == colors.ColorScale("fixed", -1, 2.5)
+    assert colors.parse_scale("p0.5:p99") == colors.ColorScale("percentile", 0.5, 99)
+    assert colors.parse_scale("from:a/b.json") == colors.ColorScale("from", source="a/b.json")
+    for text in ("auto", "filter", "layer", "run", "-1:2.5", "0.1:0.30000000000000004", "p1:99"):
+        assert str(colors.parse_scale(text)) == text
+    assert str(colors.parse_scale("from:a/b.json")) == "from:b.json"
+
+
+def test_a_scale_fits_what_a_tile_holds() -> None:
+    auto, own = colors.ColorScale("auto"), colors.ColorScale("filter")
+
+    assert colors.resolved(auto, own=True, why="no") == own
+    assert colors.resolved(auto, own=False, why="no") == colors.ColorScale("layer")
+    assert colors.resolved(own, own=True, why="no") == own
+    assert colors.resolved(own, own=False, why="no") == colors.ColorScale("layer", why="no")
+    assert colors.resolved(colors.ColorScale("run"), own=False, why="no") == colors.ColorScale("run")
+
+
+def test_zero_means_zero_for_every_tile() -> None:
+    low, high = np.array([-1.0, 0.5, np.nan]), np.array([2.0, 3.0, np.nan])
+
+    bottom, top = colors.ranges(colors.ColorScale("filter"), low, high, signed=True)
+    np.testing.assert_array_equal((bottom, top), ([-2, -3, 0], [2, 3, 0]))
+
+    bottom, top = colors.ranges(colors.ColorScale("layer"), low, high, signed=False)
+    np.testing.assert_array_equal((bottom, top), ([0, 0, 0], [3, 3, 3]))
+
+
+@pytest.mark.parametrize(
+    ("known", "lowest", "signed"),
+    [(None, 0, False), (None, -1, True), (True, 0, True), (False, 0, False), (False, -1, True)],
+)
+def test_the_sign_is_known_or_seen(known: bool | None, lowest: float, signed: bool) -> None:
+    assert colors.is_signed(known, np.array([0.0, lowest, np.nan])) is signed
+
+
+def test_halves_round_to_even_and_ends_hold() -> None:
+    values = np.array([[0, 0.5, 1.5, 2.5, 255, 256, -1, np.nan, np.inf, -np.inf]])
+
+    steps = colors.quantise(values, np.array([0.0]), np.array([255.0]))
+
+    assert steps.tolist() == [[0, 0, 2, 2, 255, 255, 0, 0, 255, 0]]
+
+
+def test_zero_has_one_colour_in_every_signed_tile() -> None:
+    largest = np.random.default_rng(0).exponential(size=500)
+
+    steps = colors.quantise(np.zeros((500, 1)), -largest, largest, signed=True)
+
+    assert (steps == 128).all()
+
+
+@given(
+    arrays(np.float64, (3, 7), elements=FINITE),
+    st.booleans(),
+)
+@settings(deadline=None)
+def test_values_come_back_within_one_step(values: np.ndarray, signed: bool) -> None:
+    values = values if signed else np.abs(values)
+    before = values.copy()
+    low, high = colors.ranges(colors.ColorScale("filter"), values.min(axis=1), values.max(axis=1), signed=signed)
+
+    steps = colors.quantise(values, low, high, signed=signed)
+    back = colors.dequantise(steps, low, high)
+
+    np.testing.assert_array_equal(values, before)
+    width = (high / 255 - low / 255)[:, None]
+    assert (np.abs(back - values) <= width * 0.5001 + 1e-320).all()
+    order = np.argsort(values, axis=1)
+    assert (np.diff(np.take_along_axis(steps, order, axis=1).astype(int), axis=1) >= 0).all()
+
+
+def test_packing_and_unpacking() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (130, 7, 3), dtype=np.uint8)
+
+    np.testing.assert_array_equal(Picture(colors.packed(pixels), (), (), {}).pixels, pixels)
+
+
+@given(FINITE, FINITE)
+@settings(deadline=None)
+def test_ticks_are_ordered_and_end_at_the_ends(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+
+    found = colors.ticks(low, high)
+
+    assert found == sorted(found)
+    assert found[0] == low
+    if high / 2 - low / 2 > 0:
+        assert found[-1] == high
+        assert 2 <= len(found) <= 14
+
+
+def test_ticks_are_round() -> None:
+    assert colors.ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert colors.ticks(-1, 1) == [-1, -0.5, 0, 0.5, 1]
+
+
+def test_clipped_values_are_counted() -> None:
+    values = np.array([-1, 0, 0.5, 1, 2, np.nan, np.inf])
+
+    assert colors.count_clipped(values, 0, 1) == (1, 1)
+    assert colors.count_clipped(values, -1, 0.25) == (0, 3)
+    assert colors.count_clipped(np.float32([0.1, 1e38]), 0.1, 1e300) == (0, 0)

@@ -228,7 +228,7 @@ def _contents(run: _ReportRun, failures: Sequence[ActvizError]) -> ReportContent
         "actviz": VERSION,
         "configuration": facts.digest,
         "inputs": found.tally.inputs,
-        "said": versions,
+        "versions": versions,
     }
     return ReportContents(
         facts.file,

@@ -368,6 +368,11 @@ def shape_of_numbers(sizes: Sequence[float]) -> str:
     return f" {TIMES} ".join(number(size) for size in sizes)
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun: ``1 layer``, ``2,000 layers``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def listing(items: Sequence[int], most: int = 8) -> str:
     """Return a list that stays short: ``2, 17, 40 … 35 more``."""
     words = ", ".join(str(item) for item in items[:most])

@@ -1,9 +1,9 @@
-"""What the page's script reads: JSON and base64, in a form that no HTML can come out of."""
+"""What the page's script reads: plain values for JSON, and base64; and texts that page and Markdown share."""
 
 from __future__ import annotations
 
 import base64
-import json
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +14,19 @@ from actviz.figures import colors, text
 from actviz.report.report_figures import single, summary_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from actviz.records import Geometry
-    from actviz.report.contents import ReportContents, ReportFigure, ReportLayer
+    from actviz.report.contents import Comparison, Finding, ReportContents, ReportFigure, ReportLayer
     from actviz.statistics.differences import LayerDifference
+    from actviz.statistics.running_statistics import RunningStatistics
 
-LONGEST = 300
-DIGITS = 6
-_FAR = 10
-
-
-def to_json(value: Any) -> str:
-    r"""Return JSON in ASCII without ``<``, ``>`` and ``&``, so that it cannot end or open an element.
-
-    Examples
-    --------
-    >>> to_json("</script>")
-    '"\\u003c/script\\u003e"'
-    """
-    plain = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+MAXIMUM_TEXT = 300
+SIGNIFICANT_DIGITS = 6
+# A relative error above this says no more than that nothing is alike.
+_LARGE_RELATIVE_ERROR = 10
 
 
 def base64_of(content: bytes) -> str:
@@ -44,102 +34,117 @@ def base64_of(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def picture_uri(png: bytes) -> str:
-    """Return a PNG as a ``data:`` address."""
+def png_uri(png: bytes) -> str:
+    """Return a PNG as a ``data:`` URI."""
     return f"data:image/png;base64,{base64_of(png)}"
 
 
-def shown(words: str) -> str:
-    """Return untrusted text for people: one line, nothing hidden, not endless."""
-    return escape(words, LONGEST)
+def one_line(untrusted: str) -> str:
+    """Return untrusted text without line breaks and hidden characters, at most 300 characters long."""
+    return escape(untrusted, MAXIMUM_TEXT)
 
 
 def key_of(address: str) -> str:
-    """Return an address as links and the script know it: half a pair of surrogates has no place in a link."""
+    """Return an address as it is written in links: a lone surrogate, which UTF-8 cannot encode, becomes ``?``."""
     return address.encode("utf-8", "replace").decode("utf-8")
 
 
+def findings_by_address(contents: ReportContents) -> dict[str, list[Finding]]:
+    """Return the findings of each layer that has any, worst first."""
+    findings: dict[str, list[Finding]] = {}
+    for finding in contents.findings:
+        findings.setdefault(finding.address, []).append(finding)
+    return findings
+
+
 def island(contents: ReportContents) -> dict[str, Any]:
-    """Return everything but the figures' pictures; `figures` are numbers of `blocks`."""
+    """Return all that the script needs besides the figures' pictures, as values for JSON.
+
+    The `block` of a figure is its index in `blocks`.
+    """
+    findings = findings_by_address(contents)
     tables = sorted({figure.table for layer in contents.layers for figure in layer.figures})
-    number = 0
-    layers = []
-    for layer in contents.layers:
-        count = len(layer.figures)
-        layers.append(_layer(layer, range(number, number + count), contents))
-        number += count
+    block_numbers = itertools.count()
     return {
-        "model": shown(contents.model),
-        "other": shown(contents.comparison.name) if contents.comparison else None,
+        "model": one_line(contents.model),
+        "other": one_line(contents.comparison.name) if contents.comparison else None,
         "count": contents.count,
         "inputs": [
             {
-                "name": shown(fed.name),
-                "fed": shown(fed.fed),
-                "picture": picture_uri(fed.picture) if fed.picture else None,
-                "words": [shown(word) for word in fed.words],
+                "name": one_line(fed.name),
+                "fed": one_line(fed.fed),
+                "picture": png_uri(fed.picture) if fed.picture else None,
+                "words": [one_line(word) for word in fed.words],
             }
             for fed in contents.inputs
         ],
         "tables": {name: base64_of(colors.table(name).colors.tobytes()) for name in tables},
-        "layers": layers,
+        "layers": [
+            _layer(layer, findings.get(layer.info.address, ()), contents.comparison, block_numbers)
+            for layer in contents.layers
+        ],
     }
 
 
 def blocks(contents: ReportContents) -> list[str]:
-    """Return the base64 of each figure: its PNG, ``,``, its numbers as `numbers_of` packs them."""
+    """Return for each figure the base64 of its PNG, a comma, and the base64 of its `packed_numbers`."""
     return [
-        f"{base64_of(figure.mosaic.png)},{base64_of(numbers_of(figure))}"
+        f"{base64_of(figure.mosaic.png)},{base64_of(packed_numbers(figure))}"
         for layer in contents.layers
         for figure in layer.figures
     ]
 
 
-def numbers_of(figure: ReportFigure) -> bytes:
-    """Pack float32 ``(7, tile)``, little-endian: both ends, the five of `Figure.numbers`; then the states."""
+def packed_numbers(figure: ReportFigure) -> bytes:
+    """Return the numbers of the tiles: little-endian float32 ``(7, tile)``, then the states as uint8 ``(tile,)``.
+
+    The rows are the two of `ReportFigure.ends` and the five of `ReportFigure.numbers`.
+    """
     packed: NDArray[Any] = np.concatenate([figure.ends, figure.numbers]).astype("<f4")
     return packed.tobytes() + figure.states.astype(np.uint8).tobytes()
 
 
-def _layer(layer: ReportLayer, numbers: range, contents: ReportContents) -> dict[str, Any]:
+def _layer(
+    layer: ReportLayer, findings: Sequence[Finding], comparison: Comparison | None, block_numbers: Iterator[int]
+) -> dict[str, Any]:
     info = layer.info
-    said: dict[str, Any] = {
+    return {
         "address": key_of(info.address),
-        "shown": shown(info.address),
-        "kind": shown(info.kind),
-        "shape": shape_of(layer),
-        "activation": shown(info.activation) if info.activation else None,
+        "shown": one_line(info.address),
+        "kind": one_line(info.kind),
+        "shape": shape_text(layer),
+        "activation": one_line(info.activation) if info.activation else None,
         "parameters": info.parameters,
         "drawn": layer.kind,
-        "reason": shown(layer.reason),
-        "labels": [shown(label) for label in layer.labels],
-        "place": _place(layer.geometry),
+        "reason": one_line(layer.reason),
+        "labels": [one_line(label) for label in layer.labels],
+        "geometry": _geometry(layer.geometry),
         "step_order": layer.step_order,
-        "figures": [_figure(one, place) for one, place in zip(layer.figures, numbers, strict=True)],
+        "figures": [_figure(figure, number) for figure, number in zip(layer.figures, block_numbers, strict=False)],
         "findings": [
-            {"severity": one.severity, "kind": one.kind, "text": one.text}
-            for one in contents.findings
-            if one.address == info.address
+            {"severity": finding.severity, "kind": finding.kind, "text": finding.text} for finding in findings
         ],
-        "drift": _drift(info.address, contents),
-        "overall": None,
+        "difference": _difference(info.address, comparison),
+        "overall": _overall(layer.totals) if layer.totals is not None else None,
     }
-    totals = layer.totals
-    if totals is not None:
-        packed = single([totals.minimum, totals.maximum, totals.mean, totals.std]).astype("<f4")
-        said["overall"] = {
-            "numbers": base64_of(packed.tobytes()),
-            "dead": np.flatnonzero(totals.dead).tolist(),
-            "constant": np.flatnonzero(totals.constant).tolist(),
-            "nonfinite": np.flatnonzero((totals.nan > 0) | (totals.infinite > 0)).tolist(),
-            "channels": totals.channels,
-            **{key: rounded(value) for key, value in summary_of(totals).items() if key in {"low", "high", "zeros"}},
-        }
-    return said
 
 
-def shape_of(layer: ReportLayer) -> str:
-    """Return a layer's output shape for one input, in words."""
+def _overall(totals: RunningStatistics) -> dict[str, Any]:
+    """Return a layer's numbers over all inputs: `numbers` is little-endian float32 ``(4, channel)`` in base64."""
+    packed = single([totals.minimum, totals.maximum, totals.mean, totals.std]).astype("<f4")
+    summary = summary_of(totals)
+    return {
+        "numbers": base64_of(packed.tobytes()),
+        "dead": np.flatnonzero(totals.dead).tolist(),
+        "constant": np.flatnonzero(totals.constant).tolist(),
+        "nonfinite": np.flatnonzero((totals.nan > 0) | (totals.infinite > 0)).tolist(),
+        "channels": totals.channels,
+        **{key: rounded(summary[key]) for key in ("low", "high", "zeros")},
+    }
+
+
+def shape_text(layer: ReportLayer) -> str:
+    """Return a layer's output shape without the batch axis, for people; empty where it is not known."""
     shape = layer.info.shape
     if shape is None:
         return ""
@@ -147,7 +152,7 @@ def shape_of(layer: ReportLayer) -> str:
 
 
 def _figure(figure: ReportFigure, block: int) -> dict[str, Any]:
-    whole = figure.channels == tuple(range(len(figure.channels)))
+    count = len(figure.channels)
     return {
         "input": figure.input,
         "other": figure.other,
@@ -155,68 +160,59 @@ def _figure(figure: ReportFigure, block: int) -> dict[str, Any]:
         "tile": list(figure.mosaic.tile),
         "step": list(figure.mosaic.step),
         "columns": figure.mosaic.columns,
-        "count": len(figure.channels),
-        "channels": None if whole else list(figure.channels),
+        "count": count,
+        "channels": None if figure.channels == tuple(range(count)) else list(figure.channels),
         "indices": [list(index) for index in figure.indices],
         "table": figure.table,
         "signed": figure.signed,
         "total": figure.total,
-        "histogram": _rounded_all(figure.histogram),
+        "histogram": {key: _all_rounded(value) for key, value in figure.histogram.items()},
     }
 
 
-def _place(geometry: Geometry | None) -> dict[str, Any] | None:
+def _geometry(geometry: Geometry | None) -> dict[str, Any] | None:
+    """Return where a map lies over the picture of the input, in pixels of it."""
     if geometry is None:
         return None
-    return {
-        "input": geometry.input,
-        "size": list(geometry.size),
-        "offset": list(geometry.offset),
-        "stride": list(geometry.stride),
-    }
+    return {"size": list(geometry.size), "offset": list(geometry.offset), "stride": list(geometry.stride)}
 
 
-def _drift(address: str, contents: ReportContents) -> dict[str, Any] | None:
-    comparison = contents.comparison
+def _difference(address: str, comparison: Comparison | None) -> dict[str, Any] | None:
     if comparison is None or address not in comparison.drifts:
         return None
     drift = comparison.drifts[address]
     return {
-        "largest": rounded(drift.largest),
-        "reach": rounded(drift.reach),
         "relative": rounded(drift.relative),
         "changed": address in comparison.changed,
-        "text": said_of_drift(drift),
+        "text": difference_text(drift),
     }
 
 
-def said_of_drift(drift: LayerDifference) -> str:
-    """Return how far a layer drifted, in words."""
+def difference_text(drift: LayerDifference) -> str:
+    """Return the difference of one layer between two models as part of a sentence."""
     if drift.apart:
         return f"{drift.apart:,} of {drift.count:,} values are NaN or infinite in one and not in the other."
-    share = f" where values reach {text.number(drift.reach)}" if drift.reach else ""
-    far = drift.relative > _FAR
-    relative = "nothing alike" if far else f"relative error {text.number(100 * drift.relative, 2)}%"
-    return f"values differ by up to {text.number(drift.largest)}{share}; {relative}, cosine {drift.cosine:.4f}."
+    reach = f" where values reach {text.number(drift.reach)}" if drift.reach else ""
+    large = drift.relative > _LARGE_RELATIVE_ERROR
+    relative = "nothing alike" if large else f"relative error {text.number(100 * drift.relative, 2)}%"
+    return f"values differ by up to {text.number(drift.largest)}{reach}; {relative}, cosine {drift.cosine:.4f}."
 
 
-def _rounded_all(record: dict[str, Any]) -> dict[str, Any]:
-    def one(value: Any) -> Any:
-        if isinstance(value, list):
-            return [one(item) for item in value]
-        return rounded(value) if isinstance(value, float) else value
-
-    return {key: one(value) for key, value in record.items()}
+def _all_rounded(value: Any) -> Any:
+    """Return a value with the floats in it, at any depth of lists, `rounded`."""
+    if isinstance(value, list):
+        return [_all_rounded(item) for item in value]
+    return rounded(value) if isinstance(value, float) else value
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a number with six digits, ``None`` for what JSON does not have."""
+    """Return a number with six significant digits; ``None`` for NaN and infinities, which JSON does not have."""
     if value is None or not math.isfinite(value):
         return None
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
-def words_of(items: Sequence[str], most: int) -> str:
-    """Return a list of names that stays short, for a sentence."""
-    listed = ", ".join(shown(item) for item in items[:most])
-    return listed + (f" and {len(items) - most:,} more" if len(items) > most else "")
+def shorten(names: Sequence[str], count: int) -> str:
+    """Return the first `count` names and the number of the others."""
+    listed = ", ".join(one_line(name) for name in names[:count])
+    return listed + (f" and {len(names) - count:,} more" if len(names) > count else "")

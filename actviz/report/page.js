@@ -43,7 +43,7 @@
 
   const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
-  // Theme: what the system says, unless the reader chose.
+  // Theme: that of the system, unless the reader chose one.
   const theme = byId("theme");
   const stored = (value) => {
     try {
@@ -74,7 +74,7 @@
     tables[name] = { colors, steps };
   }
 
-  // A figure is decoded when it is looked at, and kept.
+  // A figure is decoded when it is first shown, and cached.
   const decoded = new Map();
   const decode = (figure) => {
     if (!decoded.has(figure.block)) decoded.set(figure.block, decodeNow(figure));
@@ -92,16 +92,16 @@
     const floats = new Float32Array(bytes.buffer, 0, 7 * figure.count);
     const [low, high, minimum, maximum, mean, zeros, magnitude] = [0, 1, 2, 3, 4, 5, 6].map((row) => floats.subarray(row * figure.count, (row + 1) * figure.count));
     const states = bytes.subarray(28 * figure.count);
-    const places = new Map();
-    for (let place = 0; place < figure.count; place++) {
-      const key = figure.indices.length ? figure.indices[place].join(" ") : String(figure.channels ? figure.channels[place] : place);
-      places.set(key, place);
+    const indexByKey = new Map();
+    for (let index = 0; index < figure.count; index++) {
+      const key = figure.indices.length ? figure.indices[index].join(" ") : String(figure.channels ? figure.channels[index] : index);
+      indexByKey.set(key, index);
     }
-    return { figure, context, low, high, minimum, maximum, mean, zeros, magnitude, states, places, table: tables[figure.table] };
+    return { figure, context, low, high, minimum, maximum, mean, zeros, magnitude, states, indexByKey, table: tables[figure.table] };
   };
-  const channelAt = (figure, place) => (figure.channels ? figure.channels[place] : place);
+  const channelAt = (figure, index) => (figure.channels ? figure.channels[index] : index);
 
-  // What is looked at now.
+  // The current selection.
   const now = { layer: 0, input: 0, beside: "", key: null, sources: [], order: [], shown: [], drawing: 0 };
 
   const overall = layers.map((layer) => {
@@ -132,13 +132,13 @@
     range: (layer) => (layer.overall && layer.overall.low !== null ? Math.max(Math.abs(layer.overall.low), Math.abs(layer.overall.high)) : -1),
     zeros: (layer) => (layer.overall ? layer.overall.zeros : -1),
     parameters: (layer) => layer.parameters ?? -1,
-    change: (layer) => (layer.drift ? layer.drift.relative ?? Infinity : -1),
+    change: (layer) => (layer.difference ? layer.difference.relative ?? Infinity : -1),
   };
   const shows = {
     findings: (layer) => layer.findings.length > 0,
     dead: (layer) => layer.overall && layer.overall.dead.length > 0,
     NaN: (layer) => layer.overall && layer.overall.nonfinite.length > 0,
-    changed: (layer) => layer.drift && layer.drift.changed,
+    changed: (layer) => layer.difference && layer.difference.changed,
   };
   const arrange = () => {
     const words = byId("filter").value.trim().toLowerCase(), kind = byId("class").value;
@@ -158,7 +158,7 @@
     }
     if (measure) {
       const values = new Map(rows.map((row) => [row, measure(layers[row.dataset.layer])]));
-      top.append(...[...rows].sort((one, two) => values.get(two) - values.get(one)));
+      top.append(...[...rows].sort((first, second) => values.get(second) - values.get(first)));
     }
     byId("matches").textContent = count === rows.length ? `${count} layers` : `${count} of ${rows.length} layers`;
   };
@@ -171,7 +171,7 @@
     event.target.textContent = open ? "Fold all" : "Unfold all";
   });
 
-  // --- addresses --------------------------------------------------------------------------
+  // --- the URL fragment -------------------------------------------------------------------
   const addressOf = (key = now.key) => {
     let address = `#layer=${encodeURIComponent(layers[now.layer].address)}`;
     if (key !== null) address += `&channel=${key.replaceAll(" ", ".")}`;
@@ -184,27 +184,27 @@
     byId("link").href = address;
     if (location.hash !== address) history.replaceState(null, "", address);
   };
-  const follow = (initial) => {
-    const asked = new Map(location.hash.slice(1).split("&").map((part) => {
+  const followHash = (initial) => {
+    const parameters = new Map(location.hash.slice(1).split("&").map((part) => {
       const [key, ...value] = part.split("=");
       try { return [key, decodeURIComponent(value.join("="))]; } catch { return [key, ""]; }
     }));
-    const found = layers.findIndex((layer) => layer.address === asked.get("layer"));
-    if (found < 0) {
-      if (initial) choose(firstLayer(), { quiet: true });
+    const index = layers.findIndex((layer) => layer.address === parameters.get("layer"));
+    if (index < 0) {
+      if (initial) showLayer(firstLayer(), { quiet: true });
       return;
     }
-    const input = Number(asked.get("input") || 0);
+    const input = Number(parameters.get("input") || 0);
     now.input = Number.isInteger(input) && input >= 0 && input < data.inputs.length ? input : 0;
-    now.beside = asked.get("beside") || "";
-    choose(found, { key: (asked.get("channel") ?? "").replaceAll(".", " ") || null, scroll: true });
+    now.beside = parameters.get("beside") || "";
+    showLayer(index, { key: (parameters.get("channel") ?? "").replaceAll(".", " ") || null, scroll: true });
   };
   const firstLayer = () => {
-    const worst = layers.findIndex((layer) => layer.findings.some((one) => one.severity === "problem") && layer.figures.length);
+    const worst = layers.findIndex((layer) => layer.findings.some((finding) => finding.severity === "problem") && layer.figures.length);
     const any = layers.findIndex((layer) => layer.figures.length);
     return worst >= 0 ? worst : Math.max(any, 0);
   };
-  addEventListener("hashchange", () => follow(false));
+  addEventListener("hashchange", () => followHash(false));
 
   // --- one layer --------------------------------------------------------------------------
   const sourcesOf = (layer) => layer.figures.map((figure) => ({
@@ -214,12 +214,12 @@
   }));
   const option = (value, words) => make("option", { value }, words);
 
-  const choose = (place, { key = null, scroll = false, quiet = false } = {}) => {
-    now.layer = place;
-    const layer = layers[place];
+  const showLayer = (index, { key = null, scroll = false, quiet = false } = {}) => {
+    now.layer = index;
+    const layer = layers[index];
     for (const row of rows) {
       const link = row.firstElementChild;
-      if (Number(row.dataset.layer) === place) {
+      if (Number(row.dataset.layer) === index) {
         link.setAttribute("aria-current", "true");
         if (row.hidden) { tools.reset(); arrange(); }
         for (let at = row.parentElement; at && at.id !== "list"; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
@@ -232,14 +232,14 @@
     const facts = [layer.kind, layer.shape, layer.activation, layer.step_order === "reversed" ? "steps reversed" : layer.step_order === "mixed" ? "order of the steps not that of the input" : null];
     if (layer.parameters) facts.push(`${layer.parameters.toLocaleString("en")} parameters`);
     byId("detail-facts").textContent = facts.filter(Boolean).join(` ${DOT} `);
-    byId("detail-findings").replaceChildren(...layer.findings.map((one) => make("li", { class: one.severity },
-      make("span", { class: "level" }, one.severity), " ", make("span", {}, one.text))));
-    if (layer.drift) {
-      byId("detail-findings").append(make("li", { class: "note" }, make("span", { class: "level" }, layer.drift.changed ? "changed" : "same"), " ",
-        make("span", {}, layer.drift.changed ? `Compared with ${data.other}, ${layer.drift.text}` : `The same as in ${data.other}.`)));
+    byId("detail-findings").replaceChildren(...layer.findings.map((finding) => make("li", { class: finding.severity },
+      make("span", { class: "level" }, finding.severity), " ", make("span", {}, finding.text))));
+    if (layer.difference) {
+      byId("detail-findings").append(make("li", { class: "note" }, make("span", { class: "level" }, layer.difference.changed ? "changed" : "same"), " ",
+        make("span", {}, layer.difference.changed ? `Compared with ${data.other}, ${layer.difference.text}` : `The same as in ${data.other}.`)));
     }
-    byId("previous").disabled = place === 0;
-    byId("next").disabled = place === layers.length - 1;
+    byId("previous").disabled = index === 0;
+    byId("next").disabled = index === layers.length - 1;
     now.key = key;
     if (scroll && !quiet) {
       if (matchMedia("(max-width: 860px)").matches) byId("detail").scrollIntoView({ block: "start" });
@@ -258,34 +258,34 @@
       if (!quiet) remember();
       return;
     }
-    const main = all.find((one) => !one.figure.other && one.figure.input === now.input) || all[0];
-    const others = all.filter((one) => one !== main);
-    const beside = others.find((one) => one.value === now.beside);
-    byId("input").replaceChildren(...all.filter((one) => !one.figure.other).map((one) => option(one.figure.input, one.name)));
+    const main = all.find((source) => !source.figure.other && source.figure.input === now.input) || all[0];
+    const others = all.filter((source) => source !== main);
+    const beside = others.find((source) => source.value === now.beside);
+    byId("input").replaceChildren(...all.filter((source) => !source.figure.other).map((source) => option(source.figure.input, source.name)));
     byId("input").value = main.figure.input;
     byId("input-label").hidden = data.inputs.length < 2;
-    byId("beside").replaceChildren(option("", "nothing"), ...others.map((one) => option(one.value, one.name)));
+    byId("beside").replaceChildren(option("", "nothing"), ...others.map((source) => option(source.value, source.name)));
     byId("beside").value = beside ? beside.value : "";
     byId("beside-label").hidden = !others.length;
     const chosen = beside ? [main, beside] : [main];
-    const sources = await Promise.all(chosen.map((one) => decode(one.figure)));
+    const sources = await Promise.all(chosen.map((source) => decode(source.figure)));
     if (drawing !== now.drawing) return;
-    now.sources = sources.map((source, place) => ({ ...source, name: chosen[place].name }));
+    now.sources = sources.map((source, index) => ({ ...source, name: chosen[index].name }));
     drawTiles();
     drawHistograms();
     if (!quiet) remember();
   };
 
-  // The range of colours of a tile: its own, or one for everything in sight; for both sides of a pair the same.
+  // The colour range of a tile: its own, or one for all tiles; two figures side by side share it.
   const ends = (key) => {
     let low = 0, high = 0;
     const whole = byId("scale").value === "layer";
     for (const source of now.sources) {
-      const places = whole ? source.places.values() : [source.places.get(key)];
-      for (const place of places) {
-        if (place === undefined) continue;
-        low = Math.min(low, source.low[place]);
-        high = Math.max(high, source.high[place]);
+      const indices = whole ? source.indexByKey.values() : [source.indexByKey.get(key)];
+      for (const index of indices) {
+        if (index === undefined) continue;
+        low = Math.min(low, source.low[index]);
+        high = Math.max(high, source.high[index]);
       }
     }
     if (now.sources.some((source) => source.figure.signed)) high = Math.max(high, -low), low = -high;
@@ -293,15 +293,15 @@
   };
 
   // The picture of a tile on a range: as it was drawn, or each colour moved to where its value lies on the new one.
-  const pixelsOf = (source, place, [low, high]) => {
+  const pixelsOf = (source, index, [low, high]) => {
     const { tile, step, columns } = source.figure;
-    const left = (place % columns) * step[1], up = Math.floor(place / columns) * step[0];
+    const left = (index % columns) * step[1], up = Math.floor(index / columns) * step[0];
     const pixels = source.context.getImageData(left, up, tile[1], tile[0]);
-    const same = Math.abs(source.low[place] - low) + Math.abs(source.high[place] - high) <= 1e-6 * (high - low);
-    const tables_ = now.sources.map((one) => one.figure.table);
-    if (same && tables_.every((one) => one === source.figure.table)) return pixels;
-    const target = tables[now.sources.find((one) => one.figure.signed)?.figure.table ?? source.figure.table];
-    const first = source.low[place], width = source.high[place] - first, span = high - low;
+    const same = Math.abs(source.low[index] - low) + Math.abs(source.high[index] - high) <= 1e-6 * (high - low);
+    const { table } = source.figure;
+    if (same && now.sources.every((other) => other.figure.table === table)) return pixels;
+    const target = tables[now.sources.find((other) => other.figure.signed)?.figure.table ?? table];
+    const first = source.low[index], width = source.high[index] - first, span = high - low;
     const moved = new Uint8Array(256);
     for (let at = 0; at < 256; at++) {
       const value = width > 0 ? first + (at / 255) * width : 0;
@@ -309,9 +309,9 @@
     }
     const bytes = pixels.data;
     for (let at = 0; at < bytes.length; at += 4) {
-      const found = source.table.steps.get(pack(bytes[at], bytes[at + 1], bytes[at + 2]));
-      if (found === undefined) continue;
-      const to = 3 * moved[found];
+      const from = source.table.steps.get(pack(bytes[at], bytes[at + 1], bytes[at + 2]));
+      if (from === undefined) continue;
+      const to = 3 * moved[from];
       bytes[at] = target.colors[to]; bytes[at + 1] = target.colors[to + 1]; bytes[at + 2] = target.colors[to + 2];
     }
     return pixels;
@@ -330,18 +330,18 @@
 
   const orders = {
     number: () => 0,
-    mean: (source, place) => -source.magnitude[place],
-    high: (source, place) => -Math.max(Math.abs(source.minimum[place]), Math.abs(source.maximum[place])),
-    zeros: (source, place) => -source.zeros[place],
+    mean: (source, index) => -source.magnitude[index],
+    high: (source, index) => -Math.max(Math.abs(source.minimum[index]), Math.abs(source.maximum[index])),
+    zeros: (source, index) => -source.zeros[index],
   };
   const nameOf = (layer, key) => {
     const parts = key.split(" ");
     const label = parts.length === 1 ? layer.labels[Number(key)] : undefined;
     return label ? `${key} ${label}` : parts.join(`${DOT}`);
   };
-  const stateOf = (source, place) => {
-    const channel = channelAt(source.figure, place), all = overallOf(now.layer);
-    const state = STATES[source.states[place]];
+  const stateOf = (source, index) => {
+    const channel = channelAt(source.figure, index), all = overallOf(now.layer);
+    const state = STATES[source.states[index]];
     if (state !== "dead") return state;
     return all && all.dead.has(channel) ? "dead" : "zero";
   };
@@ -355,13 +355,13 @@
     byId("scale-label").hidden = bars || matrix || Math.max(...figure.tile) === 1;
     byId("large").className = Math.max(...figure.tile) > 1 ? "map" : "";
     box.className = bars ? `bars${layer.labels.length ? " named" : ""}` : matrix ? "matrix" : "";
-    const places = [...main.places.values()];
+    const indices = [...main.indexByKey.values()];
     const measure = orders[byId("order").value];
-    const value = (place) => { const found = measure(main, place); return Number.isNaN(found) ? Infinity : found; };
-    places.sort((one, two) => value(one) - value(two) || one - two);
-    const keys = new Map([...main.places].map(([key, place]) => [place, key]));
-    now.order = places.map((place) => keys.get(place));
-    const strongest = Math.max(...now.sources.flatMap((source) => [...source.places.values()].map((place) => strengthOf(source, place))), 0);
+    const value = (index) => { const measured = measure(main, index); return Number.isNaN(measured) ? Infinity : measured; };
+    indices.sort((first, second) => value(first) - value(second) || first - second);
+    const keys = new Map([...main.indexByKey].map(([key, index]) => [index, key]));
+    now.order = indices.map((index) => keys.get(index));
+    const strongest = Math.max(...now.sources.flatMap((source) => [...source.indexByKey.values()].map((index) => strengthOf(source, index))), 0);
     now.shown = [];
     box.replaceChildren(...now.order.map((key, at) => {
       const tile = (bars ? barTile : pictureTile)(layer, key, at, strongest, matrix);
@@ -379,22 +379,22 @@
       byId("tiles-note").textContent = `Channel ${asked} is not drawn. ${byId("tiles-note").textContent}`;
     }
   };
-  const strengthOf = (source, place) => {
-    const found = Math.max(Math.abs(source.minimum[place]), Math.abs(source.maximum[place]));
-    return Number.isFinite(found) ? found : 0;
+  const strengthOf = (source, index) => {
+    const largest = Math.max(Math.abs(source.minimum[index]), Math.abs(source.maximum[index]));
+    return Number.isFinite(largest) ? largest : 0;
   };
   const described = (layer, key) => now.sources.map((source) => {
-    const place = source.places.get(key);
-    if (place === undefined) return "not drawn";
-    const state = stateWords[stateOf(source, place)];
-    return [now.sources.length > 1 ? source.name : "", state, range(source.minimum[place], source.maximum[place]), `${percent(source.zeros[place])} zeros`].filter(Boolean).join(", ");
+    const index = source.indexByKey.get(key);
+    if (index === undefined) return "not drawn";
+    const state = stateWords[stateOf(source, index)];
+    return [now.sources.length > 1 ? source.name : "", state, range(source.minimum[index], source.maximum[index]), `${percent(source.zeros[index])} zeros`].filter(Boolean).join(", ");
   }).join("; ");
 
-  // What a screen reader says of a tile beyond what is written on it.
+  // What a screen reader reads out in addition to the text of a tile.
   const aside = (words) => make("span", { class: "aside" }, ` ${words}`);
 
   const pictureTile = (layer, key, at, strongest, matrix) => {
-    const [main] = now.sources, place = main.places.get(key), state = stateOf(main, place);
+    const [main] = now.sources, index = main.indexByKey.get(key), state = stateOf(main, index);
     const [height, width] = main.figure.tile, small = Math.max(height, width) === 1;
     let [tall, wide] = small ? [22, 22] : fitting(height, width, SIDE);
     if (matrix) { wide = 8; tall = Math.min(240, Math.max(48, height * 8)); }
@@ -402,9 +402,9 @@
     const pair = make("span", { class: "pair" });
     const [low, high] = ends(key);
     for (const source of now.sources) {
-      const other = source.places.get(key);
-      const dead = other === undefined || ["dead", "zero"].includes(stateOf(source, other));
-      const canvas = dead ? make("span", { class: other === undefined ? "absent" : "hatch" }) : canvasOf(pixelsOf(source, other, [low, high]));
+      const own = source.indexByKey.get(key);
+      const dead = own === undefined || ["dead", "zero"].includes(stateOf(source, own));
+      const canvas = dead ? make("span", { class: own === undefined ? "absent" : "hatch" }) : canvasOf(pixelsOf(source, own, [low, high]));
       size(canvas, wide, tall);
       canvas.style.display = "block";
       if (wide < width) canvas.style.imageRendering = "auto";
@@ -412,9 +412,9 @@
     }
     if (matrix) { tile.append(pair, aside(`${nameOf(layer, key)}: ${described(layer, key)}`)); return tile; }
     const line = make("span", { class: "strength" }, make("span"));
-    line.firstChild.style.width = `${strongest ? Math.ceil(100 * Math.max(...now.sources.map((source) => (source.places.has(key) ? strengthOf(source, source.places.get(key)) : 0))) / strongest) : 0}%`;
-    const words = state === "live" ? (small ? number(main.maximum[place]) : low < 0 ? `${PLUS_MINUS}${number(high)}` : number(high))
-      : state === "constant" ? `= ${number(main.maximum[place])}` : stateWords[state];
+    line.firstChild.style.width = `${strongest ? Math.ceil(100 * Math.max(...now.sources.map((source) => (source.indexByKey.has(key) ? strengthOf(source, source.indexByKey.get(key)) : 0))) / strongest) : 0}%`;
+    const words = state === "live" ? (small ? number(main.maximum[index]) : low < 0 ? `${PLUS_MINUS}${number(high)}` : number(high))
+      : state === "constant" ? `= ${number(main.maximum[index])}` : stateWords[state];
     tile.append(make("span", { class: "number" }, nameOf(layer, key)), pair, line, make("span", {}, words), aside(described(layer, key)));
     tile.style.maxWidth = `${Math.max(46, (wide + 2) * now.sources.length + 6)}px`;
     return tile;
@@ -424,24 +424,24 @@
     const lines = make("span", { class: "lines" }), values = make("span", { class: "value" });
     const tile = make("div", { class: "tile", role: "option", id: `tile-${at}`, "aria-selected": "false" });
     let least = 0, most = 0;
-    for (const source of now.sources) for (const place of source.places.values()) {
-      least = Math.min(least, source.minimum[place] || 0);
-      most = Math.max(most, source.maximum[place] || 0);
+    for (const source of now.sources) for (const index of source.indexByKey.values()) {
+      least = Math.min(least, source.minimum[index] || 0);
+      most = Math.max(most, source.maximum[index] || 0);
     }
     const width = most - least || 1;
     for (const source of now.sources) {
-      const place = source.places.get(key);
-      const value = place === undefined ? NaN : source.maximum[place];
+      const index = source.indexByKey.get(key);
+      const value = index === undefined ? NaN : source.maximum[index];
       const bar = make("span", { class: "line" }, make("span"));
       const shown = Number.isFinite(value) ? value : 0;
       bar.firstChild.style.left = `${(100 * (Math.min(shown, 0) - least)) / width}%`;
       bar.firstChild.style.width = `${(100 * Math.abs(shown)) / width}%`;
-      const [low, high] = [source.low[place], source.high[place]];
+      const [low, high] = [source.low[index], source.high[index]];
       const step = high > low ? Math.round(255 * Math.max(0, Math.min(1, (shown - low) / (high - low)))) : 0;
       const { colors } = source.table;
       bar.firstChild.style.background = `rgb(${colors[3 * step]} ${colors[3 * step + 1]} ${colors[3 * step + 2]})`;
       lines.append(bar);
-      values.append(make("span", {}, place !== undefined && stateOf(source, place) === "nonfinite" ? "NaN" : number(value, 4)));
+      values.append(make("span", {}, index !== undefined && stateOf(source, index) === "nonfinite" ? "NaN" : number(value, 4)));
     }
     tile.append(make("span", { class: "number" }, nameOf(layer, key)), lines, values, aside(described(layer, key)));
     return tile;
@@ -462,17 +462,17 @@
   };
 
   const look = (key) => {
-    const layer = layers[now.layer], [main] = now.sources, place = main.places.get(key);
-    if (place === undefined) return;
-    const channel = channelAt(main.figure, place), all = overallOf(now.layer);
+    const layer = layers[now.layer], [main] = now.sources, index = main.indexByKey.get(key);
+    if (index === undefined) return;
+    const channel = channelAt(main.figure, index), all = overallOf(now.layer);
     const [low, high] = ends(key);
     byId("channel-title").textContent = main.figure.total > 1 ? `Channel ${nameOf(layer, key)}` : "The one channel";
     byId("views").replaceChildren(...now.sources.map((source) => viewOf(layer, source, key, [low, high])));
     drawColorbar([low, high]);
-    // One column for each figure in sight, and what all inputs say below.
-    const rowOf = (word, say) => make("tr", {}, make("th", { scope: "row" }, word), ...now.sources.map((source) => {
-      const at = source.places.get(key);
-      return make("td", {}, at === undefined ? "not drawn" : say(source, at));
+    // One column per figure, then the numbers over all inputs.
+    const rowOf = (label, textOf) => make("tr", {}, make("th", { scope: "row" }, label), ...now.sources.map((source) => {
+      const at = source.indexByKey.get(key);
+      return make("td", {}, at === undefined ? "not drawn" : textOf(source, at));
     }));
     const lines = now.sources.length > 1 ? [make("tr", {}, make("td"), ...now.sources.map((source) => make("th", { scope: "col" }, make("bdi", {}, source.name))))] : [];
     if (main.figure.tile[0] * main.figure.tile[1] === 1) lines.push(rowOf("value", (source, at) => number(source.maximum[at], 4)));
@@ -481,7 +481,7 @@
       lines.push(rowOf("mean", (source, at) => number(source.mean[at])));
       lines.push(rowOf("zeros", (source, at) => percent(source.zeros[at])));
     }
-    if (now.sources.some((source) => source.places.has(key) && stateWords[stateOf(source, source.places.get(key))])) {
+    if (now.sources.some((source) => source.indexByKey.has(key) && stateWords[stateOf(source, source.indexByKey.get(key))])) {
       lines.push(rowOf("state", (source, at) => stateWords[stateOf(source, at)] || "live"));
     }
     if (all && data.count > 1 && channel < all.minimum.length) {
@@ -493,19 +493,19 @@
   };
 
   const viewOf = (layer, source, key, scale) => {
-    const place = source.places.get(key), [height, width] = source.figure.tile;
+    const index = source.indexByKey.get(key), [height, width] = source.figure.tile;
     const input = data.inputs[source.figure.input];
-    const over = layer.place && input.picture && layer.drawn === "grid" && byId("overlay").checked;
-    byId("over").hidden = !(layer.place && data.inputs[now.sources[0].figure.input].picture && layer.drawn === "grid");
+    const over = layer.geometry && input.picture && layer.drawn === "grid" && byId("overlay").checked;
+    byId("over").hidden = !(layer.geometry && data.inputs[now.sources[0].figure.input].picture && layer.drawn === "grid");
     const room = Math.min(LARGE / (now.sources.length > 1 ? 1.25 : 1), (byId("detail").clientWidth - 60) / now.sources.length);
     let [tall, wide] = fitting(height, width, room);
     if (Math.max(height, width) === 1) [tall, wide] = [96, 96];
     if (width === 1 && height > 1) wide = Math.max(wide, 40);
     const box = make("div", { class: "view" });
-    const canvas = place === undefined ? make("canvas") : canvasOf(pixelsOf(source, place, scale));
-    const dead = place === undefined || ["dead", "zero"].includes(stateOf(source, place));
+    const canvas = index === undefined ? make("canvas") : canvasOf(pixelsOf(source, index, scale));
+    const dead = index === undefined || ["dead", "zero"].includes(stateOf(source, index));
     if (over) {
-      const { size: [rows_, columns_], offset, stride } = layer.place;
+      const { size: [rows_, columns_], offset, stride } = layer.geometry;
       const zoom = room / Math.max(rows_, columns_);
       [tall, wide] = [rows_ * zoom, columns_ * zoom];
       const image = make("img", { src: input.picture, alt: "", class: "under" });
@@ -519,26 +519,26 @@
     } else {
       size(canvas, wide, tall);
       if (wide < width) canvas.style.imageRendering = "auto";
-      box.append(dead ? make("span", { class: place === undefined ? "absent" : "hatch" }) : canvas);
+      box.append(dead ? make("span", { class: index === undefined ? "absent" : "hatch" }) : canvas);
     }
     size(box, wide + 2, tall + 2);
-    canvas.addEventListener("pointermove", (event) => probe(layer, source, place, event));
+    canvas.addEventListener("pointermove", (event) => probe(layer, source, index, event));
     canvas.addEventListener("pointerleave", () => { byId("probe").textContent = ""; });
     const caption = now.sources.length > 1 ? [make("figcaption", {}, make("bdi", {}, source.name))] : [];
     box.setAttribute("role", "img");
-    box.setAttribute("aria-label", `Channel ${nameOf(layer, key)} on ${source.name}: ${place === undefined ? "not drawn" : range(source.minimum[place], source.maximum[place])}`);
+    box.setAttribute("aria-label", `Channel ${nameOf(layer, key)} on ${source.name}: ${index === undefined ? "not drawn" : range(source.minimum[index], source.maximum[index])}`);
     return make("figure", {}, box, ...caption);
   };
 
-  // The value under the pointer, read back from its colour: true to one step of the colours.
-  const probe = (layer, source, place, event) => {
+  // The value under the pointer, read back from its colour: exact to one step of the colour table.
+  const probe = (layer, source, index, event) => {
     const { tile, step, columns } = source.figure, area = event.target.getBoundingClientRect();
     const row = Math.min(tile[0] - 1, Math.max(0, Math.floor(((event.clientY - area.top) / area.height) * tile[0])));
     const column = Math.min(tile[1] - 1, Math.max(0, Math.floor(((event.clientX - area.left) / area.width) * tile[1])));
-    const [red, green, blue] = source.context.getImageData((place % columns) * step[1] + column, Math.floor(place / columns) * step[0] + row, 1, 1).data;
-    const found = source.table.steps.get(pack(red, green, blue));
-    const low = source.low[place], high = source.high[place];
-    const value = found === undefined ? "not finite" : `about ${number(low + (found / 255) * (high - low))}`;
+    const [red, green, blue] = source.context.getImageData((index % columns) * step[1] + column, Math.floor(index / columns) * step[0] + row, 1, 1).data;
+    const colorStep = source.table.steps.get(pack(red, green, blue));
+    const low = source.low[index], high = source.high[index];
+    const value = colorStep === undefined ? "not finite" : `about ${number(low + (colorStep / 255) * (high - low))}`;
     const words = data.inputs[source.figure.input].words, turned = layer.step_order === "reversed";
     const named = layer.drawn === "sequence" && words.length === tile[0] && layer.step_order !== "mixed";
     const word = named ? ` (${words[turned ? words.length - 1 - row : row]})` : turned ? " from the end" : "";
@@ -547,7 +547,7 @@
   };
 
   const drawColorbar = ([low, high]) => {
-    const source = now.sources.find((one) => one.figure.signed) || now.sources[0];
+    const source = now.sources.find((candidate) => candidate.figure.signed) || now.sources[0];
     const context = byId("colorbar").getContext("2d"), pixels = context.createImageData(256, 1);
     for (let at = 0; at < 256; at++) {
       for (let color = 0; color < 3; color++) pixels.data[4 * at + color] = source.table.colors[3 * at + color];
@@ -563,37 +563,37 @@
   const drawHistograms = () => {
     const box = byId("histograms");
     const all = now.sources.map((source) => source.figure.histogram);
-    byId("distribution").hidden = all.every((one) => !one.counts.length);
-    const least = Math.min(...all.map((one) => one.first)), most = Math.max(...all.map((one) => one.last));
-    box.replaceChildren(...now.sources.map((source) => histogram(source, least, most)));
+    byId("distribution").hidden = all.every((histogram) => !histogram.counts.length);
+    const least = Math.min(...all.map((histogram) => histogram.first)), most = Math.max(...all.map((histogram) => histogram.last));
+    box.replaceChildren(...now.sources.map((source) => histogramOf(source, least, most)));
   };
-  const histogram = (source, least, most) => {
-    const found = source.figure.histogram, namespace = "http://www.w3.org/2000/svg";
+  const histogramOf = (source, least, most) => {
+    const histogram = source.figure.histogram, namespace = "http://www.w3.org/2000/svg";
     const drawing = document.createElementNS(namespace, "svg");
     drawing.setAttribute("viewBox", "0 0 480 90");
     drawing.setAttribute("preserveAspectRatio", "none");
-    const share = found.total ? found.zeros / found.total : 0;
-    const words = `${found.total.toLocaleString("en")} values${found.zeros ? `, ${percent(share)} of them 0${share < 1 ? " (not in the bars)" : ""}` : ""}${found.other ? `, ${found.other.toLocaleString("en")} not finite` : ""}`;
+    const share = histogram.total ? histogram.zeros / histogram.total : 0;
+    const words = `${histogram.total.toLocaleString("en")} values${histogram.zeros ? `, ${percent(share)} of them 0${share < 1 ? " (not in the bars)" : ""}` : ""}${histogram.other ? `, ${histogram.other.toLocaleString("en")} not finite` : ""}`;
     drawing.setAttribute("role", "img");
-    drawing.setAttribute("aria-label", `Distribution on ${source.name}: ${words}, ${range(found.first, found.last)}`);
-    const highest = Math.max(...found.counts, 1), span = most - least || 1;
-    const each = (found.last - found.first) / (found.counts.length || 1);
-    found.counts.forEach((count, place) => {
+    drawing.setAttribute("aria-label", `Distribution on ${source.name}: ${words}, ${range(histogram.first, histogram.last)}`);
+    const highest = Math.max(...histogram.counts, 1), span = most - least || 1;
+    const each = (histogram.last - histogram.first) / (histogram.counts.length || 1);
+    histogram.counts.forEach((count, index) => {
       if (!count) return;
       const bar = document.createElementNS(namespace, "rect"), height = Math.max(1, (88 * count) / highest);
-      const left = span && found.counts.length > 1 ? (480 * (found.first + place * each - least)) / span : 235;
+      const left = span && histogram.counts.length > 1 ? (480 * (histogram.first + index * each - least)) / span : 235;
       bar.setAttribute("x", left.toFixed(2));
       bar.setAttribute("y", (90 - height).toFixed(2));
-      bar.setAttribute("width", Math.max(1, found.counts.length > 1 ? (480 * each) / span - 0.6 : 10).toFixed(2));
+      bar.setAttribute("width", Math.max(1, histogram.counts.length > 1 ? (480 * each) / span - 0.6 : 10).toFixed(2));
       bar.setAttribute("height", height.toFixed(2));
       drawing.append(bar);
     });
-    const cuts = found.cuts.length ? `mean ${number(found.mean)}, standard deviation ${number(found.std)}; percentiles ${found.cuts.map(([share, value]) => `${share}%: ${number(value)}`).join(", ")}` : "";
+    const cuts = histogram.cuts.length ? `mean ${number(histogram.mean)}, standard deviation ${number(histogram.std)}; percentiles ${histogram.cuts.map(([share, value]) => `${share}%: ${number(value)}`).join(", ")}` : "";
     return make("figure", {}, make("figcaption", {}, now.sources.length > 1 ? make("bdi", {}, `${source.name}: `) : "", words), drawing,
       make("div", { class: "ends" }, make("span", {}, number(least)), make("span", {}, number(most))), make("figcaption", {}, cuts));
   };
 
-  // --- hands ------------------------------------------------------------------------------
+  // --- pointer and keyboard ---------------------------------------------------------------
   const tiles = byId("tiles");
   const tileAt = (event) => event.target.closest && event.target.closest(".tile");
   tiles.addEventListener("click", (event) => {
@@ -638,6 +638,6 @@
   });
 
   arrange();
-  if (layers.length) follow(true);
+  if (layers.length) followHash(true);
   root.dataset.ready = "true";
 })();

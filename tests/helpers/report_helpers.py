@@ -67,5 +67,5 @@ def contents(found, *, model="model.keras", comparison=None, labels=(), facts=()
         comparison,
         left_out,
         (),
-        {"command": "report", "model": model, "said": "numpy"},
+        {"command": "report", "model": model, "versions": "numpy"},
     )

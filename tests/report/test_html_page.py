@@ -5,11 +5,15 @@ import hashlib
 import html.parser
 import json
 import re
+from dataclasses import replace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
+from markupsafe import Markup
 from report_helpers import contents, gathered, maps
 
 from actviz.errors import escape_markdown
@@ -27,6 +31,7 @@ HOSTILE = (
     "x" * 10_000,
     "'\"`${7*7}",
     "{{constructor}}",
+    "{{ 7 * 7 }}{% if %}{#",
     "a/b/../c",
     "#layer=x&channel=1",
     "\ud800",
@@ -113,10 +118,71 @@ def test_hostile_names_change_no_markup(name):
 @settings(deadline=None, max_examples=50)
 @given(st.text(max_size=40))
 def test_any_text_comes_back_from_the_island_and_opens_nothing(words):
-    text = data.to_json({"name": words})
+    text = html_page._environment().from_string("{{ value|tojson }}").render(value={"name": words})
     assert json.loads(text) == {"name": words}
     assert not set("<>&") & set(text)
     assert text.isascii()
+
+
+def filled_with(words):
+    """A report in which every text that a file, a model or a user can choose is `words`."""
+    one = example(("conv", words.replace("/", "|")), model=words, labels=(words,) * 12, facts=((words, words),))
+    name = one.layers[1].info.address
+    return replace(
+        one,
+        findings=tuple(replace(finding, kind=words, address=name, text=words) for finding in one.findings),
+        failures=(words,),
+        left_out=(words,),
+        inputs=tuple(replace(shown, name=words, fed=words, words=(words,)) for shown in one.inputs),
+        layers=tuple(replace(one, info=replace(one.info, kind=words, activation=words)) for one in one.layers),
+        comparison=replace(
+            compared(),
+            name=words,
+            drifts=dict.fromkeys((name,), compared().drifts["block/dense"]),
+            changed=(name,),
+            missing=(words,),
+            unmatched=(words,),
+        ),
+        provenance={"model": words, "versions": words, words: words},
+    )
+
+
+def page_of(words):
+    """Return what a browser makes of a page full of `words`: elements, attributes and texts, by element."""
+    reader = read(html_page.render(filled_with(words)))
+    texts = {tag: found for tag, found in reader.texts.items() if tag not in {"script", "style"}}
+    (provenance,) = [one.pop("content") for _, one in reader.found if one.get("name") == "actviz"]
+    links = [unquote(one.pop("href")) for tag, one in reader.found if tag == "a"]
+    return reader.found, texts, links, json.loads(provenance)
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=lambda words: repr(words)[:20])
+def test_hostile_text_is_escaped_in_every_place_of_the_page(words):
+    plain_elements, plain_texts, plain_links, plain_provenance = page_of("pl/ain")
+    found_elements, texts, links, provenance = page_of(words)
+
+    def shown(text, limited=data.one_line):
+        """Return the text of the plain page with the hostile one in its place."""
+        for old, new in (("pl/ain", words), ("pl|ain", words.replace("/", "|"))):
+            text = text.replace(old, limited(new).encode("utf-8", "replace").decode())
+        return text
+
+    assert found_elements == [
+        (tag, {name: value and shown(value) for name, value in attributes.items()})
+        for tag, attributes in plain_elements
+    ]
+    assert texts == {tag: [shown(text) for text in found] for tag, found in plain_texts.items()}
+    assert sum("pl/ain" in text for found in plain_texts.values() for text in found) > 10
+    assert links == [shown(link, str) for link in plain_links]
+    assert provenance == {words if name == "pl/ain" else name: words for name in plain_provenance}
+
+
+def test_values_are_escaped_cleaned_and_required_unless_they_are_markup():
+    render = html_page._environment().from_string("{{ value }}|<a title='{{ value }}'>").render
+    assert render(value="<'\"\n\u202e") == "&lt;&#39;&#34;\\x0a\\u202e|<a title='&lt;&#39;&#34;\\x0a\\u202e'>"
+    assert render(value=Markup("<b>\n")) == "<b>\n|<a title='<b>\n'>"
+    with pytest.raises(UndefinedError):
+        render(valeu="")
 
 
 def test_equal_contents_give_equal_bytes():

@@ -1,6 +1,7 @@
 """Pictures of a report: exact in few colours, smaller ones of them, and what fits a page."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_every_kind_of_axes_has_a_figure_that_shrinks(shape, axes, most):
     for wanted in (len(figure.channels), 1):
         small = report_figures.shrink(figure, wanted, report_figures.order_of(figure))
         assert small.numbers.shape == (5, wanted)
-        assert len(data.numbers_of(small)) == 29 * wanted
+        assert len(data.packed_numbers(small)) == 29 * wanted
 
 
 def test_numbers_of_slices_are_those_of_their_own_values():
@@ -132,7 +133,7 @@ def test_odd_values_make_figures_too(fill):
     figure = report_figures.figure_of(activation(values), 0, report_figures.ChannelRequest(10**6))
     assert np.array_equal(values, before, equal_nan=True)
     assert np.isfinite(figure.ends).all()
-    data.to_json(figure.histogram | {"cuts": []})
+    json.dumps(figure.histogram | {"cuts": []}, allow_nan=False)
 
 
 def test_one_channel_that_is_too_large_says_so():

@@ -58,7 +58,7 @@ def test_maps_lie_over_the_input_only_where_it_is_one_picture(actviz, samples, t
     inputs = [f"image={samples / 'seven.png'}", f"text={samples / 'caption.txt'}"]
     given = [part for one in inputs for part in ("--input", one)]
     assert actviz("report", model, *given, "-q", "-o", "r.html").code == 0
-    places = [layer["place"] for layer in island(tmp_path / "r.html")["layers"] if layer["drawn"] == "grid"]
+    places = [layer["geometry"] for layer in island(tmp_path / "r.html")["layers"] if layer["drawn"] == "grid"]
     assert places
     assert all(place is not None for place in places)
 

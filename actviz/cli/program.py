@@ -41,6 +41,7 @@ COMMANDS = {
     "diff": "Compare the layers of two models or of two files of activations.",
     "report": "Write one HTML page of what a model sees and what is wrong with it.",
     "history": "Draw the learning curves of a training from its saved history.",
+    "help": "Print a page of the guide, or the options of a command.",
 }
 
 

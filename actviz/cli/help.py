@@ -1,0 +1,92 @@
+"""``actviz help``: the pages of the guide in the terminal."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from actviz.cli.markdown_text import markdown_text
+from actviz.errors import UsageError, escape
+from actviz.system import file_system
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+FOLDER = Path(__file__).parents[1] / "docs"
+# In reading order; the title of each is the first line of its file.
+PAGES = (
+    "figures",
+    "inputs",
+    "addresses",
+    "batches",
+    "activations",
+    "check-and-diff",
+    "report",
+    "history",
+    "python",
+    "formats",
+    "untrusted-models",
+    "configuration",
+    "exit-codes",
+    "speed",
+    "contributing",
+)
+MAX_BYTES = 1 << 20
+MAX_WIDTH, PIPED_WIDTH = 100, 80
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    del ctx, param
+    return [CompletionItem(page) for page in PAGES if page.startswith(incomplete)]
+
+
+@click.command("help")
+@click.argument("topic", required=False, shell_complete=_complete)
+@click.pass_context
+def command(ctx: click.Context, topic: str | None) -> None:
+    """Print a page of the guide, or the options of a command.
+
+    TOPIC is a page or a command; without it, the pages are listed. On a terminal a page
+    is shown through a pager.
+    """
+    group = ctx.find_root().command
+    commands = group.list_commands(ctx) if isinstance(group, click.Group) else []
+    if topic is None:
+        click.echo(_contents(commands))
+    elif topic in PAGES:
+        _show_page(topic)
+    elif isinstance(group, click.Group) and (named := group.get_command(ctx, topic)) is not None:
+        click.echo(named.get_help(click.Context(named, info_name=topic, parent=ctx.find_root(), max_content_width=100)))
+    else:
+        near = difflib.get_close_matches(topic, [*PAGES, *commands], 1, 0.5)
+        hint = f'did you mean "{near[0]}"?' if near else "actviz help lists the pages."
+        message = f'there is no page or command "{escape(topic, 60)}"; {hint}'
+        raise UsageError(message)
+
+
+def _read(page: str) -> str:
+    return file_system.read_bytes(FOLDER / f"{page}.md", MAX_BYTES).decode("utf-8")
+
+
+def _contents(commands: list[str]) -> str:
+    """Return the list of pages with the title of each."""
+    width = max(map(len, PAGES))
+    titles = {page: _read(page).partition("\n")[0].partition(": ")[2] for page in PAGES}
+    lines = [f"  {page.ljust(width)}  {title}" for page, title in titles.items()]
+    tail = f"Options of a command: actviz help COMMAND, where COMMAND is one of {', '.join(commands)}."
+    return "\n".join(["Pages of the guide, printed by actviz help PAGE:", "", *lines, "", tail])
+
+
+def _show_page(page: str) -> None:
+    if not sys.stdout.isatty():
+        click.echo(markdown_text(_read(page), PIPED_WIDTH))
+        return
+    width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
+    click.echo_via_pager(markdown_text(_read(page), width) + "\n")

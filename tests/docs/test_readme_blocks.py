@@ -1,0 +1,5 @@
+"""The README's code blocks do what it says."""
+
+import guide
+
+test_code_blocks = guide.test_of("README")

@@ -5,7 +5,7 @@ rules, sizes. What passes is what is loaded; nothing is parsed a second time by 
 parser.
 """
 
-from actviz.gate.allowed_names import OPERATIONS as OPERATION_MODULES
+from actviz.gate.allowed_names import keras_names
 from actviz.gate.archive import Archive, ends_as_archive, open_archive
 from actviz.gate.classes import (
     APPLICATIONS,
@@ -28,7 +28,6 @@ __all__ = [
     "MAXIMUM_LAYERS",
     "MODELS",
     "NO_TRUST",
-    "OPERATION_MODULES",
     "Archive",
     "ForeignObject",
     "TrustPolicy",
@@ -38,6 +37,7 @@ __all__ = [
     "first_repeated",
     "is_custom",
     "is_keras_activation",
+    "keras_names",
     "open_archive",
     "open_hdf5",
     "parse_json",

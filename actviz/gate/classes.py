@@ -8,13 +8,14 @@ depth before anything is looked at: inference does not need it.
 from __future__ import annotations
 
 import builtins
+import functools
 import re
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError, escape
-from actviz.gate import allowed_names
+from actviz.gate.allowed_names import keras_names
 from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
 from actviz.gate.trust import NO_TRUST, TrustPolicy
@@ -50,18 +51,6 @@ OLDER = frozenset(
 APPLICATIONS = {"LayerScale": "keras.src.applications.convnext", "StochasticDepth": "keras.src.applications.convnext"}
 # Names that Keras's own `activations.get` takes beside the exported ones.
 ALIASES = frozenset({"swish", "hard_swish", "softmax_v2", "relu_v2"})
-CLASSES = (
-    allowed_names.LAYERS
-    | allowed_names.INITIALIZERS
-    | allowed_names.REGULARIZERS
-    | allowed_names.CONSTRAINTS
-    | allowed_names.POLICIES
-    | MODELS
-    | STRUCTURES
-    | OLDER
-    | frozenset(APPLICATIONS)
-)
-OPERATIONS = frozenset[str]().union(*allowed_names.OPERATIONS.values())
 KERAS_MODULES = ("keras", "tf_keras")
 # Keras imports the module that a file names (that of a test runs the test), so only those that it writes pass.
 MODEL_MODULES = frozenset(
@@ -72,17 +61,6 @@ MODEL_MODULES = frozenset(
     }
 )  # fmt: skip
 FUNCTION_MODULES = frozenset({None, "builtins", "keras.activations"})
-MODULES = (
-    (MODELS, MODEL_MODULES),
-    (allowed_names.LAYERS | OLDER, frozenset({"keras.layers"})),
-    (allowed_names.INITIALIZERS | OLDER, frozenset({"keras.initializers"})),
-    (allowed_names.REGULARIZERS, frozenset({"keras.regularizers"})),
-    (allowed_names.CONSTRAINTS, frozenset({"keras.constraints"})),
-    (allowed_names.POLICIES | OLDER, frozenset({"keras", "keras.dtype_policies", "keras.mixed_precision"})),
-)
-# Layers whose weights only the file gives: they may stand where `formats.keras_loading` looks for weights.
-WEIGHTED = allowed_names.LAYERS | MODELS | frozenset(APPLICATIONS)
-WEIGHTED -= allowed_names.INITIALIZERS | allowed_names.REGULARIZERS | allowed_names.CONSTRAINTS | allowed_names.POLICIES
 HOLDERS = frozenset({"", "config", "layers", "layer", "forward_layer", "backward_layer", "cell", "cells"})
 ACTIVATION_LAYERS = frozenset({"Activation", "ELU", "LeakyReLU", "ReLU", "Softmax"})
 LITERALS = frozenset({"__tensor__", "__numpy__", "__ndarray__", "ndarray"})
@@ -90,6 +68,35 @@ LITERAL_DTYPE = re.compile(r"bool|string|(u?int|float|complex)\d{1,3}|bfloat16|f
 MAXIMUM_NAME = 2000
 SHOWN = 8
 NO_FLAG = "there is no flag that allows it"
+
+
+@functools.cache
+def _modules_of_classes() -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """Return sets of classes, each with the modules that Keras writes for them."""
+    names = keras_names()
+    return (
+        (MODELS, MODEL_MODULES),
+        (names.layers | OLDER, frozenset({"keras.layers"})),
+        (names.initializers | OLDER, frozenset({"keras.initializers"})),
+        (names.regularizers, frozenset({"keras.regularizers"})),
+        (names.constraints, frozenset({"keras.constraints"})),
+        (names.policies | OLDER, frozenset({"keras", "keras.dtype_policies", "keras.mixed_precision"})),
+    )
+
+
+@functools.cache
+def _known_classes() -> frozenset[str]:
+    """Return all names that are no custom class."""
+    classes = (kinds for kinds, _ in _modules_of_classes())
+    return STRUCTURES.union(APPLICATIONS, RUNS_CODE, CALLS, *classes, *keras_names().operations.values())
+
+
+@functools.cache
+def _weighted_classes() -> frozenset[str]:
+    """Return classes of layers: they may only stand where `formats.keras.load_weights` looks for their weights."""
+    names = keras_names()
+    other = names.initializers | names.regularizers | names.constraints | names.policies
+    return (names.layers | MODELS | frozenset(APPLICATIONS)) - other
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +213,7 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolic
     if kind in CALLS:
         return _check_call(kind, item.get("config"), layer, name)
     if isinstance(module, str) and module.startswith("keras.src.ops."):
-        if kind in allowed_names.OPERATIONS.get(module.removeprefix("keras.src.ops."), ()):
+        if kind in keras_names().operations.get(module.removeprefix("keras.src.ops."), ()):
             return []
         text = f'{name}: refused: the operation "{shown}" of layer "{layer}" is not on the list of pure functions; {NO_FLAG}.'
         return [ForeignObject(UnsafeError, text)]
@@ -229,7 +236,9 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolic
 def _is_canonical(kind: str, module: str) -> bool:
     """Return True where Keras writes this module for a class of its own."""
     module = module.removeprefix("tf_")
-    return module == APPLICATIONS.get(kind) or any(kind in kinds and module in modules for kinds, modules in MODULES)
+    return module == APPLICATIONS.get(kind) or any(
+        kind in kinds and module in modules for kinds, modules in _modules_of_classes()
+    )
 
 
 def _holds_anything(item: dict[str, Any], slot: str | None) -> bool:
@@ -252,7 +261,7 @@ def _check_slot(item: dict[str, Any], slot: str | None, layer: str, name: str) -
     if slot.endswith("activation") and kind not in ACTIVATION_LAYERS | LITERALS:
         text = f'{name}: refused: layer "{layer}" has a {shown} as its {escape(slot, 40)}, where a function or a layer without weights was expected ({", ".join(sorted(ACTIVATION_LAYERS))}); {NO_FLAG}.'
         return [ForeignObject(UnsafeError, text)]
-    if kind in WEIGHTED and slot not in HOLDERS and not slot.endswith("activation"):
+    if kind in _weighted_classes() and slot not in HOLDERS and not slot.endswith("activation"):
         text = f'{name}: refused: layer "{layer}" holds a {shown} as "{escape(slot, 40)}", where Keras keeps no layer, so that it would compute with random weights; {NO_FLAG}.'
         return [ForeignObject(UnsafeError, text)]
     return []
@@ -273,13 +282,12 @@ def _check_literal(item: dict[str, Any], layer: str, name: str) -> list[ForeignO
 
 def is_custom(item: dict[str, Any]) -> bool:
     """Tell whether a serialised object is of a class that Keras does not have."""
-    kind = item["class_name"]
-    return kind not in CLASSES and kind not in OPERATIONS and kind not in RUNS_CODE and kind not in CALLS
+    return item["class_name"] not in _known_classes()
 
 
 def is_keras_activation(name: str) -> bool:
     """Tell whether a bare string names an activation function of Keras."""
-    return name in allowed_names.ACTIVATIONS | ALIASES
+    return name in keras_names().activations | ALIASES
 
 
 def _is_named_function(item: dict[str, Any], trust: TrustPolicy) -> bool:
@@ -315,7 +323,7 @@ def _check_function(item: dict[str, Any], layer: str, name: str, trust: TrustPol
     """Functions may only be activations; anything else could be called with any argument."""
     called, module = item.get("config"), item.get("module")
     shown = escape(str(called), 80)
-    if isinstance(called, str) and called in allowed_names.ACTIVATIONS and module in FUNCTION_MODULES:
+    if isinstance(called, str) and called in keras_names().activations and module in FUNCTION_MODULES:
         return []
     if module in (None, "builtins") and called not in vars(builtins):
         return [_unknown(called, layer, name, trust)]
@@ -335,7 +343,7 @@ def _foreign(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) ->
 
 
 def _newer(kind: str, layer: str, name: str) -> ForeignObject:
-    text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {allowed_names.MADE_FROM_KERAS}); update actviz.'
+    text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {keras_names().keras_version}); update actviz.'
     return ForeignObject(ModelError, text)
 
 

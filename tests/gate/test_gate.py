@@ -2,13 +2,14 @@ import io
 import json
 import warnings
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
 from actviz.errors import LimitError, ModelError, UnsafeError
-from actviz.gate import check_configuration, drop_compile_config, open_archive, open_hdf5, parse_json
+from actviz.gate import allowed_names, check_configuration, drop_compile_config, open_archive, open_hdf5, parse_json
 
 
 def dense(**changes):
@@ -108,16 +109,21 @@ def test_compile_config_is_dropped_at_every_depth_and_never_refuses():
 
 
 def test_the_table_is_that_of_the_installed_keras():
-    from tools.make_class_tables import exported_classes, exported_functions, operation_classes
+    import keras
+    from tools.make_class_tables import exported_classes, exported_functions, operation_classes, render
 
-    from actviz.gate import allowed_names
+    from actviz.gate import keras_names
 
+    table = keras_names()
     for kind, names in exported_classes().items():
-        missing = names - getattr(allowed_names, kind)
+        missing = names - getattr(table, kind)
         assert not missing, f"run python tests/tools/make_class_tables.py: {kind} lacks {missing}"
-    assert exported_functions() <= allowed_names.ACTIVATIONS
+    assert exported_functions() <= table.activations
     for module, names in operation_classes().items():
-        assert names <= allowed_names.OPERATIONS[module]
+        assert names <= table.operations[module]
+    if keras.__version__ == table.keras_version:
+        path = Path(allowed_names.__file__).with_suffix(".json")
+        assert path.read_text(encoding="utf-8") == render()
 
 
 # ------------------------------------------------------------------ archives

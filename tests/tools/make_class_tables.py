@@ -1,4 +1,4 @@
-"""Write `actviz/gate/allowed_names.py` from the exports of the installed Keras.
+"""Write `actviz/gate/allowed_names.json` from the exports of the installed Keras.
 
 Run ``python tests/tools/make_class_tables.py`` after a new Keras release; a test compares
 the table with the installed Keras and says when to.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from pathlib import Path
 
@@ -34,18 +35,18 @@ def exported_classes() -> dict[str, set[str]]:
     from keras.src import api_export
 
     kinds = {
-        "LAYERS": keras.layers.Layer,
-        "INITIALIZERS": keras.initializers.Initializer,
-        "REGULARIZERS": keras.regularizers.Regularizer,
-        "CONSTRAINTS": keras.constraints.Constraint,
-        "POLICIES": (keras.DTypePolicy, keras.dtype_policies.DTypePolicyMap),
+        "layers": keras.layers.Layer,
+        "initializers": keras.initializers.Initializer,
+        "regularizers": keras.regularizers.Regularizer,
+        "constraints": keras.constraints.Constraint,
+        "policies": (keras.DTypePolicy, keras.dtype_policies.DTypePolicyMap),
     }
     found: dict[str, set[str]] = {kind: set() for kind in kinds}
     for name, value in api_export.REGISTERED_NAMES_TO_OBJS.items():
         for kind, base in kinds.items():
             if inspect.isclass(value) and issubclass(value, base):
                 found[kind].add(name.rsplit(".", 1)[1])
-    found["LAYERS"] -= RUNS_CODE | ABSTRACT
+    found["layers"] -= RUNS_CODE | ABSTRACT
     return found
 
 
@@ -86,47 +87,18 @@ def exported_functions() -> set[str]:
 
 
 def render() -> str:
-    """Return the text of the table module."""
+    """Return the table as JSON, sorted, with one name per line."""
     import keras
 
-    lines = [
-        '"""Names that a model file may use: made by tests/tools/make_class_tables.py, not by hand."""',
-        "",
-        "from __future__ import annotations",
-        "",
-        f'MADE_FROM_KERAS = "{keras.__version__}"',
-        "",
-    ]
-    for kind, names in exported_classes().items():
-        lines += [
-            f"{kind} = frozenset(",
-            "    {",
-            *(f'        "{name}",' for name in sorted(names)),
-            "    }",
-            ")",
-            "",
-        ]
-    lines += [
-        "ACTIVATIONS = frozenset(",
-        "    {",
-        *(f'        "{n}",' for n in sorted(exported_functions())),
-        "    }",
-        ")",
-        "",
-    ]
-    lines += ["OPERATIONS = {"]
-    for module, names in sorted(operation_classes().items()):
-        lines += [
-            f'    "{module}": frozenset(',
-            "        {",
-            *(f'            "{n}",' for n in sorted(names)),
-            "        }",
-            "    ),",
-        ]
-    lines += ["}", ""]
-    return "\n".join(lines)
+    table = {
+        "keras_version": keras.__version__,
+        **exported_classes(),
+        "activations": exported_functions(),
+        "operations": operation_classes(),
+    }
+    return json.dumps(table, indent=1, default=sorted) + "\n"
 
 
 if __name__ == "__main__":
-    target = Path(__file__).parents[2] / "actviz" / "gate" / "tables.py"
+    target = Path(__file__).parents[2] / "actviz" / "gate" / "allowed_names.json"
     target.write_text(render(), encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 from actviz.errors import ModelError, escape
 from actviz.formats.keras.graph import CUSTOM_MODULE, FLAT, FROM_ONE, Json, layer_name
-from actviz.gate import APPLICATIONS, CALLS, MODELS, OPERATION_MODULES, is_custom, is_keras_activation
+from actviz.gate import APPLICATIONS, CALLS, MODELS, is_custom, is_keras_activation, keras_names
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
@@ -182,7 +182,7 @@ def _module(layer: Json) -> str:
         return "keras" if kind == "Sequential" else "keras.src.models.functional"
     is_layer = isinstance(config, dict) and ("trainable" in config or "batch_shape" in config)
     if not is_layer:
-        for module, names in OPERATION_MODULES.items():
+        for module, names in keras_names().operations.items():
             if kind in names:
                 return f"keras.src.ops.{module}"
     return APPLICATIONS.get(kind, "keras.layers")

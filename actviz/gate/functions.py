@@ -30,6 +30,16 @@ _TOP = (
     "sin slice sort split sqrt square squeeze stack stop_gradient strided_slice subtract tanh tensordot tile transpose truediv "
     "unstack where zeros_like"
 )
+_OPERATIONS = (
+    "Abs Add AddN AddV2 All Any ArgMax ArgMin AvgPool BatchMatMul BatchMatMulV2 BiasAdd BroadcastTo Cast Ceil "
+    "ClipByValue Concat ConcatV2 Conv2D Cos Cumsum DepthToSpace DepthwiseConv2dNative Elu Equal Exp ExpandDims Fill "
+    "Floor FloorDiv FloorMod Gather GatherNd GatherV2 Greater GreaterEqual Identity LeakyRelu Less LessEqual Log "
+    "Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max MaxPool Maximum Mean Min Minimum Mul Neg NotEqual "
+    "OneHot OnesLike Pack Pad PadV2 Pow Prod RealDiv Reciprocal Relu Relu6 Reshape ResizeBilinear "
+    "ResizeNearestNeighbor ReverseV2 Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Sin Slice Softmax Softplus "
+    "Softsign SpaceToDepth Sqrt Square SquaredDifference Squeeze StridedSlice Sub Sum Tan Tanh Tile Transpose Unpack "
+    "Where ZerosLike"
+)
 _OPERATORS = "add and eq floordiv ge getitem gt invert le lt matmul mod mul ne neg or pow radd rmul rpow rsub rtruediv sub truediv xor"
 _IMAGE = "adjust_brightness central_crop crop_to_bounding_box flip_left_right flip_up_down pad_to_bounding_box per_image_standardization resize rgb_to_grayscale rot90 transpose"
 _COMPAT = (
@@ -54,110 +64,7 @@ FUNCTIONS = frozenset(
     + [f"compat.v1.{name}" for name in _COMPAT.split()]
     + [f"linalg.{name}" for name in ("l2_normalize", "norm", "tensordot", "einsum")]
 )
-OPERATIONS = frozenset(
-    [
-        *_RANDOM_OPERATIONS.split(),
-        "Abs",
-        "Add",
-        "AddN",
-        "AddV2",
-        "All",
-        "Any",
-        "ArgMax",
-        "ArgMin",
-        "AvgPool",
-        "BatchMatMul",
-        "BatchMatMulV2",
-        "BiasAdd",
-        "BroadcastTo",
-        "Cast",
-        "Ceil",
-        "ClipByValue",
-        "Concat",
-        "ConcatV2",
-        "Conv2D",
-        "Cos",
-        "Cumsum",
-        "DepthToSpace",
-        "DepthwiseConv2dNative",
-        "Elu",
-        "Equal",
-        "Exp",
-        "ExpandDims",
-        "Fill",
-        "Floor",
-        "FloorDiv",
-        "FloorMod",
-        "Gather",
-        "GatherNd",
-        "GatherV2",
-        "Greater",
-        "GreaterEqual",
-        "Identity",
-        "LeakyRelu",
-        "Less",
-        "LessEqual",
-        "Log",
-        "Log1p",
-        "LogSoftmax",
-        "LogicalAnd",
-        "LogicalNot",
-        "LogicalOr",
-        "MatMul",
-        "Max",
-        "MaxPool",
-        "Maximum",
-        "Mean",
-        "Min",
-        "Minimum",
-        "Mul",
-        "Neg",
-        "NotEqual",
-        "OneHot",
-        "OnesLike",
-        "Pack",
-        "Pad",
-        "PadV2",
-        "Pow",
-        "Prod",
-        "RealDiv",
-        "Reciprocal",
-        "Relu",
-        "Relu6",
-        "Reshape",
-        "ResizeBilinear",
-        "ResizeNearestNeighbor",
-        "ReverseV2",
-        "Round",
-        "Rsqrt",
-        "Select",
-        "SelectV2",
-        "Selu",
-        "Shape",
-        "Sigmoid",
-        "Sign",
-        "Sin",
-        "Slice",
-        "Softmax",
-        "Softplus",
-        "Softsign",
-        "SpaceToDepth",
-        "Sqrt",
-        "Square",
-        "SquaredDifference",
-        "Squeeze",
-        "StridedSlice",
-        "Sub",
-        "Sum",
-        "Tan",
-        "Tanh",
-        "Tile",
-        "Transpose",
-        "Unpack",
-        "Where",
-        "ZerosLike",
-    ]
-)
+OPERATIONS = frozenset(f"{_OPERATIONS} {_RANDOM_OPERATIONS}".split())
 CALLS = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
 
 

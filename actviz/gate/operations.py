@@ -9,6 +9,9 @@ everything that calls Python, prints or opens files by itself are on neither.
 
 from __future__ import annotations
 
+import functools
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import UnsafeError, escape
@@ -183,102 +186,18 @@ SEEDED_BY_INPUTS = frozenset(
 KEPT = CHANGING | SAVING | frozenset(_TRAINING.split())
 NO_FLAG = "there is no flag that allows it"
 
-# The outputs of operations that have several, by the names that functions use for them.
-OUTPUTS = {
-    name: tuple(groups.split())
-    for name, groups in {
-        "ApproxTopK": "values indices",
-        "BlockLSTM": "i cs f o ci co h",
-        "BlockLSTMV2": "i cs f o ci co h",
-        "BroadcastGradientArgs": "r0 r1",
-        "CTCBeamSearchDecoder": "decoded_indices decoded_values decoded_shape log_probability",
-        "CTCGreedyDecoder": "decoded_indices decoded_values decoded_shape log_probability",
-        "CombinedNonMaxSuppression": "nmsed_boxes nmsed_scores nmsed_classes valid_detections",
-        "DecodeWav": "audio sample_rate",
-        "DenseCountSparseOutput": "output_indices output_values output_dense_shape",
-        "DenseToDenseSetOperation": "result_indices result_values result_shape",
-        "Eig": "e v",
-        "FractionalAvgPool": "output row_pooling_sequence col_pooling_sequence",
-        "FractionalMaxPool": "output row_pooling_sequence col_pooling_sequence",
-        "FusedBatchNorm": "y batch_mean batch_variance reserve_space_1 reserve_space_2",
-        "FusedBatchNormV2": "y batch_mean batch_variance reserve_space_1 reserve_space_2",
-        "FusedBatchNormV3": "y batch_mean batch_variance reserve_space_1 reserve_space_2 reserve_space_3",
-        "GRUBlockCell": "r u c h",
-        "LSTMBlockCell": "i cs f o ci co h",
-        "ListDiff": "out idx",
-        "LogMatrixDeterminant": "sign log_abs_determinant",
-        "LookupTableExport": "keys values",
-        "LookupTableExportV2": "keys values",
-        "Lu": "lu p",
-        "MaxPoolWithArgmax": "output argmax",
-        "Merge": "output value_index",
-        "NonMaxSuppressionV4": "selected_indices valid_outputs",
-        "NonMaxSuppressionV5": "selected_indices selected_scores valid_outputs",
-        "ParseExample": "sparse_indices sparse_values sparse_shapes dense_values",
-        "ParseExampleV2": "sparse_indices sparse_values sparse_shapes dense_values ragged_values ragged_row_splits",
-        "ParseSingleExample": "sparse_indices sparse_values sparse_shapes dense_values",
-        "Qr": "q r",
-        "QuantizeV2": "output output_min output_max",
-        "RaggedCross": "output_values output_row_splits",
-        "RaggedCountSparseOutput": "output_indices output_values output_dense_shape",
-        "RaggedGather": "output_nested_splits output_dense_values",
-        "RaggedRange": "rt_nested_splits rt_dense_values",
-        "RaggedTensorFromVariant": "output_nested_splits output_dense_values",
-        "RaggedTensorToSparse": "sparse_indices sparse_values sparse_dense_shape",
-        "RefMerge": "output value_index",
-        "RefSwitch": "output_false output_true",
-        "SelfAdjointEigV2": "e v",
-        "SoftmaxCrossEntropyWithLogits": "loss backprop",
-        "SparseAdd": "sum_indices sum_values sum_shape",
-        "SparseConcat": "output_indices output_values output_shape",
-        "SparseCountSparseOutput": "output_indices output_values output_dense_shape",
-        "SparseCross": "output_indices output_values output_shape",
-        "SparseCrossHashed": "output_indices output_values output_shape",
-        "SparseCrossV2": "output_indices output_values output_shape",
-        "SparseFillEmptyRows": "output_indices output_values empty_row_indicator reverse_index_map",
-        "SparseReorder": "output_indices output_values",
-        "SparseReshape": "output_indices output_shape",
-        "SparseSlice": "output_indices output_values output_shape",
-        "SparseSoftmaxCrossEntropyWithLogits": "loss backprop",
-        "SparseSplit": "output_indices output_values output_shape",
-        "StatelessRandomGetKeyCounter": "key counter",
-        "StatelessRandomGetKeyCounterAlg": "key counter alg",
-        "StringNGrams": "ngrams ngrams_splits",
-        "StringSplit": "indices values shape",
-        "StringSplitV2": "indices values shape",
-        "Svd": "s u v",
-        "Switch": "output_false output_true",
-        "TensorArrayV3": "handle flow",
-        "TensorArrayConcatV3": "value lengths",
-        "TensorListConcat": "tensor lengths",
-        "TensorListConcatV2": "tensor lengths",
-        "TensorListPopBack": "output_handle tensor",
-        "TopK": "values indices",
-        "TopKV2": "values indices",
-        "UnicodeDecode": "row_splits char_values",
-        "UnicodeDecodeWithOffsets": "row_splits char_values char_to_byte_starts",
-        "Unique": "y idx",
-        "UniqueV2": "y idx",
-        "UniqueWithCounts": "y idx count",
-        "UniqueWithCountsV2": "y idx count",
-        "_FusedBatchNormEx": "y batch_mean batch_variance reserve_space_1 reserve_space_2 reserve_space_3",
-    }.items()
-}
 
-# Where some of these are lists: the attributes that say how long each is, by number or as a
-# list of dtypes; "" for a single tensor.
-LENGTHS = {
-    name: tuple("" if part == "-" else part for part in attributes.split())
-    for name, attributes in {
-        "CTCBeamSearchDecoder": "top_paths top_paths top_paths -",
-        "ParseExample": "Nsparse sparse_types Nsparse Tdense",
-        "ParseExampleV2": "num_sparse sparse_types num_sparse Tdense ragged_value_types ragged_split_types",
-        "ParseSingleExample": "num_sparse sparse_types num_sparse Tdense",
-        "RaggedGather": "OUTPUT_RAGGED_RANK -",
-        "RaggedTensorFromVariant": "output_ragged_rank -",
-        "SparseSplit": "num_split num_split num_split",
-    }.items()
-}
+@functools.cache
+def operation_outputs() -> dict[str, dict[str, str]]:
+    """Return the outputs of operations that have several, by the names that functions use for them, in order.
+
+    Each comes with the attribute that gives the length of an output that is a list, as a number or as a list of
+    dtypes; ``""`` for a single tensor. The table is `operation_outputs.json`, which
+    ``python tests/tools/make_operation_outputs.py`` writes from TensorFlow's own definitions.
+    """
+    table = json.loads(Path(__file__).with_name("operation_outputs.json").read_bytes())
+    outputs: dict[str, dict[str, str]] = table["outputs"]
+    return outputs
 
 
 def check_operations(

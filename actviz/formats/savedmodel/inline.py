@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, ModelError, escape
 from actviz.formats.savedmodel.proto import attribute_dtypes, attribute_number, functions_named
-from actviz.gate.operations import CHANGING, LENGTHS, OUTPUTS, READS
+from actviz.gate.operations import CHANGING, READS, operation_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -296,15 +296,12 @@ class _FunctionBody:
 
 def _position(node: GraphNode, output: str, number: int) -> int:
     """Return the place of an output among all of its operation: functions name the group."""
-    groups = OUTPUTS.get(node.op, ())
-    if output not in groups:
+    outputs = operation_outputs().get(node.op, {})
+    if output not in outputs:
         return number
-    before = groups.index(output)
-    lengths = LENGTHS.get(node.op)
-    if lengths is None:
-        return before + number
+    lengths = list(outputs.values())[: list(outputs).index(output)]
     return number + sum(
-        (attribute_number(node, name) or len(attribute_dtypes(node, name))) if name else 1 for name in lengths[:before]
+        (attribute_number(node, name) or len(attribute_dtypes(node, name))) if name else 1 for name in lengths
     )
 
 

@@ -538,20 +538,17 @@ def test_a_variable_that_is_changed_before_it_is_read(tmp_path):
 
 def test_lists_of_operations_are_those_of_tensorflow():
     """Every name exists, and outputs are called as TensorFlow calls them."""
-    from tensorflow.core.framework import op_def_pb2
-    from tensorflow.python.client import pywrap_tf_session
+    import tensorflow as tf
+    from tools.make_operation_outputs import definitions, outputs, render
 
-    known = op_def_pb2.OpList()
-    known.ParseFromString(pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList()))
-    definitions = {one.name: one for one in known.op}
+    known = set(definitions())
     gone = {"AnonymousSeedGenerator"}
-    assert (operations.PURE | operations.KEPT) - set(definitions) <= gone
-    for name in operations.PURE & set(definitions):
-        groups = tuple(one.name for one in definitions[name].output_arg)
-        lists = any(one.number_attr or one.type_list_attr for one in definitions[name].output_arg)
-        if len(groups) > 1:
-            assert operations.OUTPUTS[name] == groups, name
-            assert (name in operations.LENGTHS) == lists, name
+    assert (operations.PURE | operations.KEPT) - known <= gone
+    for name, own in outputs().items():
+        assert operations.operation_outputs()[name] == own, "run python tests/tools/make_operation_outputs.py"
+    table = Path(operations.__file__).with_name("operation_outputs.json").read_text(encoding="utf-8")
+    if f'"{tf.__version__}"' in table:
+        assert table == render()
     dangerous = (
         "File",
         "Dataset",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from actviz.commands.report_baseline import ReportBaseline
     from actviz.commands.report_data import ReportData
     from actviz.records import Activation, LayerInfo, ModelFacts, Picture, Sample
+    from actviz.report import ReportLayer
     from actviz.statistics.differences import Matching
 
 SUFFIXES = frozenset({".html", ".htm"})
@@ -287,14 +288,14 @@ def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportCon
     try:
         fitted = budget.fit(contents.layers, limit - size - reserve)
     except LimitError:
-        needed = size + reserve + budget.smallest(contents.layers)
+        needed = size + reserve + budget.smallest_figure_bytes(contents.layers)
         message = f"--max-size: a page of {limit:,} bytes has no room for one figure; at least {needed:,} are needed here. Allow more, or show fewer layers with --layer."
         raise LimitError(message) from None
-    contents = replace(contents, layers=fitted.layers, left_out=_left_out(contents, fitted, run, size + reserve))
+    contents = replace(contents, layers=fitted, left_out=_left_out(contents, fitted, run, size + reserve))
     return html_page.render(contents), contents
 
 
-def _left_out(contents: ReportContents, fitted: budget.FittedFigures, run: _ReportRun, size: int) -> tuple[str, ...]:
+def _left_out(contents: ReportContents, fitted: Sequence[ReportLayer], run: _ReportRun, size: int) -> tuple[str, ...]:
     """Say what the page does not hold, and how to have it."""
     lines = []
     count, pictured = contents.count, len(contents.inputs)
@@ -305,12 +306,12 @@ def _left_out(contents: ReportContents, fitted: budget.FittedFigures, run: _Repo
     before = {layer.info.address: layer for layer in contents.layers}
     cut = [
         layer
-        for layer in fitted.layers
+        for layer in fitted
         if len(layer.figures) < len(before[layer.info.address].figures)
         or any(len(figure.channels) < figure.total for figure in layer.figures)
     ]
     if cut:
-        whole = sum(budget.whole_size(figure) for layer in contents.layers for figure in layer.figures)
+        whole = sum(budget.whole_figure_bytes(figure) for layer in contents.layers for figure in layer.figures)
         needed = -(-(size + whole) * 11 // 10 // _MEGABYTE)
         lines.append(
             f"Of {len(cut):,} layer{'s' if len(cut) > 1 else ''} only the strongest channels are drawn, to stay within {run.request.maximum_size / _MEGABYTE:g} MB. For all of them: --max-size {needed}MB, or fewer layers with --layer."

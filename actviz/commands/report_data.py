@@ -91,7 +91,7 @@ def add(found: ReportData, sample: Sample, activations: Mapping[str, Activation]
     found.inputs.append(ReportInput(sample.name, fed, encoded, sample.words or ()))
     if not number:
         sizes = [activations[address].values.size for address in found.drawn]
-        found.most = budget.values_each(sizes, room.inputs, room.size)
+        found.most = budget.values_per_layer(sizes, room.inputs, room.size)
     for layer in found.layers:
         activation = activations[layer.address]
         if layer.address in found.drawn and layer.address not in found.tally.left_out:
@@ -112,7 +112,7 @@ def _count(found: ReportData, layer: LayerInfo, activation: Activation, name: st
 
 def _draw(found: ReportData, activation: Activation, number: int, *, other: bool = False) -> None:
     address = activation.address
-    most = found.most // budget.FIRST if number or other else found.most
+    most = found.most // budget.FIRST_INPUT_FACTOR if number or other else found.most
     try:
         want = report_figures.ChannelRequest(most, found.orders.get(address, ()), other, found.padding)
         figure = report_figures.figure_of(activation, number, want)

@@ -1,4 +1,4 @@
-"""Reports: one HTML page, and Markdown, from what was computed; nothing here opens a model."""
+"""Reports as one HTML page and as Markdown, from computed results; nothing here opens a model."""
 
 from actviz.report.contents import Comparison, Finding, ReportContents, ReportFigure, ReportInput, ReportLayer
 

@@ -1,13 +1,13 @@
-"""What fits into a page of limited size: all channels if possible, else the strongest.
+"""Which tiles fit into a page of limited size: all channels if possible, else the strongest.
 
-Every layer keeps its place and its numbers; what gives way are pictures: the weaker channels
-of large maps, of inputs after the first sooner than of the first.
+Every layer stays on the page with its numbers. What is dropped are the weaker channels of large maps, and more of
+them for later inputs than for the first one.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, UsageError, escape
@@ -18,139 +18,137 @@ if TYPE_CHECKING:
 
     from actviz.report.contents import ReportFigure, ReportLayer
 
-# How much more room a figure of the first input gets than one of another.
-FIRST = 4
-_LEAST, _STEPS = 64, 40
-# A value takes about this many bytes in a picture, before it is known.
-_BYTES_A_VALUE = 0.5
+# A figure of the first input gets this many times the bytes of a figure of another input.
+FIRST_INPUT_FACTOR = 4
+_MINIMUM_FIGURE_BYTES = 64
+_BISECTION_STEPS = 40
+# Estimate of the bytes that a value takes as a compressed pixel, before anything is drawn.
+_BYTES_PER_VALUE = 0.5
+_BYTES_PER_TILE = 26
+_BYTES_PER_FIGURE = 900
 _UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9}
 _SIZE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([a-zA-Z]*)\s*")
-_PER_TILE = 26
-_PER_FIGURE = 900
 
 
 def parse_size(text: str) -> int:
-    """Read a size such as ``20MB``, ``500 kB`` or ``3000000``, in bytes.
+    """Return the bytes of a size such as ``20MB``, ``500 kB`` or ``3000000``.
 
     Raises
     ------
     UsageError
-        When it is none.
+        When `text` is not a size.
     """
-    found = _SIZE.fullmatch(text)
-    unit = _UNITS.get(found[2].upper()) if found else None
-    if found is None or unit is None or float(found[1]) * unit < 1:
+    match = _SIZE.fullmatch(text)
+    unit = _UNITS.get(match[2].upper()) if match else None
+    if match is None or unit is None or float(match[1]) * unit < 1:
         message = f"--max-size {escape(text, 40)}: a size such as 20MB or 500kB was expected."
         raise UsageError(message)
-    return int(float(found[1]) * unit)
+    return int(float(match[1]) * unit)
 
 
-@dataclass(frozen=True, slots=True)
-class FittedFigures:
-    """Layers whose figures fit, and how many bytes figures of the first input and of others got at most."""
+def values_per_layer(sizes: Sequence[int], inputs: int, page_bytes: int) -> int:
+    """Return how many values of a layer are worth drawing for the first input, before anything is compressed.
 
-    layers: tuple[ReportLayer, ...]
-    first: int
-    rest: int
-
-
-def values_each(sizes: Sequence[int], inputs: int, room: int) -> int:
-    """Return how many values of one layer are worth drawing for the first input, before anything is packed.
-
-    What is drawn is about twice what will fit, since nobody knows yet how small it packs.
-    The others get a share of it, see `FIRST`.
+    The result allows about twice the values that fit, since the compressed size is only an estimate yet.
 
     Parameters
     ----------
     sizes
-        The number of values of each layer that is drawn.
+        Number of values of each drawn layer.
     inputs
-        How many inputs figures are of, about.
-    room
-        The size of the page in bytes.
+        Estimated number of inputs with figures.
+    page_bytes
+        Size of the page.
     """
-    total = int(2 * room / _BYTES_A_VALUE)
+    total = int(2 * page_bytes / _BYTES_PER_VALUE)
 
-    def needed(most: int) -> int:
-        return sum(min(size, most) + (inputs - 1) * min(size, most // FIRST) for size in sizes)
+    def drawn(limit: int) -> int:
+        return sum(min(size, limit) + (inputs - 1) * min(size, limit // FIRST_INPUT_FACTOR) for size in sizes)
 
-    low, high = 1, max(sizes, default=1) * FIRST
-    if needed(high) <= total:
+    low, high = 1, max(sizes, default=1) * FIRST_INPUT_FACTOR
+    if drawn(high) <= total:
         return high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if needed(middle) <= total else (low, middle)
+        low, high = (middle, high) if drawn(middle) <= total else (low, middle)
     return low
 
 
-def fit(layers: Sequence[ReportLayer], room: int) -> FittedFigures:
-    """Return the layers with as much of their figures as `room`, in bytes of a page, holds.
+def fit(layers: Sequence[ReportLayer], page_bytes: int) -> tuple[ReportLayer, ...]:
+    """Return the layers with as many tiles as `page_bytes` of a page hold.
 
-    Every figure gets up to the same number of bytes, so that small maps are whole and of
-    large ones the strongest channels are there.
+    Every figure gets up to the same number of bytes, so that small maps stay whole and large ones keep their
+    strongest channels.
 
     Raises
     ------
     LimitError
-        When not even one tile of one layer has room.
+        When not even one tile of one layer fits.
     """
-    every = [figure for layer in layers for figure in layer.figures]
-    most = FIRST * max((_bytes_of(one, len(one.channels)) for one in every), default=0)
-    if _total(layers, most) > room:
-        low, high = _LEAST, most
-        for _ in range(_STEPS):
+    figures = [figure for layer in layers for figure in layer.figures]
+    limit = FIRST_INPUT_FACTOR * max((_bytes_of(figure, len(figure.channels)) for figure in figures), default=0)
+    if _total_bytes(layers, limit) > page_bytes:
+        low, high = _MINIMUM_FIGURE_BYTES, limit
+        for _ in range(_BISECTION_STEPS):
             middle = (low + high) // 2
-            low, high = (middle, high) if _total(layers, middle) <= room else (low, middle)
-        most = low
-    # Fewer tiles pack a little worse than all of them, so that what came out is measured.
-    while most > _LEAST:
-        kept = tuple(_with_figures(layer, most) for layer in layers)
-        if sum(_bytes_of(one, len(one.channels)) for layer in kept for one in layer.figures) <= room:
-            return FittedFigures(kept, most, most // FIRST)
-        most = int(most * 0.9)
-    return FittedFigures(_greedy(layers, room), 0, 0)
+            low, high = (middle, high) if _total_bytes(layers, middle) <= page_bytes else (low, middle)
+        limit = low
+    # Fewer tiles compress a little worse than all of them, so the estimate is checked against the drawn figures.
+    while limit > _MINIMUM_FIGURE_BYTES:
+        kept = tuple(_with_figures(layer, limit) for layer in layers)
+        if sum(_bytes_of(figure, len(figure.channels)) for layer in kept for figure in layer.figures) <= page_bytes:
+            return kept
+        limit = int(limit * 0.9)
+    return _greedy(layers, page_bytes)
 
 
-def _total(layers: Sequence[ReportLayer], most: int) -> int:
+def _total_bytes(layers: Sequence[ReportLayer], limit: int) -> int:
     return sum(
-        _bytes_of(one, count) for layer in layers for one, count in zip(layer.figures, _tiles(layer, most), strict=True)
+        _bytes_of(figure, count)
+        for layer in layers
+        for figure, count in zip(layer.figures, _tile_counts(layer, limit), strict=True)
     )
 
 
-def _tiles(layer: ReportLayer, most: int) -> list[int]:
-    """Return how many tiles each figure of a layer has room for in `most` bytes, at least one.
+def _is_main(figure: ReportFigure) -> bool:
+    """Return True for a figure of the first input and of the reported model."""
+    return not (figure.input or figure.other)
 
-    Figures of inputs after the first have equally many, so that they can be compared.
+
+def _tile_counts(layer: ReportLayer, limit: int) -> list[int]:
+    """Return how many tiles of each figure of a layer fit into `limit` bytes, at least one.
+
+    Figures of later inputs get equally many tiles, so that they can be compared.
     """
-    first = [not (one.input or one.other) for one in layer.figures]
-    each = [(_bytes_of(one, len(one.channels)) - _PER_FIGURE) / len(one.channels) for one in layer.figures]
-    largest = max((size for size, is_first in zip(each, first, strict=True) if not is_first), default=1.0)
-    return [
-        max(1, min(len(one.channels), int(((most if is_first else most // FIRST) - _PER_FIGURE) / size)))
-        for one, is_first, size in zip(
-            layer.figures,
-            first,
-            [size if is_first else largest for size, is_first in zip(each, first, strict=True)],
-            strict=True,
-        )
+    tile_bytes = [
+        (_bytes_of(figure, len(figure.channels)) - _BYTES_PER_FIGURE) / len(figure.channels) for figure in layer.figures
     ]
+    largest = max(
+        (size for size, figure in zip(tile_bytes, layer.figures, strict=True) if not _is_main(figure)), default=1.0
+    )
+    counts = []
+    for figure, size in zip(layer.figures, tile_bytes, strict=True):
+        main = _is_main(figure)
+        available = (limit if main else limit // FIRST_INPUT_FACTOR) - _BYTES_PER_FIGURE
+        counts.append(max(1, min(len(figure.channels), int(available / (size if main else largest)))))
+    return counts
 
 
-def _with_figures(layer: ReportLayer, most: int) -> ReportLayer:
-    kept = zip(layer.figures, _tiles(layer, most), strict=True)
-    return replace(layer, figures=tuple(shrink(one, count, layer.order) for one, count in kept))
+def _with_figures(layer: ReportLayer, limit: int) -> ReportLayer:
+    counts = zip(layer.figures, _tile_counts(layer, limit), strict=True)
+    return replace(layer, figures=tuple(shrink(figure, count, layer.order) for figure, count in counts))
 
 
-def _greedy(layers: Sequence[ReportLayer], room: int) -> tuple[ReportLayer, ...]:
-    """Return the layers with one tile of the first input as far as that goes, those with findings first."""
-    order = sorted(range(len(layers)), key=lambda place: (not layers[place].marked, place))
+def _greedy(layers: Sequence[ReportLayer], page_bytes: int) -> tuple[ReportLayer, ...]:
+    """Return as many layers as fit with one tile of the first input each, those with findings first."""
     kept = list(layers)
-    for place in order:
-        own = [shrink(one, 1, layers[place].order) for one in layers[place].figures if not (one.input or one.other)]
-        size = sum(_bytes_of(one, 1) for one in own)
-        fits = size <= room
-        room -= size if fits else 0
-        kept[place] = replace(layers[place], figures=tuple(own) if fits else ())
+    for index in sorted(range(len(layers)), key=lambda index: (not layers[index].marked, index)):
+        layer = layers[index]
+        figures = tuple(shrink(figure, 1, layer.order) for figure in layer.figures if _is_main(figure))
+        size = sum(_bytes_of(figure, 1) for figure in figures)
+        fits = size <= page_bytes
+        page_bytes -= size if fits else 0
+        kept[index] = replace(layer, figures=figures if fits else ())
     if not any(layer.figures for layer in kept):
         message = "no figure fits"
         raise LimitError(message)
@@ -158,19 +156,21 @@ def _greedy(layers: Sequence[ReportLayer], room: int) -> tuple[ReportLayer, ...]
 
 
 def _bytes_of(figure: ReportFigure, tiles: int) -> int:
-    """Return what a figure with so many tiles takes in a page: base64 of its picture and numbers."""
+    """Return the estimated bytes of a figure with `tiles` tiles in a page: its picture and numbers in base64."""
     if not tiles:
         return 0
     png = len(figure.mosaic.png) * tiles / len(figure.channels)
-    return int((png + tiles * _PER_TILE) * 4 / 3) + _PER_FIGURE
+    return int((png + tiles * _BYTES_PER_TILE) * 4 / 3) + _BYTES_PER_FIGURE
 
 
-def smallest(layers: Sequence[ReportLayer]) -> int:
-    """Return what the smallest figure of one tile takes."""
-    first = ((one, layer.order) for layer in layers for one in layer.figures if not (one.input or one.other))
-    return min((_bytes_of(shrink(one, 1, order), 1) for one, order in first), default=0)
+def smallest_figure_bytes(layers: Sequence[ReportLayer]) -> int:
+    """Return the bytes of the smallest figure of one tile."""
+    sizes = (
+        _bytes_of(shrink(figure, 1, layer.order), 1) for layer in layers for figure in layer.figures if _is_main(figure)
+    )
+    return min(sizes, default=0)
 
 
-def whole_size(figure: ReportFigure) -> int:
-    """Return about what a figure would take with all its tiles."""
+def whole_figure_bytes(figure: ReportFigure) -> int:
+    """Return the estimated bytes of a figure with all its tiles."""
     return _bytes_of(figure, figure.total)

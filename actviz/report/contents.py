@@ -1,4 +1,4 @@
-"""The nouns of a report: what a page says, before it is HTML or Markdown."""
+"""The contents of a report as records, before they are HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SEVERITIES = (PROBLEM, WARNING, NOTE)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a reader should know of a layer.
+    """Something unusual about a layer.
 
     `severity` is ``problem``, ``warning`` or ``note``; `kind` one word to filter by (``NaN``,
     ``dead``, ``constant``, ``saturated``, ``range``); `text` one sentence without the layer's
-    name. `weight`, the larger the worse, orders findings of one severity. `channel` is one to
-    look at, `input` the number of an input that shows it.
+    address. `weight`, the larger the worse, orders findings of equal severity. `channel` is an
+    affected channel, `input` the number of an input that shows the finding.
     """
 
     severity: str
@@ -40,10 +40,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ReportMosaic:
-    """Tiles in a picture, uint8 ``(row, column)`` steps of `palette`, and where they lie.
+    """A picture of equally large tiles in a grid, in reading order from the top left.
 
-    `png` is the picture as an 8-bit palette PNG. Tile `n` is `tile` (rows, columns) large and
-    lies `step` further for each row and column of a grid of `columns`, from the top left.
+    `png` is the picture as a PNG, with a palette where 256 colours are enough. `tile` is the size
+    of a tile and `step` the distance between tiles, both ``(rows, columns)`` in pixels; `columns`
+    is the number of tiles per row.
     """
 
     png: bytes
@@ -54,14 +55,14 @@ class ReportMosaic:
 
 @dataclass(frozen=True, slots=True)
 class ReportFigure:
-    """One layer for one input, as much of it as has room.
+    """One layer for one input, with as many tiles as fit.
 
-    `input` is the number of the input, `other` says that it is of the model compared with.
-    `channels` are those of the tiles, in order, and `indices` their places where tiles run
+    `input` is the number of the input; `other` is true for a figure of the model compared with.
+    `channels` are those of the tiles, in order, and `indices` their indices where tiles run
     over several axes. `ends` are the values of the first and last colour, float32 ``(2,
     tile)``; `numbers` are minimum, maximum, mean, share of zeros and mean |value|, float32 ``(5, tile)``,
-    and `states` codes into `stats.STATES`, uint8 ``(tile,)``. `histogram` is what
-    `histogram_of` gave; `total` the number of tiles that there are in all.
+    and `states` indices into `channel_statistics.STATES`, uint8 ``(tile,)``. `histogram` is the
+    result of `histogram_of`; `total` the number of tiles of the whole layer.
     """
 
     input: int
@@ -80,11 +81,11 @@ class ReportFigure:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What is compared with: its file's name, the drift of each layer found in both, and the rest.
+    """Differences from another model or from saved activations, whose file is called `name`.
 
-    `drifts` are by this model's addresses, in its order, with the other as what is compared
-    with; `changed` are those beyond the tolerance that `actviz diff` has. `unmatched` are
-    layers that could not be compared, `missing` those that the other does not have.
+    `drifts` are the differences by the reported model's addresses, in its order; `changed` are
+    the addresses beyond the default tolerance of `actviz diff`. `unmatched` are layers that could
+    not be compared, `missing` those that the other model does not have.
     """
 
     name: str
@@ -96,11 +97,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ReportLayer:
-    """One layer in a report: facts, numbers over all inputs, figures.
+    """One layer in a report: facts, statistics over all inputs, figures.
 
-    `kind` is the renderer's name, ``None`` where nothing draws it. `totals` are ``None``
-    where the layer gives no real numbers; `reason` says why it has no figure, `marked` that a
-    finding is about it. `order` are the channels of its first figure, the strongest first.
+    `kind` is the renderer's name, ``None`` where no renderer draws the layer. `totals` are ``None``
+    where the layer gives no real numbers; `reason` is why it has no figure; `marked` is true where it
+    has findings. `order` are the channels of its first figure, the strongest first.
     """
 
     info: LayerInfo
@@ -118,7 +119,7 @@ class ReportLayer:
 
 @dataclass(frozen=True, slots=True)
 class ReportInput:
-    """One input of which figures are shown; `picture` is a PNG or JPEG, `words` those of a text."""
+    """An input with figures; `picture` is a PNG, `words` are the tokens of a text."""
 
     name: str
     fed: str
@@ -128,11 +129,11 @@ class ReportInput:
 
 @dataclass(frozen=True, slots=True)
 class ReportContents:
-    """Everything a report says.
+    """Everything in a report.
 
-    `model` is the file's name; `facts` are pairs of a word and what it says; `inputs` those
-    that figures are of, `count` all that numbers are of. `left_out` are lines that say what is
-    missing and how to have it; `provenance` goes into the file as JSON.
+    `model` is the file's name; `facts` are pairs of a term and its description; `inputs` are those
+    with figures, `count` is the number of all inputs. `left_out` are lines about what is missing
+    from the page and how to get it; `provenance` is stored in the file as JSON.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""From an activation to a figure of a report: the picture that `--bare` draws, and its numbers."""
+"""From an activation to a figure of a report: the picture that `--bare` draws, and its statistics."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Box, Picture
     from actviz.statistics.running_statistics import RunningStatistics
 
-LARGEST = 4_000_000
+MAXIMUM_VALUES = 4_000_000
 BINS = 48
 _CONTEXT = Context("", "", "")
 
 
 def figure_of(activation: Activation, number: int, want: ChannelRequest) -> ReportFigure:
-    """Draw the one entry of an activation's batch, its strongest channels where all are too many.
+    """Draw an activation of one input, or its strongest channels where `want` allows no more.
 
-    One channel is drawn whatever its size, up to 4 million values.
+    At least one channel is drawn, of up to 4 million values.
 
     Raises
     ------
     ActvizError
-        When nothing draws it, or one channel alone is too large.
+        When no renderer draws it, or one channel alone is too large.
     """
     channels = channels_of(activation)
     count = len(channels)
     each = activation.values.size // max(1, count)
-    if each > LARGEST:
-        message = f"one channel has {each:,} values, at most {LARGEST:,} are drawn."
+    if each > MAXIMUM_VALUES:
+        message = f"one channel has {each:,} values, at most {MAXIMUM_VALUES:,} are drawn."
         raise LimitError(message)
-    top = max(1, min(LARGEST, want.values) // max(1, each))
-    # With bounds that are known, 0.22 of a sigmoid does not look like certainty here either.
+    top = max(1, min(MAXIMUM_VALUES, want.values) // max(1, each))
+    # Where the bounds are known, colours run to them: 0.22 of a sigmoid must not look like certainty.
     scale = "filter" if activation.bounds is None else "auto"
     style = Style(scale=scale, bare=True)
     if top < count:
@@ -57,10 +57,10 @@ def figure_of(activation: Activation, number: int, want: ChannelRequest) -> Repo
 
 
 def channels_of(activation: Activation, context: Context = _CONTEXT) -> NDArray[Any]:
-    """Return the one entry of an activation's batch as ``(channel, ...)``, in the order that `Tile.channel` counts.
+    """Return an activation of one input as ``(channel, ...)``, in the order of `Tile.channel`.
 
     What a channel is depends on the renderer: a unit, a head, a slice along all leading axes,
-    or the whole where nothing is counted. Values in the padding of `context` are left out.
+    or the whole activation. Values in the padding of `context` are left out.
     """
     axes = activation.axes
     values = reduction.counted(activation.values[0], axes[1:], activation, context)
@@ -78,10 +78,10 @@ def channels_of(activation: Activation, context: Context = _CONTEXT) -> NDArray[
 
 @dataclass(frozen=True, slots=True)
 class ChannelRequest:
-    """What is wanted of a layer: about so many values, the channels in this order if known.
+    """Which channels of a layer to draw: about `values` values, in this `order` of channels where it is known.
 
-    `other` says that the activation is of the model compared with; `padding` is that of the
-    `Sample`, whose values are left out of the numbers of a map.
+    `other` is true for an activation of the model compared with; `padding` is that of the
+    `Sample`, whose values are left out of the statistics of a map.
     """
 
     values: int
@@ -113,38 +113,38 @@ def _figure(activation: Activation, picture: Picture, number: int, maps: NDArray
 
 
 def single(values: Any) -> NDArray[np.float32]:
-    """Return numbers as float32, those beyond its range at its ends."""
-    ends = np.finfo(np.float32)
+    """Return numbers as float32, clipped to its range."""
+    limits = np.finfo(np.float32)
     wide = np.asarray(values, np.float64)
     with np.errstate(invalid="ignore", under="ignore"):
-        return np.clip(wide, ends.min, ends.max).astype(np.float32)
+        return np.clip(wide, limits.min, limits.max).astype(np.float32)
 
 
-def shrink(figure: ReportFigure, most: int, order: Sequence[int]) -> ReportFigure:
-    """Return a figure with at most `most` tiles: the first channels of `order`, by their number."""
-    if len(figure.channels) <= most:
+def shrink(figure: ReportFigure, count: int, order: Sequence[int]) -> ReportFigure:
+    """Return a figure with at most `count` tiles: the first channels of `order`, sorted by number."""
+    if len(figure.channels) <= count:
         return figure
-    rank = {channel: place for place, channel in enumerate(order)}
-    wanted = sorted(range(len(figure.channels)), key=lambda place: rank.get(figure.channels[place], len(rank)))
-    places = sorted(wanted[:most], key=lambda place: (figure.channels[place], place))
+    rank = {channel: index for index, channel in enumerate(order)}
+    ranked = sorted(range(len(figure.channels)), key=lambda index: rank.get(figure.channels[index], len(rank)))
+    indices = sorted(ranked[:count], key=lambda index: (figure.channels[index], index))
     return replace(
         figure,
-        mosaic=pictures.keep(figure.mosaic, places),
-        channels=tuple(figure.channels[place] for place in places),
-        indices=tuple(figure.indices[place] for place in places) if figure.indices else (),
-        ends=figure.ends[:, places],
-        numbers=figure.numbers[:, places],
-        states=figure.states[places],
+        mosaic=pictures.keep(figure.mosaic, indices),
+        channels=tuple(figure.channels[index] for index in indices),
+        indices=tuple(figure.indices[index] for index in indices) if figure.indices else (),
+        ends=figure.ends[:, indices],
+        numbers=figure.numbers[:, indices],
+        states=figure.states[indices],
     )
 
 
 def order_of(figure: ReportFigure) -> tuple[int, ...]:
     """Return the channels of a figure, the strongest first."""
-    return tuple(dict.fromkeys(figure.channels[place] for place in strongest(figure)))
+    return tuple(dict.fromkeys(figure.channels[index] for index in strongest(figure)))
 
 
 def strongest(figure: ReportFigure) -> list[int]:
-    """Return the places of the tiles by strength: those that live first, of them the largest mean |value|."""
+    """Return the indices of the tiles, the strongest first: live ones before others, then by mean |value|."""
     means = np.nan_to_num(figure.numbers[4], nan=-np.inf)
     live = figure.states == channel_statistics.LIVE
     order: list[int] = np.lexsort((-means, ~live)).tolist()
@@ -152,17 +152,17 @@ def strongest(figure: ReportFigure) -> list[int]:
 
 
 def known_colors(name: str) -> NDArray[np.uint8]:
-    """Return the colours that a bare picture may have, ``(color, RGB)``: the table, its marks, white."""
+    """Return the colours of a picture without captions, ``(color, RGB)``: the table, its marks, white."""
     table = colors.table(name)
     return np.concatenate([table.colors, np.array([*table.marks, (255, 255, 255)], np.uint8)])
 
 
 def histogram_of(values: NDArray[Any], numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return how many values lie where: `counts` of bins of one width from `first` to `last`.
+    """Return a histogram: `counts` of equally wide bins from `first` to `last`.
 
-    `zeros` are counted apart where other values are; `total` is the number of finite values,
-    `other` of those that are not. `numbers` are those that the picture of `values` came with:
-    `cuts` are its percentiles, with mean and standard deviation.
+    Zeros are not in the bins unless all finite values are 0, and counted in `zeros`; `total` is the number of finite
+    values, `other` that of NaN and infinities. `numbers` are the statistics of the picture of `values`, from which
+    come mean, standard deviation and `cuts`, the percentiles.
     """
     flat = channel_statistics.as_numbers(values).reshape(-1)
     finite = flat if not (numbers["nan"] or numbers["infinite"]) else flat[np.isfinite(flat)]
@@ -187,9 +187,8 @@ def histogram_of(values: NDArray[Any], numbers: dict[str, Any]) -> dict[str, Any
 
 
 def summary_of(totals: RunningStatistics) -> dict[str, Any]:
-    """Return the numbers of a layer over all inputs that a row of the list shows."""
+    """Return the statistics of a layer over all inputs for its row in the list."""
     has = totals.finite > 0
-    channels = totals.channels
     return {
         "low": float(totals.minimum[has].min()) if has.any() else None,
         "high": float(totals.maximum[has].max()) if has.any() else None,
@@ -197,5 +196,5 @@ def summary_of(totals: RunningStatistics) -> dict[str, Any]:
         "constant": int(totals.constant.sum()),
         "nonfinite": int(((totals.nan > 0) | (totals.infinite > 0)).sum()),
         "zeros": totals.zeros / (totals.count or 1.0),
-        "channels": channels,
+        "channels": totals.channels,
     }

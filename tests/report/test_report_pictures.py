@@ -165,8 +165,8 @@ def test_what_fits_is_within_its_room_and_keeps_small_maps_whole():
     layers = contents(gathered(["large", "small"], inputs)).layers
     room = int(size_of(layers) / 5)
     fitted = budget.fit(layers, room)
-    assert size_of(fitted.layers) <= room
-    large, small = fitted.layers
+    assert size_of(fitted) <= room
+    large, small = fitted
     assert len(small.figures[0].channels) == 32
     assert 1 <= len(large.figures[0].channels) < 32
     assert len(large.figures[1].channels) <= len(large.figures[0].channels)
@@ -176,13 +176,13 @@ def test_what_fits_is_within_its_room_and_keeps_small_maps_whole():
 
 def test_room_for_everything_changes_nothing():
     layers = contents(gathered(["a"], [[maps(np.random.default_rng(0))]])).layers
-    assert budget.fit(layers, 10**7).layers == layers
+    assert budget.fit(layers, 10**7) == layers
 
 
 def test_little_room_keeps_one_figure_and_none_is_an_error():
     layers = contents(gathered(["a", "b"], [[maps(np.random.default_rng(0))] * 2])).layers
-    least = budget.smallest(layers)
-    kept = budget.fit(layers, least + 20).layers
+    least = budget.smallest_figure_bytes(layers)
+    kept = budget.fit(layers, least + 20)
     assert sum(bool(layer.figures) for layer in kept) == 1
     with pytest.raises(LimitError):
         budget.fit(layers, least // 2)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import warm_workers
 from hypothesis import settings
 
 os.environ.update(
@@ -21,6 +22,7 @@ os.environ.update(
     TF_ENABLE_ONEDNN_OPTS="1",  # as in the worker: the same kernels on every processor
 )
 # The same examples everywhere; ACTVIZ_RANDOM=1 looks for new ones.
+# No deadline: on a busy machine an example takes many times as long.
 settings.register_profile("fixed", derandomize="ACTVIZ_RANDOM" not in os.environ)
 settings.load_profile("fixed")
 # The tests start the command hundreds of times: its modules are compiled once, as they are for a person.
@@ -46,9 +48,9 @@ class Ran:
         return self.err.strip().splitlines()[-1]
 
 
-def run_actviz(*arguments, cwd, env=None, **options):
+def run_actviz(*arguments, cwd, env=None, program=("-m", "actviz"), **options):
     """Run the command in a folder and return what a shell sees."""
-    command = [sys.executable, "-P", "-m", "actviz", *map(str, arguments)]
+    command = [sys.executable, "-P", *program, *map(str, arguments)]
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -82,12 +84,32 @@ def seconds_of_children():
     return times.children_user + times.children_system
 
 
+@pytest.fixture(scope="session")
+def forking_process(tmp_path_factory):
+    """Start the process from which `warm_worker` forks workers; return the address of its socket."""
+    address = str(tmp_path_factory.mktemp("w") / "socket")
+    process = warm_workers.start(address)
+    yield address
+    process.kill()
+    process.wait()
+
+
 @pytest.fixture
-def actviz(tmp_path):
+def warm_worker(forking_process, monkeypatch):
+    """Fork workers that have imported TensorFlow, for `actviz` and for commands in this process."""
+    monkeypatch.setattr("actviz.worker.client.PROGRAM", warm_workers.STUB.format(address=forking_process))
+    return forking_process
+
+
+@pytest.fixture
+def actviz(request, tmp_path):
     """Return a function that runs the command in an empty folder."""
+    program = ("-m", "actviz")
+    if "warm_worker" in request.fixturenames:
+        program = (warm_workers.__file__, "run", request.getfixturevalue("warm_worker"))
 
     def run(*arguments, **options):
-        return run_actviz(*arguments, cwd=options.pop("cwd", tmp_path), **options)
+        return run_actviz(*arguments, cwd=options.pop("cwd", tmp_path), program=program, **options)
 
     return run
 

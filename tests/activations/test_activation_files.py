@@ -58,7 +58,7 @@ def loaded(content):
 
 
 # ------------------------------------------------------------------ what is written comes back
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.dictionaries(st.text(min_size=1), st.one_of(NUMBERS, TEXTS), min_size=1, max_size=5),
     st.integers(1, 3),
@@ -83,7 +83,6 @@ def test_what_is_written_comes_back(found, count, compress):
             assert back.tolist() == values.tolist() or np.array_equal(back, values, equal_nan=True)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), unique=True, max_size=12))
 def test_keys_are_safe_file_names_that_differ_whatever_the_case(addresses):
     keys = [(taken := MemberNames()).take(address) for address in addresses[:1]]

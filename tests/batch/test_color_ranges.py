@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from picture_helpers import SPATIAL
@@ -59,7 +59,6 @@ def numbers(path: Path | str) -> dict[str, Any]:
 
 # ------------------------------------------------------------------ one range for a run
 @given(st.lists(arrays(np.float64, (2, 3), elements=st.floats()), min_size=1, max_size=4), st.booleans())
-@settings(deadline=None)
 def test_a_run_has_the_range_of_all_its_inputs(values: list[np.ndarray], signed: bool) -> None:
     found = color_ranges.shared({"a": Activation("a", "Dense", one, ("batch", "unit"), signed)} for one in values)
 

@@ -12,6 +12,8 @@ from actviz.cli.defaults import _options
 from actviz.cli.program import COMMANDS, program
 from actviz.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("warm_worker")
+
 
 def options():
     return {name: _options(program.get_command(None, name)) for name in COMMANDS}

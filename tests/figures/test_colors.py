@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib import colormaps
@@ -184,7 +184,6 @@ def test_zero_has_one_colour_in_every_signed_tile() -> None:
     arrays(np.float64, (3, 7), elements=FINITE),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_values_come_back_within_one_step(values: np.ndarray, signed: bool) -> None:
     values = values if signed else np.abs(values)
     before = values.copy()
@@ -207,7 +206,6 @@ def test_packing_and_unpacking() -> None:
 
 
 @given(FINITE, FINITE)
-@settings(deadline=None)
 def test_ticks_are_ordered_and_end_at_the_ends(first: float, second: float) -> None:
     low, high = sorted((first, second))
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
@@ -21,7 +21,6 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(arrays(np.float64, st.integers(1, 60), elements=st.one_of(FINITE, st.sampled_from([0.0, 1.0, 5e-324, 1e308]))))
-@settings(deadline=None)
 def test_every_value_is_counted_once_and_in_its_bin(values: np.ndarray) -> None:
     before = values.copy()
 
@@ -39,7 +38,6 @@ def test_every_value_is_counted_once_and_in_its_bin(values: np.ndarray) -> None:
 
 
 @given(arrays(np.int64, st.integers(1, 60), elements=st.integers(-5, 40)))
-@settings(deadline=None)
 def test_whole_numbers_have_a_bin_each(values: np.ndarray) -> None:
     found = channel_statistics.distribution(values.astype(np.float64), whole=True)
 

@@ -19,6 +19,8 @@ from actviz.figures.sheet import draw_sheet
 from actviz.records import Activation, Geometry, Style
 from actviz.report import report_figures
 
+pytestmark = pytest.mark.usefixtures("warm_worker")
+
 AXES = ("batch", "row", "column", "channel")
 BOX = (6, 0, 18, 24)
 PADDED = dataclasses.replace(CONTEXT, padding={"image": BOX})

@@ -96,7 +96,7 @@ def styles(draw: Any, **fixed: Any) -> Style:
 @pytest.mark.parametrize("axes", [*AXES.values(), *OTHER_AXES], ids="-".join)
 @pytest.mark.parametrize("bare", [False, True])
 @given(st.data())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_values_come_back(axes: tuple[str, ...], bare: bool, data: Any) -> None:
     values = data.draw(any_values(axes, finite=False))
     before = values.copy()
@@ -121,7 +121,7 @@ def test_values_come_back(axes: tuple[str, ...], bare: bool, data: Any) -> None:
 
 @pytest.mark.parametrize("axes", [*AXES.values(), *OTHER_AXES], ids="-".join)
 @given(st.data())
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_nothing_in_an_array_upsets_a_renderer(axes: tuple[str, ...], data: Any) -> None:
     values = data.draw(any_values(axes, finite=False))
     style = data.draw(styles(histogram=True))
@@ -324,7 +324,7 @@ def bar_ticks(picture: Picture) -> list[tuple[str, tuple[int, ...]]]:
     st.booleans(),
     st.sampled_from([3, 1500]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_ticks_of_the_colour_bar_are_the_values_of_their_colours(
     ends: tuple[float, float], scale: str, dark: bool, columns: int
 ) -> None:

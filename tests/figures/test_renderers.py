@@ -86,7 +86,7 @@ def test_kinds_of_axes(axes: tuple[str, ...], kind: str | None) -> None:
     st.booleans(),
     st.sampled_from([None, 1, 3]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_grids_give_their_values_back(values: np.ndarray, scale: str, bare: bool, zoom: int | None) -> None:
     before = values.copy()
     style = Style(scale=scale, bare=bare, zoom=zoom)
@@ -99,7 +99,7 @@ def test_grids_give_their_values_back(values: np.ndarray, scale: str, bare: bool
 
 
 @given(UNITS, st.sampled_from(["filter", "-1:2"]), st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_vectors_give_their_values_back(values: np.ndarray, scale: str, bare: bool) -> None:
     style = Style(scale=scale, bare=bare)
 
@@ -127,7 +127,7 @@ def test_vectors_give_their_values_back(values: np.ndarray, scale: str, bare: bo
     ),
     st.sampled_from(["filter", "layer", "-1:2"]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_nothing_in_an_array_upsets_a_grid(values: np.ndarray, scale: str) -> None:
     picture = renderers.draw(spatial(values), 0, CONTEXT, Style(scale=scale))
 

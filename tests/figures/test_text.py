@@ -50,7 +50,7 @@ def test_numbers_as_people_write_them(value: float, digits: int, expected: str) 
 
 
 @given(st.text(max_size=300), st.integers(0, 400), st.sampled_from([10, 12, 20]))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_what_is_fitted_fits(words: str, width: int, size: int) -> None:
     face = text.face(size)
 
@@ -84,7 +84,6 @@ def test_glyphs_side_by_side_are_the_number() -> None:
 
 
 @given(st.lists(st.text("ab ", min_size=1, max_size=80), min_size=1, max_size=6), st.integers(60, 400))
-@settings(deadline=None)
 def test_wrapped_lines_fit(parts: list[str], width: int) -> None:
     face = text.face(12)
 
@@ -115,7 +114,7 @@ sentences = st.lists(
 
 
 @given(sentences, st.integers(0, 300))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_shortened_number_is_never_another_number(words: str, width: int) -> None:
     short = text.face(12).fit(words, width)
 
@@ -127,7 +126,7 @@ def test_a_shortened_number_is_never_another_number(words: str, width: int) -> N
 
 
 @given(sentences, st.integers(4, 60))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_cut_text_ends_in_no_part_of_a_number(words: str, limit: int) -> None:
     cut = text.shown(words, limit)
 

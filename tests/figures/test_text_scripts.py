@@ -126,7 +126,7 @@ def test_accents_stay_with_their_letters() -> None:
 
 
 @given(st.text(max_size=60), st.integers(0, 300))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_text_is_drawn_as_wide_as_it_was_measured(words: str, width: int) -> None:
     face = text.face(12)
     short = face.fit(words, width)
@@ -136,7 +136,7 @@ def test_any_text_is_drawn_as_wide_as_it_was_measured(words: str, width: int) ->
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_every_character_has_a_glyph_or_its_code(words: str) -> None:
     for run in text.runs_of(words):
         known = fonts.map_of(run.path or text._font_path(bold=False))

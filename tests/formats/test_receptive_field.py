@@ -112,7 +112,7 @@ LAYER = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(chain=st.lists(LAYER, min_size=1, max_size=4), size=st.tuples(st.integers(60, 90), st.integers(60, 90)))
 def test_windows_are_those_that_real_layers_see(chain, size, tmp_path_factory) -> None:
     try:

@@ -114,7 +114,7 @@ def test_every_cut_of_a_file_is_refused_in_one_line(tmp_path):
             open_network(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(8, len(CONTENT) - 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_any_bytes_are_opened_or_refused(tmp_path_factory, changes):
     changed = bytearray(CONTENT)
@@ -126,7 +126,7 @@ def test_any_bytes_are_opened_or_refused(tmp_path_factory, changes):
     assert isinstance(found, tuple) or (found.exit_code in {4, 5, 6} and "\n" not in found.message)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(CONTENT) // 4 - 1), st.integers(0, 2**32 - 1)), min_size=1, max_size=4))
 def test_any_offsets_are_opened_or_refused(tmp_path_factory, changes):
     """Whole words, so that offsets lead anywhere."""

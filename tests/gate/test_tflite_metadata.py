@@ -219,7 +219,7 @@ WHOLE = metadata([127.5], [127.5], "labels.txt")
 
 
 @threat(136, 0)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=6))
 def test_any_metadata_are_read_or_left_out(tmp_path_factory, whole, changes):
     content = bytearray(WHOLE)

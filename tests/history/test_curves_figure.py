@@ -282,7 +282,7 @@ def test_sizes_are_what_was_asked_for():
         curves_figure.draw_png(subject(run(pair()), style=CurveStyle(size=(16_000, 8_000))))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.dictionaries(st.text(), st.lists(st.floats(), min_size=1, max_size=12), min_size=1, max_size=3),
     st.sampled_from([None, True, False]),

@@ -115,7 +115,7 @@ def test_hostile_names_change_no_markup(name):
     assert not re.search("[\x00-\x09\x0b-\x1f\u202a-\u202e\u2066-\u2069]", html_page.render(hostile).decode())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=40))
 def test_any_text_comes_back_from_the_island_and_opens_nothing(words):
     text = html_page._environment().from_string("{{ value|tojson }}").render(value={"name": words})
@@ -243,7 +243,7 @@ def test_markdown_has_the_findings_the_sheet_and_every_layer():
     assert markdown.read_provenance(b"<!-- actviz [1] -->\n") is None
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.text(max_size=60))
 def test_markdown_of_any_name_is_one_line_without_markup(words):
     said = escape_markdown(words)

@@ -40,7 +40,7 @@ def activation(values):
     return Activation("conv", "Conv2D", values, GRID)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 20), st.integers(1, 6), st.integers(1, 6), st.integers(1, 20))
 def test_shrinking_keeps_tiles_as_they_were(channels, height, width, most):
     values = np.random.default_rng(channels).normal(size=(1, height, width, channels)).astype(np.float32)

@@ -6,7 +6,7 @@ import html
 import re
 import xml.etree.ElementTree as ET
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actviz.records import RuleResult
@@ -42,7 +42,6 @@ def test_junit_holds_a_case_for_each_rule():
 
 
 @given(TEXT, TEXT, TEXT)
-@settings(deadline=None)
 def test_whatever_a_model_is_called_junit_parses_and_says_it(address, reason, failure):
     found = findings(address, reason, failure)
     suite = ET.fromstring(texts.junit(found)).find("testsuite")
@@ -52,7 +51,6 @@ def test_whatever_a_model_is_called_junit_parses_and_says_it(address, reason, fa
 
 
 @given(TEXT, TEXT, TEXT)
-@settings(deadline=None)
 def test_github_reads_one_command_a_line_and_no_other(address, reason, failure):
     lines = texts.github_commands(findings(address, reason, failure))
     assert len(lines) == 2
@@ -63,7 +61,6 @@ def test_github_reads_one_command_a_line_and_no_other(address, reason, failure):
 
 
 @given(TEXT, TEXT, TEXT)
-@settings(deadline=None)
 def test_markdown_has_no_more_cells_links_and_tags_than_ours(address, reason, failure):
     page = texts.summary(findings(address, reason, failure))
     row = page.rstrip().splitlines()[-1]

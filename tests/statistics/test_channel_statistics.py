@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -81,7 +81,6 @@ def test_the_largest_and_smallest_values(size: float) -> None:
         elements=st.floats(width=32, allow_nan=True, allow_infinity=True),
     )
 )
-@settings(deadline=None)
 def test_agrees_with_numpy_channel_by_channel(values: np.ndarray) -> None:
     before = values.copy()
 

@@ -24,7 +24,7 @@ def layer(address, kind="Conv2D", shape=(None, 4, 4, 8)):
 
 
 @given(st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_parts_joined_are_numpys_numbers_of_the_whole(data):
     shape = data.draw(SHAPES)
     ours, theirs = (data.draw(arrays(np.float32, shape, elements=FLOATS)) for _ in range(2))

@@ -49,7 +49,7 @@ FLOATS = st.floats(-1e6, 1e6, width=32) | st.sampled_from([0.0, np.nan, np.inf, 
     ),
     st.data(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_parts_joined_are_the_whole(values, data):
     cut = data.draw(st.integers(1, len(values) - 1))
     joined = running_statistics.join(of(values[:cut], cuts=(-1.0, 1.0)), of(values[cut:], cuts=(-1.0, 1.0)))

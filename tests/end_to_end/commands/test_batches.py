@@ -25,6 +25,8 @@ from actviz.records import Style
 from actviz.system import file_system
 from actviz.worker import ModelOptions, Worker
 
+pytestmark = pytest.mark.usefixtures("warm_worker")
+
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, samples):

@@ -11,6 +11,8 @@ from PIL import Image
 
 import actviz as library
 
+pytestmark = pytest.mark.usefixtures("warm_worker")
+
 
 def write_units(path, bias, activation="sigmoid"):
     """A Dense layer whose units do what their bias says, whatever the input."""

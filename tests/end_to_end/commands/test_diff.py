@@ -11,6 +11,8 @@ from test_check import write_units
 import actviz as package
 from actviz.records import Activation
 
+pytestmark = pytest.mark.usefixtures("warm_worker")
+
 MAPS = ("batch", "row", "column", "channel")
 
 

@@ -21,6 +21,8 @@ from actviz.activations import lazy_array
 from actviz.cli.program import program
 from actviz.errors import ActvizError
 
+pytestmark = pytest.mark.usefixtures("warm_worker")
+
 
 @pytest.fixture(scope="module")
 def saved(samples, tmp_path_factory):

@@ -8,7 +8,7 @@ import pytest
 
 from actviz.report import html_page, markdown
 
-pytestmark = pytest.mark.usefixtures("samples")
+pytestmark = pytest.mark.usefixtures("samples", "warm_worker")
 
 
 def island(path):

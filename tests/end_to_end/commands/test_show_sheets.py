@@ -8,6 +8,8 @@ from PIL import Image
 
 from actviz.results import output_files
 
+pytestmark = pytest.mark.usefixtures("warm_worker")
+
 
 def sizes(path):
     with Image.open(path) as image:

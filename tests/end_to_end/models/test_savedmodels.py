@@ -286,7 +286,7 @@ def test_links_are_refused(tmp_path, member):
         network.activations({spec.name: np.zeros((1, *spec.shape[1:]), "float32") for spec in network.inputs})
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(place=some.floats(0, 1), value=some.integers(0, 255), cut=some.booleans(), number=some.integers(0, 3))
 def test_damaged_files_are_refused_in_one_line_or_opened(tmp_path_factory, place, value, cut, number):
     """Nothing but an error of ours leaves the reading of a damaged file."""
@@ -309,7 +309,7 @@ def test_damaged_files_are_refused_in_one_line_or_opened(tmp_path_factory, place
     shutil.rmtree(folder.parent)
 
 
-@settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(place=some.floats(0, 1), value=some.integers(0, 255), cut=some.booleans())
 def test_damaged_frozen_graphs(tmp_path_factory, place, value, cut):
     content = bytearray(FROZEN.read_bytes())

@@ -6,14 +6,24 @@ Axis names used throughout: ``batch``, ``row``, ``column``, ``channel``, ``unit`
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  (read at run time by `system.serialization`, as all annotations here)
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[Any]
+else:
+
+    @runtime_checkable
+    class Array(Protocol):
+        """A NumPy array, of which annotations can be read while NumPy is not imported."""
+
+        dtype: Any
+        shape: tuple[int, ...]
+
 
 FORWARD, REVERSED, MIXED = STEP_ORDERS = ("forward", "reversed", "mixed")
 """Order of the steps of a sequence: as in the input, last step first, or both concatenated (or unknown)."""
@@ -168,11 +178,11 @@ class Activation:
 
     address: str
     kind: str
-    values: NDArray[Any]
+    values: Array
     axes: Axes
     signed: bool | None = None
     weights_digest: str = ""
-    mask: NDArray[np.bool_] | None = None
+    mask: Array | None = None
     geometry: Geometry | None = None
     step_order: str = FORWARD
     bounds: tuple[float, float] | None = None
@@ -259,10 +269,10 @@ class Context:
     model: str
     input: str
     fed: str
-    thumbnail: NDArray[np.uint8] | None = None
+    thumbnail: Array | None = None
     labels: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
-    pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    pictures: Mapping[str, Array] = field(default_factory=dict)
     reduced: str = ""
     left_out: tuple[tuple[str, int], ...] = ()
     padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)

@@ -6,32 +6,23 @@ and nothing is lost when it dies. What it cannot draw the command draws itself, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
-import json
 import queue
 import sys
-from typing import TYPE_CHECKING, Any
 
 from actviz.batch import figure_task
-from actviz.batch.figure_task import FigureFile, FigureTask
+from actviz.batch.figure_task import DrawnPages, FigureFile, FigureTask
 from actviz.batch.output_paths import SHEET
 from actviz.errors import LimitError
-from actviz.records import Context, Style
-from actviz.results.provenance_json import dump_json
+from actviz.records import Style
 from actviz.system import processes
-from actviz.worker import serialization
-from actviz.worker.channel import Channel, ClosedError
+from actviz.system.channel import Channel, ClosedError
 from actviz.worker.client import environment
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 PROGRAM = "from actviz.batch.draw_pool import main; main()"
 COLLECTING = 100_000
-# Names of arrays beside those that `wire` names.
-_THUMBNAIL, _PICTURE = "thumbnail", "picture of "
-_PLAIN = ("model", "input", "fed", "labels", "steps", "reduced", "left_out")
 
 
 class DrawPool:
@@ -48,10 +39,9 @@ class DrawPool:
     def __init__(self, count: int, style: Style) -> None:
         self._all: list[_DrawProcess] = []
         self._idle: queue.SimpleQueue[_DrawProcess | None] = queue.SimpleQueue()
-        told = dump_json(dataclasses.asdict(style)).decode("ascii")
         for _ in range(count):
             try:
-                helper = _DrawProcess(told)
+                helper = _DrawProcess(style)
             except LimitError:
                 break
             self._all.append(helper)
@@ -90,9 +80,11 @@ class DrawPool:
 class _DrawProcess:
     """One process, asked by one thread at a time."""
 
-    def __init__(self, told: str) -> None:
-        self.process, reader, writer = processes.start_python(PROGRAM, told, environment(verbose=False))
+    def __init__(self, style: Style) -> None:
+        self.process, reader, writer = processes.start_python(PROGRAM, environment(verbose=False))
         self.channel = Channel(reader, writer)
+        with contextlib.suppress(ClosedError):  # the first task finds out
+            self.channel.send(style)
 
     def draw(self, task: FigureTask) -> list[FigureFile] | None:
         """Draw a figure; ``None`` where that failed, for whatever reason.
@@ -102,15 +94,12 @@ class _DrawProcess:
         ClosedError
             When the process is gone.
         """
-        self.channel.send(*_packed(task))
-        message, arrays = self.channel.receive()
-        if "pages" not in message:
-            return None
-        return [FigureFile(arrays[str(number)].tobytes(), record) for number, record in enumerate(message["pages"])]
+        self.channel.send(_only_drawn(task))
+        return self.channel.receive(DrawnPages).pages
 
 
-def _packed(task: FigureTask) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return a task as a message and arrays: of the batch only the entry that is drawn."""
+def _only_drawn(task: FigureTask) -> FigureTask:
+    """Return a task with no more of the batch than the entry that is drawn."""
     part = slice(task.index, task.index + 1)
     found = {
         address: dataclasses.replace(
@@ -119,45 +108,17 @@ def _packed(task: FigureTask) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         for address, item in task.found.items()
         if task.key in (address, SHEET)
     }
-    said, arrays = serialization.described(found)
-    context = task.context
-    told = {name: getattr(context, name) for name in _PLAIN} | {"padding": dict(context.padding)}
-    if context.thumbnail is not None:
-        arrays[_THUMBNAIL] = context.thumbnail
-    arrays |= {_PICTURE + name: picture for name, picture in context.pictures.items()}
-    return {"key": task.key, "found": said, "context": told, "about": dict(task.about)}, arrays
-
-
-def _unpacked(message: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FigureTask:
-    told = message["context"]
-    context = Context(
-        **told
-        | {"labels": tuple(told["labels"]), "steps": tuple(told["steps"])}
-        | {"left_out": tuple((reason, count) for reason, count in told["left_out"])}
-        | {"padding": {name: tuple(box) for name, box in told["padding"].items()}},
-        thumbnail=arrays.get(_THUMBNAIL),
-        pictures={name.removeprefix(_PICTURE): values for name, values in arrays.items() if name.startswith(_PICTURE)},
-    )
-    return FigureTask(message["key"], serialization.activations(message["found"], arrays), 0, context, message["about"])
+    return dataclasses.replace(task, found=found, index=0)
 
 
 def main() -> None:
     """Draw what the command asks for until it closes the channel."""
-    import numpy as np
-
     gc.set_threshold(COLLECTING)  # a figure has thousands of tiles, none of which is in a cycle
-    reader, writer, told = sys.argv[1:4]
-    said = json.loads(told)
-    style = Style(**said | {"ranges": {name: tuple(ends) for name, ends in said["ranges"].items()}})
-    channel = Channel(int(reader), int(writer))
-    while True:
-        try:
-            message, arrays = channel.receive()
-            pages = _drawn(_unpacked(message, arrays), style)
-            contents = {str(number): np.frombuffer(page.content, np.uint8) for number, page in enumerate(pages or ())}
-            channel.send({} if pages is None else {"pages": [page.record for page in pages]}, contents)
-        except ClosedError:
-            return
+    channel = Channel(*map(int, sys.argv[1:]))
+    with contextlib.suppress(ClosedError):
+        style = channel.receive(Style)
+        while True:
+            channel.send(DrawnPages(_drawn(channel.receive(FigureTask), style)))
 
 
 def _drawn(task: FigureTask, style: Style) -> list[FigureFile] | None:

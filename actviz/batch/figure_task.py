@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping  # noqa: TC003  (read at run time by `system.serialization`)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch.output_paths import SHEET
+from actviz.records import Activation, Context  # noqa: TC001  (read at run time by `system.serialization`)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from actviz.records import Activation, Context, Picture, Style, Tile
+    from actviz.records import Picture, Style, Tile
 
 MAXIMUM_TILES = 4096
 # What a figure's provenance and its record in the manifest both say.
@@ -41,8 +43,15 @@ class FigureTask:
 class FigureFile:
     """A whole PNG file, and the part of its provenance that a manifest records."""
 
-    content: bytes | bytearray
+    content: bytes
     record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPages:
+    """The files of a figure, or of each page of a sheet; ``None`` if it could not be drawn."""
+
+    pages: list[FigureFile] | None
 
 
 def plan(task: FigureTask, style: Style) -> Sequence[Callable[[], FigureFile]]:

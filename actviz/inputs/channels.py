@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import InputError
+from actviz.records import Array  # noqa: TC001  (read at run time by `system.serialization`)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class DecodedImage:
         Whether the last channel is opacity.
     """
 
-    values: NDArray[Any]
+    values: Array
     notes: tuple[str, ...] = ()
     alpha: bool = False
 

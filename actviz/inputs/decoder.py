@@ -7,61 +7,83 @@ of CPU time, not of time, keeps its promise on a machine that does other things.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import signal
-import struct
 import sys
 import threading
-from typing import Any, BinaryIO
+from dataclasses import dataclass
+
+import numpy as np
 
 from actviz.errors import ActvizError, LimitError, error_of_code
-from actviz.inputs.channels import DecodedImage
-from actviz.inputs.input_options import InputOptions
-from actviz.inputs.pillow_images import Wanted
+from actviz.inputs.channels import DecodedImage  # noqa: TC001  (read at run time by `system.serialization`)
+from actviz.inputs.pillow_images import Wanted  # noqa: TC001  (read at run time by `system.serialization`)
+from actviz.records import Array  # noqa: TC001  (read at run time by `system.serialization`)
 from actviz.system import file_system, processes
+from actviz.system.channel import Channel, ClosedError, SilentError
 
 CPU_SECONDS = 20.0
 # What an image waits for at most, should the process stand still without computing anything.
 WALL_SECONDS = 600.0
 MAX_MEMORY = 6 << 30
 PROGRAM = "from actviz.inputs.decoder import main; main()"
-_LENGTH = struct.Struct("<QQ")
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderLimits:
+    """Seconds of CPU time for each image, and bytes of memory: the first message to the process."""
+
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRequest:
+    """The bytes of an image file (uint8), and the other arguments of `Decoder.decode`."""
+
+    content: Array
+    kind: str
+    path: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeReply:
+    """The image, or the message and exit code of an error."""
+
+    image: DecodedImage | None
+    error: str = ""
+    code: int = 0
 
 
 class _Process:
-    """The process and the pipes to it."""
+    """The process and the channel to it."""
 
     def __init__(self) -> None:
-        told = json.dumps({"seconds": CPU_SECONDS, "memory": min(MAX_MEMORY, file_system.memory_allowed())})
         self.seconds = CPU_SECONDS
         self.process, reader, writer = processes.start_python(
-            PROGRAM, told, processes.plain_environment(), noun="the process that decodes images"
+            PROGRAM, processes.plain_environment(), noun="the process that decodes images"
         )
-        self._reader, self._writer = processes.as_files(reader, writer)
+        self._channel = Channel(reader, writer)
+        self._limits: DecoderLimits | None = DecoderLimits(CPU_SECONDS, min(MAX_MEMORY, file_system.memory_allowed()))
 
-    def ask(self, header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytearray]:
-        """Send a request and return the answer.
+    def ask(self, request: DecodeRequest) -> DecodeReply:
+        """Send a request and return the reply.
 
         Raises
         ------
-        OSError, EOFError
-            When the process is gone.
+        ClosedError, SilentError
+            When the process is gone, or does nothing.
         """
-        timer = threading.Timer(WALL_SECONDS, processes.kill, [self.process])
-        timer.daemon = True
-        timer.start()
-        try:
-            _send(self._writer, header, content)
-            return _receive(self._reader)
-        finally:
-            timer.cancel()
+        if self._limits is not None:
+            self._channel.send(self._limits, WALL_SECONDS)
+            self._limits = None
+        self._channel.send(request, WALL_SECONDS)
+        return self._channel.receive(DecodeReply, WALL_SECONDS)
 
     def end(self) -> int:
-        """Kill and reap the process, and return its exit code as `Popen` tells it."""
-        for file in (self._writer, self._reader):
-            processes.close_file(file)
+        """End and reap the process, and return its exit code as `Popen` does."""
+        self._channel.close()
         return processes.reap(self.process)
 
 
@@ -82,31 +104,30 @@ class Decoder:
         InputError
             When the file is truncated or damaged, or has no such frame.
         """
-        header = {"kind": kind, "path": path, "wanted": dataclasses.asdict(wanted)}
+        request = DecodeRequest(np.frombuffer(content, np.uint8), kind, path, wanted)
         with self._lock:
             process = self._process = self._process or _Process()
             try:
-                answer, values = process.ask(header, content)
-            except (OSError, EOFError):
+                reply = process.ask(request)
+            except (ClosedError, SilentError) as failure:
                 self._process = None
-                raise _death(path, process.end(), process.seconds) from None
-            except BaseException:  # interrupted between question and answer: the next answer would be this one's
+                if isinstance(failure, SilentError):
+                    processes.kill(process.process)
+                raise _crash_error(path, process.end(), process.seconds) from None
+            except BaseException:  # interrupted between request and reply: the next reply would be this one's
                 self._process = None
                 processes.kill(process.process)
                 raise
-        if "error" in answer:
-            raise error_of_code(int(answer["code"]), str(answer["error"]))
-        import numpy as np
-
-        array = np.frombuffer(values, np.dtype(answer["dtype"])).reshape(answer["shape"])
-        return DecodedImage(array, tuple(answer["notes"]), bool(answer["alpha"]))
+        if reply.image is None:
+            raise error_of_code(reply.code, reply.error)
+        return reply.image
 
 
 DECODER = Decoder()
 """The decoder of this process."""
 
 
-def _death(path: str, code: int, seconds: float) -> LimitError:
+def _crash_error(path: str, code: int, seconds: float) -> LimitError:
     if code == -signal.SIGPROF:
         message = f"{path}: decoding it took more than {seconds:g} s of CPU time; the image is damaged, hostile or too large. Save it again, or give a smaller one."
         return LimitError(message)
@@ -116,45 +137,23 @@ def _death(path: str, code: int, seconds: float) -> LimitError:
     )
 
 
-def _send(file: BinaryIO, header: dict[str, Any], content: bytes | memoryview) -> None:
-    head = json.dumps(header).encode("ascii")
-    file.write(_LENGTH.pack(len(head), len(content)) + head)
-    file.write(content)
-    file.flush()
-
-
-def _receive(file: BinaryIO) -> tuple[dict[str, Any], bytearray]:
-    size, length = _LENGTH.unpack(_read(file, _LENGTH.size))
-    header = json.loads(bytes(_read(file, size)))
-    return header, _read(file, length)
-
-
-def _read(file: BinaryIO, size: int) -> bytearray:
-    content = bytearray(size)
-    if file.readinto(content) != size:  # type: ignore[attr-defined]  # of a buffered reader
-        raise EOFError
-    return content
-
-
 def main() -> None:
     """Decode what the command asks for until it closes the pipe."""
     import resource
 
-    reader, writer, told = sys.argv[1:]
-    limits = json.loads(told)
+    reader, writer = map(int, sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    file_system.limit_memory(limits["memory"])
     file_system.be_first_to_go()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_command, args=[int(reader)], daemon=True).start()
-    incoming, outgoing = processes.as_files(int(reader), int(writer))
-    while True:
-        try:
-            header, content = _receive(incoming)
-            answer, values = _answer(header, bytes(content), limits["seconds"])
-            _send(outgoing, answer, values)
-        except (OSError, EOFError):
-            os._exit(0)
+    threading.Thread(target=_end_with_command, args=[reader], daemon=True).start()
+    channel = Channel(reader, writer)
+    try:
+        limits = channel.receive(DecoderLimits)
+        file_system.limit_memory(limits.memory)
+        while True:
+            channel.send(_reply(channel.receive(DecodeRequest), limits.seconds))
+    except ClosedError:
+        os._exit(0)
 
 
 def _end_with_command(reader: int) -> None:
@@ -162,34 +161,23 @@ def _end_with_command(reader: int) -> None:
     import select
 
     poll = select.poll()
-    poll.register(reader, 0)  # that the other end is closed is told always
+    poll.register(reader, 0)  # that the other end is closed is always reported
     poll.poll()
     os._exit(0)
 
 
-def _answer(header: dict[str, Any], content: bytes, seconds: float) -> tuple[dict[str, Any], memoryview | bytes]:
+def _reply(request: DecodeRequest, seconds: float) -> DecodeReply:
     """Decode an image while a timer of CPU time runs, which kills this process."""
-    wanted = Wanted(**header["wanted"] | {"options": _options(header["wanted"]["options"])})
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        found = decode_here(content, header["kind"], header["path"], wanted)
+        return DecodeReply(decode_here(request.content.tobytes(), request.kind, request.path, request.wanted))
     except ActvizError as failure:
-        return {"error": failure.message, "code": failure.exit_code}, b""
+        return DecodeReply(None, failure.message, failure.exit_code)
     except MemoryError:
-        message = f"{header['path']}: not enough memory to decode it; give a smaller image."
-        return {"error": message, "code": LimitError.exit_code}, b""
+        message = f"{request.path}: not enough memory to decode it; give a smaller image."
+        return DecodeReply(None, message, LimitError.exit_code)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    import numpy as np
-
-    values = np.ascontiguousarray(found.values)
-    told = {"dtype": values.dtype.str, "shape": values.shape, "notes": found.notes, "alpha": found.alpha}
-    return told, values.reshape(-1).view(np.uint8).data if values.size else b""
-
-
-def _options(told: dict[str, Any]) -> InputOptions:
-    background = told["background"]
-    return InputOptions(**told | {"background": background if isinstance(background, str) else tuple(background)})
 
 
 def decode_here(content: bytes, kind: str, path: str, wanted: Wanted) -> DecodedImage:

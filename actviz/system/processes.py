@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import weakref
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 from actviz.errors import RunLimitError
 from actviz.system import shortage
@@ -29,7 +29,6 @@ _STARTED: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 def start_python(
     program: str,
-    told: str,
     environment: Mapping[str, str],
     *,
     errors: Errors = "dropped",
@@ -40,8 +39,8 @@ def start_python(
     Parameters
     ----------
     program
-        Python code; its arguments are the number of the descriptor to read from, that of the
-        one to write to, and `told`.
+        Python code; its arguments are the number of the descriptor to read from, and that of the
+        one to write to.
     environment
         All of its environment.
     errors
@@ -70,7 +69,7 @@ def start_python(
             os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
             from_child = _pipe(ours, theirs)
             process = subprocess.Popen(  # noqa: S603  (our own interpreter and program)
-                [sys.executable, "-P", "-c", program, str(to_child[0]), str(from_child[1]), told],
+                [sys.executable, "-P", "-c", program, str(to_child[0]), str(from_child[1])],
                 pass_fds=(to_child[0], from_child[1]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -128,18 +127,6 @@ def plain_environment(names: Iterable[str] = PLAIN_VARIABLES) -> dict[str, str]:
     kept = {name: os.environ[name] for name in names if name in os.environ}
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
     return kept | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
-
-
-def as_files(reader: int, writer: int) -> tuple[BinaryIO, BinaryIO]:
-    """Return both ends of a pair of pipes as files that block and own their descriptors."""
-    os.set_blocking(writer, True)
-    return os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
-
-
-def close_file(file: BinaryIO) -> None:
-    """Close a pipe; what goes wrong then changes nothing any more."""
-    with contextlib.suppress(OSError):
-        file.close()
 
 
 def close(descriptor: int) -> None:

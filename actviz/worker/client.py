@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from actviz.errors import (
     ActvizError,
@@ -19,9 +18,8 @@ from actviz.errors import (
     error_of_code,
     escape,
 )
-from actviz.gate import NO_TRUST, TrustPolicy
-from actviz.records import NO_CHOICE, GraphSelection, InputOperation, LayerInfo, ModelFacts, Shape, TensorSpec
 from actviz.system import processes, shortage
+from actviz.system.channel import Channel, ClosedError, MalformedError, SilentError
 from actviz.system.file_system import (
     FileStamp,
     has_changed,
@@ -31,19 +29,16 @@ from actviz.system.file_system import (
     memory_of,
     regular_file_stamp,
 )
-from actviz.worker import serialization
-from actviz.worker.channel import Channel, ClosedError, Message, SilentError
+from actviz.worker.messages import Reply, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from actviz.records import Activation, Array, ModelFacts, Shape
+    from actviz.worker.messages import BatchStatistics, ModelOptions
 
-    from actviz.records import Activation
+T = TypeVar("T")
 
-DEFAULT_TIMEOUT = 120.0
-DEFAULT_OPEN_TIMEOUT = 30.0
 # What inference needs from the environment; everything else (tokens, keys) stays behind.
 KEPT_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
@@ -54,47 +49,8 @@ FOLDERS_OF_MODEL = ("variables", "assets")
 NOWHERE = os.devnull + "/actviz"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """A model file and how to open it.
-
-    `weights` is the path of the weights where the model is the JSON of an architecture,
-    `trust` the code that may run beside it, `timeout` the seconds of silence after which the
-    child counts as hung, `open_timeout` the seconds of processor time that reading the file may
-    take, without the import of TensorFlow; `verbose` lets the libraries of the child print to stderr. A child
-    that holds more than `memory` bytes is killed (``None``: four fifths of the machine's).
-    `strict` makes an error of what is only noted, such as weights that are NaN. `choice`
-    says what of the file is meant.
-    """
-
-    model: Path
-    weights: Path | None = None
-    trust: TrustPolicy = NO_TRUST
-    timeout: float = DEFAULT_TIMEOUT
-    verbose: bool = False
-    memory: int | None = None
-    strict: bool = False
-    choice: GraphSelection = NO_CHOICE
-    open_timeout: float = DEFAULT_OPEN_TIMEOUT
-
-
 class WorkerCrashedError(LimitError):
     """The child died, hung or took too much memory; the next question starts a new one."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BatchStatistics:
-    """What a batch gave, without its maps.
-
-    `packed` are `totals.Totals` by address as `totals.unpacked` takes them; `left_out` the
-    dtype of layers that give no numbers; `nonfinite` the first entry of the batch with NaN
-    or infinities, by address; `size` the bytes of the maps that were computed.
-    """
-
-    packed: dict[str, NDArray[Any]]
-    left_out: dict[str, str]
-    nonfinite: dict[str, int]
-    size: int
 
 
 class Worker:
@@ -105,41 +61,36 @@ class Worker:
 
     Parameters
     ----------
-    opening
+    options
         The model file and how to open it.
     """
 
-    def __init__(self, opening: ModelOptions) -> None:
-        self._opening = opening
-        self._name = opening.model.name
-        self._timeout = opening.timeout
-        self._memory = memory_allowed() if opening.memory is None else opening.memory
-        self._told: dict[str, bool] = {}
+    def __init__(self, options: ModelOptions) -> None:
+        self._options = options
+        self._name = options.model.name
+        self._timeout = options.timeout
+        self._memory = memory_allowed() if options.memory is None else options.memory
+        self._notes: dict[str, bool] = {}  # whether each was returned
         self._dead = self._computed = self._changed = False
         # The stamps of the first look count for the whole run: a child that is started again reads the same model.
         self._files: dict[str, FileStamp] = {}
-        self._before = _stamps_of_model(opening)
-        if not is_folder(opening.model):  # read in any case, also where the child dies of it before it says so
+        self._before = _stamps_of_model(options)
+        if not is_folder(options.model):  # read in any case, also where the child dies of it before it says so
             self._files.update(self._before)
         self._start()
 
     def _start(self) -> None:
-        opening = self._opening
-        told = {
-            "model": os.fspath(opening.model),
-            "weights": None if opening.weights is None else os.fspath(opening.weights),
-            "custom_objects": opening.trust.custom_objects,
-            "allow_code": opening.trust.allow_code,
-            "choice": dataclasses.asdict(opening.choice),
-            "verbose": opening.verbose,
-            "memory": self._memory,
-            "open_timeout": opening.open_timeout,
-        }
-        surroundings = environment(verbose=opening.verbose)
+        options = self._options
         self._process, reader, writer = processes.start_python(
-            PROGRAM, json.dumps(told), surroundings, errors="shown" if opening.verbose else "kept"
+            PROGRAM, environment(verbose=options.verbose), errors="shown" if options.verbose else "kept"
         )
         self._channel = Channel(reader, writer)
+        # Python objects of a caller stay in its process.
+        trust = dataclasses.replace(options.trust, objects={})
+        try:
+            self._channel.send(dataclasses.replace(options, trust=trust, memory=self._memory))
+        except ClosedError:  # the next request finds a dead process, and says why
+            self.stop()
 
     def __enter__(self) -> Self:
         """Return the worker itself."""
@@ -171,22 +122,19 @@ class Worker:
 
     def facts(self) -> ModelFacts:
         """Return what the model file says."""
-        message, _ = self._ask({"ask": "facts"})
-        return _facts(message)
+        return self._ask_facts(Request("facts"))
 
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
-        """Return the facts with everything worked out; see `formats.protocol.Network`."""
-        told = {name: list(shape) for name, shape in (shapes or {}).items()}
-        message, _ = self._ask({"ask": "complete", "shapes": told})
-        return _facts(message)
+        """Return the facts with all shapes computed; see `formats.network_protocol.Network`."""
+        return self._ask_facts(Request("complete", shapes or {}))
 
     def prepare(self) -> None:
-        """Let the child load TensorFlow while the command goes on; nothing is awaited."""
-        self._send({"ask": "prepare"})
+        """Let the worker import TensorFlow in the meantime; there is no reply."""
+        self._send(Request("prepare"))
 
     def activations(
         self,
-        batch: Mapping[str, NDArray[Any]],
+        batch: Mapping[str, Array],
         addresses: Sequence[str],
         *,
         separate: bool = False,
@@ -198,54 +146,50 @@ class Worker:
 
     def ask_activations(
         self,
-        batch: Mapping[str, NDArray[Any]],
+        batch: Mapping[str, Array],
         addresses: Sequence[str],
         *,
         separate: bool = False,
         state: str = "file",
     ) -> None:
         """Let the child compute outputs of some layers for a batch; `take_activations` takes them."""
-        message = {"ask": "activations", "addresses": list(addresses), "separate": separate, "state": state}
-        self._send(message, batch)
+        self._send(Request("activations", {}, batch, tuple(addresses), separate, state))
 
     def take_activations(self) -> dict[str, Activation]:
-        """Wait for what the last `ask_activations` asked for."""
-        message, arrays = self._answer()
+        """Wait for the result of the last `ask_activations`."""
+        reply = self._receive()
         self._computed = True
-        return serialization.activations(message["activations"], arrays)
+        return reply.activations
 
     def notes(self) -> list[str]:
-        """Return lines worth saying about the model that were not returned before."""
-        new = [note for note, returned in self._told.items() if not returned]
-        self._told |= dict.fromkeys(new, True)
+        """Return notes on the model that were not returned before."""
+        new = [note for note, returned in self._notes.items() if not returned]
+        self._notes |= dict.fromkeys(new, True)
         return new
 
     def ask_numbers(
         self,
-        batch: Mapping[str, NDArray[Any]],
+        batch: Mapping[str, Array],
         addresses: Sequence[str],
         cuts: Mapping[str, tuple[float, float]],
         state: str = "file",
     ) -> None:
-        """Let the child compute numbers of some layers for a batch; `numbers` takes them.
+        """Let the worker compute statistics of some layers for a batch; `numbers` returns them.
 
-        `cuts` are the values at and beyond which one counts as saturated, by address; `state`
-        is that of `formats.protocol.Network.activations`.
+        `cuts` and `state` are those of `Request`.
         """
-        told = {address: list(pair) for address, pair in cuts.items()}
-        self._send({"ask": "numbers", "addresses": list(addresses), "cuts": told, "state": state}, batch)
+        self._send(Request("numbers", {}, batch, tuple(addresses), state=state, cuts=cuts))
 
     def numbers(self) -> BatchStatistics:
-        """Wait for what the last `ask_numbers` asked for."""
-        message, arrays = self._answer()
+        """Wait for the result of the last `ask_numbers`."""
+        reply = self._receive()
         self._computed = True
-        said = message["numbers"]
-        return BatchStatistics(arrays, said["left_out"], said["nonfinite"], int(said["bytes"]))
+        return self._expected(reply.statistics)
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of the libraries that the child computes with."""
-        message, _ = self._ask({"ask": "versions"})
-        return dict(message["versions"])
+        """Return the versions of the libraries that the worker computes with."""
+        self._send(Request("versions"))
+        return self._receive().versions
 
     def stop(self) -> None:
         """Kill the child without waiting for it; `close` reaps it."""
@@ -262,47 +206,56 @@ class Worker:
         code = processes.reap(self._process)
         return code, processes.errors_of(self._process)
 
-    def _send(self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+    def _ask_facts(self, request: Request) -> ModelFacts:
+        self._send(request)
+        return self._expected(self._receive().facts)
+
+    def _send(self, request: Request) -> None:
         if self._dead:
             self.check_unchanged()
             self.close()
             self._start()
             self._dead = self._computed = False
-        try:
-            self._channel.send(message, arrays, self._timeout, self._watch)
-        except ClosedError:
-            raise self._death() from None
-        except SilentError:
-            raise self._silence() from None
+        with self._failing():
+            self._channel.send(request, self._timeout, self._watch)
 
-    def _ask(
-        self, message: Message, arrays: Mapping[str, NDArray[Any]] | None = None
-    ) -> tuple[Message, dict[str, NDArray[Any]]]:
-        self._send(message, arrays)
-        return self._answer()
-
-    def _answer(self) -> tuple[Message, dict[str, NDArray[Any]]]:
-        try:
-            answer, values = self._channel.receive(self._timeout, self._watch)
-        except ClosedError:
-            raise self._death() from None
-        except SilentError:
-            raise self._silence() from None
-        for path, values_of_stamp in answer.pop("files", {}).items():
-            found = FileStamp(*values_of_stamp)
-            self._changed |= self._files.setdefault(path, self._before.get(path, found)) != found
+    def _receive(self) -> Reply:
+        with self._failing():
+            reply = self._channel.receive(Reply, self._timeout, self._watch)
+        for path, stamp in reply.files.items():
+            self._changed |= self._files.setdefault(path, self._before.get(path, stamp)) != stamp
         self.check_unchanged()
-        if "error" in answer:
-            if answer.get("ends_run"):
-                raise RunLimitError(str(answer["error"]))
-            raise error_of_code(int(answer["code"]), str(answer["error"]))
-        if "bug" in answer:
-            raise WorkerBugError(str(answer["bug"]))
-        notes = answer.pop("notes", ())
-        if notes and self._opening.strict:
-            raise ModelError(f"{notes[0].rstrip('.')}; --strict refuses it.")
-        self._told = dict.fromkeys(notes, False) | self._told
-        return answer, values
+        failure = reply.failure
+        if failure is not None:
+            if failure.ends_run:
+                raise RunLimitError(failure.text)
+            raise error_of_code(failure.code, failure.text) if failure.code else WorkerBugError(failure.text)
+        if reply.notes and self._options.strict:
+            raise ModelError(f"{reply.notes[0].rstrip('.')}; --strict refuses it.")
+        self._notes = dict.fromkeys(reply.notes, False) | self._notes
+        return reply
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Raise the error for the user where the worker is gone, silent, or sends what is not a reply."""
+        try:
+            yield
+        except MalformedError:
+            raise self._malformed() from None
+        except ClosedError:
+            raise self._death() from None
+        except SilentError:
+            raise self._kill(
+                f"timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
+            ) from None
+
+    def _expected(self, result: T | None) -> T:
+        if result is None:
+            raise self._malformed()
+        return result
+
+    def _malformed(self) -> WorkerCrashedError:
+        return self._kill("the model's process sent a malformed reply; the file is damaged or hostile.")
 
     def _watch(self) -> None:
         """Kill a child that takes too much memory, before the machine suffers."""
@@ -311,11 +264,6 @@ class Worker:
             raise self._kill(
                 f"takes more than {self._memory >> 20:,} MiB of memory; choose fewer layers or smaller inputs, or raise --max-memory."
             )
-
-    def _silence(self) -> WorkerCrashedError:
-        return self._kill(
-            f"timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
-        )
 
     def _kill(self, reason: str) -> WorkerCrashedError:
         self._dead = True
@@ -329,7 +277,7 @@ class Worker:
         code, printed = self._reap()
         self.check_unchanged()
         if code == -signal.SIGPROF:
-            seconds = self._opening.open_timeout
+            seconds = self._options.open_timeout
             return RunLimitError(
                 f"{self._name}: reading the file took more than {seconds:g} s of processor time; it is damaged or hostile, or raise --open-timeout if it is only large."
             )
@@ -343,11 +291,11 @@ class Worker:
         return WorkerCrashedError(f"{self._name}: {_ending(code)}")
 
 
-def _stamps_of_model(opening: ModelOptions) -> dict[str, FileStamp]:
+def _stamps_of_model(options: ModelOptions) -> dict[str, FileStamp]:
     """Return the stamps of the files that the child may read, before it starts: it opens some of them much later."""
-    paths = [opening.model] if opening.weights is None else [opening.model, opening.weights]
-    if is_folder(opening.model):
-        for folder in (opening.model, *(opening.model / name for name in FOLDERS_OF_MODEL)):
+    paths = [options.model] if options.weights is None else [options.model, options.weights]
+    if is_folder(options.model):
+        for folder in (options.model, *(options.model / name for name in FOLDERS_OF_MODEL)):
             with contextlib.suppress(ActvizError):
                 paths += list_folder(folder)
     found = {os.fspath(path): regular_file_stamp(path) for path in paths}
@@ -389,37 +337,6 @@ def environment(*, verbose: bool) -> dict[str, str]:
     kept["TF_ENABLE_ONEDNN_OPTS"] = "1"
     kept.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     return kept
-
-
-def _facts(said: Message) -> ModelFacts:
-    said["names"], said["code"] = tuple(said["names"]), tuple(said["code"])
-    said["labels"] = tuple(said["labels"])
-    said["inputs"] = tuple(_input(item) for item in said["inputs"])
-    said["layers"] = tuple(_layer(item) for item in said["layers"])
-    said["operations"] = tuple(
-        InputOperation(
-            item["kind"],
-            {name: tuple(values) for name, values in item["numbers"].items()},
-            item["input"],
-            item["reversed"],
-            item["stopped_by"],
-        )
-        for item in said["operations"]
-    )
-    return ModelFacts(**said)
-
-
-def _input(item: dict[str, Any]) -> TensorSpec:
-    for name in ("shape", "axes", "words", "least"):
-        item[name] = tuple(item[name])
-    return TensorSpec(**item)
-
-
-def _layer(item: dict[str, Any]) -> LayerInfo:
-    for name in ("shape", "needs"):
-        item[name] = None if item[name] is None else tuple(item[name])
-    item["axes"] = tuple(item["axes"])
-    return LayerInfo(**item)
 
 
 def traceback_of(failure: BaseException) -> str:

@@ -1,19 +1,18 @@
-"""The child's side: open one model, answer questions about it, import as little as possible."""
+"""The worker's side: open one model, answer requests about it, import as little as possible."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
-from actviz.errors import ActvizError, LimitError, RunLimitError, escape
+from actviz.errors import ActvizError, LimitError, RunLimitError
 from actviz.system import shortage
+from actviz.system.channel import Channel, ClosedError
 from actviz.system.file_system import (
     be_first_to_go,
     drop_errors,
@@ -23,20 +22,20 @@ from actviz.system.file_system import (
     parsing,
     record_opened_files,
 )
-from actviz.worker.channel import Channel, ClosedError, Message
-from actviz.worker.serialization import described
+from actviz.worker.messages import BatchStatistics, ModelOptions, Reply, Request, WorkerFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
     from actviz.formats.network_protocol import Network
+    from actviz.formats.one_by_one import State
     from actviz.records import Activation
 
-# Keras imports these if they are there, for features that inference does not use; it works
-# without them. Blocking them saves 0.3 s, and 0.9 s beside a data-science stack.
+# Keras imports these if they are installed, for features that inference does not use.
+# Blocking them saves 0.3 s, and 0.9 s beside a data-science stack.
 NOT_NEEDED = frozenset(
     {
         "matplotlib",
@@ -56,7 +55,7 @@ NOT_NEEDED = frozenset(
 
 
 class _ImportBlocker:
-    """A finder that says of some optional packages that they are not installed."""
+    """A finder for which some optional packages are not installed."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -67,115 +66,101 @@ class _ImportBlocker:
 
 
 def main() -> None:
-    """Answer the command until it closes the channel."""
-    reader, writer, text = sys.argv[1:]
-    opening = json.loads(text)
-    if not opening["verbose"]:
-        # Native libraries write to the pipe that the command reads when this process has died; Python,
-        # for which a full pipe is an error, writes nowhere.
-        drop_errors()
-    _protect(opening["memory"])
-    limit_parsing(opening["open_timeout"])
-    if not opening["custom_objects"]:
-        sys.meta_path.insert(0, _ImportBlocker())
-    record_opened_files()
-    channel = _ReportingChannel(int(reader), int(writer))
+    """Answer the requests of the command until it closes the channel."""
+    channel = _ReportingChannel(*map(int, sys.argv[1:]))
     code = 1
     try:
-        _serve(channel, opening)
+        options = channel.receive(ModelOptions)
+        _prepare_process(options)
+        _serve(channel, options)
     except (ClosedError, KeyboardInterrupt):
         code = 0
     finally:
         os._exit(code)
 
 
+def _prepare_process(options: ModelOptions) -> None:
+    if not options.verbose:
+        # Native libraries write to the pipe that the command reads when this process has died; Python,
+        # for which a full pipe is an error, writes nowhere.
+        drop_errors()
+    _protect(options.memory)
+    limit_parsing(options.open_timeout)
+    if not options.trust.custom_objects:
+        sys.meta_path.insert(0, _ImportBlocker())
+    record_opened_files()
+
+
 class _ReportingChannel(Channel):
-    """A channel whose messages also say which files were opened, so that the command notices when one changes."""
+    """A channel whose replies also hold the files that were opened, so that the command notices when one changes."""
 
-    def send(self, message: Message, *arguments: Any, **options: Any) -> None:
-        """Send a message with the files that were opened since the last one; see `Channel.send`."""
-        files = {path: dataclasses.astuple(found) for path, found in opened_files().items()}
-        super().send(message | {"files": files}, *arguments, **options)
+    def reply(self, reply: Reply) -> None:
+        """Send a reply with the files that were opened since the last one."""
+        self.send(replace(reply, files=opened_files()))
 
 
-def _protect(memory: int) -> None:
-    """No core dumps, at most `memory` bytes of data, no Ctrl-C from the terminal."""
+def _protect(memory: int | None) -> None:
+    """Allow no core dumps, at most `memory` bytes of data, and no Ctrl-C from the terminal."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit_memory(memory)
+    if memory is not None:
+        limit_memory(memory)
     be_first_to_go()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _serve(channel: Channel, opening: dict[str, Any]) -> None:
-    model = Path(opening["model"])
+def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
+    name = options.model.name
     network: Network | None = None
-    backlog = ResponseQueue(channel, model.name)
+    queue = ResponseQueue(channel, name)
     computed = False
     while True:
-        message, arrays = channel.receive()
-        if message["ask"] == "prepare":
+        request = channel.receive(Request)
+        if request.ask == "prepare":
             if network is not None:
-                with contextlib.suppress(Exception):  # nobody waits for an answer; the next question fails likewise
-                    _prepare(network, verbose=opening["verbose"])
+                with contextlib.suppress(Exception):  # there is no reply; the next request fails likewise
+                    _prepare(network, verbose=options.verbose)
             continue
         try:
             if network is None:
                 with parsing():
-                    network = _open(model, opening)
+                    network = _open(options)
                     _ = network.facts  # may read more of the file
-            if message["ask"] == "numbers":
-                backlog.answer_numbers(network, message, arrays)
+            if request.ask == "numbers":
+                queue.answer_numbers(network, request)
                 computed = True
                 continue
-            backlog.flush()
-            _answer(channel, network, message, arrays)
-            computed = computed or message["ask"] == "activations"
-        except ActvizError as failure:
-            backlog.flush()
-            channel.send(_error(failure))
-        except MemoryError:
-            backlog.flush()
-            channel.send(_out_of_memory(model.name, computed=computed))
+            queue.flush()
+            channel.reply(_answer(network, request))
+            computed = computed or request.ask == "activations"
         except ClosedError:
             raise
         except Exception as failure:  # noqa: BLE001  (a bug, or a limit of the machine: the command reports it)
-            backlog.flush()
-            channel.send(_unexpected(model.name, failure))
+            queue.flush()
+            channel.reply(_failed(name, failure, computed=computed))
 
 
-def _error(failure: ActvizError) -> Message:
-    return {"error": failure.message, "code": failure.exit_code, "ends_run": isinstance(failure, RunLimitError)}
-
-
-def _unexpected(name: str, failure: Exception) -> Message:
-    """Return what is said of an exception that is no `ActvizError`: a limit of the machine, else a bug."""
+def _failed(name: str, failure: Exception, *, computed: bool = True) -> Reply:
+    """Return the reply for an exception: an error of the user, a limit of the machine, else a bug."""
+    kind = shortage.shortage_of(failure)
+    if isinstance(failure, MemoryError) and not shortage.ends_run(shortage.MEMORY, computed=computed):
+        text = f"{name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
+        failure = LimitError(text)
+    elif kind is not None and not isinstance(failure, ActvizError):
+        failure = RunLimitError(f"{name}: {shortage.describe(kind)}")
+    if isinstance(failure, ActvizError):
+        ends_run = isinstance(failure, RunLimitError)
+        return Reply(WorkerFailure(failure.message, failure.exit_code, ends_run))
     from actviz.worker.client import traceback_of
 
-    kind = shortage.shortage_of(failure)
-    if kind is None:
-        return {"bug": traceback_of(failure)}
-    return _error(RunLimitError(f"{name}: {shortage.describe(kind)}"))
+    return Reply(WorkerFailure(traceback_of(failure)))
 
 
-def _out_of_memory(name: str, *, computed: bool = True) -> Message:
-    if shortage.ends_run(shortage.MEMORY, computed=computed):
-        return _error(RunLimitError(f"{name}: {shortage.describe(shortage.MEMORY)}"))
-    text = f"{name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
-    return {"error": text, "code": LimitError.exit_code}
-
-
-def _open(model: Path, opening: dict[str, Any]) -> Network:
+def _open(options: ModelOptions) -> Network:
     from actviz.formats import open_network
-    from actviz.gate import TrustPolicy
-    from actviz.records import GraphSelection
 
-    weights = opening["weights"]
-    trust = TrustPolicy(tuple(opening["custom_objects"]), allow_code=opening["allow_code"])
-    told = opening["choice"]
-    choice = GraphSelection(told["signature"], tuple(told["tags"]), tuple(told["inputs"]))
-    network = open_network(model, None if weights is None else Path(weights), trust, choice)
+    network = open_network(options.model, options.weights, options.trust, options.choice)
     network.check_unchanged()
     return network
 
@@ -191,82 +176,78 @@ def _prepare(network: Network, *, verbose: bool) -> None:
     network.prepare()
 
 
-def _answer(channel: Channel, network: Network, message: Message, arrays: dict[str, Any]) -> None:
-    ask = message["ask"]
-    if ask == "facts":
-        facts = network.facts
-        channel.send(dataclasses.asdict(facts) | {"notes": network.notes})
-    elif ask == "complete":
-        facts = network.complete(message["shapes"])
-        channel.send(dataclasses.asdict(facts) | {"notes": network.notes})
-    elif ask == "versions":
-        channel.send({"versions": _versions()})
-    elif ask == "activations":
-        how = {"separate": message["separate"], "state": message["state"]}
-        found = network.activations(arrays, message["addresses"], **how)
-        said, values = described(found)
-        channel.send({"activations": said, "notes": network.notes}, values)
-    else:
-        text = f"unknown question {escape(str(ask))}"
-        raise ValueError(text)
+def _answer(network: Network, request: Request) -> Reply:
+    if request.ask == "versions":
+        return Reply(versions=_versions())
+    if request.ask == "activations":
+        activations = network.activations(
+            dict(request.batch), request.addresses, separate=request.separate, state=cast("State", request.state)
+        )
+        return Reply(activations=dict(activations), notes=tuple(network.notes))
+    facts = network.facts if request.ask == "facts" else network.complete(request.shapes)
+    return Reply(facts=facts, notes=tuple(network.notes))
 
 
 class ResponseQueue:
-    """Takes numbers of one batch while the network computes the next, and answers in order."""
+    """Computes statistics of one batch while the network computes the next, and replies in order."""
 
-    def __init__(self, channel: Channel, name: str) -> None:
+    def __init__(self, channel: _ReportingChannel, name: str) -> None:
         self._channel, self._name = channel, name
         self._sender = ThreadPoolExecutor(1)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
         self._last: Future[None] | None = None
 
     def flush(self) -> None:
-        """Wait until everything is answered."""
+        """Wait until every reply is sent."""
         if self._last is not None:
             self._last.result()
             self._last = None
 
-    def answer_numbers(self, network: Network, message: Message, arrays: dict[str, Any]) -> None:
-        """Compute a batch; its numbers are taken and sent while the caller goes on."""
+    def answer_numbers(self, network: Network, request: Request) -> None:
+        """Compute a batch; its statistics are computed and sent while the caller goes on."""
         expect_many = getattr(network, "expect_many", None)
         if expect_many is not None:
             expect_many()
-        found = network.activations(arrays, message["addresses"], state=message["state"])
+        activations = network.activations(dict(request.batch), request.addresses, state=cast("State", request.state))
         self.flush()
-        self._last = self._sender.submit(self._send, found, message["cuts"], network.notes)
+        self._last = self._sender.submit(self._send, activations, request.cuts, tuple(network.notes))
 
-    def _send(self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]], notes: Sequence[str]) -> None:
+    def _send(
+        self,
+        activations: dict[str, Activation],
+        cuts: Mapping[str, tuple[float, float]],
+        notes: tuple[str, ...],
+    ) -> None:
         try:
-            self._send_numbers(found, cuts, notes)
+            self._channel.reply(Reply(statistics=self._statistics(activations, cuts), notes=notes))
         except ClosedError:
             raise
-        except MemoryError:
-            self._channel.send(_out_of_memory(self._name))
         except Exception as failure:  # noqa: BLE001  (a bug, or a limit of the machine: the command reports it)
-            self._channel.send(_unexpected(self._name, failure))
+            self._channel.reply(_failed(self._name, failure))
 
-    def _send_numbers(
-        self, found: dict[str, Activation], cuts: dict[str, tuple[float, float]], notes: Sequence[str]
-    ) -> None:
+    def _statistics(
+        self, activations: dict[str, Activation], cuts: Mapping[str, tuple[float, float]]
+    ) -> BatchStatistics:
         from actviz.statistics.running_statistics import first_nonfinite, totals_of
 
         left_out = {
-            address: str(item.values.dtype) for address, item in found.items() if item.values.dtype.kind in "OSUTc"
+            address: str(activation.values.dtype)
+            for address, activation in activations.items()
+            if activation.values.dtype.kind in "OSUTc"
         }
         # The largest first, so that no thread is left alone with one at the end.
-        taken = sorted(found.keys() - left_out.keys(), key=lambda address: -found[address].values.size)
-        every = self._pool.map(lambda address: totals_of(found[address], cuts.get(address)), taken)
-        totals = dict(zip(taken, every, strict=True))
-        bad = {
-            address: first_nonfinite(found[address].values)
-            for address, one in totals.items()
-            if one.nan.any() or one.infinite.any()
+        addresses = sorted(activations.keys() - left_out.keys(), key=lambda address: -activations[address].values.size)
+        results = self._pool.map(lambda address: totals_of(activations[address], cuts.get(address)), addresses)
+        statistics = dict(zip(addresses, results, strict=True))
+        nonfinite = {
+            address: index
+            for address, totals in statistics.items()
+            if (totals.nan.any() or totals.infinite.any())
+            and (index := first_nonfinite(activations[address].values)) is not None
         }
-        size = sum(item.values.nbytes for item in found.values())
-        answer = {"left_out": left_out, "nonfinite": bad, "bytes": size}
-        self._channel.send(
-            {"numbers": answer, "notes": notes}, {address: one.packed() for address, one in totals.items()}
-        )
+        size = sum(activation.values.nbytes for activation in activations.values())
+        packed = {address: totals.packed() for address, totals in statistics.items()}
+        return BatchStatistics(packed, left_out, nonfinite, size)
 
 
 def _versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from actviz.figures import renderers, sheet, text
 from actviz.figures.renderers import prepared
 from actviz.formats.axes import over_steps
 from actviz.records import Activation, Style
-from actviz.worker import serialization
+from actviz.system import serialization
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +68,8 @@ def test_a_scale_that_is_asked_for_wins_over_bounds_and_values_beyond_them_too()
 
 def test_bounds_travel_with_an_activation() -> None:
     one = bounded(RAMP[..., None])
-    described, arrays = serialization.described({"layer": one})
-    assert serialization.activations(described, arrays)["layer"].bounds == (0.0, 1.0)
+    content, arrays = serialization.encode(one)
+    assert serialization.decode(content, Activation, arrays).bounds == (0.0, 1.0)
 
 
 def test_below_a_tile_stand_both_ends_and_what_hardly_changes_is_counted_apart() -> None:

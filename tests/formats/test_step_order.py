@@ -17,8 +17,8 @@ from actviz.figures.sheet import draw_sheet
 from actviz.formats import open_network
 from actviz.formats.keras.graph import CallNode, LayerNode
 from actviz.formats.keras.step_order import Operation, joined, orders_of, reverses, reverses_steps, turned
-from actviz.records import FORWARD, MIXED, REVERSED, Context, Style
-from actviz.worker import serialization
+from actviz.records import FORWARD, MIXED, REVERSED, Activation, Context, Style
+from actviz.system import serialization
 
 WORDS = np.array([[3, 5, 7, 9, 2, 0, 0], [1, 2, 3, 4, 5, 6, 7]], dtype="int32")
 
@@ -188,8 +188,8 @@ def test_an_order_that_is_none_is_refused(found):
 
 
 def test_the_order_travels_between_processes(found):
-    said, arrays = serialization.described({"back": found["back"]})
-    assert serialization.activations(said, arrays)["back"].step_order == REVERSED
+    content, arrays = serialization.encode(found["back"])
+    assert serialization.decode(content, Activation, arrays).step_order == REVERSED
 
 
 def exported(folder):

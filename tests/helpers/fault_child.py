@@ -119,5 +119,5 @@ class Sums:
 
 
 def main():
-    server._open = lambda path, _: Sums(path)
+    server._open = lambda options: Sums(options.model)
     server.main()

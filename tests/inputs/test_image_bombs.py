@@ -210,7 +210,7 @@ def test_the_decoder_ends_with_the_command(impatient):
     small = io.BytesIO()
     Image.new("L", (3, 2), 7).save(small, "TIFF")
     impatient.decode(small.getvalue(), "TIFF", "a.tif", Wanted(1))
-    impatient._process._writer.close()
+    impatient._process._channel.close()
     assert impatient._process.process.wait(20) == 0
 
 

@@ -262,7 +262,7 @@ EXCEPTIONS = {
     ("processes.py", None): "the module that does",
     ("held_folder.py", None): "the module that does, relative to an open folder",
     ("run_lock.py", None): "the module that does, for the file of a lock",
-    ("worker/channel.py", "fcntl"): "makes a pipe larger, which may fail: it is only faster",
+    ("system/channel.py", "fcntl"): "makes a pipe larger, which may fail: it is only faster",
     ("history/page.py", "shutil.rmtree"): "named, not called: matplotlib's own removal at exit is called off",
 }
 

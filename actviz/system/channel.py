@@ -1,38 +1,40 @@
-"""Messages between the command and its worker: JSON and raw arrays over a pipe.
+"""Messages between two processes: records and raw arrays over a pair of pipes.
 
-A message is a frame: the length of its JSON header (8 bytes, little-endian), the header,
-then the bytes of the arrays that the header describes. Nothing is pickled: a worker that
-was taken over by a hostile file can send wrong numbers, not code.
+A message is a frame: the length of its header (8 bytes, little-endian), the header in
+msgpack, then the bytes of the arrays that the header describes. Nothing is pickled: a
+process that was taken over by a hostile file can send wrong numbers, not code.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import select
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from actviz.system import processes
+from actviz.system import processes, serialization
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
+T = TypeVar("T")
 LENGTH = struct.Struct("<Q")
 MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
 WATCH_SECONDS = 0.05 if sys.platform.startswith("linux") else 1.0  # elsewhere a look costs a process
 SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
 
-Message = dict[str, Any]
+ArrayHeader = tuple[str, tuple[int, ...], int]
+"""The dtype of an array, its shape, and the number of its bytes."""
 
 
 class ClosedError(Exception):
     """The other end is gone."""
+
+
+class MalformedError(ClosedError):
+    """The other end sent what is not a message, so that nothing more can be read."""
 
 
 class SilentError(Exception):
@@ -55,14 +57,8 @@ class Channel:
         for descriptor in (reader, writer):
             _enlarge(descriptor)
 
-    def send(
-        self,
-        message: Message,
-        arrays: Mapping[str, NDArray[Any]] | None = None,
-        timeout: float | None = None,
-        watch: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Send a message and named arrays of numbers or strings.
+    def send(self, message: object, timeout: float | None = None, watch: Callable[[], None] = lambda: None) -> None:
+        """Send a message, a dataclass that may hold arrays of numbers or texts.
 
         `timeout` and `watch` are those of `receive`; they count where the pipe does not block.
 
@@ -73,25 +69,29 @@ class Channel:
         SilentError
             When it took nothing in time.
         """
-        described, buffers = [], []
-        for name, values in (arrays or {}).items():
-            kind, buffer = _packed(values)
-            described.append([name, kind, list(values.shape), buffer.nbytes])
+        import msgspec
+
+        content, arrays = serialization.encode(message)
+        headers: list[ArrayHeader] = []
+        buffers = []
+        for values in arrays:
+            dtype, buffer = serialization.encode_array(values)
+            headers.append((dtype, values.shape, buffer.nbytes))
             buffers.append(buffer)
-        header = json.dumps({"message": message, "arrays": described}).encode("ascii")
+        header = msgspec.msgpack.encode((headers, content))
         try:
             for buffer in (memoryview(LENGTH.pack(len(header)) + header), *buffers):
                 self._write(buffer, timeout, watch)
         except OSError:
             raise ClosedError from None
 
-    def receive(
-        self, timeout: float | None = None, watch: Callable[[], None] = lambda: None
-    ) -> tuple[Message, dict[str, NDArray[Any]]]:
-        """Wait for the next message.
+    def receive(self, kind: type[T], timeout: float | None = None, watch: Callable[[], None] = lambda: None) -> T:
+        """Wait for the next message and return it.
 
         Parameters
         ----------
+        kind
+            The dataclass that it must be.
         timeout
             Seconds of silence that are allowed; ``None`` waits for ever.
         watch
@@ -101,17 +101,26 @@ class Channel:
         ------
         ClosedError
             When the other end is gone.
+        MalformedError
+            When it sent anything else.
         SilentError
             When nothing came in time.
         """
+        import msgspec
+
         length = LENGTH.unpack(self._read(LENGTH.size, timeout, watch))[0]
         if length > MAXIMUM_HEADER:
-            raise ClosedError
-        header = json.loads(bytes(self._read(length, timeout, watch)))
-        arrays = {}
-        for name, kind, shape, size in header["arrays"]:
-            arrays[name] = _unpacked(kind, tuple(shape), self._read(size, timeout, watch))
-        return header["message"], arrays
+            raise MalformedError
+        header = self._read(length, timeout, watch)
+        try:
+            headers, content = msgspec.msgpack.decode(header, type=tuple[list[ArrayHeader], bytes])
+            arrays = [
+                serialization.decode_array(dtype, shape, self._read(size, timeout, watch))
+                for dtype, shape, size in headers
+            ]
+            return serialization.decode(content, kind, arrays)
+        except (ValueError, TypeError, IndexError, OverflowError, RecursionError) as failure:
+            raise MalformedError from failure
 
     def close(self) -> None:
         """Close both pipes; closing again does nothing."""
@@ -162,30 +171,3 @@ def _enlarge(descriptor: int) -> None:
         fcntl.fcntl(descriptor, SET_PIPE_SIZE, PIPE_BYTES)
     except (ImportError, OSError, ValueError):
         return
-
-
-def _packed(values: NDArray[Any]) -> tuple[str, memoryview]:
-    import numpy as np
-
-    if values.dtype.kind in "OSU":
-        texts = [
-            item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
-            for item in values.ravel().tolist()
-        ]
-        return "string", memoryview(json.dumps(texts).encode("ascii"))
-    flat = np.ascontiguousarray(values).reshape(-1)
-    return values.dtype.name, flat.view(np.uint8).data.cast("B") if flat.size else memoryview(b"")
-
-
-def _unpacked(kind: str, shape: tuple[int, ...], content: bytearray) -> NDArray[Any]:
-    import numpy as np
-
-    if kind == "string":
-        texts = np.empty(math.prod(shape), object)
-        texts[:] = json.loads(bytes(content))
-        return texts.reshape(shape)
-    if kind == "bfloat16":
-        import ml_dtypes
-
-        return np.frombuffer(content, ml_dtypes.bfloat16).reshape(shape)
-    return np.frombuffer(content, np.dtype(kind)).reshape(shape)

@@ -8,6 +8,7 @@ import click
 
 from actviz.cli import options
 from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.printer import print_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,30 +16,29 @@ if TYPE_CHECKING:
 
 @click.command("check", cls=ConfiguredCommand)
 @options.model
-@options.fed
+@options.input_options
 @click.option("--no-nan", is_flag=True, help="No value is NaN.")
 @click.option("--no-inf", is_flag=True, help="No value is infinite.")
 @click.option(
-    "--max-dead", metavar="SHARE", help="Channels (or units) that give nothing but 0 on any input, such as 10%."
+    "--max-dead", metavar="SHARE", help="Channels (or units) that are 0 everywhere on every input, such as 10%."
 )
-@click.option("--max-constant", metavar="SHARE", help="Channels that give one value, not 0, on all inputs.")
+@click.option("--max-constant", metavar="SHARE", help="Channels that have one value, not 0, everywhere on every input.")
 @click.option(
     "--max-saturated",
     metavar="SHARE",
-    help="Values within a hundredth of a bound of sigmoid, tanh, hard_sigmoid, hard_tanh or softsign, or of the upper"
+    help="Values closer than 1% of the range to a bound of sigmoid, tanh, hard_sigmoid, hard_tanh or softsign, or of the upper"
     " bound of relu6 and other clipped ReLUs. Layers with other activation functions are not bounded.",
 )
 @click.option("--max-zeros", metavar="SHARE", help="Values that are exactly 0.")
-@click.option("--min-std", metavar="X", help="Smallest standard deviation of a channel over all inputs and places.")
-@click.option("--range", "within", metavar="LO:HI", help="Where all values lie; an end may be left out.")
+@click.option("--min-std", metavar="X", help="Smallest standard deviation of a channel over all inputs and positions.")
+@click.option("--range", "within", metavar="LO:HI", help="Range of all values; one end may be left out.")
 @click.option("-o", "--output", metavar="FIGURE.png", help="Draw the channels of the layers that break a limit.")
 @options.junit
 @options.as_json
 @options.stateful
-@options.running
+@options.run_options
 def command(  # noqa: PLR0913  (one parameter an option)
     model: Path,
-    output: str | None,
     *,
     no_nan: bool,
     no_inf: bool,
@@ -53,16 +53,15 @@ def command(  # noqa: PLR0913  (one parameter an option)
     quiet: bool,
     **values: Any,
 ) -> None:
-    """Check numbers of layers of MODEL over all INPUTS together against limits.
+    """Check statistics of layers of MODEL over all INPUTS against limits.
 
-    A limit holds for each layer by itself. Without any, no value may be NaN or infinite.
-    Without --layer, every layer is checked that computes numbers of its own (not Flatten,
-    Dropout and others that pass on what they are given). Prints a table; ends with code 8
-    and the reason where a limit is broken.
+    A limit applies to each layer separately. Without any limit, no value may be NaN or
+    infinite. Without --layer, layers that only pass their input on (Flatten, Dropout) are left
+    out. Prints a table; the exit code is 8 if a limit is broken.
 
-    A channel is dead when it is 0 everywhere on every input: a filter of a convolution, a
-    unit of a Dense or recurrent layer, a head of attention. Steps that are masked are in no
-    number. A share is written 10% or 0.1.
+    A channel is a filter of a convolution, a unit of a Dense or recurrent layer, or a head of
+    attention. It is dead when it is 0 everywhere on every input. Masked steps count in no
+    statistic. A share is written 10% or 0.1.
     """
     from actviz.commands.check import CheckRequest, check
     from actviz.statistics import limits
@@ -81,9 +80,6 @@ def command(  # noqa: PLR0913  (one parameter an option)
         **{name: limits.parse_share(text, option) for name, (text, option) in shares.items() if text is not None},
     )
     request = CheckRequest(
-        **options.request_of(model, values),
-        output=output,
-        limits=asked,
-        reports=options.reports_of(junit),
+        **options.take_request(model, values), limits=asked, reports=options.report_targets(junit), **values
     )
-    options.tell_judged(check(request), quiet=quiet, as_json=as_json)
+    print_events(check(request), quiet=quiet, as_json=as_json)

@@ -46,7 +46,7 @@ def _source(ctx: click.Context) -> Path | None:
     """
     from actviz.system import file_system
 
-    parsed = [value for name in ("model", "activations", "ours") if (value := ctx.params.get(name)) is not None]
+    parsed = [value for name in ("model", "file", "ours") if (value := ctx.params.get(name)) is not None]
     words = [Path(word).expanduser() for word in (*parsed, *ctx.args) if not str(word).startswith("-")]
     there = [path for path in words if file_system.exists(path)]
     known = [path for path in there if path.suffix.lower() in (*MODELS, *ARRAYS)]

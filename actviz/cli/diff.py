@@ -9,6 +9,7 @@ import click
 
 from actviz.cli import completion, options
 from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.printer import print_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,72 +18,69 @@ if TYPE_CHECKING:
 @click.command("diff", cls=ConfiguredCommand)
 @click.argument("ours", type=options.PATH, metavar="A", shell_complete=completion.either)
 @click.argument("theirs", type=options.PATH, metavar="B", shell_complete=completion.either)
-@options.fed
+@options.input_options
 @click.option(
     "--fail-on",
     "rules",
     multiple=True,
     metavar="RULE",
-    help="Fail where this holds for a layer, such as 'cosine<0.98' or 'relative>5%': max, mean, relative, cosine or"
-    " correlation. Repeats; replaces the default tolerance.",
+    help="Fail if this holds for a layer, such as 'cosine<0.98' or 'relative>5%': max, mean, relative, cosine or"
+    " correlation. May be repeated; replaces the default tolerance.",
 )
 @click.option(
-    "--atol", type=options.Number(min=0), metavar="X", help="Absolute tolerance; 1e-6 where nothing is asked for."
+    "--atol",
+    type=options.Number(min=0),
+    metavar="X",
+    help="Absolute tolerance.  [default: 1e-6; 0 with --rtol or --fail-on]",
 )
 @click.option(
     "--rtol",
     type=options.Number(min=0),
     metavar="X",
-    help="Tolerance relative to the layer's largest value in A; 1e-3 where nothing is asked for.",
+    help="Tolerance relative to the layer's largest |value| in A.  [default: 1e-3; 0 with --atol or --fail-on]",
 )
 @click.option("-o", "--output", metavar="FOLDER", help="Draw A, B and B - A of the layers that differ most.")
 @click.option(
-    "--figures", type=click.IntRange(min=1), default=6, show_default=True, metavar="K", help="How many layers."
+    "--figures", type=click.IntRange(min=1), default=6, show_default=True, metavar="K", help="Number of layers to draw."
 )
 @options.junit
 @options.as_json
 @options.through_link
-@options.running
-def command(  # noqa: PLR0913  (one parameter an option)
+@options.run_options
+def command(  # noqa: PLR0913  (one parameter for each option)
     ours: Path,
     theirs: Path,
+    *,
     rules: tuple[str, ...],
     atol: float | None,
     rtol: float | None,
-    output: str | None,
-    figures: int,
     junit: Path | None,
-    *,
     as_json: bool,
-    through_link: bool,
     quiet: bool,
     **values: Any,
 ) -> None:
-    """Compare what the layers of two models compute for the same INPUTS.
+    """Compare the outputs of the layers of two models for the same INPUTS.
 
-    A and B are two models, or two .npz of actviz extract (then TensorFlow is not needed).
-    Layers belong together by address, the others by order, class and shape. Prints for each
-    pair the largest (max) and the mean absolute difference, the relative error (length of
-    B - A over length of A), the cosine similarity and the correlation of the means of the
-    channels. Ends with code 8 and the first layer that diverges where one is beyond a
-    tolerance: the largest difference at most atol + rtol x the largest absolute value of
-    the layer in A, and none of the rules of --fail-on.
+    A and B are two models, or two .npz of actviz extract, which need no TensorFlow. Layers are
+    paired by address, the others by order, class and shape. Prints for each pair the largest
+    (max) and the mean absolute difference, the relative error (norm of B - A over norm of A),
+    the cosine similarity and the correlation of the channel means. If the largest difference of
+    a layer exceeds atol + rtol x its largest absolute value in A, or a rule of --fail-on holds,
+    the first such layer is named and the exit code is 8.
 
-    Options that open a model hold for both.
+    Options that open a model apply to both.
     """
     from actviz.commands.diff import DiffRequest, diff
     from actviz.statistics.tolerances import parse_rule, tolerances
 
-    asked = options.request_of(ours, values)
-    opening = asked.pop("opening")
+    shared = options.take_request(ours, values)
+    opening = shared.pop("opening")
     request = DiffRequest(
-        **asked,
+        **shared,
         ours=opening,
         theirs=replace(opening, model=theirs),
         tolerances=tolerances(atol, rtol, tuple(parse_rule(text) for text in rules)),
-        output=output,
-        figures=figures,
-        through_link=through_link,
-        reports=options.reports_of(junit),
+        reports=options.report_targets(junit),
+        **values,
     )
-    options.tell_judged(diff(request), quiet=quiet, as_json=as_json)
+    print_events(diff(request), quiet=quiet, as_json=as_json)

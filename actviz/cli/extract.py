@@ -8,6 +8,7 @@ import click
 
 from actviz.cli import options
 from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.printer import print_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,31 +16,19 @@ if TYPE_CHECKING:
 
 @click.command("extract", cls=ConfiguredCommand)
 @options.model
-@options.fed
-@click.option("-o", "--output", metavar="PATH", help="The file to write; MODEL.npz without it.")
-@click.option("--compress", is_flag=True, help="Smaller and slower.")
+@options.input_options
+@click.option("-o", "--output", metavar="PATH", help="The file to write.  [default: MODEL.npz]")
+@click.option("--compress", is_flag=True, help="Compress the file, which takes longer.")
 @options.stateful
-@options.running
-def command(
-    model: Path,
-    output: str | None,
-    *,
-    compress: bool,
-    quiet: bool,
-    **values: Any,
-) -> None:
-    """Write what layers of MODEL compute for INPUTS into an .npz file.
+@options.run_options
+def command(model: Path, *, quiet: bool, **values: Any) -> None:
+    """Write the outputs of layers of MODEL for INPUTS to an .npz file.
 
-    The file holds one array a layer under its address, the inputs along the first axis,
-    and no pickle: numpy.load opens it, and so does actviz render. Without --layer it holds
-    every layer. INPUTS are as for actviz show; all must have one size. The path of the
-    file is printed.
+    The file holds one array for each layer under its address, with the inputs along the first
+    axis, and no pickled objects: numpy.load opens it, and so does actviz render. Without
+    --layer it holds every layer. INPUTS are as for actviz show; all must have the same size.
+    The path of the file is printed.
     """
     from actviz.commands.extract import ExtractRequest, extract
 
-    request = ExtractRequest(
-        **options.request_of(model, values),
-        output=output,
-        compress=compress,
-    )
-    options.tell(extract(request), quiet=quiet)
+    print_events(extract(ExtractRequest(**options.take_request(model, values), **values)), quiet=quiet)

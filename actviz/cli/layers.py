@@ -25,14 +25,14 @@ RIGHT = (0, 4)
 
 @click.command("layers", cls=ConfiguredCommand)
 @options.model
-@click.option("--json", "as_text", is_flag=True, help="One JSON object with everything.")
-@click.option("--operations", is_flag=True, help="Single operations of a graph too; each has an address.")
-@options.opened
+@click.option("--json", "as_text", is_flag=True, help="Print one JSON object with everything.")
+@click.option("--operations", is_flag=True, help="Also list the single operations of a graph; each has an address.")
+@options.model_options
 def command(model: Path, *, as_text: bool, operations: bool, **values: Any) -> None:
-    """List the layers of MODEL: what `--layer` takes, and what each is drawn as."""
+    """List the layers of MODEL: addresses for `--layer`, classes, shapes, parameters and kinds of figures."""
     from actviz.commands.layers import LayersRequest, as_json, list_layers
 
-    result = list_layers(LayersRequest(options.opening_of(model, values), operations))
+    result = list_layers(LayersRequest(options.take_model_options(model, values), operations))
     for note in result.notes:
         write_note(f"actviz: {note}")
     click.echo(json.dumps(as_json(result)) if as_text else table(result))

@@ -1,61 +1,53 @@
-"""Options that commands share: one place for names, types and words."""
+"""Options that several commands share, and the functions that take their values."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
 import os
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from actviz.cli import completion
-from actviz.cli.notes import write_note
 from actviz.errors import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actviz.batch.events import Event, FileWritten, Note
-    from actviz.cli.progress import Bar
-    from actviz.commands.verdicts import ReportTargets, Verdict
+    from actviz.commands.verdicts import ReportTargets
     from actviz.inputs import InputOptions
     from actviz.records import Style
     from actviz.worker import ModelOptions
-
-SORTS = ("index", "max", "mean", "std", "l2")
-RESIZES = ("stretch", "crop", "pad")
-PROJECTIONS = ("max",)
-REDUCTIONS = ("mean", "max", "l2")
-LAYOUTS = ("auto", "channels_first", "channels_last")
 
 PATH = click.Path(path_type=Path)
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def _size(text: str) -> int:
-    """Take a number of bytes as people write it: ``4G``, ``500M``, ``1.5 GiB``."""
-    found = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
-    size = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    """Parse a number of bytes such as ``4G``, ``500M`` or ``1.5 GiB``; 1 K is 1024."""
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
+    size = int(float(match[1]) * UNITS[match[2]]) if match else 0
     if not size:
-        message = f'"{escape(text, 40)}" is no size; give one such as 4G or 500M'
+        message = f'"{escape(text, 40)}" is not a size; give one such as 4G or 500M'
         raise click.BadParameter(message)
     return size
 
 
 class Number(click.FloatRange):
-    """A number within a range; click takes one that is not a number for any."""
+    """A number within a range; unlike click's own type it refuses NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number, or say what is wrong with it."""
+        """Return the number, or fail."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value} is not a number.", param, ctx)
         return number
 
+
+POSITIVE = Number(min=0, min_open=True)
 
 model = click.argument("model", type=PATH, shell_complete=completion.models)
 layer = click.option(
@@ -65,72 +57,71 @@ layer = click.option(
     multiple=True,
     metavar="ADDRESS",
     shell_complete=completion.layers,
-    help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D'). Repeats, takes commas.",
+    help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D')."
+    " May be repeated; takes commas.",
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
-overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not make.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not write.")
 through_link = click.option(
-    "--through-link", is_flag=True, help="Write to the folder that -o names though it is a symbolic link."
+    "--through-link", is_flag=True, help="Write to the folder given with -o even if it is a symbolic link."
 )
 labels = click.option(
-    "--labels", type=PATH, metavar="FILE", help="Names of the classes: one a line, a JSON list or {index: name}."
+    "--labels", type=PATH, metavar="FILE", help="Class names: one a line, a JSON list or {index: name}."
 )
 fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
 dry_run = click.option(
-    "--dry-run", is_flag=True, help="Say what would be made: figures, pixels, estimated memory and time."
+    "--dry-run", is_flag=True, help="Print what would be drawn: figures, pixels, estimated memory and time."
 )
 tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
 junit = click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
 sheet = click.option(
     "--sheet/--no-sheet",
-    "sheet",
     default=None,
-    help="All layers of an input on one page, or one file each. Default: a page where no --layer is given.",
+    help="Draw all layers of an input on one page, or one file each. Default: a page if no --layer is given.",
 )
 stateful = click.option(
     "--stateful",
     is_flag=True,
-    help="Run the samples of one input in order, each on the state that the one before left.",
+    help="Run the samples of one input in order, each on the state that the previous one left.",
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors on stderr.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 
-_OPENING = (
-    click.option(
-        "--weights", type=PATH, metavar="FILE", help="HDF5 weights, where MODEL is the JSON of an architecture."
-    ),
+_MODEL = (
+    click.option("--weights", type=PATH, metavar="FILE", help="HDF5 weights, if MODEL is the JSON of an architecture."),
     click.option(
         "--custom-objects",
         multiple=True,
         metavar="CODE",
-        help="Run this code for custom layers: module:Name, file.py:Name, or file.py for all in it. Repeats.",
+        help="Run this code for custom layers: module:Name, file.py:Name, or file.py for all in it. May be repeated.",
     ),
-    click.option("--signature", metavar="NAME", help="Which signature of a SavedModel; the one for serving otherwise."),
+    click.option("--signature", metavar="NAME", help="Signature of a SavedModel.  [default: the one for serving]"),
     click.option(
-        "--tag", "tags", multiple=True, metavar="TAG", help="Which graph of a SavedModel that holds several. Repeats."
+        "--tag", "tags", multiple=True, metavar="TAG", help="Graph of a SavedModel with several. May be repeated."
     ),
     click.option("--allow-code", is_flag=True, help="Let Lambda layers run the code that is in the model file."),
     click.option(
         "--timeout",
-        type=Number(min=0, min_open=True),
+        type=POSITIVE,
         default=120.0,
         show_default=True,
         metavar="SECONDS",
-        help="Silence after which the model counts as hung.",
+        help="Time without an answer after which the model counts as hung.",
     ),
     click.option(
         "--open-timeout",
-        type=Number(min=0, min_open=True),
+        type=POSITIVE,
         default=30.0,
         show_default=True,
         metavar="SECONDS",
-        help="Processor time that reading the model file may take.",
+        help="CPU time that reading the model file may take.",
     ),
     click.option(
         "--max-memory",
+        "memory",
         type=_size,
         metavar="SIZE",
-        help="Most that opening and running the model may take, such as 4G.  [default: 4/5 of the machine's]",
+        help="Memory that opening and running the model may take, such as 4G.  [default: 4/5 of the machine's]",
     ),
     click.option("--strict", is_flag=True, help="Refuse a model with NaN or infinite weights, or a misleading name."),
     click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints."),
@@ -141,21 +132,23 @@ _STYLE = (
         default="auto",
         show_default=True,
         metavar="SCALE",
-        help="What colours stand for: a range for each filter, layer or run, MIN:MAX, percentiles p1:99 (of each tile: filter:p1:99), or those of an earlier run, from:manifest.json. auto: the bounds of the activation function, else filter for maps, layer for the rest.",
+        help="Range of the colors: one for each filter, layer or run, MIN:MAX, percentiles p1:99 (of each tile:"
+        " filter:p1:99), or those of an earlier run, from:manifest.json. auto: the bounds of the activation"
+        " function if there are any, else filter for maps and layer for the rest.",
     ),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
     click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
-    click.option("--channels", metavar="LIST", help="Which channels, such as 0:16,40 or all."),
+    click.option("--channels", metavar="LIST", help="Channels to draw, such as 0:16,40 or all."),
     click.option(
         "--sort",
-        type=click.Choice(SORTS),
+        type=click.Choice(("index", "max", "mean", "std", "l2")),
         help="Order of the channels.  [default: mean |value| with --top, else index]",
     ),
     click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the K strongest by --sort."),
     click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
-    click.option("--project", type=click.Choice(PROJECTIONS), help="One map of all planes or frames of a channel."),
-    click.option("--overlay", is_flag=True, help="Lay each map over the input's picture, where its values look."),
-    click.option("--reduce", type=click.Choice(REDUCTIONS), help="One map of all chosen channels of a layer."),
+    click.option("--project", type=click.Choice(("max",)), help="One map of all planes or frames of a channel."),
+    click.option("--overlay", is_flag=True, help="Draw each map over the input image, aligned by receptive fields."),
+    click.option("--reduce", type=click.Choice(("mean", "max", "l2")), help="One map of all chosen channels."),
     click.option(
         "--max-megapixels",
         "megapixels",
@@ -163,19 +156,19 @@ _STYLE = (
         default=16.0,
         show_default=True,
         metavar="N",
-        help="Largest page of a sheet: it is shrunk to that, or with --channels or --top goes on on further pages.",
+        help="Largest page of a sheet: it is shrunk to that, or with --channels or --top continues on further pages.",
     ),
     click.option("--histogram", is_flag=True, help="Add the distribution of the layer's values."),
     click.option("--dark", is_flag=True, help="Light text on a dark page."),
-    click.option("--bare", is_flag=True, help="The exact mosaic and nothing else."),
+    click.option("--bare", is_flag=True, help="The mosaic of the tiles only."),
 )
 _READING = (
     click.option(
         "--resize",
-        type=click.Choice(RESIZES),
+        type=click.Choice(("stretch", "crop", "pad")),
         default="stretch",
         show_default=True,
-        help="How images get the model's size: stretched as by Keras's loaders, cropped, or whole and padded.",
+        help="How images get the model's size: stretched as by Keras's loaders, cropped, or padded.",
     ),
     click.option(
         "--preprocess",
@@ -187,53 +180,76 @@ _READING = (
     click.option("--invert", is_flag=True, help="Exchange dark and light."),
     click.option(
         "--layout",
-        type=click.Choice(LAYOUTS),
+        type=click.Choice(("auto", "channels_first", "channels_last")),
         default="auto",
         show_default=True,
         help="Order of the axes of array inputs.",
     ),
     click.option("--allow-nonfinite", is_flag=True, help="Feed NaN and infinities."),
     click.option(
-        "--max-pixels", type=click.IntRange(min=1), default=50_000_000, show_default=True, help="Largest image read."
+        "--max-pixels",
+        "maximum_pixels",
+        type=click.IntRange(min=1),
+        default=50_000_000,
+        show_default=True,
+        metavar="N",
+        help="Largest image that is read.",
     ),
-    click.option("--frame", type=click.IntRange(min=0), default=0, show_default=True, help="Of an animation."),
+    click.option(
+        "--frame",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Frame of an animation, or page of a TIFF.",
+    ),
     click.option(
         "--sample-rate", type=click.IntRange(1, 1_000_000), metavar="HZ", help="Resample sounds (.wav) to this rate."
     ),
-    click.option("--background", default="white", show_default=True, help="Behind transparent pixels."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of made-up inputs."),
+    click.option(
+        "--background", default="white", show_default=True, metavar="COLOR", help="Color behind transparent pixels."
+    ),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Seed of generated inputs.",
+    ),
 )
-_FED = (
+_INPUTS = (
     click.argument("inputs", type=PATH, nargs=-1),
     click.option(
         "--input",
         "named",
         multiple=True,
         metavar="NAME=FILE",
-        help="The file for one input of a model with several. Repeats; together they make one sample, or one for each row.",
+        help="File for one input of a model with several. May be repeated; the files together are one sample, or"
+        " one for each row.",
     ),
     click.option(
         "--files-from",
         "lists",
         multiple=True,
         metavar="FILE",
-        help="Read the names of inputs from FILE, one a line; - is standard input. Repeats.",
+        help="Read the names of inputs from FILE, one a line; - is standard input. May be repeated.",
     ),
     click.option("-0", "--null", "separated_by_nul", is_flag=True, help="Names in lists end with a NUL byte."),
     layer,
 )
 _BATCH = (
     click.option(
-        "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Inputs computed at a time; chosen otherwise."
+        "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Inputs in a batch.  [default: by layer sizes]"
     ),
-    click.option("--shard", metavar="N/M", help="Do only part N of M of the inputs."),
-    click.option("--force", is_flag=True, help="Make figures again that are up to date."),
+    click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs."),
+    click.option("--force", is_flag=True, help="Draw figures that are up to date again."),
     click.option("--json", "as_json", is_flag=True, help="Print the record of each figure, one a line, not its path."),
 )
 
 
-def _adding(options: Iterable[Callable[..., Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds options in the order of their help."""
+def _group(options: Iterable[Callable[..., Any]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds options so that `--help` lists them in this order."""
     backwards = tuple(options)[::-1]
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -244,154 +260,60 @@ def _adding(options: Iterable[Callable[..., Any]]) -> Callable[[Callable[..., An
     return add
 
 
-styled = _adding(_STYLE)
-"""Options that decide how figures look."""
-fed = _adding(_FED)
-"""Inputs and layers; their values are taken by `request_of`."""
-opened = _adding(_OPENING)
-"""Options that decide how a model is opened."""
-batched = _adding(_BATCH)
-"""Options of work on many inputs."""
-running = _adding((*_READING, overwrite, fail_fast, *_OPENING, quiet))
-"""What goes with `fed` in every command that runs a model; its values are taken by `request_of`."""
+style_options = _group(_STYLE)
+"""How figures look; `take_style` takes their values."""
+input_options = _group(_INPUTS)
+"""Inputs and layers; `take_request` takes their values."""
+model_options = _group(_MODEL)
+"""How a model is opened; `take_model_options` takes their values."""
+batch_options = _group(_BATCH)
+"""Options for many inputs."""
+run_options = _group((*_READING, overwrite, fail_fast, *_MODEL, quiet))
+"""Options of every command that runs a model, beside `input_options`; `take_request` takes their values."""
 
 
-def request_of(model: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Take the values of `fed` and `running` out of a command's keywords, as a `ModelRequest` names them."""
-    opening = opening_of(model, values)
+def take_request(model: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Pop the values of `input_options` and `run_options`; return them as the fields of a `ModelRequest`."""
+    opening = take_model_options(model, values)
     names = ("inputs", "named", "layers", "lists", "separated_by_nul", "overwrite", "fail_fast")
-    return {name: values.pop(name) for name in names} | {"opening": opening, "reading": reading_of(values)}
+    return {name: values.pop(name) for name in names} | {"opening": opening, "reading": _take_input_options(values)}
 
 
-def opening_of(model: Path, values: dict[str, Any]) -> ModelOptions:
-    """Take the values of `opened` out of a command's keywords."""
+def take_model_options(model: Path, values: dict[str, Any]) -> ModelOptions:
+    """Pop the values of `model_options`."""
     from actviz.gate import TrustPolicy
     from actviz.records import GraphSelection
     from actviz.worker import ModelOptions
 
     trust = TrustPolicy(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
-    _ = trust.sources  # refuses what names no code before anything is started
-    weights, timeout, memory = (values.pop(name) for name in ("weights", "timeout", "max_memory"))
+    _ = trust.sources  # refuses malformed --custom-objects before anything is started
     named = tuple(text.partition("=")[0] for text in values.get("named", ()) if "=" in text)
     choice = GraphSelection(values.pop("signature"), tuple(values.pop("tags")), named)
-    verbose, strict, reading = (values.pop(name) for name in ("verbose", "strict", "open_timeout"))
-    return ModelOptions(model, weights, trust, timeout, verbose, memory, strict, choice, reading)
+    return ModelOptions(model, trust=trust, choice=choice, **_take_fields(ModelOptions, values))
 
 
-def style_of(values: dict[str, Any]) -> Style:
-    """Take the values of `styled` out of a command's keywords."""
+def take_style(values: dict[str, Any]) -> Style:
+    """Pop the values of `style_options`."""
     from actviz.records import Style
 
-    names = (
-        "scale",
-        "cmap",
-        "columns",
-        "channels",
-        "sort",
-        "top",
-        "zoom",
-        "bare",
-        "project",
-        "overlay",
-        "reduce",
-        "megapixels",
-        "histogram",
-        "dark",
-    )
-    return Style(**{name: values.pop(name) for name in names})
+    return Style(**_take_fields(Style, values))
 
 
-def reading_of(values: dict[str, Any]) -> InputOptions:
-    """Take the values of the options that decide how inputs are read out of a command's keywords."""
+def _take_input_options(values: dict[str, Any]) -> InputOptions:
     from actviz.inputs.input_options import InputOptions
 
-    names = (
-        "resize",
-        "preprocess",
-        "invert",
-        "layout",
-        "allow_nonfinite",
-        "frame",
-        "background",
-        "seed",
-        "sample_rate",
-    )
-    taken = {name: values.pop(name) for name in names}
-    return InputOptions(**taken, maximum_pixels=values.pop("max_pixels"), stateful=values.pop("stateful", False))
+    return InputOptions(**_take_fields(InputOptions, values))
 
 
-def reports_of(junit: Path | None) -> ReportTargets:
-    """Return where results go beside the terminal; GitHub's environment says whether it reads along."""
+def _take_fields(record: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Pop the values that are named as the fields of a dataclass."""
+    return {field.name: values.pop(field.name) for field in fields(record) if field.name in values}
+
+
+def report_targets(junit: Path | None) -> ReportTargets:
+    """Return where results go besides the terminal: a JUnit file, and what GitHub's environment names."""
     from actviz.commands.verdicts import ReportTargets
 
     github = os.environ.get("GITHUB_ACTIONS") == "true"
     summary = os.environ.get("GITHUB_STEP_SUMMARY") if github else None
     return ReportTargets(junit, github, Path(summary) if summary else None)
-
-
-def tell_judged(events: Iterable[Note | FileWritten | Verdict], *, quiet: bool, as_json: bool) -> None:
-    """Print what a job that judges tells: with `as_json` only its numbers go to stdout, else a table and paths."""
-    from actviz.batch.events import FileWritten, Note
-
-    for event in events:
-        if isinstance(event, Note):
-            if event.plain:
-                write_note(event.text)
-            elif not quiet:
-                write_note(f"actviz: {event.text}")
-        elif isinstance(event, FileWritten):
-            if not as_json:
-                click.echo(str(event.path))
-            elif not quiet:
-                write_note(str(event.path))
-        else:
-            click.echo(json.dumps(event.record, allow_nan=False) if as_json else event.table)
-
-
-def tell(events: Iterable[Event], *, quiet: bool, as_json: bool = False) -> None:
-    """Print what a job tells: paths to stdout (records with `as_json`), lines for people to stderr.
-
-    A job that is left before its end, because stdout is closed, ends in good order.
-    """
-    from actviz.cli.progress import Bar
-
-    generator = iter(events)
-    bar = Bar(shown=not quiet)
-    try:
-        for event in generator:
-            _print(event, bar, quiet=quiet, as_json=as_json)
-    except BaseException as failure:
-        # A signal that came while a line was printed: the job ends in good order and has more to print.
-        throw = getattr(generator, "throw", None)
-        if isinstance(failure, Exception) or throw is None:
-            raise
-        with contextlib.suppress(StopIteration, OSError, type(failure)):
-            _print(throw(failure), bar, quiet=quiet, as_json=as_json)
-            for event in generator:
-                _print(event, bar, quiet=quiet, as_json=as_json)
-        raise
-    finally:
-        bar.clear()
-        close = getattr(generator, "close", None)
-        if close is not None:
-            close()
-
-
-def _print(event: Event, bar: Bar, *, quiet: bool, as_json: bool) -> None:
-    from actviz.batch.events import FileFailed, FileWritten, Note, Output, Progress
-
-    if isinstance(event, Progress):
-        bar.update(event.done, event.total)
-    elif isinstance(event, Note):
-        if not quiet:
-            with bar.aside():
-                write_note(f"actviz: {event.text}")
-    elif isinstance(event, Output):
-        with bar.aside(output=True):
-            click.echo(event.text)
-    elif as_json and isinstance(event, FileWritten | FileFailed):
-        with bar.aside(output=True):
-            click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
-    elif isinstance(event, FileWritten):
-        with bar.aside(output=True):
-            click.echo(str(event.path), color=True)  # said, so that click does not ask the terminal each time

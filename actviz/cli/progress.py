@@ -26,7 +26,7 @@ CLEAR = "\r\x1b[K"
 BEHIND = 3
 
 
-class Bar:
+class ProgressBar:
     """A line on stderr, rewritten at most five times a second; nothing where that is no terminal.
 
     Parameters

@@ -9,6 +9,7 @@ import click
 
 from actviz.cli import options
 from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.printer import print_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,61 +17,60 @@ if TYPE_CHECKING:
 
 @click.command("report", cls=ConfiguredCommand)
 @options.model
-@options.fed
-@click.option("-o", "--output", metavar="FILE", help="The page, .html; MODEL_report.html without it.")
+@options.input_options
+@click.option("-o", "--output", metavar="FILE", help="The page, .html.  [default: MODEL_report.html]")
 @click.option(
     "--against",
     type=options.PATH,
     metavar="FILE",
-    help="Another version of the model, or activations of it (.npz of actviz extract): say what changed.",
+    help="Another version of the model, or its activations (.npz of actviz extract), to compare with.",
 )
 @click.option(
     "--markdown",
     type=options.PATH,
     metavar="FILE",
-    help="Write the findings as Markdown too, with a sheet beside it; $GITHUB_STEP_SUMMARY is added to.",
+    help="Also write the findings as Markdown, with a sheet next to it; $GITHUB_STEP_SUMMARY is appended to.",
 )
-@click.option("--max-size", default="20MB", show_default=True, metavar="SIZE", help="Of the page; pictures give way.")
+@click.option(
+    "--max-size",
+    default="20MB",
+    show_default=True,
+    metavar="SIZE",
+    help="Largest page; pictures are left out to keep it.",
+)
 @click.option(
     "--pictures",
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
     metavar="N",
-    help="Figures of the first N inputs; numbers are over all of them.",
+    help="Figures of the first N inputs; statistics are over all inputs.",
 )
 @options.labels
-@options.running
-def command(  # noqa: PLR0913  (one parameter an option)
+@options.run_options
+def command(
     model: Path,
-    output: str | None,
     *,
-    against: Path | None,
     markdown: Path | None,
     max_size: str,
-    pictures: int,
-    labels: Path | None,
     quiet: bool,
     **values: Any,
 ) -> None:
-    """Write one HTML page that says what MODEL sees in INPUTS, and what is wrong with it.
+    """Write one HTML page with findings about MODEL and the figures of every layer for INPUTS.
 
-    The page holds everything it shows: findings (NaN, dead, constant, saturated, out of
-    line), every layer with its figures, and numbers over all INPUTS. It opens from a file
-    and reaches no network. The paths of the files are printed.
+    The page is self-contained: findings (NaN, dead, constant or saturated channels, outlying
+    layers), every layer with its figures, and statistics over all INPUTS. It opens from a file
+    and needs no network. The paths of the files are printed.
     """
     from actviz.commands.report import ReportRequest, report
     from actviz.report.budget import parse_size
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     request = ReportRequest(
-        **options.request_of(model, values),
-        output=output,
-        against=against,
+        **options.take_request(model, values),
         markdown=markdown,
         summary=markdown is not None and bool(summary) and os.path.abspath(markdown) == os.path.abspath(summary or ""),
-        labels=labels,
         maximum_size=parse_size(max_size),
-        pictures=pictures,
+        **values,
     )
-    options.tell(report(request), quiet=quiet)
+    print_events(report(request), quiet=quiet)

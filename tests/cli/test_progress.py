@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from actviz.cli import progress
-from actviz.cli.progress import Bar, rate, text
+from actviz.cli.progress import ProgressBar, rate, text
 
 # A shell gives a command its terminal this way, so that Ctrl-C reaches it.
 TAKE_TERMINAL = (
@@ -109,7 +109,7 @@ def ended(terminal):
 @pytest.mark.parametrize("columns", [80, 40, 20])
 def test_the_bar_stands_below_what_is_written(stderr, columns):
     terminal = stderr(columns)
-    bar = Bar(shown=True)
+    bar = ProgressBar(shown=True)
     bar.update(5, 200)
     for number in range(3):
         with bar.aside(output=True):
@@ -125,7 +125,7 @@ def test_the_bar_stands_below_what_is_written(stderr, columns):
 
 def test_nothing_of_the_bar_stays(stderr):
     terminal = stderr(30)
-    bar = Bar(shown=True)
+    bar = ProgressBar(shown=True)
     for done in range(1, 200):
         bar.update(done, 200)
     bar.clear()
@@ -136,7 +136,7 @@ def test_nothing_of_the_bar_stays(stderr):
 
 def test_what_a_terminal_shows_of_ctrl_c_breaks_no_line(stderr):
     terminal = stderr(40)
-    bar = Bar(shown=True)
+    bar = ProgressBar(shown=True)
     bar.update(100, 200)
     sys.stderr.write("^C")  # as the terminal does by itself
     bar.clear()
@@ -145,7 +145,7 @@ def test_what_a_terminal_shows_of_ctrl_c_breaks_no_line(stderr):
 
 def test_the_width_is_that_of_stderr_where_stdout_is_a_pipe(stderr):
     terminal = stderr(40, shared=False)
-    bar = Bar(shown=True)
+    bar = ProgressBar(shown=True)
     bar.update(5, 200)
     with bar.aside(output=True):
         print("to the pipe", flush=True)
@@ -159,7 +159,7 @@ def test_the_width_is_that_of_stderr_where_stdout_is_a_pipe(stderr):
 def test_silence_where_nobody_asked_for_a_bar(stderr, monkeypatch, shown, term, total):
     terminal = stderr(80)
     monkeypatch.setenv("TERM", term)
-    bar = Bar(shown=shown)
+    bar = ProgressBar(shown=shown)
     bar.update(1, total)
     with bar.aside():
         pass
@@ -186,7 +186,7 @@ def test_loading_the_model_is_in_no_rate(monkeypatch, stderr):
     terminal = stderr(80)
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    bar = Bar(shown=True)
+    bar = ProgressBar(shown=True)
     bar.update(1, 1000)
     for step in range(13):  # from 20 s on, 100 a second
         now = 20 + step / 10

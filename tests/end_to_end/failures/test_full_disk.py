@@ -189,19 +189,19 @@ def test_a_signal_while_a_path_is_printed_loses_no_path(place, after):
     program = f"""
 import sys; sys.path.append({str(HELPERS)!r})
 import os, signal, faults
-from actviz.cli import main, options
+from actviz.cli import main, printer
 from actviz.commands import show
 from actviz.worker import client
 client.PROGRAM = faults.BEGUN
 show._warm_up = lambda: None
-real, printed = options._print, []
+real, printed = printer._print, []
 def print_and_end(event, *arguments, **names):
     real(event, *arguments, **names)
     if type(event).__name__ == "FileWritten":
         printed.append(event)
         if len(printed) == {after + 1}:
             os.kill(os.getpid(), signal.SIGTERM)
-options._print = print_and_end
+printer._print = print_and_end
 main()
 """
     ran = subprocess.run(

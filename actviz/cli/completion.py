@@ -1,7 +1,7 @@
-"""What TAB completes: layers of the model on the command line, and files that a command takes.
+"""Shell completion: layers of the model on the command line, and files that a command takes.
 
-The shell asks while a person types, so nothing is said, nothing fails, and no code of a model
-is run: a model that does not open just completes nothing.
+Completion runs while the user types, so it prints nothing, never fails, and runs no code of
+a model: a model that does not open has no completions.
 """
 
 from __future__ import annotations
@@ -21,40 +21,39 @@ if TYPE_CHECKING:
 MODELS = (".keras", ".h5", ".hdf5", ".tflite", ".pb", ".json")
 ARRAYS = (".npz", ".npy")
 HISTORY = ".history.json"
-PATIENCE = 5.0
-MOST = 2000
+TIMEOUT = 5.0
+MAX_ITEMS = 2000
 
 
 def layers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete addresses, after the last comma, from the model or the activations given before."""
     del param
     head, comma, _ = incomplete.rpartition(",")
-    found: Sequence[tuple[str, str]] = ()
+    known: Sequence[tuple[str, str]] = ()
     with contextlib.suppress(Exception):
-        place = _source(ctx)
-        found = [] if place is None else _addresses(place)
-    start = head + comma
-    items = [(start + address, kind) for address, kind in found]
-    return [CompletionItem(address, help=kind) for address, kind in items if address.startswith(incomplete)][:MOST]
+        path = _source(ctx)
+        known = [] if path is None else _addresses(path)
+    items = [(head + comma + address, kind) for address, kind in known]
+    return [CompletionItem(text, help=kind) for text, kind in items if text.startswith(incomplete)][:MAX_ITEMS]
 
 
 def _source(ctx: click.Context) -> Path | None:
-    """Return the model or the activations on a command line that may end in the middle of an option.
+    """Return the model or activations file on a command line that may end in the middle of an option.
 
-    click parses nothing then and leaves all words: the first that is a file with the right
-    ending is taken, else the first that is there at all.
+    click leaves such a line unparsed: the first word that is an existing file with a known
+    extension is taken, otherwise the first that exists.
     """
     from actviz.system import file_system
 
     parsed = [value for name in ("model", "file", "ours") if (value := ctx.params.get(name)) is not None]
     words = [Path(word).expanduser() for word in (*parsed, *ctx.args) if not str(word).startswith("-")]
-    there = [path for path in words if file_system.exists(path)]
-    known = [path for path in there if path.suffix.lower() in (*MODELS, *ARRAYS)]
-    return next(iter(known or there), None)
+    existing = [path for path in words if file_system.exists(path)]
+    known = [path for path in existing if path.suffix.lower() in (*MODELS, *ARRAYS)]
+    return next(iter(known or existing), None)
 
 
 def _addresses(path: Path) -> list[tuple[str, str]]:
-    """Return addresses and classes: of activations read here, of a model read by a worker."""
+    """Return addresses and classes of a file of activations, or of a model, which a worker opens."""
     if path.suffix.lower() in ARRAYS:
         from actviz import activations
         from actviz.system import file_system
@@ -66,12 +65,12 @@ def _addresses(path: Path) -> list[tuple[str, str]]:
             )
     from actviz.worker import ModelOptions, Worker
 
-    with Worker(ModelOptions(path, timeout=PATIENCE)) as worker:
+    with Worker(ModelOptions(path, timeout=TIMEOUT)) as worker:
         return [(layer.address, layer.kind) for layer in worker.facts().layers]
 
 
 def models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete model files, and folders on the way to them."""
+    """Complete model files and folders."""
     del ctx, param
     return _files(incomplete, MODELS)
 
@@ -89,19 +88,19 @@ def either(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 
 def _files(incomplete: str, suffixes: tuple[str, ...]) -> list[CompletionItem]:
-    """Return the files with some endings; where a folder fits too, or none of them, the shell completes any file.
+    """Return the files with some extensions; if a folder matches too, or no file, the shell completes any path.
 
-    Shells show folders of their own only where they are not given names.
+    Shells complete folders by themselves only if they are given no names.
     """
     from actviz.system import file_system
 
     folder, _, start = incomplete.rpartition(os.sep)
-    place = Path(folder or (os.sep if incomplete.startswith(os.sep) else "."))
+    parent = Path(folder or (os.sep if incomplete.startswith(os.sep) else "."))
     names: list[Path] = []
     with contextlib.suppress(Exception):
-        names = [path for path in file_system.list_folder(place.expanduser()) if path.name.startswith(start)]
-    lead = incomplete[: len(incomplete) - len(start)]
-    found = [name for path in names if (name := path.name).lower().endswith(suffixes) and not name.endswith(HISTORY)]
-    if not found or any(file_system.is_folder(path) for path in names):
+        names = [path for path in file_system.list_folder(parent.expanduser()) if path.name.startswith(start)]
+    prefix = incomplete[: len(incomplete) - len(start)]
+    files = [name for path in names if (name := path.name).lower().endswith(suffixes) and not name.endswith(HISTORY)]
+    if not files or any(file_system.is_folder(path) for path in names):
         return [CompletionItem(incomplete, type="file")]
-    return [CompletionItem(lead + name) for name in found]
+    return [CompletionItem(prefix + name) for name in files]

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.notes import write_note
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-WAYS = ("min", "max")
 
 
 class _Size(click.ParamType[tuple[int, int]]):
@@ -28,10 +26,10 @@ class _Size(click.ParamType[tuple[int, int]]):
     ) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"(\d{2,5})x(\d{2,5})", value)
-        if found is None:
-            self.fail(f"{value!r} is no size in pixels such as 1200x800", param, ctx)
-        return int(found[1]), int(found[2])
+        match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", value)
+        if match is None:
+            self.fail(f"{value!r} is not a size in pixels such as 1200x800", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 @click.command("history", cls=ConfiguredCommand)
@@ -43,28 +41,34 @@ class _Size(click.ParamType[tuple[int, int]]):
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Only this metric, with its validation; a pattern such as '*accuracy' too. Repeats.",
+    help="Only this metric and its validation; patterns such as '*accuracy'. May be repeated.",
 )
-@click.option("--best", type=click.Choice(WAYS), help="Which way is better for metrics whose name does not tell.")
-@click.option("--log/--no-log", default=None, help="Logarithmic axes, or none; otherwise the range of a loss decides.")
+@click.option(
+    "--best", type=click.Choice(("min", "max")), help="Which direction is better, for metrics whose name does not tell."
+)
+@click.option("--log/--no-log", default=None, help="Logarithmic axes, or none.  [default: by the range of a loss]")
 @click.option(
     "--smooth",
     type=click.IntRange(1, 10_000),
     default=1,
     metavar="N",
-    help="Draw the mean of N epochs; the curve as it is stays faint behind it. Off by default.",
+    help="Draw the moving mean of N epochs, with the original curve faint behind it. Off by default.",
 )
 @click.option(
     "--validation-freq",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Validation ran every N epochs, where the file does not tell.",
+    help="Validation ran every N epochs, if the file does not tell.",
 )
 @click.option("--dark", is_flag=True, help="Light curves on a dark page.")
-@click.option("--size", type=_Size(), metavar="WxH", help="Of the figure in pixels, such as 1200x800.")
+@click.option("--size", type=_Size(), metavar="WxH", help="Size of the figure in pixels, such as 1200x800.")
 @click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Panels in a row.")
 @click.option(
-    "--zoom", type=click.IntRange(1, 4), default=1, metavar="N", help="N pixels for each, for print and fine screens."
+    "--zoom",
+    type=click.IntRange(1, 4),
+    default=1,
+    metavar="N",
+    help="N pixels for each pixel of --size, for print and high-density screens.",
 )
 @options.overwrite
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
@@ -88,11 +92,11 @@ def command(  # noqa: PLR0913  (one parameter an option)
     columns: int | None,
     zoom: int,
 ) -> None:
-    """Draw the learning curves of a training: one panel a metric, the best epoch marked.
+    """Draw the learning curves of a training: one panel for each metric, the best epoch marked.
 
-    FILE is what fit() returned, saved: a History as JSON, CSVLogger's CSV, a .npy or a
-    pickle (which is read without running anything in it). Several files, or a folder of
-    them, are compared in one figure. The path of the figure is printed.
+    FILE is a saved return value of fit(): a History as JSON, the CSV of CSVLogger, a .npy or a
+    pickle, which is read without running anything in it. Several files, or a folder of them,
+    are compared in one figure. The path of the figure is printed.
     """
     from actviz.commands.history import HistoryNote, HistoryRequest, history
     from actviz.history.history_records import CurveStyle

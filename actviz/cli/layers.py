@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.notes import write_note
 from actviz.errors import escape
 
@@ -66,27 +66,27 @@ def table(result: LayersResult) -> str:
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *_gone(facts.gone)])
+    return "\n".join([*lines, *_missing(facts.gone)])
 
 
-def _gone(gone: Mapping[str, str]) -> list[str]:
-    """Return the lines about layers that the file holds no values of."""
-    if not gone:
+def _missing(reasons: Mapping[str, str]) -> list[str]:
+    """Return the lines about layers without a tensor in the file, with the reason by address."""
+    if not reasons:
         return []
-    width = max(len(address) for address in gone)
-    lines = [f"  {address.ljust(width)}  {escape(reason, 300)}" for address, reason in gone.items()]
+    width = max(len(address) for address in reasons)
+    lines = [f"  {address.ljust(width)}  {escape(reason, 300)}" for address, reason in reasons.items()]
     return ["", "no values of their own:", *lines]
 
 
 def input_text(spec: TensorSpec) -> str:
-    """Return what one input takes: its shape and dtype, and which numbers if only some have a meaning."""
+    """Return the line about an input: shape, dtype, and the range of integers that an Embedding looks up."""
     limit = "" if spec.limit is None else f", whole numbers from 0 to {spec.limit - 1:,}"
     shape = shape_text(spec.shape) if spec.shape else "of a shape that the file does not tell,"
     return f"input {escape(spec.name, 80)}: {shape} {escape(spec.dtype, 40)}{limit}"
 
 
 def shape_text(shape: Shape | None) -> str:
-    """Return a batch shape as ``28 x 28 x 1``, the batch axis left out, ``?`` where free."""
+    """Return a shape without its batch axis as ``28 x 28 x 1``, with ``?`` for a free size."""
     if shape is None:
         return "?"
     return " x ".join("?" if size is None else str(size) for size in shape[1:]) or "one value"

@@ -1,4 +1,4 @@
-"""Lines for people on standard error, which never decide how a command ends."""
+"""Lines on standard error; failing to write one never changes how a command ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def write_note(line: str, end: str = "\n") -> None:
-    """Write a line to standard error; one that cannot be written (a full disk, a closed terminal) is dropped."""
+    """Write a line to standard error; drop it if it cannot be written (full disk, closed terminal)."""
     try:
         sys.stderr.write(line + end)
         sys.stderr.flush()

@@ -311,7 +311,7 @@ def _take_fields(record: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def report_targets(junit: Path | None) -> ReportTargets:
-    """Return where results go besides the terminal: a JUnit file, and what GitHub's environment names."""
+    """Return where results go besides the terminal: a JUnit file, and the job summary of GitHub Actions."""
     from actviz.commands.verdicts import ReportTargets
 
     github = os.environ.get("GITHUB_ACTIONS") == "true"

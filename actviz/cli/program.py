@@ -1,4 +1,4 @@
-"""The command `actviz`: its subcommands, and what every ending looks like to a shell."""
+"""The command `actviz`: its subcommands, signals, error lines and exit codes."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from actviz.errors import (
     OutputError,
     escape,
 )
-from actviz.system import shortage  # here, since a file that is needed to report an error may not open any more
+from actviz.system import shortage  # at module level: with no free file descriptor it could not be imported later
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
     from types import FrameType
 
-# Seconds after a signal in which a command may put its results in order.
-PATIENCE = 1.5
-_signals: list[int] = []  # those that arrived
-BY_SIGNAL = frozenset({EXIT_INTERRUPTED, EXIT_TERMINATED})
+# Seconds after a signal in which a command may finish its files.
+GRACE_SECONDS = 1.5
+_signals: list[int] = []  # received so far
+SIGNAL_CODES = frozenset({EXIT_INTERRUPTED, EXIT_TERMINATED})
 COMMANDS = {
-    "show": "Draw what layers of a model compute, as labelled PNG figures.",
-    "layers": "List the layers of a model: addresses, shapes, parameters.",
-    "extract": "Write what layers of a model compute into an .npz file.",
+    "show": "Draw the outputs of layers as labelled PNG figures.",
+    "layers": "List the layers of a model: addresses, classes, shapes, parameters.",
+    "extract": "Write the outputs of layers to an .npz file.",
     "render": "Draw figures from saved activations or any array, without a model.",
-    "check": "Check numbers of layers over many inputs against limits.",
+    "check": "Check statistics of layers over many inputs against limits.",
     "diff": "Compare the layers of two models or of two files of activations.",
-    "report": "Write one HTML page of what a model sees and what is wrong with it.",
-    "history": "Draw the learning curves of a training from its saved history.",
+    "report": "Write one HTML page with findings and the figures of every layer.",
+    "history": "Draw learning curves from the saved history of a training.",
     "help": "Print a page of the guide, or the options of a command.",
 }
 
 
 class _LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
+    """A group that imports the module of a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -69,7 +69,7 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             known = ", ".join(COMMANDS)
-            message = f'there is no command "{escape(args[0], 60)}"; the commands are {known}, for instance: actviz show model.keras'
+            message = f'there is no command "{escape(args[0], 60)}"; the commands are {known}, for example: actviz show model.keras'
             raise click.UsageError(message, ctx)
         return super().resolve_command(ctx, args)
 
@@ -87,43 +87,48 @@ def program(ctx: click.Context, *, no_config: bool) -> None:
     pyproject.toml; those of the command line win.
     """
     if not no_config:
-        from actviz.cli.defaults import defaults_here
+        from actviz.cli.configured_command import configured_defaults
 
-        found = defaults_here(program, ctx)
-        if found is not None:
-            ctx.obj, ctx.default_map = found
+        configured = configured_defaults(program, ctx)
+        if configured is not None:
+            ctx.obj, ctx.default_map = configured
 
 
 def main() -> NoReturn:
     """Run the command line and end the process with the documented exit code."""
     _open_streams()
     _drop_working_directory()
-    # NumPy's own threads are not used; where they cannot be started OpenBLAS sends this process a SIGINT.
+    # No threads of OpenBLAS are needed here; where they cannot be started, it sends this process a SIGINT.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup has it ignored
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
         signal.signal(signal.SIGHUP, _end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     code = _run()
-    if _signals and code == OutputError.exit_code:  # a terminal that was closed: its stdout fails before the end
+    if (
+        _signals and code == OutputError.exit_code
+    ):  # stdout of a closed terminal may fail before the signal ends the run
         code = _code_of(_signals[0])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = EXIT_PIPE_CLOSED
     except OSError as failure:
-        if code not in {OutputError.exit_code, *BY_SIGNAL}:  # else it was said, or the terminal is gone
-            _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
+        if code not in {
+            OutputError.exit_code,
+            *SIGNAL_CODES,
+        }:  # otherwise it is reported already, or the terminal is gone
+            _print_error(f"stdout: {failure.strerror}; send the output somewhere else.")
             code = OutputError.exit_code
-    _leave(code)
+    _exit(code)
 
 
 def _run() -> int:
     try:
         return _run_program()
-    except MemoryError:  # not even the line that names the limit could be put together
-        _complain("memory ran out; free some, or raise its limit (ulimit -v), and run again.")
+    except MemoryError:  # not even the message about the limit could be built
+        _print_error("memory ran out; free some, or raise its limit (ulimit -v), and run again.")
         return LimitError.exit_code
 
 
@@ -132,43 +137,43 @@ def _run_program() -> int:
         program.main(standalone_mode=False)
     except ActvizError as failure:
         kind = shortage.shortage_of(failure) if isinstance(failure, OutputError) else None
-        if kind is not None:  # a result that cannot be written since, say, too many files are open
-            _complain(shortage.describe(kind))
+        if kind is not None:  # for example too many open files
+            _print_error(shortage.describe(kind))
             return LimitError.exit_code
-        _complain(failure.message)
+        _print_error(failure.message)
         return failure.exit_code
     except click.exceptions.Exit as ended:
         return int(ended.exit_code)
     except click.ClickException as failure:
-        _complain(_usage(failure))
+        _print_error(_usage(failure))
         return 2
     except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted; what was finished is kept.")
+        _print_error("interrupted; what was finished is kept.")
         return EXIT_INTERRUPTED
     except _TerminatedError:
-        _complain("terminated; what was finished is kept.")
+        _print_error("terminated; what was finished is kept.")
         return EXIT_TERMINATED
     except SystemExit as ended:
-        # click ends the process when a shell has its completions, and when a pipe is closed.
+        # click exits after printing completions, and when a pipe is closed.
         return EXIT_PIPE_CLOSED if ended.code else 0
     except BrokenPipeError:
         return EXIT_PIPE_CLOSED
-    except Exception as failure:  # noqa: BLE001  (the last resort: a limit of the machine, else a bug of ours)
+    except Exception as failure:  # noqa: BLE001  (the last resort: a limit of the machine, or a bug)
         return _unexpected(failure)
     return 0
 
 
 def _unexpected(failure: Exception) -> int:
-    """Report an exception that is no `ActvizError`: a limit of the machine, a failure of stdout, else a bug."""
+    """Report an exception that is not an `ActvizError`: a limit of the machine, a failure of stdout, or a bug."""
     import errno
 
     kind = shortage.shortage_of(failure)
     if kind is not None:
-        _complain(shortage.describe(kind))
+        _print_error(shortage.describe(kind))
         return LimitError.exit_code
     broken = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF}
     if isinstance(failure, OSError) and failure.errno in broken and failure.filename is None:
-        _complain(f"stdout: {failure.strerror}; send the output somewhere else.")
+        _print_error(f"stdout: {failure.strerror}; send the output somewhere else.")
         return OutputError.exit_code
     return _bug()
 
@@ -179,7 +184,7 @@ def _bug() -> int:
 
     lines = traceback.format_exc().splitlines()
     write_note("\n".join(escape(line, 1000) for line in lines))
-    _complain(
+    _print_error(
         f"this is a bug in actviz {VERSION} (Python {platform.python_version()}, {platform.system()}); "
         "please report it with the lines above and, if you can, the model."
     )
@@ -193,12 +198,12 @@ def _usage(failure: click.ClickException) -> str:
     return f"{text.rstrip('.')}.{hint}"
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     write_note(f"actviz: error: {escape(text, 2000)}")
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM arrived, or SIGHUP from a terminal that was closed; cleaned up like Ctrl-C."""
+    """SIGTERM, or SIGHUP from a closed terminal, was received; cleanup is as for Ctrl-C."""
 
 
 def _code_of(number: int) -> int:
@@ -206,24 +211,21 @@ def _code_of(number: int) -> int:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """End in good order at the first signal; what takes longer than that allows is given up.
-
-    Later signals change nothing: the end is near whatever they say.
-    """
+    """Begin an orderly end at the first signal, and force it after `GRACE_SECONDS`; ignore further signals."""
     del frame
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
     _signals.append(number)
     import threading
 
-    timer = threading.Timer(PATIENCE, _give_up, [_code_of(number)])
+    timer = threading.Timer(GRACE_SECONDS, _force_end, [_code_of(number)])
     timer.daemon = True
-    with contextlib.suppress(RuntimeError):  # where no thread can be started, nothing is given up early
+    with contextlib.suppress(RuntimeError):  # without a thread the end is not forced
         timer.start()
     raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
 
 
-def _give_up(code: int) -> NoReturn:
+def _force_end(code: int) -> NoReturn:
     """End at once, without half-written files."""
     from actviz.system import file_system
 
@@ -233,14 +235,14 @@ def _give_up(code: int) -> NoReturn:
 
 
 def _kill_children() -> None:
-    """Kill what still computes or draws: a process that hangs would outlive this one."""
+    """Kill the worker and the drawing processes: one that hangs would outlive this process."""
     processes = sys.modules.get("actviz.system.processes")
     if processes is not None:
         processes.kill_all()
 
 
 def _open_streams() -> None:
-    """Leave no standard stream closed, as some that start programs do: see `system.open_streams`."""
+    """Open standard streams that the parent process left closed: see `file_system.open_streams`."""
     if None in {sys.stdin, sys.stdout, sys.stderr}:
         from actviz.system import file_system
 
@@ -248,7 +250,7 @@ def _open_streams() -> None:
 
 
 def _drop_working_directory() -> None:
-    """Import nothing from the folder that the command happens to be run in, which may be gone."""
+    """Remove the current folder, which may be deleted, from the module search path."""
     try:
         here = os.getcwd()
     except OSError:
@@ -257,14 +259,14 @@ def _drop_working_directory() -> None:
 
 
 def _holds_actviz(entry: str) -> bool:
-    """Tell whether actviz itself was imported from there (a development checkout)."""
+    """Return True if actviz itself was imported from a folder (a development checkout)."""
     import actviz
 
     return os.path.realpath(os.path.dirname(os.path.dirname(actviz.__file__))) == os.path.realpath(entry)
 
 
-def _leave(code: int) -> NoReturn:
-    """End without the interpreter's tear-down, which takes longer than the work of `--help`."""
+def _exit(code: int) -> NoReturn:
+    """Exit without the interpreter's shutdown, which takes longer than all the work of `--help`."""
     system = sys.modules.get("actviz.system.file_system")
     if system is not None:
         system.end_writing()

@@ -1,4 +1,4 @@
-"""A bar on a terminal that says how far a job is, how fast it goes and how long it will take."""
+"""A progress bar on the terminal, with rate and estimated time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 SECONDS = 0.2
 BAR, SHORTEST = 24, 6
-# The rate is that of about the last so many seconds, and not told before so many have passed.
-MEMORY, ENOUGH = 10.0, 1.0
-# The first pause longer than this is the model being loaded, which says nothing of what follows.
+# Seconds over which the rate is measured, and before the first rate is shown.
+RATE_WINDOW, RATE_DELAY = 10.0, 1.0
+# The first pause longer than this is the loading of the model, which does not predict the rate.
 PAUSE = 0.5
 CLEAR = "\r\x1b[K"
-# Columns left free behind the line: terminals break one that fills the last, and show Ctrl-C as ^C.
-BEHIND = 3
+# Free columns after the line: terminals wrap a line that fills the last one, and echo Ctrl-C as ^C.
+MARGIN = 3
 
 
 class ProgressBar:
-    """A line on stderr, rewritten at most five times a second; nothing where that is no terminal.
+    """A line on stderr, rewritten at most five times a second; nothing if that is not a terminal.
 
     Parameters
     ----------
@@ -43,25 +43,25 @@ class ProgressBar:
         self._line, self._last, self._loaded = "", 0.0, False
 
     def update(self, done: int, total: int) -> None:
-        """Show how far it is, if the last time is long enough ago and there is more than one thing to do."""
+        """Show the progress, unless it was just shown or there is only one input."""
         now = time.monotonic()
         if not self._loaded and self._points and now - self._points[-1][0] > PAUSE:
             self._points.clear()
             self._loaded = True
         self._points.append((now, done))
-        while len(self._points) > 2 and now - self._points[0][0] > MEMORY:  # noqa: PLR2004  (a rate needs two)
+        while len(self._points) > 2 and now - self._points[0][0] > RATE_WINDOW:  # noqa: PLR2004  (a rate needs two)
             del self._points[0]
         if not self._shown or total < 2 or now - self._last < SECONDS:  # noqa: PLR2004  (one is no batch)
             return
         self._last = now
-        self._line = text(done, total, rate(self._points), width() - BEHIND)
+        self._line = text(done, total, rate(self._points), width() - MARGIN)
         _write(CLEAR + self._line)
 
     @contextlib.contextmanager
     def aside(self, *, output: bool = False) -> Iterator[None]:
-        """Run a block that writes lines, the bar away meanwhile and below them afterwards.
+        """Remove the bar while a block writes lines, and write it below them afterwards.
 
-        `output` says that they go to standard output, which may be elsewhere.
+        With `output` they go to standard output, which may not be the terminal.
         """
         if not self._line or (output and not self._shares_terminal):
             yield
@@ -71,7 +71,7 @@ class ProgressBar:
         _write(self._line)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._line:
             _write(CLEAR)
             self._line = ""
@@ -82,7 +82,7 @@ def _write(line: str) -> None:
 
 
 def width() -> int:
-    """Return the columns of the terminal that stderr is, wherever standard output goes."""
+    """Return the columns of the terminal behind stderr, wherever standard output goes."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
         if columns:
@@ -91,16 +91,16 @@ def width() -> int:
 
 
 def rate(points: list[tuple[float, int]]) -> float | None:
-    """Return things a second from ``(seconds, things)`` in order of time, ``None`` where it is not known yet."""
-    if len(points) < 2 or points[-1][0] - points[0][0] < ENOUGH:  # noqa: PLR2004  (a rate needs two)
+    """Return the rate in 1/s of ``(seconds, count)`` pairs in order of time, ``None`` if not known yet."""
+    if len(points) < 2 or points[-1][0] - points[0][0] < RATE_DELAY:  # noqa: PLR2004  (a rate needs two)
         return None
     return (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
 
 
 def text(done: int, total: int, each_second: float | None, room: int = 80) -> str:
-    """Return the line: a bar, counts, the rate and the time left, as far as there is `room` for them.
+    """Return the line: a bar, counts, rate and remaining time, in at most `room` columns.
 
-    The bar gets shorter first, then goes; then the time left goes, then the rate.
+    If they do not fit, the bar is shortened, then left out; then the time, then the rate.
 
     >>> text(50, 200, 10.0)
     '[######..................] 50/200 inputs, 10/s, 15 s left'
@@ -112,9 +112,9 @@ def text(done: int, total: int, each_second: float | None, room: int = 80) -> st
         parts += [f"{each_second:.3g}/s", f"{duration((total - done) / each_second)} left"]
     while len(parts) > 1 and len(", ".join(parts)) > room:
         del parts[-1]
-    said = ", ".join(parts)[:room]
-    length = min(BAR, room - len(said) - len("[] "))
+    counts = ", ".join(parts)[:room]
+    length = min(BAR, room - len(counts) - len("[] "))
     if length < SHORTEST:
-        return said
+        return counts
     filled = length * done // max(1, total)
-    return f"[{'#' * filled}{'.' * (length - filled)}] {said}"
+    return f"[{'#' * filled}{'.' * (length - filled)}] {counts}"

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from actviz.cli import completion, options
-from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.printer import print_events
 
 

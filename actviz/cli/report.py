@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from actviz.cli import options
-from actviz.cli.defaults import ConfiguredCommand
+from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.printer import print_events
 
 if TYPE_CHECKING:

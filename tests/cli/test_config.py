@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from threats import threat
 
 from actviz.cli import config
-from actviz.cli.defaults import _options
+from actviz.cli.configured_command import options_of
 from actviz.cli.program import COMMANDS, program
 from actviz.errors import UsageError
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("warm_worker")
 
 
 def options():
-    return {name: _options(program.get_command(None, name)) for name in COMMANDS}
+    return {name: options_of(program.get_command(None, name)) for name in COMMANDS}
 
 
 def defaults(tmp_path, text):
@@ -53,7 +53,7 @@ def test_a_broken_project_that_says_nothing_of_actviz_is_not_ours(tmp_path):
     (tmp_path / "pyproject.toml").write_text("not = [toml")
     assert config.find(tmp_path) is None
     (tmp_path / "pyproject.toml").write_text("[tool.actviz]\nnot = [toml")
-    with pytest.raises(UsageError, match="no valid TOML"):
+    with pytest.raises(UsageError, match="not valid TOML"):
         config.find(tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_a_broken_project_that_says_nothing_of_actviz_is_not_ours(tmp_path):
 @pytest.mark.parametrize("where", ["", "[show]\n"])
 def test_what_lowers_safety_is_refused(tmp_path, name, where):
     for spelled in (name, name.replace("-", "_")):
-        with pytest.raises(UsageError, match="a file cannot set this"):
+        with pytest.raises(UsageError, match="a file cannot set this option"):
             defaults(tmp_path, f"{where}{spelled} = true\n")
 
 
@@ -91,12 +91,12 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("colums = 3", "there is no such option; did you mean columns"),
-        ("[check]\nmax-ded = 1", r"\[check\] max-ded: there is no such option; did you mean max-dead"),
-        ("[chek]\nmax-dead = 1", "chek: there is no such option"),
-        ("cmap = true", "a text or a number was expected"),
+        ("colums = 3", "no such option; did you mean columns"),
+        ("[check]\nmax-ded = 1", r"\[check\] max-ded: no such option; did you mean max-dead"),
+        ("[chek]\nmax-dead = 1", "chek: no such option"),
+        ("cmap = true", "a string or a number was expected"),
         ("bare = 1", "true or false was expected"),
-        ("layer = 3", "a list of texts was expected"),
+        ("layer = 3", "a list of strings was expected"),
         ("[show]\noutput = '/etc/x.png'", "a path in the folder of this file"),
         ("[show]\noutput = 'a/../../x.png'", "a path in the folder of this file"),
         ("[show]\noutput = '~/x.png'", "a path in the folder of this file"),
@@ -111,8 +111,8 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         ("[history]\noutput = '.x.png'", "begins with a dot"),
         ("[report]\nmarkdown = 'linked/x.md'", "begins with a dot"),
         ("[extract]\noutput = 'linked/deep/x.npz'", "begins with a dot"),
-        ("x = ", "no valid TOML"),
-        (f"columns = {'1' * 5000}", "no valid TOML"),
+        ("x = ", "not valid TOML"),
+        (f"columns = {'1' * 5000}", "not valid TOML"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, text, said):
@@ -172,7 +172,7 @@ def test_a_bad_file_is_code_2_and_names_itself(actviz, samples, tmp_path):
     (tmp_path / "actviz.toml").write_text("allow-code = true\n")
     ran = actviz("layers", samples / "digits_cnn.h5")
     assert (ran.code, len(ran.err.splitlines())) == (2, 1)
-    assert "actviz.toml: allow-code: a file cannot set this" in ran.err
+    assert "actviz.toml: allow-code: a file cannot set this option" in ran.err
     assert actviz("--no-config", "layers", samples / "digits_cnn.h5").code == 0
 
 

@@ -210,7 +210,7 @@ def test_names_of_files_are_data(actviz, folder):
         (["run.history.json", "-o", "x.jpg"], 2, "learning curves are written as PNG or SVG"),
         (["run.history.json", "-m", "auc"], 2, 'no metric is called "auc"; there are: loss, accuracy.'),
         (["run.history.json", "--best", "most"], 2, "--best"),
-        (["run.history.json", "--size", "big"], 2, "'big' is no size in pixels such as 1200x800"),
+        (["run.history.json", "--size", "big"], 2, "'big' is not a size in pixels such as 1200x800"),
         (["run.history.json", "--size", "100x100"], 2, "panels need"),
         (["run.history.json", "--zoom", "9"], 2, "--zoom"),
         (

@@ -127,10 +127,10 @@ def read_figure(path: Path) -> None:
 
 @functools.cache
 def _known_options() -> dict[str, dict[str, object]]:
-    from actviz.cli.defaults import _options
+    from actviz.cli.configured_command import options_of
     from actviz.cli.program import COMMANDS, program
 
-    return {name: _options(program.get_command(None, name)) for name in COMMANDS}
+    return {name: options_of(program.get_command(None, name)) for name in COMMANDS}
 
 
 def read_options(path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from actviz.errors import InputError, LimitError, escape
-from actviz.history.history_records import TWIN, Curve, RawColumns, TrainingRun
+from actviz.history.history_records import VALIDATION_PREFIX, Curve, RawColumns, TrainingRun
 
 MAXIMUM_CURVES = 400
 MAXIMUM_EPOCH = 1 << 53
@@ -40,7 +40,7 @@ def run_of(columns: RawColumns, file: str, digest: str, validation_freq: int | N
         if len(known) > MAXIMUM_CURVES:
             message = f"{file}: more than {MAXIMUM_CURVES} curves; save fewer metrics."
             raise LimitError(message)
-    count = max((len(column) for name, column in known.items() if not name.startswith(TWIN)), default=0)
+    count = max((len(column) for name, column in known.items() if not name.startswith(VALIDATION_PREFIX)), default=0)
     count = count or max((len(column) for column in known.values()), default=0)
     if not count:
         message = f"{file}: no history: no metric has a number; save it with json.dump(history.history, file)."
@@ -131,7 +131,7 @@ class _EpochColumns:
         if count == total:
             return self.epochs
         shown = escape(name, 60)
-        if not name.startswith(TWIN) or not count or count > total:
+        if not name.startswith(VALIDATION_PREFIX) or not count or count > total:
             self.notes.append(f"left out: {shown} ({count:,} values for {total:,} epochs)")
             return None
         fitting = [every for every in range(1, total + 1) if total // every == count]

@@ -1,213 +1,201 @@
-"""Curves as a figure: one panel a metric, training and validation in it, by matplotlib.
+"""Learning curves as a figure: one panel per metric, drawn by matplotlib without pyplot.
 
-matplotlib is used without pyplot, from its own defaults whatever matplotlibrc says, and
-no text is read as a formula. Positions are pixels from the top left corner, before zoom.
+Header and caption are measured and placed in pixels from the top left corner; the panels
+between them get constrained layout.
 """
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import LimitError
 from actviz.figures import text
 from actviz.history import layout
-from actviz.history.matplotlib_page import DPI, MatplotlibPage, settings
-from actviz.history.panel import Panel
-from actviz.history.themes import look_of, look_of_best
+from actviz.history.matplotlib_settings import DPI, POINT, settings, text_style
+from actviz.history.panel import draw_panel, label_panel
+from actviz.history.themes import line_style
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.transforms import Transform
     from numpy.typing import NDArray
 
     from actviz.history.figure_data import CurvesFigureData
 
-LARGEST_AREA = 100_000_000
-
-_TITLE, _FACTS, _KEY, _SMALL = 20, 14, 13, 12
-_LEADING = 6
-_SAMPLE, _DOT, _BETWEEN = 34, 12, 24
-_LONGEST_NAME = 300
-
-
-@dataclass(frozen=True, slots=True)
-class LegendEntry:
-    """One entry of the key: a sample of a line and what it stands for."""
-
-    sample: str
-    color: str
-    words: str
+_TITLE_SIZE, _FACTS_SIZE, _LEGEND_SIZE, _CAPTION_SIZE = 20, 14, 13, 12
+_LINE_SPACING = 6
+_HEADER_GAP = 14
+_PANEL_PAD = 12
+_HANDLE, _HANDLE_PAD, _COLUMN_SPACING = 34, 8, 24
+_LONGEST_LABEL = 300
+_SMALLEST_WIDTH = 480
 
 
-def draw_png(subject: CurvesFigureData) -> NDArray[np.uint8]:
-    """Return the figure as ``(row, column, RGB)``, uint8.
+def draw_png(data: CurvesFigureData) -> NDArray[np.uint8]:
+    """Return the figure as RGB pixels, uint8 of shape ``(height, width, 3)``.
 
     Raises
     ------
     UsageError, LimitError
-        When its size is too small to be read or too large to be opened.
+        If the size is too small to be read or too large to be opened.
     """
     import numpy as np
 
-    with settings(subject.theme):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas: Any = FigureCanvasAgg(figure_of(subject))
+    with settings(data.theme):
+        canvas: Any = figure_of(data).canvas
         canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())
-        return np.ascontiguousarray(pixels[:, :, :3])
+        return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
 
 
-def draw_svg(subject: CurvesFigureData) -> bytes:
-    """Return the figure as SVG: text as outlines, no date, the same bytes each time.
+def draw_svg(data: CurvesFigureData) -> bytes:
+    """Return the figure as SVG with text as outlines and without a date: the same bytes on every run.
 
     Raises
     ------
     UsageError, LimitError
-        As `draw_png`.
+        As for `draw_png`.
     """
-    with settings(subject.theme):
+    with settings(data.theme):
         from matplotlib.backends.backend_svg import FigureCanvasSVG
 
         stream = io.BytesIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        canvas: Any = FigureCanvasSVG(figure_of(subject))
-        canvas.print_svg(stream, metadata=nothing)
+        canvas: Any = FigureCanvasSVG(figure_of(data))
+        canvas.print_svg(stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         return stream.getvalue()
 
 
-def figure_of(subject: CurvesFigureData) -> Figure:
-    """Return the whole figure; call it within the settings of a theme."""
+def figure_of(data: CurvesFigureData) -> Figure:
+    """Return the whole figure with an Agg canvas; call it inside `settings`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = [Panel.of(subject, metric) for metric in subject.metrics]
-    columns, rows, size = layout.shape_for(len(panels), subject.style.columns)
-    gutters = [max(panel.gutter for panel in panels[column::columns]) for column in range(columns)]
-    grid = layout.PanelGrid(columns, rows, size, tuple(gutters))
-    wide = (subject.style.size[0] - 2 * layout.MARGIN) if subject.style.size else max(grid.size[0], 480)
-    head = _FigureHead.of(subject, wide)
-    caption = text.wrap(subject.caption, text.face(_SMALL), wide)
-    foot = len(caption) * (text.face(_SMALL).height + _LEADING)
-    around = 2 * layout.MARGIN + head.height + foot
-    grid = layout.fit_size(grid, subject.style.size, around)
-    width = subject.style.size[0] if subject.style.size else wide + 2 * layout.MARGIN
-    height = subject.style.size[1] if subject.style.size else around + grid.size[1]
-    _check_size(width, height, subject.style.zoom)
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI * subject.style.zoom)
-    page = MatplotlibPage(figure, width, height, subject.theme)
-    head.draw(page)
-    for place, panel in enumerate(panels):
-        left, top = grid.corner(place)
-        panel.draw(page, (layout.MARGIN + left, layout.MARGIN + head.height + top), grid.panel)
-    row = height - layout.MARGIN - foot + _LEADING
-    for line in caption:
-        page.write(line, (layout.MARGIN, row), _SMALL, subject.theme.muted)
-        row += text.face(_SMALL).height + _LEADING
+    columns, rows, panel = layout.panel_grid(len(data.metrics), data.style.columns)
+    size, zoom = data.style.size, data.style.zoom
+    width = size[0] if size else max(columns * panel[0], _SMALLEST_WIDTH) + 2 * layout.MARGIN
+    figure = Figure(figsize=(width / DPI, width / DPI), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    page = _PageWriter(figure, width - 2 * layout.MARGIN)
+    page.write([text.face(_TITLE_SIZE, bold=True).fit(text.shown(data.title), page.room)], _TITLE_SIZE, data.theme.ink)
+    page.write(text.wrap(data.facts, text.face(_FACTS_SIZE), page.room), _FACTS_SIZE, data.theme.muted)
+    for entries in legend_entries(data):
+        page.add_legend(entries, data.theme.ink)
+    caption = text.wrap(data.caption, text.face(_CAPTION_SIZE), page.room)
+    foot = len(caption) * (text.face(_CAPTION_SIZE).height + _LINE_SPACING)
+    top, bottom = page.row + _HEADER_GAP, layout.MARGIN + foot
+    height = size[1] if size else round(top + bottom + rows * panel[1])
+    layout.check_size((width, height), (columns, rows), round(top + bottom), zoom)
+    figure.set_size_inches(width / DPI, height / DPI)
+    figure.set_dpi(DPI * zoom)
+    page.row = height - bottom + _LINE_SPACING
+    page.write(caption, _CAPTION_SIZE, data.theme.muted)
+    side = (layout.MARGIN - _PANEL_PAD) / width
+    rect = (side, bottom / height, 1 - 2 * side, 1 - (top + bottom) / height)
+    _draw_panels(figure, data, (rows, columns), rect)
     return figure
 
 
-def _check_size(width: int, height: int, zoom: int) -> None:
-    across, down = width * zoom, height * zoom
-    if max(across, down) > layout.LARGEST_SIDE or across * down > LARGEST_AREA:
-        message = (
-            f"the figure would be {across:,} x {down:,} pixels; at most {LARGEST_AREA // 1_000_000} megapixels and"
-            f" {layout.LARGEST_SIDE:,} a side are drawn; choose fewer metrics with --metric, or a smaller --zoom."
+def _draw_panels(
+    figure: Figure, data: CurvesFigureData, grid: tuple[int, int], rect: tuple[float, float, float, float]
+) -> None:
+    """Add one panel per metric within `rect`, ``(left, bottom, width, height)`` as fractions of the figure."""
+    engine: Any = figure.get_layout_engine()
+    engine.set(rect=rect, w_pad=_PANEL_PAD / DPI, h_pad=_PANEL_PAD / DPI / 2, wspace=0, hspace=0)
+    all_axes = figure.subplots(*grid, squeeze=False).ravel()
+    for axes in all_axes[len(data.metrics) :]:
+        axes.remove()
+    panels = list(zip(all_axes, data.metrics, strict=False))
+    for axes, metric in panels:
+        draw_panel(axes, data, metric)
+    engine.execute(figure)
+    figure.set_layout_engine("none")  # else each drawing would repeat it
+    for axes, metric in panels:
+        label_panel(axes, data, metric)
+
+
+class _PageWriter:
+    """Writes text and legends one below the other; `row` is the next free row in pixels from the top."""
+
+    def __init__(self, figure: Figure, width: int) -> None:
+        from matplotlib.transforms import Affine2D, ScaledTranslation
+
+        self.figure = figure
+        self.width = width
+        self.room = round(width * 0.97)  # matplotlib's text may be 3% wider than measured
+        self.row: float = layout.MARGIN
+        figure_transform: Any = figure.transFigure
+        corner = ScaledTranslation(0, 1, figure_transform)
+        self.transform: Transform = Affine2D().scale(1 / DPI, -1 / DPI) + figure.dpi_scale_trans + corner
+
+    def write(self, lines: Sequence[str], size: int, color: str) -> None:
+        """Write lines of text; those of the title's size are bold."""
+        bold = size == _TITLE_SIZE
+        face = text.face(size, bold=bold)
+        for line in lines:
+            label = self.figure.text(layout.MARGIN, self.row + face.ascent, "", transform=self.transform)
+            label.set(**text_style(line, size, color, bold=bold))
+            self.row += face.height + _LINE_SPACING
+
+    def add_legend(self, entries: Sequence[tuple[Line2D, str]], color: str) -> None:
+        """Add a legend in one line, or in as many columns of equal width as fit."""
+        if not entries:
+            return
+        face = text.face(_LEGEND_SIZE)
+        longest = min(_LONGEST_LABEL, self.room - _HANDLE - _HANDLE_PAD)
+        labels = [face.fit(label, longest) for _, label in entries]
+        widths = [_HANDLE + _HANDLE_PAD + face.width(label) + _COLUMN_SPACING for label in labels]
+        columns = len(labels) if sum(widths) <= self.room else max(1, self.room // max(widths))
+        legend = self.figure.legend(
+            [line for line, _ in entries],
+            ["label"] * len(labels),  # the labels follow: matplotlib hides those that begin with "_"
+            loc="upper left",
+            bbox_to_anchor=(layout.MARGIN, self.row + _LINE_SPACING / 2),
+            bbox_transform=self.transform,
+            ncols=columns,
+            frameon=False,
+            fontsize=_LEGEND_SIZE * POINT,
+            borderpad=0,
+            borderaxespad=0,
+            handlelength=_HANDLE / _LEGEND_SIZE,
+            handletextpad=_HANDLE_PAD / _LEGEND_SIZE,
+            columnspacing=_COLUMN_SPACING / _LEGEND_SIZE,
         )
-        raise LimitError(message)
+        for label, shown in zip(legend.get_texts(), labels, strict=True):
+            label.set(**text_style(shown, _LEGEND_SIZE, color))
+        self.row += legend.get_window_extent().height / self.figure.dpi * DPI + _LINE_SPACING
 
 
-@dataclass(frozen=True, slots=True)
-class _FigureHead:
-    """Title, facts and key, laid out for a width."""
+def legend_entries(data: CurvesFigureData) -> tuple[list[tuple[Line2D, str]], list[tuple[Line2D, str]]]:
+    """Return the entries of two legends: of the runs if there are several, and of the kinds of lines."""
+    from matplotlib.lines import Line2D
 
-    title: str
-    facts: list[str]
-    keys: list[tuple[LegendEntry, str, int, int]]
-    height: int
+    theme, runs = data.theme, data.runs
 
-    @classmethod
-    def of(cls, subject: CurvesFigureData, width: int) -> _FigureHead:
-        title = text.face(_TITLE, bold=True).fit(text.shown(subject.title), round(width * 0.97))
-        facts = text.wrap(subject.facts, text.face(_FACTS), round(width * 0.97))
-        face = text.face(_KEY)
-        keys = keys_of(subject)
-        words = [face.fit(key.words, min(_LONGEST_NAME, width - _SAMPLE - 8)) for key in keys]
-        widths = [
-            _sample_width(key) + 8 + round(face.width(word) * 1.02) for key, word in zip(keys, words, strict=True)
-        ]
-        # Runs stand on lines of their own.
-        count = len(subject.runs) if len(subject.runs) > 1 else 0
-        places = layout.flow(widths[:count], width, _BETWEEN)
-        below = places[-1][0] + 1 if places else 0
-        places += [(below + line, left) for line, left in layout.flow(widths[count:], width, _BETWEEN)]
-        placed = [(key, word, line, left) for key, word, (line, left) in zip(keys, words, places, strict=True)]
-        lines = places[-1][0] + 1 if places else 0
-        height = text.face(_TITLE, bold=True).height + 4
-        height += len(facts) * (text.face(_FACTS).height + _LEADING)
-        height += lines * (face.height + _LEADING) + (8 if lines else 0) + 6
-        return cls(title, facts, placed, height)
+    def entry(kind: str, color: str, label: str) -> tuple[Line2D, str]:
+        return Line2D([], [], **line_style(kind, color, theme)), label
 
-    def draw(self, page: MatplotlibPage) -> None:
-        theme, left = page.theme, layout.MARGIN
-        row = layout.MARGIN
-        page.write(self.title, (left, row), _TITLE, theme.ink, bold=True)
-        row += text.face(_TITLE, bold=True).height + 4
-        for fact in self.facts:
-            page.write(fact, (left, row), _FACTS, theme.muted)
-            row += text.face(_FACTS).height + _LEADING
-        row += 8
-        face = text.face(_KEY)
-        for key, words, line, indent in self.keys:
-            top = row + line * (face.height + _LEADING)
-            _draw_sample(page, key, (left + indent, top + face.height / 2))
-            page.write(words, (left + indent + _sample_width(key) + 8, top), _KEY, theme.ink)
-
-
-def keys_of(subject: CurvesFigureData) -> list[LegendEntry]:
-    """Return the entries of the key: runs first, then what the kinds of lines stand for."""
-    theme, runs = subject.theme, subject.runs
     several = len(runs) > 1
-    keys = [
-        LegendEntry("line", color, text.shown(name)) for name, color in zip(subject.names, subject.colors, strict=True)
-    ]
-    keys = keys if several else []
-    color = theme.muted if several else subject.colors[0]
-    pairs = [subject.curves(metric, run) for metric in subject.metrics for run in runs]
-    if subject.validated:
+    names = [entry("line", color, text.shown(name)) for name, color in zip(data.names, data.colors, strict=True)]
+    color = theme.muted if several else data.colors[0]
+    pairs = [data.curves(metric, run) for metric in data.metrics for run in runs]
+    kinds = []
+    if data.has_validation:
         if any(training for training, _ in pairs):
-            keys.append(LegendEntry(subject.training, color, "training"))
-        keys.append(LegendEntry("line" if subject.long else "point", color, "validation"))
-    if subject.long and any(subject.marked(metric, run) for metric in subject.metrics for run in runs):
-        keys.append(LegendEntry("best", color, "best epoch"))
-        if not several and len(subject.metrics) > 1 and subject.marked(subject.metrics[0], runs[0]):
-            keys.append(LegendEntry("dotted", theme.muted, f"best epoch of {text.shown(subject.metrics[0], 40)}"))
-    if subject.style.smooth > 1:
-        keys.append(LegendEntry("faint", color, "before smoothing"))
+            kinds.append(entry(data.training_kind, color, "training"))
+        kinds.append(entry("line" if data.has_lines else "point", color, "validation"))
+    if data.has_lines and any(data.best(metric, run) for metric in data.metrics for run in runs):
+        kinds.append(entry("best", color, "best epoch"))
+        if not several and len(data.metrics) > 1 and data.best(data.metrics[0], runs[0]):
+            kinds.append(entry("dotted", theme.muted, f"best epoch of {text.shown(data.metrics[0], 40)}"))
+    if data.style.smooth > 1:
+        kinds.append(entry("faint", color, "before smoothing"))
     if any(run.seams for run in runs):
-        keys.append(LegendEntry("seam", theme.line, "fit() called again"))
+        seam = Line2D([], [], color=theme.line, linestyle="", marker="|", markersize=10)
+        kinds.append((seam, "fit() called again"))
     if any(not layout.drawable(value) for pair in pairs for curve in pair if curve for value in curve.values):
-        keys.append(
-            LegendEntry("nonfinite", theme.alarm, f"NaN, infinite or beyond {layout.LARGEST:.0e}".replace("+", ""))
-        )
-    return keys
-
-
-def _sample_width(key: LegendEntry) -> int:
-    return _DOT if key.sample in {"best", "point", "hollow", "seam", "dotted"} else _SAMPLE
-
-
-def _draw_sample(page: MatplotlibPage, key: LegendEntry, middle: tuple[float, float]) -> None:
-    left, row = middle
-    if key.sample == "best":
-        page.line([left + _DOT / 2], [row], marker="o", **look_of_best(key.color, page.theme))
-    elif key.sample in {"point", "hollow"}:
-        page.line([left + _DOT / 2], [row], **look_of(key.sample, key.color, page.theme, 0))
-    elif key.sample in {"seam", "dotted"}:
-        style = "solid" if key.sample == "seam" else (0, (1, 2))
-        page.line([left + _DOT / 2] * 2, [row - 7, row + 7], color=key.color, linewidth=1, linestyle=style)
-    elif key.sample == "nonfinite":
-        page.line([left, left + _SAMPLE], [row, row], color=key.color, linewidth=4, solid_capstyle="butt")
-    else:
-        page.line([left, left + _SAMPLE], [row, row], **look_of(key.sample, key.color, page.theme, 0))
+        label = f"NaN, infinite or beyond {layout.LARGEST_VALUE:.0e}".replace("+", "")
+        kinds.append(entry("nonfinite", theme.alarm, label))
+    return names if several else [], kinds

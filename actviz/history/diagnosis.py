@@ -14,7 +14,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError, escape
-from actviz.history.history_records import TWIN
+from actviz.history.history_records import VALIDATION_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,7 +111,7 @@ _LONG, _STRETCHES = 100, 50
 
 def base_of(name: str) -> str:
     """Return the metric that a curve belongs to: ``val_loss`` -> ``loss``."""
-    return name.removeprefix(TWIN) or name
+    return name.removeprefix(VALIDATION_PREFIX) or name
 
 
 def metrics_of(runs: Sequence[TrainingRun], patterns: Sequence[str] = ()) -> tuple[str, ...]:

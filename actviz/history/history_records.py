@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TWIN = "val_"
+VALIDATION_PREFIX = "val_"
 
 
 @dataclass(frozen=True, slots=True)

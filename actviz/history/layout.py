@@ -1,217 +1,158 @@
-"""Where things stand in a figure of curves, and what the axes say: small pure functions.
+"""Scales, ticks and sizes of a learning-curve figure: small pure functions.
 
-Lengths are pixels before zoom; rows grow downwards.
+Lengths are pixels before zoom.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from actviz.errors import UsageError
+from actviz.errors import LimitError, UsageError
 from actviz.figures import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MARGIN = 28
-GAP = 26
-HEAD = 44
-FOOT = 42
-SMALLEST = (150, 70)
 LARGEST_SIDE = 16_000
-# What is larger than this has no place on an axis: differences of such numbers overflow.
-LARGEST = 1e300
+LARGEST_AREA = 100_000_000
+# Values beyond this are not drawn: differences between them overflow.
+LARGEST_VALUE = 1e300
 
-# Columns, and the width and height of one panel's axes, by the number of panels.
-_SHAPES = ((1, 1, (800, 380)), (8, 2, (520, 250)), (18, 3, (420, 190)), (1 << 30, 4, (380, 160)))
-# Powers of ten that are still numbers above zero.
-_LEAST, _GREATEST = -323.3, 308.0
-_DECADES = (1, 2, 3, 5, 10, 20, 30, 50, 100, 150, 400)
+_SMALLEST_PANEL = (200, 150)
+# Up to how many panels, the number of columns, and the width and height of one panel with its labels.
+_GRIDS = ((1, 1, (830, 470)), (8, 2, (560, 340)), (18, 3, (460, 275)), (1 << 30, 4, (420, 245)))
+# Decimal exponents of the limits of a logarithmic axis; 10**-324 is zero.
+_LOWEST_EXPONENT, _HIGHEST_EXPONENT = -323.3, 308.0
 _DECADES_FOR_LOG = 2.0
+_FEW_LOG_TICKS = 2
+_MOST_DIGITS = 17
 
 
-@dataclass(frozen=True, slots=True)
-class VerticalAxis:
-    """The vertical axis of a panel.
+def drawable(value: float) -> bool:
+    """Return True for a finite value that does not exceed `LARGEST_VALUE`."""
+    return math.isfinite(value) and abs(value) <= LARGEST_VALUE
 
-    `low` and `high` are the values at its ends; on a logarithmic one both are above zero.
+
+def wants_log(values: Sequence[float], direction: str | None, *, rate: bool) -> bool:
+    """Return True if values are easier to read on a logarithmic axis.
+
+    They are if all are positive and span two decades, and belong to a metric that shrinks
+    towards zero: a learning rate, or a metric that is better when smaller (`direction` ``min``).
     """
-
-    low: float
-    high: float
-    log: bool
-
-    def share(self, value: float) -> float:
-        """Return where a value stands: 0 at the low end, 1 at the high end."""
-        if self.log:
-            low, high, at = (math.log10(number) for number in (self.low, self.high, value))
-            return (at - low) / (high - low)
-        return (value - self.low) / (self.high - self.low)
-
-
-def drawable(value: float, *, log: bool = False) -> bool:
-    """Tell a value that has a place on an axis."""
-    return math.isfinite(value) and abs(value) <= LARGEST and (value > 0 or not log)
-
-
-def wants_log(values: Sequence[float], way: str | None, *, rate: bool) -> bool:
-    """Tell whether values are read better on a logarithmic axis.
-
-    The rule: all are above zero and they cover two decades, and they are of a kind that
-    shrinks towards zero: a learning rate, or what is better when smaller.
-    """
-    if not values or min(values) <= 0 or not (rate or way == "min"):
+    if not values or min(values) <= 0 or not (rate or direction == "min"):
         return False
     return math.log10(max(values)) - math.log10(min(values)) >= _DECADES_FOR_LOG
 
 
-def axis_for(values: Sequence[float], *, log: bool) -> VerticalAxis:
-    """Return an axis with a little room beyond the values, which are all drawable.
+def axis_limits(values: Sequence[float], *, log: bool) -> tuple[float, float]:
+    """Return the limits of a value axis: the range of the values with a margin of 6%.
 
-    A single value, or several that are the same, get a range around them.
+    matplotlib's own margins overflow near 1e308 and underflow to zero on a logarithmic axis.
     """
-    if not values:
-        return VerticalAxis(0.0, 1.0, log=False)
     low, high = min(values), max(values)
     if log:
-        exponents = math.log10(low), math.log10(high)
-        room = max(0.06 * (exponents[1] - exponents[0]), 0.02)
-        return VerticalAxis(10 ** max(exponents[0] - room, _LEAST), 10 ** min(exponents[1] + room, _GREATEST), log=True)
-    span = high - low
+        low, high = math.log10(low), math.log10(high)
+        margin = max(0.06 * (high - low), 0.02)
+        return 10 ** max(low - margin, _LOWEST_EXPONENT), 10 ** min(high + margin, _HIGHEST_EXPONENT)
     largest = max(abs(low), abs(high))
-    room = 0.06 * span if span > 1e-12 * largest else 0.1 * largest or 1.0
-    return VerticalAxis(low - room, high + room, log=False)
+    span = high - low
+    margin = 0.06 * span if span > max(1e-12 * largest, 1e-300) else 0.1 * largest
+    return (low - margin, high + margin) if margin > 1e-300 else (-1.1, 1.1)  # noqa: PLR2004  (see LARGEST_VALUE)
 
 
-def axis_ticks(axis: VerticalAxis, most: int) -> list[tuple[float, str]]:
-    """Return values and their texts: round numbers inside the axis, each text its own.
+def value_ticks(limits: tuple[float, float], count: int, *, log: bool) -> list[float]:
+    """Return the positions of matplotlib's locators within the limits of an axis, about `count` of them.
 
-    The texts have as few digits as tell them apart and are right to a hundredth of a step.
+    A logarithmic axis has ticks at powers of ten, in between at 2 and 5 if there are few, or
+    equally spaced values if there are still few.
     """
-    values = _log_ticks(axis, most) if axis.log else _linear_ticks(axis.low, axis.high, most)
+    import numpy as np
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    powers, in_between = LogLocator(numticks=count), LogLocator(subs=(1, 2, 5), numticks=count)
+    locators = [*([powers, in_between] if log else []), MaxNLocator(count, steps=[1, 2, 5, 10])]
+    ticks: list[float] = []
+    with np.errstate(over="ignore"):  # LogLocator also computes the power beyond the limits
+        for locator in locators:
+            ticks = [float(tick) for tick in locator.tick_values(*limits) if limits[0] <= tick <= limits[1]]
+            if len(ticks) > _FEW_LOG_TICKS:
+                break
+    return ticks
+
+
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Return tick labels with as few digits as make them differ and keep them within 1% of a tick step.
+
+    matplotlib's ScalarFormatter moves large factors and offsets to the top of the axis, where the
+    note of the panel is.
+    """
     step = min((after - before for before, after in pairwise(values)), default=0.0)
-    for digits in range(1, 18):
-        words = [text.number(value, digits) for value in values]
-        near = all(abs(float(f"{value:.{digits - 1}e}") - value) <= step / 100 for value in values)
-        if near and len(set(words)) == len(words):
+    labels: list[str] = []
+    for digits in range(1, _MOST_DIGITS + 1):
+        labels = [text.number(value, digits) for value in values]
+        exact = all(abs(float(f"{value:.{digits - 1}e}") - value) <= step / 100 for value in values)
+        if exact and len(set(labels)) == len(labels):
             break
-    return list(zip(values, words, strict=True)) if values else []
+    return labels
 
 
-def _linear_ticks(low: float, high: float, most: int) -> list[float]:
-    raw = (high / 2 - low / 2) / most * 2
-    if not 0 < raw < math.inf:
-        return [low]
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next((power * unit for unit in (1, 2, 5, 10) if power * unit >= raw), raw)
-    if not step:
-        return [low]
-    first, final = math.ceil(low / step), math.floor(high / step)
-    if final - first > 2 * most:
-        return [low, high]
-    return [count * step for count in range(first, final + 1)] or [low]
+def epoch_ticks(first: int, last: int, count: int) -> list[int]:
+    """Return whole epochs from `first` to `last`, about `count`; the first one if there is room for its label."""
+    from matplotlib.ticker import MaxNLocator
+
+    if last - first < count:
+        return list(range(first, last + 1))
+    # No steps of two below ten: 1, 5, 10 includes the first epoch, 2, 4, 6 does not.
+    steps = [1, 5, 10] if last - first <= 10 * count else [1, 2, 5, 10]
+    locator = MaxNLocator(count, steps=steps, integer=True, min_n_ticks=1)
+    ticks = [int(tick) for tick in locator.tick_values(first, last) if first <= tick <= last]
+    if not ticks or ticks[0] - first >= 0.8 * (last - first) / count:
+        ticks.insert(0, first)
+    return ticks
 
 
-def _log_ticks(axis: VerticalAxis, most: int) -> list[float]:
-    first, final = math.ceil(math.log10(axis.low)), math.floor(math.log10(axis.high))
-    decades = [exponent for exponent in range(first, final + 1) if exponent > _LEAST]
-    if len(decades) > most:
-        every = next(many for many in _DECADES if len(decades) <= many * most)
-        return [10.0**exponent for exponent in decades if exponent % every == 0]
-    if len(decades) * 3 <= most + 1 or len(decades) < 2:  # noqa: PLR2004  (one decade is no scale)
-        near = [unit * 10.0**exponent for exponent in range(first - 1, final + 1) for unit in (1, 2, 5)]
-        inside = [value for value in near if axis.low <= value <= axis.high]
-        return inside if len(inside) > 1 else _linear_ticks(axis.low, axis.high, most)
-    return [10.0**exponent for exponent in decades]
-
-
-def epoch_ticks(first: int, final: int, most: int) -> list[int]:
-    """Return whole numbers from `first` to `final`: round ones, and the first where there is room."""
-    if final - first < most:
-        return list(range(first, final + 1))
-    raw = (final - first) / most
-    power = 10 ** int(math.log10(raw)) if raw >= 1 else 1
-    # No steps of two: 1, 5, 10 has the first epoch in it, 2, 4, 6 has not.
-    units = (1, 5, 10) if power == 1 else (1, 2, 5, 10)
-    step = next(power * unit for unit in units if power * unit >= raw)
-    found = list(range(-(-first // step) * step, final + 1, step))
-    if found and found[0] - first >= 0.7 * step:
-        found.insert(0, first)
-    return found or [first]
-
-
-@dataclass(frozen=True, slots=True)
-class PanelGrid:
-    """The panels: `columns` by `rows` of axes, each ``(width, height)`` in pixels.
-
-    `gutters` are the widths left of the axes, one a column, for the numbers there.
-    """
-
-    columns: int
-    rows: int
-    panel: tuple[int, int]
-    gutters: tuple[int, ...]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of all panels with what stands around them."""
-        width = sum(self.gutters) + self.columns * self.panel[0] + (self.columns - 1) * GAP
-        return width, self.rows * (HEAD + self.panel[1] + FOOT)
-
-    def corner(self, place: int) -> tuple[int, int]:
-        """Return the left and the top of the axes of the panel at a place."""
-        row, column = divmod(place, self.columns)
-        left = sum(self.gutters[: column + 1]) + column * (self.panel[0] + GAP)
-        return left, row * (HEAD + self.panel[1] + FOOT) + HEAD
-
-
-def shape_for(count: int, columns: int | None) -> tuple[int, int, tuple[int, int]]:
-    """Return columns, rows and the size of a panel for a number of panels."""
-    chosen, panel = next((few, size) for most, few, size in _SHAPES if count <= most)
+def panel_grid(count: int, columns: int | None) -> tuple[int, int, tuple[int, int]]:
+    """Return columns, rows, and width and height of a panel, for a number of panels."""
+    chosen, panel = next((few, size) for most, few, size in _GRIDS if count <= most)
     if columns is not None:
         chosen = min(columns, count)
-        panel = next((size for _, few, size in _SHAPES if few >= chosen), _SHAPES[-1][2])
+        panel = next((size for _, few, size in _GRIDS if few >= chosen), _GRIDS[-1][2])
     return chosen, -(-count // chosen), panel
 
 
-def fit_size(grid: PanelGrid, size: tuple[int, int] | None, around: int) -> PanelGrid:
-    """Return the grid with panels that fill a figure of a size.
+def check_size(size: tuple[int, int], grid: tuple[int, int], header: int, zoom: int) -> None:
+    """Check that a figure can be read and opened.
 
-    `around` is the height of everything above and below the panels.
+    Parameters
+    ----------
+    size
+        Width and height of the figure.
+    grid
+        Columns and rows of panels.
+    header
+        Height of everything above and below the panels.
 
     Raises
     ------
     UsageError
-        When the panels would be too small to be read, with the smallest size that is not.
+        If the panels would be too small to be read; the message names the smallest size.
+    LimitError
+        If the figure would have too many pixels.
     """
-    if size is None:
-        return grid
-    width, height = grid.size
-    free = size[0] - 2 * MARGIN - width, size[1] - around - height
-    panel = grid.panel[0] + free[0] // grid.columns, grid.panel[1] + free[1] // grid.rows
-    if panel[0] < SMALLEST[0] or panel[1] < SMALLEST[1]:
-        needed = (
-            size[0] + max(0, SMALLEST[0] - panel[0]) * grid.columns,
-            size[1] + max(0, SMALLEST[1] - panel[1]) * grid.rows,
-        )
+    needed = 2 * MARGIN + grid[0] * _SMALLEST_PANEL[0], header + grid[1] * _SMALLEST_PANEL[1]
+    if size[0] < needed[0] or size[1] < needed[1]:
         message = (
-            f"--size {size[0]}x{size[1]}: {grid.columns * grid.rows} panels need {needed[0]}x{needed[1]} to be read;"
-            " give a larger size or fewer metrics with --metric."
+            f"--size {size[0]}x{size[1]}: {grid[0] * grid[1]} panels need {max(size[0], needed[0])}x"
+            f"{max(size[1], needed[1])} to be read; give a larger size or fewer metrics with --metric."
         )
         raise UsageError(message)
-    return PanelGrid(grid.columns, grid.rows, panel, grid.gutters)
-
-
-def flow(widths: Sequence[int], room: int, gap: int) -> list[tuple[int, int]]:
-    """Return line and left of each of a row of things that breaks where it is full."""
-    places: list[tuple[int, int]] = []
-    line, left = 0, 0
-    for width in widths:
-        if left and left + width > room:
-            line, left = line + 1, 0
-        places.append((line, left))
-        left += width + gap
-    return places
+    width, height = size[0] * zoom, size[1] * zoom
+    if max(width, height) > LARGEST_SIDE or width * height > LARGEST_AREA:
+        message = (
+            f"the figure would be {width:,} x {height:,} pixels; at most {LARGEST_AREA // 1_000_000} megapixels and"
+            f" {LARGEST_SIDE:,} a side are drawn; choose fewer metrics with --metric, or a smaller --zoom."
+        )
+        raise LimitError(message)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import escape
 from actviz.figures import text
 from actviz.history import diagnosis
-from actviz.history.history_records import TWIN
+from actviz.history.history_records import VALIDATION_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def facts_of(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) ->
     if main is None:
         return (count, *_nonfinite(run))
     way = diagnosis.direction(main, otherwise)
-    training, validation = run.curve(main), run.curve(TWIN + main)
+    training, validation = run.curve(main), run.curve(VALIDATION_PREFIX + main)
     curve = validation or training
     found = diagnosis.best(curve, way) if curve else None
     if curve is None or found is None:
@@ -39,11 +39,11 @@ def facts_of(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) ->
         phrases.append(f"{_shown(curve.name)} {text.number(value)} at epoch {epoch}{only}")
     else:
         verdict = _verdict(diagnosis.course(training, validation, way))
-        at_best, at_end = apart(value, ending)
+        at_best, at_end = distinct_numbers(value, ending)
         phrases.append(f"{_shown(curve.name)} best {at_best} at epoch {epoch}, {at_end} at the end{verdict}")
     second = next((name for name in metrics if name != main and diagnosis.direction(name, otherwise)), None)
     if second is not None:
-        other = run.curve(TWIN + second) or run.curve(second)
+        other = run.curve(VALIDATION_PREFIX + second) or run.curve(second)
         there = diagnosis.at(other, epoch)
         if other is not None and there is not None:
             phrases.append(f"{_shown(other.name)} {text.number(there)} there")
@@ -61,7 +61,7 @@ def comparison_of(
     phrases = [f"{len(runs)} runs", f"{epochs} {'epoch' if longest == 1 else 'epochs'}"]
     for metric in metrics[:2]:
         way = diagnosis.direction(metric, otherwise)
-        curves = [run.curve(TWIN + metric) for run in runs]
+        curves = [run.curve(VALIDATION_PREFIX + metric) for run in runs]
         if not any(curves):
             curves = [run.curve(metric) for run in runs]
         found = [
@@ -85,7 +85,7 @@ def _main(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) -> st
         (
             name
             for name in metrics
-            if diagnosis.direction(name, otherwise) and (run.curve(name) or run.curve(TWIN + name))
+            if diagnosis.direction(name, otherwise) and (run.curve(name) or run.curve(VALIDATION_PREFIX + name))
         ),
         None,
     )
@@ -119,7 +119,7 @@ def _shown(name: str) -> str:
     return text.shown(name, _NAME)
 
 
-def apart(one: float, other: float) -> tuple[str, str]:
+def distinct_numbers(one: float, other: float) -> tuple[str, str]:
     """Return two numbers with as many digits as tell them apart, three at least."""
     for digits in range(3, 8):
         words = text.number(one, digits), text.number(other, digits)
@@ -146,7 +146,9 @@ def record_of(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) -
         "fit_called_again_at": list(run.seams),
         "validation_diverges": course.diverges,
         "metrics": {
-            name: _metric(run, name, otherwise) for name in metrics if run.curve(name) or run.curve(TWIN + name)
+            name: _metric(run, name, otherwise)
+            for name in metrics
+            if run.curve(name) or run.curve(VALIDATION_PREFIX + name)
         },
         "notes": list(run.notes),
     }
@@ -158,14 +160,14 @@ def _metric(run: TrainingRun, name: str, otherwise: str | None) -> dict[str, Any
     return {
         "better": way,
         "training": _curve(run.curve(name), way),
-        "validation": _curve(run.curve(TWIN + name), way),
+        "validation": _curve(run.curve(VALIDATION_PREFIX + name), way),
         "course": course.kind,
         "diverges": course.diverges,
     }
 
 
 def _course(run: TrainingRun, name: str, otherwise: str | None) -> ValidationTrend:
-    return diagnosis.course(run.curve(name), run.curve(TWIN + name), diagnosis.direction(name, otherwise))
+    return diagnosis.course(run.curve(name), run.curve(VALIDATION_PREFIX + name), diagnosis.direction(name, otherwise))
 
 
 def _curve(curve: Curve | None, way: str | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from actviz.errors import UsageError
 from actviz.history import Curve, TrainingRun, diagnosis
 from actviz.history.diagnosis import ValidationTrend, best, course, direction, metrics_of
-from actviz.history.summary import apart, facts_of, record_of
+from actviz.history.summary import distinct_numbers, facts_of, record_of
 
 VALUES = st.lists(st.floats(), min_size=1, max_size=40)
 
@@ -122,9 +122,9 @@ def test_the_words():
 
 
 def test_two_numbers_are_told_apart():
-    assert apart(0.26308, 0.26309) == ("0.26308", "0.26309")
-    assert apart(0.25, 0.5) == ("0.25", "0.5")
-    assert apart(0.5, 0.5) == ("0.5", "0.5")
+    assert distinct_numbers(0.26308, 0.26309) == ("0.26308", "0.26309")
+    assert distinct_numbers(0.25, 0.5) == ("0.25", "0.5")
+    assert distinct_numbers(0.5, 0.5) == ("0.5", "0.5")
 
 
 @given(VALUES, VALUES)

@@ -77,17 +77,27 @@ def start_python(
                 env=dict(environment),
                 start_new_session=True,
             )
+            if kept is not None:
+                process.stderr = _opened(kept, process)
         except OSError as failure:
             kind = shortage.THREADS if failure.errno == errno.EAGAIN else shortage.shortage_of(failure)
             if kind is not None:
                 raise RunLimitError(shortage.describe(kind)) from None
             message = f"{noun} cannot be started ({failure.strerror}); end other programs and run again."
             raise RunLimitError(message) from None
-        if kept is not None:
-            process.stderr = os.fdopen(kept, "rb", buffering=0)
         ours.pop_all()
         _STARTED.add(process)
         return process, from_child[0], to_child[1]
+
+
+def _opened(reader: int, process: subprocess.Popen[bytes]) -> BinaryIO:
+    """Return the pipe of a process that was just started as a file; where that fails, the process ends."""
+    try:
+        return os.fdopen(reader, "rb", buffering=0)
+    except BaseException:
+        kill(process)
+        process.wait()
+        raise
 
 
 def errors_of(process: subprocess.Popen[bytes]) -> str:
@@ -95,7 +105,7 @@ def errors_of(process: subprocess.Popen[bytes]) -> str:
     kept, process.stderr = process.stderr, None
     if kept is None:
         return ""
-    with contextlib.suppress(OSError), kept:
+    with contextlib.suppress(OSError, MemoryError), kept:
         os.set_blocking(kept.fileno(), False)  # a process that it started may still hold the other end
         return (kept.read(ERROR_BYTES) or b"").decode("utf-8", "replace")
     return ""

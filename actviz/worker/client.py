@@ -198,8 +198,10 @@ class Worker:
     def close(self) -> None:
         """Kill the child and reap it."""
         self.stop()
-        self._reap()
-        self._channel.close()
+        try:
+            self._reap()
+        finally:
+            self._channel.close()
 
     def _reap(self) -> tuple[int, str]:
         """Wait for the end of the child and return its exit code and what its libraries printed."""

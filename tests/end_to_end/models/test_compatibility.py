@@ -112,7 +112,11 @@ def check_parts(path):
         except ModelError as failure:
             assert is_documented(failure)  # noqa: PT017  (most files open)
             return
-        np.testing.assert_array_equal(alone, whole, err_msg=f"{path}: {address}")
+        # A layer and the activation behind it may run as one kernel where only the last is asked for: 9e-8 beside 0.38.
+        if alone.dtype.kind in "biuf":
+            np.testing.assert_allclose(alone, whole, rtol=1e-5, atol=1e-6, err_msg=f"{path}: {address}")
+        else:
+            np.testing.assert_array_equal(alone, whole, err_msg=f"{path}: {address}")
 
 
 @pytest.mark.parametrize("path", PART[::4], ids=name_of)

@@ -18,6 +18,7 @@ from actviz.system import shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import BinaryIO
 
 # Seconds that a process has to end by itself once it closed its pipe.
 LAST_SECONDS = 2.0

@@ -11,6 +11,7 @@ from actviz.activations.member_names import DESCRIPTION, PICTURES
 from actviz.activations.metadata import ActivationMetadata, from_json
 from actviz.errors import InputError, LimitError, OutputError, UnsafeError, escape
 from actviz.gate.archive import ARRAYS, open_archive
+from actviz.gate.file_type import MODEL_MEMBERS
 from actviz.records import Activation, Sample
 from actviz.system import file_system
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 MAXIMUM_TEXT = 256 << 20
 # Axes as renderers lay them out, the slowest first.
 DRAWN = ("channel", "unit", "head", "plane", "step", "query", "row", "column", "key")
-MODEL_MEMBERS = frozenset({"config.json", "model.weights.h5", "metadata.json"})
 
 
 class SavedActivations:

@@ -44,6 +44,8 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
 _PICKLE_NAMES = (".npy", ".npz", ".pkl", ".pickle", ".p", ".joblib")
+MODEL_MEMBERS = frozenset({"config.json", "model.weights.h5", "metadata.json"})
+"""Members of a `.keras` archive."""
 _MODEL_NAMES = (".pb", ".pbtxt", ".h5", ".hdf5", ".keras", ".tflite", ".onnx")
 
 

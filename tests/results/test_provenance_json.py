@@ -43,13 +43,13 @@ def test_what_the_fast_writer_refuses_is_written_all_the_same(value):
     assert json.loads(dump_json(value)) == value
 
 
-@pytest.mark.parametrize("value", [{"a": object()}, [np.float32(1)], {1, 2}])
+@pytest.mark.parametrize("value", [{"a": object()}, [np.float32(1)], 1j])
 def test_what_json_has_no_form_for_is_a_mistake_of_ours(value):
     with pytest.raises(TypeError):
         dump_json(value)
 
 
-@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "{", "[" * 101 + "]" * 101, "[" * 10**5, ""])
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "{", "[" * 101 + "]" * 101, "[" * 10**5, "", '["\\ud800", NaN]'])
 def test_what_cannot_be_written_again_is_refused(text):
     with pytest.raises(ValueError):
         parse_json_strict(text.encode())

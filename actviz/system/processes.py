@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import weakref
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from actviz.errors import RunLimitError
 from actviz.system import shortage

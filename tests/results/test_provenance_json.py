@@ -49,7 +49,9 @@ def test_what_json_has_no_form_for_is_a_mistake_of_ours(value):
         dump_json(value)
 
 
-@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "1e999", "{", "[" * 101 + "]" * 101, "[" * 10**5, "", '["\\ud800", NaN]'])
+@pytest.mark.parametrize(
+    "text", ["NaN", "[Infinity]", "1e999", "{", "[" * 101 + "]" * 101, "[" * 10**5, "", '["\\ud800", NaN]']
+)
 def test_what_cannot_be_written_again_is_refused(text):
     with pytest.raises(ValueError):
         parse_json_strict(text.encode())

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
+from actviz.history import pickles
 from actviz.history.history_records import RawColumns
 from actviz.history.pickled_history import columns_in
 from actviz.history.pickles import load
@@ -218,6 +219,41 @@ def test_limits_are_named():
         read(b"\x80\x04" + bombs()["many steps"])
     with pytest.raises(LimitError, match="more than 3,000,000 numbers"):
         read(b"\x80\x04" + bombs()["one list in a million places"])
+
+
+def test_the_limit_of_text_counts_all_texts_and_lines(monkeypatch):
+    monkeypatch.setattr(pickles, "MAXIMUM_TEXT", 1000)
+    texts = [b"X\xe8\x03\x00\x00" + b"a" * 1000, b"S'" + b"a" * 1000 + b"'\n", (b"X\x64\x00\x00\x00" + b"a" * 100) * 10]
+    for content in texts:
+        with pytest.raises(LimitError, match=r"h\.pkl: a pickle with more than 1,000 bytes of text; save"):
+            read(b"\x80\x04" + content + b".")
+    monkeypatch.setattr(pickles, "MAXIMUM_TEXT", 1100)
+    for content in texts:
+        with pytest.raises(InputError, match="holds no history"):
+            read(b"\x80\x04" + content + b".")
+
+
+class SparseFile(io.BytesIO):
+    """A file that is endless behind its content and records the largest read."""
+
+    largest = 0
+
+    def read(self, count=-1):
+        self.largest = max(self.largest, count)
+        return super().read(count).ljust(min(count, 10), b"N")
+
+    def readline(self, count=-1):
+        self.largest = max(self.largest, count)
+        return super().readline(count)
+
+
+@pytest.mark.parametrize("code", ["T", "X", "\x8d", "B", "\x8e", "\x96", "\x8b"])
+def test_declared_sizes_are_never_read_at_once(code):
+    width = 8 if code in "\x8d\x8e\x96" else 4
+    file = SparseFile(code.encode("latin-1") + (2**30).to_bytes(width, "little"))
+    with pytest.raises(LimitError, match="steps"):
+        load(file, 2**31, "h.pkl")
+    assert file.largest <= 1 << 20
 
 
 @given(st.binary(max_size=200))

@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 @options.model
 @options.input_options
 @click.option("--no-nan", is_flag=True, help="No value is NaN.")
-@click.option("--no-inf", is_flag=True, help="No value is infinite.")
+@click.option("--no-inf", "no_infinite", is_flag=True, help="No value is infinite.")
 @click.option(
-    "--max-dead", metavar="SHARE", help="Channels (or units) that are 0 everywhere on every input, such as 10%."
+    "--max-dead", "dead", metavar="SHARE", help="Channels (or units) that are 0 everywhere on every input, such as 10%."
 )
-@click.option("--max-constant", metavar="SHARE", help="Channels that have one value, not 0, everywhere on every input.")
+@click.option(
+    "--max-constant",
+    "constant",
+    metavar="SHARE",
+    help="Channels that have one value, not 0, everywhere on every input.",
+)
 @click.option(
     "--max-saturated",
+    "saturated",
     metavar="SHARE",
-    help="Values closer than 1% of the range to a bound of sigmoid, tanh, hard_sigmoid, hard_tanh or softsign, or of the upper"
+    help="Values closer than 1% of the range to a bound of sigmoid, tanh, hard_sigmoid, hard_tanh or softsign, or to the upper"
     " bound of relu6 and other clipped ReLUs. Layers with other activation functions are not bounded.",
 )
-@click.option("--max-zeros", metavar="SHARE", help="Values that are exactly 0.")
+@click.option("--max-zeros", "zeros", metavar="SHARE", help="Values that are exactly 0.")
 @click.option("--min-std", metavar="X", help="Smallest standard deviation of a channel over all inputs and positions.")
 @click.option("--range", "within", metavar="LO:HI", help="Range of all values; one end may be left out.")
 @click.option("-o", "--output", metavar="FIGURE.png", help="Draw the channels of the layers that break a limit.")
@@ -37,22 +43,7 @@ if TYPE_CHECKING:
 @options.as_json
 @options.stateful
 @options.run_options
-def command(  # noqa: PLR0913  (one parameter an option)
-    model: Path,
-    *,
-    no_nan: bool,
-    no_inf: bool,
-    max_dead: str | None,
-    max_constant: str | None,
-    max_saturated: str | None,
-    max_zeros: str | None,
-    min_std: str | None,
-    within: str | None,
-    junit: Path | None,
-    as_json: bool,
-    quiet: bool,
-    **values: Any,
-) -> None:
+def command(model: Path, *, junit: Path | None, as_json: bool, quiet: bool, **values: Any) -> None:
     """Check statistics of layers of MODEL over all INPUTS against limits.
 
     A limit applies to each layer separately. Without any limit, no value may be NaN or
@@ -66,20 +57,22 @@ def command(  # noqa: PLR0913  (one parameter an option)
     from actviz.commands.check import CheckRequest, check
     from actviz.statistics import limits
 
-    shares = {
-        "dead": (max_dead, "--max-dead"),
-        "constant": (max_constant, "--max-constant"),
-        "saturated": (max_saturated, "--max-saturated"),
-        "zeros": (max_zeros, "--max-zeros"),
+    parsers = {
+        "dead": (limits.parse_share, "--max-dead"),
+        "constant": (limits.parse_share, "--max-constant"),
+        "saturated": (limits.parse_share, "--max-saturated"),
+        "zeros": (limits.parse_share, "--max-zeros"),
+        "min_std": (limits.parse_number, "--min-std"),
+        "within": (limits.parse_range, "--range"),
     }
-    asked = limits.Limits(
-        no_nan=no_nan,
-        no_infinite=no_inf,
-        min_std=None if min_std is None else limits.parse_number(min_std, "--min-std"),
-        within=None if within is None else limits.parse_range(within, "--range"),
-        **{name: limits.parse_share(text, option) for name, (text, option) in shares.items() if text is not None},
-    )
+    given: dict[str, Any] = {
+        name: parse(text, option) for name, (parse, option) in parsers.items() if (text := values.pop(name)) is not None
+    }
+    given |= {"no_nan": values.pop("no_nan"), "no_infinite": values.pop("no_infinite")}
     request = CheckRequest(
-        **options.take_request(model, values), limits=asked, reports=options.report_targets(junit), **values
+        **options.take_request(model, values),
+        limits=limits.Limits(**given),
+        reports=options.report_targets(junit),
+        **values,
     )
     print_events(check(request), quiet=quiet, as_json=as_json)

@@ -24,7 +24,7 @@ FROM = "from:"
 REFUSED = frozenset(
     {
         "allow-code", "custom-objects", "timeout", "open-timeout", "max-pixels", "max-memory", "allow-nonfinite", "overwrite",
-        "through-link", "input", "files-from", "device",
+        "through-link", "input", "files-from",
     }
 )  # fmt: skip
 """Options for the command line only: code that may run, files that may be replaced, and limits."""

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @options.as_json
 @options.through_link
 @options.run_options
-def command(  # noqa: PLR0913  (one parameter for each option)
+def command(  # noqa: PLR0913  (one parameter per option)
     ours: Path,
     theirs: Path,
     *,

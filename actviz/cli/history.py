@@ -74,7 +74,7 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option("--fail-fast", is_flag=True, help="Stop at the first file that fails.")
 @click.option("--json", "as_text", is_flag=True, help="Print one JSON object with the numbers instead of the path.")
 @options.quiet
-def command(  # noqa: PLR0913  (one parameter an option)
+def command(  # noqa: PLR0913  (one parameter per option)
     files: tuple[Path, ...],
     output: str | None,
     *,

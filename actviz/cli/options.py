@@ -66,13 +66,13 @@ through_link = click.option(
     "--through-link", is_flag=True, help="Write to the folder given with -o even if it is a symbolic link."
 )
 labels = click.option(
-    "--labels", type=PATH, metavar="FILE", help="Class names: one a line, a JSON list or {index: name}."
+    "--labels", type=PATH, metavar="FILE", help="Class names: one per line, a JSON list or {index: name}."
 )
 fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
 dry_run = click.option(
     "--dry-run", is_flag=True, help="Print what would be drawn: figures, pixels, estimated memory and time."
 )
-tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one a line, for sequences.")
+tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one per line, for sequences.")
 junit = click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
 sheet = click.option(
@@ -233,7 +233,7 @@ _INPUTS = (
         "lists",
         multiple=True,
         metavar="FILE",
-        help="Read the names of inputs from FILE, one a line; - is standard input. May be repeated.",
+        help="Read the names of inputs from FILE, one per line; - is standard input. May be repeated.",
     ),
     click.option("-0", "--null", "separated_by_nul", is_flag=True, help="Names in lists end with a NUL byte."),
     layer,
@@ -244,7 +244,9 @@ _BATCH = (
     ),
     click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs."),
     click.option("--force", is_flag=True, help="Draw figures that are up to date again."),
-    click.option("--json", "as_json", is_flag=True, help="Print the record of each figure, one a line, not its path."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print the record of each figure, one per line, not its path."
+    ),
 )
 
 

@@ -31,13 +31,13 @@ def command(model: Path, *, shard: str | None, as_json: bool, quiet: bool, **val
     """Draw the outputs of layers of MODEL for INPUTS, as labelled PNG figures.
 
     MODEL is a .keras, .h5 or .tflite file, a SavedModel folder or a frozen .pb graph. INPUTS
-    are images, sounds (.wav), arrays (.npy, .npz), text files with one sample a line, folders,
+    are images, sounds (.wav), arrays (.npy, .npz), text files with one sample per line, folders,
     quoted patterns such as 'images/**/*.png', or @LIST, a file that names inputs. Without any,
     a sample photograph, words of the vocabulary or random numbers are fed. A model with several
     inputs takes --input NAME=FILE for each that the layers need.
 
     Without --layer, one sheet shows every spatial layer. Figures that are up to date are not
-    drawn again. The path of each file written is printed, one a line.
+    drawn again. The path of each file written is printed, one per line.
     """
     from actviz.commands.show import ShowRequest, show
     from actviz.inputs.input_files import Shard, parse_shard

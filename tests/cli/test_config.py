@@ -27,7 +27,7 @@ def defaults(tmp_path, text):
 def test_values_go_to_the_commands_that_know_them(tmp_path):
     found = defaults(tmp_path, 'cmap = "viridis"\nlayer = ["conv"]\n[check]\nmax-dead = "10%"\nno_nan = true\n')
     assert found["show"] == {"cmap": "viridis", "layers": ["conv"]}
-    assert found["check"] == {"layers": ["conv"], "max_dead": "10%", "no_nan": True}
+    assert found["check"] == {"layers": ["conv"], "dead": "10%", "no_nan": True}
     assert found["layers"] == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -368,3 +369,22 @@ def test_reasons_why_layers_are_left_out(shown: tuple[str, ...], expected: tuple
         for place, (name, one) in enumerate(axes.items())
     ]
     assert figure_writer.left_out(layers, set(shown)) == expected
+
+
+@pytest.mark.parametrize("sizes", [[14] * 60, [*[40] * 20, *[4] * 60], [*[4] * 60, *[40] * 20], [4, 40] * 30])
+def test_columns_of_a_sheet_are_about_equally_high(sizes: list[int]) -> None:
+    layers = [layer(i, (size, size, 8)) for i, size in enumerate(sizes)]
+
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style())
+
+    tiles: dict[str, list[tuple[int, int, int, int]]] = {}
+    for tile in picture.tiles:
+        tiles.setdefault(tile.address, []).append(tile.box)
+    columns: dict[int, list[tuple[int, int]]] = {}
+    for boxes in tiles.values():
+        left = min(box[1] for box in boxes)
+        columns.setdefault(left, []).append((min(box[0] for box in boxes), max(box[2] for box in boxes)))
+    ends = [max(bottom for _, bottom in bands) for bands in columns.values()]
+    steps = [after[0] - before[0] for bands in columns.values() for before, after in itertools.pairwise(bands)]
+    assert len(columns) > 1
+    assert max(ends) - min(ends) <= max(steps)

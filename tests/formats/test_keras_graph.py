@@ -197,3 +197,49 @@ def test_weights_of_2_13_archives_count_a_layer_with_weights_twice():
         "layers/dense",
         "layers/dense_1",
     ]
+
+
+def shared_of_keras_2(calls, used):
+    """Return a model of Keras 2 whose encoder is called on `calls` inputs, and which adds the outputs of calls `used`."""
+    names = [f"x{number}" for number in range(calls)]
+    inputs = [
+        {"class_name": "InputLayer", "name": name, "config": {"name": name, "batch_input_shape": [None, 8]}, "inbound_nodes": []}
+        for name in ("x", *names)
+    ]  # fmt: skip
+    hidden = {"class_name": "Dense", "name": "hidden", "config": {"name": "hidden", "units": 4}, "inbound_nodes": [[["x", 0, 0, {}]]]}  # fmt: skip
+    config = {
+        "name": "encoder",
+        "layers": [inputs[0], hidden],
+        "input_layers": [["x", 0, 0]],
+        "output_layers": [["hidden", 0, 0]],
+    }
+    encoder = {
+        "class_name": "Model",
+        "name": "encoder",
+        "config": config,
+        "inbound_nodes": [[[name, 0, 0, {}]] for name in names],
+    }
+    added = [["encoder", call, 0, {}] for call in used]
+    joined = {"class_name": "Add", "name": "sum", "config": {"name": "sum"}, "inbound_nodes": [added]}
+    layers = [*inputs[1:], encoder, joined]
+    return {"class_name": "Model", "config": {
+        "name": "m", "layers": layers, "input_layers": [[name, 0, 0] for name in names], "output_layers": [["sum", 0, 0]],
+    }}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("calls", "used", "expected"),
+    [
+        (2, (1, 2), ("x0", "x1")),  # counted from 1: the model holds a call of its own
+        (2, (0, 1), ("x0", "x1")),  # counted from 0
+        (3, (1, 2), ("x0", "x1")),  # from 1, though a third call of which nothing is used would make room for 0
+        (3, (0, 2), ("x0", "x2")),
+        (3, (2, 3), ("x1", "x2")),
+    ],
+)
+@pytest.mark.parametrize("version", ["2.10.0", "1.2.2"])
+def test_calls_of_nested_models_are_counted_as_keras_1_and_2_count_them(calls, used, expected, version):
+    graph = parse_graph(canonical(shared_of_keras_2(calls, used), version, "m.h5"), "m.h5")
+    (total,) = [number for number, entry in enumerate(graph.nodes) if entry.address == "sum"]
+    kept = {graph.nodes[number].address for number in graph.ancestors([total])}
+    assert {address for address in kept if address.startswith("x")} == set(expected)

@@ -282,3 +282,13 @@ def test_a_large_model_beside_the_history_is_stepped_over(tmp_path):
         file.write(tail)
     with path.open("rb") as file:
         assert columns_in(load(file, path.stat().st_size, "h"), "h").metrics == (("loss", [1]),)
+
+
+@pytest.mark.parametrize(("count", "refused"), [(63, False), (64, True)])
+def test_many_texts_are_too_much_text(count, refused):
+    content = b"\x80\x04" + (text("x" * (1 << 20)) + b"0") * count + b"}" + text("loss") + b"]K\x01as."
+    if not refused:
+        assert read(content).metrics == (("loss", [1]),)
+        return
+    with pytest.raises(LimitError, match="more than 67,108,864 bytes of text"):
+        read(content)

@@ -367,3 +367,15 @@ def test_compressions_that_are_not_read_are_refused(tmp_path):
     path.write_bytes(buffer.getvalue())
     with pytest.raises(InputError, match="compressed or stored in a way that is not read"):
         fed(path, spec(4))
+
+
+def test_colours_of_12_bits_are_scaled_by_12_bits(tmp_path):
+    path, top = tmp_path / "a.tif", 4095
+    row = [0, top, 2047, 1, 4094, 16]
+    data = packed(row, 12)
+    tags = [(256, 4, 1, 2), (257, 4, 1, 1), (258, 3, 3, 180), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 200),
+            (277, 3, 1, 3), (278, 4, 1, 1), (279, 4, 1, len(data)), (284, 3, 1, 1)]  # fmt: skip
+    body = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = (b"II*\0" + struct.pack("<IH", 8, len(tags)) + body + b"\0\0\0\0").ljust(180, b"\0")
+    path.write_bytes((head + struct.pack("<3H", 12, 12, 12)).ljust(200, b"\0") + data)
+    np.testing.assert_allclose(values(path, spec(3)).reshape(-1), np.array(row) / top, rtol=1e-6)

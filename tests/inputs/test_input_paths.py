@@ -95,3 +95,15 @@ def test_numbered_images_keep_their_names_unless_an_array_has_samples_of_that_na
     assert output_paths.marks_of(plain) == {}
     array = [InputFile(Path(name), name) for name in ("img.npy", "img_1.png")]
     assert list(output_paths.marks_of(array)) == [1]
+
+
+@pytest.mark.parametrize("files", [("x_1.png", "x.npy"), ("x.npy", "x_1.png"), ("a/X_1.png", "a/x.npy")])
+def test_a_numbered_image_and_a_sample_of_an_array_are_two_files(files):
+    entries = [InputFile(Path(name), name) for name in files]
+    where = output_paths.OutputPaths(None, Path("out"), {"conv": "001_conv.png"}, output_paths.marks_of(entries))
+    stems = {
+        number: [output_paths.stem_of(name, mark) for mark in (("[0]", "[1]") if name.endswith(".npy") else ("",))]
+        for number, name in enumerate(files)
+    }
+    taken = [str(where.path(stem, "conv", number)).lower() for number in stems for stem in stems[number]]
+    assert len(set(taken)) == len(taken) == 3

@@ -186,3 +186,21 @@ def test_little_room_keeps_one_figure_and_none_is_an_error():
     assert sum(bool(layer.figures) for layer in kept) == 1
     with pytest.raises(LimitError):
         budget.fit(layers, least // 2)
+
+
+@pytest.mark.parametrize("strong", [8, 32])
+def test_a_page_is_filled_and_never_beyond_its_size(strong):
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=one) for one in ((1, 40, 40, 32), (1, 12, 12, 64), (1, 3, 3, 32))]
+    values[0][..., strong:] = 0  # the strong channels, which are kept, take more bytes than the others
+    layers = contents(gathered(["large", "middle", "small"], [values] * 3)).layers
+    size, before = size_of(layers), 0
+    for share in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.99):
+        fitted = budget.fit(layers, int(share * size))
+        tiles = sum(len(figure.channels) for one in fitted for figure in one.figures)
+        assert size_of(fitted) <= share * size
+        assert tiles >= before
+        before = tiles
+        if strong == 32 and share >= 0.1:  # below, not every figure has room for a tile
+            assert all(one.figures for one in fitted)
+            assert size_of(fitted) > share * size / 2

@@ -214,3 +214,15 @@ def test_joined_names_fit_a_file_system():
     long = [output_files.slug(letters * 100) for letters in ("\u5c42", "n", "\u0928\u0947")]
     assert len(output_files.joined(long).encode()) <= 210
     assert output_files.joined(long) != output_files.joined([*long[:2], output_files.slug("\u0928\u0947" * 101)])
+
+
+@pytest.mark.parametrize("name", ["con", "CON", "prn", "aux", "nul", "com1", "Com9", "lpt1", "nul.png", "Aux.tar.gz"])
+@threat(91, 0)
+def test_names_that_windows_reserves_get_a_hash(name):
+    assert re.fullmatch(re.escape(name) + "-[0-9a-f]{8}", output_files.slug(name))
+
+
+@pytest.mark.parametrize("name", ["conv", "console.png", "com10", "lpt", "auxiliary", "null", "x.con"])
+@threat(91, 0)
+def test_names_that_only_look_reserved_stay(name):
+    assert output_files.slug(name) == name

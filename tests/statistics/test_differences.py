@@ -311,3 +311,31 @@ def test_layers_of_nested_models_are_compared():
 def test_the_same_class_with_the_same_activation_goes_first():
     ours = [ended("a", "Conv2D", "linear"), ended("b", "ReLU", "relu")]
     assert paired(ours, [ended("fused", "Conv2D", "relu")]) == [("b", "fused")]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+@pytest.mark.parametrize("together", [True, False])
+def test_the_worst_input_is_one_with_nan_however_large_the_numbers_of_others(order, together):
+    theirs = np.zeros((3, 2, 2, 1), np.float32)
+    theirs[0], theirs[1], theirs[2] = 100, 1, 1000
+    theirs[1, 0, 1, 0] = np.nan
+    theirs, ours = theirs[list(order)], np.zeros_like(theirs)
+    if together:
+        found = differences.drift(ours, theirs, MAPS)
+    else:
+        parts = [differences.drift(ours[:1], theirs[one : one + 1], MAPS, start=one) for one in range(3)]
+        found = differences.join(differences.join(parts[0], parts[1]), parts[2])
+    assert order[found.worst] == 1
+    assert found.largest == 1000
+
+
+def test_operations_inside_a_layer_of_the_other_model_are_not_that_layer():
+    whole, inside = layer("scores", "Dense", (None, 10)), layer("scores/BiasAdd", "Dense", (None, 10))
+    for ours, theirs in ((whole, inside), (inside, whole)):
+        found = differences.match([ours], [theirs])
+        assert (found.pairs, found.only_ours, found.only_theirs) == ((), (ours,), (theirs,))
+    # A nested model lists its layers: those of both are compared.
+    nested = [layer("encoder", "Functional", (None, 10)), layer("encoder/hidden", "Dense", (None, 10))]
+    for ours, theirs in ((nested, [layer("encoder/other", "Dense", (None, 10))]), ([nested[1]], [nested[0], inside])):
+        found = differences.match(ours, theirs)
+        assert [pair.ours.address for pair in found.pairs] == (["encoder/hidden"] if ours is nested else [])

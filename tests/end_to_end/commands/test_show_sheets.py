@@ -162,3 +162,17 @@ def test_help_says_what_a_large_figure_can_do_without(actviz, samples):
     assert ran.code == 6
     for option in ("--channels", "--top", "--reduce mean", "--project max", "--zoom"):
         assert option in ran.err
+
+
+def test_a_page_that_was_deleted_is_made_again(actviz, samples, tmp_path):
+    command = ("show", samples / "photo_features.keras", samples / "china.jpg", "--channels", "all", "-q")
+    command = (*command, "--max-megapixels", "1", "-o", "out/")
+    pages = actviz(*command).out.split()
+    contents = {page: (tmp_path / page).read_bytes() for page in pages}
+    assert len(pages) > 1
+    assert actviz(*command).out == ""
+    (tmp_path / pages[1]).unlink()
+    again = actviz(*command)
+    assert again.code == 0, again.err
+    assert pages[1] in again.out.split()
+    assert {page: (tmp_path / page).read_bytes() for page in pages} == contents

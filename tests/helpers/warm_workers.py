@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[2]
 # What the command starts in place of a worker: hands the descriptors on, and ends as the worker ends.
 STUB = """
 import array, json, os, socket, sys
-reader, writer, told = sys.argv[1:]
+reader, writer = sys.argv[1:]
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({address!r})
-text = json.dumps([told, os.getcwd(), dict(os.environ)]).encode()
+text = json.dumps([os.getcwd(), dict(os.environ)]).encode()
 descriptors = array.array("i", [int(reader), int(writer), 2])
 connection.sendmsg([len(text).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
 connection.sendall(text)
@@ -80,7 +80,7 @@ def _watch(connection):
             os.kill(worker, signal.SIGKILL)
 
 
-def _work(reader, writer, errors, told, folder, environment):
+def _work(reader, writer, errors, folder, environment):
     from actviz.worker import server
 
     os.setsid()
@@ -88,7 +88,7 @@ def _work(reader, writer, errors, told, folder, environment):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv[:] = ["-c", str(reader), str(writer), told]
+    sys.argv[:] = ["-c", str(reader), str(writer)]
     server.main()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actviz.layer_catalogue import facts_of
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -102,7 +104,7 @@ def _class_axes(kind: str, config: dict[str, Any], rank: int) -> Axes | None:
         space = {"ConvLSTM1D": ("column",), "ConvLSTM3D": SPACE[3]}.get(kind, SPACE[2])
         steps = ("step",) if config.get("return_sequences") else ()
         return ("batch", *steps, "channel", *space) if first else ("batch", *steps, *space, "channel")
-    if kind in {"LSTM", "GRU", "SimpleRNN", "RNN"}:
+    if facts_of(kind).recurrent:
         return DEFAULT_AXES[3] if config.get("return_sequences") else DEFAULT_AXES[2]
     if kind == "Embedding" and rank == len(SEQUENCE) + 1:
         return ("batch", "axis1", "step", "unit")

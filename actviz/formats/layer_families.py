@@ -9,52 +9,73 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from actviz.layer_catalogue import facts_of
+
 if TYPE_CHECKING:
     from actviz.records import LayerInfo
 
+# Names of operations and of layer classes that are not Keras's own; Keras's stand in the layer catalogue.
 _FAMILIES = {
-    "convolution": "Conv1D Conv2D Conv3D SeparableConv1D SeparableConv2D",
-    "depthwise convolution": "DepthwiseConv1D DepthwiseConv2D DepthwiseConv2dNative",
-    "transposed convolution": "Conv1DTranspose Conv2DTranspose Conv3DTranspose Conv2DBackpropInput Conv3DBackpropInputV2",
-    "dense": "Dense EinsumDense MatMul Einsum FullyConnected BatchMatMul BatchMatMulV2 BatchMatMulV3",
-    "normalization": "BatchNormalization FusedBatchNorm FusedBatchNormV3 SyncBatchNormalization",
-    "average": "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D Mean ReduceMean",
-    "maximum over axes": "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D Max ReduceMax Amax",
-    "average pooling": "AveragePooling1D AveragePooling2D AveragePooling3D AvgPool AvgPool3D",
-    "max pooling": "MaxPooling1D MaxPooling2D MaxPooling3D MaxPool MaxPoolV2 MaxPool3D",
-    "recurrent": "LSTM GRU SimpleRNN RNN While StatelessWhile CudnnLSTM CuDNNLSTM CuDNNGRU UnidirectionalSequenceLstm",
-    "reshape": "Flatten Reshape Squeeze ExpandDims Pack",
-    "permute": "Permute Transpose",
-    "pad": "ZeroPadding1D ZeroPadding2D ZeroPadding3D Pad PadV2 Padv2 MirrorPad",
-    "crop": "Cropping1D Cropping2D Cropping3D CenterCrop StridedSlice Slice GetItem",
-    "resize": "UpSampling1D UpSampling2D UpSampling3D Resizing ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea",
-    "add": "Add AddV2 AddN",
-    "subtract": "Subtract Sub",
-    "multiply": "Multiply Mul",
-    "concatenate": "Concatenate ConcatV2 Concat Concatenation",
-    "embedding": "Embedding Gather GatherV2 ResourceGather",
-    "model": "Functional Sequential Model Group",
+    "depthwise convolution": "DepthwiseConv2dNative",
+    "transposed convolution": "Conv2DBackpropInput Conv3DBackpropInputV2",
+    "dense": "MatMul Einsum FullyConnected BatchMatMul BatchMatMulV2 BatchMatMulV3",
+    "normalization": "FusedBatchNorm FusedBatchNormV3 SyncBatchNormalization",
+    "average": "Mean ReduceMean",
+    "maximum over axes": "Max ReduceMax Amax",
+    "average pooling": "AvgPool AvgPool3D",
+    "max pooling": "MaxPool MaxPoolV2 MaxPool3D",
+    "recurrent": "While StatelessWhile CudnnLSTM CuDNNLSTM CuDNNGRU UnidirectionalSequenceLstm",
+    "reshape": "Squeeze ExpandDims Pack",
+    "permute": "Transpose",
+    "pad": "Pad PadV2 Padv2 MirrorPad",
+    "crop": "StridedSlice Slice GetItem",
+    "resize": "ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea",
+    "add": "AddV2 AddN",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "concatenate": "ConcatV2 Concat Concatenation",
+    "embedding": "Gather GatherV2 ResourceGather",
+    "model": "Group",
 }
 _FAMILY_OF = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 # Classes that only apply a function to every value; the function tells them apart.
 _FUNCTIONS = {
-    "ReLU": "relu", "Relu": "relu", "Relu6": "relu6", "ReLU6": "relu6", "LeakyReLU": "leaky_relu", "LeakyRelu": "leaky_relu",
-    "ELU": "elu", "Elu": "elu", "Selu": "selu", "PReLU": "prelu", "GELU": "gelu", "Gelu": "gelu", "Softmax": "softmax",
-    "Sigmoid": "sigmoid", "Logistic": "sigmoid", "Tanh": "tanh", "Softplus": "softplus", "Softsign": "softsign",
-    "HardSwish": "hard_swish", "HardSigmoid": "hard_sigmoid", "LogSoftmax": "log_softmax", "Activation": "",
-}  # fmt: skip
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "ReLU6": "relu6",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
+    "Selu": "selu",
+    "GELU": "gelu",
+    "Gelu": "gelu",
+    "Sigmoid": "sigmoid",
+    "Logistic": "sigmoid",
+    "Tanh": "tanh",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "HardSwish": "hard_swish",
+    "HardSigmoid": "hard_sigmoid",
+    "LogSoftmax": "log_softmax",
+}
 _ALIASES = {"swish": "silu", "hard_silu": "hard_swish", "relu6.0": "relu6", "linear": ""}
 ACTIVATION = "activation"
 
 
+def _applied(kind: str) -> str | None:
+    """Return the function of a class that only applies one, ``None`` for all others."""
+    return _FUNCTIONS.get(kind, facts_of(kind).activation)
+
+
 def family_of(layer: LayerInfo) -> str:
     """Return what layers of a class compute, the class itself where no other class does the same."""
-    return ACTIVATION if layer.kind in _FUNCTIONS else _FAMILY_OF.get(layer.kind, layer.kind)
+    if _applied(layer.kind) is not None:
+        return ACTIVATION
+    return facts_of(layer.kind).family or _FAMILY_OF.get(layer.kind, layer.kind)
 
 
 def function_of(layer: LayerInfo) -> str:
     """Return the activation function that ends a layer, empty where there is none or it is not known."""
-    name = layer.activation or _FUNCTIONS.get(layer.kind, "")
+    name = layer.activation or _applied(layer.kind) or ""
     name = re.sub(r"(?<=\d)\.0$", "", name)
     return _ALIASES.get(name, name)
 

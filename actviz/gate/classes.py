@@ -19,6 +19,7 @@ from actviz.gate.allowed_names import keras_names
 from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
 from actviz.gate.trust import NO_TRUST, TrustPolicy
+from actviz.layer_catalogue import KERAS_1_NAMES, LAYERS, OLDER_NAMES, UNKNOWN
 
 LAMBDAS = frozenset({"Lambda", "__lambda__"})
 # What the JSON hooks of Keras 2 turn into objects of TensorFlow, by a name in the file.
@@ -39,16 +40,10 @@ STRUCTURES = frozenset(
         "dtype",
     }
 )
-# Names under which Keras 1 and 2 saved classes that Keras 3 has under another name.
-OLDER = frozenset(
-    {
-        "BatchNormalizationV1", "BatchNormalizationV2", "LSTMV2", "GRUV2", "CuDNNLSTM", "CuDNNGRU",
-        "OrthogonalInitializer", "Policy", "PolicyV1", "Merge", "Convolution1D", "Convolution2D",
-        "Convolution3D", "Deconvolution2D", "GroupedQueryAttention", "AtrousConvolution2D", "SeparableConvolution2D",
-    }
-)  # fmt: skip
-# Layers that keras.applications defines for its own networks.
-APPLICATIONS = {"LayerScale": "keras.src.applications.convnext", "StochasticDepth": "keras.src.applications.convnext"}
+# Names that older versions of Keras saved.
+OLDER = frozenset({"OrthogonalInitializer", "Policy", "PolicyV1"}).union(KERAS_1_NAMES, OLDER_NAMES)
+# Layers that keras.applications defines for its own networks, with their modules.
+APPLICATIONS = {name: facts.module for name, facts in LAYERS.items() if facts.module != UNKNOWN.module}
 # Names that Keras's own `activations.get` takes beside the exported ones.
 ALIASES = frozenset({"swish", "hard_swish", "softmax_v2", "relu_v2"})
 KERAS_MODULES = ("keras", "tf_keras")
@@ -62,7 +57,11 @@ MODEL_MODULES = frozenset(
 )  # fmt: skip
 FUNCTION_MODULES = frozenset({None, "builtins", "keras.activations"})
 HOLDERS = frozenset({"", "config", "layers", "layer", "forward_layer", "backward_layer", "cell", "cells"})
-ACTIVATION_LAYERS = frozenset({"Activation", "ELU", "LeakyReLU", "ReLU", "Softmax"})
+ACTIVATION_LAYERS = frozenset(
+    name
+    for name, facts in LAYERS.items()
+    if facts.activation is not None and facts.weights and not any(facts.weights({}))
+)
 LITERALS = frozenset({"__tensor__", "__numpy__", "__ndarray__", "ndarray"})
 LITERAL_DTYPE = re.compile(r"bool|string|(u?int|float|complex)\d{1,3}|bfloat16|float8_e\w{3,6}")
 MAXIMUM_NAME = 2000

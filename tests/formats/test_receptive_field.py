@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from keras import layers
 
 from actviz.formats import open_network
-from actviz.formats.keras.receptive_field import AxisGeometry, geometries, stretched, transposed, window
+from actviz.formats.keras.receptive_field import geometries
+from actviz.layer_catalogue.window_rules import AxisGeometry, stretched, transposed, window
 
 ROW = AxisGeometry(28, 0, 0, 1)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actviz.formats.keras.graph import LayerGraph, LayerNode, refs
 from actviz.gate.functions import named_call
+from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
     from actviz.formats.keras.graph import Json
@@ -22,23 +23,9 @@ BOUNDS: dict[str, Bounds] = {
     "sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "sparsemax": (0.0, 1.0),
     "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0),
 }  # fmt: skip
-# Their `activation` is that of a cell, not of what they give.
-RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"})
 SAVED_CALLS = frozenset({"TFOpLambda", "TensorFlowOpLayer"})
-_SUM_LIKE = frozenset({"Add", "Multiply"})
 LARGEST_CLIP = 1e6
 CLIPPED = re.compile(r"relu\d[\d.]*")
-# What lies between these and a non-negative activation does not change its sign.
-SIGN_KEEPING = frozenset(
-    {
-        "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D",
-        "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "GlobalMaxPooling1D",
-        "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout",
-        "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
-        "Cropping1D", "Cropping2D", "Cropping3D", "Concatenate", "Add", "Multiply", "Average", "Maximum", "Minimum",
-        "Identity", "ActivityRegularization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
-    }
-)  # fmt: skip
 
 
 def signs(graph: LayerGraph) -> dict[int, bool | None]:
@@ -51,7 +38,7 @@ def signs(graph: LayerGraph) -> dict[int, bool | None]:
         if (
             activation in NON_NEGATIVE
             or CLIPPED.fullmatch(activation or "")
-            or (entry.kind in SIGN_KEEPING and inputs and all(sign is False for sign in inputs))
+            or (facts_of(entry.kind).keeps_sign and inputs and all(sign is False for sign in inputs))
         ):
             found[number] = False
         elif activation in {"tanh", "linear", "elu", "selu", "softsign"}:
@@ -89,7 +76,7 @@ def _keeps_bounds(entry: LayerNode) -> bool:
     }
     activation = entry.config.get("activation")  # a custom one is an object
     plain = activation is None or activation == "linear"
-    return entry.kind in SIGN_KEEPING - _SUM_LIKE and plain and not smooth
+    return facts_of(entry.kind).keeps_bounds and plain and not smooth
 
 
 def bounds_of_layer(kind: str, config: Json) -> Bounds | None:
@@ -97,7 +84,7 @@ def bounds_of_layer(kind: str, config: Json) -> Bounds | None:
     inner = config.get("layer")
     if kind in {"TimeDistributed", "SpectralNormalization"} and isinstance(inner, dict):
         return bounds_of_layer(str(inner.get("class_name")), inner.get("config") or {})
-    if kind in RECURRENT:
+    if facts_of(kind).recurrent:
         return None
     if kind in SAVED_CALLS:
         return BOUNDS.get(named_call(kind, config)[0].lower().rpartition(".")[2])

@@ -11,7 +11,8 @@ from typing import Any
 
 from actviz.errors import ModelError, escape
 from actviz.formats.keras.graph import CUSTOM_MODULE, FLAT, FROM_ONE, Json, layer_name
-from actviz.gate import APPLICATIONS, CALLS, MODELS, is_custom, is_keras_activation, keras_names
+from actviz.gate import CALLS, MODELS, is_custom, is_keras_activation, keras_names
+from actviz.layer_catalogue import KERAS_1_NAMES, OLDER_NAMES, facts_of
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
@@ -29,15 +30,6 @@ GONE = {
     "input_length": (),
     "softmax_robust_masking": (False,),
 }
-KEEPS_GROUPS = frozenset({"Conv1D", "Conv2D", "Conv3D", "GroupNormalization"})
-RENAMED = {
-    "BatchNormalizationV1": "BatchNormalization",
-    "BatchNormalizationV2": "BatchNormalization",
-    "LSTMV2": "LSTM",
-    "GRUV2": "GRU",
-    "CuDNNLSTM": "LSTM",
-    "CuDNNGRU": "GRU",
-}
 # hard_sigmoid was clip(0.2 x + 0.5) until Keras 3 made it clip(x / 6 + 0.5).
 OLD_HARD_SIGMOID = {
     "module": None,
@@ -47,16 +39,7 @@ OLD_HARD_SIGMOID = {
 }
 CALLS_MODULE = "actviz.tensorflow_calls"
 REPEATS_MASKED = "actviz_repeats_masked_steps"
-KERAS_1_CLASSES = {
-    "Convolution1D": "Conv1D",
-    "Convolution2D": "Conv2D",
-    "Convolution3D": "Conv3D",
-    "Deconvolution2D": "Conv2DTranspose",
-    "SeparableConvolution2D": "SeparableConv2D",
-    "AtrousConvolution2D": "Conv2D",
-    "Merge": "Merge",
-}
-KERAS_1_NAMES = {
+KERAS_1_ARGUMENT_NAMES = {
     "nb_filter": "filters",
     "border_mode": "padding",
     "subsample": "strides",
@@ -68,7 +51,10 @@ KERAS_1_NAMES = {
     "pool_length": "pool_size",
     "inner_activation": "recurrent_activation",
 }
-KERAS_1_ARGUMENTS = (frozenset(KERAS_1_NAMES) | {"dim_ordering", "nb_row"}) - {"output_dim"} | {"W_regularizer", "mode"}
+KERAS_1_ARGUMENTS = (frozenset(KERAS_1_ARGUMENT_NAMES) | {"dim_ordering", "nb_row"}) - {"output_dim"} | {
+    "W_regularizer",
+    "mode",
+}
 # What Keras 1 wrote for training, and what later versions work out by themselves.
 KERAS_1_TRAINING = frozenset(
     {
@@ -88,7 +74,6 @@ MERGE_MODES = {
 INNER = ("layer", "backward_layer", "cell")
 HISTORY = 3
 CONSTANT = "_CONSTANT_VALUE"
-RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM2D", "Bidirectional", "CuDNNLSTM", "CuDNNGRU"})
 
 
 def canonical(config: Any, version: str, file: str) -> Json:
@@ -185,7 +170,7 @@ def _module(layer: Json) -> str:
         for module, names in keras_names().operations.items():
             if kind in names:
                 return f"keras.src.ops.{module}"
-    return APPLICATIONS.get(kind, "keras.layers")
+    return facts_of(kind).module
 
 
 def _dtype(config: Json) -> Json:
@@ -247,7 +232,7 @@ def _layer_2(layer: Json, file: str) -> Json:
     kind, config = layer["class_name"], layer["config"]
     if kind in MODELS and (isinstance(config, list) or "layers" in config):
         return _model_2(layer, file)
-    if set(config) & KERAS_1_ARGUMENTS or kind in KERAS_1_CLASSES:
+    if set(config) & KERAS_1_ARGUMENTS or kind in KERAS_1_NAMES:
         kind, config = _from_keras_1(kind, config, file)
     config = _dtype(dict(config))
     shape = config.get("batch_input_shape") or config.get("batch_shape")
@@ -281,7 +266,7 @@ def _layer_2(layer: Json, file: str) -> Json:
         config["cells"] = [_layer_2(cell, file) for cell in config["cells"]]
     if kind == "LeakyReLU" and "alpha" in config:
         config["negative_slope"] = config.pop("alpha")
-    translated = _keras(RENAMED.get(str(kind), str(kind)), config, APPLICATIONS.get(str(kind), "keras.layers"))
+    translated = _keras(OLDER_NAMES.get(str(kind), str(kind)), config, facts_of(str(kind)).module)
     if shape:
         translated["input_shape"] = shape
     return translated
@@ -301,8 +286,8 @@ def _from_keras_1(kind: str, config: Json, file: str) -> tuple[str, Json]:
         return _merge(config, file)
     if kind == "Embedding":
         return kind, config
-    kind = KERAS_1_CLASSES.get(kind, kind)
-    result = {KERAS_1_NAMES.get(name, name): value for name, value in config.items()}
+    kind = KERAS_1_NAMES.get(kind, kind)
+    result = {KERAS_1_ARGUMENT_NAMES.get(name, name): value for name, value in config.items()}
     if "nb_row" in result:
         result["kernel_size"] = [result.pop("nb_row"), result.pop("nb_col")]
     if "filter_length" in result:
@@ -334,7 +319,7 @@ def _plain_number(value: Any) -> Any:
 
 def _is_gone(kind: str, name: str, value: object, file: str) -> bool:
     """Tell whether an argument no longer exists; refuse where it meant something."""
-    if name not in GONE or (name == "groups" and kind in KEEPS_GROUPS):
+    if name not in GONE or (name == "groups" and facts_of(OLDER_NAMES.get(kind, kind)).groups):
         return False
     if GONE[name] and value not in GONE[name]:
         message = (
@@ -392,7 +377,7 @@ def _node_2(node: Any, kind: str) -> Json:
         if len(entry) > HISTORY and entry[HISTORY]:
             kwargs = {key: _tensor_2(item) for key, item in entry[HISTORY].items()}
     tensors = [_tensor_2(entry[:HISTORY]) for entry in entries]
-    if len(tensors) > 1 and kind in RECURRENT:
+    if len(tensors) > 1 and facts_of(OLDER_NAMES.get(kind, kind)).recurrent:
         return {"args": tensors[:1], "kwargs": {**kwargs, "initial_state": tensors[1:]}}
     return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs}
 

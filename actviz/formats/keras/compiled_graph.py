@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 # Tracing a layer takes as long as what a graph saves in some ten calls of it.
 COMPILE_AFTER = 8
-# Layers that Keras itself may call while a graph is traced; plain ones are called without it.
-TRACED = frozenset(
-    {
-        "AveragePooling1D", "Conv2DTranspose", "Cropping2D", "Dropout", "ELU", "GlobalAveragePooling1D",
-        "GlobalMaxPooling1D", "GroupNormalization", "InputLayer", "LayerNormalization", "MaxPooling1D", "Minimum",
-        "Normalization", "PReLU", "Permute", "Rescaling", "Reshape", "SpatialDropout1D", "SpatialDropout2D",
-        "Subtract", "UpSampling2D",
-    }
-)  # fmt: skip
 AS_IT_IS = {"disable_meta_optimizer": True}
 
 

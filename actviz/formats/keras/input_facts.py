@@ -12,22 +12,16 @@ from typing import TYPE_CHECKING
 
 from actviz.formats.keras.graph import Json, LayerGraph, LayerNode, TensorRef, refs
 from actviz.gate.functions import named_call
+from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# After these every value of the input is still there and still the same: what a lookup
+# After these operations every value of the input is still there and still the same: what a lookup
 # behind them refuses would have been refused in the input. GetItem keeps only some values.
-KEEPING = frozenset(
-    {
-        "Identity", "Cast", "StopGradient", "Reshape", "Flatten", "Permute", "Transpose", "ExpandDims", "Squeeze",
-        "RepeatVector", "Concatenate",
-    }
-)  # fmt: skip
+KEEPING = frozenset({"Cast", "StopGradient", "Transpose", "ExpandDims", "Squeeze"})
 KEEPING_FUNCTIONS = frozenset({"cast", "identity", "expand_dims", "squeeze", "reshape", "transpose", "concat"})
 SAVED_CALLS = frozenset({"TFOpLambda", "TensorFlowOpLayer"})
-TABLES = {"Embedding": "input_dim", "ReversibleEmbedding": "input_dim", "CategoryEncoding": "num_tokens"}
-LOOKUPS = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 STRIPPING = frozenset({"strip_punctuation", "lower_and_strip_punctuation"})
 PLAIN = frozenset({"lower", "", "none"})
 UNKNOWN_WORD = "[UNK]"
@@ -89,7 +83,7 @@ def words_of(entries: Sequence[LayerNode], vocabulary: Callable[[LayerNode], lis
     `vocabulary` gives the words of a layer whose configuration does not hold them.
     """
     for entry in entries:
-        if entry.kind in LOOKUPS:
+        if facts_of(entry.kind).vocabulary:
             held = entry.config.get("vocabulary")
             if not isinstance(held, (list, tuple)):
                 held = vocabulary(entry) or ()
@@ -113,18 +107,18 @@ def split_of(entries: Sequence[LayerNode]) -> str:
 def _keeps(entry: LayerNode) -> bool:
     if entry.kind in SAVED_CALLS:
         return named_call(entry.kind, entry.config)[0].lower() in KEEPING_FUNCTIONS
-    return entry.kind in KEEPING
+    return entry.kind in KEEPING or facts_of(entry.kind).keeps_integers
 
 
 def _table_size(entry: LayerNode) -> int | None:
     inner = entry.config.get("layer")
-    if entry.kind == "TimeDistributed" and isinstance(inner, dict):
+    if facts_of(entry.kind).wraps == "step" and isinstance(inner, dict):
         return _declared_size(str(inner.get("class_name")), inner.get("config"))
     return _declared_size(entry.kind, entry.config)
 
 
 def _declared_size(kind: str, config: object) -> int | None:
-    size = config.get(TABLES.get(kind, "")) if isinstance(config, dict) else None
+    size = config.get(facts_of(kind).lookup_size) if isinstance(config, dict) else None
     return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
 
 

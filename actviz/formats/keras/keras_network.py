@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, ModelError, escape
 from actviz.formats.axes import axes_of, score_axes
-from actviz.formats.keras.activation_sign import BOUNDS, RECURRENT, activation_of, bounds, signs
+from actviz.formats.keras.activation_sign import BOUNDS, activation_of, bounds, signs
 from actviz.formats.keras.compiled_graph import patience
 from actviz.formats.keras.custom_objects import CustomObjects
 from actviz.formats.keras.graph import ROOT, InnerRef, LayerNode, ModelCallOutputs, TensorRef, layer_name, refs
@@ -16,12 +16,13 @@ from actviz.formats.keras.keras_arithmetic import operations_of
 from actviz.formats.keras.keras_file import KerasFile, open_keras_file
 from actviz.formats.keras.least_size import least_sizes, too_small
 from actviz.formats.keras.receptive_field import geometries
-from actviz.formats.keras.shapes import ATTENTION, SCORES, infer, is_scores, output_count, scores_named, shape_of_scores
+from actviz.formats.keras.shapes import SCORES, infer, is_scores, output_count, scores_named, shape_of_scores
 from actviz.formats.keras.step_order import joined, reverses, step_orders, turned
 from actviz.formats.keras.wrappers import InnerLayer, wrapped
 from actviz.formats.malformed import error_message
 from actviz.formats.network_protocol import FileNetwork
 from actviz.gate import NO_TRUST, TrustPolicy, well_formed
+from actviz.layer_catalogue import facts_of
 from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class KerasNetwork(FileNetwork):
                 digest,
                 bounds=self._bounds.get(ref.node),
             )
-        limits = None if layer.kind in RECURRENT else BOUNDS.get(layer.activation or "")
+        limits = None if facts_of(layer.kind).recurrent else BOUNDS.get(layer.activation or "")
         return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest, bounds=limits)
 
     def _is_scores(self, ref: TensorRef | InnerRef) -> bool:
@@ -310,7 +311,7 @@ class KerasNetwork(FileNetwork):
                 address = node.address if count == 1 else f"{node.address}@{output}"
                 self._outputs[address] = TensorRef(number, output)
                 yield self._layer(address, TensorRef(number, output), parameters)
-            if entry.kind in ATTENTION and not entry.custom:
+            if facts_of(entry.kind).attention and not entry.custom:
                 yield self._scores(number)
             for address, result in ends.get(number + 1, ()):
                 yield from self._model(address, result)

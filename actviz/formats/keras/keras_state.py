@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
     from actviz.formats.keras.graph import LayerNode
 
-# Layers that draw random numbers while a model is trained, and only then.
-DRAW_IN_TRAINING = frozenset(
-    {
-        "AlphaDropout", "AugMix", "CutMix", "Dropout", "GaussianDropout", "GaussianNoise", "MixUp", "RandAugment",
-        "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop",
-        "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue",
-        "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation",
-        "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "SpatialDropout1D", "SpatialDropout2D",
-        "SpatialDropout3D",
-    }
-)  # fmt: skip
-
 
 def draws(kind: str, config: dict[str, Any]) -> bool:
     """Tell whether a saved call of a TensorFlow function draws random numbers."""

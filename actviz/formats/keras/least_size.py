@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actviz.formats.keras.graph import LayerGraph, TensorRef, refs
-from actviz.formats.keras.shapes import MERGE, shape_of
+from actviz.formats.keras.shapes import shape_of
+from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from actviz.records import Shape
 
 LARGEST = 1 << 14
-JOINED = MERGE | {"Concatenate"}
 
 
 def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | None = None) -> bool:
@@ -37,7 +37,7 @@ def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | 
         given = [known.get(ref) for ref in refs(node.args)]
         shape = shape_of(entry.kind, entry.config, given)
         settled = all(one is not None and None not in one[1:] for one in given)
-        if shape is None and given and settled and entry.kind in JOINED:
+        if shape is None and given and settled and facts_of(entry.kind).merge:
             return False
         if shape is not None and any(size is not None and size < 1 for size in shape[1:]):
             return False

@@ -9,6 +9,7 @@ from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.keras.canonical import CALLS_MODULE, REPEATS_MASKED
 from actviz.formats.keras.graph import FLAT, FROM_ONE
 from actviz.formats.keras.load_weights import reason
+from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
     from actviz.formats.keras.custom_objects import CustomObjects
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from actviz.formats.keras.weight_files import NamedWeights, TreeWeights
 
 OLDEST_KERAS = "3.15.1"
-VOCABULARIES = frozenset({"TextVectorization", "StringLookup", "IntegerLookup"})
 
 
 def check_keras() -> None:
@@ -83,7 +83,7 @@ def _make(
         return _make_lambda(entry, config, custom)
     if entry.custom:
         return custom.by_name()[entry.registered].from_config(config)
-    if entry.kind in VOCABULARIES and not config.get("vocabulary"):
+    if facts_of(entry.kind).vocabulary and not config.get("vocabulary"):
         config["vocabulary"] = _vocabulary(entry, weights, file)
         weighted = weights.idf_weights(entry) if config.get("output_mode") == "tf_idf" else None
         if weighted is not None:

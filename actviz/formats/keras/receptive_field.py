@@ -10,29 +10,28 @@ that: maps behind it have no place.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from actviz.formats.keras.graph import CallNode, Json, LayerGraph, LayerNode, TensorRef, refs
-from actviz.formats.keras.shapes import KEEP, MERGE
 from actviz.gate.functions import named_call
+from actviz.layer_catalogue import facts_of
+from actviz.layer_catalogue.window_rules import AxisGeometry
 from actviz.records import Geometry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from actviz.layer_catalogue.window_rules import WindowRule
     from actviz.records import Axes, Shape
 
 Known = dict[TensorRef, tuple["Shape | None", "Axes"]]
 
-# Calls that compute every value from those at the same place.
-PLACE_KEEPING = (
-    KEEP
-    | MERGE
-    | {
-        "Dense", "Divide", "TrueDivide", "Power", "Square", "Sqrt", "Rsqrt", "Absolute", "Abs", "Negative", "Exp", "Log", "Clip",
+# Operations that compute each value from those at the same row and column.
+PLACE_KEEPING = frozenset(
+    {
+        "Divide", "TrueDivide", "Power", "Square", "Sqrt", "Rsqrt", "Absolute", "Abs", "Negative", "Exp", "Log", "Clip",
         "Relu", "Relu6", "Sigmoid", "HardSigmoid", "HardSwish", "HardSilu", "Silu", "Swish", "Tanh", "HardTanh", "Gelu", "Selu",
         "Elu", "Celu", "Softplus", "Softsign", "Mish", "LeakyRelu", "LogSoftmax", "Cast", "StopGradient", "GELU",
-        "SpectralNormalization",
     }
 )  # fmt: skip
 SAVED_CALLS = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
@@ -44,26 +43,6 @@ SAVED_KEEPING = frozenset(
     }
 )  # fmt: skip
 _NEAR = 1e-6
-
-
-@dataclass(frozen=True, slots=True)
-class AxisGeometry:
-    """One axis of a map of `size` values, and what they see of the input, in pixels.
-
-    Value number i sees the input's pixels `first` + i * `stride` to `last` + i * `stride`,
-    both included; parts of a pixel come from maps that were enlarged.
-    """
-
-    size: int
-    first: float
-    last: float
-    stride: float
-
-    def moved(self, first: float, last: float, size: int, stride: float) -> AxisGeometry:
-        """Return a map whose first value sees the values `first` to `last` of this one, the next `stride` further."""
-        return AxisGeometry(
-            size, self.first + first * self.stride, self.last + last * self.stride, self.stride * stride
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +110,7 @@ def _of_call(
         if not axes or not isinstance(axis, int) or not -len(axes) <= axis < len(axes) or axes[axis] != "channel":
             return None
     elif not _keeps_place(entry):
-        rule = RULES.get(entry.kind)
+        rule = facts_of(entry.kind).window
         place = found.get(sources[0].node) if len(sources) == 1 else None
         return _apply(rule, entry.config, place) if rule and place else None
     if any(ref.node not in found and not _is_one_value(known.get(ref)) for ref in sources):
@@ -142,7 +121,7 @@ def _of_call(
 def _keeps_place(entry: LayerNode) -> bool:
     if entry.kind in SAVED_CALLS:
         return named_call(entry.kind, entry.config)[0].lower().rpartition(".")[2] in SAVED_KEEPING
-    return entry.kind in PLACE_KEEPING
+    return entry.kind in PLACE_KEEPING or facts_of(entry.kind).keeps_place
 
 
 def _is_one_value(described: tuple[Shape | None, Axes] | None) -> bool:
@@ -169,128 +148,11 @@ def _joined(spans: Sequence[AxisGeometry]) -> AxisGeometry | None:
     return replace(one, first=min(span.first for span in spans), last=max(span.last for span in spans))
 
 
-def _apply(
-    rule: Callable[[Json, ReceptiveField, int], AxisGeometry | None], config: Json, place: ReceptiveField
-) -> ReceptiveField | None:
+def _apply(rule: WindowRule, config: Json, place: ReceptiveField) -> ReceptiveField | None:
     try:
-        spans = rule(config, place, 0), rule(config, place, 1)
+        spans = rule(config, place.spans, 0), rule(config, place.spans, 1)
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
         return None
     if spans[0] is None or spans[1] is None:
         return None
     return replace(place, spans=(spans[0], spans[1]))
-
-
-def _number(value: Any, axis: int) -> int:
-    return int(value[axis]) if isinstance(value, (list, tuple)) else int(value)
-
-
-def window(span: AxisGeometry, kernel: int, stride: int = 1, dilation: int = 1, *, same: bool = False) -> AxisGeometry:
-    """Return the map that a sliding window makes of another.
-
-    ``same`` pads as TensorFlow does: the odd pixel goes to the end, and with strides it
-    depends on the size how many there are.
-    """
-    reach = dilation * (kernel - 1) + 1
-    size = -(-span.size // stride) if same else (span.size - reach) // stride + 1
-    before = max((size - 1) * stride + reach - span.size, 0) // 2 if same else 0
-    return span.moved(-before, reach - 1 - before, size, stride)
-
-
-def transposed(
-    span: AxisGeometry, kernel: int, stride: int = 1, dilation: int = 1, *, same: bool = False
-) -> AxisGeometry:
-    """Return the map that a transposed convolution makes of another: the window runs over its output."""
-    reach = dilation * (kernel - 1) + 1
-    size = span.size * stride + (0 if same else max(reach - stride, 0))
-    before = max(reach - stride, 0) // 2 if same else 0
-    return span.moved((before - reach + 1) / stride, before / stride, size, 1 / stride)
-
-
-def stretched(span: AxisGeometry, size: int, *, smooth: bool = False) -> AxisGeometry:
-    """Return a map resized to `size` values, with the middles of both pictures one on the other."""
-    stride = span.size / size
-    middle, reach = stride / 2 - 0.5, max(1.0, stride) / 2 if smooth else 0.0
-    return span.moved(middle - reach, middle + reach, size, stride)
-
-
-def _convolution(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry:
-    return window(
-        place.spans[axis],
-        _number(config["kernel_size"], axis),
-        _number(config.get("strides", 1), axis),
-        _number(config.get("dilation_rate", 1), axis),
-        same=config.get("padding", "valid") == "same",
-    )
-
-
-def _transposed(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry | None:
-    if config.get("output_padding") is not None:
-        return None
-    return transposed(
-        place.spans[axis],
-        _number(config["kernel_size"], axis),
-        _number(config.get("strides", 1), axis),
-        _number(config.get("dilation_rate", 1), axis),
-        same=config.get("padding", "valid") == "same",
-    )
-
-
-def _pooling(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry:
-    size = config["pool_size"]
-    stride = config.get("strides") or size
-    same = config.get("padding", "valid") == "same"
-    return window(place.spans[axis], _number(size, axis), _number(stride, axis), same=same)
-
-
-def _amounts(value: Any, axis: int) -> tuple[int, int]:
-    """Return how much a padding or cropping changes at the start and at the end of an axis."""
-    amount = value[axis] if isinstance(value, (list, tuple)) else value
-    return (int(amount[0]), int(amount[1])) if isinstance(amount, (list, tuple)) else (int(amount), int(amount))
-
-
-def _padding(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry:
-    before, after = _amounts(config["padding"], axis)
-    return place.spans[axis].moved(-before, -before, place.spans[axis].size + before + after, 1)
-
-
-def _cropping(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry:
-    before, after = _amounts(config["cropping"], axis)
-    return place.spans[axis].moved(before, before, place.spans[axis].size - before - after, 1)
-
-
-def _up_sampling(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry:
-    span = place.spans[axis]
-    smooth = config.get("interpolation", "nearest") != "nearest"
-    return stretched(span, span.size * _number(config["size"], axis), smooth=smooth)
-
-
-def _resizing(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry | None:
-    if config.get("crop_to_aspect_ratio") or config.get("pad_to_aspect_ratio"):
-        return None
-    smooth = config.get("interpolation", "bilinear") != "nearest"
-    return stretched(place.spans[axis], int(config[("height", "width")[axis]]), smooth=smooth)
-
-
-def _centre(config: Json, place: ReceptiveField, axis: int) -> AxisGeometry | None:
-    sizes = int(config["height"]), int(config["width"])
-    if any(size > span.size for size, span in zip(sizes, place.spans, strict=True)):
-        return None  # a smaller picture is resized, in proportions of its own
-    before = (place.spans[axis].size - sizes[axis]) // 2
-    return place.spans[axis].moved(before, before, sizes[axis], 1)
-
-
-RULES: dict[str, Callable[[Json, ReceptiveField, int], AxisGeometry | None]] = {
-    "Conv2D": _convolution,
-    "SeparableConv2D": _convolution,
-    "DepthwiseConv2D": _convolution,
-    "Conv2DTranspose": _transposed,
-    "MaxPooling2D": _pooling,
-    "AveragePooling2D": _pooling,
-    "ZeroPadding2D": _padding,
-    "Cropping2D": _cropping,
-    "UpSampling2D": _up_sampling,
-    "Resizing": _resizing,
-    "CenterCrop": _centre,
-}
-"""What a layer does to the place of its input's values, for one axis (0: rows, 1: columns)."""

@@ -11,7 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actviz.formats.keras.graph import refs
-from actviz.formats.keras.shapes import ATTENTION
+from actviz.layer_catalogue import facts_of
 from actviz.records import FORWARD, MIXED, REVERSED
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def step_orders(graph: LayerGraph, known: Mapping[TensorRef, tuple[Shape | None,
         named = node.kwargs if isinstance(node.kwargs, dict) else {}  # a damaged file may hold anything there
         read = {name: value for name, value in named.items() if name not in _NOT_STEPS}
         given = [ref for ref in refs((node.args, read)) if _may_have_steps(known.get(ref, (None, ()))[1])]
-        if entry.kind in ATTENTION:
+        if facts_of(entry.kind).attention:
             given = given[:1]  # the steps of the output are those of the query
         order = joined(orders[ref.node] for ref in given)
         if order == REVERSED and (entry.custom or entry.kind == "Lambda"):

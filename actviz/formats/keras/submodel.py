@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, InputError, LimitError, ModelError, UnsafeError, escape
 from actviz.formats.axes import axes_of
-from actviz.formats.keras.compiled_graph import COMPILE_AFTER, TRACED, CompiledGraph, signature_of
+from actviz.formats.keras.compiled_graph import COMPILE_AFTER, CompiledGraph, signature_of
 from actviz.formats.keras.graph import ROOT, InnerRef, LayerGraph, LayerNode, TensorRef, refs
 from actviz.formats.keras.inner_layers import (
     InnerOutputRecorder,
@@ -24,14 +24,15 @@ from actviz.formats.keras.inner_layers import (
     runs_backwards,
     tree,
 )
-from actviz.formats.keras.keras_state import DRAW_IN_TRAINING, CodeRandom, LayerState, draws
+from actviz.formats.keras.keras_state import CodeRandom, LayerState, draws
 from actviz.formats.keras.load_weights import load, reason
-from actviz.formats.keras.make_layer import VOCABULARIES, check_keras, make_layer
+from actviz.formats.keras.make_layer import check_keras, make_layer
 from actviz.formats.keras.memory_estimate import bytes_of, check_output, check_parameters, check_run
 from actviz.formats.keras.shapes import SCORES
 from actviz.formats.keras.weight_files import NamedWeights
 from actviz.formats.keras.wrappers import InnerLayer
 from actviz.formats.one_by_one import MOST_NAMED, each_of, joined, listed, random_note, seed_of
+from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,15 +45,6 @@ if TYPE_CHECKING:
     from actviz.formats.keras.weight_files import TreeWeights
     from actviz.formats.one_by_one import State
 
-# Layers whose `call` alone computes what calling them does, for float32 and without masks:
-# no state, no random numbers, no conversion of dtypes. Keras spends 0.2 ms a call around it.
-PLAIN = frozenset(
-    {
-        "Activation", "Add", "AveragePooling2D", "Average", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D",
-        "Conv3D", "Dense", "DepthwiseConv2D", "Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "LeakyReLU",
-        "MaxPooling2D", "Maximum", "Multiply", "ReLU", "SeparableConv2D", "Softmax", "ZeroPadding2D",
-    }
-)  # fmt: skip
 NO_MEMORY = "ResourceExhaustedError"  # TensorFlow's, which is not imported for its name
 NO_UNKNOWN = "num_oov_indices=0"
 MASK_RANK = 2  # (batch, step)
@@ -111,7 +103,7 @@ class SubModel:
             if self._runs_code(key):
                 self.state.watch(layer)
             dtypes = {getattr(layer, "compute_dtype", None), getattr(layer, "variable_dtype", None)}
-            if self.graph.entries[key].kind in PLAIN and dtypes == {"float32"}:
+            if facts_of(self.graph.entries[key].kind).call == "plain" and dtypes == {"float32"}:
                 self.plain.add(key)
         self.variables = self._variables()
         _forget_uninitialised()
@@ -134,7 +126,7 @@ class SubModel:
             (self.graph.nodes[number].address, self.graph.entries[self.graph.nodes[number].entry].kind)
             for number in self.steps
             if self.graph.nodes[number].kwargs.get("training") is True
-            and self.graph.entries[self.graph.nodes[number].entry].kind in DRAW_IN_TRAINING
+            and facts_of(self.graph.entries[self.graph.nodes[number].entry].kind).random_in_training
         ]
         if trained:
             notes.append(
@@ -387,7 +379,7 @@ class SubModel:
         called = {self.graph.nodes[number].entry for number in self.steps}
         entries = [self.graph.entries[key] for key in called]
         return (
-            all(entry.key in self.plain or entry.kind in TRACED for entry in entries)
+            all(entry.key in self.plain or facts_of(entry.kind).call == "traced" for entry in entries)
             and all(values.dtype == "float32" for values in batch.values())
             and all(isinstance(ref, TensorRef) and ref.output != SCORES for ref in self.wanted.values())
         )
@@ -473,7 +465,7 @@ class SubModel:
                 message = f'{self.file}: not enough memory for layer "{escape(node.address, 80)}"; choose fewer layers or smaller inputs, or raise --max-memory.'
                 raise LimitError(message) from failure
             kind = self.graph.entries[node.entry].kind
-            if kind in VOCABULARIES and NO_UNKNOWN in str(failure):
+            if facts_of(kind).vocabulary and NO_UNKNOWN in str(failure):
                 raise InputError(_unknown_words(layer, args, node.address)) from None
             message = f'{self.file}: layer "{escape(node.address, 80)}" ({escape(kind, 60)}) cannot be computed: {reason(failure)}'
             raise ModelError(message) from failure

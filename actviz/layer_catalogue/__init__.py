@@ -1,0 +1,9 @@
+"""The facts of every Keras layer class, one record each: `table` is where a new class is entered.
+
+It stands below `gate` in the order of imports, because the gate reads it too, and needs neither Keras nor a file.
+"""
+
+from actviz.layer_catalogue.record import LayerClass
+from actviz.layer_catalogue.table import KERAS_1_NAMES, LAYERS, OLDER_NAMES, UNKNOWN, facts_of, passes_on
+
+__all__ = ["KERAS_1_NAMES", "LAYERS", "OLDER_NAMES", "UNKNOWN", "LayerClass", "facts_of", "passes_on"]

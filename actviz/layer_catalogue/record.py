@@ -1,0 +1,88 @@
+"""What is known of a Keras layer class, and the names of the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from actviz.layer_catalogue.shape_rules import Json, ShapeRule
+from actviz.records import Shape
+
+if TYPE_CHECKING:
+    from actviz.layer_catalogue.window_rules import WindowRule
+
+WeightRule = Callable[[Json], tuple[int, int]]
+MergeRule = Callable[[Json, list[Shape]], Shape | None]
+PassesOn = Literal["", "part", "all"]
+
+
+class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
+    """The facts of one Keras layer class. Nothing is guessed: a rule that is ``None`` is unknown, and Keras is asked.
+
+    Parameters
+    ----------
+    shape, merge
+        The rule of the output shape, for one input or for several.
+    weights
+        Returns the number of weights that the layer trains and that it does not.
+    window
+        The rule of the receptive field, for layers whose values see several pixels.
+    keeps_place
+        Each value is computed from the values at the same row and column.
+    keeps_sign, keeps_bounds
+        The output is never negative if no input is, and never leaves the bounds of the inputs.
+    keeps_integers
+        All values of the input are in the output, unchanged, so that a lookup behind it reads the input's values.
+    passes_on
+        ``all``: at inference the output is the input, at most in another shape or order. ``part``: the
+        layer only pools, pads, crops, resizes or joins what it reads. A defect in its values arises before it.
+    call
+        ``plain``: for float32 and without masks, `layer.call` computes what calling the layer does: no
+        state, no random numbers, no conversion of dtypes (Keras spends 0.2 ms a call around it).
+        ``traced``: may be called while TensorFlow traces a graph.
+    random_in_training
+        Draws random numbers while a model is trained, and only then.
+    recurrent, states
+        Reads steps one by one; its `activation` is that of a cell, not of the output. Number of its states.
+    wraps
+        How it applies the layer in its configuration: to every ``step``, in both ``directions``, or to the ``whole`` input.
+    attention
+        Can return its scores beside its output.
+    lookup_size
+        The argument that holds the number of integers which the layer can look up.
+    vocabulary
+        Has a vocabulary, which the file may hold outside the configuration.
+    activation
+        The function of a layer that only applies one, ``""`` where the configuration names it.
+    groups
+        Has an argument `groups`, which other classes had in old files without a meaning.
+    family
+        What layers compute in terms that hold in every format; see `actviz.formats.layer_families`.
+    older
+        Names of the class in files of Keras 2 and early Keras 3.
+    module
+        The module that Keras writes for the class.
+    """
+
+    shape: ShapeRule | None = None
+    merge: MergeRule | None = None
+    weights: WeightRule | None = None
+    window: WindowRule | None = None
+    keeps_place: bool = False
+    keeps_sign: bool = False
+    keeps_bounds: bool = False
+    keeps_integers: bool = False
+    passes_on: PassesOn = ""
+    call: Literal["", "plain", "traced"] = ""
+    random_in_training: bool = False
+    recurrent: bool = False
+    states: int = 1
+    wraps: Literal["", "step", "directions", "whole"] = ""
+    attention: bool = False
+    lookup_size: str = ""
+    vocabulary: bool = False
+    activation: str | None = None
+    groups: bool = False
+    family: str = ""
+    older: tuple[str, ...] = ()
+    module: str = "keras.layers"

@@ -47,8 +47,9 @@ def command(model: Path, *, junit: Path | None, as_json: bool, quiet: bool, **va
     """Check statistics of layers of MODEL over all INPUTS against limits.
 
     A limit applies to each layer separately. Without any limit, no value may be NaN or
-    infinite. Without --layer, layers that only pass their input on (Flatten, Dropout) are left
-    out. Prints a table; the exit code is 8 if a limit is broken.
+    infinite. Without --layer, layers that give their input unchanged (Flatten, Dropout) are left
+    out, and a limit that is broken in a layer that only pools, pads, crops, resizes or joins
+    counts in the layer before. Prints a table; the exit code is 8 if a limit is broken.
 
     A channel is a filter of a convolution, a unit of a Dense or recurrent layer, or a head of
     attention. It is dead when it is 0 everywhere on every input. Masked steps count in no

@@ -17,6 +17,7 @@ from actviz.batch.statistics_runner import StatisticsSoFar
 from actviz.commands import verdicts
 from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, ToleranceError, UsageError, escape
+from actviz.layer_catalogue import passes_on
 from actviz.results import ci_reports as found_texts
 from actviz.statistics.limits import Limits, judge, percent
 from actviz.statistics.running_statistics import bounds_of
@@ -87,7 +88,7 @@ def _check(
     if not tally.totals:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
-    result = _result(facts, tally, limits, failures)
+    result = _result(facts, tally, limits, failures, asked=bool(request.layers))
     if request.reading.stateful:
         result.record["stateful"] = True
     if target is not None:
@@ -120,7 +121,9 @@ class _CheckResult:
     cases: dict[str, list[RuleResult]]
 
 
-def _result(facts: ModelFacts, tally: StatisticsSoFar, limits: Limits, failures: Sequence[ActvizError]) -> _CheckResult:
+def _result(
+    facts: ModelFacts, tally: StatisticsSoFar, limits: Limits, failures: Sequence[ActvizError], *, asked: bool
+) -> _CheckResult:
     layers = [layer for layer in tally.layers if layer.address in tally.totals]
     cases = {
         layer.address: [
@@ -128,8 +131,12 @@ def _result(facts: ModelFacts, tally: StatisticsSoFar, limits: Limits, failures:
         ]
         for layer in layers
     }
+    passed = {} if asked else _take_passed_on(layers, cases, tally)
     every = tuple(case for found in cases.values() for case in found)
-    rows = tuple(_row(layer, tally.totals[layer.address], cases[layer.address]) for layer in layers)
+    rows = tuple(
+        _row(layer, tally.totals[layer.address], cases[layer.address], passed.get(layer.address, ()))
+        for layer in layers
+    )
     lost = tuple(failure.message for failure in failures)
     findings = found_texts.CheckResults(
         "check", facts.file, HEADINGS, rows, frozenset(range(1, len(HEADINGS) - 1)), every, lost
@@ -150,6 +157,26 @@ def _result(facts: ModelFacts, tally: StatisticsSoFar, limits: Limits, failures:
     return _CheckResult(findings, record, cases)
 
 
+def _take_passed_on(
+    layers: Sequence[LayerInfo], cases: dict[str, list[RuleResult]], tally: StatisticsSoFar
+) -> dict[str, list[RuleResult]]:
+    """Take the broken limits of layers that only pass values on out of `cases`, and return them by address.
+
+    They were broken before these layers. Only non-finite values that no earlier layer has arise in such a
+    layer: an average overflows.
+    """
+    passed: dict[str, list[RuleResult]] = {}
+    nonfinite = False
+    for layer in layers:
+        totals, own = tally.totals[layer.address], cases[layer.address]
+        if passes_on(layer.kind):
+            arose = [case for case in own if case.kept or (case.rule.startswith("no ") and not nonfinite)]
+            passed[layer.address] = [case for case in own if case not in arose]
+            cases[layer.address] = arose
+        nonfinite = nonfinite or bool(totals.nan.any() or totals.infinite.any())
+    return passed
+
+
 def _with_input(case: RuleResult, tally: StatisticsSoFar) -> RuleResult:
     """Name the first input with NaN or infinities where a case is about them."""
     from dataclasses import replace
@@ -160,8 +187,11 @@ def _with_input(case: RuleResult, tally: StatisticsSoFar) -> RuleResult:
     return replace(case, reason=f"{case.reason}; first input with NaN or infinities: {escape(name, 80)}")
 
 
-def _row(layer: LayerInfo, totals: RunningStatistics, cases: Sequence[RuleResult]) -> tuple[str, ...]:
+def _row(
+    layer: LayerInfo, totals: RunningStatistics, cases: Sequence[RuleResult], passed: Sequence[RuleResult]
+) -> tuple[str, ...]:
     broken = [case.rule for case in cases if not case.kept]
+    kept = f"passed on: {'; '.join(case.rule for case in passed)}" if passed else "ok"
     count = totals.count or 1.0
     return (
         layer.address,
@@ -174,7 +204,7 @@ def _row(layer: LayerInfo, totals: RunningStatistics, cases: Sequence[RuleResult
         "not bounded" if np.isnan(totals.saturated) else percent(totals.saturated / count),
         f"{int(totals.nan.sum()):,}",
         f"{int(totals.infinite.sum()):,}",
-        f"BROKEN: {'; '.join(broken)}" if broken else "ok",
+        f"BROKEN: {'; '.join(broken)}" if broken else kept,
     )
 
 

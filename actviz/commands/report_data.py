@@ -9,9 +9,11 @@ from actviz.batch import statistics_runner
 from actviz.errors import ActvizError, InputError, UsageError
 from actviz.figures import renderers
 from actviz.figures.renderers.padding import LEFT_OUT
+from actviz.formats.layer_families import family_of
+from actviz.layer_catalogue import passes_on
 from actviz.records import FORWARD
 from actviz.report import Comparison, ReportInput, ReportLayer, budget, pictures, report_figures
-from actviz.report.findings import find, hands_on
+from actviz.report.findings import find
 from actviz.statistics import differences
 from actviz.statistics.running_statistics import bounds_of, cuts_of, first_nonfinite, join, totals_of
 from actviz.statistics.tolerances import Tolerances, judge
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Box, Geometry, LayerInfo, Sample
     from actviz.report import Finding, ReportFigure
     from actviz.statistics.differences import LayerDifference, Matching
+
+_REPEATING_FAMILIES = frozenset({"pad", "crop", "resize"})
 
 
 @dataclass(slots=True)
@@ -56,11 +60,15 @@ class ReportData:
 def begin(layers: Sequence[LayerInfo], *, asked: bool) -> ReportData:
     """Return a report of nothing yet; layers that hand on what they are given are drawn if asked for."""
     drawn = frozenset(
-        layer.address
-        for layer in layers
-        if renderers.kind_of(layer.axes) and (asked or not hands_on(layer.kind) or "Pool" in layer.kind)
+        layer.address for layer in layers if renderers.kind_of(layer.axes) and (asked or _is_drawn(layer))
     )
     return ReportData(layers, drawn, statistics_runner.StatisticsSoFar(layers))
+
+
+def _is_drawn(layer: LayerInfo) -> bool:
+    """Return False for layers whose figures would repeat those of the layer before."""
+    passes = passes_on(layer.kind)
+    return not passes or (passes == "part" and family_of(layer) not in _REPEATING_FAMILIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +219,7 @@ def shown_of(found: ReportData, marked: frozenset[str], labels: tuple[str, ...])
         reason = found.reasons.get(address, "")
         if address not in found.drawn and not reason:
             reason = (
-                "It hands on what it is given; to draw it all the same, name it with --layer."
+                "It only passes values on; to draw it all the same, name it with --layer."
                 if kind
                 else "Nothing draws such values."
             )

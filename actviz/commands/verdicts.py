@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch.events import FileWritten, Note
+from actviz.layer_catalogue import passes_on
 from actviz.results import ci_reports as texts
 
 if TYPE_CHECKING:
@@ -16,14 +17,6 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, RuleResult
 
 HEAD_BYTES = 400
-# They give the numbers that they are given, so that a fault would be told twice.
-PASSING = frozenset(
-    {
-        "InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
-        "SpatialDropout3D", "Identity", "ActivityRegularization", "GaussianNoise", "GaussianDropout", "AlphaDropout",
-        "Masking", "Functional", "Sequential", "Model",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +83,8 @@ def publish(findings: texts.CheckResults, reports: ReportTargets) -> Iterator[No
 
 
 def own_layers(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return the layers that compute numbers of their own; scores of attention cost a call more."""
-    return [layer for layer in layers if layer.kind not in PASSING and not layer.address.endswith("@scores")]
+    """Return the layers whose output is not simply their input; scores of attention cost a call more."""
+    return [layer for layer in layers if passes_on(layer.kind) != "all" and not layer.address.endswith("@scores")]
 
 
 def case_said(case: RuleResult) -> dict[str, Any]:

@@ -6,16 +6,20 @@ this module instead of limits that the user sets.
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from actviz.errors import escape
 from actviz.figures import text
+from actviz.layer_catalogue import passes_on
 from actviz.report.contents import NOTE, PROBLEM, SEVERITIES, WARNING, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from actviz.records import LayerInfo
     from actviz.statistics.running_statistics import RunningStatistics
@@ -24,19 +28,7 @@ MANY_DEAD, SOME_DEAD = 0.5, 0.1
 MUCH_SATURATED = 0.2
 FAR_ABOVE, FAR_BELOW, FADING = 100.0, 1000.0, 1e4
 _ENOUGH_LAYERS, _AROUND = 4, 4
-# They pass on the values of the layer before, so that a finding would be reported twice.
-_HANDING_ON = frozenset(
-    {
-        "InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Dropout", "Identity", "ActivityRegularization",
-        "GaussianNoise", "GaussianDropout", "AlphaDropout", "Masking", "Functional", "Sequential", "Model",
-    }
-)  # fmt: skip
-_HANDING_ON_PARTS = ("Pool", "Padding", "Cropping", "UpSampling", "SpatialDropout")
-
-
-def hands_on(kind: str) -> bool:
-    """Tell whether layers of a class only pass on, move or thin out what they are given."""
-    return kind in _HANDING_ON or any(part in kind for part in _HANDING_ON_PARTS)
+_NAMED = 4
 
 
 def find(
@@ -56,21 +48,38 @@ def find(
     findings: list[Finding] = []
     known = [layer for layer in layers if layer.address in totals]
     findings += _nonfinite(known, totals, nonfinite)
-    for layer in known:
-        if not hands_on(layer.kind):
-            findings += _of_layer(layer.address, totals[layer.address], inputs)
+    for index, layer in enumerate(known):
+        if not passes_on(layer.kind):
+            behind = itertools.takewhile(lambda follower: passes_on(follower.kind), known[index + 1 :])
+            found = _of_layer(layer.address, totals[layer.address], inputs)
+            findings += _with_followers(found, {follower.address: totals[follower.address] for follower in behind})
     findings += _out_of_line(known, totals)
     order = {layer.address: index for index, layer in enumerate(layers)}
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.weight, order[finding.address]))
     return tuple(findings)
 
 
+def _with_followers(findings: Iterable[Finding], followers: Mapping[str, RunningStatistics]) -> Iterator[Finding]:
+    """Name the layers that pass dead or constant channels on in the finding of the layer before, not in their own."""
+    for finding in findings:
+        affected = [
+            escape(address, 60)
+            for address, totals in followers.items()
+            if finding.kind in {"dead", "constant"} and getattr(totals, finding.kind).any()
+        ]
+        more = f" and {len(affected) - _NAMED} more" if len(affected) > _NAMED else ""
+        also = f" Also in {', '.join(affected[:_NAMED])}{more}, which only pass values on." if affected else ""
+        yield replace(finding, text=finding.text + also)
+
+
 def _nonfinite(
     layers: Sequence[LayerInfo], totals: Mapping[str, RunningStatistics], nonfinite: Mapping[str, int]
 ) -> Iterator[Finding]:
-    """Report the first layer with NaN or infinities as a problem, those after it as warnings."""
+    """Report the first layer with NaN or infinities as a problem, those that compute with them as warnings."""
     affected = [layer for layer in layers if totals[layer.address].nan.any() or totals[layer.address].infinite.any()]
     for index, layer in enumerate(affected):
+        if index and passes_on(layer.kind):
+            continue
         own = totals[layer.address]
         counts = [
             f"{int(count.sum()):,} {noun}"
@@ -138,7 +147,7 @@ def _out_of_line(layers: Sequence[LayerInfo], totals: Mapping[str, RunningStatis
     after it, or at most a thousandth of it. Where the median of the last quarter of the layers is ten thousand
     times below or above that of the first quarter, one finding reports that values fade or grow.
     """
-    strengths = {layer.address: strength_of(totals[layer.address]) for layer in layers if not hands_on(layer.kind)}
+    strengths = {layer.address: strength_of(totals[layer.address]) for layer in layers if not passes_on(layer.kind)}
     live = [(address, value) for address, value in strengths.items() if value > 0 and math.isfinite(value)]
     for index, (address, value) in enumerate(live):
         around = [neighbour for _, neighbour in live[max(0, index - _AROUND) : index + _AROUND + 1]]

@@ -1,4 +1,4 @@
-"""Learning curves: the record of a training, read without running anything, judged and drawn."""
+"""Learning curves: read training histories without executing anything, diagnose and draw them."""
 
 from actviz.history.history_files import NotAHistoryError, is_model_folder, read_run
 from actviz.history.history_records import Curve, CurveStyle, TrainingRun

@@ -1,4 +1,4 @@
-"""CSVLogger's tables: separators, repeated headers, missing cells, runs that were resumed."""
+"""Tables of CSVLogger: separators, repeated headers, missing cells, resumed runs."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _VECTOR = re.compile(r'"*[\[(](.*)[\])]"*', re.DOTALL)
 def read_table(text: str, name: str) -> RawColumns:
     """Return the metrics of a table whose first row names its columns.
 
-    The separator is the one of comma, semicolon, tab and bar that the first row has most
-    of. A column called ``epoch`` (or the nameless first one of a data frame's index) numbers
-    the rows. A header that is repeated, as after appending, is read as such. When the
-    numbers start again, they are counted on; when they go back to the middle, as after
-    resuming, the later rows replace the earlier ones.
+    The separator is the most frequent one of comma, semicolon, tab and bar in the first row. The
+    column ``epoch`` (or an unnamed first one, the index of a data frame) numbers the rows. A
+    repeated header, as written by appending, is recognized. If the numbers start again, they
+    continue after the last epoch; if they go back to the middle, as after resuming, the later rows
+    replace the earlier ones.
 
     Raises
     ------
     InputError
-        When it is no table of numbers with a header.
+        If it is not a table of numbers with a header.
     LimitError
-        When it has more cells or columns than are ever read.
+        If it has more than `MAXIMUM_CELLS` or `MAXIMUM_COLUMNS`.
     """
     first = text.lstrip("\r\n").split("\n", 1)[0]
     separator = max(_SEPARATORS, key=first.count)
     table = _EpochTable(name, comma=separator != ",")
     try:
         for cells in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
-            table.take([cell.strip() for cell in cells])
+            table.add_row([cell.strip() for cell in cells])
     except csv.Error:
         message = f"{name}: malformed CSV (a cell that is too long, or a NUL byte); write it again with CSVLogger."
         raise InputError(message) from None
@@ -51,7 +51,7 @@ def read_table(text: str, name: str) -> RawColumns:
 
 @dataclass(slots=True)
 class _EpochTable:
-    """The rows read so far: by epoch, in the order of the epochs."""
+    """The rows read so far, by epoch."""
 
     name: str
     comma: bool
@@ -66,12 +66,12 @@ class _EpochTable:
     ragged: int = 0
     cells: int = 0
 
-    def take(self, cells: list[str]) -> None:
-        """Read one row."""
+    def add_row(self, cells: list[str]) -> None:
+        """Add one row, given as its cells."""
         if not any(cells):
             return
         if self.header is None or self._is_header(cells):
-            self._take_header(cells)
+            self._set_header(cells)
             return
         self.cells += len(cells)
         if self.cells > MAXIMUM_CELLS:
@@ -85,43 +85,43 @@ class _EpochTable:
         row.pop(EPOCH, None)
         given = {key: value for key, value in row.items() if value is not None}
         epoch = self._epoch(written, given)
-        held = self.rows.setdefault(epoch, {})
-        if held.keys() & given.keys():
+        earlier = self.rows.setdefault(epoch, {})
+        if earlier.keys() & given.keys():
             self.replaced.add(epoch)
-        held |= given
+        earlier |= given
 
     def _is_header(self, cells: list[str]) -> bool:
-        """Tell whether a row repeats a header: its first cell does, and no cell is a number."""
+        """Return True if a row repeats the header: its first cell does, and no cell is a number."""
         header = self.header or []
         same = cells[0].lower() == (header[0] if header else "") or cells[0].lower() == EPOCH
         return same and not any(_is_number(cell) for cell in cells)
 
-    def _take_header(self, cells: list[str]) -> None:
+    def _set_header(self, cells: list[str]) -> None:
         if len(cells) > MAXIMUM_COLUMNS:
             message = (
                 f"{self.name}: {len(cells):,} columns, at most {MAXIMUM_COLUMNS:,} are read; give a smaller table."
             )
             raise LimitError(message)
         if any(_is_number(cell) for cell in cells) or not any(cells):
-            message = f"{self.name}: no history: the first row of a table names its columns, such as epoch,loss,val_loss; this one begins with {escape(cells[0], 40)!r}."
+            message = f"{self.name}: no history: the first row of a table must name its columns, such as epoch,loss,val_loss; this one starts with {escape(cells[0], 40)!r}."
             raise InputError(message)
         names = [
-            EPOCH if cell.lower() == EPOCH or (not place and not cell) else cell for place, cell in enumerate(cells)
+            EPOCH if cell.lower() == EPOCH or (not index and not cell) else cell for index, cell in enumerate(cells)
         ]
-        twice = next((cell for cell in names if cell and names.count(cell) > 1), None)
-        if twice is not None:
-            message = f'{self.name}: two columns are called "{escape(twice, 60)}"; give each a name of its own.'
+        duplicate = next((cell for cell in names if cell and names.count(cell) > 1), None)
+        if duplicate is not None:
+            message = f'{self.name}: two columns are named "{escape(duplicate, 60)}"; give each a different name.'
             raise InputError(message)
         self.header = names
         self.names |= dict.fromkeys(cell for cell in names if cell and cell != EPOCH)
 
     def _epoch(self, written: str | None, given: dict[str, object]) -> int:
-        """Return the number of the row's epoch, after those of earlier calls of ``fit``."""
+        """Return the epoch of a row, shifted by those of earlier calls of ``fit``."""
         if written is None:
             return len(self.rows)
-        number = _whole(written)
+        number = _integer(written)
         if number is None:
-            message = f'{self.name}: the epoch "{escape(written, 40)}" is no whole number; write the table again with CSVLogger.'
+            message = f'{self.name}: the epoch "{escape(written, 40)}" is not an integer; write the table again with CSVLogger.'
             raise InputError(message)
         if self.previous is None:
             self.first = number
@@ -132,7 +132,7 @@ class _EpochTable:
         return number + self.shift
 
     def _value(self, cell: str) -> object:
-        """Return the number or the numbers in a cell, its text if it is none, ``None`` for nothing."""
+        """Return the number or the list of numbers in a cell, ``None`` if it is missing, its text otherwise."""
         if cell.lower() in _MISSING:
             return None
         if self.comma and _DECIMAL_COMMA.fullmatch(cell):
@@ -141,16 +141,16 @@ class _EpochTable:
             return float(cell)
         except ValueError:
             pass
-        found = _VECTOR.fullmatch(cell)
-        if found is None:
+        vector = _VECTOR.fullmatch(cell)
+        if vector is None:
             return cell
         try:
-            return [float(part) for part in found[1].replace(",", " ").split()]
+            return [float(part) for part in vector[1].replace(",", " ").split()]
         except ValueError:
             return cell
 
     def columns(self) -> RawColumns:
-        """Return what was read, one list a column with ``None`` where a cell is missing."""
+        """Return one list per column, with ``None`` for missing cells."""
         if not self.rows:
             message = f"{self.name}: no history: the table has a header but no row; train for one epoch at least."
             raise InputError(message)
@@ -160,13 +160,13 @@ class _EpochTable:
         if self.ragged:
             notes.append(f"{self.ragged:,} rows have more or fewer cells than the header")
         if self.replaced:
-            notes.append(f"{len(self.replaced):,} epochs are in the table twice (resumed); the later rows are drawn")
+            notes.append(f"{len(self.replaced):,} epochs occur twice in the table (resumed); the later rows are drawn")
         numbered = epochs if self.previous is not None else None
         return RawColumns(metrics, numbered, tuple(self.seams), tuple(notes))
 
 
-def _whole(cell: str) -> int | None:
-    """Return a whole number, also one that is written as ``12.0``."""
+def _integer(cell: str) -> int | None:
+    """Return an integer, also if it is written as ``12.0``, or None."""
     try:
         number = float(cell)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Columns of any file, checked and turned into curves."""
+"""Validate the columns of a file and convert them to curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actviz.errors import InputError, LimitError, escape
 from actviz.history.history_records import VALIDATION_PREFIX, Curve, RawColumns, TrainingRun
 
 MAXIMUM_CURVES = 400
-MAXIMUM_EPOCH = 1 << 53
+MAXIMUM_EPOCH = 1 << 53  # larger integers are not exact in float64
 LONGEST_VECTOR = 64
 
 # A cell: a number, or None where the file has no value.
@@ -19,24 +19,24 @@ _Column = list[float | None]
 def run_of(columns: RawColumns, file: str, digest: str, validation_freq: int | None = None) -> TrainingRun:
     """Return the run that the columns of a file describe.
 
-    A metric with several numbers an epoch becomes one curve for each, ``f1[0]``,
-    ``f1[1]``. What is no list of numbers, or has a length that fits no rule, is left out
-    and noted.
+    A metric with several numbers per epoch becomes one curve for each, ``f1[0]``,
+    ``f1[1]``. Anything that is not a list of numbers, or has a length that no rule explains,
+    is left out with a note.
 
     Raises
     ------
     InputError
-        When nothing is left, or the epochs make no sense.
+        If nothing is left.
     LimitError
-        When there are more curves than are ever drawn.
+        If there are more than `MAXIMUM_CURVES` curves.
     """
     notes = list(columns.notes)
     known: dict[str, _Column] = {}
     for name, value in columns.metrics:
-        found = _columns_of(name, value)
-        if not found:
-            notes.append(f"left out: {escape(name, 60)} (no list of numbers)")
-        known |= found
+        named_columns = _columns_of(name, value)
+        if not named_columns:
+            notes.append(f"left out: {escape(name, 60)} (not a list of numbers)")
+        known |= named_columns
         if len(known) > MAXIMUM_CURVES:
             message = f"{file}: more than {MAXIMUM_CURVES} curves; save fewer metrics."
             raise LimitError(message)
@@ -45,10 +45,10 @@ def run_of(columns: RawColumns, file: str, digest: str, validation_freq: int | N
     if not count:
         message = f"{file}: no history: no metric has a number; save it with json.dump(history.history, file)."
         raise InputError(message)
-    epochs, note = _numbered(columns.epochs, count)
+    epochs, note = _epoch_numbers(columns.epochs, count)
     notes += note
-    placing = _EpochColumns(epochs, validation_freq, notes)
-    curves = [curve for name, column in known.items() if (curve := placing.curve(name, column)) is not None]
+    epoch_columns = _EpochColumns(epochs, validation_freq, notes)
+    curves = [curve for name, column in known.items() if (curve := epoch_columns.curve(name, column)) is not None]
     if not curves:
         message = f"{file}: no history: {'; '.join(notes) or 'no metric has a number'}."
         raise InputError(message)
@@ -58,7 +58,7 @@ def run_of(columns: RawColumns, file: str, digest: str, validation_freq: int | N
 
 
 def _columns_of(name: str, value: object) -> dict[str, _Column]:
-    """Return the columns in the list of one metric, none where it is no list of numbers."""
+    """Return the columns in the list of one metric, by name; none if it is not a list of numbers."""
     if not isinstance(value, list):
         return {}
     width = max((len(item) for item in value if isinstance(item, list)), default=0)
@@ -71,18 +71,18 @@ def _columns_of(name: str, value: object) -> dict[str, _Column]:
         rows = [item if isinstance(item, list) else [item] * width for item in value]
         if any(len(row) != width for row in rows):
             return {}
-        return {f"{name}[{place}]": [_number(row[place]) for row in rows] for place in range(width)}
+        return {f"{name}[{index}]": [_number(row[index]) for row in rows] for index in range(width)}
     except (TypeError, ValueError, OverflowError):
         return {}
 
 
 def _number(item: object) -> float | None:
-    """Return a number as a float; people also write numbers as text, for JSON's sake.
+    """Return a number as a float, or None; JSON files often contain numbers as text.
 
     Raises
     ------
     TypeError, ValueError, OverflowError
-        When it is none.
+        If it is not a number.
     """
     if item is None:
         return None
@@ -91,42 +91,42 @@ def _number(item: object) -> float | None:
     return float(item)
 
 
-def _numbered(given: object, count: int) -> tuple[tuple[int, ...], list[str]]:
-    """Return the numbers of the epochs, and what is worth noting about them.
+def _epoch_numbers(given: object, count: int) -> tuple[tuple[int, ...], list[str]]:
+    """Return the numbers of the epochs, and notes about them.
 
-    They are the file's own. Where these begin at 0, as Keras counts inside, each is one
-    more: so they are what ``fit`` prints and what ModelCheckpoint writes into file names.
+    They are those of the file. If these start at 0, as Keras counts internally, each is
+    incremented, as ``fit`` prints them and ModelCheckpoint writes them into file names.
     """
     counted = tuple(range(1, count + 1))
     if given is None:
         return counted, []
     numbers = given if isinstance(given, list) else []
-    whole = all(type(number) is int and abs(number) < MAXIMUM_EPOCH for number in numbers)
-    if len(numbers) != count or not whole or any(after <= before for before, after in pairwise(numbers)):
-        return counted, ["the file's own numbers of epochs are no growing whole numbers; counted from 1"]
+    are_integers = all(type(number) is int and abs(number) < MAXIMUM_EPOCH for number in numbers)
+    if len(numbers) != count or not are_integers or any(after <= before for before, after in pairwise(numbers)):
+        return counted, ["the epoch numbers of the file are not increasing integers; counted from 1"]
     shift = 1 if numbers[0] == 0 else 0
     return tuple(number + shift for number in numbers), []
 
 
 @dataclass(slots=True)
 class _EpochColumns:
-    """Puts columns on the epochs of a run."""
+    """Assigns epochs to columns."""
 
     epochs: tuple[int, ...]
     validation_freq: int | None
     notes: list[str] = field(default_factory=list)
 
     def curve(self, name: str, column: _Column) -> Curve | None:
-        """Return the curve of a column, ``None`` (with a note) where it fits nowhere."""
-        places = self._places(name, column)
-        if places is None:
+        """Return the curve of a column, or ``None`` and add a note if its length does not fit."""
+        epochs = self._epochs_of(name, column)
+        if epochs is None:
             return None
-        held = [(epoch, value) for epoch, value in zip(places, column, strict=True) if value is not None]
-        if not held:
+        points = [(epoch, value) for epoch, value in zip(epochs, column, strict=True) if value is not None]
+        if not points:
             return None
-        return Curve(name, tuple(epoch for epoch, _ in held), tuple(value for _, value in held))
+        return Curve(name, tuple(epoch for epoch, _ in points), tuple(value for _, value in points))
 
-    def _places(self, name: str, column: _Column) -> tuple[int, ...] | None:
+    def _epochs_of(self, name: str, column: _Column) -> tuple[int, ...] | None:
         count, total = len(column), len(self.epochs)
         if count == total:
             return self.epochs
@@ -134,17 +134,17 @@ class _EpochColumns:
         if not name.startswith(VALIDATION_PREFIX) or not count or count > total:
             self.notes.append(f"left out: {shown} ({count:,} values for {total:,} epochs)")
             return None
-        fitting = [every for every in range(1, total + 1) if total // every == count]
-        every = self.validation_freq if self.validation_freq in fitting else None
-        if every is None and len(fitting) == 1:
-            every = fitting[0]
+        intervals = [every for every in range(1, total + 1) if total // every == count]
+        every = self.validation_freq if self.validation_freq in intervals else None
+        if every is None and len(intervals) == 1:
+            every = intervals[0]
         if every is None:
-            fits = f"every {fitting[0]} to {fitting[-1]}" if fitting else "no even distance"
+            fits = f"every {intervals[0]} to {intervals[-1]}" if intervals else "no constant interval"
             self.notes.append(
-                f"left out: {shown} ({count:,} values for {total:,} epochs: {fits} fits; say which with --validation-freq)"
+                f"left out: {shown} ({count:,} values for {total:,} epochs: {fits} fits; choose one with --validation-freq)"
             )
             return None
-        note = f"validation every {every} epochs, as its number of values tells"
+        note = f"validation every {every} epochs, inferred from its number of values"
         if note not in self.notes:
             self.notes.append(note)
         return self.epochs[every - 1 :: every]

@@ -1,4 +1,4 @@
-"""From a file to a run: what the file is, told by its content, and the curves in it."""
+"""Read a training run from a file; the format is detected from the content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPECTED = "a History as JSON, CSVLogger's CSV, .npy or pickle was expected"
 _BLOCK = 1 << 20
 _OBJECTS = re.compile(rb"\{'descr': '\|O\d?', 'fortran_order': (False|True), 'shape': \(\d*,?\), \}\s*")
 _PICKLE_STARTS = (b"(dp", b"}q\0", b"}q\1", b"ccopy_reg\n", b"ccopyreg\n", b"(i", b"ccollections\n")
-_NAMES_OF_PICKLES = (".pkl", ".pickle", ".p")
+_PICKLE_SUFFIXES = (".pkl", ".pickle", ".p")
 _FOREIGN = (
     (b"\x89PNG", "an image"),
     (b"\xff\xd8\xff", "an image"),
@@ -37,7 +37,7 @@ _FOREIGN = (
 
 
 class NotAHistoryError(InputError):
-    """The file is whole, as far as can be told, but it is no history."""
+    """The file seems to be intact, but it is not a history."""
 
 
 def read_run(path: Path, validation_freq: int | None = None) -> TrainingRun:
@@ -46,16 +46,16 @@ def read_run(path: Path, validation_freq: int | None = None) -> TrainingRun:
     Parameters
     ----------
     validation_freq
-        Every how many epochs validation ran, for a file that does not tell.
+        Number of epochs between validations, for files that do not contain it.
 
     Raises
     ------
     InputError
-        When it is missing, malformed or something else; the message says what.
+        If it is missing, malformed or not a history.
     UnsafeError
-        When its numbers could only be had by running what it holds.
+        If its numbers could only be read by executing code in it.
     LimitError
-        When it is larger than a history can be.
+        If it is larger than a history can be.
     """
     with file_system.reading(path, InputError, "history") as (file, size):
         columns = _columns(file, size, path)
@@ -95,7 +95,7 @@ def _columns(file: BinaryIO, size: int, path: Path) -> RawColumns:
 
 
 def _refuse_model(head: bytes, path: Path) -> None:
-    """Send a model to the command for it."""
+    """Refuse a model, and name the command for models."""
     zipped = head.startswith(b"PK\x03\x04")
     if zipped and (b".npy" in head[:200] or path.suffix.lower() == ".npz"):
         message = f"{path.name}: this is an .npz archive of arrays, not a history; save history.history with json.dump."
@@ -118,16 +118,16 @@ def _refuse_foreign(head: bytes, path: Path) -> None:
             message = f"{name}: this is {what}, not a history; {EXPECTED}."
             raise NotAHistoryError(message)
     if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        message = f"{name}: no known kind of file (it begins with {head[:8].hex(' ')}); {EXPECTED}."
+        message = f"{name}: not a known file type (it starts with {head[:8].hex(' ')}); {EXPECTED}."
         raise NotAHistoryError(message)
 
 
 def _is_pickle(head: bytes, name: str) -> bool:
-    """Tell a pickle by its first bytes: the protocol, or how the two oldest ones begin."""
+    """Return True if the first bytes are those of a pickle: the protocol, or a usual start of protocols 0 and 1."""
     if head[:1] == b"\x80" and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}:
         return True
-    named = name.lower().endswith(_NAMES_OF_PICKLES) and head[:1] not in {b"{", b"["}
-    return named or head.startswith(_PICKLE_STARTS)
+    has_suffix = name.lower().endswith(_PICKLE_SUFFIXES) and head[:1] not in {b"{", b"["}
+    return has_suffix or head.startswith(_PICKLE_STARTS)
 
 
 def _from_pickle(file: BinaryIO, size: int, name: str) -> RawColumns:
@@ -138,14 +138,14 @@ def _from_pickle(file: BinaryIO, size: int, name: str) -> RawColumns:
 
 
 def _from_npy(file: BinaryIO, size: int, head: bytes, name: str) -> RawColumns:
-    """Read the pickle in a `.npy` file that holds one Python object."""
+    """Read the pickle in a `.npy` file of one Python object."""
     width = 2 if head[6:7] == b"\1" else 4
-    begin = 8 + width
-    header = head[begin : begin + int.from_bytes(head[8:begin], "little")]
+    start = 8 + width
+    header = head[start : start + int.from_bytes(head[8:start], "little")]
     if not _OBJECTS.fullmatch(header):
         message = f"{name}: this is an array of numbers without names of metrics; save history.history with json.dump."
         raise NotAHistoryError(message)
-    file.seek(begin + len(header))
+    file.seek(start + len(header))
     return _from_pickle(file, size, name)
 
 
@@ -154,7 +154,7 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        message = f"{name}: no text in UTF-8; {EXPECTED}."
+        message = f"{name}: not a text in UTF-8; {EXPECTED}."
         raise InputError(message) from None
     if "\0" in text:
         message = f"{name}: text with NUL characters; {EXPECTED}."
@@ -197,17 +197,17 @@ def _from_json(text: str, path: Path) -> RawColumns:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        message = "JSON that repeats a name, so what is read would depend on the reader"
+        message = "JSON that repeats a key, so the result would depend on the reader"
         raise _RejectedValueError(message)
     return result
 
 
 def _listed(value: object) -> object:
-    """Return the list of a metric, with NaN for ``null``, as which writers of JSON spell it.
+    """Return the list of a metric, with NaN in place of ``null``, which many writers of JSON use for it.
 
     The column of a data frame, ``{"0": 0.9, "1": 0.5}``, becomes such a list.
     """
-    if isinstance(value, dict) and list(value) == [str(place) for place in range(len(value))]:
+    if isinstance(value, dict) and list(value) == [str(index) for index in range(len(value))]:
         value = list(value.values())
     if isinstance(value, list):
         return [math.nan if item is None else _listed(item) if isinstance(item, list) else item for item in value]
@@ -215,5 +215,5 @@ def _listed(value: object) -> object:
 
 
 def is_model_folder(path: Path) -> bool:
-    """Tell a SavedModel or an unpacked `.keras` from a folder of histories."""
+    """Return True for a SavedModel or an unpacked `.keras`, False for a folder of histories."""
     return any(file_system.exists(path / name) for name in ("saved_model.pb", "model.weights.h5"))

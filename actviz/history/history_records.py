@@ -1,4 +1,4 @@
-"""What a record of training is, once read: runs of curves, whatever file they came from."""
+"""Data classes of training histories, independent of the file format."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ VALIDATION_PREFIX = "val_"
 class Curve:
     """One metric of one run.
 
-    `epochs` grow strictly; `values` has one number for each of them, NaN and infinities
-    included. An epoch without a value (a validation that was not run) is not there.
+    `epochs` are strictly increasing; `values` has one number per epoch, including NaN and
+    infinities. An epoch without a value (no validation was run) is missing from both.
     """
 
     name: str
@@ -22,11 +22,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """One training as its file tells it.
+    """One training run.
 
-    `file` is the file's name, `digest` the SHA-256 of its bytes (hexadecimal). `epochs`
-    are all epochs of the run. `seams` are the first epochs of a second and later call of
-    ``fit`` in the same file. `notes` say what was left out or placed by a rule.
+    `file` is the name of the file, `digest` the hexadecimal SHA-256 of its bytes. `epochs` are
+    all epochs of the run. `seams` are the first epochs of the second and later calls of ``fit``
+    in the same file. `notes` list what was left out or inferred.
     """
 
     file: str
@@ -37,18 +37,17 @@ class TrainingRun:
     notes: tuple[str, ...] = ()
 
     def curve(self, name: str) -> Curve | None:
-        """Return the curve of that exact name, ``None`` where the run has none."""
+        """Return the curve of that exact name, or ``None``."""
         return next((curve for curve in self.curves if curve.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class RawColumns:
-    """What a file holds before it is checked: plain Python values, nothing of the file's own.
+    """Content of a file before validation, as plain Python values.
 
     `metrics` are ``(name, value)`` in the order of the file; a value should be a list of
-    numbers (of lists of numbers for a metric with one number a class), but may be
-    anything. `epochs` is likewise what the file says about its epochs, ``None`` for
-    nothing.
+    numbers (of lists of numbers for a metric with one number per class), but may be
+    anything. So may `epochs`; ``None`` if the file does not number its epochs.
     """
 
     metrics: tuple[tuple[str, object], ...]
@@ -59,13 +58,12 @@ class RawColumns:
 
 @dataclass(frozen=True, slots=True)
 class CurveStyle:
-    """How a figure looks: the options of the command line, parsed but not resolved.
+    """Options of a figure, as given on the command line.
 
     `metrics` are names or patterns (empty: all); `best` is ``min`` or ``max`` for metrics
-    whose name does not tell; `log` forces or forbids a logarithmic axis (``None``: the
-    range decides); `smooth` is the number of epochs that a mean covers (1: off); `size`
-    is ``(width, height)`` of the figure in pixels (``None``: chosen) before `zoom`
-    multiplies it.
+    with unknown names; `log` forces or forbids a logarithmic axis (``None``: by range); `smooth` is
+    the width of the moving average in epochs (1: off); `size` is ``(width, height)`` of the figure
+    in pixels (``None``: automatic), multiplied by `zoom`.
     """
 
     metrics: tuple[str, ...] = ()

@@ -1,7 +1,6 @@
-"""What the notes of `pickles` mean: a history, and the numbers of NumPy in it.
+"""Interpret the records of `pickles`: a history, and numbers of NumPy in it.
 
-NumPy's scalars and arrays are worked out here from the bytes that stand in the file;
-NumPy itself is not asked.
+NumPy's scalars and arrays are decoded here from the bytes in the file; NumPy itself is not called.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _PairList = Sequence[Pair]
 
 
 def columns_in(top: object, name: str) -> RawColumns:
-    """Return the metrics in what `pickles.load` gave for the file called `name`.
+    """Return the metrics in the result of `pickles.load` for the file `name`.
 
     The dictionary stands alone, inside a History object of any version, or inside an
     array of one object (``numpy.save``).
@@ -37,11 +36,11 @@ def columns_in(top: object, name: str) -> RawColumns:
     Raises
     ------
     InputError
-        When it holds something else.
+        If it contains something else.
     UnsafeError
-        When reading it would call something that has nothing to do with a history.
+        If reading it would call a function that has nothing to do with a history.
     LimitError
-        When it holds more numbers than are ever read.
+        If it contains more than `MAXIMUM_NUMBERS`.
     """
     top = _unboxed(top)
     if isinstance(top, PickledCall):
@@ -66,7 +65,7 @@ def columns_in(top: object, name: str) -> RawColumns:
 
 
 def _unboxed(top: object) -> object:
-    """Look into an array of one object, as numpy.save makes of a dictionary."""
+    """Return the object in an array of one object, as numpy.save writes a dict."""
     if isinstance(top, PickledCall) and _numpy_name(top) == "_reconstruct":
         match top.state:
             case (_, _, _, _, [held]):
@@ -75,7 +74,7 @@ def _unboxed(top: object) -> object:
 
 
 def _inner(pairs: _PairList) -> _PairList | None:
-    """Return the metrics of ``{"history": {...}, ...}``, ``None`` where there is no such key."""
+    """Return the metrics of ``{"history": {...}, ...}``, or ``None`` if there is no such key."""
     held = _value(pairs, "history")
     return held.pairs or () if isinstance(held, (PickledDict, PickledCall)) else None
 
@@ -84,20 +83,20 @@ def _value(pairs: _PairList, key: str) -> object:
     return next((value for found, value in reversed(pairs) if isinstance(found, str) and found == key), None)
 
 
-def _no_history(made: PickledCall, name: str) -> ActvizError:
-    what = _words_of(made)
-    if made.called:
+def _no_history(call: PickledCall, name: str) -> ActvizError:
+    what = _printable_name(call)
+    if call.called:
         return UnsafeError(
             f"{name}: no history: reading this pickle would call {what}; it was not called, and no option allows it."
         )
     return InputError(
-        f"{name}: this pickle holds no history but a {what}, which was not made; save it with pickle.dump(history.history, file)."
+        f"{name}: this pickle holds no history but a {what}, which was not created; save it with pickle.dump(history.history, file)."
     )
 
 
-def _words_of(made: PickledCall) -> str:
-    """Return the name of what would be called or made, safe to print."""
-    name = made.function
+def _printable_name(call: PickledCall) -> str:
+    """Return the name of the function or class, safe to print."""
+    name = call.function
     if isinstance(name, PickledCall):  # a method: getattr(class, "name")
         match name.arguments:
             case (PickledName() as owner, str(method)):
@@ -105,14 +104,14 @@ def _words_of(made: PickledCall) -> str:
     return escape(f"{name.module}.{name.name}", 80) if isinstance(name, PickledName) else "something without a name"
 
 
-def _numpy_name(made: PickledCall) -> str:
-    """Return which of NumPy's own functions would be called, an empty text for any other."""
-    name = made.function
+def _numpy_name(call: PickledCall) -> str:
+    """Return the name of NumPy's function that would be called, or an empty string for any other."""
+    name = call.function
     return name.name if isinstance(name, PickledName) and name.module in _MODULES else ""
 
 
 class _PlainValueReader:
-    """Turns values into plain numbers and lists, and counts them: a pickle can repeat for free."""
+    """Converts values to plain numbers and lists, and counts them: repeating a value costs a pickle nothing."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -120,7 +119,7 @@ class _PlainValueReader:
         self.formats: dict[int, struct.Struct | None] = {}
 
     def plain(self, value: object, depth: int = 0) -> object:
-        """Return a number, a text, a list of such (two deep at most), or ``None`` for the rest."""
+        """Return a number, a string, a list of these (at most two levels), or ``None`` for the rest."""
         self._counted(1)
         if isinstance(value, (int, float, str)):
             return value
@@ -137,43 +136,43 @@ class _PlainValueReader:
             message = f"{self.name}: more than {MAXIMUM_NUMBERS:,} numbers; save history.history alone."
             raise LimitError(message)
 
-    def _array(self, made: PickledCall) -> object:
-        """Return the numbers of a NumPy scalar or array; refuse every other call."""
-        if not made.called:
-            return None  # an object of some class: no number
-        match _numpy_name(made), made.arguments, made.state:
+    def _array(self, call: PickledCall) -> object:
+        """Return the numbers of a NumPy scalar or array; raise UnsafeError for any other call."""
+        if not call.called:
+            return None  # an instance of some class, not a number
+        match _numpy_name(call), call.arguments, call.state:
             case "scalar", (dtype, content), _:
                 return self._numbers(dtype, content, ())
             case "_reconstruct", _, (_, tuple(shape), dtype, _, content):
                 return self._numbers(dtype, content, shape)
             case "_frombuffer", (content, dtype, tuple(shape), _), _:
                 return self._numbers(dtype, content, shape)
-        message = f"{self.name}: reading this pickle would call {_words_of(made)}; it was not called, and no option allows it. Save history.history with json.dump."
+        message = f"{self.name}: reading this pickle would call {_printable_name(call)}; it was not called, and no option allows it. Save history.history with json.dump."
         raise UnsafeError(message)
 
     def _numbers(self, dtype: object, content: object, shape: tuple[object, ...]) -> object:
         if isinstance(content, list):  # an array of objects
             return self.plain(content, depth=1)
-        form = self._form(dtype)
+        packing = self._struct(dtype)
         raw = _bytes(content)
-        if form is None or raw is None:
+        if packing is None or raw is None:
             return None
         sizes = [size for size in shape if isinstance(size, int) and size >= 0]
-        if len(sizes) != len(shape) or math.prod(sizes) * form.size != len(raw):
+        if len(sizes) != len(shape) or math.prod(sizes) * packing.size != len(raw):
             raise _malformed(self.name)
-        self._counted(len(raw) // form.size)
+        self._counted(len(raw) // packing.size)
         if not shape:
-            return form.unpack(raw)[0]
-        return [number for (number,) in form.iter_unpack(raw)] if len(shape) == 1 else None
+            return packing.unpack(raw)[0]
+        return [number for (number,) in packing.iter_unpack(raw)] if len(shape) == 1 else None
 
-    def _form(self, dtype: object) -> struct.Struct | None:
-        """Return how a number of a pickled dtype is packed; most repeat one dtype."""
-        if id(dtype) not in self.formats:  # what was loaded stays alive while this reads it
-            self.formats[id(dtype)] = _form_of(dtype)
+    def _struct(self, dtype: object) -> struct.Struct | None:
+        """Return the struct of a pickled dtype, cached by identity: most pickles repeat one dtype."""
+        if id(dtype) not in self.formats:  # loaded values stay alive meanwhile, so identities are unique
+            self.formats[id(dtype)] = _struct_of(dtype)
         return self.formats[id(dtype)]
 
 
-def _form_of(dtype: object) -> struct.Struct | None:
+def _struct_of(dtype: object) -> struct.Struct | None:
     if not isinstance(dtype, PickledCall) or dtype.function != PickledName("numpy", "dtype"):
         return None
     match dtype.arguments, dtype.state:
@@ -184,7 +183,7 @@ def _form_of(dtype: object) -> struct.Struct | None:
 
 
 def _bytes(content: object) -> bytes | None:
-    """Return bytes, also those that the oldest protocols write as text to be encoded."""
+    """Return bytes, also those that protocols 0 to 2 write as text to be encoded."""
     if isinstance(content, PickledCall) and content.function == PickledName("_codecs", "encode"):
         match content.arguments:
             case (str(text), "latin1" | "latin-1"):

@@ -168,8 +168,8 @@ def test_what_was_left_out_is_said(actviz, folder):
     write(folder / "h.json", {"loss": [1, 2, 3], "val_loss": [1], "note": "x"})
     ran = actviz("history", "h.json")
     assert ran.err.splitlines()[:2] == [
-        "actviz: left out: note (no list of numbers)",
-        "actviz: left out: val_loss (1 values for 3 epochs: every 2 to 3 fits; say which with --validation-freq)",
+        "actviz: left out: note (not a list of numbers)",
+        "actviz: left out: val_loss (1 values for 3 epochs: every 2 to 3 fits; choose one with --validation-freq)",
     ]
     assert "left out: val_loss" not in actviz("history", "h.json", "--validation-freq", "3").err
 

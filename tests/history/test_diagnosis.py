@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actviz.errors import UsageError
 from actviz.history import Curve, TrainingRun, diagnosis
-from actviz.history.diagnosis import ValidationTrend, best, course, direction, metrics_of
+from actviz.history.diagnosis import ValidationTrend, best, direction, metrics_of, validation_trend
 from actviz.history.summary import distinct_numbers, facts_of, record_of
 
 VALUES = st.lists(st.floats(), min_size=1, max_size=40)
@@ -57,10 +57,10 @@ def test_no_value_is_better_than_the_best(values, way):
 
 
 @given(VALUES, VALUES, st.sampled_from(["min", "max"]))
-def test_the_mirror_image_has_the_same_course(training, validation, way):
+def test_the_mirror_image_has_the_same_trend(training, validation, way):
     other = {"min": "max", "max": "min"}[way]
     mirrored = [curve([-value for value in values]) for values in (training, validation)]
-    assert course(curve(training), curve(validation), way) == course(*mirrored, other)
+    assert validation_trend(curve(training), curve(validation), way) == validation_trend(*mirrored, other)
 
 
 FALLING = [1 / (1 + epoch) for epoch in range(20)]
@@ -82,18 +82,18 @@ FALLING = [1 / (1 + epoch) for epoch in range(20)]
     ],
 )
 def test_what_is_claimed(training, validation, kind, since):
-    found = course(training and curve(training, "loss"), validation and curve(validation), "min")
+    found = validation_trend(training and curve(training, "loss"), validation and curve(validation), "min")
     assert (found.kind, found.since) == (kind, since)
 
 
 def test_one_low_spike_of_a_long_curve_decides_nothing():
     validation = [1 / (1 + epoch / 50) for epoch in range(1000)]
     validation[100] = 0.0
-    found = course(curve(validation, "loss"), curve(validation), "min")
-    assert found == ValidationTrend("improving", 991, about=True)
+    found = validation_trend(curve(validation, "loss"), curve(validation), "min")
+    assert found == ValidationTrend("improving", 991, approximate=True)
     rising = validation[:500] + [0.1 + epoch / 1000 for epoch in range(500)]
-    found = course(curve([1 / (1 + epoch) for epoch in range(1000)], "loss"), curve(rising), "min")
-    assert (found.kind, found.since, found.about) == ("overfitting", 491, True)
+    found = validation_trend(curve([1 / (1 + epoch) for epoch in range(1000)], "loss"), curve(rising), "min")
+    assert (found.kind, found.since, found.approximate) == ("overfitting", 491, True)
 
 
 def test_the_order_of_panels():
@@ -117,7 +117,7 @@ def test_the_words():
     assert facts_of(run(curve([0.5], "loss")), ("loss",), None) == ("1 epoch", "loss 0.5 at epoch 1", "no validation")
     broken = run(curve([1, math.nan, math.inf], "loss"), curve([2, 1, math.nan]))
     assert facts_of(broken, ("loss",), None)[-1] == "3 values are NaN or infinite, first loss at epoch 2"
-    assert facts_of(run(curve([math.nan], "loss")), ("loss",), None)[1] == "loss never is a finite number"
+    assert facts_of(run(curve([math.nan], "loss")), ("loss",), None)[1] == "loss is never finite"
     assert facts_of(run(curve([1, 2], "thing")), ("thing",), None) == ("2 epochs",)
 
 

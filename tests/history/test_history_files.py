@@ -96,7 +96,7 @@ def test_an_appended_table_counts_on_and_remembers_the_seam():
 def test_a_resumed_table_keeps_the_later_rows():
     run = table("epoch,loss\n0,3\n1,2\n2,9\n1,1.5\n2,1\n3,0.5\n")
     assert curves(run)["loss"] == ((1, 2, 3, 4), (3, 1.5, 1, 0.5))
-    assert run.notes == ("2 epochs are in the table twice (resumed); the later rows are drawn",)
+    assert run.notes == ("2 epochs occur twice in the table (resumed); the later rows are drawn",)
 
 
 def test_rows_of_one_epoch_that_complete_each_other_are_one():
@@ -114,7 +114,7 @@ def test_cells_that_people_and_loggers_write():
         "f1[0]": ((1, 2), (0.1, 0.3)),
         "f1[1]": ((1, 2), (0.2, 0.4)),
     }
-    assert run.notes == ("left out: when (no list of numbers)", "left out: empty (no list of numbers)")
+    assert run.notes == ("left out: when (not a list of numbers)", "left out: empty (not a list of numbers)")
 
 
 def test_an_index_without_a_name_and_no_index_at_all():
@@ -142,13 +142,13 @@ def test_a_data_frame(written):
 @pytest.mark.parametrize(
     ("history", "freq", "places", "note"),
     [
-        ({"loss": [0] * 10, "val_loss": [1, 2, 3]}, None, (3, 6, 9), "validation every 3 epochs, as its number of values tells"),
-        ({"loss": [0] * 10, "val_loss": [1, 2]}, None, None, "left out: val_loss (2 values for 10 epochs: every 4 to 5 fits; say which with --validation-freq)"),
-        ({"loss": [0] * 10, "val_loss": [1, 2]}, 5, (5, 10), "validation every 5 epochs, as its number of values tells"),
-        ({"loss": [0] * 10, "val_loss": [1, 2]}, 7, None, "left out: val_loss (2 values for 10 epochs: every 4 to 5 fits; say which with --validation-freq)"),
-        ({"loss": [0] * 10, "val_loss": [1] * 9}, None, None, "left out: val_loss (9 values for 10 epochs: no even distance fits; say which with --validation-freq)"),
+        ({"loss": [0] * 10, "val_loss": [1, 2, 3]}, None, (3, 6, 9), "validation every 3 epochs, inferred from its number of values"),
+        ({"loss": [0] * 10, "val_loss": [1, 2]}, None, None, "left out: val_loss (2 values for 10 epochs: every 4 to 5 fits; choose one with --validation-freq)"),
+        ({"loss": [0] * 10, "val_loss": [1, 2]}, 5, (5, 10), "validation every 5 epochs, inferred from its number of values"),
+        ({"loss": [0] * 10, "val_loss": [1, 2]}, 7, None, "left out: val_loss (2 values for 10 epochs: every 4 to 5 fits; choose one with --validation-freq)"),
+        ({"loss": [0] * 10, "val_loss": [1] * 9}, None, None, "left out: val_loss (9 values for 10 epochs: no constant interval fits; choose one with --validation-freq)"),
         ({"loss": [0] * 10, "mae": [1] * 9}, None, None, "left out: mae (9 values for 10 epochs)"),
-        ({"loss": [0], "model": "x", "time": 3.5, "flags": [True]}, None, None, "left out: model (no list of numbers)"),
+        ({"loss": [0], "model": "x", "time": 3.5, "flags": [True]}, None, None, "left out: model (not a list of numbers)"),
     ],
 )  # fmt: skip
 def test_what_has_another_length_is_placed_by_a_rule_or_left_out(written, history, freq, places, note):
@@ -162,7 +162,7 @@ def test_what_has_another_length_is_placed_by_a_rule_or_left_out(written, histor
 def test_epochs_that_make_no_sense_are_not_believed(written, epochs):
     run = read_run(written({"history": {"loss": [3, 2, 1]}, "epoch": epochs}))
     assert run.epochs == (1, 2, 3)
-    assert run.notes == ("the file's own numbers of epochs are no growing whole numbers; counted from 1",)
+    assert run.notes == ("the epoch numbers of the file are not increasing integers; counted from 1",)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_epochs_that_make_no_sense_are_not_believed(written, epochs):
         ("", "the file is empty"),
         ("{", "not valid JSON"),
         ("{'loss': [1.0]}", "a Python dictionary as text, not JSON"),
-        ('{"loss": [1], "loss": [2]}', "JSON that repeats a name"),
+        ('{"loss": [1], "loss": [2]}', "JSON that repeats a key"),
         ("[" * 100_000, "nested too deeply"),
         ("[1, 2]", "no history"),
         ("{}", "no history"),
@@ -183,13 +183,13 @@ def test_epochs_that_make_no_sense_are_not_believed(written, epochs):
         ('{"loss": [true]}', "no metric has a number"),
         ('{"loss": [1' + "0" * 400 + "]}", "no metric has a number"),
         ("epoch,loss\n", "a header but no row"),
-        ("0,1\n2,3\n", "the first row of a table names its columns"),
-        ("epoch,loss\nx,1\n", 'the epoch "x" is no whole number'),
-        ("epoch,loss\n0.5,1\n", 'the epoch "0.5" is no whole number'),
-        ("loss,loss\n1,2\n", 'two columns are called "loss"'),
+        ("0,1\n2,3\n", "the first row of a table must name its columns"),
+        ("epoch,loss\nx,1\n", 'the epoch "x" is not an integer'),
+        ("epoch,loss\n0.5,1\n", 'the epoch "0.5" is not an integer'),
+        ("loss,loss\n1,2\n", 'two columns are named "loss"'),
         ("once upon a time\nthere was\n", "no metric has a number"),
-        (b"\x80\x99abc", "no text in UTF-8"),
-        (b"a\0b", "no known kind of file"),
+        (b"\x80\x99abc", "not a text in UTF-8"),
+        (b"a\0b", "not a known file type"),
     ],
 )
 def test_what_is_malformed_says_so(written, content, said):

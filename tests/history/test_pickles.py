@@ -147,7 +147,7 @@ def test_what_would_be_called_is_named():
         read(b"\x80\x04cposix\nsystem\n" + text("true") + b"\x85R.")
     with pytest.raises(UnsafeError, match=r"would call posix\.system"):
         read(b"\x80\x04}" + text("loss") + b"]cposix\nsystem\n)Ras.")
-    with pytest.raises(InputError, match=r"holds no history but a sklearn\.svm\.SVC, which was not made"):
+    with pytest.raises(InputError, match=r"holds no history but a sklearn\.svm\.SVC, which was not created"):
         read(b"\x80\x04csklearn.svm\nSVC\n)\x81}" + text("C") + b"K\x01sb.")
     with pytest.raises(UnsafeError, match=r"a\\x1b\[31m\.b"):
         read(b"\x80\x04ca\x1b[31m\nb\n)R.")

@@ -8,7 +8,6 @@ import numpy as np
 
 from actviz.activations.lazy_array import LARGEST, LazyArray, of_member
 from actviz.activations.member_names import DESCRIPTION, PICTURES
-from actviz.activations.metadata import ActivationMetadata, from_json
 from actviz.errors import InputError, LimitError, OutputError, UnsafeError, escape
 from actviz.gate.archive import ARRAYS, open_archive
 from actviz.gate.file_type import MODEL_MEMBERS
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from actviz.activations.metadata import ArrayEntry
+    from actviz.activations.metadata import ActivationMetadata, ArrayEntry
     from actviz.gate.archive import Archive
     from actviz.records import Axes
 
@@ -164,6 +163,8 @@ def open_saved(file: BinaryIO, name: str) -> SavedActivations | None:
     ActvizError
         When the archive or its description is damaged, unsafe or beyond a limit.
     """
+    from actviz.activations.metadata_json import from_json
+
     archive = open_archive(file, name, ARRAYS)
     if MODEL_MEMBERS & set(archive.members):
         raise InputError(not_activations(name, "a model"))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib import format as numpy_format
 
 from actviz.activations.member_names import DESCRIPTION, PICTURES, MemberNames
-from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput, to_json
+from actviz.activations.metadata import ArrayEntry, SavedInput
 from actviz.errors import InputError, escape
 from actviz.gate.archive import ARRAYS
 from actviz.gate.npy import is_supported
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.activations.metadata import ActivationMetadata
     from actviz.records import Activation, Sample
 
 IN_MEMORY = 64 << 20
@@ -141,6 +142,8 @@ class ActivationWriter:
         `about` describes the model; layers, inputs and what was left out are added here.
         Arrays that would pack so small that readers take them for a zip bomb stay unpacked.
         """
+        from actviz.activations.metadata_json import to_json
+
         columns = self._columns or {}
         said = replace(
             about,

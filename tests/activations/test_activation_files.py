@@ -19,7 +19,8 @@ from hypothesis.extra import numpy as arrays_of
 import actviz
 from actviz.activations import ActivationMetadata, ActivationWriter, open_saved, parse_axes
 from actviz.activations.member_names import MemberNames
-from actviz.activations.metadata import about_layers, from_json, to_json
+from actviz.activations.metadata import about_layers
+from actviz.activations.metadata_json import from_json, to_json
 from actviz.activations.untyped_arrays import fitted
 from actviz.activations.writer import ActivationWriter as Collecting
 from actviz.errors import ActvizError, InputError, LimitError, OutputError, UnsafeError, UsageError
@@ -355,20 +356,20 @@ def layer_is(**values):
     [
         (lambda said: said.update(schema=2), "newer actviz (0.1.0)"),
         (lambda said: said.update(schema="1"), "does not describe activations"),
-        (lambda said: said.pop("samples"), "lacks 'samples'"),
-        (lambda said: said["layers"][0].pop("axes"), "lacks 'axes'"),
+        (lambda said: said.pop("samples"), "missing required field `samples`"),
+        (lambda said: said["layers"][0].pop("axes"), 'the layer "a" has an array, but lacks axes'),
         (lambda said: said["layers"].append(said["layers"][0]), "one layer twice"),
-        (lambda said: said.update(samples={}), "where a list belongs"),
+        (lambda said: said.update(samples={}), "Expected `array`, got `object` - at `$.samples`"),
         (lambda said: said["samples"].append(said["samples"][0]), "does not fit the axes (batch, row, column) of 2 inputs"),
-        (lambda said: said["samples"][0].update(picture=[0, 3]), "a picture of the size [0, 3]"),
+        (lambda said: said["samples"][0].update(picture=[0, 3]), "Expected `int` >= 1 - at `$.samples[0].picture[0]`"),
         (lambda said: said["samples"][0].update(picture=[2, 3]), "the archive holds no actviz.fed.npy"),
-        (lambda said: said["samples"][0].update(name=5), "5 where a text belongs"),
+        (lambda said: said["samples"][0].update(name=5), "Expected `str`, got `int` - at `$.samples[0].name`"),
         (layer_is(axes=["batch", "row"]), "has the shape (1, 2, 3), which does not fit the axes (batch, row)"),
-        (layer_is(axes=["row", "column", "batch"]), "holds the axes row, column, batch"),
-        (layer_is(axes=["batch", "row", "x\x1b[31m"]), "holds the axes batch, row, x\\x1b[31m"),
+        (layer_is(axes=["row", "column", "batch"]), "the axes row, column, batch"),
+        (layer_is(axes=["batch", "row", "x\x1b[31m"]), "the axes batch, row, x\\x1b[31m"),
         (layer_is(key="../../etc/passwd"), "the archive holds no ../../etc/passwd.npy"),
-        (layer_is(index=-1), "-1 where a count belongs"),
-        (layer_is(signed="yes"), "'yes' where true or false belongs"),
+        (layer_is(index=-1), "Expected `int` >= 0 - at `$.layers[0].index`"),
+        (layer_is(signed="yes"), "Expected `bool | null`, got `str` - at `$.layers[0].signed`"),
     ],
 )  # fmt: skip
 def test_descriptions_that_cannot_be_are_refused(change, said):

@@ -11,13 +11,13 @@ from picture_helpers import CONTEXT
 from PIL import Image
 
 from actviz.activations.metadata import ActivationMetadata, SavedInput, from_json, to_json
-from actviz.batch import draw_pool
 from actviz.batch.figure_task import FigureTask
 from actviz.figures import renderers
 from actviz.figures.renderers import padding, reduction
 from actviz.figures.sheet import draw_sheet
 from actviz.records import Activation, Geometry, Style
 from actviz.report import report_figures
+from actviz.system import serialization
 
 pytestmark = pytest.mark.usefixtures("warm_worker")
 
@@ -126,8 +126,8 @@ def test_the_order_of_a_report():
 
 def test_helpers_and_saved_activations_keep_it():
     task = FigureTask("conv", {"conv": layer()}, 0, PADDED, {})
-    message, arrays = draw_pool._packed(task)
-    assert draw_pool._unpacked(json.loads(json.dumps(message)), arrays).context.padding == PADDED.padding
+    content, arrays = serialization.encode(task)
+    assert serialization.decode(content, FigureTask, arrays).context.padding == PADDED.padding
     description = ActivationMetadata("m.h5", samples=(SavedInput("a.png", padding={"image": BOX}), SavedInput("b.png")))
     assert from_json(to_json(description), "a.npz").samples == description.samples
 

@@ -10,7 +10,7 @@ from keras import layers
 
 from actviz.activations import ArrayEntry as Stored
 from actviz.activations import about_layers
-from actviz.activations.metadata import from_json, to_json
+from actviz.activations.metadata_json import from_json, to_json
 from actviz.errors import InputError
 from actviz.figures import renderers
 from actviz.figures.sheet import draw_sheet
@@ -183,7 +183,7 @@ def test_extracted_activations_keep_their_order(found):
 def test_an_order_that_is_none_is_refused(found):
     entry = Stored("back", "back", "GRU", found["back"].axes, step_order="sideways")
     text = to_json(replace(about_layers("model", {"back": found["back"]}), entries={"back": entry}))
-    with pytest.raises(InputError, match="order of steps"):
+    with pytest.raises(InputError, match="step_order"):
         from_json(text, "file")
 
 

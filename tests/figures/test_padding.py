@@ -10,7 +10,8 @@ import pytest
 from picture_helpers import CONTEXT
 from PIL import Image
 
-from actviz.activations.metadata import ActivationMetadata, SavedInput, from_json, to_json
+from actviz.activations.metadata import ActivationMetadata, SavedInput
+from actviz.activations.metadata_json import from_json, to_json
 from actviz.batch.figure_task import FigureTask
 from actviz.figures import renderers
 from actviz.figures.renderers import padding, reduction

@@ -1,7 +1,6 @@
-"""What rules say of layers, for those who read it: terminals, JUnit, GitHub, Markdown.
+"""Results of rules about layers in the formats of CI: text tables, JUnit, GitHub, Markdown.
 
-Addresses, names of files and reasons come from models and inputs: each target gets them
-escaped in its own way.
+Addresses, file names and reasons come from models and inputs, so each format escapes them.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ LONGEST = 500
 
 @dataclass(frozen=True, slots=True)
 class CheckResults:
-    """The result of a command that judges.
+    """The result of a command that evaluates rules.
 
-    `command` is its name, `subject` what it judged in a few words. `rows` are the table
-    below `headings`, one a layer, in plain text; `right` the columns of numbers. `cases`
-    are what the rules say, `failures` why inputs could not be used.
+    `command` is its name, `subject` a short description of what it checked. `rows` are the table
+    below `headings`, one per layer, in plain text; `right` the indices of right-aligned columns.
+    `cases` are the results of the rules, `failures` the reasons why inputs could not be used.
     """
 
     command: str
@@ -39,11 +38,11 @@ class CheckResults:
 
     @property
     def broken(self) -> list[RuleResult]:
-        """The cases that are not kept, in order."""
+        """The cases whose rule is broken, in order."""
         return [case for case in self.cases if not case.kept]
 
     def reason(self) -> str:
-        """Return the one line that says why the command ends as it does."""
+        """Return the reason for the exit code in one line."""
         first, *others = self.broken
         more = f" (and {len(others):,} more)" if others else ""
         return f"{escape(first.subject, 100)}: {first.reason}{more}."
@@ -65,13 +64,13 @@ def table(findings: CheckResults) -> str:
 
 
 def junit(findings: CheckResults) -> bytes:
-    """Return JUnit XML: a test case for each rule of each layer, an error for each lost input.
+    """Return JUnit XML: a test case for each rule of each layer, an error for each failed input.
 
-    Without times, so that equal results give equal bytes.
+    It contains no times, so equal results give equal bytes.
     """
     name = f"actviz {findings.command}"
-    failed, lost = len(findings.broken), len(findings.failures)
-    counts = f'tests="{len(findings.cases) + lost}" failures="{failed}" errors="{lost}"'
+    failures, errors = len(findings.broken), len(findings.failures)
+    counts = f'tests="{len(findings.cases) + errors}" failures="{failures}" errors="{errors}"'
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<testsuites name="{_xml(name)}" {counts}>',
@@ -82,10 +81,10 @@ def junit(findings: CheckResults) -> bytes:
         if case.kept:
             lines.append(f"{opening}/>")
         else:
-            said = _xml(f"{case.subject}: {case.reason}")
+            message = _xml(f"{case.subject}: {case.reason}")
             lines += [
                 f"{opening}>",
-                f'      <failure message="{said}" type="limit">{said}</failure>',
+                f'      <failure message="{message}" type="limit">{message}</failure>',
                 "    </testcase>",
             ]
     for number, failure in enumerate(findings.failures):
@@ -106,9 +105,9 @@ def _xml(text: str) -> str:
 
 
 def github_commands(findings: CheckResults) -> list[str]:
-    """Return GitHub workflow commands: an error for each broken case, ten at most.
+    """Return GitHub workflow commands: an error for each broken case, at most ten.
 
-    GitHub shows ten a step; the last of ours says how many there are more.
+    GitHub shows ten per step; the last one contains the number of further cases.
     """
     broken = findings.broken
     shown = broken if len(broken) <= ANNOTATIONS else broken[: ANNOTATIONS - 1]
@@ -129,7 +128,7 @@ def _property(text: str) -> str:
 
 
 def summary(findings: CheckResults) -> str:
-    """Return Markdown for the page of a CI job: what broke, then the table."""
+    """Return Markdown for the summary page of a CI job: the broken cases, then the table."""
     broken = findings.broken
     verdict = f"{len(broken)} of {len(findings.cases)} limits broken" if broken else "every limit is kept"
     lines = [f"### actviz {findings.command}: {_markdown(findings.subject)}", "", f"**{verdict}**", ""]

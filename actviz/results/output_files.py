@@ -1,4 +1,4 @@
-"""Where figures go: names, the overwrite rule, and files with their provenance inside."""
+"""Output files: names, the overwrite rule, and figures with embedded provenance."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
 SVG_OPENING = b'<metadata id="actviz">'
 SVG_CLOSING = b"</metadata>"
 SLUG_LENGTH, SLUG_BYTES = 80, 111  # with a hash, 120 bytes
-LONGEST_NAME = 200  # bytes; file systems hold 255, with an ending and what a temporary file adds
-# Letters and marks that draw nothing: fillers of Hangul, vowels of Khmer, selectors of variants.
+LONGEST_NAME = 200  # bytes; file systems allow 255, including the suffix and what a temporary file adds
+# Letters and marks without a glyph: Hangul fillers, Khmer inherent vowels, variation selectors.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0").union(
     map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-PROVENANCE_BYTES = 16 << 20  # a vector may have a hundred thousand dead units, which are listed
+PROVENANCE_BYTES = 16 << 20  # a vector may list a hundred thousand dead units
 
 
 def slug(name: str) -> str:
-    """Return a name that is safe as a file name everywhere, and recognisable: at most 120 bytes of UTF-8.
+    """Return a readable file name that is valid on every file system: at most 120 bytes of UTF-8.
 
-    ``/`` becomes ``-``, and anything else but letters and digits of any script, ``_``, ``-``, ``+``
-    and ``.`` becomes ``_``; the form is NFC. A short hash of the true name follows where the name
-    cannot be told from the result: names with ``..``, control characters, signs beyond ASCII or
-    another form than NFC, reserved, empty or long ones.
+    ``/`` becomes ``-``, and everything except letters and digits of any script, ``_``, ``-``, ``+``
+    and ``.`` becomes ``_``; the result is in NFC. A short hash of the original name is appended if
+    the result is ambiguous: for names with ``..``, control characters, symbols beyond ASCII, other
+    normal forms than NFC, and for reserved, empty or long names.
     """
     plain = unicodedata.normalize("NFC", name.replace("/", "-"))
     kept = "".join(character if _is_kept(character) else "\0" for character in plain)
     safe = re.sub("\0+", "_", kept).strip("._")
     short = _shortened(safe)
-    lost = any(mark == "\0" and not given.isascii() for mark, given in zip(kept, plain, strict=True))
-    recognisable = short == safe != "" and name.isprintable() and ".." not in name and not lost
-    if recognisable and unicodedata.is_normalized("NFC", name) and not RESERVED.fullmatch(safe):
+    is_lossy = any(mark == "\0" and not given.isascii() for mark, given in zip(kept, plain, strict=True))
+    recognizable = short == safe != "" and name.isprintable() and ".." not in name and not is_lossy
+    if recognizable and unicodedata.is_normalized("NFC", name) and not RESERVED.fullmatch(safe):
         return safe
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{short or 'layer'}-{digest}"
 
 
 def _is_kept(character: str) -> bool:
-    """Return True for what stays in a file name: letters, marks on them, digits, and ``_.+-``."""
+    """Return True for characters allowed in a file name: letters, combining marks, digits and ``_.+-``."""
     if character.isascii():
         return character.isalnum() or character in "_.+-"
     kind = unicodedata.category(character)
@@ -62,7 +62,7 @@ def _is_kept(character: str) -> bool:
 
 
 def _shortened(safe: str, most: int = SLUG_BYTES) -> str:
-    """Return a name of at most `SLUG_LENGTH` characters and `most` bytes that ends in a whole letter."""
+    """Truncate a name to `SLUG_LENGTH` characters and `most` bytes without splitting a letter from its marks."""
     end = min(len(safe), SLUG_LENGTH)
     while end and (len(safe[:end].encode()) > most or _is_mark(safe[end : end + 1])):
         end -= 1
@@ -74,7 +74,7 @@ def _is_mark(character: str) -> bool:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """Return slugs joined by ``_`` as one name that file systems hold: long ones are cut, with a hash."""
+    """Join slugs with ``_`` to one file name; a long one is truncated and gets a hash."""
     whole = "_".join(parts)
     if len(whole.encode()) <= LONGEST_NAME:
         return whole
@@ -83,13 +83,13 @@ def joined(parts: Sequence[str]) -> str:
 
 
 class UniquePaths:
-    """Hands out file names that differ, also on file systems that ignore case."""
+    """Assigns unique file names, also for file systems that ignore case."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
 
     def take(self, path: Path, true_name: str) -> Path:
-        """Return `path`, with a hash of the true name in it if it was taken already."""
+        """Return `path`, or if it is already used, `path` with a hash of the original name."""
         number = 0
         candidate = path
         while folded(str(candidate)) in self._used:
@@ -101,40 +101,40 @@ class UniquePaths:
 
 
 def folded(name: str) -> str:
-    """Return what is the same for names that some file systems hold for one: they ignore case, or forms of letters."""
+    """Return a key that is equal for names which some file systems consider equal: case or normal form differ."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def check_target(path: Path, identity: dict[str, str], *, overwrite: bool) -> None:
-    """Decide before any work whether `path` may be written.
+    """Check before any work whether `path` may be written.
 
-    A figure of the same model name, input and address is replaced; anything else that
-    stands there needs `overwrite`.
+    A figure of the same model name, input and address is replaced; replacing any other file
+    requires `overwrite`.
 
     Raises
     ------
     OutputError
-        When it may not, or the folder cannot be made or written to.
+        If it may not be written.
     """
     check_replaceable(path, identity, ResultKind("figure", read_provenance), overwrite=overwrite)
 
 
 @dataclass(frozen=True, slots=True)
 class ResultKind:
-    """A kind of result: what it is called, and how a file says whether it is one and of what."""
+    """A kind of result: its noun in messages, and a function that reads the identity of an existing file, or None."""
 
     noun: str
     read: Callable[[Path], Mapping[str, Any] | None]
 
 
 def check_replaceable(path: Path, identity: Mapping[str, str], kind: ResultKind, *, overwrite: bool) -> None:
-    """Decide whether a result of some kind may be written to `path`; see `check_target`."""
+    """Check whether a result of some kind may be written to `path`; see `check_target`."""
     if is_folder(path):
         message = f"{path}: a folder stands where the {kind.noun} should go; choose another name with -o."
         raise OutputError(message)
     if exists(path) and not overwrite and not is_link(path):
-        found = kind.read(path)
-        if found is None or any(found.get(key) != value for key, value in identity.items()):
+        existing = kind.read(path)
+        if existing is None or any(existing.get(key) != value for key, value in identity.items()):
             message = f"{path}: exists and is not this {kind.noun}; pass --overwrite to replace it or choose another name with -o."
             raise OutputError(message)
     elif is_link(path) and not overwrite:
@@ -143,16 +143,15 @@ def check_replaceable(path: Path, identity: Mapping[str, str], kind: ResultKind,
 
 
 def check_folder(folder: Path, *, through_link: bool) -> None:
-    """Refuse a folder for results that is a symbolic link, unless it was said that one may be followed.
+    """Refuse a result folder that is a symbolic link, unless `through_link` allows it.
 
-    A folder that somebody else filled, such as a checkout, may hold a link where results go
-    every time; what stands behind it is not ours to write to. Links above the folder are the
-    user's own ways to it.
+    A folder with contents of others, such as a checkout, may contain a link at the usual place of
+    results that points to files of the user. Links above the folder are the user's own.
 
     Raises
     ------
     OutputError
-        When it is one.
+        If it is a symbolic link.
     """
     if is_link(folder) and not through_link:
         message = f"{folder}: a symbolic link stands where the folder of results should be; name the folder that it leads to with -o, or pass --through-link."
@@ -160,23 +159,23 @@ def check_folder(folder: Path, *, through_link: bool) -> None:
 
 
 def check_inside(folder: Path, inner: Path) -> None:
-    """Refuse a folder inside of the one for results whose way from there leads through a symbolic link.
+    """Refuse a subfolder of the result folder if the path between them contains a symbolic link.
 
     Raises
     ------
     OutputError
-        When it does: what is written to `inner` would lie outside of `folder`.
+        If it does: files in `inner` could be written outside of `folder`.
     """
-    place = folder
+    current = folder
     for part in inner.relative_to(folder).parts:
-        place = place / part
-        if is_link(place):
-            message = f"{place}: a symbolic link stands where a folder of results should be, and is not followed; remove it, or choose another folder with -o."
+        current = current / part
+        if is_link(current):
+            message = f"{current}: a symbolic link stands where a folder of results should be, and is not followed; remove it, or choose another folder with -o."
             raise OutputError(message)
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make a folder for results and prove that it can be written to."""
+    """Create a folder for results and check that it is writable."""
     if exists(folder) and not is_folder(folder):
         message = f"{folder}: a file stands where the folder should be; choose another with -o."
         raise OutputError(message)
@@ -187,16 +186,16 @@ def prepare_folder(folder: Path) -> None:
 def write_figure(
     path: Path, pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
 ) -> int:
-    """Write a PNG whole or not at all and return its size in bytes.
+    """Write a PNG atomically and return its size in bytes.
 
     Parameters
     ----------
     pixels
-        As `encode_png` takes them.
+        As for `encode_png`.
     provenance
-        Goes into the file as JSON; no date, so that equal work gives equal bytes.
+        Embedded as JSON, without a date, so equal arguments give equal bytes.
     palette
-        ``(place, RGB)``, uint8, of at most 256 colours.
+        RGB colors, uint8 of shape ``(colors, 3)``, at most 256.
     """
     content = encode_png(pixels, provenance, palette)
     write_whole(path, content)
@@ -204,7 +203,7 @@ def write_figure(
 
 
 def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> int:
-    """Write an SVG with its provenance inside, as `write_figure` writes a PNG.
+    """Write an SVG with embedded provenance, as `write_figure` writes a PNG.
 
     Parameters
     ----------
@@ -217,20 +216,20 @@ def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> int
 
 
 def encode_svg(drawing: bytes, provenance: dict[str, Any]) -> bytes:
-    """Put the provenance into a ``metadata`` element, the first of the drawing."""
-    begin = drawing.index(b"<svg")
-    end = drawing.index(b">", begin) + 1
+    """Insert the provenance as a ``metadata`` element, the first child of ``svg``."""
+    start = drawing.index(b"<svg")
+    end = drawing.index(b">", start) + 1
     text = dump_json(provenance).replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
     return b"".join((drawing[:end], b"\n ", SVG_OPENING, text, SVG_CLOSING, drawing[end:]))
 
 
 def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[str, Any] | None:
-    """Return what actviz wrote into a PNG or SVG, ``None`` when it did not make the file.
+    """Return the provenance in a PNG or SVG, or ``None`` if the file is not from actviz.
 
     Raises
     ------
     ActvizError
-        Of class `error`, when the file cannot be read.
+        Of class `error`, if the file cannot be read.
     """
     with reading(path, error) as (file, _):
         start = file.read(len(SIGNATURE))
@@ -249,7 +248,7 @@ def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[
 
 
 def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
-    """Return what `encode_svg` put into a drawing, ``None`` when there is none."""
+    """Return the provenance that `encode_svg` inserted, or ``None``."""
     _, opened, rest = content.partition(SVG_OPENING)
     text, closed, _ = rest.partition(SVG_CLOSING)
     if not opened or not closed:
@@ -259,14 +258,14 @@ def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
 
 def _parsed(text: bytes) -> dict[str, Any] | None:
     try:
-        found = parse_json_strict(text)
+        parsed = parse_json_strict(text)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def is_whole(path: Path) -> bool:
-    """Tell whether a PNG ends as one does: what was cut off while it was copied does not."""
+    """Return True if a PNG ends with its IEND chunk; a truncated copy does not."""
     with reading(path, OutputError) as (file, size):
         file.seek(max(0, size - len(END)))
         return file.read(len(END)) == END

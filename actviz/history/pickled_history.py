@@ -30,7 +30,7 @@ _PairList = Sequence[Pair]
 def columns_in(top: object, name: str) -> RawColumns:
     """Return the metrics in the result of `pickles.load` for the file `name`.
 
-    The dictionary stands alone, inside a History object of any version, or inside an
+    The dict may be alone, inside a History object of any version, or inside an
     array of one object (``numpy.save``).
 
     Raises
@@ -46,21 +46,21 @@ def columns_in(top: object, name: str) -> RawColumns:
     if isinstance(top, PickledCall):
         state = top.state[0] if isinstance(top.state, tuple) and top.state else top.state
         # The state of a History object holds its metrics; an OrderedDict has them as items.
-        held: _PairList = state.pairs if isinstance(state, PickledDict) else top.pairs or ()
-        if not held or (isinstance(state, PickledDict) and _inner(held) is None):
+        pairs: _PairList = state.pairs if isinstance(state, PickledDict) else top.pairs or ()
+        if not pairs or (isinstance(state, PickledDict) and _inner(pairs) is None):
             raise _no_history(top, name)
     elif isinstance(top, PickledDict):
-        held = top.pairs
+        pairs = top.pairs
     else:
         message = f"{name}: this pickle holds no history; save it with pickle.dump(history.history, file)."
         raise InputError(message)
-    inner = _inner(held)
+    inner = _inner(pairs)
     reader = _PlainValueReader(name)
     metrics: dict[str, object] = {}
-    for key, value in held if inner is None else inner:
+    for key, value in pairs if inner is None else inner:
         if isinstance(key, str):
             metrics[key] = reader.plain(value)
-    epochs = None if inner is None else reader.plain(_value(held, "epoch"))
+    epochs = None if inner is None else reader.plain(_value(pairs, "epoch"))
     return RawColumns(tuple(metrics.items()), epochs)
 
 
@@ -68,19 +68,19 @@ def _unboxed(top: object) -> object:
     """Return the object in an array of one object, as numpy.save writes a dict."""
     if isinstance(top, PickledCall) and _numpy_name(top) == "_reconstruct":
         match top.state:
-            case (_, _, _, _, [held]):
-                return held
+            case (_, _, _, _, [element]):
+                return element
     return top
 
 
 def _inner(pairs: _PairList) -> _PairList | None:
     """Return the metrics of ``{"history": {...}, ...}``, or ``None`` if there is no such key."""
-    held = _value(pairs, "history")
-    return held.pairs or () if isinstance(held, (PickledDict, PickledCall)) else None
+    metrics = _value(pairs, "history")
+    return metrics.pairs or () if isinstance(metrics, (PickledDict, PickledCall)) else None
 
 
 def _value(pairs: _PairList, key: str) -> object:
-    return next((value for found, value in reversed(pairs) if isinstance(found, str) and found == key), None)
+    return next((value for name, value in reversed(pairs) if isinstance(name, str) and name == key), None)
 
 
 def _no_history(call: PickledCall, name: str) -> ActvizError:

@@ -1,8 +1,8 @@
-"""What a model file may contain, decided before Keras or TensorFlow sees it.
+"""Checks of model files before Keras or TensorFlow reads them.
 
-The gate reads the file itself: strict JSON, classes from a static table, archive and HDF5
-rules, sizes. What passes is what is loaded; nothing is parsed a second time by another
-parser.
+The gate parses the file itself: strict JSON, classes from a static table, rules for archives
+and HDF5 files, limits of sizes. Exactly what it has checked is loaded; no other parser reads
+the file again.
 """
 
 from actviz.gate.allowed_names import keras_names

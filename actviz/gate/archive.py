@@ -1,4 +1,4 @@
-"""Zip archives (`.keras`, `.npz`): which members they may have, and how they are read in place."""
+"""Zip archives (`.keras`, `.npz`): rules for their members, and reading stored members without a copy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ActvizError, InputError, LimitError, ModelError, UnsafeError, escape
+from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,25 +28,17 @@ DIRECTORY_ENTRY_BYTES = 46
 END_BYTES = 22
 END_64_BYTES = 56 + 20  # the record of zip64 and its locator, between the directory and the end record
 ENCRYPTED = 1
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-)
-"""All that zipfile and zlib raise on damaged bytes; their text is not repeated."""
+DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError, RuntimeError)
+"""Exceptions of zipfile and zlib for damaged bytes; their messages are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveRules:
-    """What an archive is for: the error of a damaged one, and what counts as a zip bomb.
+    """Rules for one use of archives: the error class of a damaged one, and the limits of a zip bomb.
 
-    A member may unpack to `floor` bytes, or to `ratio` times its packed size; all of them
-    together to `unpacked` bytes. `remedy` says how to get a good file, `wanted` what was
-    expected where a member is missing. `after` allows other data before the archive, as in a
+    A member may decompress to `floor` bytes, or to `ratio` times its compressed size; all of them
+    together to `unpacked` bytes. In messages, `remedy` is how to get a good file and `wanted` what
+    was expected where a member is missing. `after` allows other data before the archive, as in a
     `.tflite` file with the files that its metadata name.
     """
 
@@ -66,7 +59,7 @@ MODEL = ArchiveRules(
     SMALL,
     MAXIMUM_UNPACKED,
 )
-# Deflate cannot do better than about 1,030: zeros in a small array are honest, many are not.
+# Deflate reaches a ratio of about 1,030: zeros in a small array are legitimate, in a large one they are a bomb.
 ARRAYS = ArchiveRules(
     InputError, "copy or save it again", "an .npz of numpy.savez was expected", 200, 16 << 20, 1 << 40
 )
@@ -74,7 +67,7 @@ ARRAYS = ArchiveRules(
 
 @dataclass(frozen=True)
 class Archive:
-    """A checked archive on one open descriptor."""
+    """A checked archive in an open file."""
 
     name: str
     file: BinaryIO
@@ -83,7 +76,7 @@ class Archive:
     rules: ArchiveRules = MODEL
 
     def read(self, member: str, limit: int) -> bytes:
-        """Return the bytes of a small member, at most `limit` of them.
+        """Return the content of a member of at most `limit` bytes.
 
         Raises
         ------
@@ -106,7 +99,7 @@ class Archive:
         return content
 
     def open(self, member: str) -> BinaryIO:
-        """Return a seekable file over a member: in place where it is stored uncompressed."""
+        """Return a seekable file of a member; a stored one is read from the archive without a copy."""
         info = self.info(member)
         if info.compress_type != zipfile.ZIP_STORED:
             return io.BytesIO(self.read(member, MAXIMUM_RATIO * max(info.compress_size, SMALL)))
@@ -121,9 +114,9 @@ class Archive:
         return io.BufferedReader(FileWindow(self.file, start, info.file_size), 1 << 16)
 
     def check(self, member: str) -> None:
-        """Compare the checksum of a member that is read in place: zipfile compares only what it unpacks itself.
+        """Compare the checksum of a stored member, which `open` does not: zipfile checks only what it reads itself.
 
-        2 GB a second, and the member is in the page cache afterwards (the digest of the weights takes longer).
+        2 GB per second, and the member is in the page cache afterwards (the digest of the weights takes longer).
 
         Raises
         ------
@@ -132,7 +125,7 @@ class Archive:
         """
         info = self.info(member)
         if info.compress_type != zipfile.ZIP_STORED:
-            return  # `open` has unpacked the whole member, and compared it
+            return  # `open` decompresses the whole member and compares its checksum
         crc = 0
         with self.open(member) as stream:
             while chunk := stream.read(CHUNK):
@@ -142,7 +135,7 @@ class Archive:
             raise self.rules.error(message)
 
     def info(self, member: str) -> zipfile.ZipInfo:
-        """Return the directory's record of a member, which must be there."""
+        """Return the directory entry of a member, which must exist."""
         if member not in self.members:
             message = f"{self.name}: the archive holds no {member}; {self.rules.wanted}."
             raise self.rules.error(message)
@@ -154,14 +147,14 @@ class Archive:
 
 
 class FileWindow(io.RawIOBase):
-    """A stretch of an open file as a file of its own, at its own position.
+    """A range of an open file as a file with a position of its own.
 
-    `zipfile`'s own reader of a stored member reads everything up to the target of a seek
-    before Python 3.13; weights are read at random places of hundreds of megabytes.
+    Before Python 3.13, the reader of `zipfile` for a stored member reads everything up to the target of a
+    seek; weights are read at random offsets in hundreds of megabytes.
     """
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        """Begin at byte `start` of `file`, `size` bytes long; `file` stays open."""
+        """Open `size` bytes from offset `start` of `file`; closing the window leaves `file` open."""
         super().__init__()
         self._file = file
         self._start = start
@@ -169,25 +162,25 @@ class FileWindow(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be read at any place."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Return the position within the stretch."""
+        """Return the position in the range."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move within the stretch and return the new position."""
+        """Set the position in the range and return it."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, origin + offset)
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed asks for a Buffer
-        """Fill a buffer from the position on and return the number of bytes."""
+        """Read bytes into a buffer and return their number."""
         count = max(0, min(len(buffer), self._size - self._position))
         self._file.seek(self._start + self._position)
         content = self._file.read(count)
@@ -197,26 +190,26 @@ class FileWindow(io.RawIOBase):
 
 
 def ends_as_archive(file: BinaryIO, size: int) -> bool:
-    """Tell whether a file ends as a zip archive does, whatever it begins with."""
-    place, record = _end_record(file, size)
-    return len(record) == END_BYTES and size == place + END_BYTES + int.from_bytes(record[-2:], "little")
+    """Return True if a file ends as a zip archive does, whatever it begins with."""
+    offset, record = _end_record(file, size)
+    return len(record) == END_BYTES and size == offset + END_BYTES + int.from_bytes(record[-2:], "little")
 
 
 def _end_record(file: BinaryIO, size: int) -> tuple[int, bytes]:
-    """Return the place and the bytes of the record at the end of an archive, empty where there is none."""
+    """Return the offset and the bytes of the end record of an archive; no bytes where there is none."""
     tail_bytes = min(size, END_BYTES + (1 << 16))
     file.seek(size - tail_bytes)
     tail = file.read(tail_bytes)
     file.seek(0)
-    place = tail.rfind(b"PK\x05\x06")
-    return size - tail_bytes + place, b"" if place < 0 else tail[place : place + END_BYTES]
+    offset = tail.rfind(b"PK\x05\x06")
+    return size - tail_bytes + offset, b"" if offset < 0 else tail[offset : offset + END_BYTES]
 
 
 def check_member_count(file: BinaryIO, name: str) -> None:
     """Refuse an archive of too many members before its directory is parsed.
 
-    zipfile makes an object of every entry first (400,003 members: 19 s, 884 MB), and as many as the
-    directory has bytes for, whatever number the end record declares: so the entries are counted too.
+    zipfile creates an object for every entry first (400,003 members: 19 s, 884 MB), for all entries in the
+    directory and not only for the number in the end record, so the entries are counted as well.
 
     Raises
     ------
@@ -224,22 +217,22 @@ def check_member_count(file: BinaryIO, name: str) -> None:
         When it declares, or has, more members than are read.
     """
     size = file.seek(0, io.SEEK_END)
-    place, record = _end_record(file, size)
+    offset, record = _end_record(file, size)
     if len(record) < END_BYTES:
         return
     declared, directory_bytes = struct.unpack("<HI", record[10:16])
-    file.seek(max(0, place - END_64_BYTES))
+    file.seek(max(0, offset - END_64_BYTES))
     extended = file.read(END_64_BYTES)
     if extended.startswith(b"PK\x06\x06") and extended[56:60] == b"PK\x06\x07":
         declared, directory_bytes = struct.unpack("<QQ", extended[32:48])
-        place -= END_64_BYTES
-    if directory_bytes > place:
-        return  # zipfile refuses it
+        offset -= END_64_BYTES
+    if directory_bytes > offset:
+        return  # zipfile raises an error
     if directory_bytes > MAXIMUM_DIRECTORY:
         message = f"{name}: the directory of the archive has {directory_bytes:,} bytes (limit {MAXIMUM_DIRECTORY:,})."
         raise LimitError(message)
     if declared <= MAXIMUM_MEMBERS:
-        file.seek(place - directory_bytes)
+        file.seek(offset - directory_bytes)
         declared = max(declared, _entries_in(file.read(directory_bytes)))
     file.seek(0)
     if declared > MAXIMUM_MEMBERS:
@@ -248,10 +241,12 @@ def check_member_count(file: BinaryIO, name: str) -> None:
 
 
 def _entries_in(directory: bytes) -> int:
-    """Count the entries of a directory, up to one more than are read."""
-    place = count = 0
-    while directory.startswith(b"PK\x01\x02", place) and count <= MAXIMUM_MEMBERS:
-        place += DIRECTORY_ENTRY_BYTES + sum(struct.unpack("<HHH", directory[place + 28 : place + 34].ljust(6, b"\0")))
+    """Return the number of entries of a directory, at most one more than the limit."""
+    offset = count = 0
+    while directory.startswith(b"PK\x01\x02", offset) and count <= MAXIMUM_MEMBERS:
+        offset += DIRECTORY_ENTRY_BYTES + sum(
+            struct.unpack("<HHH", directory[offset + 28 : offset + 34].ljust(6, b"\0"))
+        )
         count += 1
     return count
 
@@ -272,26 +267,19 @@ def open_archive(file: BinaryIO, name: str, rules: ArchiveRules = MODEL) -> Arch
     try:
         container = zipfile.ZipFile(file)
         entries = container.infolist()
-    except (
-        zipfile.BadZipFile,
-        OSError,
-        ValueError,
-        EOFError,
-        NotImplementedError,
-        struct.error,
-    ):
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, struct.error):
         message = f"{name}: this zip archive is truncated or damaged; {rules.remedy}."
         raise rules.error(message) from None
     members = {entry.filename: entry for entry in entries}
     if len(members) != len(entries):
-        message = f"{name}: refused: the archive holds two members of one name, so readers disagree on what is in it; there is no flag that allows it."
+        message = f"{name}: refused: the archive holds two members of one name, so readers disagree on what is in it; {NO_FLAG}."
         raise UnsafeError(message)
     for entry in entries:
         _check_member(entry, name, rules)
     size = file.seek(0, io.SEEK_END)
     before = bool(entries) and not rules.after and all(entry.header_offset for entry in entries)
     if before or not ends_as_archive(file, size):
-        message = f"{name}: refused: other data stand before or after the archive in this file, so readers disagree on what is in it; there is no flag that allows it."
+        message = f"{name}: refused: there are other data before or after the archive in this file, so readers disagree on what is in it; {NO_FLAG}."
         raise UnsafeError(message)
     if sum(entry.compress_size for entry in entries) > size:
         message = f"{name}: the members of the archive take more bytes than it has, so they overlap: a zip bomb."
@@ -304,7 +292,7 @@ def open_archive(file: BinaryIO, name: str, rules: ArchiveRules = MODEL) -> Arch
 
 
 def _spellings(entry: zipfile.ZipInfo) -> tuple[bytes, ...]:
-    """Return the bytes under which the header beside a member's content may name it."""
+    """Return the encodings of a member's name that its local header may have."""
     return tuple(entry.orig_filename.encode(coding, "replace") for coding in ("utf-8", "cp437"))
 
 
@@ -313,13 +301,13 @@ def _check_member(entry: zipfile.ZipInfo, name: str, rules: ArchiveRules) -> Non
     shown = escape(entry.orig_filename, 80)
     drive = len(path) > 1 and path[1] == ":"
     if path.startswith("/") or ".." in path.split("/") or drive or "\0" in path:
-        message = f'{name}: refused: the archive member "{shown}" points outside the archive; there is no flag that allows it.'
+        message = f'{name}: refused: the archive member "{shown}" points outside the archive; {NO_FLAG}.'
         raise UnsafeError(message)
     if stat.S_ISLNK(entry.external_attr >> 16):
-        message = f'{name}: refused: the archive member "{shown}" is a link; there is no flag that allows it.'
+        message = f'{name}: refused: the archive member "{shown}" is a link; {NO_FLAG}.'
         raise UnsafeError(message)
     if entry.flag_bits & ENCRYPTED:
-        message = f'{name}: refused: the archive member "{shown}" is encrypted; there is no flag that allows it.'
+        message = f'{name}: refused: the archive member "{shown}" is encrypted; {NO_FLAG}.'
         raise UnsafeError(message)
     if entry.file_size > max(rules.floor, rules.ratio * max(entry.compress_size, 1)):
         ratio = entry.file_size // max(entry.compress_size, 1)

@@ -1,8 +1,8 @@
 """Which classes and functions a configuration may name.
 
-The rule is an allow-list: what is not in the table of Keras's own pure classes is refused,
-whatever it is called. `compile_config` (losses, metrics, optimizers) is dropped at every
-depth before anything is looked at: inference does not need it.
+An allow-list: a class that is not in the table of Keras's own pure classes is refused,
+whatever its name. `compile_config` (losses, metrics, optimizers), which inference does not
+need, is removed at every depth beforehand.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError, esca
 from actviz.gate.allowed_names import keras_names
 from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
-from actviz.gate.trust import NO_TRUST, TrustPolicy
+from actviz.gate.trust import NO_FLAG, NO_TRUST, TrustPolicy
 from actviz.layer_catalogue import KERAS_1_NAMES, LAYERS, OLDER_NAMES, UNKNOWN
 
 LAMBDAS = frozenset({"Lambda", "__lambda__"})
-# What the JSON hooks of Keras 2 turn into objects of TensorFlow, by a name in the file.
+# The JSON hooks of Keras 2 turn these into objects of TensorFlow of a class that the file names.
 TYPE_SPECS = frozenset({"TypeSpec", "CompositeTensor", "__typespec__"})
 RUNS_CODE = LAMBDAS | {"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 MODELS = frozenset({"Functional", "Model", "Sequential"})
@@ -40,14 +40,14 @@ STRUCTURES = frozenset(
         "dtype",
     }
 )
-# Names that older versions of Keras saved.
+# Names in files of Keras 1 and 2 of classes that Keras 3 has under another name.
 OLDER = frozenset({"OrthogonalInitializer", "Policy", "PolicyV1"}).union(KERAS_1_NAMES, OLDER_NAMES)
 # Layers that keras.applications defines for its own networks, with their modules.
 APPLICATIONS = {name: facts.module for name, facts in LAYERS.items() if facts.module != UNKNOWN.module}
-# Names that Keras's own `activations.get` takes beside the exported ones.
+# Names that `keras.activations.get` accepts besides the exported ones.
 ALIASES = frozenset({"swish", "hard_swish", "softmax_v2", "relu_v2"})
 KERAS_MODULES = ("keras", "tf_keras")
-# Keras imports the module that a file names (that of a test runs the test), so only those that it writes pass.
+# Keras imports the module that a file names (a module of tests runs them), so only modules that Keras writes are allowed.
 MODEL_MODULES = frozenset(
     {
         "keras", "keras.models", "keras.src.models.functional", "keras.src.models.sequential", "keras.src.engine.functional",
@@ -66,12 +66,11 @@ LITERALS = frozenset({"__tensor__", "__numpy__", "__ndarray__", "ndarray"})
 LITERAL_DTYPE = re.compile(r"bool|string|(u?int|float|complex)\d{1,3}|bfloat16|float8_e\w{3,6}")
 MAXIMUM_NAME = 2000
 SHOWN = 8
-NO_FLAG = "there is no flag that allows it"
 
 
 @functools.cache
 def _modules_of_classes() -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
-    """Return sets of classes, each with the modules that Keras writes for them."""
+    """Return sets of classes, each with the set of modules that Keras writes for them."""
     names = keras_names()
     return (
         (MODELS, MODEL_MODULES),
@@ -85,14 +84,14 @@ def _modules_of_classes() -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
 
 @functools.cache
 def _known_classes() -> frozenset[str]:
-    """Return all names that are no custom class."""
+    """Return all class names that are not custom."""
     classes = (kinds for kinds, _ in _modules_of_classes())
     return STRUCTURES.union(APPLICATIONS, RUNS_CODE, CALLS, *classes, *keras_names().operations.values())
 
 
 @functools.cache
 def _weighted_classes() -> frozenset[str]:
-    """Return classes of layers: they may only stand where `formats.keras.load_weights` looks for their weights."""
+    """Return layer classes: they are only allowed under keys where `formats.keras.load_weights` finds their weights."""
     names = keras_names()
     other = names.initializers | names.regularizers | names.constraints | names.policies
     return (names.layers | MODELS | frozenset(APPLICATIONS)) - other
@@ -100,10 +99,10 @@ def _weighted_classes() -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class ForeignObject:
-    """Something in a configuration that is not Keras's own: what it is and where.
+    """An object in a configuration that is not one of Keras's own, and the error for it.
 
-    `code` says it in a word for a list (``lam (Lambda)``), `named` is the registered name
-    of a custom class or function, and `allowed` says that the user gave it or let it run.
+    `code` is a short form for lists (``lam (Lambda)``), `named` the registered name of a
+    custom class or function, and `allowed` is true if the user gave its code or allowed it.
     """
 
     error: type[UnsafeError | ModelError | LimitError]
@@ -123,15 +122,15 @@ def drop_compile_config(value: Any) -> Any:
 
 
 def check_configuration(value: object, name: str, trust: TrustPolicy = NO_TRUST) -> tuple[ForeignObject, ...]:
-    """Return what in a configuration is not Keras's own, the unsafe before the unknown.
+    """Return the objects in a configuration that are not Keras's own, unsafe ones before unknown ones.
 
-    `value` is the parsed JSON, `compile_config` dropped; `name` the model's file name. What
-    `trust` covers is marked as allowed.
+    `value` is the parsed JSON without `compile_config`, `name` the model's file name. Objects that
+    `trust` covers are marked as allowed.
 
     Raises
     ------
     LimitError
-        When it holds more layers than are built.
+        When it has more objects than any model that is opened.
     """
     findings: list[ForeignObject] = []
     todo: list[tuple[object, str, str | None]] = [(value, "", "")]
@@ -148,8 +147,8 @@ def check_configuration(value: object, name: str, trust: TrustPolicy = NO_TRUST)
             free = _holds_anything(item, slot)
             findings += _check_activation(item, layer, name, trust)
             if isinstance(item.get("vocabulary"), str):
-                text = f'{name}: refused: layer "{layer}" reads its vocabulary from the file "{escape(item["vocabulary"], 80)}"; {NO_FLAG}.'
-                findings.append(ForeignObject(UnsafeError, text))
+                file = escape(item["vocabulary"], 80)
+                findings += _refused(name, f'layer "{layer}" reads its vocabulary from the file "{file}"')
             todo.extend(
                 (child, layer, None if free else key)
                 for key, child in reversed(item.items())
@@ -164,7 +163,7 @@ def check_configuration(value: object, name: str, trust: TrustPolicy = NO_TRUST)
 
 
 def refusal(findings: tuple[ForeignObject, ...], name: str) -> ActvizError | None:
-    """Return the error of what is not allowed; all custom objects that lack are named at once."""
+    """Return the error for the first object that is not allowed; one error names all missing custom objects."""
     refused = [finding for finding in findings if not finding.allowed]
     if not refused:
         return None
@@ -178,10 +177,14 @@ def refusal(findings: tuple[ForeignObject, ...], name: str) -> ActvizError | Non
     return refused[0].error(refused[0].message)
 
 
+def _refused(name: str, reason: str) -> list[ForeignObject]:
+    return [ForeignObject(UnsafeError, f"{name}: refused: {reason}; {NO_FLAG}.")]
+
+
 def _layer_name(item: dict[str, Any], outer: str) -> str:
     config = item.get("config")
-    found = (config.get("name") if isinstance(config, dict) else None) or item.get("name")
-    return escape(found, 80) if isinstance(found, str) else outer
+    own = (config.get("name") if isinstance(config, dict) else None) or item.get("name")
+    return escape(own, 80) if isinstance(own, str) else outer
 
 
 def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> list[ForeignObject]:
@@ -189,12 +192,8 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolic
     if isinstance(kind, dict):
         return []  # a plain dictionary that happens to have the key
     if not isinstance(kind, str) or len(kind) > MAXIMUM_NAME:
-        return [
-            ForeignObject(
-                ModelError,
-                f'{name}: layer "{layer}" has a class name that is no short text; the file is damaged.',
-            )
-        ]
+        text = f'{name}: layer "{layer}" has a class name that is not a short text; the file is damaged.'
+        return [ForeignObject(ModelError, text)]
     shown = escape(kind, 80)
     module = item.get("module")
     if kind in LAMBDAS:
@@ -205,8 +204,7 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolic
         text = f'{name}: layer "{layer}" is a {shown}: it can run any code; {NO_FLAG}.'
         return [ForeignObject(UnsafeError, text)]
     if kind in TYPE_SPECS:
-        text = f'{name}: refused: layer "{layer}" holds a {shown}, which names a class of TensorFlow to be made; {NO_FLAG}.'
-        return [ForeignObject(UnsafeError, text)]
+        return _refused(name, f'layer "{layer}" holds a {shown}, which names a class of TensorFlow to be made')
     if kind == "function":
         return _check_function(item, layer, name, trust)
     if kind in CALLS:
@@ -214,26 +212,28 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolic
     if isinstance(module, str) and module.startswith("keras.src.ops."):
         if kind in keras_names().operations.get(module.removeprefix("keras.src.ops."), ()):
             return []
-        text = f'{name}: refused: the operation "{shown}" of layer "{layer}" is not on the list of pure functions; {NO_FLAG}.'
-        return [ForeignObject(UnsafeError, text)]
+        return _refused(name, f'the operation "{shown}" of layer "{layer}" is not on the list of pure functions')
     if module not in (None, "builtins") and not _is_keras(module):
         return [_foreign(item, layer, name, trust)]
     registered = item.get("registered_name")
     if isinstance(module, str) and not is_custom(item) and module != "builtins" and not _is_canonical(kind, module):
-        text = f'{name}: refused: the class "{shown}" of layer "{layer}" is not in the module "{escape(module, 80)}", which Keras would import; {NO_FLAG}.'
-        return [ForeignObject(UnsafeError, text)]
+        return _refused(
+            name,
+            f'the class "{shown}" of layer "{layer}" is not in the module "{escape(module, 80)}", which Keras would import',
+        )
     if is_custom(item):
         if _is_keras(module):
             return [_newer(kind, layer, name)]
         return [_unknown(registered or kind, layer, name, trust)]
     if registered not in (None, kind):
-        text = f'{name}: refused: "{shown}" of layer "{layer}" is registered under another name ("{escape(str(registered), 80)}"); {NO_FLAG}.'
-        return [ForeignObject(UnsafeError, text)]
+        return _refused(
+            name, f'"{shown}" of layer "{layer}" is registered under another name ("{escape(str(registered), 80)}")'
+        )
     return []
 
 
 def _is_canonical(kind: str, module: str) -> bool:
-    """Return True where Keras writes this module for a class of its own."""
+    """Return True if Keras writes this module for this class of its own."""
     module = module.removeprefix("tf_")
     return module == APPLICATIONS.get(kind) or any(
         kind in kinds and module in modules for kinds, modules in _modules_of_classes()
@@ -241,33 +241,37 @@ def _is_canonical(kind: str, module: str) -> bool:
 
 
 def _holds_anything(item: dict[str, Any], slot: str | None) -> bool:
-    """Return True for what lies in the configuration of a custom class, whose own code decides what its keys mean."""
+    """Return True inside the configuration of a custom class, whose code decides what its keys mean."""
     if isinstance(item.get("class_name"), str):
         return is_custom(item)
     return slot is None
 
 
 def _check_slot(item: dict[str, Any], slot: str | None, layer: str, name: str) -> list[ForeignObject]:
-    """Refuse what would compute in a place where nothing gives it the weights of the file.
+    """Refuse layers where Keras loads no weights into them, so that they would compute with random ones.
 
-    A Dense as an `activation` is built at its first call, with random weights. `slot` is the
-    key that holds the object, ``None`` inside a custom class.
+    A Dense as an `activation`, for example, is built at its first call. `slot` is the key that holds
+    the object, ``None`` inside a custom class.
     """
     kind = item["class_name"]
     if slot is None or not isinstance(kind, str) or is_custom(item) or kind in LAMBDAS | RUNS_CODE | {"function"}:
         return []
     shown = escape(kind, 80)
     if slot.endswith("activation") and kind not in ACTIVATION_LAYERS | LITERALS:
-        text = f'{name}: refused: layer "{layer}" has a {shown} as its {escape(slot, 40)}, where a function or a layer without weights was expected ({", ".join(sorted(ACTIVATION_LAYERS))}); {NO_FLAG}.'
-        return [ForeignObject(UnsafeError, text)]
+        return _refused(
+            name,
+            f'layer "{layer}" has a {shown} as its {escape(slot, 40)}, where a function or a layer without weights was expected ({", ".join(sorted(ACTIVATION_LAYERS))})',
+        )
     if kind in _weighted_classes() and slot not in HOLDERS and not slot.endswith("activation"):
-        text = f'{name}: refused: layer "{layer}" holds a {shown} as "{escape(slot, 40)}", where Keras keeps no layer, so that it would compute with random weights; {NO_FLAG}.'
-        return [ForeignObject(UnsafeError, text)]
+        return _refused(
+            name,
+            f'layer "{layer}" holds a {shown} as "{escape(slot, 40)}", where Keras keeps no layer, so that it would compute with random weights',
+        )
     return []
 
 
 def _check_literal(item: dict[str, Any], layer: str, name: str) -> list[ForeignObject]:
-    """Refuse an array written as JSON whose dtype is none of numbers: ``<U500000000`` takes 2 GB for one value."""
+    """Refuse an array in JSON whose dtype is not numeric: one value of ``<U500000000`` takes 2 GB."""
     kind, config = item.get("class_name", item.get("type")), item.get("config")
     if not isinstance(kind, str) or kind not in LITERALS:
         return []
@@ -275,22 +279,22 @@ def _check_literal(item: dict[str, Any], layer: str, name: str) -> list[ForeignO
     if isinstance(dtype, str) and (dtype == "object" or LITERAL_DTYPE.fullmatch(dtype)):
         return []
     sized = isinstance(dtype, str) and any(mark.isdigit() for mark in dtype)
-    text = f'{name}: layer "{layer}" holds an array of the dtype "{escape(str(dtype), 40)}"; one of numbers was expected, save the model again.'
+    text = f'{name}: layer "{layer}" holds an array of the dtype "{escape(str(dtype), 40)}"; a numeric one was expected, save the model again.'
     return [ForeignObject(LimitError if sized else ModelError, text)]
 
 
 def is_custom(item: dict[str, Any]) -> bool:
-    """Tell whether a serialised object is of a class that Keras does not have."""
+    """Return True if a serialized object is of a class that Keras does not have."""
     return item["class_name"] not in _known_classes()
 
 
 def is_keras_activation(name: str) -> bool:
-    """Tell whether a bare string names an activation function of Keras."""
+    """Return True if a string is the name of an activation function of Keras."""
     return name in keras_names().activations | ALIASES
 
 
 def _is_named_function(item: dict[str, Any], trust: TrustPolicy) -> bool:
-    """Tell whether a Lambda calls a function by name, of which the user gives the code."""
+    """Return True if a Lambda names a function whose code the user gives."""
     config = item.get("config")
     function = config.get("function") if isinstance(config, dict) else None
     if isinstance(function, dict) and function.get("class_name") == "function":
@@ -299,7 +303,7 @@ def _is_named_function(item: dict[str, Any], trust: TrustPolicy) -> bool:
 
 
 def _check_activation(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> list[ForeignObject]:
-    """Keras 2 names a custom activation by a bare string, as it does its own."""
+    """Return unknown activations: Keras 2 writes custom ones as strings, like its own."""
     named = [item.get(key) for key in ("activation", "recurrent_activation")]
     return [
         _unknown(text, layer, name, trust) for text in named if isinstance(text, str) and not is_keras_activation(text)
@@ -310,8 +314,9 @@ def _check_call(kind: str, config: object, layer: str, name: str) -> list[Foreig
     called, allowed = named_call(kind, config) if isinstance(config, dict) else ("", False)
     if allowed:
         return []
-    text = f'{name}: refused: layer "{layer}" calls TensorFlow\'s "{escape(called, 80)}", which is not on the list of pure functions; {NO_FLAG}.'
-    return [ForeignObject(UnsafeError, text)]
+    return _refused(
+        name, f'layer "{layer}" calls TensorFlow\'s "{escape(called, 80)}", which is not on the list of pure functions'
+    )
 
 
 def _is_keras(module: object) -> bool:
@@ -319,7 +324,7 @@ def _is_keras(module: object) -> bool:
 
 
 def _check_function(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> list[ForeignObject]:
-    """Functions may only be activations; anything else could be called with any argument."""
+    """Allow functions only as activations; others could be called with any argument."""
     called, module = item.get("config"), item.get("module")
     shown = escape(str(called), 80)
     if isinstance(called, str) and called in keras_names().activations and module in FUNCTION_MODULES:
@@ -333,7 +338,7 @@ def _check_function(item: dict[str, Any], layer: str, name: str, trust: TrustPol
 
 
 def _foreign(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> ForeignObject:
-    """Judge an object of a module outside Keras: Python's own are never a model's."""
+    """Return the finding for an object of a module outside Keras; those of Python's standard library are unsafe."""
     module, kind = item["module"], item["class_name"]
     if not isinstance(module, str) or module.split(".")[0] in sys.stdlib_module_names - {"__main__"}:
         text = f'{name}: refused: layer "{layer}" names "{escape(str(module), 80)}.{escape(kind, 80)}", which is outside Keras; {NO_FLAG}.'
@@ -347,7 +352,7 @@ def _newer(kind: str, layer: str, name: str) -> ForeignObject:
 
 
 def _unknown(registered: object, layer: str, name: str, trust: TrustPolicy) -> ForeignObject:
-    """Say that a class or function has its code elsewhere, and how to give it."""
+    """Return the finding for a class or function whose code is not in the file."""
     text = registered if isinstance(registered, str) else str(registered)
     shown, bare = escape(text, 80), escape(text.rpartition(">")[2].rpartition(".")[2], 80)
     message = f'{name}: layer "{layer}" needs the custom object "{shown}", whose code is not in the file; give it with --custom-objects module:{bare} or file.py:{bare}, or export the model to a SavedModel.'

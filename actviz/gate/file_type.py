@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes; its name decides nothing."""
+"""The type of an input file, detected from its first bytes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _MODEL_NAMES = (".pb", ".pbtxt", ".h5", ".hdf5", ".keras", ".tflite", ".onnx")
 
 
 def kind_of(head: bytes) -> str | None:
-    """Name what the first bytes say: an image format, ``WAV``, ``npy``, ``zip`` or ``None``."""
+    """Return the file type by its first bytes: an image format, ``WAV``, ``npy``, ``zip`` or ``None``."""
     for kind, magic in _IMAGES:
         if head.startswith(magic):
             return kind
@@ -68,10 +68,10 @@ def kind_of(head: bytes) -> str | None:
 
 
 def is_lines(head: bytes, size: int, path: str, *, text: bool) -> bool:
-    """Tell whether this can be lines of text, or of numbers where `text` is false.
+    """Return True if a file may be lines of text, or of numbers where `text` is false.
 
-    It can if it is no other known kind of file and has nothing binary in it. Whether it is
-    UTF-8 is not decided here: who reads it can name the line that is not.
+    These are files of no other known type without binary bytes. Invalid UTF-8 is reported by the
+    reader, which can name the line.
     """
     if not size or head.startswith(_POINTER) or is_model(head, path) or is_pickle(head, size, path):
         return False
@@ -80,7 +80,7 @@ def is_lines(head: bytes, size: int, path: str, *, text: bool) -> bool:
 
 
 def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> ActvizError:
-    """Say in plain words what a file is that cannot be an input; `accepted` what can."""
+    """Return the error for a file that cannot be an input; `accepted` is what can."""
     if not size:
         return InputError(f"{path}: the file is empty; {accepted} was expected.")
     if head.startswith(_POINTER):
@@ -100,7 +100,7 @@ def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> Actv
 
 
 def is_model(head: bytes, path: str) -> bool:
-    """Tell whether this is a saved network (a ``.keras`` archive is told elsewhere)."""
+    """Return True for a saved model other than a ``.keras`` archive, which is a zip file."""
     if head.startswith(b"\x89HDF\r\n\x1a\n") or head[4:8] == b"TFL3":
         return True
     binary = b"\0" in head or not _is_text(head)
@@ -108,17 +108,17 @@ def is_model(head: bytes, path: str) -> bool:
 
 
 def model_refusal(path: str) -> InputError:
-    """Say that a model was given where an input belongs."""
+    """Return the error for a model in place of an input."""
     return InputError(
         f"{path}: this is a model, not an input; the model is the first argument, what follows it must be {ACCEPTED}."
     )
 
 
 def is_pickle(head: bytes, size: int, path: str) -> bool:
-    """Tell whether this is a pickle, without unpickling anything.
+    """Return True for a pickle, without unpickling anything.
 
-    From protocol 2 on the first two bytes tell. The older protocols are plain text: they
-    are believed only under a name that pickles have and if the opcodes read as such.
+    From protocol 2 on, the first two bytes identify it. Older protocols are plain text, so they are
+    recognised only by a file name of pickles together with valid opcodes.
     """
     if head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
         return True
@@ -153,8 +153,8 @@ def _foreign(head: bytes) -> str:
 def _medical(head: bytes, path: str) -> str:
     """Return how to save the values of a DICOM or NIfTI file as an array, ``""`` for any other file.
 
-    Both hold more than values (slopes, spacings, orientations), of which only their own
-    libraries and the user know what the model expects.
+    Both hold more than values (slopes, spacings, orientations); only their own libraries can apply
+    them, and only the user knows what the model expects.
     """
     name = json.dumps(path)
     if head[128:132] == b"DICM":
@@ -172,7 +172,7 @@ def _is_nifti(head: bytes) -> bool:
 
 
 def _unpacked(head: bytes) -> bytes:
-    """Return the first bytes inside a gzip file, none of any other."""
+    """Return the first decompressed bytes of a gzip file, none for any other file."""
     if not head.startswith(b"\x1f\x8b"):
         return b""
     try:

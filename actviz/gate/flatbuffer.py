@@ -1,8 +1,8 @@
-"""A reader of FlatBuffers that trusts no number in them.
+"""A reader of FlatBuffers that checks every offset and size before it uses it.
 
-A table holds, for each of its fields, where the field lies relative to the table; strings,
-vectors and inner tables are further on. Every place is checked against the file before it is
-read, and the number of tables is bounded, so that a damaged or hostile file ends in one line.
+A table refers to a list of offsets of its fields, relative to the table (the vtable of the format); strings, vectors
+and inner tables follow later in the file. The number of tables and of bytes read is bounded, so that a damaged or
+hostile file ends in a one-line error. Kept instead of the `flatbuffers` package, whose reader checks nothing.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ WORD = 4
 
 @dataclass(slots=True)
 class FlatBuffer:
-    """The bytes of a FlatBuffer and the name that errors call it by.
+    """The bytes of a FlatBuffer, and the name of the file for error messages.
 
-    `tables` counts those that were looked at, `read` the bytes of lists and texts: a file that
-    refers to the same ones over and over would otherwise cost more than its size allows.
+    `tables` counts the tables and `read` the bytes of vectors and strings that were read: a file that
+    refers to the same ones again and again would otherwise cost more time than its size suggests.
     """
 
     content: bytes
@@ -42,56 +42,56 @@ class FlatBuffer:
         return len(self.content)
 
     def root(self) -> FlatBufferTable:
-        """Return the first table.
+        """Return the root table.
 
         Raises
         ------
         ModelError
-            When there is none.
+            When it does not lie inside the file.
         """
         return self.table(self.follow(0))
 
-    def table(self, place: int) -> FlatBufferTable:
-        """Return the table at a place.
+    def table(self, offset: int) -> FlatBufferTable:
+        """Return the table at an offset.
 
         Raises
         ------
         ModelError
             When it does not lie inside the file.
         LimitError
-            When more tables were looked at than any model has.
+            When more tables were read than any model has.
         """
         self.tables += 1
         self.spend(0)
-        index = place - int(self.number("<i", place))
-        fields, length = int(self.number("<H", index)), int(self.number("<H", index + 2))
-        if fields < WORD or fields % 2 or length < WORD:
-            raise self.damage(index)
-        self.check(index, fields)
-        self.check(place, length)
-        return FlatBufferTable(self, place, index, fields // 2 - 2, length)
+        vtable = offset - int(self.number("<i", offset))
+        size, length = int(self.number("<H", vtable)), int(self.number("<H", vtable + 2))
+        if size < WORD or size % 2 or length < WORD:
+            raise self.damage(vtable)
+        self.check(vtable, size)
+        self.check(offset, length)
+        return FlatBufferTable(self, offset, vtable, size // 2 - 2, length)
 
-    def number(self, code: str, place: int) -> int | float:
-        """Return one number, in the notation of `struct`."""
-        self.check(place, struct.calcsize(code))
-        found: int | float = struct.unpack_from(code, self.content, place)[0]
-        return found
+    def number(self, code: str, offset: int) -> int | float:
+        """Return the number at an offset; `code` is a format of `struct`."""
+        self.check(offset, struct.calcsize(code))
+        value: int | float = struct.unpack_from(code, self.content, offset)[0]
+        return value
 
-    def follow(self, place: int) -> int:
-        """Return the place that an offset leads to; offsets lead forward."""
-        offset = int(self.number("<I", place))
-        if offset == 0:
-            raise self.damage(place)
-        self.check(place + offset, 1)
-        return place + offset
+    def follow(self, offset: int) -> int:
+        """Return the target of the relative offset that is stored at `offset`; it must lie after it."""
+        distance = int(self.number("<I", offset))
+        if distance == 0:
+            raise self.damage(offset)
+        self.check(offset + distance, 1)
+        return offset + distance
 
-    def check(self, place: int, length: int) -> None:
-        """Refuse what does not lie inside the file."""
-        if place < 0 or length < 0 or place + length > self.size:
-            raise self.damage(place)
+    def check(self, offset: int, length: int) -> None:
+        """Raise an error for a range of bytes that does not lie inside the file."""
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise self.damage(offset)
 
     def spend(self, length: int) -> None:
-        """Count what is read.
+        """Add to the number of bytes read.
 
         Raises
         ------
@@ -103,40 +103,40 @@ class FlatBuffer:
             message = f"{self.name}: the file refers to more than {MAXIMUM_TABLES:,} tables or {MAXIMUM_READ:,} bytes of lists: a bomb."
             raise LimitError(message)
 
-    def damage(self, place: int) -> ModelError:
-        """Return the error for a file that is not what it says at some place."""
+    def damage(self, offset: int) -> ModelError:
+        """Return the error for a file that is damaged at an offset."""
         return ModelError(
-            f"{self.name}: the TFLite file is damaged or cut off (at byte {max(place, 0):,} of {self.size:,}); get it again."
+            f"{self.name}: the TFLite file is damaged or cut off (at byte {max(offset, 0):,} of {self.size:,}); get it again."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class FlatBufferTable:
-    """One table: fields by number; a field that is not there has its default.
+    """A table: fields by number; a missing field has its default value.
 
-    `place` is where it lies, `index` where its list of fields, `count` how many that lists
-    and `length` the bytes that the table itself covers.
+    `offset` is that of the table and `vtable` that of its list of fields, which has `count`
+    entries; `length` is the size of the table itself in bytes.
     """
 
     flat: FlatBuffer
-    place: int
-    index: int
+    offset: int
+    vtable: int
     count: int
     length: int
 
     def slot(self, number: int) -> int | None:
-        """Return where the value of a field, or the offset to it, lies."""
+        """Return the offset of a field's value, or of the reference to it; ``None`` for a missing field."""
         if number >= self.count:
             return None
-        offset = int(self.flat.number("<H", self.index + WORD + 2 * number))
-        if offset == 0:
+        distance = int(self.flat.number("<H", self.vtable + WORD + 2 * number))
+        if distance == 0:
             return None
-        if not WORD <= offset < self.length:
-            raise self.flat.damage(self.index)
-        return self.place + offset
+        if not WORD <= distance < self.length:
+            raise self.flat.damage(self.vtable)
+        return self.offset + distance
 
     def integer(self, number: int, code: str = "<i", default: int = 0) -> int:
-        """Return a field that is a whole number."""
+        """Return an integer field."""
         slot = self.slot(number)
         return default if slot is None else int(self.flat.number(code, slot))
 
@@ -146,29 +146,29 @@ class FlatBufferTable:
         return None if slot is None else self.flat.table(self.flat.follow(slot))
 
     def children(self, number: int) -> list[FlatBufferTable]:
-        """Return a field that is a list of tables."""
+        """Return a field that is a vector of tables."""
         start, count = self.vector(number, WORD)
         return [self.flat.table(self.flat.follow(start + WORD * each)) for each in range(count)]
 
     def vector(self, number: int, width: int) -> tuple[int, int]:
-        """Return where the items of a list begin and how many there are, each `width` bytes."""
+        """Return the offset of the items of a vector and their number; each item has `width` bytes."""
         slot = self.slot(number)
         if slot is None:
             return 0, 0
-        place = self.flat.follow(slot)
-        count = int(self.flat.number("<I", place))
-        self.flat.check(place + WORD, count * width)
-        return place + WORD, count
+        start = self.flat.follow(slot)
+        count = int(self.flat.number("<I", start))
+        self.flat.check(start + WORD, count * width)
+        return start + WORD, count
 
     def array(self, number: int, dtype: str) -> NDArray[Any]:
-        """Return a field that is a list of numbers, of a numpy dtype in little-endian order."""
+        """Return a field that is a vector of numbers; `dtype` is little-endian, such as ``<i4``."""
         kind = np.dtype(dtype)
         start, count = self.vector(number, kind.itemsize)
         self.flat.spend(count * kind.itemsize)
         return np.frombuffer(self.flat.content, kind, count, start)
 
     def text(self, number: int) -> str:
-        """Return a field that is a string; bytes that are no UTF-8 are replaced."""
+        """Return a field that is a string; bytes that are not UTF-8 are replaced."""
         start, count = self.vector(number, 1)
         self.flat.spend(count)
         return self.flat.content[start : start + count].decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""TensorFlow functions and operations that a graph of Keras 2 may name: pure ones only.
+"""TensorFlow functions and operations that a model of Keras 2 may call: pure ones only.
 
 Keras 2 saved calls of TensorFlow functions as layers (TFOpLambda, SlicingOpLambda, and
-TensorFlowOpLayer with a whole NodeDef). An arbitrary name would reach functions that write
-files; what is not listed here is refused.
+TensorFlowOpLayer with a whole NodeDef). Some functions of TensorFlow write files, so names
+that are not listed here are refused.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _COMPAT = (
     "transpose shape gather squeeze expand_dims reduce_mean reduce_sum reduce_max reduce_min nn.avg_pool nn.max_pool"
 )
 
-# Pure but for the random numbers that they draw, which are seeded from the input.
+# Pure except for random numbers, which are seeded from the input.
 _RANDOM = "random.normal random.uniform random.truncated_normal random.gamma random.poisson random.shuffle random.categorical nn.dropout"
 _RANDOM_OPERATIONS = "RandomStandardNormal RandomUniform RandomUniformInt TruncatedNormal RandomShuffle Multinomial"
 RANDOM_CALLS = frozenset(
@@ -69,7 +69,7 @@ CALLS = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
 
 
 def named_call(kind: str, config: dict[str, Any]) -> tuple[str, bool]:
-    """Return what one of `CALLS` names, and whether it is on the list."""
+    """Return the name of what a layer of `CALLS` calls, and whether it is allowed."""
     if kind == "TensorFlowOpLayer":
         node = config.get("node_def")
         name = node.get("op") if isinstance(node, dict) else None

@@ -1,4 +1,4 @@
-"""HDF5 rules: only hard links, only plain numbers stored inside the file, no bombs."""
+"""Rules for HDF5 files: hard links only, plain numbers stored inside the file, no decompression bombs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
+from actviz.gate.trust import NO_FLAG
 from actviz.system.file_system import parsing
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ HDF5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowE
 
 
 def open_hdf5(file: BinaryIO, name: str, size: int) -> h5py.File:
-    """Open an HDF5 file on an open descriptor and check every object in it.
+    """Open an HDF5 file from an open file and check every object in it.
 
     Raises
     ------
@@ -36,12 +37,11 @@ def open_hdf5(file: BinaryIO, name: str, size: int) -> h5py.File:
         For links, external or virtual storage.
     LimitError
         For datasets that declare far more than is stored, for too many objects, and for
-        groups that hold themselves or lie too deep.
+        groups that contain themselves or are nested too deeply.
     ModelError
-        When it is damaged, or holds something else than plain numbers.
+        When it is damaged, or holds anything but plain numbers.
     """
-    # A filter that HDF5 does not know is looked for in plug-in folders and loaded as
-    # native code; "::" forbids plug-ins.
+    # HDF5 looks for unknown filters in plug-in folders and loads them as native code; "::" disables plug-ins.
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
     import h5py
 
@@ -59,7 +59,7 @@ def open_hdf5(file: BinaryIO, name: str, size: int) -> h5py.File:
 
 
 def _check_objects(opened: h5py.File, name: str, size: int) -> None:
-    """Walk every object once through the low-level interface (10 us an object)."""
+    """Check every object through the low-level interface of h5py (10 us per object)."""
     from h5py import h5d, h5g, h5l, h5o
 
     root = h5g.open(opened.id, b"/")
@@ -72,7 +72,7 @@ def _check_objects(opened: h5py.File, name: str, size: int) -> None:
             info = group.links.get_info(link)
             shown = path + escape(link.decode("utf-8", "replace"), 120)
             if info.type != h5l.TYPE_HARD:
-                message = f'{name}: refused: "{escape(shown)}" in the HDF5 file is a link to somewhere else; there is no flag that allows it.'
+                message = f'{name}: refused: "{escape(shown)}" in the HDF5 file is a link to another object or file; {NO_FLAG}.'
                 raise UnsafeError(message)
             links += 1
             if links > MAXIMUM_LINKS:
@@ -109,7 +109,7 @@ def _address(item: Any) -> tuple[int, Any]:
 
 
 def _check_group(path: str, name: str, *, again: bool) -> None:
-    """Refuse groups that two paths reach, which is how a loop is made, and groups too deep to be Keras's."""
+    """Refuse groups that two paths lead to, as in a cycle, and groups nested deeper than Keras writes."""
     if again:
         message = f'{name}: two paths in the HDF5 file lead to the group "{escape(path)}", so that it has no end; save the model again.'
         raise LimitError(message)
@@ -119,32 +119,22 @@ def _check_group(path: str, name: str, *, again: bool) -> None:
 
 
 def _check_dataset(dataset: Any, name: str, shown: str) -> int:
-    """Check one dataset and return the bytes that reading it takes."""
+    """Check a dataset and return the bytes that reading it takes."""
     from h5py import h5d, h5t
 
     properties = dataset.get_create_plist()
     if properties.get_external_count():
-        message = (
-            f'{name}: refused: "{shown}" reads another file (HDF5 external storage); there is no flag that allows it.'
-        )
+        message = f'{name}: refused: "{shown}" reads another file (HDF5 external storage); {NO_FLAG}.'
         raise UnsafeError(message)
     if properties.get_layout() == h5d.VIRTUAL:
-        message = (
-            f'{name}: refused: "{shown}" reads other files (HDF5 virtual dataset); there is no flag that allows it.'
-        )
+        message = f'{name}: refused: "{shown}" reads other files (HDF5 virtual dataset); {NO_FLAG}.'
         raise UnsafeError(message)
     kind = dataset.get_type()
     declared = int(math.prod(dataset.shape or ()) * kind.get_size())
-    if kind.get_class() not in (
-        h5t.INTEGER,
-        h5t.FLOAT,
-        h5t.ENUM,
-        h5t.STRING,
-        h5t.OPAQUE,
-    ):
-        message = f'{name}: "{shown}" holds values that are no plain numbers; only plain arrays are read.'
+    if kind.get_class() not in {h5t.INTEGER, h5t.FLOAT, h5t.ENUM, h5t.STRING, h5t.OPAQUE}:
+        message = f'{name}: "{shown}" holds values that are not plain numbers; only plain arrays are read.'
         raise ModelError(message)
-    filters = [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
+    filters = _filters(properties)
     if not PLAIN_FILTERS.issuperset(filters):
         message = f'{name}: "{shown}" is compressed by a filter that needs a plug-in; save the model without it.'
         raise ModelError(message)
@@ -159,8 +149,13 @@ def _check_dataset(dataset: Any, name: str, shown: str) -> int:
     return declared
 
 
+def _filters(properties: Any) -> list[int]:
+    """Return the codes of the filters of a dataset, in the order in which they compress."""
+    return [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+
+
 def _check_chunks(dataset: Any, chunk: tuple[int, ...], declared: int, name: str, shown: str) -> int:
-    """Return the bytes that the chunks of a dataset unpack to: each as a whole, however little of it is used."""
+    """Return the bytes that the chunks of a dataset decompress to; HDF5 decompresses each one completely."""
     chunk_bytes = int(math.prod(chunk) * dataset.get_type().get_size())
     if chunk_bytes > max(MAXIMUM_CHUNK, declared):
         message = f'{name}: "{shown}" declares {declared:,} bytes in chunks of {chunk_bytes:,}: a bomb.'
@@ -169,16 +164,16 @@ def _check_chunks(dataset: Any, chunk: tuple[int, ...], declared: int, name: str
 
 
 def _check_streams(dataset: h5py.Dataset, name: str) -> None:
-    """Refuse a deflated chunk that unpacks to more than a chunk has: HDF5 unpacks to the end of the stream."""
+    """Refuse a deflated chunk that decompresses to more than a chunk has: HDF5 reads to the end of the stream."""
     properties = dataset.id.get_create_plist()
-    filters = [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
+    filters = _filters(properties)
     if DEFLATE not in filters:
         return
     limit = math.prod(properties.get_chunk()) * dataset.id.get_type().get_size() + CHECKSUM_BYTES
     for number in range(dataset.id.get_num_chunks()):
-        left_out, packed = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(number).chunk_offset)
-        if left_out >> filters.index(DEFLATE) & 1:
-            continue  # a chunk that deflate would have made larger
+        skipped_filters, packed = dataset.id.read_direct_chunk(dataset.id.get_chunk_info(number).chunk_offset)
+        if skipped_filters >> filters.index(DEFLATE) & 1:
+            continue  # stored, because deflate would have made it larger
         stream = zlib.decompressobj()
         size = 0
         while not stream.eof and size <= limit:
@@ -186,14 +181,14 @@ def _check_streams(dataset: h5py.Dataset, name: str) -> None:
             packed = stream.unconsumed_tail
             size += len(part)
             if not part and not packed:
-                break  # a stream without an end: HDF5 says so
+                break  # the stream has no end, which HDF5 reports
         if size > limit:
             message = f'{name}: a chunk of "{escape(str(dataset.name), 120)}" unpacks to more than the {limit:,} bytes that it has: a bomb.'
             raise LimitError(message)
 
 
 def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
-    """Return a checked dataset as an array of its own dtype."""
+    """Return the array of a checked dataset."""
     try:
         with parsing():
             _check_streams(dataset, name)
@@ -207,13 +202,13 @@ def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
 
 
 def _typed(values: NDArray[np.generic], dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
-    """Give values of a dtype that HDF5 does not know their own: Keras names it beside them."""
+    """Return raw values with their dtype: HDF5 has no bfloat16 and float8, Keras writes the name as an attribute."""
     if values.dtype.kind != "V":
         return values
-    told = dataset.attrs.get("dtype", "bfloat16" if values.dtype.itemsize == BFLOAT16_BYTES else None)
-    if told not in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
-        message = f'{name}: the weights "{escape(str(dataset.name), 120)}" are of no dtype that is known; save the model again.'
+    dtype = dataset.attrs.get("dtype", "bfloat16" if values.dtype.itemsize == BFLOAT16_BYTES else None)
+    if dtype not in {"bfloat16", "float8_e4m3fn", "float8_e5m2"}:
+        message = f'{name}: the weights "{escape(str(dataset.name), 120)}" have an unknown dtype; save the model again.'
         raise ModelError(message)
     import ml_dtypes
 
-    return values.view(getattr(ml_dtypes, told))
+    return values.view(getattr(ml_dtypes, dtype))

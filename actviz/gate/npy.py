@@ -1,7 +1,7 @@
-"""The `.npy` format: the header first, then the bytes, and never a pickle.
+"""The `.npy` format, without pickles.
 
-Everything a header declares is compared with the size of the file before memory is
-asked for.
+Everything that a header declares is compared with the size of the file before memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COMPLEX = frozenset({"c8", "c16"})
 
 @dataclass(frozen=True, slots=True)
 class NpyHeader:
-    """What the header of a `.npy` file declares, and where its data begin."""
+    """The header of a `.npy` file; `start` is the offset of the data."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -40,12 +40,12 @@ class NpyHeader:
 
     @property
     def data_bytes(self) -> int:
-        """Size of the declared data (a Python integer: it cannot overflow)."""
+        """Return the size of the declared data (a Python integer, which cannot overflow)."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def is_supported(dtype: np.dtype[Any], *, with_complex: bool = False) -> bool:
-    """Tell whether arrays of this dtype are read: text, booleans, whole numbers and floats."""
+    """Return True for dtypes that are read: text, booleans, integers, floats, and complex numbers if asked for."""
     name = dtype.str[1:]
     return dtype.kind == "U" or name in _PLAIN or (with_complex and name in _COMPLEX)
 
@@ -53,14 +53,14 @@ def is_supported(dtype: np.dtype[Any], *, with_complex: bool = False) -> bool:
 def read_header(head: bytes, size: int, path: str, limit: int = MAX_BYTES, *, with_complex: bool = False) -> NpyHeader:
     """Read and check the header of a `.npy` file of `size` bytes that begins with `head`.
 
-    At most `limit` bytes of data may be declared; complex numbers are for those who ask.
+    At most `limit` bytes of data may be declared.
 
     Raises
     ------
     UnsafeError
         When the array holds Python objects, which are pickles.
     LimitError
-        When it declares more than is ever read.
+        When it declares more than `limit` bytes.
     InputError
         When it is malformed, or declares another size than the file has.
 
@@ -85,12 +85,12 @@ def read_header(head: bytes, size: int, path: str, limit: int = MAX_BYTES, *, wi
 
 
 def array_of(content: bytes, header: NpyHeader, path: str) -> NDArray[Any]:
-    """Return the array of a checked file: native byte order, C order, not writable.
+    """Return the array of a checked file in native byte order and C order, not writable.
 
     Raises
     ------
     InputError
-        When its bytes are not what the dtype allows.
+        When its bytes are not valid for the dtype.
 
     """
     order = "F" if header.fortran else "C"
@@ -105,10 +105,10 @@ def array_of(content: bytes, header: NpyHeader, path: str) -> NDArray[Any]:
         raise InputError(message) from None
     array = array.reshape(header.shape)
     if array.dtype.kind == "b":
-        truth: NDArray[np.bool_] = array.view(np.uint8) != 0
-        return truth
+        booleans: NDArray[np.bool_] = array.view(np.uint8) != 0
+        return booleans
     if array.dtype.kind == "U" and array.size and array.reshape(-1).view(np.uint32).max() > MAX_CHARACTER:
-        message = f"{path}: a text holds numbers that are no characters; save it again with numpy.save."
+        message = f"{path}: a text holds numbers that are not characters; save it again with numpy.save."
         raise InputError(message)
     return array
 

@@ -1,10 +1,10 @@
 """Which operations a TensorFlow graph may hold, decided before TensorFlow sees it.
 
-An allow-list: what is on neither list is refused, in the main graph and in every function of
-its library. `PURE` computes values from values and may be run. `KEPT` is part of honest files
-(savers, optimizers, initialisers) but changes something or reads files: it is never run and
-may not stand in what a signature calls. Carriers of further graphs, such as datasets, and
-everything that calls Python, prints or opens files by itself are on neither.
+These are allow-lists: an operation on neither is refused, in the main graph and in every
+function of its library. `PURE` operations compute values from values and may be run. `KEPT`
+operations occur in legitimate files (savers, optimizers, initializers) but change state or read
+files: they are never run, and a signature may not call them. Operations with graphs of their own,
+such as datasets, and all that call Python, print or open files are on neither list.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import UnsafeError, escape
+from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,8 +140,8 @@ PURE = frozenset(
 CHANGING = frozenset(_CHANGING.split())
 SAVING = frozenset(_SAVING.split())
 READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd"})
-# Changes of a variable that may be run: they touch the variable that they are given, which is a
-# copy of the file's value in the memory of this process, and nothing else.
+# Changes of a variable that may be run: they change only the variable that they are given, which is a
+# copy of the file's value in the memory of this process.
 RUNNABLE_WRITES = frozenset(
     [
         "AssignVariableOp",
@@ -160,7 +161,7 @@ RUNNABLE_WRITES = frozenset(
         "RngSkip",
     ]
 )
-# Random operations that draw from a generator of their own, seeded by attributes; 0 and 0: from the time.
+# Random operations with a generator of their own, seeded by attributes; 0 and 0 means seeded from the clock.
 SEEDED_BY_ATTRIBUTES = frozenset(
     [
         "RandomGamma",
@@ -184,7 +185,6 @@ SEEDED_BY_INPUTS = frozenset(
     and "Get" not in name
 )
 KEPT = CHANGING | SAVING | frozenset(_TRAINING.split())
-NO_FLAG = "there is no flag that allows it"
 
 
 @functools.cache
@@ -203,7 +203,7 @@ def operation_outputs() -> dict[str, dict[str, str]]:
 def check_operations(
     operations: Iterable[tuple[str, str]], functions: frozenset[str], name: str, *, run: bool = False
 ) -> None:
-    """Refuse a graph that holds an operation outside the lists.
+    """Refuse a graph with an operation outside the lists.
 
     Parameters
     ----------
@@ -214,8 +214,8 @@ def check_operations(
     name
         The model's file name.
     run
-        Whether the nodes are to be run: then only pure ones pass, and changes of state,
-        which are left out.
+        Whether the nodes are to be run: then only pure ones are allowed, and changes of state,
+        which are not run.
 
     Raises
     ------

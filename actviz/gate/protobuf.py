@@ -1,7 +1,7 @@
 """The wire format of protocol buffers, read strictly: no schema, no copies, no TensorFlow.
 
-A message is a row of fields, each a number and a value: a whole number, or bytes that are
-again a message, a text or packed numbers. Who reads a message knows which fields are which.
+A message is a sequence of fields, each a number and a value: an integer, or bytes that are
+again a message, a text or packed integers. The caller knows which field is which.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from actviz.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
+VARINT, BYTES = 0, 2
+FIXED_SIZES = {1: 8, 5: 4}
 LONGEST_VARINT = 10
 SIGN, RANGE = 1 << 63, 1 << 64
 CONTINUED = 0x80
@@ -21,71 +22,63 @@ CONTINUED = 0x80
 Value = int | memoryview
 
 
-class MalformedProtobuf(ModelError):  # noqa: N818  (the word says what the bytes are)
-    """Bytes that are no protocol buffer; whoever knows the file's name says so in its own words."""
+class MalformedProtobuf(ModelError):  # noqa: N818  (describes the bytes)
+    """Bytes that are not a protocol buffer; callers that know the file's name replace the message."""
 
     def __init__(self) -> None:
-        super().__init__("the bytes are no protocol buffer; the file is truncated or damaged.")
+        super().__init__("the bytes are not a protocol buffer; the file is truncated or damaged.")
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
-    """Yield the fields of a message: their numbers, and whole numbers or bytes.
+    """Yield the number and the value of each field of a message.
 
     Raises
     ------
-    Damaged
-        When a field reaches beyond the end, or its type is unknown.
+    MalformedProtobuf
+        When a field reaches beyond the end, or its wire type is unknown.
     """
-    place, end = 0, len(message)
-    while place < end:
-        tag = message[place]
-        place += 1
+    offset, end = 0, len(message)
+    while offset < end:
+        tag = message[offset]
+        offset += 1
         if tag >= CONTINUED:
-            tag, place = _varint(message, place - 1)
+            tag, offset = varint(message, offset - 1)
         kind = tag & 7
-        if kind == BYTES:
-            size, place = _varint(message, place)
-            if size > end - place:
-                raise MalformedProtobuf
-            yield tag >> 3, message[place : place + size]
-            place += size
-        elif kind == VARINT:
-            value, place = _varint(message, place)
+        if kind == VARINT:
+            value, offset = varint(message, offset)
             yield tag >> 3, value
-        elif kind in {FIXED_64, FIXED_32}:
-            size = 8 if kind == FIXED_64 else 4
-            if size > end - place:
-                raise MalformedProtobuf
-            yield tag >> 3, message[place : place + size]
-            place += size
+            continue
+        if kind == BYTES:
+            size, offset = varint(message, offset)
+        elif kind in FIXED_SIZES:
+            size = FIXED_SIZES[kind]
         else:
             raise MalformedProtobuf
+        if size > end - offset:
+            raise MalformedProtobuf
+        yield tag >> 3, message[offset : offset + size]
+        offset += size
 
 
-def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """Return a whole number and the place behind it."""
+def varint(message: memoryview, offset: int) -> tuple[int, int]:
+    """Return the integer at an offset and the offset after it."""
     try:
-        value = message[place]
+        value = message[offset]
         if value < CONTINUED:
-            return value, place + 1
+            return value, offset + 1
         value &= 0x7F
         for number in range(1, LONGEST_VARINT):
-            part = message[place + number]
+            part = message[offset + number]
             value |= (part & 0x7F) << (7 * number)
             if part < CONTINUED:
-                return value, place + number + 1
+                return value, offset + number + 1
     except IndexError:
         raise MalformedProtobuf from None
     raise MalformedProtobuf
 
 
-def varint(message: memoryview, place: int) -> tuple[int, int]:
-    """Return the whole number at a place and the place behind it."""
-    return _varint(message, place)
-
-
 def encode_varint(value: int) -> bytes:
-    """Return a whole number, at least 0, as it is written."""
+    """Return the encoding of a non-negative integer."""
     parts = bytearray()
     while value >= CONTINUED:
         parts.append(value & 0x7F | CONTINUED)
@@ -95,51 +88,51 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_bytes(number: int, value: bytes | memoryview) -> bytes:
-    """Return a field of bytes as it is written."""
+    """Return the encoding of a field of bytes."""
     return encode_varint(number << 3 | BYTES) + encode_varint(len(value)) + bytes(value)
 
 
 def all_bytes(message: memoryview, number: int) -> list[memoryview]:
     """Return the values of a repeated field of bytes."""
-    return [as_bytes(value) for found, value in fields(message) if found == number]
+    return [as_bytes(value) for field, value in fields(message) if field == number]
 
 
 def one_bytes(message: memoryview, number: int) -> memoryview:
-    """Return the value of a field of bytes, empty where it is missing; the last one counts."""
-    found = all_bytes(message, number)
-    return found[-1] if found else memoryview(b"")
+    """Return the last value of a field of bytes, empty where the field is missing."""
+    values = all_bytes(message, number)
+    return values[-1] if values else memoryview(b"")
 
 
 def one_number(message: memoryview, number: int) -> int:
-    """Return the value of a field of a whole number, 0 where it is missing."""
+    """Return the last value of an integer field, 0 where the field is missing."""
     result = 0
-    for found, value in fields(message):
-        if found == number:
+    for field, value in fields(message):
+        if field == number:
             result = as_number(value)
     return result
 
 
 def as_bytes(value: Value) -> memoryview:
-    """Return a field's value as bytes, or refuse a number in their place."""
+    """Return a field's value, which must be bytes."""
     if isinstance(value, int):
         raise MalformedProtobuf
     return value
 
 
 def as_number(value: Value) -> int:
-    """Return a field's value as a whole number, or refuse bytes in its place."""
+    """Return a field's value, which must be an integer."""
     if not isinstance(value, int):
         raise MalformedProtobuf
     return value
 
 
 def signed(value: int) -> int:
-    """Return the meaning of a number that the format writes as unsigned 64 bits."""
+    """Return a signed integer that the format writes as unsigned 64 bits."""
     return value - RANGE if value >= SIGN else value
 
 
 def text(value: Value) -> str:
-    """Return bytes as text; what is no UTF-8 keeps its bytes as surrogates."""
+    """Return bytes as text; bytes that are not UTF-8 become surrogates."""
     return bytes(as_bytes(value)).decode("utf-8", "surrogateescape")
 
 
@@ -149,15 +142,14 @@ def one_text(message: memoryview, number: int) -> str:
 
 
 def numbers(value: Value) -> list[int]:
-    """Return a repeated field of whole numbers, packed or one of them alone."""
+    """Return the integers of one value of a repeated field, packed or single."""
     if isinstance(value, int):
         return [value]
-    found = []
-    place = 0
-    while place < len(value):
-        number, place = _varint(value, place)
-        found.append(number)
-    return found
+    integers, offset = [], 0
+    while offset < len(value):
+        number, offset = varint(value, offset)
+        integers.append(number)
+    return integers
 
 
 def pairs(message: memoryview, number: int) -> Iterator[tuple[str, memoryview]]:

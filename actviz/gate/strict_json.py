@@ -1,4 +1,4 @@
-"""JSON as a model file may hold it: bounded, without duplicate keys or non-numbers."""
+"""JSON of model files: bounded in size and depth, without duplicate keys, NaN or infinities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAXIMUM_DEPTH = 200
 MAXIMUM_VALUES = 2_000_000
 MAXIMUM_LAYERS = 20_000
 MISFITS = (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
-INTEGER_DIGITS = 20  # of 64 bits, a sign included
+INTEGER_DIGITS = 20  # of 64 bits, including a sign
 
 
 class _InvalidJsonError(Exception):
@@ -42,7 +42,7 @@ def parse_json(raw: bytes, name: str) -> Any:
     if len(raw) > MAXIMUM_BYTES:
         message = f"{name}: the configuration has {len(raw):,} bytes, at most {MAXIMUM_BYTES:,} are read."
         raise LimitError(message)
-    # Each value costs 60 to 100 bytes as a Python object, of two bytes of the file: 64 MiB became 4 GB.
+    # A value of two bytes takes 60 to 100 bytes as a Python object: 64 MiB became 4 GB.
     values = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
     if values > MAXIMUM_VALUES:
         message = f"{name}: the configuration has about {values:,} values (limit {MAXIMUM_VALUES:,})."
@@ -71,12 +71,12 @@ def parse_json(raw: bytes, name: str) -> Any:
 
 @contextlib.contextmanager
 def well_formed(name: str) -> Iterator[None]:
-    """Run a block that walks a configuration, whose values may be of any kind at any place.
+    """Run a block that reads a configuration, in which any value may be of an unexpected type.
 
     Raises
     ------
     ModelError
-        Where a value is of another kind than Keras writes there.
+        Where the block fails because of a value of another type than Keras writes.
     """
     try:
         yield
@@ -86,7 +86,7 @@ def well_formed(name: str) -> Iterator[None]:
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
-    """Return the first name that stood there before, ``None`` where each is its own."""
+    """Return the first name that occurs twice, ``None`` if all are different."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

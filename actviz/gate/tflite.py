@@ -1,9 +1,9 @@
 """What a `.tflite` file holds, read and checked before any interpreter sees it.
 
-The file is a FlatBuffer: operators, tensors between them, and buffers of constants. An
-interpreter takes sizes and indices on trust, so all of them are checked here; operators that
-are not TFLite's own are refused, because they are code from elsewhere (a Flex operator is any
-TensorFlow operator, such as one that writes files).
+The file is a FlatBuffer of operators, tensors and buffers of constants. An interpreter does
+not check sizes and indices, so all of them are checked here. Operators that are not TFLite's
+own are refused, because they run other code (a Flex operator may be any TensorFlow operator,
+such as one that writes files).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from actviz.errors import LimitError, ModelError, UnsafeError, escape
 from actviz.gate.flatbuffer import WORD, FlatBuffer, FlatBufferTable
 from actviz.gate.tflite_metadata import NO_METADATA, Metadata, read_metadata
 from actviz.gate.tflite_operators import ACTIVATIONS, BITS, DTYPES, FUSED_FIELD, OPERATORS
+from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,9 +36,9 @@ ABSENT = -1
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How whole numbers stand for real ones: ``real = (number - zero) * scale``.
+    """The real values of quantized integers: ``real = (integer - zero) * scale``.
 
-    One scale and zero point, or one for each place along `axis`.
+    One scale and zero point, or one for each index along `axis`.
     """
 
     scales: tuple[float, ...]
@@ -47,12 +48,12 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class TFLiteTensor:
-    """One tensor.
+    """A tensor.
 
-    `dtype` is a numpy name, ``"string"``, or TFLite's own name for what numpy has not. `shape`
-    is that of the file, `free` the same with ``None`` where a size may change; both are
-    ``None`` where not even the rank is known. `start` and `length` are the bytes of a
-    constant in the file.
+    `dtype` is a NumPy name, ``"string"``, or TFLite's name for a type that NumPy does not have.
+    `shape` is that of the file, `free` the same with ``None`` where a size may change; both are
+    ``None`` where the rank is unknown. `start` and `length` are the offset and size in bytes of
+    a constant in the file.
     """
 
     name: str
@@ -66,17 +67,17 @@ class TFLiteTensor:
 
     @property
     def constant(self) -> bool:
-        """Tell whether the file holds the values."""
+        """Return True if the file holds the values."""
         return self.length > 0
 
 
 @dataclass(frozen=True, slots=True)
 class TFLiteOperator:
-    """One operator: its kind, the numbers of the tensors it reads (-1: none) and makes.
+    """An operator: its kind, and the indices of its input tensors (-1: none) and output tensors.
 
-    `fused` is the activation function it ends with, ``""`` for none. For an operator that
-    draws random numbers, `options_at` is the place in the file of the offset to its options
-    (``None``: it has none) and `seeded` tells whether they fix a seed.
+    `fused` is its fused activation function, ``""`` for none. For a random operator, `options_at`
+    is the offset in the file of the reference to its options (``None``: it has none), and `seeded`
+    is true if they fix a seed.
     """
 
     kind: str
@@ -89,10 +90,10 @@ class TFLiteOperator:
 
 @dataclass(frozen=True, slots=True)
 class TFLiteGraph:
-    """One graph of a file: its tensors, its operators in the order in which they run, its ends.
+    """A subgraph of a file: tensors, operators in the order of execution, indices of input and output tensors.
 
-    `operators_at` is the place in the file of the list of operators, and `outputs_at` that of
-    the offset to the list of outputs (``None``: there is none).
+    `operators_at` is the offset in the file of the vector of operators, `outputs_at` that of
+    the reference to the vector of outputs (``None``: there is none).
     """
 
     tensors: tuple[TFLiteTensor, ...]
@@ -107,9 +108,8 @@ class TFLiteGraph:
 class TFLiteModel:
     """A checked file.
 
-    `graph` is the one that runs; `others` are those that its control flow calls. `inputs` and
-    `outputs` are the names that the signature gives to numbers of tensors; `metadata` is what
-    the file declares about both, where it does.
+    `graph` is the main subgraph; `others` are those that its control flow calls. `inputs` and
+    `outputs` are the names in the signature by index of the tensor; `metadata` describes both.
     """
 
     description: str
@@ -130,17 +130,17 @@ def read_tflite(content: bytes, name: str) -> TFLiteModel:
     UnsafeError
         When it has operators that are not TFLite's own, or keeps constants in other files.
     LimitError
-        When its sizes are beyond any real model's.
+        When a tensor is too large.
     """
     if content[4:8] != MAGIC:
-        message = f"{name}: this is no TFLite model; a .tflite file from a converter was expected."
+        message = f"{name}: this is not a TFLite model; a .tflite file from a converter was expected."
         raise ModelError(message)
     root = FlatBuffer(content, name).root()
     if root.integer(0, "<I") != VERSION:
         message = f"{name}: version {root.integer(0, '<I')} of the TFLite format is not known; update actviz."
         raise ModelError(message)
     if any(root.vector(number, WORD)[1] for number in (8, 9)):
-        message = f"{name}: refused: its constants are in other files; there is no flag that allows it. Convert it into one file."
+        message = f"{name}: refused: its constants are in other files; {NO_FLAG}. Convert it into one file."
         raise UnsafeError(message)
     kinds = [_kind(table, name) for table in root.children(1)]
     buffers = [_buffer(table, name) for table in root.children(4)]
@@ -155,7 +155,7 @@ def read_tflite(content: bytes, name: str) -> TFLiteModel:
 
 
 def check_sizes(tensors: Iterable[TFLiteTensor], name: str) -> None:
-    """Refuse to compute what would not fit, before anything is allocated.
+    """Check the memory that tensors take together, before anything is allocated.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def check_sizes(tensors: Iterable[TFLiteTensor], name: str) -> None:
 
 
 def byte_count(tensor: TFLiteTensor) -> int:
-    """Return how many bytes the values of a tensor take; 0 where that is not known."""
+    """Return the bytes of the values of a tensor; 0 where they are not known."""
     if tensor.shape is None or tensor.dtype not in BITS:
         return 0
     return -(-math.prod(tensor.shape) * BITS[tensor.dtype] // 8)
@@ -177,14 +177,14 @@ def byte_count(tensor: TFLiteTensor) -> int:
 
 def _kind(table: FlatBufferTable, name: str) -> str:
     code = max(table.integer(0, "<b"), table.integer(3, "<i"))
-    own = table.text(1)
+    custom = table.text(1)
     if not 0 <= code < len(OPERATORS):
         message = f"{name}: operator {code} is not known; the file is newer than this actviz, or damaged."
         raise ModelError(message)
     kind = OPERATORS[code]
-    if own or kind in CALLS_OTHER_CODE:
-        what = "a TensorFlow operator (Flex)" if own.startswith("Flex") else "code that is not TFLite's own"
-        message = f'{name}: refused: operator "{escape(own or kind, 80)}" is {what}, which could do anything; there is no flag that allows it. Convert the model to TFLite\'s builtin operators.'
+    if custom or kind in CALLS_OTHER_CODE:
+        what = "a TensorFlow operator (Flex)" if custom.startswith("Flex") else "code that is not TFLite's own"
+        message = f'{name}: refused: operator "{escape(custom or kind, 80)}" is {what}, which could do anything; {NO_FLAG}. Convert the model to TFLite\'s builtin operators.'
         raise UnsafeError(message)
     return kind
 
@@ -200,20 +200,18 @@ def _graph(table: FlatBufferTable, kinds: list[str], buffers: list[tuple[int, in
     tensors = tuple(_tensor(item, buffers, name) for item in table.children(0))
     operators = tuple(_operator(item, kinds, table.flat) for item in table.children(3))
     inputs, outputs = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
-    count = len(tensors)
-    made = {number for operator in operators for number in operator.outputs}
-    known = range(count)
-    ready = {number for number in range(count) if number not in made}
+    indices = range(len(tensors))
+    computed = {index for operator in operators for index in operator.outputs}
+    ready = set(indices) - computed
     for operator in operators:
-        read = {number for number in operator.inputs if number != ABSENT}
-        # A set of all tensors, made for each operator, took seconds for thousands of operators.
-        unknown = any(number not in known for number in operator.outputs)
-        if unknown or not read <= ready or not ready.isdisjoint(operator.outputs):
+        # Not a set of all tensors per operator: that took seconds for thousands of operators.
+        valid = all(index in indices for index in operator.outputs)
+        if not valid or not (set(operator.inputs) - {ABSENT}) <= ready or not ready.isdisjoint(operator.outputs):
             message = f"{name}: {operator.kind} reads or makes a tensor out of turn; the file is damaged."
             raise ModelError(message)
-        ready |= set(operator.outputs)
-    if not set(inputs) | set(outputs) <= ready or any(tensors[number].constant for number in made | set(inputs)):
-        message = f"{name}: the ends of the graph are no tensors of it; the file is damaged."
+        ready.update(operator.outputs)
+    if not ready.issuperset(inputs + outputs) or any(tensors[index].constant for index in computed.union(inputs)):
+        message = f"{name}: the inputs or outputs of the graph are not tensors of it; the file is damaged."
         raise ModelError(message)
     return TFLiteGraph(tensors, operators, inputs, outputs, table.vector(3, WORD)[0], table.slot(2))
 
@@ -230,10 +228,10 @@ def _tensor(table: FlatBufferTable, buffers: list[tuple[int, int]], name: str) -
     if signature and len(signature) != len(shape):
         signature = ()
     if len(shape) > MAXIMUM_RANK or any(size < 0 for size in shape):
-        message = f'{name}: tensor "{escape(text, 80)}" has the shape {list(shape[:MAXIMUM_RANK])}, which means nothing; the file is damaged.'
+        message = f'{name}: tensor "{escape(text, 80)}" has the shape {list(shape[:MAXIMUM_RANK])}, which is not a valid shape; the file is damaged.'
         raise ModelError(message)
     free = tuple(None if size < 0 else size for size in signature) if signature else shape
-    known = TFLiteTensor(
+    tensor = TFLiteTensor(
         text,
         DTYPES[code],
         shape if ranked else None,
@@ -243,16 +241,16 @@ def _tensor(table: FlatBufferTable, buffers: list[tuple[int, int]], name: str) -
         _quantization(table.child(4)),
         bool(table.integer(5, "<?")),
     )
-    size = byte_count(known)
+    size = byte_count(tensor)
     if size > MAXIMUM_TENSOR_BYTES:
         message = f'{name}: tensor "{escape(text, 80)}" declares {size:,} bytes (limit {MAXIMUM_TENSOR_BYTES:,}).'
         raise LimitError(message)
-    if length and known.dtype in BITS and table.slot(6) is None and size != length:
+    if length and tensor.dtype in BITS and table.slot(6) is None and size != length:
         message = (
             f'{name}: constant "{escape(text, 80)}" holds {length:,} bytes instead of {size:,}; the file is damaged.'
         )
         raise ModelError(message)
-    return known
+    return tensor
 
 
 def _quantization(table: FlatBufferTable | None) -> Quantization | None:
@@ -268,30 +266,30 @@ def _quantization(table: FlatBufferTable | None) -> Quantization | None:
 def _operator(table: FlatBufferTable, kinds: list[str], flat: FlatBuffer) -> TFLiteOperator:
     code = table.integer(0, "<I")
     if code >= len(kinds):
-        raise flat.damage(table.place)
+        raise flat.damage(table.offset)
     kind = kinds[code]
     options = table.child(4) if kind in FUSED_FIELD else None
     fused = 0 if options is None else options.integer(FUSED_FIELD[kind], "<b")
     if not 0 <= fused < len(ACTIVATIONS):
-        raise flat.damage(table.place)
+        raise flat.damage(table.offset)
     reads, makes = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
     if kind not in RANDOM:
         return TFLiteOperator(kind, reads, makes, ACTIVATIONS[fused])
-    drawn = table.child(4)
-    seeded = drawn is not None and any(drawn.integer(number, "<q") for number in (0, 1))
+    random = table.child(4)
+    seeded = random is not None and any(random.integer(number, "<q") for number in (0, 1))
     return TFLiteOperator(kind, reads, makes, "", table.slot(4), seeded)
 
 
 def _signature(root: FlatBufferTable, count: int) -> tuple[dict[int, str], dict[int, str]]:
-    """Return the names of inputs and outputs: of ``serving_default``, else of the first signature."""
-    found = [table for table in root.children(7) if table.integer(4, "<I") == 0]
-    if not found:
+    """Return the names of inputs and outputs in the signature ``serving_default``, else in the first one."""
+    signatures = [table for table in root.children(7) if table.integer(4, "<I") == 0]
+    if not signatures:
         return {}, {}
-    chosen = next((table for table in found if table.text(2) == "serving_default"), found[0])
+    chosen = next((table for table in signatures if table.text(2) == "serving_default"), signatures[0])
     ends = []
     for number in (0, 1):
         names = {table.integer(1, "<I"): table.text(0) for table in chosen.children(number)}
-        ends.append({place: name for place, name in names.items() if place < count and name})
+        ends.append({index: name for index, name in names.items() if index < count and name})
     return ends[0], ends[1]
 
 

@@ -1,9 +1,9 @@
-"""What the metadata inside a `.tflite` file say: normalization of inputs, names of classes.
+"""Metadata of a `.tflite` file: normalization of inputs, names of classes.
 
-Metadata are a second FlatBuffer, in a buffer of the first, by the schema of TensorFlow Lite
-Support; the files that they name lie in a zip archive behind the model. Both are read
-through the bounded readers. Metadata do not change what a model computes: damaged ones are
-left out, and `Metadata.damaged` says so.
+Metadata are a second FlatBuffer in a buffer of the model, by the schema of TensorFlow Lite
+Support; the files that they name lie in a zip archive after the model. Both are read with the
+bounded readers. Metadata do not change what a model computes, so damaged ones are ignored, and
+`Metadata.damaged` is set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
 NORMALIZATION = 1
 LABELS = frozenset({2, 3})
-"""Files that name the places along an axis, or the values, of a tensor."""
+"""Types of files with the names of the indices along an axis, or of the values, of a tensor."""
 MOST_BYTES = 16 << 20
 MOST_LABELS = 100_000
 LABEL_BYTES = 1 << 20
@@ -42,10 +42,10 @@ APPENDED = ArchiveRules(
 
 @dataclass(frozen=True, slots=True)
 class TensorMetadata:
-    """What is declared of one input or output.
+    """Metadata of an input or output.
 
-    `mean` and `std` are one number, or one per channel, of ``(x - mean) / std``; `labels`
-    is the name of the file with the names of its classes (``""``: none is named).
+    `mean` and `std` are those of ``(x - mean) / std``, one number or one per channel; `labels`
+    is the name of the file with the names of its classes (``""``: there is none).
     """
 
     mean: tuple[float, ...] = ()
@@ -55,7 +55,7 @@ class TensorMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What is declared of the inputs and outputs of a model, in the order of its graph."""
+    """Metadata of the inputs and outputs of a model, in the order of its graph."""
 
     inputs: tuple[TensorMetadata, ...] = ()
     outputs: tuple[TensorMetadata, ...] = ()
@@ -66,12 +66,12 @@ NO_METADATA = Metadata()
 
 
 def read_metadata(root: FlatBufferTable, buffers: Sequence[tuple[int, int]]) -> Metadata:
-    """Read the metadata of a model, by its own table and the places of its buffers."""
+    """Return the metadata of a model; `buffers` are the offset and length of each buffer."""
     try:
         for entry in root.children(6):
             if entry.text(0) == NAME:
-                place = entry.integer(1, "<I")
-                start, length = buffers[place] if place < len(buffers) else (0, 0)
+                index = entry.integer(1, "<I")
+                start, length = buffers[index] if index < len(buffers) else (0, 0)
                 return _metadata(root.flat.content[start : start + min(length, MOST_BYTES)], root.flat.name)
     except ActvizError:
         return Metadata(damaged=True)
@@ -79,10 +79,10 @@ def read_metadata(root: FlatBufferTable, buffers: Sequence[tuple[int, int]]) -> 
 
 
 def read_labels(content: bytes, name: str, file: str) -> tuple[str, ...] | None:
-    """Return the lines of a file in the archive behind a model, ``None`` where it cannot be read.
+    """Return the lines of a file in the archive after a model, ``None`` where it cannot be read.
 
-    `content` is the whole model file, `name` what messages call it. There is no line where the
-    file is empty, or has more than are read.
+    `content` is the whole model file and `name` its name for messages. The result is empty where the
+    file is empty or has more than `MOST_LABELS` lines.
     """
     stream = io.BytesIO(content)
     if not ends_as_archive(stream, len(content)):

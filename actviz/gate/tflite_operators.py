@@ -1,7 +1,7 @@
 """TFLite's own operators, types and activations by their number in a file.
 
 From the schema of the format, version 3 (`tensorflow/compiler/mlir/lite/schema/schema.fbs`),
-to which new ones are only ever added at the end; a test compares them with TensorFlow's.
+which only appends new ones; a test compares them with TensorFlow's.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ BITS: dict[str, int] = {
     "int8": 8, "float64": 64, "complex128": 128, "uint64": 64, "uint32": 32, "uint16": 16, "int4": 4, "bfloat16": 16,
     "int2": 2, "uint4": 4,
 }  # fmt: skip
-"""Bits that one value takes in memory, for types of a fixed size."""
+"""Bits per value, for types of a fixed size."""
 
 ACTIVATIONS: tuple[str, ...] = ("", "relu", "relu_n1_to_1", "relu6", "tanh", "sign_bit")
 
@@ -54,4 +54,4 @@ FUSED_FIELD: dict[str, int] = {
     "FULLY_CONNECTED": 0, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5, "L2_POOL_2D": 5, "ADD": 0, "SUB": 0, "MUL": 0,
     "DIV": 0, "CONCATENATION": 1, "L2_NORMALIZATION": 0,
 }  # fmt: skip
-"""The field of an operator's options that holds the activation it ends with."""
+"""The field of an operator's options that holds its fused activation."""

@@ -1,4 +1,4 @@
-"""What a user allows a model to bring along: nothing, unless it is said for one run."""
+"""The code that a user allows to run with a model: none, unless an option of this run allows it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from actviz.errors import UsageError, escape
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """The code that may run beside a model.
+    """The code that may run with a model.
 
-    `custom_objects` are texts as on the command line (``module:Name``, ``file.py:Name``,
+    `custom_objects` are values of ``--custom-objects`` (``module:Name``, ``file.py:Name``,
     ``file.py`` or ``module`` for all that it defines), `objects` Python objects by name,
-    for callers that have them. `allow_code` lets the file's own Lambda layers run.
+    from the Python interface. `allow_code` allows the Lambda layers of the file.
     """
 
     custom_objects: tuple[str, ...] = ()
@@ -24,24 +24,24 @@ class TrustPolicy:
 
     @property
     def sources(self) -> tuple[tuple[str, str | None], ...]:
-        """Return each text of `custom_objects` as a source and the name in it (``None``: all).
+        """Return the source and the name in it (``None``: all names) for each of `custom_objects`.
 
         Raises
         ------
         UsageError
-            When a text names no source or no name.
+            When a value has no source, or a name that is not an identifier.
         """
-        found = []
+        sources = []
         for text in self.custom_objects:
             source, mark, name = text.rpartition(":") if ":" in text else (text, "", "")
             if not source or (mark and not name.isidentifier()):
                 message = f'--custom-objects "{escape(text, 120)}": expected module:Name, file.py:Name or file.py.'
                 raise UsageError(message)
-            found.append((source, name or None))
-        return tuple(found)
+            sources.append((source, name or None))
+        return tuple(sources)
 
     def gives(self, name: object) -> bool:
-        """Tell whether this may hold an object of that registered name (``package>Name``)."""
+        """Return True if the user gives an object of a registered name (``package>Name``), or a source that may hold it."""
         if not isinstance(name, str):
             return False
         bare = name.rpartition(">")[2].rpartition(".")[2]
@@ -50,8 +50,9 @@ class TrustPolicy:
         return any(given is None or given in (name, bare) for _, given in self.sources)
 
     def names(self, name: object) -> bool:
-        """Tell whether an object is given under exactly this name."""
+        """Return True if the user gives an object of exactly this name."""
         return isinstance(name, str) and (name in self.objects or any(given == name for _, given in self.sources))
 
 
 NO_TRUST = TrustPolicy()
+NO_FLAG = "there is no flag that allows it"

@@ -259,7 +259,7 @@ def test_a_declared_size_without_content_is_a_bomb(tmp_path):
 
 def test_objects_are_no_numbers(tmp_path):
     path = hdf5(tmp_path, lambda file: file.create_dataset("x", (3,), np.dtype([("a", "f4"), ("b", "i4")])))
-    with pytest.raises(ModelError, match="no plain numbers"):
+    with pytest.raises(ModelError, match="not plain numbers"):
         opened(path)
 
 

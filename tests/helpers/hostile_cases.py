@@ -205,10 +205,10 @@ def secret_numbers(folder):
 
 ELSEWHERE = {
     "external storage": (14, "external storage"),
-    "external link": (15, "is a link to somewhere else"),
-    "soft link": (15, "is a link to somewhere else"),
-    "user link": (15, "is a link to somewhere else"),
-    "root group link": (15, "is a link to somewhere else"),
+    "external link": (15, "is a link to another object or file"),
+    "soft link": (15, "is a link to another object or file"),
+    "user link": (15, "is a link to another object or file"),
+    "root group link": (15, "is a link to another object or file"),
     "virtual": (16, "virtual dataset"),
 }
 for kind, (row, says) in ELSEWHERE.items():
@@ -330,7 +330,7 @@ def odd_weights(name, suffix):
 
 for name in NO_NUMBERS:
     for suffix in ("h5", "keras"):
-        case(19, f"{name} {suffix}", 4, "no plain numbers|holds no numbers", computes=True)(odd_weights(name, suffix))
+        case(19, f"{name} {suffix}", 4, "not plain numbers|holds no numbers", computes=True)(odd_weights(name, suffix))
 
 # ------------------------------------------------------------------ 20-22: archives
 ESCAPES = ("../x", "assets/../../x", "/x", "C:\\x", "..\\x", "\\\\host\\x", "a/\0/../b")

@@ -15,13 +15,13 @@ from actviz.formats.savedmodel.lookup_tables import TABLES
 from actviz.formats.savedmodel.proto import attribute_number, functions_named
 from actviz.gate.operations import (
     CHANGING,
-    NO_FLAG,
     RUNNABLE_WRITES,
     SEEDED_BY_ATTRIBUTES,
     SEEDED_BY_INPUTS,
     check_operations,
 )
 from actviz.gate.protobuf import encode_bytes, encode_varint, one_number
+from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

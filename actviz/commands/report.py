@@ -1,4 +1,4 @@
-"""`report`: from a model and inputs to one page, and to Markdown, that answer what is wrong with it."""
+"""`report`: one HTML page, and Markdown, about what is wrong with a model on given inputs."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _CALLS = re.compile(r"#\d+|@[^/]*$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRequest(ModelRequest):
-    """What the command asks for, parsed.
+    """The arguments of the command.
 
-    `against` is another model or a file of activations; `markdown` a file to write, `summary`
-    says that it is the page of a CI job, which is added to. `maximum_size` is of the page in
-    bytes, `pictures` the most inputs that figures are of.
+    `against` is another model or a file of activations; `markdown` a file to write, or to append
+    to where `summary` is true, as for the summary of a CI job. `maximum_size` is that of the page in
+    bytes, `pictures` the maximum number of inputs with figures.
     """
 
     against: Path | None = None
@@ -59,12 +59,12 @@ class ReportRequest(ModelRequest):
 
 
 def report(request: ReportRequest) -> Iterator[Note | FileWritten]:
-    """Compute every input and write what they show; yield what happens as it happens.
+    """Run the model on every input and write the report; yield events as they happen.
 
     Raises
     ------
     ActvizError
-        When nothing could be made; `PartialError` at the end when an input was left out.
+        When no report could be made; `PartialError` at the end when an input failed.
     """
     target = _target(request)
     with contextlib.ExitStack() as held:
@@ -112,7 +112,7 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten
 
 @dataclass(slots=True)
 class _ReportRun:
-    """What stays the same for every input, and what has been found."""
+    """The state of a run: what is fixed for all inputs, and the results so far."""
 
     request: ReportRequest
     facts: ModelFacts
@@ -127,7 +127,7 @@ class _ReportRun:
 
 
 def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
-    """Return the layers asked for, else all but the inputs and the scores of attention, which cost a call more."""
+    """Return the requested layers, else all but inputs and attention scores, which need a second call of the layer."""
     from actviz.figures.renderers import kind_of
 
     if request.layers:
@@ -149,7 +149,7 @@ def _is_inner(layer: LayerInfo) -> bool:
 
 
 def _compute(run: _ReportRun, inputs: Iterator[list[Sample] | ActvizError]) -> Iterator[Note | ActvizError]:
-    """Compute the inputs: maps where figures or a comparison need them, otherwise numbers only."""
+    """Run the model on the inputs: for activations where figures or a comparison need them, else for statistics."""
     notes, deaths = requests.InputNotes(), CrashCounter()
     request, found = run.request, run.found
     for item in inputs:
@@ -179,11 +179,11 @@ def _compute(run: _ReportRun, inputs: Iterator[list[Sample] | ActvizError]) -> I
 
 
 def _take(run: _ReportRun, sample: Sample) -> None:
-    """Compute one input and add what it gives."""
+    """Run the model on one input and add its results."""
     request, found = run.request, run.found
     activations = run.worker.activations(sample.values, [layer.address for layer in found.layers])
     run.versions = run.versions or run.worker.versions()
-    # All that may fail is asked for before anything is added: an input counts whole or not at all.
+    # All that may fail comes before anything is added: an input counts completely or not at all.
     theirs = report_data.ask(run.other, sample, run.matching) if run.other is not None and run.matching else {}
     if not found.tally.inputs:
         check_fits(run.names, activations.values())
@@ -202,7 +202,7 @@ def _take(run: _ReportRun, sample: Sample) -> None:
 
 
 def _sheet(run: _ReportRun, sample: Sample, activations: Mapping[str, Activation]) -> Picture | None:
-    """Return a sheet of the first input; none where its layers have no room on one."""
+    """Return a sheet of the first input, ``None`` where its layers do not fit on one."""
     from actviz.figures.sheet import draw_sheet
 
     shown = [activations[layer.address] for layer in figure_writer.drawable(run.found.layers)]
@@ -269,12 +269,12 @@ def _shape(sizes: Sequence[int | None]) -> str:
 
 
 def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportContents]:
-    """Return the page within its limit, and what it holds then.
+    """Return the page within the size limit, and its contents.
 
     Raises
     ------
     LimitError
-        When not one figure has room.
+        When not one figure fits.
     """
     limit = run.request.maximum_size
     bare = replace(contents, layers=tuple(replace(layer, figures=()) for layer in contents.layers))
@@ -283,7 +283,7 @@ def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportCon
         contents = replace(contents, layers=tuple(replace(layer, thumbnail=None) for layer in contents.layers))
         bare = replace(bare, layers=tuple(replace(layer, thumbnail=None) for layer in bare.layers))
         size = len(html_page.render(bare))
-    # What is left out is said in a few lines, and colour tables come with figures.
+    # Space for the lines about what is left out, and for the colour tables of figures.
     reserve = 4_000 + sum(len(layer.info.address) // 8 + 64 for layer in contents.layers)
     try:
         fitted = budget.fit(contents.layers, limit - size - reserve)
@@ -296,7 +296,7 @@ def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportCon
 
 
 def _left_out(contents: ReportContents, fitted: Sequence[ReportLayer], run: _ReportRun, size: int) -> tuple[str, ...]:
-    """Say what the page does not hold, and how to have it."""
+    """Return lines about what is missing from the page, and how to get it."""
     lines = []
     count, pictured = contents.count, len(contents.inputs)
     if pictured < count:
@@ -326,7 +326,7 @@ def _identity(model: str) -> dict[str, str]:
 
 
 def _target(request: ReportRequest) -> Path:
-    """Return the path of the page, once it is known that everything may be written."""
+    """Return the path of the page after checking that all files may be written."""
     stem = output_files.slug(request.model.name.removesuffix(request.model.suffix))
     path = Path(request.output or f"{stem}_report.html")
     if path.suffix.lower() not in SUFFIXES or str(request.output).endswith("/"):
@@ -347,7 +347,7 @@ def _target(request: ReportRequest) -> Path:
 
 
 def _is_empty(path: Path) -> bool:
-    """Tell whether a file stands there that holds nothing, as CI systems make them."""
+    """Return True for an existing empty file, as CI systems create."""
     if not file_system.is_file(path) or file_system.is_link(path):
         return False
     file, stamp = file_system.open_regular(path, OutputError)
@@ -373,7 +373,7 @@ def _sheet_path(path: Path) -> Path:
 
 
 def _write(run: _ReportRun, target: Path, content: bytes, contents: ReportContents) -> Iterator[FileWritten]:
-    """Write the page, then the Markdown with its sheet."""
+    """Write the page, then the sheet and the Markdown."""
     file_system.write_whole(target, content)
     yield FileWritten(target)
     path = run.request.markdown

@@ -1,4 +1,4 @@
-"""What a report is compared with: another model, or a file of activations, on the same inputs."""
+"""The baseline of a report: another model, or a file of activations, on the same inputs."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _NAMED = 5
 
 
 class ReportBaseline(Protocol):
-    """Gives the activations of layers for an input that the first model was fed; `code` says what runs for that."""
+    """Activations of the baseline for inputs of the reported model; `code` are lines about code that it runs."""
 
     name: str
     code: Sequence[str]
     layers: Sequence[LayerInfo]
 
     def activations(self, sample: Sample, addresses: Sequence[str]) -> Mapping[str, Activation]:
-        """Return what layers gave for an input; none where that is not known."""
+        """Return the activations of layers for an input; empty where the baseline does not have it."""
         ...
 
     def notes(self) -> list[str]:
-        """Return lines worth saying about it that were not returned before."""
+        """Return notes that were not returned before."""
         ...
 
 
 class _ModelBaseline:
-    """Another model file, in a worker of its own; its inputs are matched by name, else by order."""
+    """Another model in a worker of its own; its inputs are matched by name, else by order."""
 
     def __init__(self, worker: Worker, facts: ModelFacts, trust: TrustPolicy) -> None:
         self.name = facts.file
@@ -67,7 +67,7 @@ class _ModelBaseline:
 
 
 class _FileBaseline:
-    """Saved activations; an input is known again by the hash of what was fed."""
+    """Saved activations; inputs are matched by the hash of the values that the model was given."""
 
     def __init__(self, saved: SavedActivations, name: str) -> None:
         self.name = name
@@ -89,7 +89,7 @@ class _FileBaseline:
 
 @contextlib.contextmanager
 def opened(path: Path, opening: ModelOptions) -> Iterator[ReportBaseline]:
-    """Open what a report is compared with; `opening` says how models are opened.
+    """Open the baseline at `path`; a model is opened with the options of `opening`.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def opened(path: Path, opening: ModelOptions) -> Iterator[ReportBaseline]:
 
 
 def matched(other: ReportBaseline, layers: Sequence[LayerInfo], given: str) -> Matching:
-    """Return which layers belong together: by address, else by order and shape, as `diff` has it.
+    """Return the pairs of corresponding layers: by address, else by order and shape, as in `diff`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a report is made of, gathered input by input: figures of the first, numbers of all."""
+"""The data of a report, collected input by input: figures of the first inputs, statistics over all."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _REPEATING_FAMILIES = frozenset({"pad", "crop", "resize"})
 
 @dataclass(slots=True)
 class ReportData:
-    """What is known so far.
+    """The data so far.
 
-    `tally` holds the numbers of all inputs; `figures` and `thumbnails` are by address;
-    `reasons` say why a layer has no figure; `drifts` are by address, `unmatched` are layers that
-    could not be compared. `most` is how many values of a layer are drawn of the first input;
-    `padding` is that of the last.
+    `tally` holds the statistics over all inputs; `figures`, `thumbnails` and `drifts` are by
+    address; `reasons` are why a layer has no figure, `unmatched` the layers that could not be
+    compared. `most` is the number of values of a layer that are drawn for the first input;
+    `padding` is that of the last input.
     """
 
     layers: Sequence[LayerInfo]
@@ -58,7 +58,7 @@ class ReportData:
 
 
 def begin(layers: Sequence[LayerInfo], *, asked: bool) -> ReportData:
-    """Return a report of nothing yet; layers that hand on what they are given are drawn if asked for."""
+    """Return the data of a report before the first input; layers that only pass values on are drawn if requested."""
     drawn = frozenset(
         layer.address for layer in layers if renderers.kind_of(layer.axes) and (asked or _is_drawn(layer))
     )
@@ -73,14 +73,14 @@ def _is_drawn(layer: LayerInfo) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PageBudget:
-    """What a page has room for: its size in bytes, and of how many inputs it has figures."""
+    """The size of a page in bytes, and the number of inputs with figures."""
 
     size: int
     inputs: int
 
 
 def add(found: ReportData, sample: Sample, activations: Mapping[str, Activation], room: PageBudget | None) -> None:
-    """Add one input's numbers and, where there is `room` for them, its figures."""
+    """Add the statistics of an input and, unless `room` is ``None``, its figures."""
     for layer in found.layers:
         activation = activations[layer.address]
         if activation.values.dtype.kind in "OSUTc":
@@ -105,7 +105,7 @@ def add(found: ReportData, sample: Sample, activations: Mapping[str, Activation]
         if layer.address in found.drawn and layer.address not in found.tally.left_out:
             _draw(found, activation, number)
     if len(sample.pictures) != 1 or picture is not one:
-        # What is shown of the input is not the one picture that a map could lie over.
+        # The picture shown is not the single picture of the input, so that maps cannot be laid over it.
         found.geometries = dict.fromkeys(found.geometries)
 
 
@@ -139,14 +139,14 @@ def _draw(found: ReportData, activation: Activation, number: int, *, other: bool
 
 
 def ask(other: ReportBaseline, sample: Sample, matching: Matching) -> Mapping[str, Activation]:
-    """Return what the layers of another model give for an input, by our addresses; none where that is not known."""
+    """Return the activations of the baseline for an input by addresses of the reported model; empty if unknown."""
     partners = {pair.theirs.address: pair.ours.address for pair in matching.pairs if pair.fits}
     gave = other.activations(sample, list(partners))
     return {partners[address]: replace(found, address=partners[address]) for address, found in gave.items()}
 
 
 def compare_with(found: ReportData, activations: Mapping[str, Activation], theirs: Mapping[str, Activation]) -> None:
-    """Add how far the layers of another model lie apart for one input, of which both are by our addresses."""
+    """Add the differences from the baseline for one input; both mappings are by addresses of the reported model."""
     number = found.compared
     found.compared += 1
     for address, activation in theirs.items():
@@ -160,12 +160,12 @@ def compare_with(found: ReportData, activations: Mapping[str, Activation], their
 
 
 def has_changed(address: str, drift: LayerDifference) -> bool:
-    """Tell whether a layer is beyond the tolerance that `diff` has without any other being asked for."""
+    """Return True if a layer differs by more than the default tolerance of `diff`."""
     return any(not case.kept for case in judge(address, drift, Tolerances()))
 
 
 def add_others(found: ReportData, theirs: Mapping[str, Activation]) -> None:
-    """Add figures of another model for the input that was added last: of layers that changed."""
+    """Add figures of the baseline for the last input, of layers that changed."""
     for address, activation in theirs.items():
         known = found.drifts.get(address)
         if address in found.drawn and known is not None and has_changed(address, known):
@@ -173,14 +173,14 @@ def add_others(found: ReportData, theirs: Mapping[str, Activation]) -> None:
 
 
 def findings_of(found: ReportData) -> tuple[Finding, ...]:
-    """Return what is out of the ordinary, each with the number of an input that shows it where one does."""
+    """Return the findings; where an input shows one, the finding has its number."""
     numbers = {fed.name: number for number, fed in enumerate(found.inputs)}
     nonfinite = {address: numbers[name] for address, name in found.tally.nonfinite.items() if name in numbers}
     return find(found.layers, found.tally.totals, found.tally.inputs, nonfinite)
 
 
 def comparison_of(found: ReportData, other: ReportBaseline, matching: Matching, given: str) -> Comparison:
-    """Return what changed.
+    """Return the differences from the baseline.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def comparison_of(found: ReportData, other: ReportBaseline, matching: Matching, 
 
 
 def shown_of(found: ReportData, marked: frozenset[str], labels: tuple[str, ...]) -> tuple[ReportLayer, ...]:
-    """Return every layer with all figures that were drawn of it."""
+    """Return every layer with all its figures."""
     shown = []
     for layer in found.layers:
         address = layer.address
@@ -221,7 +221,7 @@ def shown_of(found: ReportData, marked: frozenset[str], labels: tuple[str, ...])
             reason = (
                 "It only passes values on; to draw it all the same, name it with --layer."
                 if kind
-                else "Nothing draws such values."
+                else "No picture exists for values of this kind."
             )
         fits = kind == "vector" and totals is not None and totals.channels == len(labels)
         shown.append(
@@ -243,14 +243,14 @@ def shown_of(found: ReportData, marked: frozenset[str], labels: tuple[str, ...])
 
 
 def check_drawable(found: ReportData, file: str) -> None:
-    """Refuse a report without any figure.
+    """Check that at least one layer has a figure.
 
     Raises
     ------
     UsageError
-        Naming the first reason.
+        With the first reason why not.
     """
     if not found.figures:
-        address, reason = next(iter(found.reasons.items()), ("", "nothing draws such values."))
+        address, reason = next(iter(found.reasons.items()), ("", "no picture exists for values of this kind."))
         message = f"{file}: no layer can be drawn ({address}: {reason.rstrip('.')}); choose others with --layer."
         raise UsageError(message)

@@ -23,7 +23,7 @@ os.environ.update(
 )
 # The same examples everywhere; ACTVIZ_RANDOM=1 looks for new ones.
 # No deadline: on a busy machine an example takes many times as long.
-settings.register_profile("fixed", derandomize="ACTVIZ_RANDOM" not in os.environ)
+settings.register_profile("fixed", deadline=None, derandomize="ACTVIZ_RANDOM" not in os.environ)
 settings.load_profile("fixed")
 # The tests start the command hundreds of times: its modules are compiled once, as they are for a person.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import dataclass
 
 import pytest
+import warm_workers
 from conftest import ROOT
 
 from actviz.cli.help import FOLDER, PAGES
@@ -51,15 +52,15 @@ def blocks(page):
     ]
 
 
-def make_workplace(folder):
+def make_workplace(folder, command="-P -m actviz"):
     """Fill a folder with the sample models, the command, and a model and images under the names of the recipes."""
     samples = folder / "sample_models"
     shutil.copytree(ROOT / "sample_models", samples)
     for name in ("bin", "images", "samples", "more"):
         (folder / name).mkdir()
-    for name, command in (("actviz", "-P -m actviz"), ("python3", "")):  # a link would lose the virtual environment
+    for name, arguments in (("actviz", command), ("python3", "")):  # a link would lose the virtual environment
         script = folder / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} {command} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
         script.chmod(0o755)
     shutil.copy(samples / "digits_cnn.keras", folder / "model.keras")
     for target in ("image.png", "images/seven.png", "samples/seven.png", "more/seven_more.png"):
@@ -155,11 +156,16 @@ RUNNERS = {
 
 
 def test_of(*pages):
-    """Return a test that runs the blocks of each page in order in one folder; those marked as slow have a second test."""
+    """Return a test that runs the blocks of each page in order in one folder; those marked as slow have a second test.
+
+    The commands of the README are the installed one; those of other pages fork their workers, which takes a quarter
+    of the time.
+    """
 
     @pytest.mark.parametrize("page", pages)
-    def test(page, tmp_path):
-        folder = make_workplace(tmp_path)
+    def test(page, tmp_path, forking_process):
+        forking = f"-P {warm_workers.__file__} run {forking_process}"
+        folder = make_workplace(tmp_path) if page == "README" else make_workplace(tmp_path, forking)
         for block in blocks(page):
             if block.mark != "slow":
                 run(block, folder)

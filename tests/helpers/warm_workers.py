@@ -83,6 +83,7 @@ def _watch(connection):
 def _work(reader, writer, errors, folder, environment):
     from actviz.worker import server
 
+    sys.meta_path.pop(0)  # as the worker finds it
     os.setsid()
     os.dup2(errors, 2)
     os.chdir(folder)

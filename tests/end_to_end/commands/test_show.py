@@ -47,12 +47,14 @@ def test_one_layer_of_one_image(actviz, samples, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_nothing_else_is_needed(actviz, samples):
     ran = actviz("show", samples / "digits_cnn.h5", "--layer", "conv_intermediate")
     assert (ran.code, ran.out) == (0, "digits_cnn_conv_intermediate.png\n")
     assert "sample photograph" in ran.err
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_several_layers_of_several_inputs_go_into_folders(actviz, samples, tmp_path):
     ran = actviz(
         "show", samples / "digits_cnn.keras", samples / "seven.png", samples / "three.png", "-l", "@Conv2D,scores", "-q"
@@ -67,11 +69,13 @@ def test_several_layers_of_several_inputs_go_into_folders(actviz, samples, tmp_p
     assert {figure["file"] for figure in manifest["figures"]} == {name.split("/", 1)[1] for name in files}
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_without_a_layer_there_is_one_sheet(actviz, samples):
     ran = actviz("show", samples / "digits_cnn.h5", samples / "seven.png", "-o", "deep/folder/sheet.png", "-q")
     assert (ran.code, ran.out) == (0, "deep/folder/sheet.png\n")
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_a_batch_goes_on_after_a_broken_input(actviz, samples, tmp_path):
     (tmp_path / "broken.png").write_bytes((samples / "seven.png").read_bytes()[:200])
     ran = actviz(
@@ -82,6 +86,7 @@ def test_a_batch_goes_on_after_a_broken_input(actviz, samples, tmp_path):
     assert "1 of 2 inputs failed" in only_line(ran)
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_layers_as_a_table_and_as_json(actviz, samples):
     table = actviz("layers", samples / "digits_cnn.h5")
     assert table.code == 0
@@ -102,6 +107,7 @@ def test_version_and_help(actviz):
         assert "Usage: " in ran.out
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_a_file_for_each_input(actviz, samples, tmp_path):
     model_files.pair(tmp_path / "pair.keras")
     (tmp_path / "meta.csv").write_text("1 2 5\n")
@@ -141,6 +147,7 @@ def test_a_file_for_each_input(actviz, samples, tmp_path):
         (["meta.csv", "-l", "flat"], 3, "meta.csv: line 2 column 1: 6 is outside the vocabulary"),
     ],
 )
+@pytest.mark.usefixtures("warm_worker")
 def test_inputs_by_name_that_do_not_fit(actviz, tmp_path, arguments, code, said):
     model_files.pair(tmp_path / "pair.keras")
     (tmp_path / "meta.csv").write_text("1,2,5\n6,0,0\n")
@@ -150,6 +157,7 @@ def test_inputs_by_name_that_do_not_fit(actviz, tmp_path, arguments, code, said)
     assert sorted(os.listdir(tmp_path)) == ["meta.csv", "pair.keras"]
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_each_line_of_a_text_file_is_a_sample(actviz, tmp_path):
     model_files.reader(tmp_path / "reader.keras")
     (tmp_path / "text.txt").write_text("The cat sat.\n\nA dog?\n", encoding="utf-8")
@@ -164,6 +172,7 @@ def test_each_line_of_a_text_file_is_a_sample(actviz, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_layers_says_which_tokens_an_input_takes(actviz, tmp_path):
     model_files.pair(tmp_path / "pair.keras")
     assert (
@@ -242,6 +251,7 @@ def files_for(kind, folder, samples):
         ("tflite", "TFLite"),
     ],
 )
+@pytest.mark.usefixtures("warm_worker")
 def test_what_is_no_model(actviz, samples, tmp_path, kind, said):
     path = files_for(kind, tmp_path, samples)
     before = sorted(os.listdir(tmp_path))
@@ -270,6 +280,7 @@ def test_what_is_no_model(actviz, samples, tmp_path, kind, said):
         (["--wrong"], "--wrong"),
     ],
 )
+@pytest.mark.usefixtures("warm_worker")
 def test_usage_errors_write_nothing(actviz, samples, tmp_path, arguments, said):
     ran = actviz("show", samples / "digits_cnn.h5", samples / "seven.png", *arguments)
     assert ran.code == 2
@@ -285,6 +296,7 @@ def test_unknown_commands_and_remote_models(actviz):
     assert "remote paths are not supported" in only_line(ran)
 
 
+@pytest.mark.usefixtures("warm_worker")
 def test_inputs_that_cannot_be_fed(actviz, samples, tmp_path):
     truncated = (samples / "seven.png").read_bytes()[:150]
     (tmp_path / "cut.png").write_bytes(truncated)
@@ -310,6 +322,7 @@ def test_inputs_that_cannot_be_fed(actviz, samples, tmp_path):
 
 
 @threat(95, 7)
+@pytest.mark.usefixtures("warm_worker")
 def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
     (tmp_path / "file").write_text("precious")
     (tmp_path / "mine.png").write_text("precious")
@@ -335,6 +348,7 @@ def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
         (None, "--tokens", 3, "no such file"),
     ],
 )
+@pytest.mark.usefixtures("warm_worker")
 def test_names_that_do_not_fit(actviz, samples, tmp_path, content, option, code, said):
     if content is not None:
         (tmp_path / "names").write_text(content)
@@ -347,6 +361,7 @@ def test_names_that_do_not_fit(actviz, samples, tmp_path, content, option, code,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_worker")
 def test_words_and_classes_are_written_beside_a_sequence(actviz, samples, tmp_path):
     given = ("--tokens", samples / "sentence.txt", "--labels", samples / "ner_labels.txt")
     ran = actviz(
@@ -362,6 +377,7 @@ def test_words_and_classes_are_written_beside_a_sequence(actviz, samples, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_worker")
 def test_what_cannot_be_drawn_costs_nobody_else_a_picture(actviz, samples, tmp_path):
     ran = actviz(
         "show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv,scores", "--channels", "20", "-o", "out/"

@@ -14,6 +14,7 @@ from actviz.batch.retries import CrashCounter, is_sample_error, named
 from actviz.batch.statistics_runner import StatisticsSoFar, batched, key_of, largest_batch, stacked
 from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
+from actviz.gate.file_type import ZIP
 from actviz.statistics import differences
 from actviz.system import file_system
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 READ = 4 << 20
 BATCH_BYTES = 32 << 20
-ZIP = b"PK\x03\x04"
 FREE = None
 # What zipfile runs into by itself where an archive's numbers make no sense.
 OF_DAMAGE = frozenset({None, errno.EINVAL})

@@ -17,6 +17,7 @@ from actviz.batch.events import Event, FileWritten, Note
 from actviz.batch.figure_writer import DrawnFigure, FailedFigure
 from actviz.batch.labels import LabelNames
 from actviz.errors import ActvizError, InputError, OutputError, PartialError, UsageError, escape
+from actviz.gate.file_type import ARCHIVES
 from actviz.results import output_files
 from actviz.results.manifest import Manifest
 from actviz.system import file_system
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, Style
 
 ARRAY = b"\x93NUMPY"
-ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 EXAMPLE = "--axes row,column,channel"
 # So many figures may wait to be drawn while the next input is read.
 WAITING = 64

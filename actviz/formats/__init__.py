@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from actviz.errors import ModelError, UsageError, escape
 from actviz.formats.malformed import error_message
 from actviz.gate import NO_TRUST, TrustPolicy
+from actviz.gate.file_type import is_tflite
 from actviz.records import NO_CHOICE, GraphSelection
 from actviz.system.file_system import first_bytes
 
@@ -81,8 +82,6 @@ FORMATS: dict[str, Callable[[Path, Path | None, TrustPolicy, GraphSelection], Ne
 }
 """A new format is one module, one line here, and one in `_format_of`."""
 
-TFLITE_MAGIC = slice(4, 8), b"TFL3"
-
 
 def open_network(
     path: Path, weights: Path | None = None, trust: TrustPolicy = NO_TRUST, choice: GraphSelection = NO_CHOICE
@@ -113,7 +112,6 @@ def _format_of(path: Path) -> str:
 
     if is_saved_model(path):
         return "saved_model"
-    place, magic = TFLITE_MAGIC
-    if first_bytes(path, 8)[place] == magic:
+    if is_tflite(first_bytes(path, 8)):
         return "tflite"
     return "frozen_graph" if is_frozen_graph(path) else "keras"

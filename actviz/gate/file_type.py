@@ -14,6 +14,12 @@ ACCEPTED = "an image (PNG, JPEG, WebP, BMP, TIFF, GIF) or an array (.npy, .npz)"
 ACCEPTED_NUMBERS = "an array (.npy, .npz) or lines of numbers (.csv, .txt)"
 ACCEPTED_TEXT = "a text file in UTF-8 or an array of text (.npy, .npz)"
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
+NPY = b"\x93NUMPY"
+ZIP = b"PK\x03\x04"
+ARCHIVES = (ZIP, b"PK\x05\x06")  # the second is one without members
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_POINTER = b"version https://git-lfs"
 _IMAGES = (
     ("PNG", b"\x89PNG\r\n\x1a\n"),
     ("JPEG", b"\xff\xd8\xff"),
@@ -40,8 +46,6 @@ _FOREIGN = (
 )
 _ARRAY = '"input.npy"'
 _NIFTI_HEADER = 540
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
 _PICKLE_NAMES = (".npy", ".npz", ".pkl", ".pickle", ".p", ".joblib")
 MODEL_MEMBERS = frozenset({"config.json", "model.weights.h5", "metadata.json"})
@@ -60,11 +64,26 @@ def kind_of(head: bytes) -> str | None:
         return "WAV"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BITMAP_HEADERS:
         return "BMP"
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith(NPY):
         return "npy"
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith(ARCHIVES):
         return "zip"
     return None
+
+
+def is_image(head: bytes) -> bool:
+    """Return True if this is an image of a kind that is read."""
+    return kind_of(head) not in {None, "WAV", "npy", "zip"}
+
+
+def is_tflite(head: bytes) -> bool:
+    """Return True if this is a TensorFlow Lite model."""
+    return head[4:8] == b"TFL3"
+
+
+def is_lfs_pointer(head: bytes) -> bool:
+    """Return True if Git LFS left a pointer in place of the file."""
+    return head.startswith(_POINTER)
 
 
 def is_lines(head: bytes, size: int, path: str, *, text: bool) -> bool:
@@ -73,7 +92,7 @@ def is_lines(head: bytes, size: int, path: str, *, text: bool) -> bool:
     These are files of no other known type without binary bytes. Invalid UTF-8 is reported by the
     reader, which can name the line.
     """
-    if not size or head.startswith(_POINTER) or is_model(head, path) or is_pickle(head, size, path):
+    if not size or is_lfs_pointer(head) or is_model(head, path) or is_pickle(head, size, path):
         return False
     plain = {"a text file", _unknown(head)} | ({"a JSON file"} if text else set())
     return not set(head) & _BINARY and _foreign(head) in plain
@@ -83,7 +102,7 @@ def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> Actv
     """Return the error for a file that cannot be an input; `accepted` is what can."""
     if not size:
         return InputError(f"{path}: the file is empty; {accepted} was expected.")
-    if head.startswith(_POINTER):
+    if is_lfs_pointer(head):
         return InputError(f"{path}: a Git LFS pointer stands in for the file itself; run git lfs pull.")
     if is_model(head, path):
         return model_refusal(path)
@@ -101,7 +120,7 @@ def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> Actv
 
 def is_model(head: bytes, path: str) -> bool:
     """Return True for a saved model other than a ``.keras`` archive, which is a zip file."""
-    if head.startswith(b"\x89HDF\r\n\x1a\n") or head[4:8] == b"TFL3":
+    if head.startswith(HDF5) or is_tflite(head):
         return True
     binary = b"\0" in head or not _is_text(head)
     return binary and path.lower().endswith(_MODEL_NAMES)
@@ -147,7 +166,7 @@ def _foreign(head: bytes) -> str:
         return "an AVIF image (export it as PNG)" if head[8:12] in {b"avif", b"avis"} else "a video"
     if _is_text(head):
         return "a JSON file" if start[:1] in {b"{", b"["} else "a text file"
-    return "UTF-16 text (save it as UTF-8)" if head.startswith(_UTF_16) else _unknown(head)
+    return "UTF-16 text (save it as UTF-8)" if head.startswith(UTF_16) else _unknown(head)
 
 
 def _medical(head: bytes, path: str) -> str:

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import InputError, LimitError
+from actviz.gate import file_type
 from actviz.history.curves import run_of
 from actviz.history.history_records import RawColumns
 from actviz.system import file_system
@@ -27,9 +28,6 @@ _OBJECTS = re.compile(rb"\{'descr': '\|O\d?', 'fortran_order': (False|True), 'sh
 _PICKLE_STARTS = (b"(dp", b"}q\0", b"}q\1", b"ccopy_reg\n", b"ccopyreg\n", b"(i", b"ccollections\n")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".p")
 _FOREIGN = (
-    (b"\x89PNG", "an image"),
-    (b"\xff\xd8\xff", "an image"),
-    (b"GIF8", "an image"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"%PDF", "a PDF file"),
     (b"<", "a web page or XML file"),
@@ -74,7 +72,7 @@ def _columns(file: BinaryIO, size: int, path: Path) -> RawColumns:
         message = f"{name}: the file is empty; {EXPECTED}."
         raise InputError(message)
     _refuse_model(head, path)
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith(file_type.NPY):
         return _from_npy(file, size, head, name)
     if _is_pickle(head, name):
         return _from_pickle(file, size, name)
@@ -96,11 +94,11 @@ def _columns(file: BinaryIO, size: int, path: Path) -> RawColumns:
 
 def _refuse_model(head: bytes, path: Path) -> None:
     """Refuse a model, and name the command for models."""
-    zipped = head.startswith(b"PK\x03\x04")
+    zipped = head.startswith(file_type.ZIP)
     if zipped and (b".npy" in head[:200] or path.suffix.lower() == ".npz"):
         message = f"{path.name}: this is an .npz archive of arrays, not a history; save history.history with json.dump."
         raise NotAHistoryError(message)
-    if head.startswith(b"\x89HDF\r\n\x1a\n") or zipped or head[4:8] == b"TFL3" or path.suffix.lower() == ".pb":
+    if head.startswith(file_type.HDF5) or zipped or file_type.is_tflite(head) or path.suffix.lower() == ".pb":
         message = f"{path.name}: this is a model, not a history of training; draw it with: actviz show {path}"
         raise NotAHistoryError(message)
 
@@ -110,14 +108,17 @@ def _refuse_foreign(head: bytes, path: Path) -> None:
     if "tfevents" in name or b"brain.Event:" in head:
         message = f"{name}: this is an event file of TensorBoard, which is not read; save history.history with json.dump, or train with CSVLogger."
         raise NotAHistoryError(message)
-    if head.startswith(b"version https://git-lfs"):
+    if file_type.is_lfs_pointer(head):
         message = f"{name}: this is a Git LFS pointer, not the file; run git lfs pull and try again."
+        raise NotAHistoryError(message)
+    if file_type.is_image(head):
+        message = f"{name}: this is an image, not a history; {EXPECTED}."
         raise NotAHistoryError(message)
     for magic, what in _FOREIGN:
         if head.startswith(magic):
             message = f"{name}: this is {what}, not a history; {EXPECTED}."
             raise NotAHistoryError(message)
-    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\0" in head and not head.startswith(file_type.UTF_16):
         message = f"{name}: not a known file type (it starts with {head[:8].hex(' ')}); {EXPECTED}."
         raise NotAHistoryError(message)
 

@@ -19,6 +19,7 @@ from actviz.gate import (
     check_configuration,
     drop_compile_config,
     ends_as_archive,
+    file_type,
     open_archive,
     open_hdf5,
     parse_json,
@@ -39,18 +40,6 @@ if TYPE_CHECKING:
 
 CONFIGURATION_BYTES = 64 << 20
 WEIGHTS = "model.weights.h5"
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-ZIP_MAGIC = b"PK\x03\x04"
-IMAGE_MAGICS = (
-    b"\x89PNG",
-    b"\xff\xd8\xff",
-    b"GIF8",
-    b"BM",
-    b"II*\0",
-    b"MM\0*",
-    b"RIFF",
-)
-LFS_MAGIC = b"version https://git-lfs"
 NAMED = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
 HEAD_BYTES = 4096
 _HISTORY_WORD = re.compile(rb"[Hh]istory|loss")
@@ -142,14 +131,14 @@ def _recognised(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolic
     name = path.name
     head = file.read(HEAD_BYTES)
     file.seek(0)
-    if head.startswith(HDF5_MAGIC):
+    if head.startswith(file_type.HDF5):
         if ends_as_archive(file, status.size):
             message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; there is no flag that allows it."
             raise UnsafeError(message)
         return _from_hdf5(path, file, status, trust)
-    if head.startswith(ZIP_MAGIC):
+    if head.startswith(file_type.ZIP):
         return _from_archive(path, file, status, trust)
-    if any(head.startswith(HDF5_MAGIC, place) for place in (512, 1024, 2048)):
+    if any(head.startswith(file_type.HDF5, place) for place in (512, 1024, 2048)):
         message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; there is no flag that allows it."
         raise UnsafeError(message)
     raise ModelError(_what_it_is(name, head, status.size))
@@ -159,13 +148,13 @@ def _what_it_is(name: str, head: bytes, size: int) -> str:
     """Say in plain words what a file that is no model is."""
     if size == 0:
         return f"{name}: the file is empty; a .keras or .h5 file saved with model.save(...) was expected."
-    if head.startswith(LFS_MAGIC):
+    if file_type.is_lfs_pointer(head):
         return f"{name}: this is a Git LFS pointer, not the model; run git lfs pull and try again."
-    if head.startswith(IMAGE_MAGICS):
+    if file_type.is_image(head) or file_type.kind_of(head) == "WAV":
         return f"{name}: this is an image, not a model; the model is the first argument and the inputs follow it."
-    if head.startswith(b"\x93NUMPY") and b"'|O" in head and _HISTORY_WORD.search(head):
+    if head.startswith(file_type.NPY) and b"'|O" in head and _HISTORY_WORD.search(head):
         return _history(name, "a History saved with numpy.save")
-    if head.startswith(b"\x93NUMPY"):
+    if head.startswith(file_type.NPY):
         return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
     if _is_pickle(head) and _HISTORY_WORD.search(head):
         return _history(name, "a pickled History") + " Nothing was unpickled."

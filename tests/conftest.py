@@ -101,6 +101,14 @@ def warm_worker(forking_process, monkeypatch):
     return forking_process
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what forks workers, and all tests that start the command with real models."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in {"end_to_end", "hostile", "docs"} or "forking_process" in getattr(item, "fixturenames", ()):
+            item.add_marker("tensorflow")
+
+
 @pytest.fixture
 def actviz(request, tmp_path):
     """Return a function that runs the command in an empty folder."""

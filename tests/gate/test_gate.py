@@ -108,6 +108,7 @@ def test_compile_config_is_dropped_at_every_depth_and_never_refuses():
     assert "compile_config" not in json.dumps(drop_compile_config(value))
 
 
+@pytest.mark.tensorflow
 def test_the_table_is_that_of_the_installed_keras():
     import keras
     from tools.make_class_tables import exported_classes, exported_functions, operation_classes, render

@@ -9,18 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from actviz.errors import InputError, UsageError, escape
 from actviz.figures import colors
 from actviz.results import output_files
-from actviz.statistics import channel_statistics
+from actviz.statistics.value_ranges import RangeReducer
 from actviz.system import file_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from actviz.records import Activation, Style
 
@@ -136,34 +132,11 @@ def shared(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
     """Return one range a layer for all activations of a run, taken one batch after another.
 
     Zero means zero, as in a single figure: from 0 to the largest value, or from minus to
-    plus the largest size where any value of the run, or the layer's activation function,
+    plus the largest magnitude where any value of the run, or the layer's activation function,
     is negative. What holds no numbers has no range. Nothing of a batch is kept.
     """
-    ends: dict[str, tuple[float, float, bool]] = {}
-    for found in batches:
-        for address, activation in found.items():
-            values = _seen(activation)
-            if values is None:
-                continue
-            low, high, signed = ends.get(address, (0.0, 0.0, bool(activation.signed)))
-            if not math.isfinite(values.min(initial=0)) or not math.isfinite(values.max(initial=0)):
-                values = values[np.isfinite(values)]
-            ends[address] = min(low, float(values.min(initial=0))), max(high, float(values.max(initial=0))), signed
-    return {
-        address: (-max(-low, high), max(-low, high)) if signed or low < 0 else (0.0, high)
-        for address, (low, high, signed) in ends.items()
-    }
-
-
-def _seen(activation: Activation) -> NDArray[Any] | None:
-    """Return the numbers of an activation, without masked steps; ``None`` where it has none."""
-    try:
-        values = channel_statistics.as_numbers(activation.values)
-    except TypeError:
-        return None
-    mask, axes = activation.mask, activation.axes
-    if mask is None or "step" not in axes or mask.shape[1] != values.shape[axes.index("step")]:
-        return values
-    turned: NDArray[Any] = values.swapaxes(1, axes.index("step"))
-    kept: NDArray[np.bool_] = mask
-    return turned[kept]
+    ranges = RangeReducer()
+    for activations in batches:
+        for address, activation in activations.items():
+            ranges.update(address, [activation], range(len(activation.values)))
+    return {address: found.ends for address, found in ranges.layers.items()}

@@ -70,7 +70,8 @@ def command(  # noqa: PLR0913  (one parameter per option)
 
     Options that open a model apply to both.
     """
-    from actviz.commands.diff import DiffRequest, diff
+    from actviz.commands.diff import diff
+    from actviz.commands.diff_request import DiffRequest
     from actviz.statistics.tolerances import parse_rule, tolerances
 
     shared = options.take_request(ours, values)

@@ -72,7 +72,7 @@ def _check(
         yield from requests.new_notes(worker)
         worker.prepare()
         facts, layers, found = requests.begin(request, facts, worker, _choose)
-        tally, failures = StatisticsSoFar(layers, largest=statistics_runner.largest_batch(facts)), list[ActvizError]()
+        tally, failures = StatisticsSoFar(layers, statistics_runner.batch_size(facts)), list[ActvizError]()
         count = statistics_runner.count_streams if request.reading.stateful else statistics_runner.count
         for event in count(worker, found, tally, fail_fast=request.fail_fast):
             if isinstance(event, ActvizError):

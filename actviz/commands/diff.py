@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from actviz.addresses import select_layers
 from actviz.batch import requests
 from actviz.batch.events import FileWritten, Note
 from actviz.commands import diff_figures, verdicts
+from actviz.commands.diff_request import DifferencesSoFar, DiffRequest, DiffSource
 from actviz.commands.diff_sources import FileSources, ModelSources, both_saved
 from actviz.errors import ActvizError, InputError, ToleranceError, escape
 from actviz.records import RuleResult
@@ -24,81 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from actviz.inputs import InputOptions
     from actviz.records import Activation, LayerInfo, Sample
     from actviz.statistics.differences import LayerDifference, LayerMatch, Matching
-    from actviz.worker import ModelOptions
 
 HEADINGS = ("layer", "in B", "shape", "max", "mean", "relative", "cosine", "correlation", "result")
 LISTED = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffRequest:
-    """What the command asks for, parsed; `figures` is how many layers are drawn."""
-
-    ours: ModelOptions
-    theirs: ModelOptions
-    inputs: tuple[Path, ...] = ()
-    named: tuple[str, ...] = ()
-    lists: tuple[str, ...] = ()
-    separated_by_nul: bool = False
-    layers: tuple[str, ...] = ()
-    reading: InputOptions
-    tolerances: Tolerances
-    output: str | None = None
-    figures: int = 6
-    overwrite: bool = False
-    through_link: bool = False
-    fail_fast: bool = False
-    reports: verdicts.ReportTargets = field(default_factory=verdicts.ReportTargets)
-
-    @property
-    def has_inputs(self) -> bool:
-        """Tell whether any input was given."""
-        return bool(self.inputs or self.named or self.lists)
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """Return the names of both files, told apart by their folder where they are alike."""
-        ours, theirs = self.ours.model, self.theirs.model
-        if ours.name != theirs.name:
-            return ours.name, theirs.name
-        return str(ours), str(theirs)
-
-
-class DiffSource(Protocol):
-    """Two things to compare, whatever they come from."""
-
-    def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
-        """Return the layers of A and of B."""
-        ...
-
-    def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | ActvizError]:
-        """Add the difference of each pair over all inputs."""
-        ...
-
-    def sample(self, number: int) -> Sample:
-        """Return an input that a drift names as its worst."""
-        ...
-
-    def activations(self, pairs: Sequence[LayerMatch], number: int) -> list[tuple[Activation, Activation]]:
-        """Return what both sides of some pairs gave for an input."""
-        ...
-
-
-@dataclass(slots=True)
-class DifferencesSoFar:
-    """What is known so far: the difference of each pair by the address in A, over `inputs` inputs."""
-
-    found: dict[str, LayerDifference] = field(default_factory=dict)
-    inputs: int = 0
-    left_out: dict[str, str] = field(default_factory=dict)
-
-    def add(self, pair: LayerMatch, drift: LayerDifference) -> None:
-        """Take the difference of a pair for more inputs."""
-        known = self.found.get(pair.ours.address)
-        self.found[pair.ours.address] = drift if known is None else differences.join(known, drift)
 
 
 def diff(request: DiffRequest) -> Iterator[Note | FileWritten | verdicts.Verdict]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from actviz.batch import requests
 from actviz.batch.events import Note
 from actviz.batch.retries import CrashCounter, is_sample_error, named
-from actviz.batch.statistics_runner import StatisticsSoFar, batched, key_of, largest_batch, stacked
+from actviz.batch.statistics_runner import batch_size, batched, stacked
 from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
 from actviz.gate.file_type import ZIP
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.activations import SavedActivations
-    from actviz.commands.diff import DifferencesSoFar, DiffRequest
+    from actviz.commands.diff_request import DifferencesSoFar, DiffRequest
     from actviz.records import Activation, LayerInfo, ModelFacts, Sample
     from actviz.statistics.differences import LayerMatch
     from actviz.worker import Worker
@@ -220,7 +220,7 @@ def _add(
     elif any(values.dtype.kind in "OSUTc" for values in both):
         drifts.left_out[address] = f"it gives {both[0].dtype} and {both[1].dtype}, not real numbers"
     else:
-        drifts.add(pair, differences.drift(*both, axes, start))
+        drifts.reducer.add(address, differences.drift(*both, axes, start))
         return False
     drifts.found.pop(address, None)
     return True
@@ -237,6 +237,7 @@ class ModelSources:
         self._names: dict[str, str] = {}
         self._kept: dict[int, Sample] = {}
         self._deaths = CrashCounter()
+        self._size = 1
 
     def __enter__(self) -> Self:
         """Start both processes."""
@@ -288,20 +289,20 @@ class ModelSources:
         given = InputArguments(request.inputs, request.named, request.lists, request.separated_by_nul)
         layers = [pair.ours for pair in pairs]
         found = gather_each(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)
-        largest = min(largest_batch(one) for one in facts)
-        notes, tally = requests.InputNotes(), StatisticsSoFar(layers, largest=largest)
-        for batch in batched(found, tally, BATCH_BYTES):
+        self._size = min(batch_size(one, BATCH_BYTES) for one in facts)
+        notes = requests.InputNotes()
+        for batch in batched(found, self._size):
             if isinstance(batch, ActvizError):
                 yield batch
                 continue
             yield from notes.about(batch)
-            yield from self._batch(pairs, batch, tally, drifts)
+            yield from self._batch(pairs, batch, drifts)
             yield from self._told()
 
     def _batch(
-        self, pairs: Sequence[LayerMatch], samples: list[Sample], tally: StatisticsSoFar, drifts: DifferencesSoFar
+        self, pairs: Sequence[LayerMatch], samples: list[Sample], drifts: DifferencesSoFar
     ) -> Iterator[ActvizError]:
-        """Compute a batch on both sides at once; one bad input of several costs itself only."""
+        """Compute a batch on both sides at once; where it fails, each of its inputs by itself."""
         try:
             both = self._both(pairs, samples)
         except ActvizError as failure:
@@ -314,14 +315,12 @@ class ModelSources:
                 yield named(failure, samples[0])
                 return
             for sample in samples:
-                yield from self._batch(pairs, [sample], tally, drifts)
+                yield from self._batch(pairs, [sample], drifts)
             return
         self._deaths.answered()
         for pair, (ours, theirs) in zip(pairs, both, strict=True):
             if pair.ours.address not in drifts.left_out:
                 _add(pair, (ours.values, theirs.values), ours.axes, drifts.inputs, drifts)
-        size = sum(one.values.nbytes for couple in both for one in couple)
-        tally.sizes[key_of(samples[0])] = size // len(samples)
         self._keep(samples, drifts)
         drifts.inputs += len(samples)
 
@@ -338,7 +337,7 @@ class ModelSources:
         self._kept = {number: sample for number, sample in known.items() if number in worst}
 
     def _both(self, pairs: Sequence[LayerMatch], samples: Sequence[Sample]) -> list[tuple[Activation, Activation]]:
-        batch = stacked(samples)
+        batch = stacked(samples, self._size)
         renamed = {self._names[name]: values for name, values in batch.items()}
         ours, theirs = self._workers
         asked = [
@@ -354,7 +353,17 @@ class ModelSources:
             if isinstance(answer, ActvizError):
                 raise answer
         left, right = (answer for answer in answers if not isinstance(answer, ActvizError))
-        return [(left[pair.ours.address], right[pair.theirs.address]) for pair in pairs]
+        both = [(left[pair.ours.address], right[pair.theirs.address]) for pair in pairs]
+        size = self._size
+        if size > 1 and any(not side.values.ndim or len(side.values) != size for pair in both for side in pair):
+            # Outputs that mix the inputs of a batch: without copies, and one by one.
+            self._size = 1
+            if len(samples) > 1:
+                raise InputError("the outputs are not one for each input of a batch")  # noqa: EM101  (never shown: the inputs are run one by one)
+            return self._both(pairs, samples)
+        if size == len(samples) or size == 1:
+            return both
+        return [(_first(one, len(samples)), _first(other, len(samples))) for one, other in both]
 
     def sample(self, number: int) -> Sample:
         """Return an input that was kept."""
@@ -363,6 +372,12 @@ class ModelSources:
     def activations(self, pairs: Sequence[LayerMatch], number: int) -> list[tuple[Activation, Activation]]:
         """Compute some pairs once more for an input that was kept."""
         return self._both(pairs, [self._kept[number]])
+
+
+def _first(activation: Activation, count: int) -> Activation:
+    """Return the activation of the first inputs of a batch, without the copies that fill it up."""
+    mask = activation.mask
+    return replace(activation, values=activation.values[:count], mask=None if mask is None else mask[:count])
 
 
 def _outcome(

@@ -90,7 +90,8 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten
             facts = worker.complete()
         facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         names = names if request.labels else replace(names, labels=facts.labels)
-        run = _ReportRun(request, facts, worker, other, report_data.begin(layers, asked=bool(request.layers)), names)
+        found = report_data.begin(layers, statistics_runner.batch_size(facts), asked=bool(request.layers))
+        run = _ReportRun(request, facts, worker, other, found, names)
         if other is not None:
             run.matching = report_baseline.matched(other, layers, str(request.against))
         failures: list[ActvizError] = []

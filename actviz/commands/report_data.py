@@ -15,7 +15,7 @@ from actviz.records import FORWARD
 from actviz.report import Comparison, ReportInput, ReportLayer, budget, pictures, report_figures
 from actviz.report.findings import find
 from actviz.statistics import differences
-from actviz.statistics.running_statistics import bounds_of, cuts_of, first_nonfinite, join, totals_of
+from actviz.statistics.running_statistics import bounds_of, cuts_of, totals_of
 from actviz.statistics.tolerances import Tolerances, judge
 
 if TYPE_CHECKING:
@@ -57,12 +57,15 @@ class ReportData:
     padding: Mapping[str, Box] = field(default_factory=dict)
 
 
-def begin(layers: Sequence[LayerInfo], *, asked: bool) -> ReportData:
-    """Return the data of a report before the first input; layers that only pass values on are drawn if requested."""
+def begin(layers: Sequence[LayerInfo], size: int, *, asked: bool) -> ReportData:
+    """Return the data of a report before the first input; layers that only pass values on are drawn if requested.
+
+    `size` is the number of inputs that the model is fed at a time where nothing is drawn.
+    """
     drawn = frozenset(
         layer.address for layer in layers if renderers.kind_of(layer.axes) and (asked or _is_drawn(layer))
     )
-    return ReportData(layers, drawn, statistics_runner.StatisticsSoFar(layers))
+    return ReportData(layers, drawn, statistics_runner.StatisticsSoFar(layers, size))
 
 
 def _is_drawn(layer: LayerInfo) -> bool:
@@ -111,10 +114,9 @@ def add(found: ReportData, sample: Sample, activations: Mapping[str, Activation]
 
 def _count(found: ReportData, layer: LayerInfo, activation: Activation, name: str) -> None:
     tally = found.tally
-    one = totals_of(activation, cuts_of(bounds_of(layer.activation)))
-    known = tally.totals.get(layer.address)
-    tally.totals[layer.address] = one if known is None else join(known, one)
-    if (one.nan.any() or one.infinite.any()) and first_nonfinite(activation.values) is not None:
+    numbers = totals_of(activation, cuts_of(bounds_of(layer.activation)), [tally.inputs])
+    tally.reducer.add(layer.address, numbers)
+    if numbers.first_nonfinite >= 0:
         tally.nonfinite.setdefault(layer.address, name)
 
 
@@ -156,7 +158,7 @@ def compare_with(found: ReportData, activations: Mapping[str, Activation], their
             continue
         one = differences.drift(activation.values, ours, activation.axes, number)
         known = found.drifts.get(address)
-        found.drifts[address] = one if known is None else differences.join(known, one)
+        found.drifts[address] = one if known is None else known.merge(one)
 
 
 def has_changed(address: str, drift: LayerDifference) -> bool:

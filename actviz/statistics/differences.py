@@ -1,7 +1,7 @@
-"""How far two networks drift apart: which layers belong together, and numbers of their difference.
+"""Differences between two networks: which layers belong together, and statistics of their difference.
 
-`A` is what is compared with, `B` what is compared. Numbers are taken in parts and joined, as
-in `totals`.
+`A` is what is compared with, `B` what is compared. Statistics are taken of each input and merged exactly, as
+in `running_statistics`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,26 @@ from __future__ import annotations
 import bisect
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from actviz.formats.layer_families import ACTIVATION, alike, family_of, function_of
 from actviz.statistics.channel_statistics import as_numbers
+from actviz.statistics.exact_sums import ExactSums
+from actviz.statistics.reducer import LayerReducer
+from actviz.statistics.running_statistics import CHANNEL_AXES, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from actviz.records import Axes, LayerInfo, Shape
+    from actviz.records import Activation, Axes, LayerInfo, Shape
 
-CHANNEL_AXES = ("channel", "unit", "head")
 # A part of both arrays and of their difference stays in the cache.
-_PART = 1 << 16
-_LARGEST_SINGLE, _SMALLEST_SINGLE = 1e15, 1e-15
+_PART = 1 << 15
 _MOST_STEPS = 4_000_000
 
 
@@ -183,31 +185,60 @@ def _longest(ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> list[tuple
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LayerDifference:
     """The difference between two layers over any number of inputs, B - A.
 
     `count` values were compared; `apart` of them are NaN or infinite in one and not the
-    same in the other, and are in no other number. `largest` and `total` are of the absolute
-    differences, `square` of their squares; `ours`, `theirs` and `product` are the sums of
-    the squares of A, of B, and of A times B. `reach` is the largest absolute value of A.
-    `our_sums` and `their_sums` are float64 ``(channel,)``, `each` how many values a channel
-    has. `worst` is the input with the largest difference.
+    same in the other, and are in no other number. `largest` is the largest absolute difference, `reach` the
+    largest absolute value of A. `sums` has the sums of `total`, `square`, `ours`, `theirs` and `product`;
+    `our_sums` and `their_sums` are those of A and of B for each channel. `worst_key` orders the inputs: whether
+    values of one are apart, its largest difference, and its number, negative, so that the first of equals is worst.
     """
 
     count: int
     apart: int
     largest: float
-    total: float
-    square: float
-    ours: float
-    theirs: float
-    product: float
     reach: float
-    our_sums: NDArray[np.float64]
-    their_sums: NDArray[np.float64]
-    each: int
-    worst: int
+    sums: ExactSums
+    our_sums: ExactSums
+    their_sums: ExactSums
+    worst_key: tuple[bool, float, int]
+
+    @cached_property
+    def _rounded(self) -> list[float]:
+        rounded: list[float] = self.sums.rounded().tolist()
+        return rounded
+
+    @property
+    def total(self) -> float:
+        """The sum of the absolute differences."""
+        return self._rounded[0]
+
+    @property
+    def square(self) -> float:
+        """The sum of the squares of the differences."""
+        return self._rounded[1]
+
+    @property
+    def ours(self) -> float:
+        """The sum of the squares of A."""
+        return self._rounded[2]
+
+    @property
+    def theirs(self) -> float:
+        """The sum of the squares of B."""
+        return self._rounded[3]
+
+    @property
+    def product(self) -> float:
+        """The sum of A times B."""
+        return self._rounded[4]
+
+    @property
+    def worst(self) -> int:
+        """The number of the input with the largest difference."""
+        return -self.worst_key[2]
 
     @property
     def mean(self) -> float:
@@ -234,33 +265,57 @@ class LayerDifference:
     @property
     def correlation(self) -> float:
         """Pearson's correlation of the means of the channels; NaN where they do not differ among themselves."""
-        if np.array_equal(self.our_sums, self.their_sums) and len(self.our_sums):
+        ours, theirs = self.our_sums.rounded(), self.their_sums.rounded()
+        if np.array_equal(ours, theirs) and len(ours):
             return 1.0
-        ours, theirs = (sums - sums.mean() for sums in (self.our_sums, self.their_sums))
+        ours, theirs = ours - ours.mean(), theirs - theirs.mean()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             length = float(np.sqrt(ours @ ours) * np.sqrt(theirs @ theirs))
             found = float(ours @ theirs) / length if length else math.nan
         return max(-1.0, min(1.0, found)) if math.isfinite(found) else math.nan
 
+    def merge(self, other: LayerDifference) -> LayerDifference:
+        """Return the difference over both sets of inputs together."""
+        return LayerDifference(
+            self.count + other.count,
+            self.apart + other.apart,
+            max(self.largest, other.largest),
+            max(self.reach, other.reach),
+            self.sums.merge(other.sums),
+            self.our_sums.merge(other.our_sums),
+            self.their_sums.merge(other.their_sums),
+            max(self.worst_key, other.worst_key),
+        )
 
-def join(first: LayerDifference, second: LayerDifference) -> LayerDifference:
-    """Return the difference over two sets of inputs together."""
-    worse = second if (second.apart > 0, second.largest) > (first.apart > 0, first.largest) else first
-    return LayerDifference(
-        count=first.count + second.count,
-        apart=first.apart + second.apart,
-        largest=max(first.largest, second.largest),
-        total=first.total + second.total,
-        square=first.square + second.square,
-        ours=first.ours + second.ours,
-        theirs=first.theirs + second.theirs,
-        product=first.product + second.product,
-        reach=max(first.reach, second.reach),
-        our_sums=first.our_sums + second.our_sums,
-        their_sums=first.their_sums + second.their_sums,
-        each=first.each + second.each,
-        worst=worse.worst,
-    )
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as plain arrays, for `from_arrays`."""
+        apart, largest, number = self.worst_key
+        return {
+            "counts": np.array([self.count, self.apart, apart, number], np.int64),
+            "extremes": np.array([self.largest, self.reach, largest], np.float64),
+            "sums": self.sums.packed(),
+            "our_sums": self.our_sums.packed(),
+            "their_sums": self.their_sums.packed(),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the difference that `arrays` returned."""
+        count, apart, worst_apart, number = arrays["counts"].tolist()
+        largest, reach, worst_largest = arrays["extremes"].tolist()
+        sums, ours, theirs = (ExactSums.unpacked(arrays[name]) for name in ("sums", "our_sums", "their_sums"))
+        return cls(count, apart, largest, reach, sums, ours, theirs, (bool(worst_apart), worst_largest, number))
+
+
+class DifferenceReducer(LayerReducer[LayerDifference]):
+    """The difference of each pair of layers, by the address in A."""
+
+    numbers = LayerDifference
+
+    def update(self, address: str, activations: Sequence[Activation], samples: Sequence[int]) -> None:
+        """Add the activations of A and B for a batch of consecutive inputs."""
+        ours, theirs = (activation.values[: len(samples)] for activation in activations)
+        self.add(address, drift(ours, theirs, activations[0].axes, samples[0]))
 
 
 def drift(ours: NDArray[Any], theirs: NDArray[Any], axes: Axes, start: int = 0) -> LayerDifference:
@@ -291,12 +346,37 @@ def drift(ours: NDArray[Any], theirs: NDArray[Any], axes: Axes, start: int = 0) 
     if name is not None:
         arrays = [np.moveaxis(one, axes.index(name), -1) for one in arrays]
         channels = arrays[0].shape[-1]
-    one, other = (np.ascontiguousarray(array).reshape(len(ours), -1) for array in arrays)
-    found = LayerDifference(0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, np.zeros(channels), np.zeros(channels), 0, start)
-    for first, left, right in _parts(one, other, channels):
-        part = _part(left, right, channels, start + first)
-        found = join(found, part) if found.count else part
-    return found
+    left, right = (np.ascontiguousarray(array).reshape(len(ours), -1) for array in arrays)
+    parts = _parts(left, right, channels)
+    return _merged([_part(one, other, channels, start + first) for first, one, other in parts], channels, start)
+
+
+@dataclass(frozen=True, slots=True)
+class _PartNumbers:
+    """Numbers of a part; `terms` is ``(input, 5)`` in the order of `LayerDifference.sums`, sums ``(input, channel)``."""
+
+    count: int
+    apart: int
+    largest: float
+    reach: float
+    terms: NDArray[np.float64]
+    our_sums: NDArray[np.float64]
+    their_sums: NDArray[np.float64]
+    worst_key: tuple[bool, float, int]
+
+
+def _merged(parts: Sequence[_PartNumbers], channels: int, start: int) -> LayerDifference:
+    nothing = np.zeros((0, channels))
+    return LayerDifference(
+        sum(part.count for part in parts),
+        sum(part.apart for part in parts),
+        max((part.largest for part in parts), default=0.0),
+        max((part.reach for part in parts), default=0.0),
+        ExactSums.of(np.concatenate([np.zeros((0, 5)), *(part.terms for part in parts)])),
+        ExactSums.of(np.concatenate([nothing, *(part.our_sums for part in parts)])),
+        ExactSums.of(np.concatenate([nothing, *(part.their_sums for part in parts)])),
+        max((part.worst_key for part in parts), default=(False, 0.0, -start)),
+    )
 
 
 def _parts(ours: NDArray[Any], theirs: NDArray[Any], channels: int) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
@@ -319,80 +399,27 @@ def _parts(ours: NDArray[Any], theirs: NDArray[Any], channels: int) -> Iterator[
             )
 
 
-def _part(ours: NDArray[Any], theirs: NDArray[Any], channels: int, start: int) -> LayerDifference:
-    """Return the difference of a part, ``(input, value)``."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = theirs - ours
-        np.abs(apart, out=apart)
-        largest_each = apart.max(axis=1)
-        largest, reach = float(largest_each.max()), float(np.abs(ours).max())
-        if not (math.isfinite(largest) and math.isfinite(reach)):
-            return _nonfinite_part(ours, theirs, channels, start)
-        top = reach + largest
-        squared_well = _squares_well(reach) and _squares_well(top)
-        if np.float64 not in {ours.dtype.type, theirs.dtype.type} and not squared_well:
-            return _part(ours.astype(np.float64), theirs.astype(np.float64), channels, start)
-        flat, left, right = apart.reshape(-1), ours.reshape(-1), theirs.reshape(-1)
-        others = float(right @ right)
-        if others < _SMALLEST_SINGLE**2 and theirs.dtype != np.float64 and theirs.any():
-            return _part(ours.astype(np.float64), theirs.astype(np.float64), channels, start)
-        return LayerDifference(
-            ours.size,
-            0,
-            largest,
-            float(flat.sum(dtype=np.float64 if flat.dtype == np.float64 else None)),
-            float(flat @ flat),
-            float(left @ left),
-            others,
-            float(left @ right),
-            reach,
-            _sums(ours, channels),
-            _sums(theirs, channels),
-            ours.size // channels,
-            start + int(largest_each.argmax()),
-        )
-
-
-def _squares_well(size: float) -> bool:
-    """Tell whether the square of a size is neither lost nor infinite in single precision."""
-    return size == 0 or _SMALLEST_SINGLE < size < _LARGEST_SINGLE
-
-
-def _sums(values: NDArray[Any], channels: int) -> NDArray[np.float64]:
-    """Return the sum of each channel of a part; long rows are summed before they are split."""
-    rows = values.reshape(-1, channels)
-    several = max(1, min(len(rows), 2048 // channels))
-    whole = len(rows) // several * several
-    folded = rows[:whole].reshape(-1, several * channels).sum(axis=0).astype(np.float64)
-    found: NDArray[np.float64] = folded.reshape(several, channels).sum(axis=0)
-    found += rows[whole:].sum(axis=0)
-    return found
-
-
-def _nonfinite_part(ours: NDArray[Any], theirs: NDArray[Any], channels: int, start: int) -> LayerDifference:
-    """Return the difference of a part that holds NaN or infinities, or whose difference overflows."""
-    left, right = (values.astype(np.float64) for values in (ours, theirs))
+def _part(ours: NDArray[Any], theirs: NDArray[Any], channels: int, start: int) -> _PartNumbers:
+    """Return the numbers of a part, ``(input, value)``; those of one input depend on it alone."""
+    left, right = ours.astype(np.float64), theirs.astype(np.float64)
+    wrong = np.zeros(len(left), np.int64)
     finite = np.isfinite(left) & np.isfinite(right)
-    same = (left == right) | (np.isnan(left) & np.isnan(right))
-    wrong = ~finite & ~same
-    left[~finite] = 0.0
-    right[~finite] = 0.0
-    with np.errstate(over="ignore"):
+    if not finite.all():
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+        wrong = np.count_nonzero(~finite & ~same, axis=1)
+        left[~finite] = 0.0
+        right[~finite] = 0.0
+    with np.errstate(over="ignore", under="ignore"):
         lengths = np.abs(right - left)
-    flat, one, other = lengths.reshape(-1), left.reshape(-1), right.reshape(-1)
-    each = wrong.any(axis=1) if wrong.any() else lengths.max(axis=1)
-    return LayerDifference(
-        count=ours.size,
-        apart=int(wrong.sum()),
-        largest=float(lengths.max()),
-        total=float(lengths.sum()),
-        square=float(flat @ flat),
-        ours=float(one @ one),
-        theirs=float(other @ other),
-        product=float(one @ other),
-        reach=float(np.abs(left).max()),
-        our_sums=_sums(left, channels),
-        their_sums=_sums(right, channels),
-        each=ours.size // channels,
-        worst=start + int(each.argmax()),
+        # Not a dot product, whose order of adding may depend on the number of threads.
+        terms = [lengths, lengths * lengths, left * left, right * right, left * right]
+        sums = np.stack([term.sum(axis=1) for term in terms], axis=1)
+        our_sums, their_sums = (folded(np.add, side.reshape(len(side), -1, channels)) for side in (left, right))
+    each = lengths.max(axis=1).tolist()
+    keys = [
+        (apart > 0, size, -start - number)
+        for number, (apart, size) in enumerate(zip(wrong.tolist(), each, strict=True))
+    ]
+    return _PartNumbers(
+        ours.size, int(wrong.sum()), max(each), float(np.abs(left).max()), sums, our_sums, their_sums, max(keys)
     )

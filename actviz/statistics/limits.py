@@ -171,7 +171,7 @@ def range_text(within: tuple[float, float]) -> str:
     return f"range {low:g} to {high:g}" if high < math.inf else f"range from {low:g}"
 
 
-def _where(counts: NDArray[np.float64], word: str, on: str) -> str:
+def _where(counts: NDArray[np.int64], word: str, on: str) -> str:
     total = int(counts.sum())
     if not total:
         return f"no {word} {on}"

@@ -172,13 +172,14 @@ class Worker:
         batch: Mapping[str, Array],
         addresses: Sequence[str],
         cuts: Mapping[str, tuple[float, float]],
+        samples: Sequence[int],
         state: str = "file",
     ) -> None:
         """Let the worker compute statistics of some layers for a batch; `numbers` returns them.
 
-        `cuts` and `state` are those of `Request`.
+        `cuts`, `samples` and `state` are those of `Request`.
         """
-        self._send(Request("numbers", {}, batch, tuple(addresses), state=state, cuts=cuts))
+        self._send(Request("numbers", {}, batch, tuple(addresses), state=state, cuts=cuts, samples=tuple(samples)))
 
     def numbers(self) -> BatchStatistics:
         """Wait for the result of the last `ask_numbers`."""

@@ -54,7 +54,8 @@ class ModelOptions:
 class Request:
     """What the worker is to do; the fields after `ask` are the arguments of `formats.network_protocol.Network`.
 
-    `prepare` has no reply. `cuts` are the values at and beyond which one counts as saturated, by address.
+    `prepare` has no reply. `cuts` are the values at and beyond which one counts as saturated, by address;
+    `samples` the numbers of the inputs, without copies that fill the batch up.
     """
 
     ask: Literal["facts", "complete", "prepare", "versions", "activations", "numbers"]
@@ -64,21 +65,20 @@ class Request:
     separate: bool = False
     state: str = "file"
     cuts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    samples: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
     """Statistics of the layers for one batch, without their values.
 
-    `packed` are `RunningStatistics` by address, as `running_statistics.unpacked` takes them;
-    `left_out` the dtypes of layers without real numbers; `nonfinite` the index of the first
-    entry of the batch with NaN or infinities, by address; `size` the bytes that were computed.
+    `state` is that of a `StatisticsReducer`; `left_out` the dtypes of layers without real numbers, by address.
+    `mixed` means that the outputs are not one for each input of the batch: nothing was counted.
     """
 
-    packed: dict[str, Array]
+    state: dict[str, Array]
     left_out: dict[str, str]
-    nonfinite: dict[str, int]
-    size: int
+    mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

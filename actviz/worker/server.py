@@ -25,7 +25,7 @@ from actviz.system.file_system import (
 from actviz.worker.messages import BatchStatistics, ModelOptions, Reply, Request, WorkerFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from importlib.machinery import ModuleSpec
     from types import ModuleType
@@ -210,44 +210,33 @@ class ResponseQueue:
             expect_many()
         activations = network.activations(dict(request.batch), request.addresses, state=cast("State", request.state))
         self.flush()
-        self._last = self._sender.submit(self._send, activations, request.cuts, tuple(network.notes))
+        self._last = self._sender.submit(self._send, activations, request, tuple(network.notes))
 
-    def _send(
-        self,
-        activations: dict[str, Activation],
-        cuts: Mapping[str, tuple[float, float]],
-        notes: tuple[str, ...],
-    ) -> None:
+    def _send(self, activations: dict[str, Activation], request: Request, notes: tuple[str, ...]) -> None:
         try:
-            self._channel.reply(Reply(statistics=self._statistics(activations, cuts), notes=notes))
+            self._channel.reply(Reply(statistics=self._statistics(activations, request), notes=notes))
         except ClosedError:
             raise
         except Exception as failure:  # noqa: BLE001  (a bug, or a limit of the machine: the command reports it)
             self._channel.reply(_failed(self._name, failure))
 
-    def _statistics(
-        self, activations: dict[str, Activation], cuts: Mapping[str, tuple[float, float]]
-    ) -> BatchStatistics:
-        from actviz.statistics.running_statistics import first_nonfinite, totals_of
+    def _statistics(self, activations: dict[str, Activation], request: Request) -> BatchStatistics:
+        from actviz.statistics.running_statistics import StatisticsReducer
 
+        size = len(next(iter(request.batch.values())))
+        if size > 1 and any(not item.values.ndim or len(item.values) != size for item in activations.values()):
+            return BatchStatistics({}, {}, mixed=True)
         left_out = {
             address: str(activation.values.dtype)
             for address, activation in activations.items()
             if activation.values.dtype.kind in "OSUTc"
         }
+        reducer = StatisticsReducer(request.cuts)
         # The largest first, so that no thread is left alone with one at the end.
         addresses = sorted(activations.keys() - left_out.keys(), key=lambda address: -activations[address].values.size)
-        results = self._pool.map(lambda address: totals_of(activations[address], cuts.get(address)), addresses)
-        statistics = dict(zip(addresses, results, strict=True))
-        nonfinite = {
-            address: index
-            for address, totals in statistics.items()
-            if (totals.nan.any() or totals.infinite.any())
-            and (index := first_nonfinite(activations[address].values)) is not None
-        }
-        size = sum(activation.values.nbytes for activation in activations.values())
-        packed = {address: totals.packed() for address, totals in statistics.items()}
-        return BatchStatistics(packed, left_out, nonfinite, size)
+        update = reducer.update
+        list(self._pool.map(lambda address: update(address, [activations[address]], request.samples), addresses))
+        return BatchStatistics(reducer.state(), left_out)
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from report_helpers import layer
 
 from actviz.records import Activation
 from actviz.report.findings import find, verdict
-from actviz.statistics.running_statistics import cuts_of, join, totals_of
+from actviz.statistics.running_statistics import cuts_of, totals_of
 
 GRID = ("batch", "row", "column", "channel")
 
@@ -56,7 +56,7 @@ def test_few_dead_channels_are_a_note_and_one_input_is_no_proof():
 
 def test_a_channel_that_fires_on_one_input_is_not_dead():
     silent = with_dead(1)
-    both = join(totals(silent), totals(live(channels=10)))
+    both = totals(silent).merge(totals(live(channels=10)))
     assert found_in({"conv": both}) == ()
 
 

@@ -30,8 +30,8 @@ def test_parts_joined_are_numpys_numbers_of_the_whole(data):
     ours, theirs = (data.draw(arrays(np.float32, shape, elements=FLOATS)) for _ in range(2))
     cut = data.draw(st.integers(1, shape[0] - 1))
 
-    found = differences.join(
-        differences.drift(ours[:cut], theirs[:cut], MAPS), differences.drift(ours[cut:], theirs[cut:], MAPS, start=cut)
+    found = differences.drift(ours[:cut], theirs[:cut], MAPS).merge(
+        differences.drift(ours[cut:], theirs[cut:], MAPS, start=cut)
     )
 
     left, right = ours.astype(float), theirs.astype(float)

@@ -324,7 +324,7 @@ def test_the_worst_input_is_one_with_nan_however_large_the_numbers_of_others(ord
         found = differences.drift(ours, theirs, MAPS)
     else:
         parts = [differences.drift(ours[:1], theirs[one : one + 1], MAPS, start=one) for one in range(3)]
-        found = differences.join(differences.join(parts[0], parts[1]), parts[2])
+        found = parts[0].merge(parts[1]).merge(parts[2])
     assert order[found.worst] == 1
     assert found.largest == 1000
 

@@ -18,20 +18,9 @@ from PIL import Image
 
 from actviz.errors import UsageError
 from actviz.figures import colors, histograms, mosaic, text
-from actviz.figures.renderers import (
-    attention,
-    frames,
-    grid,
-    kind_of,
-    overlay,
-    padding,
-    reduction,
-    sequence,
-    slices,
-    spatial,
-    vector,
-)
+from actviz.figures.renderers import grid, overlay, padding, reduction, renderer_of
 from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers.renderer_protocol import FILTER, MAP
 from actviz.records import MIXED, REVERSED, Tile
 
 if TYPE_CHECKING:
@@ -40,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.figures import page_layout
-    from actviz.figures.renderers.overlay import Overlay
+    from actviz.figures.renderers.overlay_blend import Overlay
     from actviz.figures.renderers.prepared import PreparedMaps
     from actviz.records import Activation, Context, Style
 
@@ -49,7 +38,7 @@ GAP = 8
 
 _STRIP_HEIGHT, _STRIP_CELL, _NAMED = 24, 24, 5
 _THINNEST = 10
-_UNIT, _MAP = "unit", "map"
+_LEAST_REDUCED = 2  # axes, with the batch
 # Below this, what stands beside a name in wide bands gets lines of its own: without a distribution, with one.
 _NARROW, _NARROW_SPARK = 280, 3 * histograms.SPARK[1]
 _LINE_GAP = 6
@@ -78,16 +67,17 @@ class SheetRow:
     note: str = ""
     over: Overlay | None = None
     reduced: bool = False
+    strip: bool = False
 
     @property
     def count(self) -> int:
         """The number of tiles; the units of a vector make one strip."""
-        return 1 if self.noun == _UNIT else len(self.maps)
+        return 1 if self.strip else len(self.maps)
 
     @property
     def ends(self) -> str:
         """The values at the ends of the colours that all tiles share, in words; a strip has them below it."""
-        if self.subject.scale.kind == "filter" or self.noun == _UNIT:
+        if self.subject.scale.kind == "filter" or self.strip:
             return ""
         low, high = (text.number(float(ends[0])) for ends in (self.subject.low, self.subject.high))
         return f"colours {low}..{high}"
@@ -139,13 +129,13 @@ class RowPart:
     def channels(self, room: TileLimits) -> list[int]:
         """Return the channels whose tiles, in ranges of their own, are here."""
         subject, places = self.band.subject, self.places(room)
-        own = subject.scale.kind == "filter" and self.band.noun != _UNIT
+        own = subject.scale.kind == "filter" and not self.band.strip
         return subject.channels[places.start : places.stop] if own else []
 
     def ends(self, room: TileLimits) -> list[str]:
         """Return what is written below the tiles that are here; a strip of units has none."""
         band, places = self.band, self.places(room)
-        if band.noun == _UNIT:
+        if band.strip:
             return []
         here = replace(band.subject, channels=band.subject.channels[places.start : places.stop])
         return grid.below(here, room.side, fixed=True)
@@ -157,56 +147,75 @@ class RowPart:
 
 
 def accepts(activation: Activation) -> bool:
-    """Tell whether a band can be made of an activation: numbers whose axes something draws."""
+    """Return True if a row can be made of an activation: numbers whose axes a renderer draws."""
     real = activation.values.dtype.kind not in "OSUTc"
-    known = kind_of(activation.axes) is not None and len(set(activation.axes)) == activation.values.ndim
+    known = renderer_of(activation.axes) is not None and len(set(activation.axes)) == activation.values.ndim
     return real and known and 0 not in activation.values.shape
 
 
 def prepare(activation: Activation, index: int, context: Context, style: Style) -> SheetRow | None:
-    """Return the band of one entry of the batch, ``None`` where none of the chosen channels is there.
+    """Return the row of one entry of the batch, ``None`` where all steps are masked or no chosen channel exists.
 
     Raises
     ------
     UsageError
         When the style means nothing.
     """
-    if vector.accepts(activation.axes):
-        units = vector.maps_of(activation, index)
-        whole = replace(style, top=None, sort="index", channels=None)
-        subject = subjects.prepare(activation, units, whole, subjects.scale_of(style, units))
-        return SheetRow(activation, subject, _UNIT, whole, subject.shown(), (sum(subject.clipped()),))
     drawn, at, notes = activation, index, []
-    if style.reduce is not None and "channel" in activation.axes:
+    # Reduced, a layer of channels alone would be one number.
+    if style.reduce is not None and "channel" in activation.axes and activation.values.ndim > _LEAST_REDUCED:
         channels = mosaic.existing_channels(style.channels, activation.values.shape[activation.axes.index("channel")])
         if channels == "":
             return None
-        drawn, said = reduction.over_channels(activation, index, replace(style, channels=channels), context)
-        at, notes = 0, [said]
+        drawn, note = reduction.over_channels(activation, index, replace(style, channels=channels), context)
+        at, notes = 0, [note]
         style = replace(style, channels=None, top=None, sort="index")
-    over = _over(activation, context, style) if style.overlay else None
-    found = _maps(drawn, at)
-    if found is None:
+    renderer = renderer_of(drawn.axes)
+    if renderer is None or _is_masked(activation, index):
         return None
-    maps, noun, more, hatched = found
-    axis = 1 if more and more[0].startswith("down: step") else 2
-    if noun != "filter" or len(maps) == 1:
+    tiles = renderer.sheet_tiles(drawn, at)
+    maps, step_notes = tiles.maps, _STEP_NOTES.get(activation.step_order, ())
+    if tiles.strip:
+        whole = replace(style, top=None, sort="index", channels=None)
+        subject = subjects.prepare(drawn, maps, whole, subjects.scale_of(style, maps))
+        clipped, note = (sum(subject.clipped()),), ", ".join(notes)
+        return SheetRow(activation, subject, tiles.tile_name, whole, subject.shown(), clipped, note=note, strip=True)
+    over = _over(activation, context, style) if style.overlay else None
+    if tiles.tile_name != FILTER or len(maps) == 1:
         style = replace(style, channels=None)
     channels = mosaic.existing_channels(style.channels, len(maps))
     if channels == "":
         return None
     style = replace(style, channels=channels)
-    part = padding.inside(drawn, context, (maps.shape[1], maps.shape[2])) if kind_of(drawn.axes) == "grid" else None
+    is_map = set(drawn.axes[1:]) - {"channel"} == {"row", "column"}
+    part = padding.inside(drawn, context, (maps.shape[1], maps.shape[2])) if is_map else None
     subject = subjects.prepare(drawn, maps, style, subjects.scale_of(style, maps), part)
     shown = subject.shown()
-    clipped = _clipped(subject)
-    if hatched:
-        shown = _with_gaps(shown, hatched, axis)
-    if [name for name in drawn.axes if name in {"row", "column"}] == ["column", "row"]:
-        more = [*more, "drawn with rows down"]
-    note = ", ".join([*notes, *more, *_STEP_NOTES.get(activation.step_order, ())])
-    reduced = drawn is not activation or kind_of(activation.axes) in _PROJECTED
-    return SheetRow(activation, subject, noun, style, shown, clipped, hatched, axis, note, over, reduced)
+    if tiles.masked:
+        shown = _with_gaps(shown, tiles.masked, tiles.masked_axis)
+    turned = [name for name in drawn.axes if name in {"row", "column"}] == ["column", "row"]
+    notes += [tiles.note, "drawn with rows down" if turned else "", *step_notes]
+    return SheetRow(
+        activation,
+        subject,
+        tiles.tile_name,
+        style,
+        shown,
+        _clipped(subject),
+        tiles.masked,
+        tiles.masked_axis,
+        ", ".join(filter(None, notes)),
+        over,
+        reduced=drawn is not activation or tiles.reduced,
+    )
+
+
+def _is_masked(activation: Activation, index: int) -> bool:
+    """Return True if a layer of several axes has masked steps only."""
+    if "step" not in activation.axes or activation.values.ndim <= _LEAST_REDUCED:
+        return False
+    steps: int = activation.values.shape[activation.axes.index("step")]
+    return len(subjects.masked(activation, index)) == steps
 
 
 def _clipped(subject: PreparedMaps) -> tuple[int, ...]:
@@ -220,43 +229,6 @@ def _over(activation: Activation, context: Context, style: Style) -> Overlay | N
         return overlay.of(activation, context, dark=style.dark)
     except UsageError:
         return None
-
-
-_PROJECTED = {"film", "volume"}
-_Maps = tuple["NDArray[Any]", str, list[str], tuple[int, ...]]
-
-
-def _maps(activation: Activation, index: int) -> _Maps | None:
-    """Return one entry of the batch as ``(tile, row, column)``, what a tile is, notes, and masked steps.
-
-    Of frames and planes it is the value of largest magnitude, of a sequence all steps and units as one map.
-    ``None`` where all steps are masked.
-    """
-    kind = kind_of(activation.axes)
-    masked = subjects.masked(activation, index)
-    if "step" in activation.axes and len(masked) == activation.values.shape[activation.axes.index("step")]:
-        return None
-    if kind == "sequence":
-        units = sequence.maps_of(activation, index)[:, :, 0]
-        step, unit = sequence.tile_names(activation.axes)
-        seen = np.delete(units, masked, axis=1) if step == "step" else units
-        gaps = tuple(masked) if step == "step" else ()
-        if units.shape[0] > units.shape[1]:
-            return seen.T[None], _MAP, [f"down: {step}, across: {unit}"], gaps
-        return seen[None], _MAP, [f"down: {unit}, across: {step}"], gaps
-    if kind in _PROJECTED:
-        along = "step" if kind == "film" else "plane"
-        strips = np.delete(frames.maps_of(activation, index, along), masked if kind == "film" else [], axis=1)
-        maps, said = frames.projected(strips, along)
-        if kind == "film" and masked:
-            said += f", {len(masked)} masked"
-        return maps, "filter" if "channel" in activation.axes else _MAP, [said], ()
-    if kind == "attention":
-        return attention.maps_of(activation, index), "head", [], ()
-    if kind == "montage":
-        return slices.maps_of(activation, index), "slice", [], ()
-    noun = "filter" if "channel" in activation.axes else _MAP
-    return spatial.maps_of(activation, index), noun, [], ()
 
 
 def _with_gaps(maps: NDArray[Any], gaps: Sequence[int], axis: int) -> NDArray[Any]:
@@ -273,12 +245,12 @@ def tile_size(band: SheetRow, room: TileLimits) -> tuple[tuple[int, int], bool]:
     Small maps grow by whole factors. The units of a vector are cells side by side, in as
     many rows as they need; the size is that of a cell.
     """
-    if band.noun == _UNIT:
+    if band.strip:
         rows = -(-band.subject.total // room.width)
         columns = -(-band.subject.total // rows)
         return (max(3, _STRIP_HEIGHT // rows), min(_STRIP_CELL, room.width // columns)), False
     height, width = band.maps.shape[1:] if band.over is None else band.over.sizes
-    widest = room.width if band.noun == _MAP and band.over is None else room.side
+    widest = room.width if band.noun == MAP and band.over is None else room.side
     factor = min(room.side // height, widest // width)
     if factor >= 1:
         down, right = (max(factor, -(-_THINNEST // size)) for size in (height, width))
@@ -291,7 +263,7 @@ def height(band: SheetRow, room: TileLimits, rows: range | None = None) -> int:
     """Return the height of a band, or of some rows of its tiles with the line of words."""
     head = text.face(HEAD, bold=True).height + 6 + _below_name(band, room)
     size, _ = tile_size(band, room)
-    if band.noun == _UNIT:
+    if band.strip:
         return head + -(-band.subject.total // (room.width // size[1])) * size[0] + 4 + text.face(FACE).height
     return head + len(rows or all_rows(band, room)) * _row_height(size) - GAP
 
@@ -342,7 +314,7 @@ def draw(canvas: page_layout.Canvas, piece: RowPart, room: TileLimits) -> list[T
         if found:
             histograms.draw_spark(canvas, found, top, left)
             top += histograms.SPARK[0] + _LINE_GAP
-    if band.noun == _UNIT:
+    if band.strip:
         return _draw_strip(canvas, band, room, (top, left))
     return _draw_tiles(canvas, piece, room, (top, left))
 
@@ -371,7 +343,7 @@ def _write_head(canvas: page_layout.Canvas, piece: RowPart, width: int, ends: st
 def _counts(band: SheetRow) -> tuple[str, str, str]:
     """Return what is written of the number of tiles: everything, without order and notes, and the numbers alone."""
     shown, total = len(band.subject.channels), band.subject.total
-    if band.noun == _MAP and total == 1:
+    if band.noun == MAP and total == 1:
         note = band.note or "1 map"
         short = note.partition(", ")[0]  # the comma in a number has no space behind it
         return note, short, short

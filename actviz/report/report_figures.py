@@ -64,16 +64,10 @@ def channels_of(activation: Activation, context: Context = _CONTEXT) -> NDArray[
     """
     axes = activation.axes
     values = reduction.counted(activation.values[0], axes[1:], activation, context)
-    kind = renderers.kind_of(axes)
-    if kind == "montage":
-        return renderers.slices.maps_of(activation, 0)
-    name = "head" if kind == "attention" else "channel"
-    if kind == "sequence":
-        name = renderers.sequence.tile_names(axes)[1]
-    elif kind == "vector":
-        name = axes[-1]
-    moved: NDArray[Any] = np.moveaxis(values, axes.index(name) - 1, 0) if name in axes[1:] else values[None]
-    return moved
+    renderer = renderers.renderer_of(axes)
+    channel_axes = renderer.channel_axes(axes) if renderer is not None else ()
+    moved: NDArray[Any] = np.moveaxis(values, [axes.index(name) - 1 for name in channel_axes], range(len(channel_axes)))
+    return moved.reshape(-1, *moved.shape[len(channel_axes) :])
 
 
 @dataclass(frozen=True, slots=True)

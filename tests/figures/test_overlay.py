@@ -12,7 +12,7 @@ from picture_helpers import CONTEXT, SPATIAL, assert_labels_apart, spatial, vect
 
 from actviz.errors import LimitError, UsageError
 from actviz.figures import colors, renderers, sheet, text
-from actviz.figures.renderers import overlay, reduction
+from actviz.figures.renderers import overlay_blend, reduction
 from actviz.figures.renderers import prepared as subjects
 from actviz.records import Activation, Context, Geometry, Style
 
@@ -38,15 +38,15 @@ def words(picture) -> str:
 
 def test_each_pixel_takes_the_value_that_it_is_nearest_to() -> None:
     """Of a valid 3-wide window over 6 pixels: values at 1, 2, 3, 4; nothing beside 0 and 5."""
-    assert overlay.nearest(1, 1, 4, (6, 6)).tolist() == [-1, 0, 1, 2, 3, -1]
+    assert overlay_blend.nearest(1, 1, 4, (6, 6)).tolist() == [-1, 0, 1, 2, 3, -1]
 
 
 def test_pooling_gives_two_pixels_to_each_value() -> None:
-    assert overlay.nearest(0.5, 2, 3, (6, 6)).tolist() == [0, 0, 1, 1, 2, 2]
+    assert overlay_blend.nearest(0.5, 2, 3, (6, 6)).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_enlarged_half_pixels_have_their_place() -> None:
-    assert overlay.nearest(0.5, 2, 3, (6, 12)).tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert overlay_blend.nearest(0.5, 2, 3, (6, 12)).tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
 @given(
@@ -56,7 +56,7 @@ def test_enlarged_half_pixels_have_their_place() -> None:
     sizes=st.tuples(st.integers(1, 100), st.integers(1, 300)),
 )
 def test_no_other_value_is_nearer(offset: float, stride: float, count: int, sizes: tuple[int, int]) -> None:
-    found = overlay.nearest(offset, stride, count, sizes)
+    found = overlay_blend.nearest(offset, stride, count, sizes)
     middles = (np.arange(sizes[1]) + 0.5) * sizes[0] / sizes[1] - 0.5
     distances = np.abs(middles[:, None] - (offset + stride * np.arange(count)))
     inside = found >= 0
@@ -89,8 +89,8 @@ def test_every_pixel_lies_between_the_two_halves_of_the_colour_bar(signed: bool,
     steps = subject.steps()
     for tile in picture.tiles:
         over = [
-            overlay._over(subject, grey).colors[steps[tile.channel]].astype(int)
-            for grey in (overlay.DARK, overlay.LIGHT)
+            overlay_blend._over(subject, grey).colors[steps[tile.channel]].astype(int)
+            for grey in (overlay_blend.DARK, overlay_blend.LIGHT)
         ]
         top, left, bottom, right = tile.box
         found = picture.pixels[top:bottom, left:right].astype(int)
@@ -116,7 +116,7 @@ def test_values_are_the_more_solid_the_further_they_are_from_zero(
     style = Style(scale=scale)
     subject = subjects.prepare(spatial(np.ones((3, 3, 1))), maps, style, subjects.scale_of(style, maps))
 
-    found = overlay.opacities(subject)
+    found = overlay_blend.opacities(subject)
 
     assert np.flatnonzero(np.isclose(found, found.min())).tolist() == clearest
     assert np.flatnonzero(np.isclose(found, found.max())).tolist() == most_solid
@@ -127,7 +127,7 @@ def test_beyond_the_map_a_dark_page_is_dim() -> None:
     activation, context = placed(np.ones((4, 4, 2)), (1, 1), (1, 1), (6, 6), signed=False)
     light, dark = (renderers.draw(activation, 0, context, replace(OVER, zoom=1, dark=dark)) for dark in (False, True))
     corners = [int(one.pixels[one.tiles[0].box[0], one.tiles[0].box[1], 0]) for one in (light, dark)]
-    grey = int(overlay._grey(context.pictures["image"])[0, 0])
+    grey = int(overlay_blend.grey_of(context.pictures["image"])[0, 0])
     assert corners[1] < grey < corners[0]
     assert "dim: beyond the map" in words(dark)
     assert "pale" not in words(dark)
@@ -136,13 +136,13 @@ def test_beyond_the_map_a_dark_page_is_dim() -> None:
 def test_zero_lets_the_picture_through_and_beyond_the_map_it_is_pale() -> None:
     activation, context = placed(np.zeros((4, 4, 2)) + np.array([0, 1.0]), (1, 1), (1, 1), (6, 6), signed=False)
     picture = renderers.draw(activation, 0, context, replace(OVER, zoom=1, channels="0,1", scale="0:1"))
-    grey = overlay._grey(context.pictures["image"])
+    grey = overlay_blend.grey_of(context.pictures["image"])
     tile = picture.tiles[1]
     top, left, bottom, right = tile.box
     found = picture.pixels[top:bottom, left:right].astype(int)
     border = np.ones((6, 6), bool)
     border[1:5, 1:5] = False
-    pale = (grey[border].astype(float) + overlay._PALE) / 2
+    pale = (grey[border].astype(float) + overlay_blend._PALE) / 2
     assert np.abs(found[border] - pale[:, None]).max() <= 1
     assert "pale: beyond the map" in words(picture)
     clear = renderers.draw(
@@ -326,7 +326,7 @@ def test_frames_are_laid_over_the_frames_of_the_input(axis: str, given: int, cou
     factor = (bottom - top) // 6
     assert (bottom - top, right - left) == (6 * factor, 8 * factor)
     # Where all values are 0 the frame of the input shows through, in grey.
-    expected = overlay._grey(pictures[int(0.5 * given / count)])
+    expected = overlay_blend.grey_of(pictures[int(0.5 * given / count)])
     assert (picture.pixels[top:bottom:factor, left:right:factor] == expected[..., None]).all()
     if not bare:
         number = f"each {axis} over that of the input with its number"

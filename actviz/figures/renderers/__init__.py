@@ -1,4 +1,4 @@
-"""Activation to Picture: one module per kind of axes, one line each in `RENDERERS`."""
+"""Draw activations: one renderer per kind of axes, see `Renderer`, and one line each in `RENDERERS`."""
 
 from __future__ import annotations
 
@@ -6,32 +6,38 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
-from actviz.figures.renderers import attention, film, overlay, reduction, sequence, slices, spatial, vector, volume
+from actviz.figures.renderers import attention, overlay, reduction, sequence, slices, spatial, vector
+from actviz.figures.renderers.frames import FramesRenderer
 
 if TYPE_CHECKING:
     from actviz.figures.renderers.renderer_protocol import Renderer
     from actviz.records import Activation, Axes, Context, Picture, Style
 
-__all__ = ["RENDERERS", "draw", "kind_of"]
+__all__ = ["RENDERERS", "draw", "kind_of", "renderer_of"]
 
 RENDERERS: dict[str, Renderer] = {
     "grid": spatial,
     "vector": vector,
     "sequence": sequence,
-    "film": film,
-    "volume": volume,
+    "film": FramesRenderer("step"),
+    "volume": FramesRenderer("plane"),
     "attention": attention,
     "montage": slices,
 }
-"""Every renderer by the name that the table of layers gives it, the first that accepts wins."""
+"""Every renderer by the name that `actviz layers` prints; the first that accepts the axes draws them."""
 
-# Text, objects and complex numbers have no place on a scale of colours.
+# Text, objects and complex numbers have no order that a scale of colours could show.
 _UNDRAWN = {"O": "objects", "S": "text", "U": "text", "T": "text", "c": "complex numbers"}
 
 
 def kind_of(axes: Axes) -> str | None:
     """Return the name of the renderer for these axes, ``None`` where nothing draws them."""
-    return next((name for name, one in RENDERERS.items() if one.accepts(axes)), None)
+    return next((name for name, renderer in RENDERERS.items() if renderer.accepts(axes)), None)
+
+
+def renderer_of(axes: Axes) -> Renderer | None:
+    """Return the renderer for these axes, ``None`` where nothing draws them."""
+    return RENDERERS.get(kind_of(axes) or "")
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
@@ -57,12 +63,12 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
             f" {', '.join(activation.axes)}; name each one."
         )
         raise UsageError(message)
-    twice = next((axis for axis in activation.axes if activation.axes.count(axis) > 1), None)
-    if twice is not None:
-        message = f"layer {name!r} has two axes called {twice!r}; give each its own name."
+    duplicate = next((axis for axis in activation.axes if activation.axes.count(axis) > 1), None)
+    if duplicate is not None:
+        message = f"layer {name!r} has two axes called {duplicate!r}; give each its own name."
         raise UsageError(message)
-    kind = kind_of(activation.axes)
-    if kind is None:
+    renderer = renderer_of(activation.axes)
+    if renderer is None:
         axes = ", ".join(activation.axes)
         message = f"layer {name!r} has the axes ({axes}), of which the first must be the batch; name them so."
         raise UsageError(message)
@@ -70,16 +76,15 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         sizes = " x ".join(str(size) for size in values.shape[1:])
         message = f"layer {name!r} is empty ({sizes}): there is nothing to draw; give a larger input."
         raise UsageError(message)
-    if style.reduce is None:
-        return _draw(activation, index, context, style)
-    one, said = reduction.over_channels(activation, index, style, context)
+    if style.reduce is not None:
+        return _draw_reduced(activation, index, context, style)
+    return (overlay if style.overlay else renderer).draw(activation, index, context, style)
+
+
+def _draw_reduced(activation: Activation, index: int, context: Context, style: Style) -> Picture:
+    """Draw the chosen channels of an entry as one map, and record how they were reduced."""
+    reduced, note = reduction.over_channels(activation, index, style, context)
     rest = replace(style, reduce=None, channels=None, sort="index", top=None)
-    picture = _draw(one, 0, replace(context, reduced=said), rest)
-    words = [said, picture.numbers["reduced"]] if picture.numbers["reduced"] else [said]
-    return replace(picture, numbers=picture.numbers | {"reduced": "; ".join(words)})
-
-
-def _draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    if style.overlay:
-        return overlay.draw(activation, index, context, style)
-    return RENDERERS[kind_of(activation.axes) or ""].draw(activation, index, context, style)
+    picture = draw(reduced, 0, replace(context, reduced=note), rest)
+    notes = [note, picture.numbers["reduced"]] if picture.numbers["reduced"] else [note]
+    return replace(picture, numbers=picture.numbers | {"reduced": "; ".join(notes)})

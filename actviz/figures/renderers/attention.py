@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from actviz.figures.renderers import grid, reduction
 from actviz.figures.renderers.axis_labels import AxisLabels
-from actviz.figures.renderers.prepared import step_words
-from actviz.statistics import channel_statistics
+from actviz.figures.renderers.prepared import maps_in_order, step_words
+from actviz.figures.renderers.renderer_protocol import SheetTiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +24,17 @@ def accepts(axes: Axes) -> bool:
 
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(head, query, key)``, contiguous."""
-    turn = tuple(activation.axes.index(name) - 1 for name in _ORDER)
-    return np.ascontiguousarray(channel_statistics.as_numbers(activation.values[index].transpose(turn)))
+    return maps_in_order(activation, index, _ORDER)
+
+
+def channel_axes(axes: Axes) -> Axes:  # noqa: ARG001  (as in every renderer)
+    """Return the axis of the heads; see `Renderer`."""
+    return ("head",)
+
+
+def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
+    """Return a tile for each head; see `Renderer`."""
+    return SheetTiles(maps_of(activation, index), "head")
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:

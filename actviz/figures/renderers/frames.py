@@ -22,15 +22,16 @@ from actviz.errors import UsageError
 from actviz.figures import colors, mosaic, page_layout, text
 from actviz.figures.renderers import grid, padding, reduction
 from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers.renderer_protocol import FILTER, MAP, SheetTiles
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.figures.renderers.overlay import Overlay
+    from actviz.figures.renderers.overlay_blend import Overlay
     from actviz.figures.renderers.prepared import PreparedMaps
-    from actviz.records import Activation, Context, Style
+    from actviz.records import Activation, Axes, Context, Style
 
 PROJECTIONS = ("max",)
 
@@ -42,12 +43,34 @@ _STRENGTH, _GUTTER = 3, 40
 
 def maps_of(activation: Activation, index: int, along: str) -> NDArray[Any]:
     """Return one entry of the batch as ``(channel, along, row, column)``, contiguous."""
-    axes = list(activation.axes[1:])
-    values = activation.values[index]
-    if "channel" not in axes:
-        values, axes = values[None], ["channel", *axes]
-    values = values.transpose([axes.index(name) for name in ("channel", along, "row", "column")])
-    return np.ascontiguousarray(channel_statistics.as_numbers(values))
+    return subjects.maps_in_order(activation, index, ("channel", along, "row", "column"))
+
+
+@dataclass(frozen=True, slots=True)
+class FramesRenderer:
+    """The renderer of frames along an axis, ``step`` or ``plane``; see `Renderer`."""
+
+    along: str
+
+    def accepts(self, axes: Axes) -> bool:
+        """Return True if the axes are this one, row and column, with channels or without."""
+        frame = (self.along, "row", "column")
+        return axes[:1] == ("batch",) and sorted(axes[1:]) in (sorted(frame), sorted((*frame, "channel")))
+
+    def channel_axes(self, axes: Axes) -> Axes:
+        """Return the axis of the channels, if there is one."""
+        return ("channel",) if "channel" in axes else ()
+
+    def draw(self, activation: Activation, index: int, context: Context, style: Style) -> Picture:
+        """Draw every chosen channel, its frames side by side."""
+        return draw(activation, index, context, style, self.along)
+
+    def sheet_tiles(self, activation: Activation, index: int) -> SheetTiles:
+        """Return a tile for each channel: of its frames the value of largest magnitude at each position."""
+        masked = subjects.masked(activation, index) if self.along == "step" else []
+        maps, note = projected(np.delete(maps_of(activation, index, self.along), masked, axis=1), self.along)
+        note += f", {len(masked)} masked" if masked else ""
+        return SheetTiles(maps, FILTER if "channel" in activation.axes else MAP, note, reduced=True)
 
 
 def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies below)
@@ -134,7 +157,7 @@ def _draw_projection(
 ) -> Picture:
     tiles = ("channel",) if "channel" in activation.axes else ()
     maps, reduced = projected(frames, along, style.project or "")
-    deck = grid.TileSet(maps, "filter" if tiles else "map", (tiles, "row", "column"), reduced=reduced)
+    deck = grid.TileSet(maps, FILTER if tiles else MAP, (tiles, "row", "column"), reduced=reduced)
     return grid.draw(activation, deck, context, style)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.figures.renderers.axis_labels import AxisLabels
-    from actviz.figures.renderers.overlay import Overlay
+    from actviz.figures.renderers.overlay_blend import Overlay
     from actviz.figures.renderers.prepared import PreparedMaps
     from actviz.records import Activation, Box, Context, Style
 

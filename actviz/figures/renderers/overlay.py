@@ -1,177 +1,24 @@
-"""Maps laid over the picture that the network was fed, each value where it looks.
-
-The picture is drawn in grey. A value colours the pixels that it is nearest to, the more
-solid the further it is from zero, so that the picture shows through where a filter finds
-nothing. Which pixels these are follows from the strides and paddings of the layers before
-(`actviz.records.Geometry`); pixels beyond the map, as along the borders of a convolution
-without padding, stay pale, or dim on a dark page.
-"""
+"""Maps laid over the picture that the network was fed: which picture, and the figure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.errors import UsageError
-from actviz.figures import colors, text
-from actviz.figures.page_layout import ColorBar
 from actviz.figures.renderers import frames, grid, spatial
 from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers.overlay_blend import Overlay, grey_of
 from actviz.records import Geometry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.figures.renderers.prepared import PreparedMaps
     from actviz.records import Activation, Context, Picture, Style
 
-# The grey of black and of white in the picture: colours stand out from both.
-DARK, LIGHT = 40, 225
-# What is beyond the map is mixed with this, half and half.
-_PALE, _DIM = 250, 24
-# How solid the strongest value is, and by which power of its share weaker ones are.
-_SOLID, _POWER = 0.88, 0.6
-_LUMINANCE = (0.299, 0.587, 0.114)
-_WHOLE = 255
 _LAID = ({"row", "column"}, {"row", "column", "step"}, {"row", "column", "plane"})
-
-
-@dataclass(frozen=True, slots=True)
-class Overlay:
-    """A picture to lay maps over, and where their values lie on it.
-
-    `grey` is uint8 ``(row, column)``, DARK to LIGHT. `aligned` is false where the place of
-    the map is not known, so that it is stretched over the whole picture; `frames` says which
-    frame of the input the picture is, where it has several. `dark` is for
-    dark pages, where what is beyond the map is darkened, not lightened.
-    """
-
-    grey: NDArray[np.uint8]
-    geometry: Geometry
-    aligned: bool
-    dark: bool = False
-    frames: str = ""
-
-    @property
-    def said(self) -> str:
-        """How values were brought into pixels."""
-        return "overlay: each pixel has the colour of the nearest value, mixed with the picture"
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Rows and columns of the picture."""
-        return self.grey.shape[0], self.grey.shape[1]
-
-    def painted(self, subject: PreparedMaps, sizes: tuple[int, int]) -> NDArray[np.uint32]:
-        """Return the chosen maps over the picture, packed, ``(tile, row, column)`` of `sizes`."""
-        rows, columns = (self._nearest(subject, axis, size) for axis, size in ((0, sizes[0]), (1, sizes[1])))
-        ground = _resized(self.grey, sizes).astype(np.float32)
-        inside = np.logical_and.outer(rows >= 0, columns >= 0)
-        base = np.where(inside, ground, (ground + (_DIM if self.dark else _PALE)) / 2)
-        table, opacity = subject.table.colors.astype(np.float32), opacities(subject)
-        steps = subject.steps()
-        marks = None if subject.numbers.finite else subject.painted()
-        found = np.empty((len(steps), *sizes), dtype=np.uint32)
-        for place, map_ in enumerate(steps):
-            here = map_[np.ix_(rows, columns)]
-            share = opacity[here] * inside
-            mixed = base[..., None] * (1 - share[..., None]) + table[here] * share[..., None]
-            found[place] = colors.packed(np.rint(mixed).astype(np.uint8))
-            if marks is not None:
-                bad = inside & ~np.isfinite(subject.shown()[place][np.ix_(rows, columns)])
-                found[place][bad] = marks[place][np.ix_(rows, columns)][bad]
-        return found
-
-    def _nearest(self, subject: PreparedMaps, axis: int, length: int) -> NDArray[np.int64]:
-        one = self.geometry
-        count = subject.maps.shape[1 + axis]
-        return nearest(one.offset[axis], one.stride[axis], count, (one.size[axis], length))
-
-    def bar(self, bar: ColorBar, subject: PreparedMaps) -> ColorBar:
-        """Return a colour bar in two halves: what a value looks like over black and over white."""
-        over = [_over(subject, grey) for grey in (DARK, LIGHT)]
-        notes = ("upper half of the bar: over black, lower half: over white", *bar.notes)
-        return ColorBar(over[0], bar.ticks, notes, bar.marks, bar.levels, over[1])
-
-    def record(self) -> dict[str, Any]:
-        """Return what a manifest says of where values lie in the input."""
-        one = self.geometry
-        place = {"size": list(one.size), "offset": list(one.offset), "stride": list(one.stride)}
-        return {"input": one.input, "aligned": self.aligned, **place, "field": list(one.field)}
-
-    def notes(self, counts: tuple[int, int]) -> tuple[str, ...]:
-        """Return what the caption says of where the values of maps of so many rows and columns lie."""
-        one = self.geometry
-        over = (self.frames,) if self.frames else ()
-        if not self.aligned:
-            return (*over, "the map's place in the input is not known: stretched over all of it")
-        step = text.shape_of_numbers(one.stride)
-        seen = text.shape_of_numbers(one.field)
-        words = f"one value every {step} pixels of the input, seeing {seen}"
-        return (*over, words, self.border) if self.leaves_border(counts) else (*over, words)
-
-    @property
-    def border(self) -> str:
-        """What the caption says of pixels beyond the map."""
-        return f"{'dim' if self.dark else 'pale'}: beyond the map"
-
-    def leaves_border(self, counts: tuple[int, int]) -> bool:
-        """Tell whether a map of so many rows and columns leaves pixels at its borders."""
-        one = self.geometry
-        places = zip(one.offset, one.stride, counts, one.size, strict=True)
-        return any((nearest(offset, stride, count, (size, size)) < 0).any() for offset, stride, count, size in places)
-
-
-def nearest(offset: float, stride: float, count: int, sizes: tuple[int, int]) -> NDArray[np.int64]:
-    """Return the number of the value that each pixel along an axis is nearest to, -1 beyond the map.
-
-    Values lie at `offset`, `offset` + `stride`, ...; each owns half a stride to either side.
-
-    Parameters
-    ----------
-    count
-        The number of values.
-    sizes
-        The length of the axis in the unit of `offset`, and in pixels to be drawn.
-    """
-    size, length = sizes
-    middles = (np.arange(length) + 0.5) * (size / length) - 0.5
-    places = np.floor((middles - offset) / stride + 0.5).astype(np.int64)
-    return np.where((places >= 0) & (places < count), places, -1)
-
-
-def opacities(subject: PreparedMaps) -> NDArray[np.float32]:
-    """Return how solid each step of the table is, 0..1: nothing at zero, most where it is furthest from that."""
-    share = np.arange(colors.STEPS) / (colors.STEPS - 1)
-    if subject.given is not None and not subject.signed:
-        # Zero may lie anywhere in a range that was given, or outside.
-        low, high = subject.given
-        largest = max(abs(low), abs(high)) or 1.0
-        share = np.abs(low / largest * (1 - share) + high / largest * share)
-    elif subject.signed:
-        share = np.abs(2 * share - 1)
-    return (_SOLID * share**_POWER).astype(np.float32)
-
-
-def _over(subject: PreparedMaps, grey: int) -> colors.ColorTable:
-    """Return the table of a figure as it looks over one grey."""
-    share = opacities(subject)[:, None]
-    mixed = np.rint(grey * (1 - share) + subject.table.colors * share).astype(np.uint8)
-    return colors.ColorTable(subject.table.name, mixed, invertible=False, marks=subject.table.marks)
-
-
-def _resized(grey: NDArray[np.uint8], sizes: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the picture in another size: whole factors repeat pixels, anything else averages."""
-    if grey.shape == sizes:
-        return grey
-    rows, columns = grey.shape
-    if sizes[0] % rows == 0 and sizes[1] % columns == 0:
-        return grey.repeat(sizes[0] // rows, axis=0).repeat(sizes[1] // columns, axis=1)
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(grey).resize(sizes[::-1], Image.Resampling.BOX))
 
 
 def of(activation: Activation, context: Context, *, dark: bool = False) -> Overlay:
@@ -197,7 +44,7 @@ def of(activation: Activation, context: Context, *, dark: bool = False) -> Overl
         words = f"over the mean of the {len(picture)} frames of the input"
         picture = np.rint(picture.mean(axis=0)).astype(np.uint8)
     found = place or _stretched(activation, (picture.shape[0], picture.shape[1]))
-    return Overlay(_grey(picture), found, place is not None, dark, words)
+    return Overlay(grey_of(picture), found, place is not None, dark, words)
 
 
 def of_frames(activation: Activation, context: Context, along: str, *, dark: bool = False) -> tuple[Overlay, ...]:
@@ -221,7 +68,7 @@ def of_frames(activation: Activation, context: Context, along: str, *, dark: boo
     words = f"each {along} over that of the input with its number"
     if given != count:
         words = f"each {along} over the frame at the same share of the {given} of the input: which it sees is not known"
-    grey = _grey(picture)
+    grey = grey_of(picture)
     laid: list[Overlay] = [replace(whole, grey=grey[place], frames=words) for place in places]
     return tuple(laid)
 
@@ -230,12 +77,6 @@ def _stretched(activation: Activation, sizes: tuple[int, int]) -> Geometry:
     counts = [activation.values.shape[activation.axes.index(axis)] for axis in ("row", "column")]
     rows, columns = (size / max(1, count) for size, count in zip(sizes, counts, strict=True))
     return Geometry("", sizes, (rows / 2 - 0.5, columns / 2 - 0.5), (rows, columns), (rows, columns))
-
-
-def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    share = picture.astype(np.float32) @ np.array(_LUMINANCE, dtype=np.float32) / _WHOLE
-    grey: NDArray[np.uint8] = np.rint(DARK + (LIGHT - DARK) * share).astype(np.uint8)
-    return grey
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.figures.colors import RGB
-    from actviz.records import Activation, Context, Style
+    from actviz.records import Activation, Axes, Context, Style
 
 ORDERS = {
     "index": "first by number",
@@ -512,6 +512,15 @@ def numeric_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
     words = [text.number(tick) for tick in found]
     pairs = tuple(zip(shares, words, strict=True))
     return ColorBar(subject.table, pairs, tuple(notes), nonfinite_colors(subject))
+
+
+def maps_in_order(activation: Activation, index: int, order: Axes) -> NDArray[Any]:
+    """Return one entry of the batch with its axes in this order, contiguous; an axis it does not have has length 1."""
+    axes, values = activation.axes[1:], activation.values[index]
+    turned = values.transpose([axes.index(name) for name in order if name in axes])
+    lengths = iter(turned.shape)
+    shape = [next(lengths) if name in axes else 1 for name in order]
+    return np.ascontiguousarray(channel_statistics.as_numbers(turned.reshape(shape)))
 
 
 def masked(activation: Activation, index: int) -> list[int]:

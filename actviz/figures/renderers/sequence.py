@@ -18,6 +18,7 @@ from actviz.figures.colors import ColorScale
 from actviz.figures.renderers import axis_labels, grid, reduction
 from actviz.figures.renderers import prepared as subjects
 from actviz.figures.renderers.axis_labels import AxisLabels
+from actviz.figures.renderers.renderer_protocol import MAP, SheetTiles
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
 
@@ -51,8 +52,23 @@ def tile_names(axes: Axes) -> tuple[str, str]:
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(unit, step, 1)``, contiguous."""
     steps, units = tile_names(activation.axes)
-    turn = [activation.axes.index(name) - 1 for name in (units, steps)]
-    return np.ascontiguousarray(channel_statistics.as_numbers(activation.values[index].transpose(turn)))[:, :, None]
+    return subjects.maps_in_order(activation, index, (units, steps))[:, :, None]
+
+
+def channel_axes(axes: Axes) -> Axes:
+    """Return the axis of the units; see `Renderer`."""
+    return tile_names(axes)[1:]
+
+
+def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
+    """Return all steps and units as one map, its longer side across; see `Renderer`."""
+    units = maps_of(activation, index)[:, :, 0]
+    step, unit = tile_names(activation.axes)
+    masked = subjects.masked(activation, index) if step == "step" else []
+    maps = np.delete(units, masked, axis=1)
+    if units.shape[0] > units.shape[1]:
+        return SheetTiles(maps.T[None], MAP, f"down: {step}, across: {unit}", tuple(masked), 1)
+    return SheetTiles(maps[None], MAP, f"down: {unit}, across: {step}", tuple(masked))
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:

@@ -1,6 +1,6 @@
 """Axes that no other renderer knows: every slice along all but two of them, as a grid.
 
-A slice is found by its place along each of the other axes, written above it.
+Above a slice is its index along each of the other axes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.figures.renderers import grid
-from actviz.statistics import channel_statistics
+from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers.renderer_protocol import SheetTiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +35,18 @@ def order(axes: Axes) -> Axes:
 
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(slice, row, column)``, contiguous."""
-    axes = activation.axes[1:]
-    values = activation.values[index].transpose([axes.index(name) for name in order(activation.axes)])
-    return np.ascontiguousarray(channel_statistics.as_numbers(values.reshape(-1, *values.shape[-2:])))
+    maps = subjects.maps_in_order(activation, index, order(activation.axes))
+    return maps.reshape(-1, *maps.shape[-2:])
+
+
+def channel_axes(axes: Axes) -> Axes:
+    """Return the axes that slices run over; see `Renderer`."""
+    return order(axes)[:-2]
+
+
+def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
+    """Return a tile for each slice; see `Renderer`."""
+    return SheetTiles(maps_of(activation, index), "slice")
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
@@ -44,7 +54,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     named = order(activation.axes)
     sizes = [activation.values.shape[activation.axes.index(name)] for name in named[:-2]]
     indices = tuple(np.ndindex(*sizes))
-    names = tuple(",".join(map(str, place)) for place in indices)
+    names = tuple(",".join(map(str, along)) for along in indices)
     notes = (f"above a tile: its {', '.join(named[:-2])}", f"down: {named[-2]}", f"across: {named[-1]}")
     deck = grid.TileSet(
         maps_of(activation, index), "slice", (named[:-2], named[-2], named[-1]), names, indices, notes=notes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from actviz.figures.renderers import grid
-from actviz.statistics import channel_statistics
+from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers.renderer_protocol import FILTER, MAP, SheetTiles
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from actviz.records import Activation, Axes, Context, Picture, Style
@@ -26,14 +26,17 @@ def accepts(axes: Axes) -> bool:
 
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(channel, row, column)``, contiguous."""
-    axes = activation.axes[1:]
-    values = activation.values[index]
-    if "channel" in axes:
-        turn = tuple(axes.index(name) for name in ("channel", "row", "column"))
-        values = values.transpose(turn)
-    else:
-        values = values.transpose((axes.index("row"), axes.index("column")))[None]
-    return np.ascontiguousarray(channel_statistics.as_numbers(values))
+    return subjects.maps_in_order(activation, index, ("channel", "row", "column"))
+
+
+def channel_axes(axes: Axes) -> Axes:
+    """Return the axis of the channels, if there is one; see `Renderer`."""
+    return ("channel",) if "channel" in axes else ()
+
+
+def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
+    """Return a tile for each channel; see `Renderer`."""
+    return SheetTiles(maps_of(activation, index), FILTER if "channel" in activation.axes else MAP)
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
@@ -41,13 +44,13 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
 
     The channels of a picture that is fed are drawn as greys on one scale, beside it.
     """
-    tiles = ("channel",) if "channel" in activation.axes else ()
-    deck = grid.TileSet(maps_of(activation, index), "filter" if tiles else "map", (tiles, "row", "column"))
+    tiles = channel_axes(activation.axes)
+    deck = grid.TileSet(maps_of(activation, index), FILTER if tiles else MAP, (tiles, "row", "column"))
     if activation.kind == "InputLayer":
         scale = "layer" if style.scale == "auto" else style.scale
         style = replace(style, cmap=style.cmap or "gray", scale=scale)
         fed = picture_of(activation, context) if len(deck.maps) > 1 else None
-        deck = replace(deck, noun="channel" if tiles else "map", front=fed)
+        deck = replace(deck, noun="channel" if tiles else MAP, front=fed)
     return grid.draw(activation, deck, context, style)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from actviz.figures import colors, mosaic, page_layout, text
 from actviz.figures.renderers import axis_labels
 from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers.renderer_protocol import SheetTiles
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
 
@@ -43,6 +44,16 @@ def accepts(axes: Axes) -> bool:
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as maps of one value: ``(unit, row, column)``."""
     return channel_statistics.as_numbers(activation.values[index : index + 1]).reshape(-1, 1, 1)
+
+
+def channel_axes(axes: Axes) -> Axes:
+    """Return the axis of the units, if there is one; see `Renderer`."""
+    return axes[1:]
+
+
+def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
+    """Return all units as a strip; see `Renderer`."""
+    return SheetTiles(maps_of(activation, index), "unit", strip=True)
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:

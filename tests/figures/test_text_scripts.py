@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from actviz.figures import fonts, text
 from actviz.figures.text import Run
-from actviz.history import matplotlib_page
+from actviz.history import matplotlib_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,10 +146,15 @@ def test_every_character_has_a_glyph_or_its_code(words: str) -> None:
 @pytest.mark.parametrize("shaping", [(3, 10), (9, 0)])
 def test_curves_name_the_fonts_that_their_words_need(folder, monkeypatch, shaping) -> None:
     path = font_of(folder / "Square.ttf", HAN)
-    monkeypatch.setattr(matplotlib_page, "_SHAPING", shaping)
-    assert matplotlib_page.readable("loss") == ("loss", ["DejaVu Sans"])
-    assert matplotlib_page.readable(f"loss {HAN}") == (f"loss {HAN}", ["DejaVu Sans", "Square"])
-    words, families = matplotlib_page.readable(HEBREW)
+    monkeypatch.setattr(matplotlib_settings, "_SHAPING_VERSION", shaping)
+
+    def readable(words):
+        style = matplotlib_settings.text_style(words, 12, "black")
+        return style["text"], style["family"]
+
+    assert readable("loss") == ("loss", ["DejaVu Sans"])
+    assert readable(f"loss {HAN}") == (f"loss {HAN}", ["DejaVu Sans", "Square"])
+    words, families = readable(HEBREW)
     assert families == ["DejaVu Sans"]
     assert words in {f"\u200e{HEBREW}", "".join(f"\\u{ord(letter):04x}" for letter in HEBREW)}
     assert path.is_file()

@@ -24,7 +24,7 @@ Extent = Annotated[float, Meta(ge=0, lt=_FAR)]
 Stride = Annotated[float, Meta(gt=0, lt=_FAR)]
 
 
-class _Geometry(msgspec.Struct):
+class _GeometryJson(msgspec.Struct):
     input: str
     size: tuple[Size, Size]
     offset: tuple[Number, Number]
@@ -32,7 +32,7 @@ class _Geometry(msgspec.Struct):
     field: tuple[Extent, Extent]
 
 
-class _Layer(msgspec.Struct, rename={"kind": "class"}, omit_defaults=True):
+class _LayerJson(msgspec.Struct, rename={"kind": "class"}, omit_defaults=True):
     address: str
     name: str
     index: Annotated[int, Meta(ge=0)] | None
@@ -44,12 +44,12 @@ class _Layer(msgspec.Struct, rename={"kind": "class"}, omit_defaults=True):
     signed: bool | UnsetType | None = UNSET
     weights: str | UnsetType = UNSET
     bounds: tuple[Number, Number] | UnsetType = UNSET
-    geometry: _Geometry | UnsetType = UNSET
+    geometry: _GeometryJson | UnsetType = UNSET
     step_order: Literal["forward", "reversed", "mixed"] = "forward"
     left_out: str | UnsetType = UNSET
 
 
-class _Sample(msgspec.Struct, omit_defaults=True):
+class _SampleJson(msgspec.Struct, omit_defaults=True):
     name: str
     fed: str
     sha256: str
@@ -67,8 +67,8 @@ class _File(msgspec.Struct):
     preprocessing: str
     given: bool
     versions: dict[str, str]
-    layers: list[_Layer]
-    samples: list[_Sample]
+    layers: list[_LayerJson]
+    samples: list[_SampleJson]
 
 
 def to_json(metadata: ActivationMetadata) -> str:
@@ -84,7 +84,7 @@ def to_json(metadata: ActivationMetadata) -> str:
         dict(sorted(metadata.versions.items())),
         [_layer(layer, metadata) for layer in metadata.layers],
         [
-            _Sample(record.name, record.fed, record.digest, record.picture, record.words, dict(record.padding))
+            _SampleJson(record.name, record.fed, record.digest, record.picture, record.words, dict(record.padding))
             for record in metadata.samples
         ],
     )
@@ -92,8 +92,8 @@ def to_json(metadata: ActivationMetadata) -> str:
     return json.dumps(msgspec.to_builtins(file), separators=(",", ":"), allow_nan=False)
 
 
-def _layer(layer: LayerInfo, metadata: ActivationMetadata) -> _Layer:
-    record = _Layer(layer.address, layer.name, layer.index, layer.kind, layer.shape, layer.dtype)
+def _layer(layer: LayerInfo, metadata: ActivationMetadata) -> _LayerJson:
+    record = _LayerJson(layer.address, layer.name, layer.index, layer.kind, layer.shape, layer.dtype)
     entry = metadata.entries.get(layer.address)
     if entry is None:
         record.left_out = metadata.left_out.get(layer.address, UNSET)
@@ -102,7 +102,7 @@ def _layer(layer: LayerInfo, metadata: ActivationMetadata) -> _Layer:
     record.bounds = UNSET if entry.bounds is None else entry.bounds
     if entry.geometry is not None:
         place = entry.geometry
-        record.geometry = _Geometry(place.input, place.size, place.offset, place.stride, place.field)
+        record.geometry = _GeometryJson(place.input, place.size, place.offset, place.stride, place.field)
     record.step_order = entry.step_order  # type: ignore[assignment]  # one of the literals
     return record
 
@@ -187,7 +187,7 @@ def _metadata(file: _File) -> ActivationMetadata:
     )
 
 
-def _entry(layer: _Layer, key: str) -> ArrayEntry:
+def _entry(layer: _LayerJson, key: str) -> ArrayEntry:
     axes, signed, weights, bounds, place = layer.axes, layer.signed, layer.weights, layer.bounds, layer.geometry
     if axes is UNSET or signed is UNSET or weights is UNSET:
         message = f'the layer "{layer.address}" has an array, but lacks axes, signed or weights'

@@ -75,10 +75,10 @@ class RunningStatistics:
 
     @cached_property
     def mean(self) -> NDArray[np.float64]:
-        """The mean of each channel, NaN where there is no finite value."""
+        """The mean of each channel, NaN where there is no finite value or the sum of an input overflows float64."""
         found = quotients(self.sums.integers(), self.finite.tolist(), self.sums.exponent, 0 * self.finite)
         # Rounding may put the mean of an input outside the values that it is the mean of.
-        return np.clip(found, self.minimum, self.maximum)
+        return np.where(self.sums.overflow > 0, np.nan, np.clip(found, self.minimum, self.maximum))
 
     @cached_property
     def std(self) -> NDArray[np.float64]:

@@ -11,8 +11,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from actviz.system import file_system
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MAX_TABLE_BYTES = 1 << 20
 
 
 class KerasNames(NamedTuple):  # a dataclass takes 1 ms to define, three times as long as all names took as code
@@ -32,7 +36,7 @@ class KerasNames(NamedTuple):  # a dataclass takes 1 ms to define, three times a
 def keras_names() -> KerasNames:
     """Return the table, read at the first call."""
     # Not importlib.resources: its import takes 5 to 28 ms, reading the table 0.2 ms.
-    record = json.loads(Path(__file__).with_suffix(".json").read_bytes())
+    record = json.loads(file_system.read_bytes(Path(__file__).with_suffix(".json"), MAX_TABLE_BYTES))
     version, operations = record.pop("keras_version"), record.pop("operations")
     return KerasNames(
         version,

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import UnsafeError, escape
+from actviz.gate.allowed_names import MAX_TABLE_BYTES
 from actviz.gate.trust import NO_FLAG
+from actviz.system import file_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -195,7 +197,7 @@ def operation_outputs() -> dict[str, dict[str, str]]:
     dtypes; ``""`` for a single tensor. The table is `operation_outputs.json`, which
     ``python tests/tools/make_operation_outputs.py`` writes from TensorFlow's own definitions.
     """
-    table = json.loads(Path(__file__).with_name("operation_outputs.json").read_bytes())
+    table = json.loads(file_system.read_bytes(Path(__file__).with_name("operation_outputs.json"), MAX_TABLE_BYTES))
     outputs: dict[str, dict[str, str]] = table["outputs"]
     return outputs
 

@@ -39,7 +39,7 @@ def gathered(layers, inputs, *, room=20_000_000, kinds=None, axes=None):
         layer(address, inputs[0][place], (kinds or {}).get(address, "Conv2D"), axes.get(address, GRID))
         for place, address in enumerate(layers)
     ]
-    found = report_data.begin(infos, asked=True)
+    found = report_data.begin(infos, 1, asked=True)
     for number, values in enumerate(inputs):
         activations = {}
         for place, info in enumerate(infos):

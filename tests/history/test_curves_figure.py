@@ -312,7 +312,7 @@ def test_the_same_curves_give_the_same_bytes_whatever_matplotlibrc_says(tmp_path
     command = [sys.executable, "-c", program, str(Path(__file__).parent)]
     answers = {
         subprocess.run(
-            command, cwd=cwd, env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **env}, capture_output=True, text=True, check=True
+            command, cwd=cwd, env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tests' / 'helpers'}", **env}, capture_output=True, text=True, check=True
         ).stdout
         for cwd, env in ((ROOT, {}), (tmp_path, {}), (ROOT, {"MATPLOTLIBRC": str(tmp_path), "SOURCE_DATE_EPOCH": "5"}))
     }  # fmt: skip

@@ -171,15 +171,15 @@ def test_the_folder_of_an_input_that_becomes_a_link(place, monkeypatch, capfd, c
 def test_folders_of_single_results_are_held_too(place, monkeypatch, code, arguments):
     from actviz.worker import Worker
 
-    answer = Worker._answer
+    receive = Worker._receive
 
-    def swap_then_answer(worker):
+    def swap_then_receive(worker):
         if (place / "out").is_dir() and not (place / "out").is_symlink():
             CHANGES["becomes a link"](place)
-        return answer(worker)
+        return receive(worker)
 
     (place / "out").mkdir()
-    monkeypatch.setattr(Worker, "_answer", swap_then_answer if arguments[0] in {"report", "check"} else answer)
+    monkeypatch.setattr(Worker, "_receive", swap_then_receive if arguments[0] in {"report", "check"} else receive)
     if arguments[0] in {"extract", "diff"}:
         activations = Worker.take_activations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, UsageError, escape
-from actviz.figures import colors
+from actviz.figures import color_scale, colors
 from actviz.results import output_files
 from actviz.statistics.value_ranges import RangeReducer
 from actviz.system import file_system
@@ -37,7 +37,7 @@ def known(style: Style) -> Style:
         When the file is missing, is no manifest and no figure, or holds ranges that are
         none.
     """
-    scale = colors.parse_scale(style.scale)
+    scale = color_scale.parse_scale(style.scale)
     return style if scale.kind != "from" or style.ranges else replace(style, ranges=read(Path(scale.source)))
 
 
@@ -49,7 +49,7 @@ def check(style: Style, addresses: Sequence[str]) -> None:
     UsageError
         Naming what the file has, the nearest first.
     """
-    scale = colors.parse_scale(style.scale)
+    scale = color_scale.parse_scale(style.scale)
     missing = [address for address in addresses if address not in style.ranges] if scale.kind == "from" else []
     if missing:
         near = difflib.get_close_matches(missing[0], list(style.ranges), n=3, cutoff=0.6)

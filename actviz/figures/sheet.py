@@ -20,15 +20,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, UsageError
-from actviz.figures import colors, histograms, page_layout, sheet_row, text
-from actviz.figures.renderers import grid, padding
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures import color_scale, histograms, page_layout, sheet_row, sheet_row_drawing, text
+from actviz.figures.renderers import captions, padding, range_labels
 from actviz.figures.sheet_row import RowPart, TileLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.figures.sheet_row import SheetRow
     from actviz.records import Activation, Context, Picture, Style, Tile
 
@@ -141,7 +140,7 @@ def _draw(page: _SheetPage, layout: page_layout.PageLayout, theme: page_layout.T
     tiles: list[Tile] = []
     for piece in page.pieces:
         placed = replace(piece, corner=(top + piece.corner[0], left + piece.corner[1]))
-        tiles += sheet_row.draw(canvas, placed, page.room)
+        tiles += sheet_row_drawing.draw(canvas, placed, page.room)
     on_page = {piece.band.activation.address: piece.band for piece in page.pieces}
     layers = {address: band.subject.record(band.style) for address, band in on_page.items()}
     return canvas.picture(tiles, {"reduced": True, "layers": layers})
@@ -169,13 +168,13 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
     if any(piece.band.sorted for piece in page.pieces):
         # Once for all layers: beside a name there is often no room for it.
         parts.append(
-            f"tiles of a layer: {subjects.ORDERS[sheet.style.measure].replace('strongest', 'strongest first,')}"
+            f"tiles of a layer: {captions.ORDERS[sheet.style.measure].replace('strongest', 'strongest first,')}"
         )
-    ends = subjects.ENDS + (subjects.ONE_END if _has_one_end(page) else "")
+    ends = captions.ENDS + (captions.ONE_END if _has_one_end(page) else "")
     drawn = [piece.band.subject for piece in page.pieces]
     parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, ends)}")
     if any(set(piece.band.subject.numbers.negligible) & set(piece.channels(page.room)) for piece in page.pieces):
-        parts.append(f"{text.ALMOST} 0: next to nothing, {subjects.negligible_words('its layer')}")
+        parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_words('its layer')}")
     clipped = sum(piece.clipped(page.room) for piece in page.pieces)
     if clipped:
         parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
@@ -201,7 +200,7 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
 def _has_one_end(page: _SheetPage) -> bool:
     """Return True if a tile has no room for both its ends. Every pair fits in the largest tiles: these are not measured."""
     room = page.room
-    return room.side < _SIDES[0] and any(grid.has_one_end(piece.ends(room)) for piece in page.pieces)
+    return room.side < _SIDES[0] and any(range_labels.has_one_end(piece.ends(room)) for piece in page.pieces)
 
 
 def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> str:
@@ -209,10 +208,10 @@ def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> 
 
     `drawn` is what is on the page, `ends` which numbers are below a tile.
     """
-    scale = colors.parse_scale(style.scale)
+    scale = color_scale.parse_scale(style.scale)
     below = f"below a tile {ends}"
     if scale.of_tiles:
-        return f"{subjects.shares_words(scale)} of its own values, written below it{ends.removeprefix(subjects.ENDS)}"
+        return f"{captions.shares_words(scale)} of its own values, written below it{ends.removeprefix(captions.ENDS)}"
     if scale.kind in {"auto", "filter"}:
         words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
         shared = any(subject.scale.kind != "filter" for subject in drawn)

@@ -13,20 +13,18 @@ import io
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, features
+from PIL import Image, ImageDraw, ImageFont
 
-from actviz.errors import ActvizError, LimitError, escape, escape_character
+from actviz.errors import escape
 from actviz.figures import fonts
-from actviz.system import file_system
+from actviz.figures.text_runs import JOINERS, Run, font_content, runs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -39,18 +37,10 @@ PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 INFINITY = "\N{INFINITY}"
 ALMOST = "\N{ALMOST EQUAL TO}"
 
-_FONT_LIMIT = 4 << 20
 # Glyphs of these stay inside their advance, so that a number is its glyphs side by side.
 _NUMERIC = f"0123456789.,e:+= {MINUS}{DASH}{PLUS_MINUS}"
 _MOST_DIGITS = 17
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-3, 1e5
-# The first code that is looked up before it is drawn: DejaVu Sans has all Latin letters before it.
-_LOOKED_UP = "\u0250"
-_OWN = frozenset(ELLIPSIS + MINUS + TIMES + DOT + DASH + PLUS_MINUS + INFINITY)
-# Blocks of scripts whose letters change, join or move beside others: South and South-East Asia, Tibet.
-_SHAPED = ((0x0900, 0x109F), (0x1700, 0x17FF), (0x1900, 0x1CFF), (0xA800, 0xABFF), (0x11000, 0x11FFF))
-_RIGHT_TO_LEFT = frozenset({"R", "AL"})
-_JOINERS = "\u200c\u200d"
 
 # What is never cut: a number with its sign, separators, exponent, range and unit; the code of a
 # character; a letter with its accents.
@@ -62,103 +52,6 @@ _TOKEN = re.compile(
     rf"|{_SIGN}?.",
     re.DOTALL,
 )
-
-
-@functools.cache
-def _font_path(*, bold: bool) -> Path:
-    found = find_spec("matplotlib")
-    if found is None or not found.submodule_search_locations:
-        message = "matplotlib is not installed, so there is no font; install matplotlib."
-        raise ActvizError(message)
-    folder = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
-    return folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
-
-
-@functools.cache
-def _font_content(*, bold: bool) -> bytes:
-    return file_system.read_bytes(_font_path(bold=bold), _FONT_LIMIT, LimitError)
-
-
-@functools.cache
-def can_shape() -> bool:
-    """Return True if Pillow can shape text whose letters join or run from right to left."""
-    return bool(features.check("raqm"))
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Characters in one font: `path` is ``None`` for DejaVu Sans; `direction` is given where Raqm shapes them."""
-
-    characters: str
-    path: Path | None = None
-    direction: str | None = None
-
-
-def is_plain(text: str) -> bool:
-    """Return True if DejaVu Sans has every character of a text and none needs shaping."""
-    return text.isprintable() and (text.isascii() or all(one < _LOOKED_UP or one in _OWN for one in text))
-
-
-def runs_of(text: str, *, bold: bool = False, shaping: bool | None = None) -> list[Run]:
-    """Return a text as runs in one font each; what no font has is replaced by its code.
-
-    `shaping` says whether scripts can be shaped (``None``: where Pillow has Raqm).
-    """
-    if is_plain(text):
-        return [Run(text)] if text else []
-    shaping = can_shape() if shaping is None else shaping
-    found: list[Run] = []
-    for character in unicodedata.normalize("NFC", text):
-        run = _run_of(character, found[-1] if found else None, bold=bold, shaping=shaping)
-        joined = _joined(found, run)
-        found = [*found[: len(found) - joined[1]], joined[0]]
-    return found
-
-
-def _joined(before: list[Run], run: Run) -> tuple[Run, int]:
-    """Return a run with those before it that it continues, and how many these are.
-
-    Spaces between words of one script belong to them: from right to left, the words stand in the other order.
-    """
-    if before and (before[-1].path, before[-1].direction) == (run.path, run.direction):
-        return Run(before[-1].characters + run.characters, run.path, run.direction), 1
-    if len(before) > 1 and run.direction and before[-1] == Run(" "):
-        first = before[-2]
-        if (first.path, first.direction) == (run.path, run.direction):
-            return Run(f"{first.characters} {run.characters}", run.path, run.direction), 2
-    return run, 0
-
-
-def _run_of(character: str, before: Run | None, *, bold: bool, shaping: bool) -> Run:
-    """Return the run of one character, that of the one before it for a mark on it."""
-    if is_plain(character):
-        return Run(character)
-    if before is not None and (unicodedata.category(character).startswith("M") or character in _JOINERS):
-        return _marked(character, before, bold=bold)
-    if not character.isprintable():
-        return Run(escape_character(character))
-    direction = _direction_of(character)
-    if direction is not None and not shaping:
-        return Run(escape_character(character))
-    if character in fonts.map_of(_font_path(bold=bold)):
-        return Run(character, None, direction)
-    path = fonts.covering(character, bold=bold)
-    return Run(escape_character(character)) if path is None else Run(character, path, direction)
-
-
-def _marked(mark: str, before: Run, *, bold: bool) -> Run:
-    """Return a mark in the run of the letter that it belongs to, or its code where that font lacks it."""
-    if mark in fonts.map_of(before.path or _font_path(bold=bold)):
-        return Run(mark, before.path, before.direction)
-    return Run(escape_character(mark))
-
-
-def _direction_of(character: str) -> str | None:
-    """Return the direction in which Raqm sets a character, ``None`` where it needs no shaping."""
-    if unicodedata.bidirectional(character) in _RIGHT_TO_LEFT:
-        return "rtl"
-    code = ord(character)
-    return "ltr" if any(first <= code <= last for first, last in _SHAPED) else None
 
 
 class Font:
@@ -250,7 +143,7 @@ class Font:
     def _font_of(self, run: Run) -> ImageFont.FreeTypeFont:
         key = run.path, run.direction is not None
         if key not in self._fonts:
-            data = _font_content(bold=self._bold) if run.path is None else fonts.content(run.path)
+            data = font_content(bold=self._bold) if run.path is None else fonts.content(run.path)
             # The basic layout gives the same pixels whether or not Raqm is installed.
             layout = ImageFont.Layout.RAQM if run.direction else ImageFont.Layout.BASIC
             self._fonts[key] = ImageFont.truetype(io.BytesIO(data), self._size, layout_engine=layout)
@@ -296,7 +189,7 @@ def tokens(text: str) -> list[str]:
     """
     found: list[str] = []
     for part in _TOKEN.findall(text):
-        if found and (part in _JOINERS or unicodedata.category(part[0]).startswith("M") or found[-1][-1] in _JOINERS):
+        if found and (part in JOINERS or unicodedata.category(part[0]).startswith("M") or found[-1][-1] in JOINERS):
             found[-1] += part
         else:
             found.append(part)

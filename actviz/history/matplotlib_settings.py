@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actviz.figures import text
+from actviz.figures import text_runs
 from actviz.system import file_system
 from actviz.system.file_system import without_warnings
 
@@ -73,7 +73,7 @@ def text_style(label: str, size: int, color: str, *, bold: bool = False) -> dict
     import matplotlib as mpl
     from matplotlib import font_manager
 
-    runs = text.runs_of(label, bold=bold, shaping=mpl.__version_info__ >= _SHAPING_VERSION)
+    runs = text_runs.runs_of(label, bold=bold, shaping=mpl.__version_info__ >= _SHAPING_VERSION)
     families = ["DejaVu Sans"]
     for path in dict.fromkeys(run.path for run in runs if run.path is not None):
         if not any(font.fname == str(path) for font in font_manager.fontManager.ttflist):

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from matplotlib import colormaps
 
 from actviz.errors import UsageError
-from actviz.figures import colors
+from actviz.figures import color_scale, colors
 from actviz.records import Picture
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -121,38 +121,38 @@ def test_marks_are_in_no_table(name: str) -> None:
 )
 def test_scales_that_mean_nothing(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        colors.parse_scale(text)
+        color_scale.parse_scale(text)
 
     assert "\n" not in caught.value.message
 
 
 def test_scales_that_mean_something() -> None:
-    assert colors.parse_scale("filter") == colors.ColorScale("filter")
-    assert colors.parse_scale("-1:2.5") == colors.ColorScale("fixed", -1, 2.5)
-    assert colors.parse_scale("p0.5:p99") == colors.ColorScale("percentile", 0.5, 99)
-    assert colors.parse_scale("from:a/b.json") == colors.ColorScale("from", source="a/b.json")
+    assert color_scale.parse_scale("filter") == color_scale.ColorScale("filter")
+    assert color_scale.parse_scale("-1:2.5") == color_scale.ColorScale("fixed", -1, 2.5)
+    assert color_scale.parse_scale("p0.5:p99") == color_scale.ColorScale("percentile", 0.5, 99)
+    assert color_scale.parse_scale("from:a/b.json") == color_scale.ColorScale("from", source="a/b.json")
     for text in ("auto", "filter", "layer", "run", "-1:2.5", "0.1:0.30000000000000004", "p1:99"):
-        assert str(colors.parse_scale(text)) == text
-    assert str(colors.parse_scale("from:a/b.json")) == "from:b.json"
+        assert str(color_scale.parse_scale(text)) == text
+    assert str(color_scale.parse_scale("from:a/b.json")) == "from:b.json"
 
 
 def test_a_scale_fits_what_a_tile_holds() -> None:
-    auto, own = colors.ColorScale("auto"), colors.ColorScale("filter")
+    auto, own = color_scale.ColorScale("auto"), color_scale.ColorScale("filter")
 
-    assert colors.resolved(auto, own=True, why="no") == own
-    assert colors.resolved(auto, own=False, why="no") == colors.ColorScale("layer")
-    assert colors.resolved(own, own=True, why="no") == own
-    assert colors.resolved(own, own=False, why="no") == colors.ColorScale("layer", why="no")
-    assert colors.resolved(colors.ColorScale("run"), own=False, why="no") == colors.ColorScale("run")
+    assert color_scale.resolved(auto, own=True, why="no") == own
+    assert color_scale.resolved(auto, own=False, why="no") == color_scale.ColorScale("layer")
+    assert color_scale.resolved(own, own=True, why="no") == own
+    assert color_scale.resolved(own, own=False, why="no") == color_scale.ColorScale("layer", why="no")
+    assert color_scale.resolved(color_scale.ColorScale("run"), own=False, why="no") == color_scale.ColorScale("run")
 
 
 def test_zero_means_zero_for_every_tile() -> None:
     low, high = np.array([-1.0, 0.5, np.nan]), np.array([2.0, 3.0, np.nan])
 
-    bottom, top = colors.ranges(colors.ColorScale("filter"), low, high, signed=True)
+    bottom, top = colors.ranges(color_scale.ColorScale("filter"), low, high, signed=True)
     np.testing.assert_array_equal((bottom, top), ([-2, -3, 0], [2, 3, 0]))
 
-    bottom, top = colors.ranges(colors.ColorScale("layer"), low, high, signed=False)
+    bottom, top = colors.ranges(color_scale.ColorScale("layer"), low, high, signed=False)
     np.testing.assert_array_equal((bottom, top), ([0, 0, 0], [3, 3, 3]))
 
 
@@ -187,7 +187,7 @@ def test_zero_has_one_colour_in_every_signed_tile() -> None:
 def test_values_come_back_within_one_step(values: np.ndarray, signed: bool) -> None:
     values = values if signed else np.abs(values)
     before = values.copy()
-    low, high = colors.ranges(colors.ColorScale("filter"), values.min(axis=1), values.max(axis=1), signed=signed)
+    low, high = colors.ranges(color_scale.ColorScale("filter"), values.min(axis=1), values.max(axis=1), signed=signed)
 
     steps = colors.quantise(values, low, high, signed=signed)
     back = colors.dequantise(steps, low, high)

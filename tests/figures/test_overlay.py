@@ -12,8 +12,7 @@ from picture_helpers import CONTEXT, SPATIAL, assert_labels_apart, spatial, vect
 
 from actviz.errors import LimitError, UsageError
 from actviz.figures import colors, renderers, sheet, text
-from actviz.figures.renderers import overlay_blend, reduction
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import overlay_blend, prepared_maps, reduction
 from actviz.records import Activation, Context, Geometry, Style
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -85,7 +84,7 @@ def test_every_pixel_lies_between_the_two_halves_of_the_colour_bar(signed: bool,
     centred = scale == "-0.5:0.5" or (signed and scale != "0.2:0.6")
     assert picture.numbers["colormap"] == colors.default_name(centred=centred, dark=dark)
     channels = np.moveaxis(maps, -1, 0)
-    subject = subjects.prepare(activation, channels, style, subjects.scale_of(style, channels))
+    subject = prepared_maps.prepare(activation, channels, style, prepared_maps.scale_of(style, channels))
     steps = subject.steps()
     for tile in picture.tiles:
         over = [
@@ -114,7 +113,7 @@ def test_values_are_the_more_solid_the_further_they_are_from_zero(
 ) -> None:
     maps = np.ones((1, 3, 3))
     style = Style(scale=scale)
-    subject = subjects.prepare(spatial(np.ones((3, 3, 1))), maps, style, subjects.scale_of(style, maps))
+    subject = prepared_maps.prepare(spatial(np.ones((3, 3, 1))), maps, style, prepared_maps.scale_of(style, maps))
 
     found = overlay_blend.opacities(subject)
 

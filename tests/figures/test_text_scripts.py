@@ -11,8 +11,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actviz.figures import fonts, text
-from actviz.figures.text import Run
+from actviz.figures import fonts, text, text_runs
+from actviz.figures.text_runs import Run
 from actviz.history import matplotlib_settings
 
 if TYPE_CHECKING:
@@ -64,15 +64,15 @@ def new_face(size: int = 20) -> text.Font:
 
 
 def test_without_a_font_the_code_is_written(folder) -> None:
-    assert text.runs_of(HAN) == [Run("\\u4e2d\\u6587")]
+    assert text_runs.runs_of(HAN) == [Run("\\u4e2d\\u6587")]
     face = new_face()
     np.testing.assert_array_equal(face.alpha(f"a{HAN}"), face.alpha("a\\u4e2d\\u6587"))
-    assert text.runs_of(ROBOT) == [Run("\\U0001f916")]
+    assert text_runs.runs_of(ROBOT) == [Run("\\U0001f916")]
 
 
 def test_an_installed_font_draws_what_the_own_one_lacks(folder) -> None:
     path = font_of(folder / "Square.ttf", HAN)
-    assert text.runs_of(f"a {HAN} b") == [Run("a "), Run(HAN, path), Run(" b")]
+    assert text_runs.runs_of(f"a {HAN} b") == [Run("a "), Run(HAN, path), Run(" b")]
     face = new_face()
     squares = face.alpha(HAN)
     assert squares.shape == (face.height, 40)
@@ -97,17 +97,17 @@ def test_a_damaged_font_is_left_out(folder, content) -> None:
 
 def test_a_font_of_pictures_is_left_out(folder) -> None:
     font_of(folder / "Emoji.ttf", ROBOT, pictures=True)
-    assert text.runs_of(ROBOT) == [Run("\\U0001f916")]
+    assert text_runs.runs_of(ROBOT) == [Run("\\U0001f916")]
 
 
 @pytest.mark.parametrize("words", [HEBREW, DEVANAGARI, "\u0627\u0644\u0639\u0631\u0628\u064a\u0629"])
 def test_scripts_that_need_shaping_are_codes_without_it(words) -> None:
     expected = "".join(f"\\u{ord(character):04x}" for character in words)
-    assert "".join(run.characters for run in text.runs_of(words, shaping=False)).isascii()
-    assert text.runs_of(words, shaping=False)[0].characters.startswith(expected[:6])
+    assert "".join(run.characters for run in text_runs.runs_of(words, shaping=False)).isascii()
+    assert text_runs.runs_of(words, shaping=False)[0].characters.startswith(expected[:6])
 
 
-@pytest.mark.skipif(not text.can_shape(), reason="Pillow is built without Raqm")
+@pytest.mark.skipif(not text_runs.can_shape(), reason="Pillow is built without Raqm")
 def test_words_from_right_to_left_stand_in_their_order() -> None:
     """Hebrew is in DejaVu Sans itself; the first letter is the rightmost."""
     face = new_face()
@@ -117,11 +117,11 @@ def test_words_from_right_to_left_stand_in_their_order() -> None:
     np.testing.assert_array_equal(
         both[:, right - np.ptp(lead) : right + 1] > 128, first[:, lead[0] : lead[-1] + 1] > 128
     )
-    assert text.runs_of(f"{HEBREW} {HEBREW} 3") == [Run(f"{HEBREW} {HEBREW}", None, "rtl"), Run(" 3")]
+    assert text_runs.runs_of(f"{HEBREW} {HEBREW} 3") == [Run(f"{HEBREW} {HEBREW}", None, "rtl"), Run(" 3")]
 
 
 def test_accents_stay_with_their_letters() -> None:
-    assert text.runs_of("e\u0301") == [Run("\u00e9")]
+    assert text_runs.runs_of("e\u0301") == [Run("\u00e9")]
     assert text.tokens("x\u0323\u0301y") == ["x\u0323\u0301", "y"]
 
 
@@ -138,8 +138,8 @@ def test_any_text_is_drawn_as_wide_as_it_was_measured(words: str, width: int) ->
 @given(st.text(max_size=40))
 @settings(max_examples=150)
 def test_every_character_has_a_glyph_or_its_code(words: str) -> None:
-    for run in text.runs_of(words):
-        known = fonts.map_of(run.path or text._font_path(bold=False))
+    for run in text_runs.runs_of(words):
+        known = fonts.map_of(run.path or text_runs.font_path(bold=False))
         assert all(character in known for character in run.characters)
 
 

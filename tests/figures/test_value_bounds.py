@@ -12,7 +12,7 @@ from picture_helpers import CONTEXT, SPATIAL, assert_read_back, decode, spatial,
 
 import actviz
 from actviz.figures import renderers, sheet, text
-from actviz.figures.renderers import prepared
+from actviz.figures.renderers import captions
 from actviz.formats.axes import over_steps
 from actviz.records import Activation, Style
 from actviz.system import serialization
@@ -227,7 +227,7 @@ def test_positive_tiles_have_both_ends_whatever_the_room(axes: tuple[str, ...], 
         if style.scale != "auto":
             low, high = np.percentile(maps[..., channel], (2, 98))
         assert any(text.ends(low, high, digits) in shown for digits in (1, 2, 3))
-    assert prepared.ONE_END not in " ".join(shown)
+    assert captions.ONE_END not in " ".join(shown)
 
 
 @pytest.mark.parametrize("low", [0.0, -0.4])
@@ -237,12 +237,12 @@ def test_a_figure_says_where_tiles_have_one_of_their_ends(low: float, scale: str
     maps = narrow(channels=1100, low=low)[:8]
     style = Style(scale=scale)
 
-    assert prepared.ONE_END in said(renderers.draw(spatial(maps), 0, CONTEXT, style))
-    assert prepared.ONE_END not in said(renderers.draw(spatial(maps[..., :9]), 0, CONTEXT, style))
+    assert captions.ONE_END in said(renderers.draw(spatial(maps), 0, CONTEXT, style))
+    assert captions.ONE_END not in said(renderers.draw(spatial(maps[..., :9]), 0, CONTEXT, style))
     one = spatial(maps[..., :64] * 1e-5)
     small = replace(style, channels="0:64", megapixels=0.3)  # pages of tiles of 56 pixels
-    assert prepared.ONE_END in said(next(sheet.draw_pages([one], 0, CONTEXT, small)))
-    assert prepared.ONE_END not in said(sheet.draw_sheet([one], 0, CONTEXT, style))
+    assert captions.ONE_END in said(next(sheet.draw_pages([one], 0, CONTEXT, small)))
+    assert captions.ONE_END not in said(sheet.draw_sheet([one], 0, CONTEXT, style))
 
 
 def test_the_largest_tiles_of_a_sheet_hold_every_pair_of_ends() -> None:

@@ -312,10 +312,10 @@ def _choose_layers(path: Path) -> None:
 
 
 def _read_style(path: Path) -> None:
-    from actviz.figures import colors
+    from actviz.figures import color_scale, colors
 
     text = path.read_bytes().decode("utf-8", "replace")
-    for parse in (colors.parse_scale, colors.table):
+    for parse in (color_scale.parse_scale, colors.table):
         try:
             parse(text)
         except Exception as failure:

@@ -42,12 +42,12 @@ def test_the_fuzzer_sees_what_escapes(monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
         "if sys.argv[1:2] == ['style'] or 'style' in sys.orig_argv:\n"
-        "    import actviz.figures.colors as colors\n"
+        "    import actviz.figures.color_scale as color_scale\n"
         "    def parse_scale(text):\n"
         "        if len(text) % 50 == 7:\n"
         "            os.kill(os.getpid(), signal.SIGSEGV)\n"
         "        raise KeyError(text)\n"
-        "    colors.parse_scale = parse_scale\n"
+        "    color_scale.parse_scale = parse_scale\n"
     )
     import os
 

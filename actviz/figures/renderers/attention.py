@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.figures.renderers import grid, reduction
 from actviz.figures.renderers.axis_labels import AxisLabels
-from actviz.figures.renderers.prepared import maps_in_order, step_words
+from actviz.figures.renderers.batch_entry import maps_in_order, step_words
 from actviz.figures.renderers.renderer_protocol import SheetTiles
 
 if TYPE_CHECKING:

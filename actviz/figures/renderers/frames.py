@@ -20,8 +20,7 @@ import numpy as np
 
 from actviz.errors import UsageError
 from actviz.figures import colors, mosaic, page_layout, text
-from actviz.figures.renderers import grid, padding, reduction
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import batch_entry, captions, grid, padding, prepared_maps, range_labels, reduction
 from actviz.figures.renderers.renderer_protocol import FILTER, MAP, SheetTiles
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.figures.renderers.overlay_blend import Overlay
-    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Activation, Axes, Context, Style
 
 PROJECTIONS = ("max",)
@@ -43,7 +42,7 @@ _STRENGTH, _GUTTER = 3, 40
 
 def maps_of(activation: Activation, index: int, along: str) -> NDArray[Any]:
     """Return one entry of the batch as ``(channel, along, row, column)``, contiguous."""
-    return subjects.maps_in_order(activation, index, ("channel", along, "row", "column"))
+    return batch_entry.maps_in_order(activation, index, ("channel", along, "row", "column"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class FramesRenderer:
 
     def sheet_tiles(self, activation: Activation, index: int) -> SheetTiles:
         """Return a tile for each channel: of its frames the value of largest magnitude at each position."""
-        masked = subjects.masked(activation, index) if self.along == "step" else []
+        masked = batch_entry.masked(activation, index) if self.along == "step" else []
         maps, note = projected(np.delete(maps_of(activation, index, self.along), masked, axis=1), self.along)
         note += f", {len(masked)} masked" if masked else ""
         return SheetTiles(maps, FILTER if "channel" in activation.axes else MAP, note, reduced=True)
@@ -81,24 +80,24 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
     `over` is what each frame is laid over, one for each along the axis.
     """
     frames = maps_of(activation, index, along)
-    masked = subjects.masked(activation, index) if along == "step" else []
-    shown = subjects.visible(activation, masked, frames.shape[1])
+    masked = batch_entry.masked(activation, index) if along == "step" else []
+    shown = batch_entry.visible(activation, masked, frames.shape[1])
     if style.project is not None:
         return _draw_projection(activation, frames[:, shown], context, style, along)
     axes = (("channel", along) if "channel" in activation.axes else (along,), "row", "column")
     visible = frames[:, shown] if masked else frames
     maps = visible.reshape(len(frames), -1, frames.shape[3])
-    subject = subjects.prepare(activation, maps, style, subjects.scale_of(style, maps))
+    subject = prepared_maps.prepare(activation, maps, style, prepared_maps.scale_of(style, maps))
     film = _FrameMaps(subject, frames.shape, shown, axes, over)
     if style.bare:
         return _draw_bare(film, style)
     plan = _plan(film, style)
     layout = page_layout.PageLayout(
-        subjects.heading(activation, context),
+        captions.heading(activation, context),
         _color_bar(film, along, plan.words),
         (*_caption(film, style, along, masked), *padding.note(activation, context, left_out=False)),
         *plan.size,
-        subjects.histogram(subject, reduced=bool(context.reduced)),
+        prepared_maps.histogram(subject, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
     tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left), film.painted(style))
@@ -112,7 +111,7 @@ class _FrameMaps:
     subject: PreparedMaps
     shape: tuple[int, ...]
     shown: list[int]
-    axes: subjects.Drawn
+    axes: prepared_maps.Drawn
     over: tuple[Overlay, ...] = ()
 
     def size(self, style: Style) -> tuple[int, int]:
@@ -233,7 +232,7 @@ def _plan(film: _FrameMaps, style: Style) -> _FramesPlan:
         zoom = 1, 1
     frame = rows * zoom[0], columns * zoom[1]
     small, name = text.face(_FACE), text.face(_NAME, bold=True)
-    words = grid.below(subject, _GUTTER)
+    words = range_labels.below(subject, _GUTTER)
     names = max(name.width(str(channel)) for channel in subject.channels)
     gutter = max(_GUTTER, names, *map(small.width, words)) + 10
     cell = (
@@ -325,7 +324,7 @@ def _color_bar(film: _FrameMaps, along: str, words: list[str]) -> page_layout.Co
 
 def _caption(film: _FrameMaps, style: Style, along: str, masked: list[int]) -> tuple[str, ...]:
     count = film.shape[1]
-    words = subjects.caption(film.subject, style, "channel", "dead")
+    words = captions.caption(film.subject, style, "channel", "dead")
     frames = f"{len(film.shown):,} of {count:,} {along}s of each"
     laid = film.over[0].notes((film.shape[2], film.shape[3])) if film.over else ()
-    return (words[0], frames, *words[1:], *subjects.masked_caption(masked, count), *laid)
+    return (words[0], frames, *words[1:], *captions.masked_caption(masked, count), *laid)

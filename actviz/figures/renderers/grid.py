@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from actviz.figures import colors, mosaic, page_layout, text
-from actviz.figures.renderers import axis_labels, padding
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import axis_labels, captions, color_bars, padding, prepared_maps
+from actviz.figures.renderers.range_labels import below, has_one_end
 from actviz.records import Picture, Tile
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from actviz.figures.renderers.axis_labels import AxisLabels
     from actviz.figures.renderers.overlay_blend import Overlay
-    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Activation, Box, Context, Style
 
 _SIDES = (
@@ -67,7 +67,7 @@ class TileSet:
 
     maps: NDArray[Any]
     noun: str
-    axes: subjects.Drawn
+    axes: prepared_maps.Drawn
     names: tuple[str, ...] = ()
     indices: tuple[tuple[int, ...], ...] = ()
     rulers: tuple[AxisLabels, AxisLabels] | None = None
@@ -98,22 +98,22 @@ class TileSet:
 def draw(activation: Activation, deck: TileSet, context: Context, style: Style) -> Picture:
     """Draw every chosen map of a deck as a tile."""
     maps = deck.maps
-    scale = subjects.scale_of(style, maps)
+    scale = prepared_maps.scale_of(style, maps)
     is_map = deck.axes[1:] == ("row", "column")
     part = padding.inside(activation, context, (maps.shape[1], maps.shape[2])) if is_map else None
-    subject = subjects.prepare(activation, maps, style, scale, part)
+    subject = prepared_maps.prepare(activation, maps, style, scale, part)
     if is_map:
         deck = replace(deck, notes=(*deck.notes, *padding.note(activation, context, left_out=part is not None)))
     if style.bare:
         return _draw_bare(subject, deck, style)
     plan = _plan(subject, deck, style)
     layout = page_layout.PageLayout(
-        subjects.heading(activation, context),
+        captions.heading(activation, context),
         deck.bar(subject, plan.words),
         _caption(subject, deck, style, plan.zoom),
         plan.size[0],
         plan.size[1] + (plan.cell[1] if deck.front is not None else 0),
-        subjects.histogram(subject, reduced=bool(context.reduced or (deck.reduced and not deck.over))),
+        prepared_maps.histogram(subject, reduced=bool(context.reduced or (deck.reduced and not deck.over))),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
     if deck.front is not None:
@@ -246,59 +246,6 @@ def _readable(zoom: tuple[int, int], rulers: tuple[AxisLabels, AxisLabels]) -> t
     return max(zoom[0], thinnest), max(zoom[1], thinnest)
 
 
-def below(subject: PreparedMaps, room: int, *, fixed: bool = False) -> list[str]:
-    """Return what is written below each tile: the smallest and the largest of its values.
-
-    With percentiles of its own it is the ends of its colours. Tiles of one value have that
-    value. Both ends are written, in fewer digits where there is little room; where `room` is
-    `fixed` and not even these fit, the end further from zero, with its sign (`has_one_end`).
-    A state (``dead``) wins over numbers.
-    """
-    face, channels = text.face(_FACE), subject.channels
-    ends = subject.ends_written()
-    own = subject.scale.kind == "filter"
-    near, faint = set(subject.numbers.near_constant), set(subject.numbers.negligible if own else ())
-    full = [text.ends(*pair) for pair in ends] if subject.maps[0].size > 1 else [text.number(high) for _, high in ends]
-    if max(map(face.width, full)) > room:
-        shorter = _short_pair if subject.maps[0].size > 1 else _short_high
-        full = [
-            words if face.width(words) <= room or channel in near else shorter(pair, face, room, fixed=fixed)
-            for channel, words, pair in zip(channels, full, ends, strict=True)
-        ]
-    for place, (state, channel) in enumerate(zip(subject.states(), channels, strict=True)):
-        if state == "dead":
-            full[place] = "dead"
-        elif state == "constant":
-            value = float(subject.numbers.maximum[channel])
-            full[place] = "= " + text.fitting_number(value, face, room - face.width("= "))
-        elif state == "nonfinite" and np.isnan(subject.numbers.maximum[channel]):
-            full[place] = "NaN" if subject.numbers.nan[channel] else text.INFINITY
-        elif channel in faint:
-            words = f"{text.ALMOST} 0: {text.number(float(subject.numbers.strength[channel]), 2)}"
-            full[place] = words if face.width(words) <= room or not fixed else f"{text.ALMOST} 0"
-    return full
-
-
-def has_one_end(words: Sequence[str]) -> bool:
-    """Return True if `words`, those of `below`, hold a tile with only one of its two ends."""
-    return any(word.lstrip(text.MINUS)[:1].isdigit() and ".." not in word for word in words)
-
-
-def _short_pair(ends: tuple[float, float], face: text.Font, room: int, *, fixed: bool) -> str:
-    """Return both ends in as many digits as fit; the one further from zero where `fixed` room holds no two."""
-    words = [text.ends(*ends, digits) for digits in (2, 1)]
-    fits = next((one for one in words if face.width(one) <= room), None)
-    if fits is None and fixed:
-        return text.fitting_number(max(ends, key=abs), face, room)
-    return fits or words[0]
-
-
-def _short_high(ends: tuple[float, float], face: text.Font, room: int, *, fixed: bool) -> str:
-    """Return the upper end in as many digits as fit."""
-    del fixed
-    return text.fitting_number(ends[1], face, room)
-
-
 def _tiles(subject: PreparedMaps, deck: TileSet, grid: mosaic.TileGrid) -> list[Tile]:
     channels = subject.channels
     low, high = subject.low[channels].tolist(), subject.high[channels].tolist()
@@ -389,13 +336,13 @@ def color_bar(subject: PreparedMaps, noun: str, words: Sequence[str], where: str
     if subject.total > 1:
         notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {noun}")
     if subject.scale.kind == "filter":
-        ends = subjects.ENDS + (subjects.ONE_END if has_one_end(words) else "")
-        return subjects.own_bar(subject, noun, f"{where} it: {ends}", notes)
-    return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), *notes])
+        ends = captions.ENDS + (captions.ONE_END if has_one_end(words) else "")
+        return color_bars.own_bar(subject, noun, f"{where} it: {ends}", notes)
+    return color_bars.numeric_bar(subject, [captions.scale_note(subject, "the whole layer"), *notes])
 
 
 def _caption(subject: PreparedMaps, deck: TileSet, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
-    words = subjects.caption(subject, style, deck.noun, "dead") + deck.notes
+    words = captions.caption(subject, style, deck.noun, "dead") + deck.notes
     if deck.reduced:
         words += (f"reduced: {deck.reduced}",)
     down, right = zoom

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import UsageError
-from actviz.figures.renderers import frames, grid, spatial
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import batch_entry, frames, grid, spatial
 from actviz.figures.renderers.overlay_blend import Overlay, grey_of
 from actviz.records import Geometry
 
@@ -103,8 +102,8 @@ def _maps(activation: Activation, index: int, along: str | None, style: Style) -
     """Return one map a channel, ``(channel, row, column)``, and what was done to get one of frames."""
     if along is None or style.project is None:
         return spatial.maps_of(activation, index), ()
-    masked = subjects.masked(activation, index) if along == "step" else []
+    masked = batch_entry.masked(activation, index) if along == "step" else []
     strips = frames.maps_of(activation, index, along)
-    shown = subjects.visible(activation, masked, strips.shape[1])
+    shown = batch_entry.visible(activation, masked, strips.shape[1])
     maps, said = frames.projected(strips[:, shown], along, style.project)
     return maps, (said,)

@@ -20,7 +20,7 @@ from actviz.figures.page_layout import ColorBar
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Geometry
 
 # The grey of black and of white in the picture: colours stand out from both.

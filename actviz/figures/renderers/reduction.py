@@ -9,8 +9,7 @@ import numpy as np
 
 from actviz.errors import UsageError
 from actviz.figures import mosaic
-from actviz.figures.renderers import padding
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import captions, padding
 from actviz.statistics import channel_statistics
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def over_channels(
     signed_max = style.reduce == "max" and bool((flat[channels] < 0).any())
     said_ = f"{SIGNED_MAX if signed_max else REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
     if len(channels) < len(flat):
-        said_ += subjects.choice(len(channels), len(flat), style)
+        said_ += captions.choice(len(channels), len(flat), style)
     axes = tuple(one for one in activation.axes if one != "channel")
     signed, bounds = (False, None) if style.reduce == "l2" else (activation.signed, activation.bounds)
     mask = None if activation.mask is None else activation.mask[index : index + 1]

@@ -7,35 +7,29 @@ list of words in the next column.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.figures import colors, mosaic, page_layout, text
-from actviz.figures.colors import ColorScale
-from actviz.figures.renderers import axis_labels, grid, reduction
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures import color_scale, colors, mosaic, page_layout, text
+from actviz.figures.color_scale import ColorScale
+from actviz.figures.renderers import axis_labels, batch_entry, captions, color_bars, grid, prepared_maps, reduction
 from actviz.figures.renderers.axis_labels import AxisLabels
 from actviz.figures.renderers.renderer_protocol import MAP, SheetTiles
+from actviz.figures.renderers.sequence_layout import SequencePlan, plan_panels
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Activation, Axes, Box, Context, Style
 
 _SPACE = {"row", "column"}
 _UNITS = ("unit", "channel")
-_WIDE, _HIGH = 1200, 1300
-_LARGEST, _THINNEST = 20, 12
 _PAIR = 2
-_MOST_PIXELS = 6_000_000
-_BETWEEN_LINES, _BETWEEN_COLUMNS = 16, 28
-_NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)  # times a power of ten
 
 
 def accepts(axes: Axes) -> bool:
@@ -52,7 +46,7 @@ def tile_names(axes: Axes) -> tuple[str, str]:
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(unit, step, 1)``, contiguous."""
     steps, units = tile_names(activation.axes)
-    return subjects.maps_in_order(activation, index, (units, steps))[:, :, None]
+    return batch_entry.maps_in_order(activation, index, (units, steps))[:, :, None]
 
 
 def channel_axes(axes: Axes) -> Axes:
@@ -64,7 +58,7 @@ def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
     """Return all steps and units as one map, its longer side across; see `Renderer`."""
     units = maps_of(activation, index)[:, :, 0]
     step, unit = tile_names(activation.axes)
-    masked = subjects.masked(activation, index) if step == "step" else []
+    masked = batch_entry.masked(activation, index) if step == "step" else []
     maps = np.delete(units, masked, axis=1)
     if units.shape[0] > units.shape[1]:
         return SheetTiles(maps.T[None], MAP, f"down: {step}, across: {unit}", tuple(masked), 1)
@@ -79,24 +73,24 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     """
     maps = maps_of(activation, index)
     step, unit = tile_names(activation.axes)
-    masked = subjects.masked(activation, index) if step == "step" else []
-    seen = subjects.visible(activation, masked, maps.shape[1])
+    masked = batch_entry.masked(activation, index) if step == "step" else []
+    seen = batch_entry.visible(activation, masked, maps.shape[1])
     shown = maps[:, seen] if masked else maps
-    subject = subjects.prepare(activation, shown, style, _scale(style, shown))
+    subject = prepared_maps.prepare(activation, shown, style, _scale(style, shown))
     sheet = _matrix(subject, maps, masked, seen, style)
     if style.bare:
         return _draw_bare(sheet, subject, style, (step, unit))
-    words = subjects.step_words(activation, context, maps.shape[1]) if sheet.by == (1, 1) else ()
+    words = batch_entry.step_words(activation, context, maps.shape[1]) if sheet.by == (1, 1) else ()
     named = _unit_names(subject, context.labels) if sheet.by == (1, 1) else ()
     steps = AxisLabels.of(step, range(0, maps.shape[1], sheet.by[0]), words)
     units = AxisLabels.of(unit, subject.channels[:: sheet.by[1]], named)
-    plan = _plan(steps, units, style)
+    plan = plan_panels(steps, units, style)
     layout = page_layout.PageLayout(
-        subjects.heading(activation, context),
+        captions.heading(activation, context),
         _color_bar(subject, unit, plan),
         _caption(subject, style, unit, sheet, plan),
         *plan.size,
-        subjects.histogram(subject, reduced=bool(context.reduced)),
+        prepared_maps.histogram(subject, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
     tiles = _draw_panels(canvas, sheet, subject, replace(plan, top=top, left=left))
@@ -104,12 +98,12 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
 
 
 def _scale(style: Style, maps: NDArray[Any]) -> ColorScale:
-    scale = colors.parse_scale(style.scale)
+    scale = color_scale.parse_scale(style.scale)
     if scale.kind == "auto":
         return ColorScale("layer")
     if maps.size > reduction.BUDGET:
-        return colors.resolved(scale, own=False, why="there are too many values to draw each one")
-    return subjects.scale_of(style, maps)
+        return color_scale.resolved(scale, own=False, why="there are too many values to draw each one")
+    return prepared_maps.scale_of(style, maps)
 
 
 def _unit_names(subject: PreparedMaps, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -177,7 +171,7 @@ def _whole_blocks(masked: list[int], by: int, steps: int) -> list[int]:
 
 
 def _record(
-    subject: PreparedMaps, sheet: _SequenceMatrix, style: Style, plan: _SequencePlan | None, axes: tuple[str, str]
+    subject: PreparedMaps, sheet: _SequenceMatrix, style: Style, plan: SequencePlan | None, axes: tuple[str, str]
 ) -> dict[str, Any]:
     down = plan is None or plan.steps_down
     step, unit = axes
@@ -206,122 +200,8 @@ def _tile(subject: PreparedMaps, place: int, box: Box, part: Box | None, states:
     return Tile(channel, box, float(subject.low[channel]), float(subject.high[channel]), states[place], part=part)
 
 
-@dataclass(frozen=True, slots=True)
-class _SequencePlan:
-    """How a map of `down` by `across` is broken into panels of `size_of_panel` places.
-
-    `steps_down` says which of the axes runs down. Panels follow each other downwards where
-    columns are broken, and to the right where rows are.
-    """
-
-    down: AxisLabels
-    across: AxisLabels
-    steps_down: bool
-    zoom: tuple[int, int]
-    panel: tuple[int, int]
-    top: int = 0
-    left: int = 0
-
-    @property
-    def margins(self) -> tuple[int, int]:
-        """What stands above and to the left of a panel."""
-        return axis_labels.room_above(self.across, self.zoom[1]), axis_labels.room_left(self.down)
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """How many panels there are, downwards through rows and across through columns."""
-        return -(-len(self.down.names) // self.panel[0]), -(-len(self.across.names) // self.panel[1])
-
-    @property
-    def step(self) -> tuple[int, int]:
-        """What leads from a panel to the next below and to the right."""
-        above, beside = self.margins
-        height, width = (size * zoom for size, zoom in zip(self.panel, self.zoom, strict=True))
-        over = max(axis_labels.overhang(self.across, self.zoom[1]), 1)
-        return above + height + _BETWEEN_LINES, beside + width + over + _BETWEEN_COLUMNS
-
-    @property
-    def size(self) -> tuple[int, int]:
-        rows, columns = self.counts
-        stacked = columns if rows == 1 else 1
-        beside = max(1, rows)
-        return stacked * self.step[0] - _BETWEEN_LINES + 2, beside * self.step[1] - _BETWEEN_COLUMNS
-
-    def panels(self) -> list[tuple[range, range, tuple[int, int]]]:
-        """Return rows, columns and the top left pixel of each panel."""
-        found = []
-        above, beside = self.margins
-        rows, columns = self.counts
-        for place in range(max(rows, columns)):
-            row, column = (place, 0) if rows > 1 else (0, place)
-            height, width = self.panel
-            part = (
-                range(row * height, min((row + 1) * height, len(self.down.names))),
-                range(column * width, min((column + 1) * width, len(self.across.names))),
-            )
-            top = self.top + above + (self.step[0] * place if rows == 1 else 0)
-            left = self.left + beside + (self.step[1] * place if rows > 1 else 0)
-            found.append((*part, (top, left)))
-        return found
-
-
-def _plan(steps: AxisLabels, units: AxisLabels, style: Style) -> _SequencePlan:
-    steps_down = steps.each or (not units.each and len(steps.names) < len(units.names))
-    down, across = (steps, units) if steps_down else (units, steps)
-    rows, columns = len(down.names), len(across.names)
-    if style.zoom:
-        zoom = style.zoom, style.zoom
-    else:
-        zoom = choose_zoom(rows, columns, axis_labels.thinnest(down), axis_labels.thinnest(across))
-        if rows * zoom[0] * columns * zoom[1] > _MOST_PIXELS:
-            zoom = choose_zoom(rows, columns)
-    page = _page(rows * zoom[0], columns * zoom[1])
-    if rows * zoom[0] > columns * zoom[1]:
-        panel = pieces(rows, zoom[0], max(_HIGH, page)), columns
-    else:
-        panel = rows, pieces(columns, zoom[1], max(_WIDE, page))
-    if style.columns and panel[0] == rows:
-        panel = rows, min(style.columns, columns)
-    return _SequencePlan(down, across, steps_down, zoom, panel)
-
-
-def _page(height: int, width: int) -> int:
-    """Return how many pixels wide a page for a map of that size is: a little wider than high."""
-    return round(math.sqrt(1.4 * height * width))
-
-
-def choose_zoom(rows: int, columns: int, thinnest_row: int = 1, thinnest_column: int = 1) -> tuple[int, int]:
-    """Return how many pixels a value gets, down and right.
-
-    The largest whole factor with which the map, broken into lines, stays on a page of
-    1200 by 1300 pixels. A map of few rows would stay a hair line: rows grow to 12 pixels
-    together, and to what their names need.
-    """
-    for zoom in range(_LARGEST, 0, -1):
-        down = max(zoom, -(-_THINNEST // rows), thinnest_row)
-        across = max(zoom, -(-_THINNEST // columns), thinnest_column)
-        lines = -(-columns * across // _WIDE)
-        if (lines == 1 or zoom <= _LARGEST // 4) and lines * (rows * down + 40 * (lines > 1)) <= _HIGH:
-            break
-    return down, across
-
-
-def pieces(count: int, zoom: int, room: int) -> int:
-    """Return how many of `count` places stand in a line of `room` pixels.
-
-    All, if they fit; else a number people count in, with which lines are about alike.
-    """
-    if count * zoom <= room:
-        return count
-    most = max(1, room // zoom)
-    even = -(-count // -(-count // most))
-    nice = [round(float(f"{unit}e{power}")) for power in range(8) for unit in _NICE]
-    fits = [size for size in nice if size <= most]
-    return next((size for size in fits if size >= even), fits[-1])
-
-
 def _draw_panels(
-    canvas: page_layout.Canvas, sheet: _SequenceMatrix, subject: PreparedMaps, plan: _SequencePlan
+    canvas: page_layout.Canvas, sheet: _SequenceMatrix, subject: PreparedMaps, plan: SequencePlan
 ) -> list[Tile]:
     pixels = sheet.pixels.T if plan.steps_down else sheet.pixels
     states = subject.states()
@@ -349,7 +229,7 @@ class _SequencePanel:
     rows: range
     columns: range
     corner: tuple[int, int]
-    plan: _SequencePlan
+    plan: SequencePlan
 
     def tiles(self, subject: PreparedMaps, states: list[str]) -> list[Tile]:
         """Return a tile for each unit, with the steps that it shows."""
@@ -388,17 +268,17 @@ class _SequencePanel:
         return self.corner[0], left, self.corner[0] + len(self.rows) * self.plan.zoom[0], left + self.plan.zoom[1]
 
 
-def _color_bar(subject: PreparedMaps, unit: str, plan: _SequencePlan) -> page_layout.ColorBar:
+def _color_bar(subject: PreparedMaps, unit: str, plan: SequencePlan) -> page_layout.ColorBar:
     ways = f"down: {plan.down.noun}s, across: {plan.across.noun}s"
     if subject.scale.kind == "filter":
-        return subjects.own_bar(subject, unit, f"beside it: {subjects.ENDS}", [ways])
-    return subjects.numeric_bar(subject, [subjects.scale_note(subject, "the whole layer"), ways])
+        return color_bars.own_bar(subject, unit, f"beside it: {captions.ENDS}", [ways])
+    return color_bars.numeric_bar(subject, [captions.scale_note(subject, "the whole layer"), ways])
 
 
 def _caption(
-    subject: PreparedMaps, style: Style, unit: str, sheet: _SequenceMatrix, plan: _SequencePlan
+    subject: PreparedMaps, style: Style, unit: str, sheet: _SequenceMatrix, plan: SequencePlan
 ) -> tuple[str, ...]:
-    words = subjects.caption(subject, style, unit, "zero")
+    words = captions.caption(subject, style, unit, "zero")
     noun = (plan.down if plan.steps_down else plan.across).noun
     steps = [f"{sheet.count:,} {noun}{'s' if sheet.count != 1 else ''}"]
     panels = len(plan.panels())
@@ -413,4 +293,4 @@ def _caption(
         steps.append(f"ranges of the {unit}s between those written: in the record of the figure")
     if sheet.by != (1, 1):
         steps.append(f"reduced: {reduction.said((noun, unit), sheet.by)}")
-    return (words[0], *steps, *words[1:], *subjects.masked_caption(sheet.masked, sheet.count))
+    return (words[0], *steps, *words[1:], *captions.masked_caption(sheet.masked, sheet.count))

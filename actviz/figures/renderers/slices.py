@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.figures.renderers import grid
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import batch_entry, grid
 from actviz.figures.renderers.renderer_protocol import SheetTiles
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def order(axes: Axes) -> Axes:
 
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(slice, row, column)``, contiguous."""
-    maps = subjects.maps_in_order(activation, index, order(activation.axes))
+    maps = batch_entry.maps_in_order(activation, index, order(activation.axes))
     return maps.reshape(-1, *maps.shape[-2:])
 
 

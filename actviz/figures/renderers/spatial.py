@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.figures.renderers import grid
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import batch_entry, grid
 from actviz.figures.renderers.renderer_protocol import FILTER, MAP, SheetTiles
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def accepts(axes: Axes) -> bool:
 
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(channel, row, column)``, contiguous."""
-    return subjects.maps_in_order(activation, index, ("channel", "row", "column"))
+    return batch_entry.maps_in_order(activation, index, ("channel", "row", "column"))
 
 
 def channel_axes(axes: Axes) -> Axes:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.figures import colors, mosaic, page_layout, text
-from actviz.figures.renderers import axis_labels
-from actviz.figures.renderers import prepared as subjects
+from actviz.figures.renderers import axis_labels, batch_entry, captions, color_bars, prepared_maps
 from actviz.figures.renderers.renderer_protocol import SheetTiles
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from actviz.figures.renderers.prepared import PreparedMaps
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Activation, Axes, Context, Style
 
 _MOST_BARS, _MOST_SWATCHES, _BAR_ROWS = 64, 512, 16
@@ -62,12 +61,12 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     One number has no range of its own, so ``filter`` means ``layer`` here.
     """
     values = maps_of(activation, index)
-    subject = subjects.prepare(activation, values, style, subjects.scale_of(style, values))
+    subject = prepared_maps.prepare(activation, values, style, prepared_maps.scale_of(style, values))
     noun = activation.axes[1] if len(activation.axes) == _MOST_AXES and activation.axes[1] != "channel" else "unit"
     drawn = activation.axes[1:], None, None
     if style.bare:
         return _draw_bare(subject, style, drawn)
-    words = subjects.step_words(activation, context, len(values)) if noun == "step" else context.labels
+    words = batch_entry.step_words(activation, context, len(values)) if noun == "step" else context.labels
     names = _names(subject, words)
     count = len(subject.channels)
     plan: _VectorPlan
@@ -79,11 +78,11 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         plan = _Cells.of(subject, names, style)
     sizes = f"{subject.total} {noun}{'s' if subject.total > 1 else ''}"
     layout = page_layout.PageLayout(
-        replace(subjects.heading(activation, context), sizes=sizes),
-        subjects.numeric_bar(subject, _notes(subject, plan, noun)),
-        subjects.caption(subject, style, noun, "zero"),
+        replace(captions.heading(activation, context), sizes=sizes),
+        color_bars.numeric_bar(subject, _notes(subject, plan, noun)),
+        captions.caption(subject, style, noun, "zero"),
         *plan.size,
-        subjects.histogram(subject, reduced=bool(context.reduced)),
+        prepared_maps.histogram(subject, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
     tiles = plan.draw(canvas, subject, top, left)
@@ -99,7 +98,7 @@ def _names(subject: PreparedMaps, words: Sequence[str]) -> list[str]:
 
 
 def _notes(subject: PreparedMaps, plan: _VectorPlan, noun: str) -> list[str]:
-    notes = [subjects.scale_note(subject, f"all {noun}s")]
+    notes = [captions.scale_note(subject, f"all {noun}s")]
     if isinstance(plan, _Cells):
         if in_order(subject.channels):
             notes.append(f"number of a {noun}: label of its row + label of its column")
@@ -121,7 +120,7 @@ def in_order(channels: Sequence[int]) -> bool:
     return list(channels) == list(range(channels[0], channels[0] + len(channels)))
 
 
-def _draw_bare(subject: PreparedMaps, style: Style, drawn: subjects.Drawn) -> Picture:
+def _draw_bare(subject: PreparedMaps, style: Style, drawn: prepared_maps.Drawn) -> Picture:
     zoom = style.zoom or _BARE_ZOOM
     count = len(subject.channels)
     columns = cell_columns(count) if style.columns is None else style.columns

@@ -9,35 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import UsageError
-from actviz.figures import colors, mosaic, text
-from actviz.figures.colors import ColorScale
-from actviz.figures.page_layout import ColorBar, FigureHistogram, PageHeading
+from actviz.figures import color_scale, colors, mosaic, text
+from actviz.figures.color_scale import ColorScale
+from actviz.figures.page_layout import FigureHistogram
 from actviz.figures.renderers import padding
-from actviz.records import FORWARD, MIXED, REVERSED
+from actviz.records import FORWARD
 from actviz.statistics import channel_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from actviz.figures.colors import RGB
-    from actviz.records import Activation, Axes, Context, Style
+    from actviz.records import Activation, Style
 
-ORDERS = {
-    "index": "first by number",
-    "max": "strongest by maximum |value|",
-    "mean": "strongest by mean |value|",
-    "std": "strongest by standard deviation",
-    "l2": "strongest by L2 norm",
-}
-
-
-ENDS = "its smallest and largest value"
-ONE_END = ", or only the one further from 0 where both have no room"
 
 _MOST_LEVELS, _MOST_NAMES = 12, 8
-_HUGE = 1e300
 
 Drawn = tuple[tuple[str, ...], str | None, str | None]
 """The axes of an activation that tiles run over, and those that run down and across in a tile."""
@@ -169,8 +154,8 @@ def scale_of(style: Style, maps: NDArray[Any]) -> ColorScale:
 
     Every tile of one value would have the last colour.
     """
-    scale = colors.parse_scale(style.scale)
-    return colors.resolved(scale, own=maps[0].size > 1, why="one value has no range of its own")
+    scale = color_scale.parse_scale(style.scale)
+    return color_scale.resolved(scale, own=maps[0].size > 1, why="one value has no range of its own")
 
 
 def prepare(
@@ -284,7 +269,7 @@ def _given(
         finite = channel_statistics.finite_values(*layer)
         low, high = channel_statistics.percentiles(finite, (scale.low, scale.high)) if finite.size else (0.0, 0.0)
         return colors.around_zero(low, high) if low < high else None
-    if scale.kind not in colors.GIVEN:
+    if scale.kind not in color_scale.GIVEN:
         return None
     if address not in style.ranges:
         known = ", ".join(f"{name!r}" for name in list(style.ranges)[:_MOST_NAMES]) or "none"
@@ -309,125 +294,6 @@ def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, st
     return tuple((value, words.get(value, text.number(value, 6))) for value in found.tolist())
 
 
-def heading(activation: Activation, context: Context) -> PageHeading:
-    """Return the title of a layer's figure."""
-    sizes = text.shape(activation.values.shape[1:]) or "one number"
-    axes = [name for name in activation.axes[1:] if name in {"row", "column"}]
-    if axes == ["column", "row"]:
-        rows, columns = (activation.values.shape[activation.axes.index(name)] for name in ("row", "column"))
-        sizes += f" ({', '.join(activation.axes[1:])}), drawn with rows down: {text.shape((rows, columns))}"
-    if context.reduced:
-        sizes += f", reduced: {context.reduced}"
-    return PageHeading(activation.address, activation.kind, sizes, context)
-
-
-def caption(subject: PreparedMaps, style: Style, noun: str, state: str) -> tuple[str, ...]:
-    """Return the counts below a figure: shown, dead, constant, clipped, not finite.
-
-    `noun` is what one channel is called; `state` is the word for one that is all zero.
-    Everything but the first count is about the whole layer, shown or not.
-    """
-    numbers, total = subject.numbers, subject.total
-    shown = len(subject.channels)
-    first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
-    parts = [first + choice(shown, total, style)]
-    parts += order_notes(subject.step_order)
-    dead = numbers.channels_in(channel_statistics.DEAD)
-    word = f"{state} on this input"
-    parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
-    constant = numbers.channels_in(channel_statistics.CONSTANT)
-    if constant:
-        parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
-    parts += _faint(numbers)
-    parts += [*_clipped(subject), _nonfinite(numbers)]
-    if style.histogram and subject.distribution is None:
-        parts.append("no distribution: no finite value")
-    return tuple(parts)
-
-
-def order_notes(step_order: str) -> list[str]:
-    """Return what a caption says about steps that are not in the order of the input."""
-    notes = {
-        REVERSED: "reversed: step 0 belongs to the last step of the input",
-        MIXED: "order of the steps: not that of the input, or not known",
-    }
-    return [notes[step_order]] if step_order in notes else []
-
-
-def step_words(activation: Activation, context: Context, count: int) -> tuple[str, ...]:
-    """Return the words of the input in the order of an activation's `count` steps, none where they do not fit."""
-    if len(context.steps) != count or activation.step_order == MIXED:
-        return ()
-    return context.steps[::-1] if activation.step_order == REVERSED else context.steps
-
-
-def _faint(numbers: channel_statistics.ChannelStatistics) -> list[str]:
-    """Return what a caption says of channels that are almost constant, or almost nothing."""
-    parts = []
-    near = numbers.near_constant
-    if near:
-        within = f"ends within {text.number(100 * channel_statistics.NEAR_CONSTANT)}% of the larger"
-        parts.append(f"{len(near):,} near-constant ({text.listing(near)}): {within}")
-    faint = numbers.negligible
-    if faint:
-        parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_words('the layer')}")
-    return parts
-
-
-def negligible_words(layer: str) -> str:
-    """Return the limit below which a channel of `layer` is next to nothing, in words."""
-    return f"below {text.number(100 * channel_statistics.NEGLIGIBLE)}% of the largest |value| of {layer}"
-
-
-def choice(shown: int, total: int, style: Style, *, ordered: bool = True) -> str:
-    """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on.
-
-    Without `ordered` the measure is left out, for a page that names it once.
-    """
-    candidates = len(mosaic.parse_channels(style.channels, total))
-    words = ""
-    if style.measure != "index":
-        words = f", {ORDERS[style.measure]}" if ordered else ","
-    elif style.top is not None and shown < candidates:
-        words = f", {ORDERS['index']}" if style.channels is None else ", first"
-    if candidates == total:
-        return words.removesuffix(",")
-    return f"{words} of the {candidates:,} chosen" if words else ", as chosen"
-
-
-def _clipped(subject: PreparedMaps) -> list[str]:
-    count = sum(subject.clipped())
-    if not count:
-        return []
-    share = text.number(100 * count / max(1, subject.shown().size), 2)
-    if subject.given is None:
-        return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to the ends of the colours"]
-    low, high = (text.number(end) for end in subject.given)
-    return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to {low} {text.DASH} {high}"]
-
-
-def scale_note(subject: PreparedMaps, whole: str) -> str:
-    """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
-    scale = subject.scale
-    if scale.kind == "percentile":
-        ends = shares_words(scale)
-        why = f" ({scale.why})" if scale.why else ""
-        if subject.given is None:
-            return f"one scale for {whole}: its {ends} are the same{why}"
-        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + why
-    if scale.kind == "bounds":
-        return "one scale: the bounds of the activation function"
-    if scale.kind == "from":
-        return f"one scale, from {text.shown(str(scale).removeprefix('from:'), 60)}"
-    known = {"fixed": "one scale, as asked", "run": "one scale for all inputs of the run"}
-    return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
-
-
-def shares_words(scale: ColorScale) -> str:
-    """Return the percentiles that a scale runs between, in words."""
-    return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
-
-
 def histogram(subject: PreparedMaps, *, reduced: bool = False) -> FigureHistogram | None:
     """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value.
 
@@ -436,124 +302,3 @@ def histogram(subject: PreparedMaps, *, reduced: bool = False) -> FigureHistogra
     if subject.distribution is None:
         return None
     return FigureHistogram(subject.distribution, subject.levels, subject.given, reduced)
-
-
-def _nonfinite(numbers: channel_statistics.ChannelStatistics) -> str:
-    if numbers.finite:
-        return "no NaN"
-    counts = [
-        f"{int(count):,} {word}"
-        for count, word in (
-            (numbers.nan.sum(), "NaN"),
-            (numbers.infinite.sum(), "infinite"),
-        )
-        if count
-    ]
-    where = text.listing(numbers.channels_in(channel_statistics.NONFINITE))
-    return f"{' and '.join(counts)} (in {where})"
-
-
-def nonfinite_colors(subject: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
-    """Return the colours of what is not finite, where there is such a thing."""
-    if subject.numbers.finite:
-        return ()
-    nan, above, below = subject.table.marks
-    maps = subject.maps
-    found = (
-        (nan, "NaN", bool(subject.numbers.nan.any())),
-        (above, f"+{text.INFINITY}", bool(np.isposinf(maps).any())),
-        (below, f"{text.MINUS}{text.INFINITY}", bool(np.isneginf(maps).any())),
-    )
-    return tuple((color, words) for color, words, present in found if present)
-
-
-def own_bar(subject: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
-    """Return a colour bar for tiles, called `noun`, that have a range of their own.
-
-    `written` says where its ends are written: ``below it: its smallest and largest value``.
-    """
-    ticks: tuple[tuple[float, str], ...]
-    scale = subject.scale
-    if scale.of_tiles:
-        written = "written " + written.replace(f": {ENDS}", "")
-    if subject.signed:
-        ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
-        largest = (
-            f"the larger |value| of {shares_words(scale)} of its own values"
-            if scale.of_tiles
-            else "its own largest |value|"
-        )
-        note = f"max: of each {noun} {largest}; {written}"
-    elif scale.of_tiles:
-        ticks = tuple((share, f"p{text.number(end, 4)}") for share, end in ((0.0, scale.low), (1.0, scale.high)))
-        note = f"{ticks[0][1]}, {ticks[1][1]}: of each {noun} {shares_words(scale)} of its own values, {written}"
-    else:
-        ticks = ((0.0, "0"), (1.0, "max"))
-        note = f"max: of each {noun} its own maximum; {written}"
-    return ColorBar(subject.table, ticks, (note, *notes), nonfinite_colors(subject))
-
-
-def numeric_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
-    """Return a colour bar for one range that all tiles share."""
-    low, high = float(subject.low[0]), float(subject.high[0])
-    if subject.levels:
-        values = np.array([[value for value, _ in subject.levels]])
-        steps = colors.quantise(values, subject.low[:1], subject.high[:1], signed=subject.signed)[0].tolist()
-        blocks = tuple(zip(steps, (words for _, words in subject.levels), strict=True))
-        return ColorBar(subject.table, (), tuple(notes), nonfinite_colors(subject), blocks)
-    if low == high:
-        middle = 0.5 if subject.signed else 0.0
-        return ColorBar(subject.table, ((middle, "0"),), tuple(notes), nonfinite_colors(subject))
-    found = colors.ticks(low, high)
-    # Halved, the widest ranges stay finite; the narrowest would vanish.
-    factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
-    width = high * factor - low * factor
-    shares = [min(1.0, max(0.0, (tick * factor - low * factor) / width)) for tick in found]
-    words = [text.number(tick) for tick in found]
-    pairs = tuple(zip(shares, words, strict=True))
-    return ColorBar(subject.table, pairs, tuple(notes), nonfinite_colors(subject))
-
-
-def maps_in_order(activation: Activation, index: int, order: Axes) -> NDArray[Any]:
-    """Return one entry of the batch with its axes in this order, contiguous; an axis it does not have has length 1."""
-    axes, values = activation.axes[1:], activation.values[index]
-    turned = values.transpose([axes.index(name) for name in order if name in axes])
-    lengths = iter(turned.shape)
-    shape = [next(lengths) if name in axes else 1 for name in order]
-    return np.ascontiguousarray(channel_statistics.as_numbers(turned.reshape(shape)))
-
-
-def masked(activation: Activation, index: int) -> list[int]:
-    """Return the steps of one entry of the batch that the network leaves out."""
-    mask = activation.mask
-    if mask is None or "step" not in activation.axes:
-        return []
-    if mask.shape[1] != activation.values.shape[activation.axes.index("step")]:
-        return []
-    found: list[int] = np.flatnonzero(~mask[index]).tolist()
-    return found
-
-
-def visible(activation: Activation, masked_steps: Sequence[int], count: int) -> list[int]:
-    """Return the steps that are drawn of `count`.
-
-    Raises
-    ------
-    UsageError
-        When all of them are masked.
-    """
-    if len(masked_steps) == count:
-        message = f"layer {activation.address!r}: all {count} steps are masked on this input, so there is nothing to draw; give another input."
-        raise UsageError(message)
-    left_out = set(masked_steps)
-    return [step for step in range(count) if step not in left_out]
-
-
-def masked_caption(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
-    """Return what a caption says about masked steps."""
-    if not masked_steps:
-        return ()
-    where = text.listing(masked_steps)
-    if masked_steps == list(range(masked_steps[0], masked_steps[-1] + 1)) and len(masked_steps) > 1:
-        where = f"{masked_steps[0]} to {masked_steps[-1]}"
-    return (f"{len(masked_steps):,} of {count:,} steps masked ({where}): hatched, in no number",)

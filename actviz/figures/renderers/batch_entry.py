@@ -1,0 +1,60 @@
+"""One entry of a batch: its axes in order, its masked steps, the words of its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actviz.errors import UsageError
+from actviz.records import MIXED, REVERSED
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Axes, Context
+
+
+def step_words(activation: Activation, context: Context, count: int) -> tuple[str, ...]:
+    """Return the words of the input in the order of an activation's `count` steps, none where they do not fit."""
+    if len(context.steps) != count or activation.step_order == MIXED:
+        return ()
+    return context.steps[::-1] if activation.step_order == REVERSED else context.steps
+
+
+def maps_in_order(activation: Activation, index: int, order: Axes) -> NDArray[Any]:
+    """Return one entry of the batch with its axes in this order, contiguous; an axis it does not have has length 1."""
+    axes, values = activation.axes[1:], activation.values[index]
+    turned = values.transpose([axes.index(name) for name in order if name in axes])
+    lengths = iter(turned.shape)
+    shape = [next(lengths) if name in axes else 1 for name in order]
+    return np.ascontiguousarray(channel_statistics.as_numbers(turned.reshape(shape)))
+
+
+def masked(activation: Activation, index: int) -> list[int]:
+    """Return the steps of one entry of the batch that the network leaves out."""
+    mask = activation.mask
+    if mask is None or "step" not in activation.axes:
+        return []
+    if mask.shape[1] != activation.values.shape[activation.axes.index("step")]:
+        return []
+    found: list[int] = np.flatnonzero(~mask[index]).tolist()
+    return found
+
+
+def visible(activation: Activation, masked_steps: Sequence[int], count: int) -> list[int]:
+    """Return the steps that are drawn of `count`.
+
+    Raises
+    ------
+    UsageError
+        When all of them are masked.
+    """
+    if len(masked_steps) == count:
+        message = f"layer {activation.address!r}: all {count} steps are masked on this input, so there is nothing to draw; give another input."
+        raise UsageError(message)
+    left_out = set(masked_steps)
+    return [step for step in range(count) if step not in left_out]

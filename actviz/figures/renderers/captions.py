@@ -1,0 +1,168 @@
+"""What captions and headings of figures say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actviz.figures import mosaic, text
+from actviz.figures.page_layout import PageHeading
+from actviz.records import MIXED, REVERSED
+from actviz.statistics import channel_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actviz.figures.color_scale import ColorScale
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
+    from actviz.records import Activation, Context, Style
+
+ORDERS = {
+    "index": "first by number",
+    "max": "strongest by maximum |value|",
+    "mean": "strongest by mean |value|",
+    "std": "strongest by standard deviation",
+    "l2": "strongest by L2 norm",
+}
+
+
+ENDS = "its smallest and largest value"
+
+
+ONE_END = ", or only the one further from 0 where both have no room"
+
+
+def heading(activation: Activation, context: Context) -> PageHeading:
+    """Return the title of a layer's figure."""
+    sizes = text.shape(activation.values.shape[1:]) or "one number"
+    axes = [name for name in activation.axes[1:] if name in {"row", "column"}]
+    if axes == ["column", "row"]:
+        rows, columns = (activation.values.shape[activation.axes.index(name)] for name in ("row", "column"))
+        sizes += f" ({', '.join(activation.axes[1:])}), drawn with rows down: {text.shape((rows, columns))}"
+    if context.reduced:
+        sizes += f", reduced: {context.reduced}"
+    return PageHeading(activation.address, activation.kind, sizes, context)
+
+
+def caption(subject: PreparedMaps, style: Style, noun: str, state: str) -> tuple[str, ...]:
+    """Return the counts below a figure: shown, dead, constant, clipped, not finite.
+
+    `noun` is what one channel is called; `state` is the word for one that is all zero.
+    Everything but the first count is about the whole layer, shown or not.
+    """
+    numbers, total = subject.numbers, subject.total
+    shown = len(subject.channels)
+    first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
+    parts = [first + choice(shown, total, style)]
+    parts += order_notes(subject.step_order)
+    dead = numbers.channels_in(channel_statistics.DEAD)
+    word = f"{state} on this input"
+    parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
+    constant = numbers.channels_in(channel_statistics.CONSTANT)
+    if constant:
+        parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
+    parts += _faint(numbers)
+    parts += [*_clipped(subject), _nonfinite(numbers)]
+    if style.histogram and subject.distribution is None:
+        parts.append("no distribution: no finite value")
+    return tuple(parts)
+
+
+def order_notes(step_order: str) -> list[str]:
+    """Return what a caption says about steps that are not in the order of the input."""
+    notes = {
+        REVERSED: "reversed: step 0 belongs to the last step of the input",
+        MIXED: "order of the steps: not that of the input, or not known",
+    }
+    return [notes[step_order]] if step_order in notes else []
+
+
+def _faint(numbers: channel_statistics.ChannelStatistics) -> list[str]:
+    """Return what a caption says of channels that are almost constant, or almost nothing."""
+    parts = []
+    near = numbers.near_constant
+    if near:
+        within = f"ends within {text.number(100 * channel_statistics.NEAR_CONSTANT)}% of the larger"
+        parts.append(f"{len(near):,} near-constant ({text.listing(near)}): {within}")
+    faint = numbers.negligible
+    if faint:
+        parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_words('the layer')}")
+    return parts
+
+
+def negligible_words(layer: str) -> str:
+    """Return the limit below which a channel of `layer` is next to nothing, in words."""
+    return f"below {text.number(100 * channel_statistics.NEGLIGIBLE)}% of the largest |value| of {layer}"
+
+
+def choice(shown: int, total: int, style: Style, *, ordered: bool = True) -> str:
+    """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on.
+
+    Without `ordered` the measure is left out, for a page that names it once.
+    """
+    candidates = len(mosaic.parse_channels(style.channels, total))
+    words = ""
+    if style.measure != "index":
+        words = f", {ORDERS[style.measure]}" if ordered else ","
+    elif style.top is not None and shown < candidates:
+        words = f", {ORDERS['index']}" if style.channels is None else ", first"
+    if candidates == total:
+        return words.removesuffix(",")
+    return f"{words} of the {candidates:,} chosen" if words else ", as chosen"
+
+
+def _clipped(subject: PreparedMaps) -> list[str]:
+    count = sum(subject.clipped())
+    if not count:
+        return []
+    share = text.number(100 * count / max(1, subject.shown().size), 2)
+    if subject.given is None:
+        return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to the ends of the colours"]
+    low, high = (text.number(end) for end in subject.given)
+    return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to {low} {text.DASH} {high}"]
+
+
+def scale_note(subject: PreparedMaps, whole: str) -> str:
+    """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
+    scale = subject.scale
+    if scale.kind == "percentile":
+        ends = shares_words(scale)
+        why = f" ({scale.why})" if scale.why else ""
+        if subject.given is None:
+            return f"one scale for {whole}: its {ends} are the same{why}"
+        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + why
+    if scale.kind == "bounds":
+        return "one scale: the bounds of the activation function"
+    if scale.kind == "from":
+        return f"one scale, from {text.shown(str(scale).removeprefix('from:'), 60)}"
+    known = {"fixed": "one scale, as asked", "run": "one scale for all inputs of the run"}
+    return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
+
+
+def shares_words(scale: ColorScale) -> str:
+    """Return the percentiles that a scale runs between, in words."""
+    return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
+
+
+def _nonfinite(numbers: channel_statistics.ChannelStatistics) -> str:
+    if numbers.finite:
+        return "no NaN"
+    counts = [
+        f"{int(count):,} {word}"
+        for count, word in (
+            (numbers.nan.sum(), "NaN"),
+            (numbers.infinite.sum(), "infinite"),
+        )
+        if count
+    ]
+    where = text.listing(numbers.channels_in(channel_statistics.NONFINITE))
+    return f"{' and '.join(counts)} (in {where})"
+
+
+def masked_caption(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
+    """Return what a caption says about masked steps."""
+    if not masked_steps:
+        return ()
+    where = text.listing(masked_steps)
+    if masked_steps == list(range(masked_steps[0], masked_steps[-1] + 1)) and len(masked_steps) > 1:
+        where = f"{masked_steps[0]} to {masked_steps[-1]}"
+    return (f"{len(masked_steps):,} of {count:,} steps masked ({where}): hatched, in no number",)

@@ -1,0 +1,80 @@
+"""Colour bars of figures: one range for all tiles, or one for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actviz.figures import colors, text
+from actviz.figures.page_layout import ColorBar
+from actviz.figures.renderers.captions import ENDS, shares_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actviz.figures.colors import RGB
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
+
+_HUGE = 1e300
+
+
+def nonfinite_colors(subject: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
+    """Return the colours of what is not finite, where there is such a thing."""
+    if subject.numbers.finite:
+        return ()
+    nan, above, below = subject.table.marks
+    maps = subject.maps
+    found = (
+        (nan, "NaN", bool(subject.numbers.nan.any())),
+        (above, f"+{text.INFINITY}", bool(np.isposinf(maps).any())),
+        (below, f"{text.MINUS}{text.INFINITY}", bool(np.isneginf(maps).any())),
+    )
+    return tuple((color, words) for color, words, present in found if present)
+
+
+def own_bar(subject: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
+    """Return a colour bar for tiles, called `noun`, that have a range of their own.
+
+    `written` says where its ends are written: ``below it: its smallest and largest value``.
+    """
+    ticks: tuple[tuple[float, str], ...]
+    scale = subject.scale
+    if scale.of_tiles:
+        written = "written " + written.replace(f": {ENDS}", "")
+    if subject.signed:
+        ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
+        largest = (
+            f"the larger |value| of {shares_words(scale)} of its own values"
+            if scale.of_tiles
+            else "its own largest |value|"
+        )
+        note = f"max: of each {noun} {largest}; {written}"
+    elif scale.of_tiles:
+        ticks = tuple((share, f"p{text.number(end, 4)}") for share, end in ((0.0, scale.low), (1.0, scale.high)))
+        note = f"{ticks[0][1]}, {ticks[1][1]}: of each {noun} {shares_words(scale)} of its own values, {written}"
+    else:
+        ticks = ((0.0, "0"), (1.0, "max"))
+        note = f"max: of each {noun} its own maximum; {written}"
+    return ColorBar(subject.table, ticks, (note, *notes), nonfinite_colors(subject))
+
+
+def numeric_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
+    """Return a colour bar for one range that all tiles share."""
+    low, high = float(subject.low[0]), float(subject.high[0])
+    if subject.levels:
+        values = np.array([[value for value, _ in subject.levels]])
+        steps = colors.quantise(values, subject.low[:1], subject.high[:1], signed=subject.signed)[0].tolist()
+        blocks = tuple(zip(steps, (words for _, words in subject.levels), strict=True))
+        return ColorBar(subject.table, (), tuple(notes), nonfinite_colors(subject), blocks)
+    if low == high:
+        middle = 0.5 if subject.signed else 0.0
+        return ColorBar(subject.table, ((middle, "0"),), tuple(notes), nonfinite_colors(subject))
+    found = colors.ticks(low, high)
+    # Halved, the widest ranges stay finite; the narrowest would vanish.
+    factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
+    width = high * factor - low * factor
+    shares = [min(1.0, max(0.0, (tick * factor - low * factor) / width)) for tick in found]
+    words = [text.number(tick) for tick in found]
+    pairs = tuple(zip(shares, words, strict=True))
+    return ColorBar(subject.table, pairs, tuple(notes), nonfinite_colors(subject))

@@ -1,0 +1,143 @@
+"""How a heat map of steps by units is broken into panels that fit a page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actviz.figures.renderers import axis_labels
+
+if TYPE_CHECKING:
+    from actviz.figures.renderers.axis_labels import AxisLabels
+    from actviz.records import Style
+
+_WIDE, _HIGH = 1200, 1300
+
+
+_LARGEST, _THINNEST = 20, 12
+
+
+_MOST_PIXELS = 6_000_000
+
+
+_BETWEEN_LINES, _BETWEEN_COLUMNS = 16, 28
+
+
+_NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)  # times a power of ten
+
+
+@dataclass(frozen=True, slots=True)
+class SequencePlan:
+    """How a map of `down` by `across` is broken into panels of `size_of_panel` places.
+
+    `steps_down` says which of the axes runs down. Panels follow each other downwards where
+    columns are broken, and to the right where rows are.
+    """
+
+    down: AxisLabels
+    across: AxisLabels
+    steps_down: bool
+    zoom: tuple[int, int]
+    panel: tuple[int, int]
+    top: int = 0
+    left: int = 0
+
+    @property
+    def margins(self) -> tuple[int, int]:
+        """What stands above and to the left of a panel."""
+        return axis_labels.room_above(self.across, self.zoom[1]), axis_labels.room_left(self.down)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many panels there are, downwards through rows and across through columns."""
+        return -(-len(self.down.names) // self.panel[0]), -(-len(self.across.names) // self.panel[1])
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """What leads from a panel to the next below and to the right."""
+        above, beside = self.margins
+        height, width = (size * zoom for size, zoom in zip(self.panel, self.zoom, strict=True))
+        over = max(axis_labels.overhang(self.across, self.zoom[1]), 1)
+        return above + height + _BETWEEN_LINES, beside + width + over + _BETWEEN_COLUMNS
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of all panels in pixels."""
+        rows, columns = self.counts
+        stacked = columns if rows == 1 else 1
+        beside = max(1, rows)
+        return stacked * self.step[0] - _BETWEEN_LINES + 2, beside * self.step[1] - _BETWEEN_COLUMNS
+
+    def panels(self) -> list[tuple[range, range, tuple[int, int]]]:
+        """Return rows, columns and the top left pixel of each panel."""
+        found = []
+        above, beside = self.margins
+        rows, columns = self.counts
+        for place in range(max(rows, columns)):
+            row, column = (place, 0) if rows > 1 else (0, place)
+            height, width = self.panel
+            part = (
+                range(row * height, min((row + 1) * height, len(self.down.names))),
+                range(column * width, min((column + 1) * width, len(self.across.names))),
+            )
+            top = self.top + above + (self.step[0] * place if rows == 1 else 0)
+            left = self.left + beside + (self.step[1] * place if rows > 1 else 0)
+            found.append((*part, (top, left)))
+        return found
+
+
+def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequencePlan:
+    """Return the panels for these axes: orientation, zoom and places per panel."""
+    steps_down = steps.each or (not units.each and len(steps.names) < len(units.names))
+    down, across = (steps, units) if steps_down else (units, steps)
+    rows, columns = len(down.names), len(across.names)
+    if style.zoom:
+        zoom = style.zoom, style.zoom
+    else:
+        zoom = choose_zoom(rows, columns, axis_labels.thinnest(down), axis_labels.thinnest(across))
+        if rows * zoom[0] * columns * zoom[1] > _MOST_PIXELS:
+            zoom = choose_zoom(rows, columns)
+    page = _page(rows * zoom[0], columns * zoom[1])
+    if rows * zoom[0] > columns * zoom[1]:
+        panel = pieces(rows, zoom[0], max(_HIGH, page)), columns
+    else:
+        panel = rows, pieces(columns, zoom[1], max(_WIDE, page))
+    if style.columns and panel[0] == rows:
+        panel = rows, min(style.columns, columns)
+    return SequencePlan(down, across, steps_down, zoom, panel)
+
+
+def _page(height: int, width: int) -> int:
+    """Return how many pixels wide a page for a map of that size is: a little wider than high."""
+    return round(math.sqrt(1.4 * height * width))
+
+
+def choose_zoom(rows: int, columns: int, thinnest_row: int = 1, thinnest_column: int = 1) -> tuple[int, int]:
+    """Return how many pixels a value gets, down and right.
+
+    The largest whole factor with which the map, broken into lines, stays on a page of
+    1200 by 1300 pixels. A map of few rows would stay a hair line: rows grow to 12 pixels
+    together, and to what their names need.
+    """
+    for zoom in range(_LARGEST, 0, -1):
+        down = max(zoom, -(-_THINNEST // rows), thinnest_row)
+        across = max(zoom, -(-_THINNEST // columns), thinnest_column)
+        lines = -(-columns * across // _WIDE)
+        if (lines == 1 or zoom <= _LARGEST // 4) and lines * (rows * down + 40 * (lines > 1)) <= _HIGH:
+            break
+    return down, across
+
+
+def pieces(count: int, zoom: int, room: int) -> int:
+    """Return how many of `count` places stand in a line of `room` pixels.
+
+    All, if they fit; else a number people count in, with which lines are about alike.
+    """
+    if count * zoom <= room:
+        return count
+    most = max(1, room // zoom)
+    even = -(-count // -(-count // most))
+    nice = [round(float(f"{unit}e{power}")) for power in range(8) for unit in _NICE]
+    fits = [size for size in nice if size <= most]
+    return next((size for size in fits if size >= even), fits[-1])

@@ -246,7 +246,7 @@ def save(
     """
     from actviz import activations as files
     from actviz.results import output_files
-    from actviz.system import file_system
+    from actviz.system import file_writing
 
     place = Path(path)
     output_files.prepare_folder(place.parent)
@@ -268,7 +268,7 @@ def save(
         for address, reason in collector.left_out.items():
             message = f"layer {escape(address, 80)!r} cannot be saved: {reason}."
             raise InputError(message)
-        with file_system.replacing(place) as file:
+        with file_writing.replace_file(place) as file:
             collector.write(file, files.about_layers(model, activations), compress=compress)
 
 

@@ -24,7 +24,7 @@ from actviz.activations.metadata import ArrayEntry, SavedInput
 from actviz.errors import InputError, escape
 from actviz.gate.archive import ARRAYS
 from actviz.gate.npy import is_supported
-from actviz.system import file_system
+from actviz.system import temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,7 +119,7 @@ class ActivationWriter:
         for column, values in rows:
             if values.shape != (1, *column.shape) or _dtype(values) != column.dtype:
                 raise InputError(self._other_shape(column, values, sample))
-        with file_system.writing_scratch(self._folder):
+        with temporary_files.scratch_errors(self._folder):
             self._records.seek(self.count * self._record_bytes)
             for column, values in rows:
                 if column.texts is not None:
@@ -238,7 +238,7 @@ class ActivationWriter:
         return f'{escape(sample.name, 80)}: layer "{escape(column.entry.address, 80)}" gives {have}, but {want} for {first}; one file holds inputs of one size, write this one to a file of its own.'
 
     def _scratch(self, in_memory: int) -> BinaryIO:
-        return self._files.enter_context(file_system.scratch(self._folder, in_memory))
+        return self._files.enter_context(temporary_files.scratch_file(self._folder, in_memory))
 
 
 def _obstacle(activation: Activation) -> str | None:

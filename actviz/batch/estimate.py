@@ -15,7 +15,7 @@ import numpy as np
 from actviz.batch import figure_writer
 from actviz.errors import ActvizError
 from actviz.results import png
-from actviz.system import file_system
+from actviz.system import resource_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ class Costs:
         Reading and drawing share all cores. While the model is run they go on, but TensorFlow
         has threads of its own: of the shorter of the two, half is taken to be in addition.
         """
-        beside = (self.reading + self.drawing) / file_system.core_count()
+        beside = (self.reading + self.drawing) / resource_limits.core_count()
         return inputs * (max(self.computing, beside) + min(self.computing, beside) / 2)
 
 

@@ -20,7 +20,7 @@ from actviz.batch.figure_task import FigureTask, pictures, record_of
 from actviz.batch.labels import LabelNames, check_fits
 from actviz.batch.output_paths import page_of
 from actviz.errors import ActvizError, LimitError, UsageError
-from actviz.system import file_system
+from actviz.system import file_writing, folders, resource_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -164,7 +164,7 @@ class FailedFigure:
 
 def helpers_for(count: int) -> int:
     """Return how many processes are worth their start for so many figures."""
-    cores = file_system.core_count()
+    cores = resource_limits.core_count()
     return min(cores, MOST_HELPERS) if count > BEGINNING and cores > 1 else 0
 
 
@@ -194,7 +194,7 @@ class FigureWriter:
     ) -> None:
         self._source, self._style, self._names, self._folder = source, style, names, folder
         self._overwrite = overwrite
-        self._pool = ThreadPoolExecutor(file_system.core_count() + 1, "draw")
+        self._pool = ThreadPoolExecutor(resource_limits.core_count() + 1, "draw")
         self._helpers: DrawPool | None = None
         self._begun = 0
         self._pending: deque[Future[list[DrawnFigure] | FailedFigure]] = deque()
@@ -299,8 +299,8 @@ class FigureWriter:
             raise CancelledError
         if self._folder is not None:
             output_files.check_inside(self._folder, path.parent)
-        file_system.make_folder(path.parent)
-        file_system.write_whole(path, page.content)
+        folders.make_folder(path.parent)
+        file_writing.write_file(path, page.content)
         return DrawnFigure(path, record_of(page.record, path, len(page.content), self._folder))
 
     def _about(self, wish: FigureJob, key: str) -> dict[str, Any]:

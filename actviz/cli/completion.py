@@ -92,13 +92,13 @@ def _files(incomplete: str, suffixes: tuple[str, ...]) -> list[CompletionItem]:
 
     Shells complete folders by themselves only if they are given no names.
     """
-    from actviz.system import file_system
+    from actviz.system import file_system, folders
 
     folder, _, start = incomplete.rpartition(os.sep)
     parent = Path(folder or (os.sep if incomplete.startswith(os.sep) else "."))
     names: list[Path] = []
     with contextlib.suppress(Exception):
-        names = [path for path in file_system.list_folder(parent.expanduser()) if path.name.startswith(start)]
+        names = [path for path in folders.list_folder(parent.expanduser()) if path.name.startswith(start)]
     prefix = incomplete[: len(incomplete) - len(start)]
     files = [name for path in names if (name := path.name).lower().endswith(suffixes) and not name.endswith(HISTORY)]
     if not files or any(file_system.is_folder(path) for path in names):

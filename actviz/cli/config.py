@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import UsageError, escape
-from actviz.system import file_system
+from actviz.system import file_system, folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -184,7 +184,7 @@ def _relative_path(path: Path, name: str, value: str) -> str:
     """Return a path in the folder of the file, relative to the current folder; others are refused, also behind links."""
     pure = PurePath(value)
     outside = pure.is_absolute() or ".." in pure.parts or value.startswith("~")
-    if outside or not file_system.leads_inside(path.parent, path.parent / pure):
+    if outside or not folders.is_inside(path.parent, path.parent / pure):
         message = f"{path}: {escape(name, 60)} = {escape(value, 100)}: a path in the folder of this file was expected; give other paths on the command line."
         raise UsageError(message)
     if name in WRITTEN and _is_hidden(path.parent, pure):
@@ -196,5 +196,5 @@ def _relative_path(path: Path, name: str, value: str) -> str:
 
 def _is_hidden(folder: Path, pure: PurePath) -> bool:
     """Return True if a part of a path in a folder begins with a dot, as written or with links followed."""
-    parts = (*pure.parts, *file_system.way_inside(folder, folder / pure))
+    parts = (*pure.parts, *folders.relative_parts(folder, folder / pure))
     return any(part.startswith(".") for part in parts)

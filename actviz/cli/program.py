@@ -227,9 +227,9 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def _force_end(code: int) -> NoReturn:
     """End at once, without half-written files."""
-    from actviz.system import file_system
+    from actviz.system import temporary_files
 
-    file_system.end_writing()
+    temporary_files.end_writing()
     _kill_children()
     os._exit(code)
 
@@ -242,11 +242,11 @@ def _kill_children() -> None:
 
 
 def _open_streams() -> None:
-    """Open standard streams that the parent process left closed: see `file_system.open_streams`."""
+    """Open standard streams that the parent process left closed: see `streams.replace_closed_streams`."""
     if None in {sys.stdin, sys.stdout, sys.stderr}:
-        from actviz.system import file_system
+        from actviz.system import streams
 
-        file_system.open_streams()
+        streams.replace_closed_streams()
 
 
 def _drop_working_directory() -> None:
@@ -267,9 +267,9 @@ def _holds_actviz(entry: str) -> bool:
 
 def _exit(code: int) -> NoReturn:
     """Exit without the interpreter's shutdown, which takes longer than all the work of `--help`."""
-    system = sys.modules.get("actviz.system.file_system")
-    if system is not None:
-        system.end_writing()
+    temporary_files = sys.modules.get("actviz.system.temporary_files")
+    if temporary_files is not None:
+        temporary_files.end_writing()
     _kill_children()
     with contextlib.suppress(OSError):
         sys.stderr.flush()

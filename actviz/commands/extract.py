@@ -45,7 +45,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
     """
     from actviz import activations
     from actviz.inputs import choose_preprocessing
-    from actviz.system import file_system
+    from actviz.system import file_writing
 
     given = requests.given_by(request)
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
@@ -75,7 +75,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
             said = choose_preprocessing(facts, request.reading.preprocess).said
             about = activations.about_model(facts, said, run.versions, given=request.has_inputs)
             worker.check_unchanged()
-            with file_system.replacing(path) as file:
+            with file_writing.replace_file(path) as file:
                 collector.write(file, about, compress=request.compress)
     yield FileWritten(path)
     if failures:

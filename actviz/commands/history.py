@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ActvizError, InputError, LimitError, PartialError, UsageError
 from actviz.history import CurveStyle, NotAHistoryError, TrainingRun, is_model_folder, read_run
 from actviz.results import output_files
-from actviz.system import file_system
+from actviz.system import file_system, folders
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
 
 def _in_folder(folder: Path) -> list[Path]:
     """Return the files of a folder that can be histories; if there are none, those one level below."""
-    entries = [entry for entry in file_system.list_folder(folder) if not entry.name.startswith(".")]
+    entries = [entry for entry in folders.list_folder(folder) if not entry.name.startswith(".")]
     found = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not file_system.is_folder(entry)]
     if found:
         return found
@@ -147,7 +147,7 @@ def _in_folder(folder: Path) -> list[Path]:
         entry
         for below in inner
         if not is_model_folder(below)
-        for entry in file_system.list_folder(below)
+        for entry in folders.list_folder(below)
         if entry.suffix.lower() in SUFFIXES and not file_system.is_folder(entry) and not entry.name.startswith(".")
     ]
 

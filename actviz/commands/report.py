@@ -21,7 +21,7 @@ from actviz.errors import ActvizError, LimitError, OutputError, UsageError, esca
 from actviz.records import Context, Style
 from actviz.report import ReportContents, budget, html_page, markdown
 from actviz.results import output_files
-from actviz.system import file_system
+from actviz.system import file_system, file_writing
 from actviz.system.held_folder import hold_folder
 from actviz.version import VERSION
 from actviz.worker import Worker
@@ -375,7 +375,7 @@ def _sheet_path(path: Path) -> Path:
 
 def _write(run: _ReportRun, target: Path, content: bytes, contents: ReportContents) -> Iterator[FileWritten]:
     """Write the page, then the sheet and the Markdown."""
-    file_system.write_whole(target, content)
+    file_writing.write_file(target, content)
     yield FileWritten(target)
     path = run.request.markdown
     if path is None:
@@ -389,7 +389,7 @@ def _write(run: _ReportRun, target: Path, content: bytes, contents: ReportConten
         yield FileWritten(place)
     words = markdown.render(contents, sheet, contents.provenance).encode("utf-8", "replace")
     if run.request.summary:
-        file_system.append(path, words)
+        file_writing.append_file(path, words)
     else:
-        file_system.write_whole(path, words)
+        file_writing.write_file(path, words)
     yield FileWritten(path)

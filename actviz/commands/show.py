@@ -35,7 +35,7 @@ from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, ModelChangedError, OutputError, PartialError, UsageError
 from actviz.inputs.input_files import Shard
 from actviz.results.manifest import Manifest
-from actviz.system import file_system
+from actviz.system import file_system, temporary_files
 from actviz.system.held_folder import MovedFolderError, hold_folder
 from actviz.system.run_lock import RunIdentity, RunLock
 from actviz.worker import Worker
@@ -301,7 +301,7 @@ class _ShowRun:
         unwritable = None
         if place is not None:
             unwritable = self._prepare(place, may_be_done=where.folder is not None)
-            file_system.remove_stale(place)
+            temporary_files.remove_stale_files(place)
             folder = held.enter_context(hold_folder(place))
         source = figure_writer.source_of(self.facts, named=request.has_inputs)
         painter = FigureWriter(source, request.style, self.names, where.folder, overwrite=request.overwrite)

@@ -70,16 +70,16 @@ def _command_of(path: Path) -> dict[str, str] | None:
 
 def publish(findings: texts.CheckResults, reports: ReportTargets) -> Iterator[Note | FileWritten]:
     """Write the reports; yield what is said where annotations are read, and the files."""
-    from actviz.system import file_system
+    from actviz.system import file_writing
 
     if reports.junit is not None:
-        file_system.write_whole(reports.junit, texts.junit(findings))
+        file_writing.write_file(reports.junit, texts.junit(findings))
         yield FileWritten(reports.junit)
     if reports.github:
         for line in texts.github_commands(findings):
             yield Note(line, plain=True)
         if reports.summary is not None:
-            file_system.append(reports.summary, texts.summary(findings).encode())
+            file_writing.append_file(reports.summary, texts.summary(findings).encode())
 
 
 def own_layers(layers: Sequence[LayerInfo]) -> list[LayerInfo]:

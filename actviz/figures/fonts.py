@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from actviz.errors import ActvizError, LimitError
-from actviz.system import file_system
+from actviz.system import file_system, folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,7 @@ def _installed() -> tuple[Path, ...]:
 
 def _files_in(folder: Path) -> Iterator[Path]:
     with contextlib.suppress(ActvizError):  # a folder that cannot be read holds no fonts for this user
-        yield from (path for path in file_system.walk_folder(folder) if path.suffix.lower() in _SUFFIXES)
+        yield from (path for path in folders.walk_folder(folder) if path.suffix.lower() in _SUFFIXES)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import shlex
 import zlib
 
 from actviz.errors import ActvizError, InputError, UnsafeError
-from actviz.system.file_system import without_warnings
+from actviz.system.warning_filters import without_warnings
 
 HEAD_BYTES = 16_384
 ACCEPTED = "an image (PNG, JPEG, WebP, BMP, TIFF, GIF) or an array (.npy, .npz)"

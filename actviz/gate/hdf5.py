@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
 from actviz.gate.trust import NO_FLAG
-from actviz.system.file_system import parsing
+from actviz.system.resource_limits import parse_time_limited
 
 if TYPE_CHECKING:
     import h5py
@@ -190,7 +190,7 @@ def _check_streams(dataset: h5py.Dataset, name: str) -> None:
 def read_dataset(dataset: h5py.Dataset, name: str) -> NDArray[np.generic]:
     """Return the array of a checked dataset."""
     try:
-        with parsing():
+        with parse_time_limited():
             _check_streams(dataset, name)
             values: NDArray[np.generic] = dataset[()]
         return _typed(values, dataset, name)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as numpy_format
 
 from actviz.errors import InputError, LimitError, UnsafeError, escape
-from actviz.system.file_system import without_warnings
+from actviz.system.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

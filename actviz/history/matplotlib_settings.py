@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.figures import text_runs
-from actviz.system import file_system
-from actviz.system.file_system import without_warnings
+from actviz.system import folders
+from actviz.system.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def _temporary_folder_removed() -> Iterator[None]:
         created = os.environ.get(_CONFIG_FOLDER)
         if created is not None and created != before:  # matplotlib sets the variable to the folder it creates
             atexit.unregister(shutil.rmtree)
-            file_system.remove_folder(Path(created))
+            folders.remove_folder(Path(created))
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
 from actviz.errors import InputError, LimitError
-from actviz.system.file_system import without_warnings
+from actviz.system.warning_filters import without_warnings
 
 MAXIMUM_STEPS = 3_000_000
 MAXIMUM_TEXT = 64 << 20

@@ -19,7 +19,7 @@ from actviz.errors import ActvizError, LimitError, error_of_code
 from actviz.inputs.channels import DecodedImage  # noqa: TC001  (read at run time by `system.serialization`)
 from actviz.inputs.pillow_images import Wanted  # noqa: TC001  (read at run time by `system.serialization`)
 from actviz.records import Array  # noqa: TC001  (read at run time by `system.serialization`)
-from actviz.system import file_system, processes
+from actviz.system import processes, resource_limits
 from actviz.system.channel import Channel, ClosedError, SilentError
 
 CPU_SECONDS = 20.0
@@ -65,7 +65,7 @@ class _Process:
             PROGRAM, processes.plain_environment(), noun="the process that decodes images"
         )
         self._channel = Channel(reader, writer)
-        self._limits: DecoderLimits | None = DecoderLimits(CPU_SECONDS, min(MAX_MEMORY, file_system.memory_allowed()))
+        self._limits: DecoderLimits | None = DecoderLimits(CPU_SECONDS, min(MAX_MEMORY, resource_limits.memory_limit()))
 
     def ask(self, request: DecodeRequest) -> DecodeReply:
         """Send a request and return the reply.
@@ -143,13 +143,13 @@ def main() -> None:
 
     reader, writer = map(int, sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    file_system.be_first_to_go()
+    resource_limits.prefer_oom_kill()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_command, args=[reader], daemon=True).start()
     channel = Channel(reader, writer)
     try:
         limits = channel.receive(DecoderLimits)
-        file_system.limit_memory(limits.memory)
+        resource_limits.limit_memory(limits.memory)
         while True:
             channel.send(_reply(channel.receive(DecodeRequest), limits.seconds))
     except ClosedError:

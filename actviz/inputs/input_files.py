@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import InputError, UsageError, escape
-from actviz.system import file_system
+from actviz.system import file_system, folders, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def _of_path(path: Path, suffixes: frozenset[str], asked: InputPaths) -> Iterato
                 yield from _of_path(_no_list(inner), suffixes, asked)
             return
         if _PATTERN & set(text):
-            matches = file_system.expand_pattern(text)
+            matches = folders.expand_pattern(text)
             if not matches:
                 message = f"{escape(text, 200)}: no file matches this pattern; check it, and quote it as it is."
                 raise InputError(message)
@@ -103,7 +103,7 @@ def _no_list(path: Path) -> Path:
 
 
 def _of_folder(folder: Path, suffixes: frozenset[str], without: Path | None) -> Iterator[InputFile]:
-    for path in file_system.walk_folder(folder, without):
+    for path in folders.walk_folder(folder, without):
         if path.suffix.lower() in suffixes:
             yield InputFile(path, path.relative_to(folder).as_posix())
 
@@ -111,7 +111,7 @@ def _of_folder(folder: Path, suffixes: frozenset[str], without: Path | None) -> 
 def _listed(name: str, separated_by_nul: bool) -> list[Path]:  # noqa: FBT001  (the option's own value)
     """Return the paths in a list: one a line, blank lines left out."""
     if name == STANDARD_INPUT:
-        content = file_system.read_standard_input(MAXIMUM_LIST_BYTES)
+        content = streams.read_standard_input(MAXIMUM_LIST_BYTES)
     else:
         content = file_system.read_bytes(Path(name), MAXIMUM_LIST_BYTES)
     mark = b"\0" if separated_by_nul or (b"\0" in content) else b"\n"

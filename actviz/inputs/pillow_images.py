@@ -20,7 +20,7 @@ from actviz.errors import ActvizError, InputError, LimitError
 from actviz.inputs.channels import COLOUR, COLOUR_CHANNELS, GREY, Bands, DecodedImage, check_channels, to_channels
 from actviz.inputs.image_structure import MAX_FRAMES, too_many
 from actviz.inputs.input_options import InputOptions, parse_colour
-from actviz.system.file_system import without_warnings
+from actviz.system.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

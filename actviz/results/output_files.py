@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ActvizError, OutputError
 from actviz.results.png import END, KEYWORD, SIGNATURE, encode_png
 from actviz.results.provenance_json import dump_json, parse_json_strict
-from actviz.system.file_system import exists, is_folder, is_link, make_folder, probe_writable, reading, write_whole
+from actviz.system.file_system import exists, is_folder, is_link, reading
+from actviz.system.file_writing import write_file
+from actviz.system.folders import make_folder, probe_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -198,7 +200,7 @@ def write_figure(
         RGB colors, uint8 of shape ``(colors, 3)``, at most 256.
     """
     content = encode_png(pixels, provenance, palette)
-    write_whole(path, content)
+    write_file(path, content)
     return len(content)
 
 
@@ -211,7 +213,7 @@ def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> int
         A whole SVG document in UTF-8.
     """
     content = encode_svg(drawing, provenance)
-    write_whole(path, content)
+    write_file(path, content)
     return len(content)
 
 

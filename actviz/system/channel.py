@@ -2,7 +2,7 @@
 
 A message is a frame: the length of its header (8 bytes, little-endian), the header in
 msgpack, then the bytes of the arrays that the header describes. Nothing is pickled: a
-process that was taken over by a hostile file can send wrong numbers, not code.
+process that a hostile file has taken over can send wrong numbers, but no code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from actviz.system import processes, serialization
+from actviz.system import descriptors, processes, serialization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,23 +22,23 @@ T = TypeVar("T")
 LENGTH = struct.Struct("<Q")
 MAXIMUM_HEADER = 256 << 20
 PIPE_BYTES = 1 << 20
-WATCH_SECONDS = 0.05 if sys.platform.startswith("linux") else 1.0  # elsewhere a look costs a process
-SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python knows only on Linux
+WATCH_SECONDS = 0.05 if sys.platform.startswith("linux") else 1.0  # elsewhere reading the memory starts a process
+SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ, which Python defines only on Linux
 
 ArrayHeader = tuple[str, tuple[int, ...], int]
-"""The dtype of an array, its shape, and the number of its bytes."""
+"""Dtype, shape and size in bytes of an array."""
 
 
 class ClosedError(Exception):
-    """The other end is gone."""
+    """The other end closed the pipe."""
 
 
 class MalformedError(ClosedError):
-    """The other end sent what is not a message, so that nothing more can be read."""
+    """The other end sent an invalid message, after which no other can be read."""
 
 
 class SilentError(Exception):
-    """Nothing came within the time limit."""
+    """The other end did nothing within the time limit."""
 
 
 class Channel:
@@ -58,16 +58,16 @@ class Channel:
             _enlarge(descriptor)
 
     def send(self, message: object, timeout: float | None = None, watch: Callable[[], None] = lambda: None) -> None:
-        """Send a message, a dataclass that may hold arrays of numbers or texts.
+        """Send a dataclass that may contain arrays of numbers or strings.
 
-        `timeout` and `watch` are those of `receive`; they count where the pipe does not block.
+        `timeout` and `watch` are those of `receive`; they apply if the pipe does not block.
 
         Raises
         ------
         ClosedError
-            When the other end is gone.
+            When the other end closed the pipe.
         SilentError
-            When it took nothing in time.
+            When it read nothing in time.
         """
         import msgspec
 
@@ -91,20 +91,20 @@ class Channel:
         Parameters
         ----------
         kind
-            The dataclass that it must be.
+            The dataclass that is expected.
         timeout
-            Seconds of silence that are allowed; ``None`` waits for ever.
+            Seconds to wait for data; ``None`` waits forever.
         watch
-            Called again and again while nothing comes.
+            Called repeatedly while waiting.
 
         Raises
         ------
         ClosedError
-            When the other end is gone.
+            When the other end closed the pipe.
         MalformedError
-            When it sent anything else.
+            When it sent something else.
         SilentError
-            When nothing came in time.
+            When it sent nothing in time.
         """
         import msgspec
 
@@ -123,16 +123,15 @@ class Channel:
             raise MalformedError from failure
 
     def close(self) -> None:
-        """Close both pipes; closing again does nothing."""
-        descriptors, self._descriptors = self._descriptors, frozenset()
-        for descriptor in descriptors:
-            processes.close(descriptor)
+        """Close both pipes; further calls do nothing."""
+        still_open, self._descriptors = self._descriptors, frozenset()
+        for descriptor in still_open:
+            descriptors.close(descriptor)
 
     def _write(self, content: memoryview, timeout: float | None, watch: Callable[[], None]) -> None:
-        rest = content
-        while rest.nbytes:
+        while content.nbytes:
             try:
-                rest = rest[processes.write_some(self._writer, rest) :]
+                content = content[processes.write_some(self._writer, content) :]
             except BlockingIOError:
                 self._wait([], [self._writer], timeout, watch)
 
@@ -152,19 +151,19 @@ class Channel:
 
     @staticmethod
     def _wait(readers: list[int], writers: list[int], timeout: float | None, watch: Callable[[], None]) -> None:
-        """Wait until a pipe can be read from or written to."""
+        """Wait until a pipe is readable or writable."""
         if timeout is None:
             select.select(readers, writers, [])
             return
-        until = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         while not any(select.select(readers, writers, [], min(WATCH_SECONDS, timeout))):
             watch()
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 raise SilentError
 
 
 def _enlarge(descriptor: int) -> None:
-    """Let a pipe hold 1 MiB, so that 30 MB need 30 wake-ups and not 460."""
+    """Enlarge the buffer of a pipe to 1 MiB, so that 30 MB take 30 wake-ups instead of 460."""
     try:
         import fcntl
 

@@ -1,8 +1,8 @@
-"""Folders of results that are held open while a run writes to them.
+"""Output folders that stay open while a run writes to them.
 
-Files are made, renamed and removed relative to an open directory, so that a folder which is
-moved, deleted or replaced by a symbolic link during the run is noticed and never followed.
-Where paths were used, 186 of 200 figures went to the folder that a planted link led to.
+Files are created, renamed and removed relative to an open directory, so that a folder which is
+moved, deleted or replaced by a symbolic link during the run is detected and no link is followed.
+With paths, 186 of 200 figures went to the target of a planted link.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from actviz.errors import OutputError
+from actviz.system import descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | getattr(os, "O_CLOEXEC", 0)
 
 
 class MovedFolderError(OutputError):
-    """The folder of the results was moved, deleted or replaced during the run."""
+    """The output folder was moved, deleted or replaced during the run."""
 
 
 class HeldFolder:
@@ -31,7 +32,7 @@ class HeldFolder:
     Parameters
     ----------
     path
-        The folder, which exists. A link is followed here and never again.
+        An existing folder. A link is followed here, and not afterwards.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +49,7 @@ class HeldFolder:
         self._identity = status.st_dev, status.st_ino
 
     def is_in_place(self) -> bool:
-        """Return whether the path still leads to this directory; where that cannot be looked up, it is assumed."""
+        """Return True if the path still refers to this directory, or if that cannot be determined."""
         try:
             status = os.lstat(self.path)
             if stat.S_ISLNK(status.st_mode) and self.is_link:
@@ -60,14 +61,14 @@ class HeldFolder:
         return (status.st_dev, status.st_ino) == self._identity
 
     def check(self) -> None:
-        """Refuse to write to a directory that is not the folder any more.
+        """Raise an error if the path no longer refers to this directory.
 
         Raises
         ------
         MovedFolderError
             When the folder was moved, deleted or replaced.
         OutputError
-            When one of `guards` refuses.
+            Raised by one of `guards`.
         """
         if not self.is_in_place():
             message = f"{self.path}: the folder was moved, deleted or replaced during the run; nothing was written elsewhere. Run again."
@@ -76,11 +77,10 @@ class HeldFolder:
             guard()
 
     def close(self) -> None:
-        """Close the directory, once what stands in `at_close` was called."""
+        """Call the functions of `at_close`, then close the directory."""
         for call in self.at_close:
             call()
-        with contextlib.suppress(OSError):
-            os.close(self.descriptor)
+        descriptors.close(self.descriptor)
 
 
 _HELD: dict[Path, HeldFolder] = {}
@@ -88,7 +88,7 @@ _HELD: dict[Path, HeldFolder] = {}
 
 @contextlib.contextmanager
 def hold_folder(path: Path) -> Iterator[HeldFolder]:
-    """Hold a folder of results: what is written to it or below it meanwhile goes through the open directory.
+    """Hold an output folder open for a block: files in it are written through the open directory.
 
     Raises
     ------
@@ -112,34 +112,34 @@ def hold_folder(path: Path) -> Iterator[HeldFolder]:
 
 
 def held_above(path: Path) -> tuple[HeldFolder, tuple[str, ...]] | None:
-    """Return the held folder that a folder is or lies in, and the names on the way; ``None`` where none is held."""
-    for above in (path, *path.parents):
-        held = _HELD.get(above)
+    """Return the held folder that contains `path` or is it, and the relative parts; ``None`` if there is none."""
+    for parent in (path, *path.parents):
+        held = _HELD.get(parent)
         if held is not None:
-            parts = path.relative_to(above).parts
+            parts = path.relative_to(parent).parts
             return None if ".." in parts else (held, parts)
     return None
 
 
 @contextlib.contextmanager
 def open_folder(path: Path, *, make: bool = False, check: bool = True) -> Iterator[int]:
-    """Open a folder for a block and give its descriptor, as `dir_fd` takes it.
+    """Open a folder for a block and yield its descriptor, for use as `dir_fd`.
 
-    Below a held folder no link is followed; elsewhere links are the user's way. `make` makes
-    missing folders below a held one.
+    Inside a held folder no link is followed; elsewhere the user's links are. `make` creates missing
+    folders inside a held one.
 
     Raises
     ------
     OutputError
-        When the held folder is not in place (with `check`), or a link stands below it.
+        When the held folder is not in place (with `check`), or there is a link inside it.
     OSError
         When the folder cannot be opened.
     """
-    found = held_above(path)
-    if found is None:
+    above = held_above(path)
+    if above is None:
         descriptor = os.open(path, _DIRECTORY)
     else:
-        held, parts = found
+        held, parts = above
         if check:
             held.check()
         descriptor = os.open(".", _DIRECTORY, dir_fd=held.descriptor)
@@ -148,26 +148,21 @@ def open_folder(path: Path, *, make: bool = False, check: bool = True) -> Iterat
     try:
         yield descriptor
     finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        descriptors.close(descriptor)
 
 
 def _step(descriptor: int, name: str, path: Path, *, make: bool) -> int:
-    """Return the descriptor of a folder inside of one, which is closed."""
+    """Return the descriptor of a subfolder, and close that of its parent."""
     try:
         if make:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, dir_fd=descriptor)
         return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-    except NotADirectoryError:  # as Linux says of a link, too
-        _refuse_link(descriptor, name, path)
-        raise
-    except OSError:
+    except OSError:  # of a link, Linux reports ENOTDIR
         _refuse_link(descriptor, name, path)
         raise
     finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        descriptors.close(descriptor)
 
 
 def _refuse_link(descriptor: int, name: str, path: Path) -> None:
@@ -181,14 +176,14 @@ def _refuse_link(descriptor: int, name: str, path: Path) -> None:
 
 
 def check_above(path: Path) -> None:
-    """Refuse to write to a folder that is not in place any more; see `HeldFolder.check`."""
-    found = held_above(path)
-    if found is not None:
-        found[0].check()
+    """Raise an error if the held folder that contains `path` is not in place; see `HeldFolder.check`."""
+    above = held_above(path)
+    if above is not None:
+        above[0].check()
 
 
 def size_inside(path: Path) -> int | None:
-    """Return the size of a regular file without following links below a held folder; ``None`` where there is none."""
+    """Return the size of a regular file in bytes, or ``None``; links inside a held folder are not followed."""
     try:
         with open_folder(path.parent, check=False) as descriptor:
             status = os.stat(path.name, dir_fd=descriptor, follow_symlinks=False)

@@ -1,6 +1,6 @@
-"""Every call that touches another process: starting one, the pipes to it, its end.
+"""Start and end processes, with pipes to and from them.
 
-Like `system` for files, so that faults can be injected in one place.
+No module outside this package does so, so that tests can inject faults in one place.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import weakref
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from actviz.errors import RunLimitError
-from actviz.system import shortage
+from actviz.system import descriptors, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import BinaryIO
 
-# Seconds that a process has to end by itself once it closed its pipe.
+# Seconds for a process to end by itself after it closed its pipe.
 LAST_SECONDS = 2.0
-# What a pipe holds on Linux before it has to be read.
+# Capacity of a pipe on Linux.
 ERROR_BYTES = 64 << 10
 Errors = Literal["shown", "kept", "dropped"]
 _STARTED: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
@@ -35,37 +35,36 @@ def start_python(
     errors: Errors = "dropped",
     noun: str = "the process that opens the model",
 ) -> tuple[subprocess.Popen[bytes], int, int]:
-    """Start an interpreter beside this one, with a pipe to it and one from it.
+    """Start a Python interpreter with a pipe to it and one from it.
 
     Parameters
     ----------
     program
-        Python code; its arguments are the number of the descriptor to read from, and that of the
-        one to write to.
+        Python code; its arguments are the descriptors to read from and to write to.
     environment
-        All of its environment.
+        Its complete environment.
     errors
-        What becomes of its standard error: ``shown`` on that of this process, its first 64 KiB
-        ``kept`` for `errors_of`, or ``dropped``.
+        Where its standard error goes: ``shown`` on that of this process, ``kept`` for `errors_of`
+        (the first 64 KiB), or ``dropped``.
     noun
-        What the message calls it where it cannot be started.
+        Name of the process in the message if it cannot be started.
 
     Returns
     -------
     process, reader, writer
-        The ends of the pipes are those of this process; writing does not block.
+        The process and the ends of the pipes in this process; writing does not block.
 
     Raises
     ------
     LimitError
-        When the system has no room for another process.
+        When the system cannot start another process.
     """
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         stderr, kept = None if errors == "shown" else subprocess.DEVNULL, None
         try:
             if errors == "kept":
                 kept, stderr = _pipe(ours, theirs)
-                os.set_blocking(stderr, False)  # what does not fit is dropped: nobody reads while it runs
+                os.set_blocking(stderr, False)  # what does not fit is dropped: the pipe is read after the end
             to_child = _pipe(theirs, ours)
             os.set_blocking(to_child[1], False)  # a child that hangs must not hang the command
             from_child = _pipe(ours, theirs)
@@ -92,7 +91,7 @@ def start_python(
 
 
 def _opened(reader: int, process: subprocess.Popen[bytes]) -> BinaryIO:
-    """Return the pipe of a process that was just started as a file; where that fails, the process ends."""
+    """Return the pipe of a process that was just started as a file; if that fails, end the process."""
     try:
         return os.fdopen(reader, "rb", buffering=0)
     except BaseException:
@@ -102,31 +101,31 @@ def _opened(reader: int, process: subprocess.Popen[bytes]) -> BinaryIO:
 
 
 def errors_of(process: subprocess.Popen[bytes]) -> str:
-    """Return what a process that ended wrote to standard error, as far as that was kept; asked again, nothing."""
+    """Return what a process that ended wrote to standard error, if that was kept; further calls return ``""``."""
     kept, process.stderr = process.stderr, None
     if kept is None:
         return ""
     with contextlib.suppress(OSError, MemoryError), kept:
-        os.set_blocking(kept.fileno(), False)  # a process that it started may still hold the other end
+        os.set_blocking(kept.fileno(), False)  # a child of it may still have the other end open
         return (kept.read(ERROR_BYTES) or b"").decode("utf-8", "replace")
     return ""
 
 
 def kill_all() -> None:
-    """Kill every process that `start_python` started, without waiting: this process is about to end."""
+    """Kill every process that `start_python` started without waiting, before this process ends."""
     for process in list(_STARTED):
         kill(process)
 
 
 def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:
-    """Make a pipe whose ends are closed with two stacks."""
+    """Create a pipe whose ends are closed by two exit stacks."""
     reader, writer = os.pipe()
-    reading.callback(close, reader)
-    writing.callback(close, writer)
+    reading.callback(descriptors.close, reader)
+    writing.callback(descriptors.close, writer)
     return reader, writer
 
 
-# What a process needs to find Python and its libraries; everything else (tokens, keys) stays behind.
+# What a process needs to find Python and its libraries; everything else (tokens, keys) is not passed on.
 PLAIN_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONUSERBASE",
     "VIRTUAL_ENV",
@@ -134,42 +133,36 @@ PLAIN_VARIABLES = (
 
 
 def plain_environment(names: Iterable[str] = PLAIN_VARIABLES) -> dict[str, str]:
-    """Return the environment of a process that computes for this one: these variables, and absolute Python paths."""
+    """Return an environment with only these variables and the absolute entries of PYTHONPATH."""
     kept = {name: os.environ[name] for name in names if name in os.environ}
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(path)]
     return kept | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
 
 
-def close(descriptor: int) -> None:
-    """Close a descriptor; what goes wrong then changes nothing any more."""
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
-
-
 def read_into(descriptor: int, view: memoryview) -> int:
-    """Read what is there into `view` and return how many bytes that were, 0 at the end."""
+    """Read available bytes into `view` and return their number, 0 at the end of the stream."""
     return os.readv(descriptor, [view])
 
 
 def write_some(descriptor: int, content: memoryview) -> int:
-    """Write as much as the pipe takes and return how many bytes that were.
+    """Write as many bytes as the pipe accepts and return their number.
 
     Raises
     ------
     BlockingIOError
-        When it takes nothing now.
+        When the pipe is full.
     """
     return os.write(descriptor, content)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process without waiting for it; that it is gone already is fine."""
+    """Kill a process without waiting for it, unless it has ended already."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()
 
 
 def reap(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the end of a process that ends or is made to, and return its exit code; see `Popen`."""
+    """Wait for a process, kill it if it does not end, and return its exit code as `Popen.returncode`."""
     try:
         return process.wait(LAST_SECONDS)
     except subprocess.TimeoutExpired:

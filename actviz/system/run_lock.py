@@ -1,10 +1,9 @@
-"""The lock of a folder of figures: one model with one set of options writes there at a time.
+"""The lock of an output folder: one model with one set of options writes there at a time.
 
-Each run has a file of its own beside the manifest, so that the shards of one model share a
-folder. A run that was killed leaves its file behind. On the same machine the kernel tells that
-by dropping the file's lock, whatever the number of the process is used for by then. Of a run on
-another machine, on a shared file system where locks may be unknown, the time of the file tells
-it: a run sets that every 10 s.
+Each run has a lock file next to the manifest, so that the shards of one model can share a folder.
+A killed run leaves its file behind. On the same machine the kernel has released the lock of that
+file, which is reliable even if the process ID is in use again. For a run on another machine, on a
+shared file system that may have no locks, the modification time decides: a run updates it every 10 s.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
 from actviz.errors import OutputError, escape
-from actviz.system import file_system
+from actviz.system import descriptors, folders, temporary_files
 
 if TYPE_CHECKING:
     from actviz.system.held_folder import HeldFolder
 
 PREFIX, SUFFIX = ".actviz-", ".lock"
 BEAT_SECONDS, STALE_SECONDS = 10.0, 60.0
-# Two runs that begin at one moment see each other where folders cannot be locked; one of them withdraws.
+# If folders cannot be locked, two runs that start at the same time see each other; one of them withdraws.
 WITHDRAWAL_SECONDS = 2.0
 MOST_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """What a run writes: runs share a folder where `work` is the same, and `sheet` unless one has none.
+    """What a run writes: runs may share a folder if `work` is equal, and `sheet` if both have one.
 
-    `model` is the name for messages; `work` the hash of the model and of all options that
-    change pixels; `sheet` the layers of a sheet, which has one name whatever is on it.
+    `model` is a name for messages; `work` is the hash of the model and of all options that change
+    pixels; `sheet` lists the layers of a sheet, whose file name does not depend on them.
     """
 
     model: str
@@ -47,13 +46,13 @@ class RunIdentity:
     sheet: str = ""
 
     def may_share(self, other: RunIdentity) -> bool:
-        """Return whether figures of one run are never replaced by different ones of the other."""
+        """Return True if neither run replaces figures of the other by different ones."""
         return self.work == other.work and (not self.sheet or not other.sheet or self.sheet == other.sheet)
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """What a lock file says of the run that made it."""
+    """Content of a lock file: the run that created it."""
 
     identity: RunIdentity
     token: str
@@ -71,12 +70,12 @@ class RunLock:
     held
         The folder.
     identity
-        What is written to it.
+        What the run writes.
 
     Raises
     ------
     OutputError
-        When a run with another model or other options writes there, or the file cannot be made.
+        When a run with another model or other options writes there, or the file cannot be created.
     """
 
     def __init__(self, held: HeldFolder, identity: RunIdentity) -> None:
@@ -85,9 +84,9 @@ class RunLock:
         self._name = f"{PREFIX}{self._token}{SUFFIX}"
         self._ended = threading.Event()
         self._descriptor: int | None = None
-        held.at_close.append(self.release)  # a signal may come before whoever asked for the lock holds it
+        held.at_close.append(self.release)  # a signal may arrive before the caller has the lock
         try:
-            with file_system.one_at_a_time(held.path) as alone:
+            with folders.folder_lock(held.path) as alone:
                 self._create()
                 self._refuse_others(alone=alone)
         except OSError as failure:
@@ -99,7 +98,7 @@ class RunLock:
             raise
         held.guards.append(self.check)
         with contextlib.suppress(RuntimeError):  # without a thread, `check` alone sets the time
-            threading.Thread(target=self._beat_until_the_end, daemon=True).start()
+            threading.Thread(target=self._update_until_end, daemon=True).start()
 
     def __enter__(self) -> Self:
         """Return the lock itself."""
@@ -110,38 +109,37 @@ class RunLock:
         self.release()
 
     def check(self) -> None:
-        """Refuse to write where another run has taken the folder over.
+        """Raise an error if another run has taken the folder over.
 
         Raises
         ------
         OutputError
-            When the file of this run is gone: it gave no sign of life for too long.
+            When the file of this run was removed, since it was not updated for too long.
         """
         if self._descriptor is not None and not os.fstat(self._descriptor).st_nlink:
             message = f"{self._held.path}: another run has taken the folder over, since this one was stopped for more than {STALE_SECONDS:.0f} s; run again."
             raise OutputError(message)
 
     def release(self) -> None:
-        """Remove the file."""
+        """Remove the lock file."""
         self._ended.set()
         if self.check in self._held.guards:
             self._held.guards.remove(self.check)
-        file_system.remove_made(self._held.descriptor, self._name)
+        temporary_files.remove_file(self._held.descriptor, self._name)
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+            descriptors.close(descriptor)
 
     def _create(self) -> None:
-        self._descriptor = file_system.make_until_removed(self._held.descriptor, self._name)
+        self._descriptor = temporary_files.create_file(self._held.descriptor, self._name)
         locked = _try_lock(self._descriptor)
         holder = _Holder(self._identity, self._token, os.getpid(), platform.node(), machine_id(), locked is True)
         os.write(self._descriptor, json.dumps(asdict(holder)).encode("ascii"))
 
     def _refuse_others(self, *, alone: bool) -> None:
-        patience = time.monotonic() + WITHDRAWAL_SECONDS
+        deadline = time.monotonic() + WITHDRAWAL_SECONDS
         while (other := self._other()) is not None:
-            if alone or other.token < self._token or time.monotonic() > patience:
+            if alone or other.token < self._token or time.monotonic() > deadline:
                 model = escape(other.identity.model, 80) or "another model"
                 who = f" (process {other.pid} on {escape(other.host, 80)})" if other.pid else ""
                 also = ", with other content or options," if model == escape(self._identity.model, 80) else ""
@@ -150,7 +148,7 @@ class RunLock:
             time.sleep(0.05)
 
     def _other(self) -> _Holder | None:
-        """Return a living run that this one may not share the folder with; the files of dead ones are removed."""
+        """Return a live run that this one may not share the folder with; remove the files of dead runs."""
         with os.scandir(self._held.descriptor) as entries:
             names = [entry.name for entry in entries]
         for name in sorted(names):
@@ -161,7 +159,7 @@ class RunLock:
         return None
 
     def _living(self, name: str) -> _Holder | None:
-        """Return what a lock file says, ``None`` where its run is dead; its file is removed then."""
+        """Return the content of a lock file; if its run is dead, remove the file and return ``None``."""
         folder = self._held.descriptor
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
@@ -181,17 +179,16 @@ class RunLock:
                 os.unlink(name, dir_fd=folder)
             return None
         finally:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+            descriptors.close(descriptor)
 
     def _is_fresh(self, status: os.stat_result) -> bool:
-        """Return whether a file was touched lately, by the clock of the machine that stores both files."""
+        """Return True if a file was updated recently, by the clock of the machine that stores both files."""
         if self._descriptor is None:
             return True
         os.utime(self._descriptor)
         return os.fstat(self._descriptor).st_mtime - status.st_mtime < STALE_SECONDS
 
-    def _beat_until_the_end(self) -> None:
+    def _update_until_end(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             descriptor = self._descriptor
             if descriptor is not None:
@@ -200,7 +197,7 @@ class RunLock:
 
 
 def _try_lock(descriptor: int) -> bool | None:
-    """Lock a file; return ``False`` where another process has, ``None`` where the file system knows no locks."""
+    """Lock a file; return False if another process holds the lock, ``None`` if the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -211,17 +208,17 @@ def _try_lock(descriptor: int) -> bool | None:
 
 
 def _parsed(content: bytes, name: str) -> _Holder:
-    """Return what a lock file says; one that is empty or damaged is of an unknown run."""
+    """Parse a lock file; an empty or damaged one belongs to an unknown run."""
     try:
-        told = json.loads(content)
-        identity = RunIdentity(**{key: str(value) for key, value in told.pop("identity").items()})
-        return _Holder(identity, str(told["token"]), int(told["pid"]), str(told["host"]), str(told["machine"]), bool(told["locked"]))  # fmt: skip
+        record = json.loads(content)
+        identity = RunIdentity(**{key: str(value) for key, value in record["identity"].items()})
+        return _Holder(identity, str(record["token"]), int(record["pid"]), str(record["host"]), str(record["machine"]), bool(record["locked"]))  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError):
         return _Holder(RunIdentity("", ""), name)
 
 
 def machine_id() -> str:
-    """Return what tells a running machine apart: its boot, shared by containers whose kernel is one; else its name."""
+    """Return an identifier of the running machine: its boot ID, which containers share, or else its name."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()

@@ -1,7 +1,7 @@
-"""Records as the bytes of a message, and back: msgpack, with the arrays beside it.
+"""Serialize records to msgpack, with their arrays apart, and back.
 
-Types are checked on the way back: bytes from a process that a hostile file has taken over
-become the record that was asked for, or an error, and never code.
+Decoding checks types: bytes from a process that a hostile file has taken over give a record of the
+expected class or an error, and are never executed.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from actviz.records import Array
 
 T = TypeVar("T")
-# msgpack holds neither lone surrogates, as in names of files that are not UTF-8, nor integers of more than 64 bits.
-# JSON as Python writes it does, and NaN and infinities too.
+# msgpack has neither lone surrogates, as in file names that are not UTF-8, nor integers of more than 64 bits.
+# JSON as Python writes it has both, and also NaN and infinities.
 MSGPACK, JSON = b"m", b"j"
 
 
 def encode(record: object) -> tuple[bytes, list[Array]]:
-    """Return a dataclass, or plain objects, as bytes, and the arrays in it, which the bytes name by index.
+    """Return a dataclass, or plain objects, as bytes that refer to its arrays by index, and the arrays.
 
     Raises
     ------
     TypeError
-        When it holds an object of another kind.
+        When it contains an object of an unsupported type.
     """
     import msgspec
 
     arrays: list[Array] = []
 
-    def replaced(value: Any) -> Any:
+    def encode_object(value: Any) -> Any:
         if isinstance(value, os.PathLike):
             return os.fspath(value)
         import numpy as np
@@ -47,32 +47,32 @@ def encode(record: object) -> tuple[bytes, list[Array]]:
         return len(arrays) - 1
 
     try:
-        return MSGPACK + msgspec.msgpack.encode(record, enc_hook=replaced), arrays
+        return MSGPACK + msgspec.msgpack.encode(record, enc_hook=encode_object), arrays
     except (UnicodeEncodeError, OverflowError):
         arrays.clear()
-        return JSON + json.dumps(msgspec.to_builtins(record, enc_hook=replaced)).encode("ascii"), arrays
+        return JSON + json.dumps(msgspec.to_builtins(record, enc_hook=encode_object)).encode("ascii"), arrays
 
 
 def decode(content: bytes, kind: type[T], arrays: Sequence[Array] = ()) -> T:
-    """Return the record of type `kind` that `encode` made the bytes and arrays of.
+    """Return the record of type `kind` that `encode` serialized.
 
     Raises
     ------
     ValueError, TypeError, IndexError, RecursionError
-        When the bytes hold no such record.
+        When the bytes are no such record.
     """
     import msgspec
 
-    def restored(wanted: Any, value: Any) -> Any:
-        return wanted(value) if issubclass(wanted, os.PathLike) else arrays[value]
+    def decode_object(cls: Any, value: Any) -> Any:
+        return cls(value) if issubclass(cls, os.PathLike) else arrays[value]
 
     if content[:1] == MSGPACK:
-        return msgspec.msgpack.decode(memoryview(content)[1:], type=kind, dec_hook=restored)
-    return msgspec.convert(json.loads(content[1:]), kind, dec_hook=restored)
+        return msgspec.msgpack.decode(memoryview(content)[1:], type=kind, dec_hook=decode_object)
+    return msgspec.convert(json.loads(content[1:]), kind, dec_hook=decode_object)
 
 
 def encode_array(values: Array) -> tuple[str, memoryview]:
-    """Return the name of an array's dtype (``string`` for texts), and its bytes in C order."""
+    """Return the dtype name of an array (``string`` for strings) and its bytes in C order."""
     import numpy as np
 
     if values.dtype.kind in "OSU":
@@ -86,12 +86,12 @@ def encode_array(values: Array) -> tuple[str, memoryview]:
 
 
 def decode_array(dtype: str, shape: tuple[int, ...], content: bytearray) -> Array:
-    """Return the array that `encode_array` made the bytes of; texts are Python objects.
+    """Return the array that `encode_array` serialized; strings are Python objects.
 
     Raises
     ------
     ValueError, TypeError
-        When dtype, shape and bytes do not fit each other.
+        When dtype, shape and bytes do not match.
     """
     import numpy as np
 

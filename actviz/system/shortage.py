@@ -1,8 +1,7 @@
-"""What the machine ran out of when something failed: memory, threads or open files.
+"""Detect that memory, threads or open files ran out, and name the limit.
 
-Failures that come from a limit of the machine look like damaged files or like bugs: an import
-that fails, a library that aborts, an exception of any class. Here they are recognised, and put
-into one line that names the limit.
+Such failures look like damaged files or like bugs: a failed import, a library that aborts, an
+exception of any class.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import contextlib
 import errno
 from typing import TYPE_CHECKING
 
-from actviz.errors import LimitError
+from actviz.errors import LimitError, RunLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,22 +31,22 @@ _BY_TEXT = (
         ),
     ),
 )  # fmt: skip
-_STATIC_TLS = "in static tls block"  # glibc says "cannot allocate memory" where it has no slot, whatever memory is free
+_STATIC_TLS = "in static tls block"  # glibc reports "cannot allocate memory" when it has no free slot, however much memory is free
 _MEBIBYTE = 1 << 20
 SMALLEST = 224 * _MEBIBYTE
 
 
 def shortage_of(failure: BaseException) -> str | None:
-    """Return what an exception, or one that led to it, says has run out; ``None`` for any other exception."""
-    for one in _chain(failure):
-        if isinstance(one, MemoryError):
+    """Return what ran out according to an exception or its causes, or ``None``."""
+    for error in _chain(failure):
+        if isinstance(error, MemoryError):
             return MEMORY
-        if isinstance(one, OSError) and one.errno in _BY_NUMBER:
-            return _BY_NUMBER[one.errno]
-        if isinstance(one, RuntimeError | ImportError | SystemError | OSError):
-            found = shortage_in(str(one))
-            if found is not None:
-                return found
+        if isinstance(error, OSError) and error.errno in _BY_NUMBER:
+            return _BY_NUMBER[error.errno]
+        if isinstance(error, RuntimeError | ImportError | SystemError | OSError):
+            kind = shortage_in(str(error))
+            if kind is not None:
+                return kind
     return None
 
 
@@ -61,22 +60,35 @@ def _chain(failure: BaseException) -> Iterator[BaseException]:
 
 
 def shortage_in(text: str) -> str | None:
-    """Return what a text that a library printed says has run out, ``None`` where it names nothing of the kind."""
+    """Return what ran out according to the output of a library, or ``None``."""
     lowered = text.lower().replace(f"cannot allocate memory {_STATIC_TLS}", "")
     return next((kind for kind, words in _BY_TEXT if any(word in lowered for word in words)), None)
 
 
 def ends_run(kind: str, *, computed: bool) -> bool:
-    """Return True if every input would meet a shortage alike; `computed`: something was computed before.
+    """Return True if a shortage affects every input, not only a large one.
 
-    Memory may be short for one large input only, unless address space is limited and the
-    libraries were still being loaded.
+    `computed` is true if a result was computed before. Memory may run out for one large input only,
+    unless address space is limited and the libraries were still being loaded.
     """
     return kind != MEMORY or (not computed and bool(address_space()))
 
 
+def refuse_shortage(failure: Exception) -> None:
+    """Raise an error if a call failed because the machine ran out of something.
+
+    Raises
+    ------
+    RunLimitError
+        When it did: the file or folder of the call is not the cause.
+    """
+    kind = shortage_of(failure)
+    if kind is not None:
+        raise RunLimitError(describe(kind)) from None
+
+
 def describe(kind: str) -> str:
-    """Return what has run out, under which limit, and what to do about it, as the rest of a sentence.
+    """Return a message that names what ran out, the limit, and what to do, to follow ``NAME: ``.
 
     >>> describe(FILES).partition(" (")[0]
     'too many files are open'
@@ -93,12 +105,12 @@ def describe(kind: str) -> str:
 
 
 def check_address_space() -> None:
-    """Refuse to begin with less address space than the smallest command needs.
+    """Refuse to start with less address space than the smallest command needs.
 
-    NumPy's OpenBLAS ends the whole process, with a line of its own and exit code 1, where it has
-    no room for its buffers; so they are taken here, where there is room whatever is imported
-    later. glibc does the same where a thread has no room for its data (exit code 127, seen at
-    166 MiB). `history`, which needs most without a model, draws from 205 MiB on.
+    If it cannot allocate its buffers, NumPy's OpenBLAS ends the process with a message of its own
+    and exit code 1; so they are allocated here, before other imports use the space. glibc does the
+    same if a thread cannot allocate its data (exit code 127, seen at 166 MiB). `history`, which
+    needs most without a model, works from 205 MiB.
 
     Raises
     ------
@@ -118,13 +130,13 @@ def check_address_space() -> None:
 
 
 def address_space() -> str:
-    """Return the limit of address space in words, empty where there is none."""
+    """Return a description of the limit on address space, empty if there is none."""
     size = _limit("RLIMIT_AS")
     return "" if size is None else f"address space is limited to {size // _MEBIBYTE:,} MiB, ulimit -v"
 
 
 def _processes_and_stacks() -> str:
-    """Return the limits that keep threads from starting: each needs a stack."""
+    """Return a description of the limits on processes and on address space, which the stacks of threads need."""
     count = _limit("RLIMIT_NPROC")
     limits = ["" if count is None else f"this user may have {count:,}, ulimit -u", address_space()]
     return "; ".join(limit for limit in limits if limit)
@@ -136,7 +148,7 @@ def _open_files() -> str:
 
 
 def _limit(name: str) -> int | None:
-    """Return a limit of this process, ``None`` where it is not limited or the system has no such limit."""
+    """Return a resource limit of this process, or ``None`` if it is unlimited or unknown to the system."""
     with contextlib.suppress(
         OSError, ValueError, AttributeError, ImportError
     ):  # the module itself may not fit any more

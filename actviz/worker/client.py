@@ -20,15 +20,9 @@ from actviz.errors import (
 )
 from actviz.system import processes, shortage
 from actviz.system.channel import Channel, ClosedError, MalformedError, SilentError
-from actviz.system.file_system import (
-    FileStamp,
-    has_changed,
-    is_folder,
-    list_folder,
-    memory_allowed,
-    memory_of,
-    regular_file_stamp,
-)
+from actviz.system.file_system import FileStamp, has_changed, is_folder, regular_file_stamp
+from actviz.system.folders import list_folder
+from actviz.system.resource_limits import memory_limit, memory_used
 from actviz.worker.messages import Reply, Request
 
 if TYPE_CHECKING:
@@ -69,7 +63,7 @@ class Worker:
         self._options = options
         self._name = options.model.name
         self._timeout = options.timeout
-        self._memory = memory_allowed() if options.memory is None else options.memory
+        self._memory = memory_limit() if options.memory is None else options.memory
         self._notes: dict[str, bool] = {}  # whether each was returned
         self._dead = self._computed = self._changed = False
         # The stamps of the first look count for the whole run: a child that is started again reads the same model.
@@ -262,7 +256,7 @@ class Worker:
 
     def _watch(self) -> None:
         """Kill a child that takes too much memory, before the machine suffers."""
-        held = memory_of(self._process.pid)
+        held = memory_used(self._process.pid)
         if held is not None and held > self._memory:
             raise self._kill(
                 f"takes more than {self._memory >> 20:,} MiB of memory; choose fewer layers or smaller inputs, or raise --max-memory."

@@ -13,15 +13,9 @@ from typing import TYPE_CHECKING, cast
 from actviz.errors import ActvizError, LimitError, RunLimitError
 from actviz.system import shortage
 from actviz.system.channel import Channel, ClosedError
-from actviz.system.file_system import (
-    be_first_to_go,
-    drop_errors,
-    limit_memory,
-    limit_parsing,
-    opened_files,
-    parsing,
-    record_opened_files,
-)
+from actviz.system.file_system import opened_files, record_opened_files
+from actviz.system.resource_limits import limit_memory, parse_time_limited, prefer_oom_kill, set_parse_time_limit
+from actviz.system.streams import discard_stderr
 from actviz.worker.messages import BatchStatistics, ModelOptions, Reply, Request, WorkerFailure
 
 if TYPE_CHECKING:
@@ -83,9 +77,9 @@ def _prepare_process(options: ModelOptions) -> None:
     if not options.verbose:
         # Native libraries write to the pipe that the command reads when this process has died; Python,
         # for which a full pipe is an error, writes nowhere.
-        drop_errors()
+        discard_stderr()
     _protect(options.memory)
-    limit_parsing(options.open_timeout)
+    set_parse_time_limit(options.open_timeout)
     if not options.trust.custom_objects:
         sys.meta_path.insert(0, _ImportBlocker())
     record_opened_files()
@@ -106,7 +100,7 @@ def _protect(memory: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory is not None:
         limit_memory(memory)
-    be_first_to_go()
+    prefer_oom_kill()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -124,7 +118,7 @@ def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
             continue
         try:
             if network is None:
-                with parsing():
+                with parse_time_limited():
                     network = _open(options)
                     _ = network.facts  # may read more of the file
             if request.ask == "numbers":

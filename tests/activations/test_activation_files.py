@@ -25,7 +25,7 @@ from actviz.activations.untyped_arrays import fitted
 from actviz.activations.writer import ActivationWriter as Collecting
 from actviz.errors import ActvizError, InputError, LimitError, OutputError, UnsafeError, UsageError
 from actviz.records import AXIS_NAMES, Activation, Sample
-from actviz.system import file_system
+from actviz.system import file_writing
 
 DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16"])
 NUMBERS = arrays_of.arrays(DTYPES.map(np.dtype), arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
@@ -212,7 +212,7 @@ def test_memory_is_flat_in_the_number_of_inputs(tmp_path):
 
     def peak(count):
         tracemalloc.start()
-        with Collecting(tmp_path) as collector, file_system.replacing(tmp_path / "out.npz") as file:
+        with Collecting(tmp_path) as collector, file_writing.replace_file(tmp_path / "out.npz") as file:
             for number in range(count):
                 collector.add(Sample(str(number), {}, None, "", ""), {"a": activation(row)})
             collector.write(file, ActivationMetadata("m"))
@@ -256,7 +256,7 @@ def test_packed_arrays_are_never_taken_for_bombs():
 def test_files_of_more_than_4_gib(tmp_path):
     path = tmp_path / "large.npz"
     row = np.full((1, 1 << 29), 7, np.uint8)
-    with Collecting(tmp_path) as collector, file_system.replacing(path) as file:
+    with Collecting(tmp_path) as collector, file_writing.replace_file(path) as file:
         for number in range(9):
             found = {"a": activation(row), "b": activation([[number]], address="b")}
             collector.add(Sample(str(number), {}, None, "", ""), found)
@@ -285,7 +285,7 @@ def test_nothing_is_left_when_writing_ends_early(tmp_path, monkeypatch, ending, 
         raise ending
 
     def write():
-        with Collecting(tmp_path) as collector, file_system.replacing(tmp_path / "out.npz") as file:
+        with Collecting(tmp_path) as collector, file_writing.replace_file(tmp_path / "out.npz") as file:
             collector.add(Sample("a", {}, None, "", ""), {"x": activation(np.zeros((1, 2)))})
             assert len(os.listdir(tmp_path)) == 2
             monkeypatch.setattr(collector, "_rows", end)

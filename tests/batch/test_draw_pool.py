@@ -15,7 +15,7 @@ from actviz.batch.draw_pool import DrawPool
 from actviz.batch.labels import LabelNames
 from actviz.batch.output_paths import SHEET
 from actviz.records import Activation, Context, Geometry, Sample, Style
-from actviz.system import file_system, processes
+from actviz.system import processes, resource_limits
 
 RANDOM = np.random.default_rng(0)
 MAPS = Activation(
@@ -93,7 +93,7 @@ def wishes(count, folder):
 
 def painter_of(folder, monkeypatch, beginning=0):
     monkeypatch.setattr(figure_writer, "BEGINNING", beginning)
-    monkeypatch.setattr(file_system, "core_count", lambda: 2)
+    monkeypatch.setattr(resource_limits, "core_count", lambda: 2)
     return figure_writer.FigureWriter(
         figure_writer.FigureSource("m.h5", "", (), named=True), Style(), LabelNames(), folder
     )
@@ -188,7 +188,7 @@ def test_a_command_with_helpers_leaves_none_behind(tmp_path, monkeypatch):
     faults.write_model(tmp_path / "m.h5")
     faults.use_small_models(monkeypatch)
     monkeypatch.setattr(figure_writer, "BEGINNING", 0)
-    monkeypatch.setattr(file_system, "core_count", lambda: 2)
+    monkeypatch.setattr(resource_limits, "core_count", lambda: 2)
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", RANDOM.random((6, 8, 8, 1), np.float32))
     injected = faults.Faults()

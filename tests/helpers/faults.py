@@ -1,4 +1,4 @@
-"""Faults in the calls on disk and processes that `actviz.system.file_system` and `actviz.system.processes` make.
+"""Faults in the calls on disk and processes that the modules of `actviz.system` make.
 
 The functions of `os` are replaced, and count only where one of those modules is among their
 callers: whether through `tempfile`, `pathlib` or `subprocess`. A call is made to fail by its
@@ -13,10 +13,16 @@ import sys
 from pathlib import Path
 
 MODULES = (
+    "actviz.system.descriptors",
     "actviz.system.file_system",
-    "actviz.system.processes",
+    "actviz.system.file_writing",
+    "actviz.system.folders",
     "actviz.system.held_folder",
+    "actviz.system.processes",
+    "actviz.system.resource_limits",
     "actviz.system.run_lock",
+    "actviz.system.streams",
+    "actviz.system.temporary_files",
 )
 CALLS = (
     "open", "close", "fsync", "fchmod", "replace", "unlink", "lstat", "stat", "fstat", "fdopen", "scandir", "mkdir",
@@ -32,12 +38,12 @@ BEGUN = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from faul
 
 def use_small_models(monkeypatch):
     """Let the command open the models of `fault_child`, in this process and without TensorFlow."""
-    from actviz.system import file_system
+    from actviz.system import temporary_files
     from actviz.worker import client
 
     monkeypatch.setattr(client, "PROGRAM", BEGUN)
     monkeypatch.setattr("actviz.commands.show._warm_up", lambda: None)
-    monkeypatch.setattr(file_system, "_TEMPORARY", file_system._TemporaryFiles())
+    monkeypatch.setattr(temporary_files, "TEMPORARY", temporary_files.TemporaryFiles())
 
 
 def write_model(path, **said):
@@ -49,12 +55,12 @@ def write_model(path, **said):
 def run_here(monkeypatch, *arguments):
     """Run the command in this process as it is run by a shell, and return its exit code."""
     from actviz.cli import program
-    from actviz.system import file_system
+    from actviz.system import temporary_files
 
     monkeypatch.setattr("sys.argv", ["actviz", *map(str, arguments)])
     code = program._run()
-    file_system.end_writing()  # what the command does last
-    monkeypatch.setattr(file_system, "_TEMPORARY", file_system._TemporaryFiles())
+    temporary_files.end_writing()  # what the command does last
+    monkeypatch.setattr(temporary_files, "TEMPORARY", temporary_files.TemporaryFiles())
     return code
 
 
@@ -120,12 +126,12 @@ class Faults:
     @contextlib.contextmanager
     def injected(self, monkeypatch):
         """Run a block in which the calls are those."""
-        from actviz.system import file_system, processes
+        from actviz.system import processes, temporary_files
 
         with monkeypatch.context() as patch:
             for name in CALLS:
                 patch.setattr(os, name, self._only_ours(name, getattr(os, name)))
-            patch.setattr(file_system, "scratch", self._scratch(file_system.scratch))
+            patch.setattr(temporary_files, "scratch_file", self._scratch(temporary_files.scratch_file))
             patch.setattr(processes.subprocess, "Popen", self._start(processes.subprocess.Popen))
             yield self
 

@@ -26,7 +26,7 @@ from actviz.formats import open_network
 from actviz.formats.keras import make_layer, memory_estimate
 from actviz.formats.keras.memory_estimate import bytes_of, check_output, check_parameters, grouped
 from actviz.gate import MAXIMUM_LAYERS
-from actviz.system.file_system import memory_allowed, memory_of, memory_of_machine
+from actviz.system.resource_limits import machine_memory, memory_limit, memory_used
 from actviz.worker import ModelOptions, Worker
 
 
@@ -256,7 +256,7 @@ print(ran.stderr, end="")
 def test_a_batch_that_does_not_fit_is_refused_before_it_is_computed(tmp_path, monkeypatch, code):
     grown = files.reading("r", "UpSampling2D", size=[64, 64])
     path = files.keras(tmp_path / "m.keras", functional(grown, shape=(None, None, 1)), {})
-    monkeypatch.setattr(memory_estimate, "memory_allowed", lambda: 1 << 20)
+    monkeypatch.setattr(memory_estimate, "memory_limit", lambda: 1 << 20)
     with open_network(path) as network:
         assert network.activations({"in": np.ones((1, 4, 4, 1), np.float32)})["r"].values.shape == (1, 256, 256, 1)
         for shape in ((8, 4, 4, 1), (1, 4, 40, 1), (2, 4, 32, 1)):
@@ -277,7 +277,7 @@ def test_sizes_never_wrap(shape, dtype):
     for axis in shape:
         exact *= 1 if axis is None else axis
     assert size == exact
-    if exact <= min(memory_estimate.MAXIMUM_OUTPUT_BYTES, memory_allowed()):
+    if exact <= min(memory_estimate.MAXIMUM_OUTPUT_BYTES, memory_limit()):
         check_output(tuple(shape), dtype, "d", "m.h5")
     else:
         with pytest.raises(LimitError, match=re.escape(f" {grouped(exact)} bytes")) as raised:
@@ -287,7 +287,7 @@ def test_sizes_never_wrap(shape, dtype):
 
 @given(st.integers(0, 1 << 300))
 def test_parameters_are_counted_exactly_and_said_shortly(count):
-    if count <= memory_estimate.MAXIMUM_PARAMETERS and count * 4 <= memory_allowed():
+    if count <= memory_estimate.MAXIMUM_PARAMETERS and count * 4 <= memory_limit():
         check_parameters(count, count * 4, "m.h5")
     else:
         with pytest.raises(LimitError, match=re.escape(grouped(count))) as raised:
@@ -419,14 +419,14 @@ def test_the_workers_limits(tmp_path):
         assert re.search(rf"Max data size +{3 << 30} ", said)
         assert re.search(r"Max core file size +0 +0 ", said)
         assert Path(f"/proc/{worker._process.pid}/oom_score_adj").read_text().strip() == "1000"
-        assert 1 << 20 < memory_of(worker._process.pid) < 3 << 30
+        assert 1 << 20 < memory_used(worker._process.pid) < 3 << 30
 
 
 def test_memory_of_the_machine():
-    assert 1 << 28 < memory_of_machine() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert memory_allowed() <= memory_of_machine()
+    assert 1 << 28 < machine_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory_limit() <= machine_memory()
     program = (
-        "from actviz.system.file_system import *; limit_memory(1 << 30); print(memory_allowed()); bytearray(2 << 30)"
+        "from actviz.system.resource_limits import *; limit_memory(1 << 30); print(memory_limit()); bytearray(2 << 30)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == str(1 << 30)

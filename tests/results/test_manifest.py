@@ -11,7 +11,7 @@ from threats import threat
 
 from actviz.errors import OutputError
 from actviz.results.manifest import Manifest, read
-from actviz.system import file_system
+from actviz.system import temporary_files
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=30)
 
@@ -175,8 +175,8 @@ def test_a_start_that_fails_leaves_no_file_open(tmp_path, monkeypatch, failure):
         raise failure
 
     opened = []
-    scratch = file_system.scratch
-    monkeypatch.setattr(file_system, "scratch", lambda *given: opened.append(scratch(*given)) or opened[-1])
+    scratch = temporary_files.scratch_file
+    monkeypatch.setattr(temporary_files, "scratch_file", lambda *given: opened.append(scratch(*given)) or opened[-1])
     monkeypatch.setattr(Manifest, "_take_in", take_in)
     with pytest.raises(failure):
         Manifest(tmp_path, "m.h5", overwrite=True)

@@ -15,7 +15,7 @@ from threats import threat
 from actviz.errors import OutputError
 from actviz.figures import colors
 from actviz.results import output_files, png
-from actviz.system import file_system
+from actviz.system import file_writing
 
 IDENTITY = {"model": "m.h5", "input": "a.png", "address": "conv"}
 
@@ -133,9 +133,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
 def test_a_pipe_that_nobody_reads_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "summary.md")
     with pytest.raises(OutputError, match="cannot be written"):
-        file_system.append(tmp_path / "summary.md", b"x")
-    file_system.append(tmp_path / "page.md", b"x")
-    file_system.append(tmp_path / "page.md", b"y")
+        file_writing.append_file(tmp_path / "summary.md", b"x")
+    file_writing.append_file(tmp_path / "page.md", b"x")
+    file_writing.append_file(tmp_path / "page.md", b"y")
     assert (tmp_path / "page.md").read_bytes() == b"xy"
 
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, escape
-from actviz.system.file_system import memory_allowed
+from actviz.system.resource_limits import memory_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,14 +49,14 @@ def check_parameters(count: int, size: int, file: str) -> None:
     if count > MAXIMUM_PARAMETERS:
         message = f"{file}: declares {grouped(count)} parameters (limit {MAXIMUM_PARAMETERS:,}); the file is damaged or hostile."
         raise LimitError(message)
-    if size > memory_allowed():
-        message = f"{file}: declares {grouped(count)} parameters, {grouped(size)} bytes (limit {memory_allowed():,}); choose layers nearer to the input, or raise --max-memory."
+    if size > memory_limit():
+        message = f"{file}: declares {grouped(count)} parameters, {grouped(size)} bytes (limit {memory_limit():,}); choose layers nearer to the input, or raise --max-memory."
         raise LimitError(message)
 
 
 def check_output(shape: Shape, dtype: str, layer: str, file: str) -> None:
     """Refuse a layer whose output for one sample is larger than is computed."""
-    size, limit = bytes_of(shape, dtype), min(MAXIMUM_OUTPUT_BYTES, memory_allowed())
+    size, limit = bytes_of(shape, dtype), min(MAXIMUM_OUTPUT_BYTES, memory_limit())
     if size > limit:
         message = f'{file}: the output of layer "{escape(layer, 80)}" takes {grouped(size)} bytes (limit {limit:,}); choose other layers or a smaller input.'
         raise LimitError(message)
@@ -94,7 +94,7 @@ def check_run(
         held += given.get(number, 0)
         most = max(most, held)
         held -= sum(size.get(ref, 0) for ref in done.get(number, ()))
-    limit = memory_allowed()
+    limit = memory_limit()
     if most > limit:
         message = f"{file}: these layers take {grouped(most)} bytes for {count:,} samples at once (limit {limit:,}); choose fewer layers, smaller or fewer inputs, or raise --max-memory."
         raise LimitError(message)

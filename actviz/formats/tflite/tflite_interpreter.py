@@ -13,7 +13,7 @@ import numpy as np
 from actviz.errors import InputError, LimitError, ModelError, escape
 from actviz.formats.tflite.truncate import cut_model, with_seeds
 from actviz.gate.tflite import RANDOM
-from actviz.system.file_system import without_warnings
+from actviz.system.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

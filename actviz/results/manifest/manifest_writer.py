@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from actviz.errors import OutputError
 from actviz.results.manifest.manifest_reader import LISTS, NAME, SCHEMA, opening_of, read
 from actviz.results.provenance_json import dump_json
-from actviz.system import file_system, held_folder
+from actviz.system import file_system, file_writing, folders, held_folder, temporary_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -80,8 +80,10 @@ class Manifest:
         self._files = contextlib.ExitStack()
         self._read_only = read_only
         # 0: all of it in memory.
-        self._scratch: BinaryIO = self._files.enter_context(file_system.scratch(folder, 0 if read_only else IN_MEMORY))
-        self._reserve = file_system.Reserve(folder)
+        self._scratch: BinaryIO = self._files.enter_context(
+            temporary_files.scratch_file(folder, 0 if read_only else IN_MEMORY)
+        )
+        self._reserve = temporary_files.Reserve(folder)
         self._files.callback(self._reserve.release)
         self.about: dict[str, Any] = {}
         self.versions: dict[str, str] = {}
@@ -169,11 +171,11 @@ class Manifest:
         if self._read_only:
             return
         started = time.monotonic()
-        with file_system.one_at_a_time(self._folder):
+        with folders.folder_lock(self._folder):
             if file_system.stamp_of(self._path) != self._seen:
                 with contextlib.suppress(OutputError):
                     self._take_in()
-            with file_system.replacing(self._path) as file:
+            with file_writing.replace_file(self._path) as file:
                 for piece in self._pieces(interrupted=interrupted):
                     file.write(piece)
             self._seen = file_system.stamp_of(self._path)
@@ -198,7 +200,7 @@ class Manifest:
 
     def _append(self, record: Mapping[str, Any], *, own: bool) -> None:
         line = dump_json(record)
-        with file_system.writing_scratch(self._folder):
+        with temporary_files.scratch_errors(self._folder):
             if not self._at_end:  # a needless seek would write what is buffered
                 self._scratch.seek(self._end)
             self._at_end = False

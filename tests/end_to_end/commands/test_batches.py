@@ -22,7 +22,7 @@ from actviz.commands.show import ShowRequest, show
 from actviz.errors import LimitError, OutputError, PartialError
 from actviz.inputs import InputOptions, Shard
 from actviz.records import Style
-from actviz.system import file_system
+from actviz.system import file_writing, temporary_files
 from actviz.worker import ModelOptions, Worker
 
 pytestmark = pytest.mark.usefixtures("warm_worker")
@@ -271,7 +271,7 @@ def test_fail_fast_ends_with_the_code_of_the_first_failure(place, samples):
 @threat(94, 7)
 def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch):
     run(request(samples, "in/00.png", "in/01.png"))
-    real, left = file_system.os.fsync, [1]
+    real, left = file_writing.os.fsync, [1]
 
     def full(descriptor):
         left[0] -= 1
@@ -279,7 +279,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch)
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr(file_system.os, "fsync", full)
+    monkeypatch.setattr(file_writing.os, "fsync", full)
     _, failure = run(request(samples, "in", force=True))
     assert failure.exit_code == 7
     assert "No space left" in failure.message
@@ -290,7 +290,9 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(place, samples, monkeypatch)
 @threat(95, 7)
 def test_a_read_only_folder_is_said_before_anything_is_computed(place, samples, monkeypatch):
     monkeypatch.setattr(
-        file_system._TemporaryFiles, "make", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+        temporary_files.TemporaryFiles,
+        "create",
+        lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")),
     )
     monkeypatch.setattr(Worker, "activations", lambda *_: pytest.fail("something was computed"))
     _, failure = run(request(samples, "in"))

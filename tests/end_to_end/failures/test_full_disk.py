@@ -20,7 +20,7 @@ from actviz.commands.show import ShowRequest
 from actviz.commands.show import show as show_events
 from actviz.inputs import InputOptions
 from actviz.records import Style
-from actviz.system import file_system
+from actviz.system import file_writing, folders, temporary_files
 from actviz.worker import ModelOptions
 
 SHOW = ("show", "m.h5", "in", "-l", "conv,last", "-o", "out/")
@@ -95,13 +95,13 @@ class FullDisk:
 
     def __init__(self, monkeypatch, room):
         self.left, self.full = room, False
-        real, write, release = file_system.replacing, file_system.write_whole, file_system.Reserve.release
+        real, write, release = file_writing.replace_file, file_writing.write_file, temporary_files.Reserve.release
 
         def write_figure(path, content):
             if self.left == 0:
                 self.full = True
             if self.full:
-                file_system.make_folder(path.parent)
+                folders.make_folder(path.parent)
                 self.fail(path)
             self.left -= 1
             write(path, content)
@@ -116,13 +116,13 @@ class FullDisk:
             self.full = self.full and not held
             return held
 
-        monkeypatch.setattr(file_system, "write_whole", write_figure)
-        monkeypatch.setattr(file_system, "replacing", replacing)
-        monkeypatch.setattr(file_system.Reserve, "release", give_back)
+        monkeypatch.setattr(file_writing, "write_file", write_figure)
+        monkeypatch.setattr(file_writing, "replace_file", replacing)
+        monkeypatch.setattr(temporary_files.Reserve, "release", give_back)
 
     @staticmethod
     def fail(path):
-        raise file_system.OutputError(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)}).")
+        raise file_writing.OutputError(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)}).")
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot hold space")
@@ -147,9 +147,9 @@ def write_protect(monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(file_system._TemporaryFiles, "make", fail)
+    monkeypatch.setattr(temporary_files.TemporaryFiles, "create", fail)
     for name in ("TemporaryFile", "NamedTemporaryFile"):
-        monkeypatch.setattr(file_system.tempfile, name, fail)
+        monkeypatch.setattr(temporary_files.tempfile, name, fail)
     monkeypatch.setattr(os, "replace", fail)
 
 

@@ -22,7 +22,7 @@ from small_command import FAULTS
 from threats import threat
 
 from actviz.errors import RunLimitError
-from actviz.system import file_system, shortage
+from actviz.system import folders, shortage
 from actviz.worker import ModelOptions, Worker
 
 INPUTS = ("a.png", "b.png", "guilty.png")
@@ -289,8 +289,8 @@ fault_child.main()
 
 
 SPIN = """
-from actviz.system import file_system as system
-system.limit_parsing(0.3)
+from actviz.system import resource_limits
+resource_limits.set_parse_time_limit(0.3)
 def spin(seconds):
     import time
     until = time.process_time() + seconds
@@ -301,10 +301,19 @@ def spin(seconds):
 @pytest.mark.parametrize(
     ("work", "ends"),
     [
-        ("with system.parsing(): spin(5)", True),
-        ("with system.parsing():\n    spin(0.2)\n    with system.parsing(): spin(5)", True),
-        ("with system.parsing():\n    with system.parsing(): spin(0.1)\n    spin(5)", True),
-        ("with system.parsing(): spin(0.1)\nspin(0.6)\nwith system.parsing(): spin(0.1)", False),
+        ("with resource_limits.parse_time_limited(): spin(5)", True),
+        (
+            "with resource_limits.parse_time_limited():\n    spin(0.2)\n    with resource_limits.parse_time_limited(): spin(5)",
+            True,
+        ),
+        (
+            "with resource_limits.parse_time_limited():\n    with resource_limits.parse_time_limited(): spin(0.1)\n    spin(5)",
+            True,
+        ),
+        (
+            "with resource_limits.parse_time_limited(): spin(0.1)\nspin(0.6)\nwith resource_limits.parse_time_limited(): spin(0.1)",
+            False,
+        ),
         ("spin(0.6)", False),
     ],
 )
@@ -315,7 +324,7 @@ def test_processor_time_of_parsing(work, ends):
 
 def test_weights_are_read_under_the_limit_too(samples):
     program = (
-        "from actviz import gate\nfrom actviz.system import file_system\nfile_system.limit_parsing(0.3)\n"
+        "from actviz import gate\nfrom actviz.system import resource_limits\nresource_limits.set_parse_time_limit(0.3)\n"
         "class Hanging:\n    name = 'w'\n    def __getattr__(self, _):\n        while True: pass\n"
         "gate.read_dataset(Hanging(), 'm.h5')\n"
     )
@@ -420,7 +429,7 @@ def test_a_note_that_cannot_be_printed_costs_nothing(place, code, command):
     assert err
     files = written(place)
     assert files
-    file_system.remove_folder(place / "out")
+    folders.remove_folder(place / "out")
     with open("/dev/full", "w") as full:
         ran = subprocess.run(
             small(*arguments), cwd=place, stdout=subprocess.PIPE, stderr=full, text=True, timeout=120, check=False

@@ -19,7 +19,7 @@ from threats import threat
 import actviz
 from actviz.activations import writer
 from actviz.batch import figure_writer
-from actviz.system import file_system
+from actviz.system import resource_limits
 
 SOURCES = Path(actviz.__file__).parent
 DOCUMENTED = {0, 1, 3, 4, 6, 7}
@@ -152,7 +152,7 @@ def sweep(place, monkeypatch, capfd, golden, kinds):
 
     if golden.helpers:
         monkeypatch.setattr(figure_writer, "BEGINNING", 0)
-        monkeypatch.setattr(file_system, "core_count", lambda: 2)
+        monkeypatch.setattr(resource_limits, "core_count", lambda: 2)
     draw_inputs(place, golden, monkeypatch, 1)
     assert run() == golden.code
     old = contents(place)
@@ -258,10 +258,16 @@ METHODS = {
     "symlink_to", "hardlink_to", "is_file", "is_dir", "is_symlink", "lstat", "chmod",
 }  # fmt: skip
 EXCEPTIONS = {
-    ("system/file_system.py", None): "the module that does",
-    ("system/processes.py", None): "the module that does",
-    ("system/held_folder.py", None): "the module that does, relative to an open folder",
-    ("system/run_lock.py", None): "the module that does, for the file of a lock",
+    ("system/descriptors.py", None): "closes descriptors",
+    ("system/file_system.py", None): "reads files",
+    ("system/file_writing.py", None): "writes files",
+    ("system/folders.py", None): "lists and makes folders",
+    ("system/held_folder.py", None): "does so relative to an open folder",
+    ("system/processes.py", None): "starts and ends processes",
+    ("system/resource_limits.py", None): "reads /proc and runs ps",
+    ("system/run_lock.py", None): "writes and reads lock files",
+    ("system/streams.py", None): "opens what standard streams lack",
+    ("system/temporary_files.py", None): "makes and removes temporary files",
     ("system/channel.py", "fcntl"): "makes a pipe larger, which may fail: it is only faster",
     (
         "history/matplotlib_settings.py",

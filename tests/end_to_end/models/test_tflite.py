@@ -16,7 +16,7 @@ from actviz.formats.tflite import tflite_interpreter
 from actviz.formats.tflite.truncate import needed_operators
 from actviz.gate.tflite import Quantization, TFLiteTensor
 from actviz.inputs.preprocessing import choose_preprocessing
-from actviz.system.file_system import without_warnings
+from actviz.system.warning_filters import without_warnings
 
 DATA = tflite_files.DATA
 FUSED = DATA / "tf215" / "a03a_seq_bn.f32.tflite"

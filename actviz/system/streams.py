@@ -1,0 +1,60 @@
+"""The standard streams of this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from actviz.errors import (
+    InputError,
+    LimitError,
+    UsageError,
+)
+
+
+def read_standard_input(limit: int) -> bytes:
+    """Read all of standard input.
+
+    Raises
+    ------
+    UsageError
+        When it is a terminal.
+    InputError
+        When it is closed.
+    LimitError
+        When it is larger than `limit` bytes.
+    """
+    try:
+        if sys.stdin.isatty():
+            message = "standard input is a terminal; give the list through a pipe or in a file."
+            raise UsageError(message)
+        content = sys.stdin.buffer.read(limit + 1)
+    except (OSError, AttributeError, ValueError):
+        message = "standard input cannot be read; give the list in a file."
+        raise InputError(message) from None
+    if len(content) > limit:
+        message = f"standard input: at most {limit:,} bytes are read; give the list in several parts."
+        raise LimitError(message)
+    return content
+
+
+def replace_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed.
+
+    The next files and pipes would otherwise get descriptors 0 to 2: libraries would print into a
+    figure, and the worker would lose its pipe. Such a stdin is empty, output to such a stderr is
+    discarded, and writing to such a stdout fails.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)  # noqa: FBT003  (takes no keyword; the lowest number is free)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def discard_stderr() -> None:
+    """Discard what Python writes to standard error; native libraries are not affected."""
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

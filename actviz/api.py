@@ -102,7 +102,7 @@ class OpenNetwork:
     def _batch(self, inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         from collections.abc import Mapping
 
-        from actviz.inputs.array_checks import as_fed, listed
+        from actviz.inputs.array_checks import as_input_array, listed
 
         names = [spec.name for spec in self.inputs]
         if not isinstance(inputs, Mapping):
@@ -114,7 +114,7 @@ class OpenNetwork:
         if unknown:
             message = f'there is no input "{escape(unknown[0], 60)}"; the network has {listed(names)}.'
             raise InputError(message)
-        batch = {spec.name: as_fed(inputs[spec.name], spec) for spec in self.inputs if spec.name in inputs}
+        batch = {spec.name: as_input_array(inputs[spec.name], spec) for spec in self.inputs if spec.name in inputs}
         counts = {name: len(values) for name, values in batch.items()}
         if len(set(counts.values())) > 1:
             held = ", ".join(f"{escape(name, 40)} {count}" for name, count in list(counts.items())[:8])
@@ -269,7 +269,7 @@ def save(
             message = f"layer {escape(address, 80)!r} cannot be saved: {reason}."
             raise InputError(message)
         with file_writing.replace_file(place) as file:
-            collector.write(file, files.about_layers(model, activations), compress=compress)
+            collector.write(file, files.layers_metadata(model, activations), compress=compress)
 
 
 def load(path: str | os.PathLike[str], addresses: str | Sequence[str] | None = None) -> dict[str, Activation]:

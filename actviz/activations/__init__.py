@@ -36,7 +36,7 @@ to a file of its own.
 The same activations give the same bytes: members have a fixed date and a fixed order.
 """
 
-from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput, about_layers, about_model
+from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput, layers_metadata, model_metadata
 from actviz.activations.reader import SavedActivations, not_activations, open_saved, read_description
 from actviz.activations.untyped_arrays import open_array, open_arrays, parse_axes
 from actviz.activations.writer import ActivationWriter
@@ -47,8 +47,8 @@ __all__ = [
     "ArrayEntry",
     "SavedActivations",
     "SavedInput",
-    "about_layers",
-    "about_model",
+    "layers_metadata",
+    "model_metadata",
     "not_activations",
     "open_array",
     "open_arrays",

@@ -218,7 +218,7 @@ class LazyArray:
             self._stream = None
 
 
-def of_member(archive: Archive, member: str, label: str) -> LazyArray:
+def open_member(archive: Archive, member: str, label: str) -> LazyArray:
     """Return the array in a member of an archive.
 
     Raises
@@ -233,7 +233,7 @@ def of_member(archive: Archive, member: str, label: str) -> LazyArray:
     return LazyArray(label, info.file_size, lambda: cast("BinaryIO", archive.container.open(info)))
 
 
-def of_file(file: BinaryIO, size: int, label: str) -> LazyArray:
+def open_npy(file: BinaryIO, size: int, label: str) -> LazyArray:
     """Return the array in an open `.npy` file of `size` bytes, which stays open."""
 
     def start() -> BinaryIO:

@@ -70,7 +70,7 @@ class ActivationMetadata:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def about_model(
+def model_metadata(
     facts: ModelFacts, preprocessing: str, versions: Mapping[str, str], *, given: bool
 ) -> ActivationMetadata:
     """Describe a model, before anything is known of arrays and inputs."""
@@ -78,7 +78,7 @@ def about_model(
     return ActivationMetadata(facts.file, facts.digest, names, preprocessing, given, versions, facts.layers)
 
 
-def about_layers(model: str, activations: Mapping[str, Activation]) -> ActivationMetadata:
+def layers_metadata(model: str, activations: Mapping[str, Activation]) -> ActivationMetadata:
     """Describe activations of which nothing else is known than what they say themselves."""
     layers = tuple(
         LayerInfo(

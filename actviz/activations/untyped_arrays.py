@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from actviz.activations.lazy_array import LazyArray, of_file, of_member
+from actviz.activations.lazy_array import LazyArray, open_member, open_npy
 from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput
 from actviz.activations.reader import SavedActivations
 from actviz.errors import InputError, UsageError, escape
@@ -63,7 +63,7 @@ def open_array(file: BinaryIO, size: int, name: str, stem: str, axes: Axes) -> S
     ActvizError
         When it is no array that is read, or has other axes.
     """
-    return _saved({stem: of_file(file, size, name)}, name, axes)
+    return _saved({stem: open_npy(file, size, name)}, name, axes)
 
 
 def open_arrays(file: BinaryIO, name: str, axes: Axes) -> SavedActivations:
@@ -79,7 +79,7 @@ def open_arrays(file: BinaryIO, name: str, axes: Axes) -> SavedActivations:
     if not keys:
         message = f"{name}: a zip archive without a .npy array; an .npz from numpy.savez was expected."
         raise InputError(message)
-    arrays = {key: of_member(archive, f"{key}.npy", f"{name}[{escape(key, 80)}]") for key in keys}
+    arrays = {key: open_member(archive, f"{key}.npy", f"{name}[{escape(key, 80)}]") for key in keys}
     return _saved(arrays, name, axes)
 
 

@@ -66,18 +66,18 @@ def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = 
     InputError
         When there is none although something was named.
     """
-    from actviz.inputs import entries_in
+    from actviz.inputs import find_input_files
 
-    return entries_in(given_by(request), facts, without)
+    return find_input_files(given_by(request), facts, without)
 
 
 def gather_all(
     request: ModelRequest, given: InputArguments, facts: ModelFacts, layers: Sequence[LayerInfo]
 ) -> InputSamples:
     """Read every input that the layers asked for need, else `layers`; a broken one costs its own results only."""
-    from actviz.inputs import gather
+    from actviz.inputs import load_samples
 
-    return gather(given, facts, _asked(request, facts) or layers, request.reading, fail_fast=request.fail_fast)
+    return load_samples(given, facts, _asked(request, facts) or layers, request.reading, fail_fast=request.fail_fast)
 
 
 def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
@@ -88,14 +88,14 @@ def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
 def feed(
     request: ModelRequest, given: InputArguments, facts: ModelFacts, layers: Sequence[LayerInfo]
 ) -> Iterator[list[Sample] | ActvizError]:
-    """Yield samples, read when they are asked for; see `inputs.gather_each`.
+    """Yield samples, read when they are asked for; see `inputs.iterate_samples`.
 
     A broken file costs itself only: its error is yielded, or raised where it is the only
     input or the request says to fail fast.
     """
-    from actviz.inputs import gather_each
+    from actviz.inputs import iterate_samples
 
-    return gather_each(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+    return iterate_samples(given, facts, layers, request.reading, fail_fast=request.fail_fast)
 
 
 def begin(

@@ -274,7 +274,7 @@ class ModelSources:
 
     def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | ActvizError]:
         """Feed both models the same batches, as the first of them takes them."""
-        from actviz.inputs import InputArguments, choose_preprocessing, gather_each
+        from actviz.inputs import InputArguments, choose_preprocessing, iterate_samples
 
         request, facts = self._request, self._facts
         for number, opening in enumerate((request.ours, request.theirs)):
@@ -284,11 +284,11 @@ class ModelSources:
         if replace(chosen[0], reason="") != replace(chosen[1], reason=""):
             ours, theirs = (escape(name, 100) for name in request.names)
             yield Note(
-                f"{theirs} alone would be fed {chosen[1].said}; both are fed what {ours} takes: {chosen[0].said}."
+                f"{theirs} alone would be fed {chosen[1].description}; both are fed what {ours} takes: {chosen[0].description}."
             )
         given = InputArguments(request.inputs, request.named, request.lists, request.separated_by_nul)
         layers = [pair.ours for pair in pairs]
-        found = gather_each(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)
+        found = iterate_samples(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)
         self._size = min(batch_size(one, BATCH_BYTES) for one in facts)
         notes = requests.InputNotes()
         for batch in batched(found, self._size):

@@ -72,8 +72,8 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
             if not collector.addresses:
                 message = f"{facts.file}: none of the layers gives an array for each input; choose others with --layer."
                 raise UsageError(message)
-            said = choose_preprocessing(facts, request.reading.preprocess).said
-            about = activations.about_model(facts, said, run.versions, given=request.has_inputs)
+            said = choose_preprocessing(facts, request.reading.preprocess).description
+            about = activations.model_metadata(facts, said, run.versions, given=request.has_inputs)
             worker.check_unchanged()
             with file_writing.replace_file(path) as file:
                 collector.write(file, about, compress=request.compress)

@@ -38,7 +38,7 @@ def list_layers(request: LayersRequest) -> LayersResult:
     """Open a model and describe it; TensorFlow is only asked what the file does not tell."""
     with Worker(request.opening) as worker:
         from actviz.figures.renderers import kind_of
-        from actviz.inputs.preprocessing import say_ranges
+        from actviz.inputs.preprocessing import describe_ranges
 
         facts = worker.facts()
         if any(layer.shape is None or layer.parameters is None for layer in facts.layers if not layer.inner):
@@ -47,7 +47,7 @@ def list_layers(request: LayersRequest) -> LayersResult:
         notes = tuple(worker.notes())
         if not request.operations:
             facts = replace(facts, layers=tuple(layer for layer in facts.layers if not layer.inner))
-        said = say_ranges(facts)
+        said = describe_ranges(facts)
         drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
     return LayersResult(facts, said if takes_images(facts) else "", drawn, notes)
 

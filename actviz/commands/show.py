@@ -142,12 +142,12 @@ class _LayerSelection:
         ActvizError
             When the only file cannot be read.
         """
-        from actviz.inputs import recipe
+        from actviz.inputs import make_pipeline
 
         if not self.entries:
             return ()
         layers = [] if self.unknown else self.layers()
-        how = recipe(self.facts, layers or self.facts.layers, self.request.reading)
+        how = make_pipeline(self.facts, layers or self.facts.layers, self.request.reading)
         only = len(self.entries) == 1
         for entry in self.entries if self.unknown or self.request.dry_run else self.entries[:1]:
             try:
@@ -243,12 +243,12 @@ class _ShowRun:
 
     def share_ranges(self, worker: Worker) -> None:
         """Look at all inputs, those of other shards too, where a layer has one range for all of them."""
-        from actviz.inputs import recipe
+        from actviz.inputs import make_pipeline
 
         if self.request.style.scale != "run":
             return
         every = InputBatch(self.entries, Shard())
-        how = recipe(self.facts, self.layers, self.request.reading)
+        how = make_pipeline(self.facts, self.layers, self.request.reading)
         reader = WorkItemReader(how, AlwaysOutdated(), every) if self.samples is None else None
         items = self._items(reader, AlwaysOutdated(), every.shard)
         sizes = BatchSizes(self.layers, _batch_size(self.request, self.facts))
@@ -413,9 +413,9 @@ class _ShowRun:
 
     def _read_again(self) -> None:
         """Read the first input once more, for the time that it takes."""
-        from actviz.inputs import recipe
+        from actviz.inputs import make_pipeline
 
-        how = recipe(self.facts, self.layers, self.request.reading)
+        how = make_pipeline(self.facts, self.layers, self.request.reading)
         for entry in self.entries[:1]:
             with contextlib.suppress(ActvizError):
                 _beginning(how, entry, 1)
@@ -432,14 +432,14 @@ class _ShowRun:
         return replace(where, marks=output_paths.marks_of(self.entries))
 
     def _reader(self, upkeep: UpToDateCheck) -> WorkItemReader | None:
-        from actviz.inputs import recipe
+        from actviz.inputs import make_pipeline
 
         if self.samples is not None:
             self.tally.total = len(self.samples)
             return None
         batch = InputBatch(self.entries, self.request.shard)
         self.tally.total = len(batch.own())
-        return WorkItemReader(recipe(self.facts, self.layers, self.request.reading), upkeep, batch)
+        return WorkItemReader(make_pipeline(self.facts, self.layers, self.request.reading), upkeep, batch)
 
     def _check_early(self, upkeep: UpToDateCheck) -> None:
         """Refuse before anything is computed to replace what others made."""

@@ -42,7 +42,7 @@ _FOREIGN = (
     (b"<svg", "an SVG drawing"),
     (b"8BPS", "a Photoshop file"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
-    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x1f\x8b", "a gzip archive (unpack it first)"),
 )
 _ARRAY = '"input.npy"'
 _NIFTI_HEADER = 540
@@ -95,7 +95,7 @@ def is_lines(head: bytes, size: int, path: str, *, text: bool) -> bool:
     if not size or is_lfs_pointer(head) or is_model(head, path) or is_pickle(head, size, path):
         return False
     plain = {"a text file", _unknown(head)} | ({"a JSON file"} if text else set())
-    return not set(head) & _BINARY and _foreign(head) in plain
+    return not set(head) & _BINARY and _describe(head) in plain
 
 
 def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> ActvizError:
@@ -114,8 +114,7 @@ def refusal(head: bytes, size: int, path: str, accepted: str = ACCEPTED) -> Actv
     medical = _medical(head, path)
     if medical:
         return InputError(f"{path}: {medical}")
-    what = _foreign(head)
-    return InputError(f"{path}: this is {what}; {accepted} was expected.")
+    return InputError(f"{path}: this is {_describe(head)}; {accepted} was expected.")
 
 
 def is_model(head: bytes, path: str) -> bool:
@@ -133,13 +132,18 @@ def model_refusal(path: str) -> InputError:
     )
 
 
+def is_binary_pickle(head: bytes) -> bool:
+    """Return True for a pickle of protocol 2 to 5, which its first two bytes identify."""
+    return head[:1] == b"\x80" and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}
+
+
 def is_pickle(head: bytes, size: int, path: str) -> bool:
     """Return True for a pickle, without unpickling anything.
 
-    From protocol 2 on, the first two bytes identify it. Older protocols are plain text, so they are
-    recognised only by a file name of pickles together with valid opcodes.
+    Pickles of protocols 0 and 1 have no signature, so they are recognised only by a file name of
+    pickles together with valid opcodes.
     """
-    if head[:1] == b"\x80" and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
+    if is_binary_pickle(head):
         return True
     if not path.lower().endswith(_PICKLE_NAMES):
         return False
@@ -155,17 +159,30 @@ def is_pickle(head: bytes, size: int, path: str) -> bool:
     return count > 1
 
 
-def _foreign(head: bytes) -> str:
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    for magic, what in _FOREIGN:
+def foreign_type(head: bytes) -> str | None:
+    """Return the name of a known file type that no command reads, or ``None``."""
+    start = _without_space(head)
+    for magic, name in _FOREIGN:
         if start[: len(magic)].lower() == magic.lower():
-            return what
-    if head[4:8] == b"ftyp":
-        if head[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc"}:
-            return "a HEIC image (export it as JPEG or PNG)"
-        return "an AVIF image (export it as PNG)" if head[8:12] in {b"avif", b"avis"} else "a video"
+            return name
+    if head[4:8] != b"ftyp":
+        return None
+    if head[8:12] in {b"heic", b"heix", b"mif1", b"msf1", b"hevc"}:
+        return "a HEIC image (export it as JPEG or PNG)"
+    return "an AVIF image (export it as PNG)" if head[8:12] in {b"avif", b"avis"} else "a video"
+
+
+def _without_space(head: bytes) -> bytes:
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")
+
+
+def _describe(head: bytes) -> str:
+    """Return the name of the type of a file that is not of a known input type."""
+    foreign = foreign_type(head)
+    if foreign is not None:
+        return foreign
     if _is_text(head):
-        return "a JSON file" if start[:1] in {b"{", b"["} else "a text file"
+        return "a JSON file" if _without_space(head)[:1] in {b"{", b"["} else "a text file"
     return "UTF-16 text (save it as UTF-8)" if head.startswith(UTF_16) else _unknown(head)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import LimitError, ModelError, UnsafeError, escape
+from actviz.gate.file_type import is_tflite
 from actviz.gate.flatbuffer import WORD, FlatBuffer, FlatBufferTable
 from actviz.gate.tflite_metadata import NO_METADATA, Metadata, read_metadata
 from actviz.gate.tflite_operators import ACTIVATIONS, BITS, DTYPES, FUSED_FIELD, OPERATORS
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAGIC = b"TFL3"
 VERSION = 3
 MAXIMUM_RANK = 8
 MAXIMUM_TENSOR_BYTES = 4 << 30
@@ -132,7 +132,7 @@ def read_tflite(content: bytes, name: str) -> TFLiteModel:
     LimitError
         When a tensor is too large.
     """
-    if content[4:8] != MAGIC:
+    if not is_tflite(content):
         message = f"{name}: this is not a TFLite model; a .tflite file from a converter was expected."
         raise ModelError(message)
     root = FlatBuffer(content, name).root()

@@ -27,11 +27,6 @@ _BLOCK = 1 << 20
 _OBJECTS = re.compile(rb"\{'descr': '\|O\d?', 'fortran_order': (False|True), 'shape': \(\d*,?\), \}\s*")
 _PICKLE_STARTS = (b"(dp", b"}q\0", b"}q\1", b"ccopy_reg\n", b"ccopyreg\n", b"(i", b"ccollections\n")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".p")
-_FOREIGN = (
-    (b"\x1f\x8b", "a gzip archive; unpack it first"),
-    (b"%PDF", "a PDF file"),
-    (b"<", "a web page or XML file"),
-)
 
 
 class NotAHistoryError(InputError):
@@ -114,10 +109,10 @@ def _refuse_foreign(head: bytes, path: Path) -> None:
     if file_type.is_image(head):
         message = f"{name}: this is an image, not a history; {EXPECTED}."
         raise NotAHistoryError(message)
-    for magic, what in _FOREIGN:
-        if head.startswith(magic):
-            message = f"{name}: this is {what}, not a history; {EXPECTED}."
-            raise NotAHistoryError(message)
+    foreign = file_type.foreign_type(head) or ("an XML file" if head.startswith(b"<") else None)
+    if foreign is not None:
+        message = f"{name}: this is {foreign}, not a history; {EXPECTED}."
+        raise NotAHistoryError(message)
     if b"\0" in head and not head.startswith(file_type.UTF_16):
         message = f"{name}: not a known file type (it starts with {head[:8].hex(' ')}); {EXPECTED}."
         raise NotAHistoryError(message)
@@ -125,7 +120,7 @@ def _refuse_foreign(head: bytes, path: Path) -> None:
 
 def _is_pickle(head: bytes, name: str) -> bool:
     """Return True if the first bytes are those of a pickle: the protocol, or a usual start of protocols 0 and 1."""
-    if head[:1] == b"\x80" and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}:
+    if file_type.is_binary_pickle(head):
         return True
     has_suffix = name.lower().endswith(_PICKLE_SUFFIXES) and head[:1] not in {b"{", b"["}
     return has_suffix or head.startswith(_PICKLE_STARTS)

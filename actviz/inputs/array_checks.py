@@ -94,7 +94,7 @@ def allowed_text(limit: int) -> str:
     return f"whole numbers from 0 to {limit - 1:,} were expected"
 
 
-def as_fed(values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
+def as_input_array(values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
     """Return a batch given from Python as an array for an input: nothing is reshaped or rounded.
 
     Texts may be of dtype ``U``, bytes in UTF-8, or objects that are all one or the other.
@@ -155,7 +155,7 @@ def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
     if dtype == "string":
         _check_text(array, path)
         return array
-    wanted = fed_dtype(dtype)
+    wanted = array_dtype(dtype)
     if array.dtype == wanted:
         return array
     with np.errstate(all="ignore"):
@@ -185,7 +185,7 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(escape(name, 40) for name in names[:8]) + (", ..." if len(names) > 8 else "")  # noqa: PLR2004  (eight are shown)
 
 
-def fed_dtype(dtype: str) -> np.dtype[Any]:
+def array_dtype(dtype: str) -> np.dtype[Any]:
     """Return the dtype in which an input is fed: bfloat16 is unknown to numpy, so float32.
 
     Raises

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import InputError, LimitError
-from actviz.inputs.array_checks import fed_dtype, listed
+from actviz.inputs.array_checks import array_dtype, listed
 from actviz.inputs.image_resize import image_shape
 from actviz.inputs.images import decode
 from actviz.inputs.preprocessing import Preprocessing
@@ -198,7 +198,7 @@ def _random(spec: TensorSpec, generator: np.random.Generator) -> NDArray[Any]:
     """
     sizes = _sizes(spec, _FREE_SIZE)
     _check_size(sizes, "noise", MAX_VALUES)
-    dtype = fed_dtype(spec.dtype)
+    dtype = array_dtype(spec.dtype)
     shape = (1, *sizes)
     if dtype.kind == "b":
         return generator.integers(0, 2, shape).astype(bool)

@@ -48,7 +48,7 @@ class InputPaths:
     without: Path | None = None
 
 
-def entries_of(asked: InputPaths, *, text: bool = False, sound: bool = False) -> list[InputFile]:
+def list_input_files(asked: InputPaths, *, text: bool = False, sound: bool = False) -> list[InputFile]:
     """Return the files that are asked for, in the order given, those of a folder sorted.
 
     In folders, files count by their suffix; `text` and `sound` say whether those do too.

@@ -45,7 +45,7 @@ class Preprocessing:
     reason: str = ""
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """The range and the reason for it, for people."""
         return f"{self.name} ({self.reason})" if self.reason else self.name
 
@@ -281,12 +281,12 @@ def _formula(operation: InputOperation) -> str:
     return value_range.formula(operation.numbers["scale"], operation.numbers["offset"], turned=operation.reversed)
 
 
-def say_ranges(facts: ModelFacts) -> str:
+def describe_ranges(facts: ModelFacts) -> str:
     """Say which range the images of a model get without any option, by input where it differs."""
     images = [spec for spec in facts.inputs if len(spec.shape) == _IMAGE_RANK]
-    said = {spec.name: choose_preprocessing(facts, AUTO, spec.name).said for spec in images}
+    said = {spec.name: choose_preprocessing(facts, AUTO, spec.name).description for spec in images}
     if len(set(said.values())) <= 1:
-        return choose_preprocessing(facts).said
+        return choose_preprocessing(facts).description
     return "; ".join(f"{escape(name, 60)} {text}" for name, text in said.items())
 
 

@@ -145,7 +145,7 @@ def samples_in(
         return
     if kind == LINES:
         yield from _samples(
-            {specs[0].name: text_files.rows_of(content, specs[0], label)}, specs, preprocessing, options, path
+            {specs[0].name: text_files.parse_rows(content, specs[0], label)}, specs, preprocessing, options, path
         )
         return
     if opened.header is not None:
@@ -294,7 +294,7 @@ def _array_notes(
         top = float(values_of.max())
         if top > max(4 * high, 4.0) or (high >= 100 and 0 < top <= 1):  # noqa: PLR2004  (caffe and 0..255 go beyond 100)
             notes.append(
-                f"{label}: its largest value is {top:.4g}, but images are fed to this model as {preprocessing.said}; arrays are fed as they are."
+                f"{label}: its largest value is {top:.4g}, but images are fed to this model as {preprocessing.description}; arrays are fed as they are."
             )
     return tuple(notes)
 

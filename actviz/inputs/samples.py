@@ -10,10 +10,10 @@ import numpy as np
 
 from actviz.errors import InputError
 from actviz.inputs import image_resize
-from actviz.inputs.array_checks import check_finite, fed_dtype
+from actviz.inputs.array_checks import array_dtype, check_finite
 from actviz.inputs.input_options import parse_colour
 from actviz.inputs.preprocessing import apply, undo
-from actviz.inputs.text_files import steps_of
+from actviz.inputs.text_files import split_into_steps
 from actviz.records import Sample
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def sample_of_image(
         ", ".join([*text, *_shown_bands(fed[0], alpha=image.alpha)]),
         digest(values),
         notes,
-        ranges=(preprocessing.said,),
+        ranges=(preprocessing.description,),
         pictures={spec.name: whole[0] if shape.frame_axis is None else np.stack(whole)},
         fitting=plan.word,
         padding={} if plan.picture is None else {spec.name: plan.picture},
@@ -117,12 +117,12 @@ def sample_of_arrays(
 
     `origin` says in the text where the numbers come from.
     """
-    found = {spec.name: picture_of_array(values[spec.name][0], spec) for spec in specs}
+    found = {spec.name: array_picture(values[spec.name][0], spec) for spec in specs}
     pictures = {name: one[0] for name, one in found.items() if one is not None}
     small = [image_resize.shrink(picture, THUMBNAIL_SIDE) for picture in pictures.values() if picture.ndim == 3]  # noqa: PLR2004  (not several frames)
     texts = {spec.name: _fed_text(values[spec.name], origin, found[spec.name]) for spec in specs}
-    words = only([words_of_text(values[spec.name][0], spec) for spec in specs])
-    fed = listed_texts(texts) if len(texts) > 1 else "".join(texts.values())
+    words = only([words_by_step(values[spec.name][0], spec) for spec in specs])
+    fed = join_descriptions(texts) if len(texts) > 1 else "".join(texts.values())
     return Sample(name, values, row_of_pictures(small), fed, digest(values), notes, words, pictures=pictures)
 
 
@@ -137,7 +137,7 @@ def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
         name,
         values,
         row_of_pictures([sample.thumbnail for sample in samples.values()]),
-        listed_texts({key: sample.fed for key, sample in samples.items()}),
+        join_descriptions({key: sample.fed for key, sample in samples.items()}),
         digest(values),
         notes,
         only([sample.words for sample in samples.values()]),
@@ -149,7 +149,7 @@ def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
     )
 
 
-def listed_texts(texts: Mapping[str, str]) -> str:
+def join_descriptions(texts: Mapping[str, str]) -> str:
     """Join what each input was fed, by name, in few words: four of them, and how many more."""
     shown = [f"{name} {text}" for name, text in itertools.islice(texts.items(), SHOWN_INPUTS)]
     rest = len(texts) - len(shown)
@@ -162,12 +162,12 @@ def only(found: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
     return words[0] if len(words) == 1 else None
 
 
-def words_of_text(texts: NDArray[Any], spec: TensorSpec) -> tuple[str, ...] | None:
+def words_by_step(texts: NDArray[Any], spec: TensorSpec) -> tuple[str, ...] | None:
     """Return the words of a text without batch axis, one a step, ``None`` where that is not known."""
     if spec.dtype != "string" or texts.ndim > 1:
         return None
     if texts.size == 1 and spec.shape[1:] in {(), (1,)}:
-        return steps_of(str(texts.ravel()[0]), spec.split)
+        return split_into_steps(str(texts.ravel()[0]), spec.split)
     return tuple(map(str, texts.tolist()))
 
 
@@ -257,7 +257,7 @@ def _in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 Ends = tuple[float, float]
 
 
-def picture_of_array(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.uint8], Ends] | None:
+def array_picture(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.uint8], Ends] | None:
     """Return an array without batch axis as a picture and the values that are black and white in it.
 
     The picture is uint8 ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input
@@ -339,7 +339,7 @@ def _in_dtype(
     preprocessing: Preprocessing,
     path: str,
 ) -> NDArray[Any]:
-    dtype = fed_dtype(spec.dtype)
+    dtype = array_dtype(spec.dtype)
     if dtype.kind == "f":
         return fed.astype(dtype, copy=False)
     low, high = preprocessing.ends

@@ -11,7 +11,7 @@ from actviz.errors import ActvizError, InputError, UsageError, error_of_code, es
 from actviz.inputs.array_checks import listed
 from actviz.inputs.audio import takes_audio
 from actviz.inputs.default_input import default_sample
-from actviz.inputs.input_files import InputPaths, entries_of
+from actviz.inputs.input_files import InputPaths, list_input_files
 from actviz.inputs.preprocessing import choose_preprocessing
 from actviz.inputs.reading import open_input, samples_in
 from actviz.inputs.samples import join
@@ -71,7 +71,7 @@ class InputSamples:
     failures: tuple[ActvizError, ...] = ()
 
 
-def gather(
+def load_samples(
     given: InputArguments,
     facts: ModelFacts,
     layers: Sequence[LayerInfo],
@@ -97,7 +97,7 @@ def gather(
     """
     samples: list[Sample] = []
     failures: list[ActvizError] = []
-    for found in gather_each(given, facts, layers, options, fail_fast=fail_fast):
+    for found in iterate_samples(given, facts, layers, options, fail_fast=fail_fast):
         if isinstance(found, ActvizError):
             failures.append(found)
         else:
@@ -107,7 +107,7 @@ def gather(
     return InputSamples(tuple(samples), tuple(failures))
 
 
-def gather_each(
+def iterate_samples(
     given: InputArguments,
     facts: ModelFacts,
     layers: Sequence[LayerInfo],
@@ -115,16 +115,16 @@ def gather_each(
     *,
     fail_fast: bool = False,
 ) -> Iterator[list[Sample] | ActvizError]:
-    """Yield samples when they are asked for, some at a time, or why a file gives none; see `gather`.
+    """Yield samples when they are asked for, some at a time, or why a file gives none; see `load_samples`.
 
     A file gives all its samples at once, or none. An array so large that it stays on the disk
     gives them one by one: where a later one is bad, those before it have been given.
     """
-    settled = recipe(facts, layers, options)
+    settled = make_pipeline(facts, layers, options)
     if given.named:
         yield from _named_parts(given.named, facts, settled)
         return
-    entries = entries_in(given, facts)
+    entries = find_input_files(given, facts)
     if not entries:
         yield [default_sample(settled.specs, settled.ranges, options)]
         return
@@ -140,7 +140,7 @@ def gather_each(
             yield _after(count, failure)
 
 
-def entries_in(given: InputArguments, facts: ModelFacts, without: Path | None = None) -> list[InputFile]:
+def find_input_files(given: InputArguments, facts: ModelFacts, without: Path | None = None) -> list[InputFile]:
     """Return the files that were given without a name, with folders, patterns and lists opened up.
 
     Raises
@@ -150,7 +150,9 @@ def entries_in(given: InputArguments, facts: ModelFacts, without: Path | None = 
     """
     text = any(spec.dtype == "string" for spec in facts.inputs)
     sound = any(takes_audio(spec) for spec in facts.inputs)
-    return entries_of(InputPaths(given.paths, given.lists, given.separated_by_nul, without), text=text, sound=sound)
+    return list_input_files(
+        InputPaths(given.paths, given.lists, given.separated_by_nul, without), text=text, sound=sound
+    )
 
 
 def _parts(settled: InputPipeline, entry: InputFile) -> Iterator[list[Sample]]:
@@ -196,7 +198,7 @@ class InputPipeline:
             note = ()
 
 
-def recipe(facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions) -> InputPipeline:
+def make_pipeline(facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions) -> InputPipeline:
     """Settle how files become samples that hold what `layers` need.
 
     Raises
@@ -223,7 +225,7 @@ def needed_inputs(facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[Tenso
     return tuple(spec for spec in facts.inputs if spec.name in names) or facts.inputs
 
 
-def name_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, Path]:
+def match_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, Path]:
     """Return the file of each input from ``NAME=FILE``.
 
     A name may hold ``=`` itself, so the longest name of an input that fits counts; it may
@@ -256,7 +258,7 @@ def name_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, P
 
 def _named_parts(named: Sequence[str], facts: ModelFacts, settled: InputPipeline) -> Iterator[list[Sample]]:
     """Yield the samples of files given by name: all at once, or one by one where an array stays on the disk."""
-    files = name_files(named, facts.inputs)
+    files = match_files(named, facts.inputs)
     missing = [spec.name for spec in settled.specs if spec.name not in files]
     if missing:
         message = (

@@ -44,7 +44,7 @@ def takes_lines(spec: TensorSpec) -> bool:
     return len(spec.shape) <= VECTOR_RANK
 
 
-def rows_of(content: bytes, spec: TensorSpec, path: str) -> list[NDArray[Any]]:
+def parse_rows(content: bytes, spec: TensorSpec, path: str) -> list[NDArray[Any]]:
     """Return the samples of a text file: arrays with a batch axis of one, in the input's dtype.
 
     For text inputs, of shape ``(batch,)`` or ``(batch, 1)``: a line each, without the
@@ -77,7 +77,7 @@ def rows_of(content: bytes, spec: TensorSpec, path: str) -> list[NDArray[Any]]:
     return rows
 
 
-def steps_of(text: str, split: str) -> tuple[str, ...] | None:
+def split_into_steps(text: str, split: str) -> tuple[str, ...] | None:
     """Return the words of a text, one for each step that the network makes of it.
 
     `split` is that of a `TensorSpec`. A word of nothing but punctuation vanishes where the

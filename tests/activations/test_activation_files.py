@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays_of
 import actviz
 from actviz.activations import ActivationMetadata, ActivationWriter, open_saved, parse_axes
 from actviz.activations.member_names import MemberNames
-from actviz.activations.metadata import about_layers
+from actviz.activations.metadata import layers_metadata
 from actviz.activations.metadata_json import from_json, to_json
 from actviz.activations.untyped_arrays import fitted
 from actviz.activations.writer import ActivationWriter as Collecting
@@ -48,7 +48,7 @@ def written(batches, *, samples=None, compress=False, model="m.h5", folder=Path(
             found = {address: activation(values, address=address) for address, values in batch.items()}
             sample = samples[number] if samples else Sample(f"{number}.png", {}, None, "fed", "digest")
             collector.add(sample, found)
-        collector.write(file, about_layers(model, found), compress=compress)
+        collector.write(file, layers_metadata(model, found), compress=compress)
     return file.getvalue()
 
 
@@ -260,7 +260,7 @@ def test_files_of_more_than_4_gib(tmp_path):
         for number in range(9):
             found = {"a": activation(row), "b": activation([[number]], address="b")}
             collector.add(Sample(str(number), {}, None, "", ""), found)
-        collector.write(file, about_layers("m", found))
+        collector.write(file, layers_metadata("m", found))
     assert path.stat().st_size > 9 << 29
     with np.load(path) as opened:
         assert opened["b"].ravel().tolist() == list(range(9))

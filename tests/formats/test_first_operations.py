@@ -111,23 +111,26 @@ def test_what_depends_on_the_data():
         ("TFOpLambda", {"function": "math.truediv"}, lambda last: ["image", 0, 0, {"y": [last, 0, 0], "name": None}]),
     ]
     assert (
-        "range unknown: the graph begins with math.reduce_max, which depends on the data" in chosen(old(*largest)).said
+        "range unknown: the graph begins with math.reduce_max, which depends on the data"
+        in chosen(old(*largest)).description
     )
     for name in ("image.per_image_standardization", "math.log", "math.square"):
-        assert f"begins with {name}, which" in chosen(old(function(name), model="vgg16")).said
+        assert f"begins with {name}, which" in chosen(old(function(name), model="vgg16")).description
 
 
 def test_the_code_of_a_lambda_is_not_guessed():
-    said = chosen(old(("Lambda", {"function": ["4wA=", None, None], "function_type": "lambda"}), model="vgg16")).said
+    said = chosen(
+        old(("Lambda", {"function": ["4wA=", None, None], "function_type": "lambda"}), model="vgg16")
+    ).description
     assert "range unknown: the graph begins with the code of Lambda call_0" in said
 
 
 def test_what_is_no_arithmetic_tells_nothing():
-    assert "a guess" in chosen(old()).said
-    assert "a guess" in chosen(old(function("cast", dtype="float32"))).said
+    assert "a guess" in chosen(old()).description
+    assert "a guess" in chosen(old(function("cast", dtype="float32"))).description
     assert (
         "range unknown"
-        in chosen(old(function("math.multiply", y=3.0), function("math.add", y=7.0), model="vgg16")).said
+        in chosen(old(function("math.multiply", y=3.0), function("math.add", y=7.0), model="vgg16")).description
     )
 
 
@@ -142,7 +145,7 @@ def test_a_skip_connection_is_no_arithmetic():
 def test_adapted_statistics_come_from_the_weights():
     config = old(("Normalization", {"axis": [-1]}))
     assert chosen(config, statistics=lambda _: {"mean": (0.45,), "variance": (0.06,)}).name == "0..1"
-    assert "a guess" in chosen(config).said
+    assert "a guess" in chosen(config).description
 
 
 def test_statistics_of_other_data_do_not_hide_the_rescaling_before_them():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from actviz.activations import ArrayEntry as Stored
-from actviz.activations import about_layers
+from actviz.activations import layers_metadata
 from actviz.activations.metadata_json import from_json, to_json
 from actviz.errors import InputError
 from actviz.figures import renderers
@@ -176,13 +176,13 @@ def test_extracted_activations_keep_their_order(found):
         )
         for address in ("back", "concat")
     }
-    described = replace(about_layers("model", {address: found[address] for address in entries}), entries=entries)
+    described = replace(layers_metadata("model", {address: found[address] for address in entries}), entries=entries)
     assert from_json(to_json(described), "file").entries == entries
 
 
 def test_an_order_that_is_none_is_refused(found):
     entry = Stored("back", "back", "GRU", found["back"].axes, step_order="sideways")
-    text = to_json(replace(about_layers("model", {"back": found["back"]}), entries={"back": entry}))
+    text = to_json(replace(layers_metadata("model", {"back": found["back"]}), entries={"back": entry}))
     with pytest.raises(InputError, match="step_order"):
         from_json(text, "file")
 

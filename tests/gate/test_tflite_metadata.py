@@ -207,7 +207,7 @@ def test_an_archive_unpacks_to_far_more_than_it_is_where_no_guard_bounds_it(monk
 def test_damaged_metadata_are_said_and_left_out(tmp_path, content):
     with open_network(with_metadata(tmp_path / "m.tflite", content)) as network:
         assert network.notes == ["m.tflite: its metadata are damaged and were left out."]
-        assert "a guess" in choose_preprocessing(network.facts).said
+        assert "a guess" in choose_preprocessing(network.facts).description
 
 
 @pytest.fixture(scope="module")

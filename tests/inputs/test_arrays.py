@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from threats import threat
 
-from actviz.activations.lazy_array import of_member
+from actviz.activations.lazy_array import open_member
 from actviz.errors import ActvizError, InputError, LimitError, UnsafeError
 from actviz.gate import archive as archives
 from actviz.gate.archive import ARRAYS, open_archive
@@ -537,7 +537,7 @@ def test_a_changed_value_is_refused(tmp_path, save):
     with (tmp_path / "a.npz").open("rb") as file:
         archive = open_archive(file, "a.npz", ARRAYS)
         with pytest.raises(InputError, match="truncated or damaged"):
-            of_member(archive, "x.npy", "a.npz[x]").entry(0)
+            open_member(archive, "x.npy", "a.npz[x]").entry(0)
 
 
 @threat(131, 3)
@@ -547,7 +547,7 @@ def test_an_array_with_a_wrong_sum_is_read_where_no_guard_compares_sums(tmp_path
     with_wrong_sum(tmp_path / "a.npz", save)
     with (tmp_path / "a.npz").open("rb") as file:
         archive = open_archive(file, "a.npz", ARRAYS)
-        np.testing.assert_array_equal(of_member(archive, "x.npy", "a.npz[x]").entry(0), 0.0)
+        np.testing.assert_array_equal(open_member(archive, "x.npy", "a.npz[x]").entry(0), 0.0)
 
 
 @threat(131, 6)

@@ -12,8 +12,8 @@ import pytest
 
 from actviz.errors import InputError, LimitError, UsageError
 from actviz.inputs import PREPROCESSINGS, InputOptions, audio, read_samples
-from actviz.inputs.input_files import InputPaths, entries_of
-from actviz.inputs.sources import recipe
+from actviz.inputs.input_files import InputPaths, list_input_files
+from actviz.inputs.sources import make_pipeline
 from actviz.records import ModelFacts, TensorSpec
 
 MONO = TensorSpec("sound", (None, None), "float32", ("batch", "unit"))
@@ -216,9 +216,9 @@ def test_inputs_that_are_no_audio(tmp_path, spec):
 
 def test_folders_of_sounds_count_for_audio_only(tmp_path):
     pcm(tmp_path / "a.wav", np.zeros(10, int))
-    assert [entry.name for entry in entries_of(InputPaths((tmp_path,)), sound=True)] == ["a.wav"]
+    assert [entry.name for entry in list_input_files(InputPaths((tmp_path,)), sound=True)] == ["a.wav"]
     with pytest.raises(InputError, match="no input found"):
-        entries_of(InputPaths((tmp_path,)))
+        list_input_files(InputPaths((tmp_path,)))
 
 
 def nifti(magic=b"n+1\0"):
@@ -262,4 +262,4 @@ def test_a_rate_is_refused_where_no_input_takes_audio():
     picture = TensorSpec("image", (None, 28, 28, 1), "float32", ("batch", "row", "column", "channel"))
     facts = ModelFacts("m.h5", "h5", "keras", ("m",), (picture,), (), (), (), "")
     with pytest.raises(UsageError, match=r"--sample-rate 8000: no input that these layers need takes audio"):
-        recipe(facts, (), InputOptions(sample_rate=8_000))
+        make_pipeline(facts, (), InputOptions(sample_rate=8_000))

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from actviz.batch import output_paths
 from actviz.errors import InputError, UsageError
-from actviz.inputs import InputFile, InputPaths, Shard, entries_of, parse_shard
+from actviz.inputs import InputFile, InputPaths, Shard, list_input_files, parse_shard
 
 
 def names(*paths, **more):
-    return [entry.name for entry in entries_of(InputPaths(tuple(map(Path, paths)), **more))]
+    return [entry.name for entry in list_input_files(InputPaths(tuple(map(Path, paths)), **more))]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def tree(tmp_path, monkeypatch):
 def test_a_folder_stands_for_the_inputs_in_it_and_below(tree):
     assert names(".") == ["a.JPG", "b.png", "in/c.npy", "out/e.png"]
     assert names(".", without=Path("out")) == ["a.JPG", "b.png", "in/c.npy"]
-    assert "notes.txt" in [entry.name for entry in entries_of(InputPaths((Path(),)), text=True)]
+    assert "notes.txt" in [entry.name for entry in list_input_files(InputPaths((Path(),)), text=True)]
 
 
 def test_patterns_and_lists_keep_the_order_in_which_they_are_given(tree):
@@ -56,7 +56,7 @@ def test_lists_and_patterns_of_nothing(tree, asked, error, said):
     (tree / "again").write_text("@again\n")
     (tree / "empty").write_text("\n")
     with pytest.raises(error, match=said):
-        entries_of(asked)
+        list_input_files(asked)
 
 
 @given(count=st.integers(1, 50), place=st.integers(0, 1000))

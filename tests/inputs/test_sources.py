@@ -14,11 +14,11 @@ from actviz.inputs import (
     InputOptions,
     choose_preprocessing,
     default_sample,
-    gather,
-    gather_each,
+    iterate_samples,
+    load_samples,
 )
 from actviz.inputs.samples import row_of_pictures
-from actviz.inputs.sources import name_files, needed_inputs
+from actviz.inputs.sources import match_files, needed_inputs
 from actviz.records import TensorSpec
 
 AXES = ("batch", "row", "column", "channel")
@@ -44,7 +44,7 @@ def files(tmp_path, monkeypatch):
 
 def by_name(facts, *named, layers=("all",), **options):
     chosen = [layer for layer in facts.layers if layer.address in layers]
-    return gather(InputArguments(named=named), facts, chosen, InputOptions(**options)).samples
+    return load_samples(InputArguments(named=named), facts, chosen, InputOptions(**options)).samples
 
 
 def refused(error, facts, *named, **options):
@@ -111,21 +111,21 @@ def test_files_with_and_without_a_name_do_not_go_together(tmp_path):
 
 def test_names_that_hold_an_equals_sign_or_are_printed_otherwise():
     specs = [TensorSpec(name, (None, 4), "float32", ("batch", "unit")) for name in ("a", "a=b", "c d")]
-    found = name_files(["a=b=x=1.npy", "a=y.npy", "c%20d=z.npy"], specs)
+    found = match_files(["a=b=x=1.npy", "a=y.npy", "c%20d=z.npy"], specs)
     assert {name: str(path) for name, path in found.items()} == {"a=b": "x=1.npy", "a": "y.npy", "c d": "z.npy"}
 
 
 def test_at_most_eight_names_are_listed_and_they_are_escaped():
     specs = [TensorSpec(f"in\x1b{number}", (None, 4), "float32", ("batch", "unit")) for number in range(12)]
     with pytest.raises(UsageError) as caught:
-        name_files(["x=a.npy"], specs)
+        match_files(["x=a.npy"], specs)
     assert "in\\x1b7, ..." in caught.value.message
     assert "in\\x1b8" not in caught.value.message
 
 
 def positional(facts, *paths, layers=("all",)):
     chosen = [layer for layer in facts.layers if layer.address in layers]
-    return gather(InputArguments(paths=paths), facts, chosen, InputOptions()).samples
+    return load_samples(InputArguments(paths=paths), facts, chosen, InputOptions()).samples
 
 
 def test_a_file_without_a_name_serves_the_only_input_that_is_needed(pair, files):
@@ -194,7 +194,7 @@ def large(pair, tmp_path, monkeypatch):
 
 def parts_of(pair, given, layers=("mean",), **options):
     chosen = [layer for layer in pair.layers if layer.address in layers]
-    return gather_each(given, pair, chosen, InputOptions(), **options)
+    return iterate_samples(given, pair, chosen, InputOptions(), **options)
 
 
 def test_samples_of_a_large_array_are_made_one_by_one(pair, large, tmp_path):
@@ -270,7 +270,7 @@ def stand_in(*specs, **options):
 
 
 def test_every_input_of_a_model_gets_what_it_can_take(pair):
-    sample = gather(InputArguments(), pair, [pair.layers[-1]], InputOptions()).samples[0]
+    sample = load_samples(InputArguments(), pair, [pair.layers[-1]], InputOptions()).samples[0]
     assert sample.name == "grace_hopper.jpg + tokens-0"
     assert sample.notes[0] == (
         "no input given; fed instead: the sample photograph grace_hopper.jpg for left, right;"

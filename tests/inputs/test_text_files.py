@@ -12,7 +12,7 @@ from threats import threat
 
 from actviz.errors import InputError, LimitError
 from actviz.inputs import PREPROCESSINGS, InputOptions, read_samples, text_files
-from actviz.inputs.text_files import rows_of, steps_of
+from actviz.inputs.text_files import parse_rows, split_into_steps
 from actviz.records import TensorSpec
 
 VECTOR = TensorSpec("x", (None, 3), "float32", ("batch", "unit"))
@@ -29,7 +29,7 @@ IMAGE = TensorSpec("image", (None, 28, 28, 1), "float32", ("batch", "row", "colu
 
 
 def rows(content, spec):
-    return rows_of(content if isinstance(content, bytes) else content.encode(), spec, "a.csv")
+    return parse_rows(content if isinstance(content, bytes) else content.encode(), spec, "a.csv")
 
 
 def read(folder, content, spec, name="a.csv", **options):
@@ -215,7 +215,7 @@ def test_text_that_is_not_utf_8_names_the_line():
     ],
 )
 def test_the_steps_that_the_network_makes_of_a_text(text, split, steps):
-    assert steps_of(text, split) == steps
+    assert split_into_steps(text, split) == steps
 
 
 def test_samples_keep_their_words(tmp_path):

@@ -156,9 +156,9 @@ def _what_it_is(name: str, head: bytes, size: int) -> str:
         return _history(name, "a History saved with numpy.save")
     if head.startswith(file_type.NPY):
         return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
-    if _is_pickle(head) and _HISTORY_WORD.search(head):
+    if file_type.is_binary_pickle(head) and _HISTORY_WORD.search(head):
         return _history(name, "a pickled History") + " Nothing was unpickled."
-    if _is_pickle(head):
+    if file_type.is_binary_pickle(head):
         return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
     return _what_text(name, head, size)
 
@@ -169,10 +169,6 @@ def _history(name: str, what: str) -> str:
         f"{name}: this is {what}, the record of a training without its layers; draw its curves with:"
         f" actviz history {name}; the model itself is saved with model.save(...)."
     )
-
-
-def _is_pickle(head: bytes) -> bool:
-    return len(head) > 1 and head[0] == 0x80 and head[1] <= 5  # noqa: PLR2004  (protocols 0x8002 to 0x8005)
 
 
 def _what_text(name: str, head: bytes, size: int) -> str:

@@ -419,7 +419,7 @@ def test_entries_are_the_same_in_any_order_of_memory(tmp_path, monkeypatch, fort
         array = np.random.default_rng(1).integers(0, 2, (count, 5, 7, 4)).astype(dtype)
         np.save(tmp_path / "x.npy", np.asfortranarray(array) if fortran else array)
         with (tmp_path / "x.npy").open("rb") as file:
-            found = lazy_array.of_file(file, (tmp_path / "x.npy").stat().st_size, "x")
+            found = lazy_array.open_npy(file, (tmp_path / "x.npy").stat().st_size, "x")
             for number in (*range(count), 0):
                 np.testing.assert_array_equal(found.entry(number, order), array[number : number + 1])
             if order is not None and not (fortran and count > 1):

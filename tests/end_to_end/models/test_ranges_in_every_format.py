@@ -135,7 +135,7 @@ def test_one_range_in_five_formats(name, tmp_path):
         with open_network(path) as network:
             chosen = choose_preprocessing(network.facts)
         if kind == "m.tflite" and name not in KEPT_BY_TFLITE:
-            assert "the converter may have folded" in chosen.said or chosen.name == expected, kind
+            assert "the converter may have folded" in chosen.description or chosen.name == expected, kind
         elif expected:
             assert (chosen.name, chosen.reason.startswith("the graph begins with")) == (expected, True), (kind, chosen)
         else:
@@ -175,8 +175,8 @@ def test_a_family_is_guessed_by_its_name_and_by_its_layers(application):
     model = getattr(keras.applications, application)(weights=None)
     named, renamed = (choose_preprocessing(facts_of(model, name)) for name in (model.name, "mine"))
     assert (named.name, renamed.name) == (PLAIN[application],) * 2
-    assert f"a guess from the name {model.name}" in named.said
-    assert "a guess from the layer names of" in renamed.said
+    assert f"a guess from the name {model.name}" in named.description
+    assert "a guess from the layer names of" in renamed.description
 
 
 @pytest.mark.parametrize("application", WITH_OWN)
@@ -191,7 +191,7 @@ def test_a_family_with_its_own_preprocessing(application):
     for name in (model.name, "mine"):
         chosen = choose_preprocessing(facts_of(model, name))
         assert chosen.name == WITH_OWN[application], name
-        assert "a guess from the" in chosen.said
+        assert "a guess from the" in chosen.description
 
 
 def test_efficientnet_has_its_preprocessing_always():
@@ -213,4 +213,4 @@ def test_a_network_that_others_trained_further():
     )
     whole.build((None, 32, 32, 3))
     chosen = choose_preprocessing(facts_of(whole, "sequential_4"))
-    assert (chosen.name, "a guess from the layer names of MobileNetV2" in chosen.said) == ("-1..1", True)
+    assert (chosen.name, "a guess from the layer names of MobileNetV2" in chosen.description) == ("-1..1", True)

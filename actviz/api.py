@@ -211,7 +211,9 @@ def draw(activation: Activation, index: int = 0, style: Style | None = None, con
     from actviz.figures import renderers
 
     caption = context or Context(model="", input=f"sample {index}", fed="")
-    return Image.fromarray(renderers.draw(activation, index, caption, color_ranges.known(style or Style())).pixels)
+    return Image.fromarray(
+        renderers.draw(activation, index, caption, color_ranges.with_known_ranges(style or Style())).pixels
+    )
 
 
 def save(

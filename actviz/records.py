@@ -328,7 +328,7 @@ class Label(NamedTuple):
 class Picture:
     """A drawn figure: its pixels, tiles and labels.
 
-    `drawn` is ``(row, column)``: uint32 as `colors.packed` returns, or uint8 indices into
+    `drawn` is ``(row, column)``: uint32 as `colors.pack_rgb` returns, or uint8 indices into
     `palette`, uint8 ``(index, RGB)``, if all colors of the figure are in one palette.
     `numbers` holds what a manifest records: minimum, maximum, mean, std, share of zeros,
     dead, constant, NaN and infinity counts, clipped values, channels shown and in all,

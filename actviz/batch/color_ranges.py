@@ -26,7 +26,7 @@ MAXIMUM_BYTES = 1 << 30
 _NAMES = 8
 
 
-def known(style: Style) -> Style:
+def with_known_ranges(style: Style) -> Style:
     """Return the style with the ranges that ``from:FILE`` names; any other as it is.
 
     Raises
@@ -38,10 +38,10 @@ def known(style: Style) -> Style:
         none.
     """
     scale = color_scale.parse_scale(style.scale)
-    return style if scale.kind != "from" or style.ranges else replace(style, ranges=read(Path(scale.source)))
+    return style if scale.kind != "from" or style.ranges else replace(style, ranges=read_ranges(Path(scale.source)))
 
 
-def check(style: Style, addresses: Sequence[str]) -> None:
+def check_addresses(style: Style, addresses: Sequence[str]) -> None:
     """Refuse layers that an earlier run knows nothing of, before anything is computed.
 
     Raises
@@ -59,7 +59,7 @@ def check(style: Style, addresses: Sequence[str]) -> None:
         raise UsageError(message)
 
 
-def read(path: Path) -> Ranges:
+def read_ranges(path: Path) -> Ranges:
     """Return the range of every layer in a manifest, or in the provenance of a single figure.
 
     Where a layer was drawn several times, of several inputs or with a range for each
@@ -121,14 +121,14 @@ def _range(path: Path, address: str, numbers: Mapping[str, Any]) -> tuple[float,
         )
     except OverflowError:
         low = high = math.nan
-    if not colors.is_range(low, high):
+    if not colors.is_valid_range(low, high):
         shown = ", ".join(escape(repr(end), 40) for end in ends)
         message = f'{path}: the range of layer "{escape(address, 80)}" is ({shown}); two finite numbers were expected, the smaller one first.'
         raise InputError(message)
     return low, high
 
 
-def shared(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
+def run_ranges(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
     """Return one range a layer for all activations of a run, taken one batch after another.
 
     Zero means zero, as in a single figure: from 0 to the largest value, or from minus to

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from actviz.batch.figure_task import FigureFile
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
 
-SPATIAL = "grid"
+GRID = "grid"
 # So many figures are drawn in this process before others are worth their start.
-BEGINNING = 128
-MOST_HELPERS, HELPER_MEMORY = 8, 60_000_000
+MIN_FIGURES_FOR_POOL = 128
+MAX_PROCESSES, PROCESS_MEMORY = 8, 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def check_style(style: Style) -> Style:
     if style.bare and style.histogram:
         message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
         raise UsageError(message)
-    return color_ranges.known(style)
+    return color_ranges.with_known_ranges(style)
 
 
 def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> Style:
@@ -89,7 +89,7 @@ def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> S
     if style.scale != "run":
         return style
     drawn = ({address: reduction.as_drawn(one, style) for address, one in found.items()} for found in batches)
-    return replace(style, ranges=color_ranges.shared(drawn))
+    return replace(style, ranges=color_ranges.run_ranges(drawn))
 
 
 def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
@@ -98,7 +98,7 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
 
     counted = _counted(layers)
     kinds = [kind_of(layer.axes) for layer in counted]
-    spatial = [layer for layer, kind in zip(counted, kinds, strict=True) if kind == SPATIAL]
+    spatial = [layer for layer, kind in zip(counted, kinds, strict=True) if kind == GRID]
     return spatial or [layer for layer, kind in zip(counted, kinds, strict=True) if kind is not None]
 
 
@@ -162,10 +162,10 @@ class FailedFigure:
     failure: ActvizError
 
 
-def helpers_for(count: int) -> int:
+def pool_size(count: int) -> int:
     """Return how many processes are worth their start for so many figures."""
     cores = resource_limits.core_count()
-    return min(cores, MOST_HELPERS) if count > BEGINNING and cores > 1 else 0
+    return min(cores, MAX_PROCESSES) if count > MIN_FIGURES_FOR_POOL and cores > 1 else 0
 
 
 class CancelledError(Exception):
@@ -227,7 +227,7 @@ class FigureWriter:
         )
         context = replace(context, left_out=left_out(self._source.layers, wish.found))
         self._begun += len(wish.files)
-        count = helpers_for(self._begun)
+        count = pool_size(self._begun)
         if self._helpers is None and count:
             from actviz.batch.draw_pool import DrawPool
 

@@ -74,7 +74,7 @@ def render(request: RenderRequest) -> Iterator[Event]:
         if not addresses:
             raise UsageError(_nothing(request, saved))
         numbers = _numbers(request, saved, addresses)
-        color_ranges.check(style, addresses)
+        color_ranges.check_addresses(style, addresses)
         every = ({address: saved.activation(address, number) for address in addresses} for number in numbers)
         style = figure_writer.share_ranges(style, every)
         source = figure_writer.FigureSource(about.model, about.configuration, about.layers, named=about.given)

@@ -104,7 +104,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         samples = None if entries else requests.gather_all(request, given, facts, layers).samples
         first = samples[:2] if samples is not None else first or subject.first()
         check_names(names, layers, [sample.values for sample in first])
-        color_ranges.check(request.style, [layer.address for layer in layers])
+        color_ranges.check_addresses(request.style, [layer.address for layer in layers])
         run = _ShowRun(request, facts, layers, names, entries, samples, started)
         if request.dry_run:
             yield from run.estimate(worker, first)
@@ -402,7 +402,7 @@ class _ShowRun:
             rows, columns = picture.size
             yield Output(f"would draw {key}: {columns:,} x {rows:,} pixels")
         count = inputs * len(costs.drawn)
-        helpers = figure_writer.helpers_for(count) * figure_writer.HELPER_MEMORY
+        helpers = figure_writer.pool_size(count) * figure_writer.PROCESS_MEMORY
         memory = (BASE_MEMORY + 3 * batch * each + helpers) / 1e6
         target = where.folder or where.file
         yield Output(

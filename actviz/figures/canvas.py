@@ -61,7 +61,7 @@ def theme_of(*, dark: bool) -> Theme:
 class Canvas:
     """Pixels to draw on and the labels drawn so far.
 
-    `pixels` is uint32 ``(row, column)`` in the form of `colors.packed`.
+    `pixels` is uint32 ``(row, column)`` in the form of `colors.pack_rgb`.
     """
 
     pixels: NDArray[np.uint32]
@@ -78,7 +78,7 @@ class Canvas:
             When no PNG of that size would be of use to anybody.
         """
         check_size(height, width)
-        return cls(np.full((height, width), colors.pixel(theme.page)), theme)
+        return cls(np.full((height, width), colors.pack_color(theme.page)), theme)
 
     def ink(self, color: RGB) -> NDArray[np.uint32]:
         """Return the packed colour of each coverage 0..255 of a text on the page."""
@@ -136,7 +136,7 @@ class Canvas:
     def fill(self, box: Box, color: RGB) -> None:
         """Fill a box with one colour."""
         top, left, bottom, right = box
-        self.pixels[top:bottom, left:right] = colors.pixel(color)
+        self.pixels[top:bottom, left:right] = colors.pack_color(color)
 
     def picture(self, tiles: Sequence[Tile], numbers: dict[str, Any]) -> Picture:
         """Return what has been drawn."""
@@ -147,7 +147,7 @@ class Canvas:
 def _ink(page: RGB, color: RGB) -> NDArray[np.uint32]:
     share = np.arange(256)[:, None] / 255
     shades = np.rint(np.array(page) * (1 - share) + np.array(color) * share)
-    return colors.packed(shades.astype(np.uint8))
+    return colors.pack_rgb(shades.astype(np.uint8))
 
 
 def check_size(height: int, width: int) -> None:

@@ -26,27 +26,27 @@ class ColorScale:
     low: float = 0.0
     high: float = 0.0
     source: str = ""
-    why: str = ""
+    reason: str = ""
 
     def __str__(self) -> str:
         """Return what the command line takes, but of a file only its name."""
         if self.kind == "fixed":
             return f"{_plain(self.low)}:{_plain(self.high)}"
-        if self.kind == "percentile" or self.of_tiles:
-            lead = "filter:" if self.of_tiles else ""
+        if self.kind == "percentile" or self.per_tile_percentiles:
+            lead = "filter:" if self.per_tile_percentiles else ""
             return f"{lead}p{_plain(self.low)}:{_plain(self.high)}"
         return f"from:{self.source.rpartition('/')[2]}" if self.kind == "from" else self.kind
 
     @property
-    def of_tiles(self) -> bool:
+    def per_tile_percentiles(self) -> bool:
         """Whether each tile runs between two percentiles of its own values."""
         return self.kind == "filter" and self.high > 0
 
 
-WORDS = ("auto", "filter", "layer", "run")
+NAMES = ("auto", "filter", "layer", "run")
 
 
-GIVEN = ("run", "from")
+RANGES_BY_ADDRESS = ("run", "from")
 """Scales whose ranges are known before a figure is drawn, by address."""
 
 
@@ -67,10 +67,10 @@ def parse_scale(text: str) -> ColorScale:
         When it is none of them, or the first end is not below the second, or one is not
         finite.
     """
-    if text in WORDS:
+    if text in NAMES:
         return ColorScale(text)
-    own = text.startswith("filter:p")
-    first, colon, rest = text.removeprefix("filter:" if own else "").partition(":")
+    per_tile = text.startswith("filter:p")
+    first, colon, rest = text.removeprefix("filter:" if per_tile else "").partition(":")
     if first == "from" and colon:
         if not rest:
             message = "scale 'from:' names no file; give the manifest.json or a PNG of an earlier run, such as from:before/manifest.json."
@@ -80,7 +80,7 @@ def parse_scale(text: str) -> ColorScale:
     try:
         low, high = float(first[shares:]), float(rest.removeprefix("p") if shares else rest)
     except ValueError:
-        message = f"scale {text!r} means nothing here; use {', '.join(WORDS)}, MIN:MAX such as 0:5, percentiles such as p1:99 (of each tile: filter:p1:99), or from:manifest.json."
+        message = f"scale {text!r} means nothing here; use {', '.join(NAMES)}, MIN:MAX such as 0:5, percentiles such as p1:99 (of each tile: filter:p1:99), or from:manifest.json."
         raise UsageError(message) from None
     if not (math.isfinite(low) and math.isfinite(high)):
         message = f"scale {text!r}: both ends must be finite numbers, for instance {'p1:99' if shares else '0:5'}."
@@ -91,19 +91,23 @@ def parse_scale(text: str) -> ColorScale:
     if shares and not 0 <= low < high <= _ALL:
         message = f"scale {text!r}: percentiles lie between 0 and 100; write for instance p1:99."
         raise UsageError(message)
-    if own:
+    if per_tile:
         return ColorScale("filter", low, high)
     return ColorScale("percentile" if shares else "fixed", low, high)
 
 
-def resolved(scale: ColorScale, *, own: bool, why: str) -> ColorScale:
+def resolve_scale(scale: ColorScale, *, per_tile: bool, reason: str) -> ColorScale:
     """Return the scale of a figure whose tiles can have ranges of their `own`, or cannot.
 
     ``auto`` becomes ``filter`` or ``layer``; where ``filter`` was asked for and cannot
     be, the result is ``layer``, or the same percentiles of the whole layer, and says `why`.
     """
     if scale.kind == "auto":
-        return ColorScale("filter" if own else "layer")
-    if own or scale.kind != "filter":
+        return ColorScale("filter" if per_tile else "layer")
+    if per_tile or scale.kind != "filter":
         return scale
-    return ColorScale("percentile", scale.low, scale.high, why=why) if scale.of_tiles else ColorScale("layer", why=why)
+    return (
+        ColorScale("percentile", scale.low, scale.high, reason=reason)
+        if scale.per_tile_percentiles
+        else ColorScale("layer", reason=reason)
+    )

@@ -78,8 +78,8 @@ def table(name: str) -> ColorTable:
         colors = np.frombuffer(content, dtype=np.uint8).reshape(STEPS, 3)
     else:
         colors = _from_matplotlib(name)
-    packed = colors.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.uint32)
-    return ColorTable(name, colors, len(np.unique(packed)) == STEPS, _marks(colors))
+    codes = colors.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.uint32)
+    return ColorTable(name, colors, len(np.unique(codes)) == STEPS, _marks(colors))
 
 
 def _from_matplotlib(name: str) -> NDArray[np.uint8]:
@@ -119,7 +119,7 @@ def is_signed(known: bool | None, minimum: NDArray[np.float64]) -> bool:  # noqa
     return bool(known) or bool((minimum < 0).any())
 
 
-def ranges(
+def color_limits(
     scale: ColorScale, minimum: NDArray[np.float64], maximum: NDArray[np.float64], *, signed: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the values at the first and the last colour of each channel.
@@ -141,23 +141,23 @@ def ranges(
     return (-largest if signed else np.zeros(largest.shape)), largest
 
 
-def is_range(low: float, high: float) -> bool:
+def is_valid_range(low: float, high: float) -> bool:
     """Tell whether two numbers are the ends of a range: finite, in order, and empty only at 0."""
     return math.isfinite(low) and math.isfinite(high) and (low < high or low == high == 0)
 
 
-def around_zero(low: float, high: float) -> tuple[float, float]:
+def symmetric_limits(low: float, high: float) -> tuple[float, float]:
     """Return a range in which zero, if it lies inside, is in the middle; else the same range."""
     largest = max(-low, high)
     return (-largest, largest) if low < 0 < high else (low, high)
 
 
-def is_centred(low: float, high: float) -> bool:
+def is_symmetric(low: float, high: float) -> bool:
     """Tell whether zero is the middle of a range, so that a diverging map is true to it."""
     return low == -high and low < 0
 
 
-def default_name(*, centred: bool, dark: bool = False) -> str:
+def default_colormap(*, centred: bool, dark: bool = False) -> str:
     """Return the colormap of a figure: diverging only where zero is its neutral middle.
 
     On a dark page the neutral colour of a diverging map is dark: zero must recede as it
@@ -169,7 +169,7 @@ def default_name(*, centred: bool, dark: bool = False) -> str:
     return DIVERGING_DARK if dark else DIVERGING
 
 
-def quantise(
+def values_to_steps(
     values: NDArray[Any],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
@@ -219,7 +219,9 @@ def quantise(
     return steps.reshape(values.shape)
 
 
-def dequantise(steps: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+def steps_to_values(
+    steps: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the value that each step ``(channel, ...)`` stands for, float64."""
     ends = (-1,) + (1,) * (steps.ndim - 1)
     share = steps / _LAST
@@ -228,7 +230,7 @@ def dequantise(steps: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray
     return decoded
 
 
-def packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
+def pack_rgb(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Return colours ``(..., RGB)`` uint8 as one uint32 a pixel: R, G, B and a zero byte."""
     wide = np.zeros((*colors.shape[:-1], 4), dtype=np.uint8)
     wide[..., :3] = colors
@@ -236,12 +238,12 @@ def packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return one
 
 
-def pixel(color: RGB) -> np.uint32:
+def pack_color(color: RGB) -> np.uint32:
     """Return one colour in the form of `packed`."""
-    return np.uint32(packed(np.array(color, dtype=np.uint8)))
+    return np.uint32(pack_rgb(np.array(color, dtype=np.uint8)))
 
 
-def with_page(
+def palette_with_background(
     steps: NDArray[np.uint8], colors: ColorTable, page: tuple[int, int, int]
 ) -> tuple[np.uint8, NDArray[np.uint8]]:
     """Return the place of the page's colour in a palette of 256, and the palette, uint8 ``(place, RGB)``.
@@ -262,9 +264,9 @@ def with_page(
     return place, palette
 
 
-def paint(steps: NDArray[np.uint8], colors: ColorTable) -> NDArray[np.uint32]:
+def steps_to_pixels(steps: NDArray[np.uint8], colors: ColorTable) -> NDArray[np.uint32]:
     """Return the packed colours of steps, in the same arrangement."""
-    return packed(colors.colors).take(steps)
+    return pack_rgb(colors.colors).take(steps)
 
 
 def paint_nonfinite(pixels: NDArray[np.uint32], values: NDArray[Any], colors: ColorTable) -> None:
@@ -272,7 +274,7 @@ def paint_nonfinite(pixels: NDArray[np.uint32], values: NDArray[Any], colors: Co
 
     `pixels` is written to and has the arrangement of `values`.
     """
-    nan, above, below = (pixel(mark) for mark in colors.marks)
+    nan, above, below = (pack_color(mark) for mark in colors.marks)
     pixels[np.isnan(values)] = nan
     pixels[np.isposinf(values)] = above
     pixels[np.isneginf(values)] = below
@@ -286,7 +288,7 @@ def count_clipped(values: NDArray[Any], low: float, high: float) -> tuple[int, i
     return int(below), int(above)
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
+def tick_values(low: float, high: float, most: int = 6) -> list[float]:
     """Return round numbers from `low` to `high`: both ends, and steps of 1, 2 or 5.
 
     A round number too near an end to be read beside it is left out.

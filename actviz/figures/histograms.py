@@ -62,7 +62,7 @@ class FigureHistogram:
         if self.words:
             named = [(value, words) for value, words in self.words if found.first <= value <= found.last]
         else:
-            named = [(value, text.number(value)) for value in colors.ticks(found.first, found.last)]
+            named = [(value, text.number(value)) for value in colors.tick_values(found.first, found.last)]
         return [(self.place(value), words) for value, words in named]
 
     def place(self, value: float) -> float:
@@ -183,7 +183,7 @@ def _draw_counts(canvas: Canvas, found: ValueDistribution, box: Box, top_share: 
 SPARK = (15, 140)
 
 
-def spark_words(where: str, values: str) -> str:
+def spark_note(where: str, values: str) -> str:
     """Return what a caption says of sparks; `where` they stand and which `values` they count."""
     return (
         f"{where} a name: the distribution of {values}, smallest to largest; before it, where most are 0, their share"

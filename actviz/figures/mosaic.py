@@ -44,9 +44,9 @@ class TileGrid:
     height: int
     width: int
 
-    def box(self, place: int) -> Box:
-        """Return the pixels of the tile at a place, counted row by row."""
-        row, column = divmod(place, self.columns)
+    def box(self, index: int) -> Box:
+        """Return the pixels ``(top, left, bottom, right)`` of a tile; tiles are counted row by row."""
+        row, column = divmod(index, self.columns)
         top = self.top + row * self.step_down
         left = self.left + column * self.step_right
         return top, left, top + self.height, left + self.width
@@ -55,7 +55,7 @@ class TileGrid:
 @functools.lru_cache(maxsize=1024)
 def boxes(grid: TileGrid, count: int) -> tuple[Box, ...]:
     """Return the pixels of the first tiles of a grid; the next input of a batch has the same."""
-    return tuple(grid.box(place) for place in range(count))
+    return tuple(map(grid.box, range(count)))
 
 
 def parse_channels(selection: str | None, count: int) -> list[int]:
@@ -169,7 +169,7 @@ def grid_shape(
     return math.ceil(count / chosen), chosen
 
 
-def windows(canvas: NDArray[Any], grid: TileGrid, factor: int = 1) -> NDArray[Any]:
+def tile_views(canvas: NDArray[Any], grid: TileGrid, factor: int = 1) -> NDArray[Any]:
     """Return a view of the tiles: ``(grid row, grid column, row, repeat, column)``.
 
     `canvas` is ``(row, column)``. Each tile's height is split into rows that are drawn
@@ -193,7 +193,7 @@ def windows(canvas: NDArray[Any], grid: TileGrid, factor: int = 1) -> NDArray[An
     )
 
 
-def place(canvas: NDArray[Any], grid: TileGrid, tiles: NDArray[Any], zoom: tuple[int, int] = (1, 1)) -> None:
+def write_tiles(canvas: NDArray[Any], grid: TileGrid, tiles: NDArray[Any], zoom: tuple[int, int] = (1, 1)) -> None:
     """Write tiles ``(tile, row, column)`` into `canvas`, each value `zoom` pixels large.
 
     `zoom` is whole factors down and right; values are repeated, never mixed. The canvas
@@ -205,7 +205,7 @@ def place(canvas: NDArray[Any], grid: TileGrid, tiles: NDArray[Any], zoom: tuple
     for part in _parts(grid, len(tiles)):
         count = part.rows * part.columns
         shape = (part.rows, part.columns, tiles.shape[1], 1, grid.width)
-        windows(canvas, part, down)[...] = wide[done : done + count].reshape(shape)
+        tile_views(canvas, part, down)[...] = wide[done : done + count].reshape(shape)
         done += count
 
 
@@ -217,7 +217,7 @@ def _parts(grid: TileGrid, count: int) -> list[TileGrid]:
     return [part for part in parts if part.rows and part.columns]
 
 
-def frame(canvas: NDArray[Any], grid: TileGrid, count: int, color: np.uint32) -> None:
+def draw_frames(canvas: NDArray[Any], grid: TileGrid, count: int, color: np.uint32) -> None:
     """Draw a line of one pixel around the first `count` tiles, outside of them."""
     for part in _parts(grid, count):
         around = replace(
@@ -227,7 +227,7 @@ def frame(canvas: NDArray[Any], grid: TileGrid, count: int, color: np.uint32) ->
             height=part.height + 2,
             width=part.width + 2,
         )
-        view = windows(canvas, around)[:, :, :, 0]
+        view = tile_views(canvas, around)[:, :, :, 0]
         view[..., 0, :] = view[..., -1, :] = color
         view[..., :, 0] = view[..., :, -1] = color
 
@@ -246,5 +246,5 @@ def assemble(
     grid = TileGrid(rows, columns, 0, 0, height + gap, width + gap, height, width)
     size = rows * (height + gap) - gap, columns * (width + gap) - gap
     canvas = np.full(size, fill, dtype=tiles.dtype)
-    place(canvas, grid, tiles, (zoom, zoom))
+    write_tiles(canvas, grid, tiles, (zoom, zoom))
     return canvas, grid

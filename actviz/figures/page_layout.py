@@ -143,8 +143,8 @@ def _heading_lines(
     Class and shape follow the address where there is room, else they get their own line.
     """
     room = width - (picture.shape[1] + _GAP if picture is not None else 0)
-    title = text.face(round(_TITLE * scale), bold=True)
-    plain, small = (text.face(round(size * scale)) for size in (_SUBTITLE, _SMALL))
+    title = text.get_font(round(_TITLE * scale), bold=True)
+    plain, small = (text.get_font(round(size * scale)) for size in (_SUBTITLE, _SMALL))
     address = text.shown(heading.address)
     facts = [text.shown(heading.kind), heading.sizes]
     beside = sum(plain.width(fact) + _GAP for fact in facts)
@@ -191,7 +191,7 @@ def _draw_heading(
         rows, columns = picture.shape[:2]
         top = MARGIN + 1
         canvas.fill((top - 1, left, top + rows + 1, left + columns + 2), theme.line)
-        canvas.pixels[top : top + rows, left + 1 : left + 1 + columns] = colors.packed(picture)
+        canvas.pixels[top : top + rows, left + 1 : left + 1 + columns] = colors.pack_rgb(picture)
         left += columns + _GAP
     row = MARGIN
     words_height = _heading_height(lines, None)
@@ -241,7 +241,7 @@ class _PageFooter:
     @classmethod
     def of(cls, layout: PageLayout, width: int) -> _PageFooter:
         scale = _scale(width)
-        small = text.face(round(_SMALL * scale))
+        small = text.get_font(round(_SMALL * scale))
         caption = text.wrap(layout.caption, small, width)
         leading = small.height + _LEADING
         height = leading * len(caption)
@@ -295,10 +295,10 @@ class _PageFooter:
         steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
         bottom = top + _BAR_HEIGHT + 2
         canvas.fill((top, left - 1, bottom, left + width + 1), theme.line)
-        canvas.pixels[top + 1 : bottom - 1, left : left + width] = colors.paint(steps, bar.table)
+        canvas.pixels[top + 1 : bottom - 1, left : left + width] = colors.steps_to_pixels(steps, bar.table)
         if bar.below is not None:
             middle = top + 1 + _BAR_HEIGHT // 2
-            canvas.pixels[middle : bottom - 1, left : left + width] = colors.paint(steps, bar.below)
+            canvas.pixels[middle : bottom - 1, left : left + width] = colors.steps_to_pixels(steps, bar.below)
         canvas.write_ticks(bar.ticks, (bottom, left), width, small)
         return bottom + 3 + small.height
 
@@ -310,10 +310,10 @@ class _PageFooter:
         for step, words in bar.levels:
             block = np.array([[step]], dtype=np.uint8)
             canvas.fill((top, left - 1, bottom, left + width - 1), theme.line)
-            canvas.pixels[top + 1 : bottom - 1, left : left + width - 2] = colors.paint(block, bar.table)
+            canvas.pixels[top + 1 : bottom - 1, left : left + width - 2] = colors.steps_to_pixels(block, bar.table)
             if bar.below is not None:
                 middle = top + 1 + _BAR_HEIGHT // 2
-                canvas.pixels[middle : bottom - 1, left : left + width - 2] = colors.paint(block, bar.below)
+                canvas.pixels[middle : bottom - 1, left : left + width - 2] = colors.steps_to_pixels(block, bar.below)
             shown = small.fit(words, width - 4)
             canvas.write(shown, bottom + 3, left + (width - 2 - small.width(shown)) // 2, small, theme.ink)
             left += width

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, Picture, RuleResult
     from actviz.statistics.running_statistics import RunningStatistics
 
-MOST_BANDS = 40
+MOST_ROWS = 40
 _WIDTH = 1024
 _WIDEST_SLOT, _HEIGHT = 24, 96
 _MOST_LINES = 8
@@ -61,9 +61,9 @@ class RangeRow:
     @property
     def height(self) -> int:
         """The pixels that the band needs."""
-        heads = text.face(_HEAD).height + _LEADING
-        words = (text.face(_FACE).height + _LEADING) * len(self.notes())
-        line = _HEIGHT + text.face(_FACE).height + _LEADING + 6
+        heads = text.get_font(_HEAD).height + _LEADING
+        words = (text.get_font(_FACE).height + _LEADING) * len(self.notes())
+        line = _HEIGHT + text.get_font(_FACE).height + _LEADING + 6
         return heads + words + _ABOVE + line * len(self.lines) + _GAP
 
     def notes(self) -> list[str]:
@@ -85,7 +85,7 @@ class ChartHeading:
 
 def draw_chart(bands: Sequence[RangeRow], about: ChartHeading) -> Picture:
     """Draw a band for each layer, at most 40 of them."""
-    shown = list(bands[:MOST_BANDS])
+    shown = list(bands[:MOST_ROWS])
     height = sum(band.height for band in shown) - _GAP
     plural = "s" if about.layers != 1 else ""
     said = f"{about.broken:,} of {about.layers:,} layer{plural} beyond a limit"
@@ -115,16 +115,16 @@ def _caption(bands: Sequence[RangeRow], shown: int) -> Iterator[str]:
 
 
 def _draw_band(canvas: page_layout.Canvas, band: RangeRow, top: int, left: int) -> None:
-    head, small, theme = text.face(_HEAD, bold=True), text.face(_FACE), canvas.theme
+    head, small, theme = text.get_font(_HEAD, bold=True), text.get_font(_FACE), canvas.theme
     shape = band.layer.shape
     sizes = text.TIMES.join("?" if size is None else str(size) for size in shape[1:]) if shape else ""
     width = _AXIS + _WIDTH
     address = head.fit(text.shown(band.layer.address), width // 2)
     right = canvas.write(address, top, left, head, theme.ink)
-    face = text.face(_HEAD)
+    face = text.get_font(_HEAD)
     words = f"{text.shown(band.layer.kind, 60)}  {sizes.replace(text.TIMES, f' {text.TIMES} ')}"
     canvas.write(face.fit(words, width // 2 - 16), top, right + 16, face, theme.muted)
-    top += text.face(_HEAD).height + _LEADING
+    top += text.get_font(_HEAD).height + _LEADING
     for place, note in enumerate(band.notes()):
         color = _ALARM if place < len(band.reasons) else theme.muted
         canvas.write(small.fit(text.shown(note), width), top, left, small, color)
@@ -179,7 +179,7 @@ def _draw_line(
 
 
 def _write_axis(canvas: page_layout.Canvas, ends: tuple[float, float], corner: tuple[int, int], zero: int) -> None:
-    small, (top, left) = text.face(_FACE), corner
+    small, (top, left) = text.get_font(_FACE), corner
     half = small.height // 2
     places = {zero: "0"}
     for value, row in ((ends[1], top), (ends[0], top + _HEIGHT - 1)):
@@ -191,7 +191,7 @@ def _write_axis(canvas: page_layout.Canvas, ends: tuple[float, float], corner: t
 
 def _write_numbers(canvas: page_layout.Canvas, channels: range, slot: int, corner: tuple[int, int]) -> None:
     """Write the numbers of channels below their bars, as many as have room."""
-    small, (top, left) = text.face(_FACE), corner
+    small, (top, left) = text.get_font(_FACE), corner
     room = small.width(str(channels[-1])) + 8 if channels else 1
     step = next(one for one in (1, 2, 4, 8, 16, 32, 64, 128) if one * slot >= room)
     for place in range(0, len(channels), step):

@@ -170,11 +170,11 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
         parts.append(
             f"tiles of a layer: {captions.ORDERS[sheet.style.measure].replace('strongest', 'strongest first,')}"
         )
-    ends = captions.ENDS + (captions.ONE_END if _has_one_end(page) else "")
+    ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if _has_one_end(page) else "")
     drawn = [piece.band.subject for piece in page.pieces]
     parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, ends)}")
     if any(set(piece.band.subject.numbers.negligible) & set(piece.channels(page.room)) for piece in page.pieces):
-        parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_words('its layer')}")
+        parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_limit('its layer')}")
     clipped = sum(piece.clipped(page.room) for piece in page.pieces)
     if clipped:
         parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
@@ -200,7 +200,7 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
 def _has_one_end(page: _SheetPage) -> bool:
     """Return True if a tile has no room for both its ends. Every pair fits in the largest tiles: these are not measured."""
     room = page.room
-    return room.side < _SIDES[0] and any(range_labels.has_one_end(piece.ends(room)) for piece in page.pieces)
+    return room.side < _SIDES[0] and any(range_labels.has_single_limit(piece.ends(room)) for piece in page.pieces)
 
 
 def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> str:
@@ -210,8 +210,8 @@ def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> 
     """
     scale = color_scale.parse_scale(style.scale)
     below = f"below a tile {ends}"
-    if scale.of_tiles:
-        return f"{captions.shares_words(scale)} of its own values, written below it{ends.removeprefix(captions.ENDS)}"
+    if scale.per_tile_percentiles:
+        return f"{captions.percentiles_note(scale)} of its own values, written below it{ends.removeprefix(captions.RANGE_NOTE)}"
     if scale.kind in {"auto", "filter"}:
         words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
         shared = any(subject.scale.kind != "filter" for subject in drawn)
@@ -231,7 +231,7 @@ def _distributions(page: _SheetPage) -> list[str]:
     values = "the layer's values"
     if any(reduced):
         values = "the layer's reduced values" if all(reduced) else f"{values}, reduced where its tiles are"
-    return [histograms.spark_words(sheet_row.spark_place(page.room), values)]
+    return [histograms.spark_note(sheet_row.spark_side(page.room), values)]
 
 
 def _overlays(page: _SheetPage) -> list[str]:

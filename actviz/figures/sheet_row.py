@@ -134,8 +134,8 @@ class RowPart:
     def channels(self, room: TileLimits) -> list[int]:
         """Return the channels whose tiles, in ranges of their own, are here."""
         subject, places = self.band.subject, self.places(room)
-        own = subject.scale.kind == "filter" and not self.band.strip
-        return subject.channels[places.start : places.stop] if own else []
+        per_tile = subject.scale.kind == "filter" and not self.band.strip
+        return subject.channels[places.start : places.stop] if per_tile else []
 
     def ends(self, room: TileLimits) -> list[str]:
         """Return what is written below the tiles that are here; a strip of units has none."""
@@ -143,7 +143,7 @@ class RowPart:
         if band.strip:
             return []
         here = replace(band.subject, channels=band.subject.channels[places.start : places.stop])
-        return range_labels.below(here, room.side, fixed=True)
+        return range_labels.labels_below(here, room.side, fixed=True)
 
     def clipped(self, room: TileLimits) -> int:
         """Count the values here that lie beyond the ends of their colours."""
@@ -172,7 +172,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
         channels = mosaic.existing_channels(style.channels, activation.values.shape[activation.axes.index("channel")])
         if channels == "":
             return None
-        drawn, note = reduction.over_channels(activation, index, replace(style, channels=channels), context)
+        drawn, note = reduction.reduce_channels(activation, index, replace(style, channels=channels), context)
         at, notes = 0, [note]
         style = replace(style, channels=None, top=None, sort="index")
     renderer = renderer_of(drawn.axes)
@@ -182,7 +182,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     maps, step_notes = tiles.maps, _STEP_NOTES.get(activation.step_order, ())
     if tiles.strip:
         whole = replace(style, top=None, sort="index", channels=None)
-        subject = prepared_maps.prepare(drawn, maps, whole, prepared_maps.scale_of(style, maps))
+        subject = prepared_maps.prepare(drawn, maps, whole, prepared_maps.scale_for(style, maps))
         clipped, note = (sum(subject.clipped()),), ", ".join(notes)
         return SheetRow(activation, subject, tiles.tile_name, whole, subject.shown(), clipped, note=note, strip=True)
     over = _over(activation, context, style) if style.overlay else None
@@ -193,8 +193,8 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
         return None
     style = replace(style, channels=channels)
     is_map = set(drawn.axes[1:]) - {"channel"} == {"row", "column"}
-    part = padding.inside(drawn, context, (maps.shape[1], maps.shape[2])) if is_map else None
-    subject = prepared_maps.prepare(drawn, maps, style, prepared_maps.scale_of(style, maps), part)
+    part = padding.image_region(drawn, context, (maps.shape[1], maps.shape[2])) if is_map else None
+    subject = prepared_maps.prepare(drawn, maps, style, prepared_maps.scale_for(style, maps), part)
     shown = subject.shown()
     if tiles.masked:
         shown = _with_gaps(shown, tiles.masked, tiles.masked_axis)
@@ -220,7 +220,7 @@ def _is_masked(activation: Activation, index: int) -> bool:
     if "step" not in activation.axes or activation.values.ndim <= _LEAST_REDUCED:
         return False
     steps: int = activation.values.shape[activation.axes.index("step")]
-    return len(batch_entry.masked(activation, index)) == steps
+    return len(batch_entry.masked_steps(activation, index)) == steps
 
 
 def _clipped(subject: PreparedMaps) -> tuple[int, ...]:
@@ -231,7 +231,7 @@ def _clipped(subject: PreparedMaps) -> tuple[int, ...]:
 def _over(activation: Activation, context: Context, style: Style) -> Overlay | None:
     """Return the picture below a layer's maps, ``None`` where it has no place there."""
     try:
-        return overlay.of(activation, context, dark=style.dark)
+        return overlay.overlay_for(activation, context, dark=style.dark)
     except UsageError:
         return None
 
@@ -266,10 +266,10 @@ def tile_size(band: SheetRow, room: TileLimits) -> tuple[tuple[int, int], bool]:
 
 def height(band: SheetRow, room: TileLimits, rows: range | None = None) -> int:
     """Return the height of a band, or of some rows of its tiles with the line of words."""
-    head = text.face(HEAD, bold=True).height + 6 + _below_name(band, room)
+    head = text.get_font(HEAD, bold=True).height + 6 + _below_name(band, room)
     size, _ = tile_size(band, room)
     if band.strip:
-        return head + -(-band.subject.total // (room.width // size[1])) * size[0] + 4 + text.face(FACE).height
+        return head + -(-band.subject.total // (room.width // size[1])) * size[0] + 4 + text.get_font(FACE).height
     return head + len(rows or all_rows(band, room)) * row_height(size) - GAP
 
 
@@ -282,7 +282,7 @@ def _below_name(band: SheetRow, room: TileLimits) -> int:
     """Return the height of what has no room beside the name: ends of the colours, distribution."""
     if not is_narrow(band, room):
         return 0
-    ends = text.face(PLAIN).height + LINE_GAP if band.ends else 0
+    ends = text.get_font(PLAIN).height + LINE_GAP if band.ends else 0
     return ends + (histograms.SPARK[0] + LINE_GAP if band.subject.distribution else 0)
 
 
@@ -291,12 +291,12 @@ def is_narrow(band: SheetRow, room: TileLimits) -> bool:
     return room.width < (_NARROW_SPARK if band.subject.distribution else _NARROW)
 
 
-def spark_place(room: TileLimits) -> str:
+def spark_side(room: TileLimits) -> str:
     """Return where the distributions of bands stand, in words."""
     return "below" if room.width < _NARROW_SPARK else "at the right of"
 
 
 def row_height(size: tuple[int, int]) -> int:
     """Return the height in pixels of one row of tiles of this size, labels and gap included."""
-    face = text.face(FACE)
+    face = text.get_font(FACE)
     return face.height + 2 + size[0] + 4 + face.height + GAP

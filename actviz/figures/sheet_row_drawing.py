@@ -26,7 +26,7 @@ _NAMED = 5
 def draw(canvas: page_layout.Canvas, piece: RowPart, room: TileLimits) -> list[Tile]:
     """Draw a band, or a part of it."""
     band, (row, left) = piece.band, piece.corner
-    top = row + text.face(HEAD, bold=True).height + 6
+    top = row + text.get_font(HEAD, bold=True).height + 6
     found, (_, wide) = band.subject.distribution, histograms.SPARK
     if not is_narrow(band, room):
         _write_head(canvas, piece, room.width - (wide + GAP if found else 0), band.ends)
@@ -35,7 +35,7 @@ def draw(canvas: page_layout.Canvas, piece: RowPart, room: TileLimits) -> list[T
     else:
         _write_head(canvas, piece, room.width, "")
         if band.ends:
-            plain = text.face(PLAIN)
+            plain = text.get_font(PLAIN)
             canvas.write(plain.fit(band.ends, room.width), top, left, plain, canvas.theme.muted)
             top += plain.height + LINE_GAP
         if found:
@@ -48,7 +48,7 @@ def draw(canvas: page_layout.Canvas, piece: RowPart, room: TileLimits) -> list[T
 
 def _write_head(canvas: page_layout.Canvas, piece: RowPart, width: int, ends: str) -> None:
     """Write address, class, shape, counts and the ends of the colours, as many of them as there is room for."""
-    head, plain, band = text.face(HEAD, bold=True), text.face(PLAIN), piece.band
+    head, plain, band = text.get_font(HEAD, bold=True), text.get_font(PLAIN), piece.band
     kind = plain.fit(text.shown(band.activation.kind), width // 4)
     sizes, (counts, count, fewest) = text.shape(band.activation.values.shape[1:]), _counts(band)
     counts += piece.words
@@ -76,7 +76,7 @@ def _counts(band: SheetRow) -> tuple[str, str, str]:
         return note, short, short
     numbers = f"{shown:,} of {total:,}"
     count = f"{numbers} {band.noun}{'s' if total != 1 else ''}"
-    words = count + (captions.choice(shown, total, band.style, ordered=False) if shown < total else "")
+    words = count + (captions.selection_note(shown, total, band.style, ordered=False) if shown < total else "")
     return words + (f", {band.note}" if band.note else ""), count, numbers
 
 
@@ -93,8 +93,8 @@ def _paint(band: SheetRow, places: range, size: tuple[int, int]) -> NDArray[np.u
     down, right = size[0] // maps.shape[1], size[1] // maps.shape[2]
     if min(down, right) < 1 or (maps.shape[1] * down, maps.shape[2] * right) != size:
         maps, down, right = _averaged(maps, size), 1, 1
-    steps = colors.quantise(maps, subject.low[channels], subject.high[channels], signed=subject.signed)
-    pixels = colors.paint(steps, subject.table)
+    steps = colors.values_to_steps(maps, subject.low[channels], subject.high[channels], signed=subject.signed)
+    pixels = colors.steps_to_pixels(steps, subject.table)
     if not subject.numbers.finite:
         colors.paint_nonfinite(pixels, maps, subject.table)
     return pixels.repeat(down, axis=1).repeat(right, axis=2)
@@ -110,7 +110,7 @@ def _averaged(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _draw_tiles(canvas: page_layout.Canvas, piece: RowPart, room: TileLimits, corner: tuple[int, int]) -> list[Tile]:
-    face, theme, band, places = text.face(FACE), canvas.theme, piece.band, piece.places(room)
+    face, theme, band, places = text.get_font(FACE), canvas.theme, piece.band, piece.places(room)
     subject = band.subject
     size, _ = tile_size(band, room)
     painted = _paint(band, places, size)
@@ -147,7 +147,7 @@ def _hatch(canvas: page_layout.Canvas, band: SheetRow, box: tuple[int, int, int,
 
 def _draw_strip(canvas: page_layout.Canvas, band: SheetRow, room: TileLimits, corner: tuple[int, int]) -> list[Tile]:
     """Draw all units of a vector side by side, in as many rows as they need."""
-    face, theme, subject = text.face(FACE), canvas.theme, band.subject
+    face, theme, subject = text.get_font(FACE), canvas.theme, band.subject
     (cell_height, cell), _ = tile_size(band, room)
     columns = min(subject.total, room.width // cell)
     rows = -(-subject.total // columns)
@@ -155,7 +155,7 @@ def _draw_strip(canvas: page_layout.Canvas, band: SheetRow, room: TileLimits, co
     if rows == 1:
         end = corner[1] + columns * cell
         canvas.fill((corner[0] - 1, corner[1] - 1, corner[0] + cell_height + 1, end + 1), theme.line)
-    mosaic.place(canvas.pixels, places, subject.painted(), (cell_height, cell))
+    mosaic.write_tiles(canvas.pixels, places, subject.painted(), (cell_height, cell))
     low, high = float(subject.low[0]), float(subject.high[0])
     strongest = np.argsort(-subject.numbers.strength, kind="stable")[:_NAMED].tolist()
     values = subject.maps[:, 0, 0]

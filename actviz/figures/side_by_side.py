@@ -69,7 +69,7 @@ def draw_side_by_side(couple: LayerPair, context: Context) -> Picture:
     table = colors.table(colors.DIVERGING)
     zoom = _zoom(*subject.columns[0].shape[1:])
     height, width = (size * factor for size, factor in zip(subject.columns[0].shape[1:], zoom, strict=True))
-    face = text.face(_FACE)
+    face = text.get_font(_FACE)
     numbers = max(face.width(str(channel)) for channel in subject.channels) + _GAP
     cell = max(width, *(face.width(title) for title in subject.titles)) if width > _SIDE else max(width, _SIDE)
     layout = page_layout.PageLayout(
@@ -161,7 +161,7 @@ def _draw_map(
 ) -> None:
     (reach, table, zoom), (top, left) = look, corner
     ends = np.array([-reach]), np.array([reach])
-    pixels = colors.paint(colors.quantise(values[None], *ends, signed=True), table)
+    pixels = colors.steps_to_pixels(colors.values_to_steps(values[None], *ends, signed=True), table)
     if not np.isfinite(values).all():
         colors.paint_nonfinite(pixels, values[None], table)
     large = pixels[0].repeat(zoom[0], axis=0).repeat(zoom[1], axis=1)

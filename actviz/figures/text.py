@@ -96,17 +96,17 @@ class Font:
             Where each begins, from left to right, none before the end of another; the
             coverage, ``(row, column)``, begins at the first.
         """
-        pieces: list[NDArray[np.uint8]] = []
-        ends: list[int] = []
+        parts: list[NDArray[np.uint8]] = []
+        end_columns: list[int] = []
         for text, column in zip(texts, columns, strict=True):
-            if ends and column > ends[-1]:
-                pieces.append(self._space(column - ends[-1]))
+            if end_columns and column > end_columns[-1]:
+                parts.append(self._space(column - end_columns[-1]))
             try:
-                pieces += [self._glyphs[character] for character in text]
+                parts += [self._glyphs[character] for character in text]
             except KeyError:
-                pieces.append(self.alpha(text))
-            ends.append(column + self.width(text))
-        return np.concatenate(pieces, axis=1), ends
+                parts.append(self.alpha(text))
+            end_columns.append(column + self.width(text))
+        return np.concatenate(parts, axis=1), end_columns
 
     def _space(self, width: int) -> NDArray[np.uint8]:
         """Return no coverage; the same spaces stand between the tiles of every figure."""
@@ -174,7 +174,7 @@ class Font:
 
 
 @functools.cache
-def face(size: int, *, bold: bool = False) -> Font:
+def get_font(size: int, *, bold: bool = False) -> Font:
     """Return the shared face of a size."""
     return Font(size, bold=bold)
 
@@ -238,13 +238,13 @@ def number(value: float, digits: int = 3) -> str:
     return MINUS + written if value < 0 else written
 
 
-def fitting_number(value: float, face_: Font, width: int) -> str:
+def fitting_number(value: float, font: Font, width: int) -> str:
     """Return a number with as many digits, of at most three, as `width` pixels hold, and with one where they hold none."""
     words = (number(value, digits) for digits in (3, 2, 1))
-    return next((word for word in words if face_.width(word) <= width), number(value, 1))
+    return next((word for word in words if font.width(word) <= width), number(value, 1))
 
 
-def ends(low: float, high: float, digits: int = 3) -> str:
+def range_text(low: float, high: float, digits: int = 3) -> str:
     """Return two ends as ``0.49..0.505``: more digits where they would look the same but are not."""
     pairs = ((number(low, count), number(high, count)) for count in range(digits, _MOST_DIGITS + 1))
     first, last = next((pair for pair in pairs if pair[0] != pair[1] or low == high), (repr(low), repr(high)))
@@ -273,7 +273,7 @@ def listing(items: Sequence[int], most: int = 8) -> str:
     return f"{words} {ELLIPSIS} {rest:,} more" if rest > 0 else words
 
 
-def wrap(parts: Sequence[str], face_: Font, width: int) -> list[str]:
+def wrap(parts: Sequence[str], font: Font, width: int) -> list[str]:
     """Join `parts` with middle dots into lines of at most `width` pixels.
 
     A part that is too long alone breaks at its spaces, and a word that is too long alone
@@ -282,21 +282,21 @@ def wrap(parts: Sequence[str], face_: Font, width: int) -> list[str]:
     lines: list[str] = []
     for part in parts:
         joined = f"{lines[-1]} {DOT} {part}" if lines else part
-        if lines and face_.width(joined) <= width:
+        if lines and font.width(joined) <= width:
             lines[-1] = joined
         else:
-            lines.extend(_broken(part, face_, width))
+            lines.extend(_broken(part, font, width))
     return lines
 
 
-def _broken(part: str, face_: Font, width: int) -> list[str]:
-    if face_.width(part) <= width:
+def _broken(part: str, font: Font, width: int) -> list[str]:
+    if font.width(part) <= width:
         return [part]
     lines: list[str] = []
     for word in part.split(" "):
         joined = f"{lines[-1]} {word}" if lines else word
-        if lines and face_.width(joined) <= width:
+        if lines and font.width(joined) <= width:
             lines[-1] = joined
         else:
-            lines.append(face_.fit(word, width))
+            lines.append(font.fit(word, width))
     return lines

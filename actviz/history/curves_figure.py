@@ -79,12 +79,14 @@ def figure_of(data: CurvesFigureData) -> Figure:
     figure = Figure(figsize=(width / DPI, width / DPI), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     page = _PageWriter(figure, width - 2 * layout.MARGIN)
-    page.write([text.face(_TITLE_SIZE, bold=True).fit(text.shown(data.title), page.room)], _TITLE_SIZE, data.theme.ink)
-    page.write(text.wrap(data.facts, text.face(_FACTS_SIZE), page.room), _FACTS_SIZE, data.theme.muted)
+    page.write(
+        [text.get_font(_TITLE_SIZE, bold=True).fit(text.shown(data.title), page.room)], _TITLE_SIZE, data.theme.ink
+    )
+    page.write(text.wrap(data.facts, text.get_font(_FACTS_SIZE), page.room), _FACTS_SIZE, data.theme.muted)
     for entries in legend_entries(data):
         page.add_legend(entries, data.theme.ink)
-    caption = text.wrap(data.caption, text.face(_CAPTION_SIZE), page.room)
-    foot = len(caption) * (text.face(_CAPTION_SIZE).height + _LINE_SPACING)
+    caption = text.wrap(data.caption, text.get_font(_CAPTION_SIZE), page.room)
+    foot = len(caption) * (text.get_font(_CAPTION_SIZE).height + _LINE_SPACING)
     top, bottom = page.row + _HEADER_GAP, layout.MARGIN + foot
     height = size[1] if size else round(top + bottom + rows * panel[1])
     layout.check_size((width, height), (columns, rows), round(top + bottom), zoom)
@@ -133,7 +135,7 @@ class _PageWriter:
     def write(self, lines: Sequence[str], size: int, color: str) -> None:
         """Write lines of text; those of the title's size are bold."""
         bold = size == _TITLE_SIZE
-        face = text.face(size, bold=bold)
+        face = text.get_font(size, bold=bold)
         for line in lines:
             label = self.figure.text(layout.MARGIN, self.row + face.ascent, "", transform=self.transform)
             label.set(**text_style(line, size, color, bold=bold))
@@ -143,7 +145,7 @@ class _PageWriter:
         """Add a legend in one line, or in as many columns of equal width as fit."""
         if not entries:
             return
-        face = text.face(_LEGEND_SIZE)
+        face = text.get_font(_LEGEND_SIZE)
         longest = min(_LONGEST_LABEL, self.room - _HANDLE - _HANDLE_PAD)
         labels = [face.fit(label, longest) for _, label in entries]
         widths = [_HANDLE + _HANDLE_PAD + face.width(label) + _COLUMN_SPACING for label in labels]

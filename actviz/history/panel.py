@@ -51,7 +51,7 @@ def label_panel(axes: Axes, data: CurvesFigureData, metric: str) -> None:
     """Set epoch ticks, title and note, fitted to the width that the layout gave to the axes."""
     theme, width = data.theme, axes.bbox.width / axes.figure.dpi * DPI
     first, last = data.epochs
-    small, bold = text.face(_SMALL_SIZE), text.face(_TITLE_SIZE, bold=True)
+    small, bold = text.get_font(_SMALL_SIZE), text.get_font(_TITLE_SIZE, bold=True)
     label_width = small.width(str(max(abs(first), abs(last)))) + 14
     ticks = layout.epoch_ticks(first, last, max(2, min(10, int(width) // label_width - 1)))
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -111,7 +111,7 @@ def _notes(data: CurvesFigureData, metric: str, axes: Axes) -> list[str]:
     (epoch, value), name = choose(best_points, key=lambda pair: pair[0][1])
     best = f"best {text.number(value)} at epoch {epoch}" if data.has_lines else text.number(value)
     if len(data.runs) > 1:
-        options = [[best, f"({text.face(_SMALL_SIZE).fit(text.shown(name), 200)})"], [best]]
+        options = [[best, f"({text.get_font(_SMALL_SIZE).fit(text.shown(name), 200)})"], [best]]
     else:
         options = _single_run_notes(data, metric, best, (epoch, value))
     return [" ".join(option + more).replace(" ,", ",") for option in options for more in (log, [])]

@@ -63,7 +63,7 @@ def channels_of(activation: Activation, context: Context = _CONTEXT) -> NDArray[
     or the whole activation. Values in the padding of `context` are left out.
     """
     axes = activation.axes
-    values = reduction.counted(activation.values[0], axes[1:], activation, context)
+    values = reduction.values_in_image(activation.values[0], axes[1:], activation, context)
     renderer = renderers.renderer_of(axes)
     channel_axes = renderer.channel_axes(axes) if renderer is not None else ()
     moved: NDArray[Any] = np.moveaxis(values, [axes.index(name) - 1 for name in channel_axes], range(len(channel_axes)))

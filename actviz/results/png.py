@@ -33,7 +33,7 @@ def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArra
     ----------
     pixels
         uint8 of shape ``(height, width, 3)``, uint32 of shape ``(height, width)`` as returned by
-        `colors.packed`, or with `palette` uint8 indices of shape ``(height, width)``.
+        `colors.pack_rgb`, or with `palette` uint8 indices of shape ``(height, width)``.
     provenance
         Stored as JSON in a ``tEXt`` chunk.
     palette

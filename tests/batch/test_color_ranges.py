@@ -60,7 +60,7 @@ def numbers(path: Path | str) -> dict[str, Any]:
 # ------------------------------------------------------------------ one range for a run
 @given(st.lists(arrays(np.float64, (2, 3), elements=st.floats()), min_size=1, max_size=4), st.booleans())
 def test_a_run_has_the_range_of_all_its_inputs(values: list[np.ndarray], signed: bool) -> None:
-    found = color_ranges.shared({"a": Activation("a", "Dense", one, ("batch", "unit"), signed)} for one in values)
+    found = color_ranges.run_ranges({"a": Activation("a", "Dense", one, ("batch", "unit"), signed)} for one in values)
 
     finite = np.concatenate([one[np.isfinite(one)] for one in values])
     largest = np.abs(finite).max(initial=0)
@@ -72,8 +72,8 @@ def test_what_holds_no_numbers_has_no_range_and_masked_steps_count_for_nothing()
     steps = np.array([[[1.0, 2.0], [50.0, 60.0]]])
     masked = Activation("masked", "LSTM", steps, ("batch", "step", "unit"), mask=np.array([[True, False]]))
 
-    assert color_ranges.shared([{"words": words, "masked": masked}]) == {"masked": (0, 2)}
-    assert color_ranges.shared([]) == {}
+    assert color_ranges.run_ranges([{"words": words, "masked": masked}]) == {"masked": (0, 2)}
+    assert color_ranges.run_ranges([]) == {}
 
 
 def test_every_figure_of_a_run_has_one_range() -> None:
@@ -156,8 +156,8 @@ def test_a_sheet_and_several_inputs_give_ranges_too() -> None:
     run("render", "in.npz", "-o", "sheets/")
     run("render", "in.npz", "-l", "plain", "-o", "figures/")
 
-    assert color_ranges.read(Path("sheets/manifest.json")) == {"plain": (0, 4), "both": (-4, 4)}
-    assert color_ranges.read(Path("figures/manifest.json")) == {"plain": (0, 4)}
+    assert color_ranges.read_ranges(Path("sheets/manifest.json")) == {"plain": (0, 4), "both": (-4, 4)}
+    assert color_ranges.read_ranges(Path("figures/manifest.json")) == {"plain": (0, 4)}
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_a_figure_of_a_hundred_thousand_dead_units_tells_its_range() -> None:
     actviz.save("in.npz", {"wide": Activation("wide", "Flatten", values, ("batch", "unit"))}, model="m.h5")
     run("render", "in.npz", "-l", "wide", "-o", "one.png")
 
-    assert color_ranges.read(Path("one.png")) == {"wide": (0, 2)}
+    assert color_ranges.read_ranges(Path("one.png")) == {"wide": (0, 2)}
     assert run("render", "in.npz", "-l", "wide", "-o", "one.png") == ["one.png"]
 
 
@@ -255,7 +255,7 @@ def test_near_names_come_first() -> None:
     )
 
     with pytest.raises(UsageError, match=r"it has those of conv, layer0, .*, \.\.\.") as caught:
-        color_ranges.check(style, ["layer3", "convv"])
+        color_ranges.check_addresses(style, ["layer3", "convv"])
 
     assert len(caught.value.message) < 300
-    color_ranges.check(Style(scale="run"), ["anything"])
+    color_ranges.check_addresses(Style(scale="run"), ["anything"])

@@ -92,7 +92,7 @@ def wishes(count, folder):
 
 
 def painter_of(folder, monkeypatch, beginning=0):
-    monkeypatch.setattr(figure_writer, "BEGINNING", beginning)
+    monkeypatch.setattr(figure_writer, "MIN_FIGURES_FOR_POOL", beginning)
     monkeypatch.setattr(resource_limits, "core_count", lambda: 2)
     return figure_writer.FigureWriter(
         figure_writer.FigureSource("m.h5", "", (), named=True), Style(), LabelNames(), folder
@@ -187,7 +187,7 @@ def test_threads_share_helpers(helpers):
 def test_a_command_with_helpers_leaves_none_behind(tmp_path, monkeypatch):
     faults.write_model(tmp_path / "m.h5")
     faults.use_small_models(monkeypatch)
-    monkeypatch.setattr(figure_writer, "BEGINNING", 0)
+    monkeypatch.setattr(figure_writer, "MIN_FIGURES_FOR_POOL", 0)
     monkeypatch.setattr(resource_limits, "core_count", lambda: 2)
     monkeypatch.chdir(tmp_path)
     np.save("in.npy", RANDOM.random((6, 8, 8, 1), np.float32))

@@ -16,7 +16,7 @@ def ticks_written(ticks, width):
     """Return the labels below an axis, and the columns in which a tick stands."""
     canvas = Canvas.blank(40, LEFT + width + 60, LIGHT)
     blank = canvas.pixels.copy()
-    canvas.write_ticks(ticks, (TOP, LEFT), width, text.face(11))
+    canvas.write_ticks(ticks, (TOP, LEFT), width, text.get_font(11))
     return canvas.labels, np.flatnonzero((canvas.pixels != blank)[TOP])
 
 

@@ -55,15 +55,15 @@ def test_neutral_in_the_middle_of_the_diverging_table() -> None:
 
 
 def test_the_default_map_follows_page_and_range() -> None:
-    assert colors.default_name(centred=False) == colors.default_name(centred=False, dark=True) == "inferno"
-    assert colors.default_name(centred=True) == "RdBu_r"
-    assert colors.default_name(centred=True, dark=True) == "berlin"
-    assert colors.is_centred(-2, 2)
-    assert not colors.is_centred(0, 0)
-    assert not colors.is_centred(-2, 3)
-    assert colors.around_zero(-2, 3) == (-3, 3)
-    assert colors.around_zero(0, 3) == (0, 3)
-    assert colors.around_zero(-3, -1) == (-3, -1)
+    assert colors.default_colormap(centred=False) == colors.default_colormap(centred=False, dark=True) == "inferno"
+    assert colors.default_colormap(centred=True) == "RdBu_r"
+    assert colors.default_colormap(centred=True, dark=True) == "berlin"
+    assert colors.is_symmetric(-2, 2)
+    assert not colors.is_symmetric(0, 0)
+    assert not colors.is_symmetric(-2, 3)
+    assert colors.symmetric_limits(-2, 3) == (-3, 3)
+    assert colors.symmetric_limits(0, 3) == (0, 3)
+    assert colors.symmetric_limits(-3, -1) == (-3, -1)
 
 
 def test_which_maps_can_be_inverted_is_documented() -> None:
@@ -137,22 +137,26 @@ def test_scales_that_mean_something() -> None:
 
 
 def test_a_scale_fits_what_a_tile_holds() -> None:
-    auto, own = color_scale.ColorScale("auto"), color_scale.ColorScale("filter")
+    auto, per_tile = color_scale.ColorScale("auto"), color_scale.ColorScale("filter")
 
-    assert color_scale.resolved(auto, own=True, why="no") == own
-    assert color_scale.resolved(auto, own=False, why="no") == color_scale.ColorScale("layer")
-    assert color_scale.resolved(own, own=True, why="no") == own
-    assert color_scale.resolved(own, own=False, why="no") == color_scale.ColorScale("layer", why="no")
-    assert color_scale.resolved(color_scale.ColorScale("run"), own=False, why="no") == color_scale.ColorScale("run")
+    assert color_scale.resolve_scale(auto, per_tile=True, reason="no") == per_tile
+    assert color_scale.resolve_scale(auto, per_tile=False, reason="no") == color_scale.ColorScale("layer")
+    assert color_scale.resolve_scale(per_tile, per_tile=True, reason="no") == per_tile
+    assert color_scale.resolve_scale(per_tile, per_tile=False, reason="no") == color_scale.ColorScale(
+        "layer", reason="no"
+    )
+    assert color_scale.resolve_scale(
+        color_scale.ColorScale("run"), per_tile=False, reason="no"
+    ) == color_scale.ColorScale("run")
 
 
 def test_zero_means_zero_for_every_tile() -> None:
     low, high = np.array([-1.0, 0.5, np.nan]), np.array([2.0, 3.0, np.nan])
 
-    bottom, top = colors.ranges(color_scale.ColorScale("filter"), low, high, signed=True)
+    bottom, top = colors.color_limits(color_scale.ColorScale("filter"), low, high, signed=True)
     np.testing.assert_array_equal((bottom, top), ([-2, -3, 0], [2, 3, 0]))
 
-    bottom, top = colors.ranges(color_scale.ColorScale("layer"), low, high, signed=False)
+    bottom, top = colors.color_limits(color_scale.ColorScale("layer"), low, high, signed=False)
     np.testing.assert_array_equal((bottom, top), ([0, 0, 0], [3, 3, 3]))
 
 
@@ -167,7 +171,7 @@ def test_the_sign_is_known_or_seen(known: bool | None, lowest: float, signed: bo
 def test_halves_round_to_even_and_ends_hold() -> None:
     values = np.array([[0, 0.5, 1.5, 2.5, 255, 256, -1, np.nan, np.inf, -np.inf]])
 
-    steps = colors.quantise(values, np.array([0.0]), np.array([255.0]))
+    steps = colors.values_to_steps(values, np.array([0.0]), np.array([255.0]))
 
     assert steps.tolist() == [[0, 0, 2, 2, 255, 255, 0, 0, 255, 0]]
 
@@ -175,7 +179,7 @@ def test_halves_round_to_even_and_ends_hold() -> None:
 def test_zero_has_one_colour_in_every_signed_tile() -> None:
     largest = np.random.default_rng(0).exponential(size=500)
 
-    steps = colors.quantise(np.zeros((500, 1)), -largest, largest, signed=True)
+    steps = colors.values_to_steps(np.zeros((500, 1)), -largest, largest, signed=True)
 
     assert (steps == 128).all()
 
@@ -187,10 +191,12 @@ def test_zero_has_one_colour_in_every_signed_tile() -> None:
 def test_values_come_back_within_one_step(values: np.ndarray, signed: bool) -> None:
     values = values if signed else np.abs(values)
     before = values.copy()
-    low, high = colors.ranges(color_scale.ColorScale("filter"), values.min(axis=1), values.max(axis=1), signed=signed)
+    low, high = colors.color_limits(
+        color_scale.ColorScale("filter"), values.min(axis=1), values.max(axis=1), signed=signed
+    )
 
-    steps = colors.quantise(values, low, high, signed=signed)
-    back = colors.dequantise(steps, low, high)
+    steps = colors.values_to_steps(values, low, high, signed=signed)
+    back = colors.steps_to_values(steps, low, high)
 
     np.testing.assert_array_equal(values, before)
     width = (high / 255 - low / 255)[:, None]
@@ -202,14 +208,14 @@ def test_values_come_back_within_one_step(values: np.ndarray, signed: bool) -> N
 def test_packing_and_unpacking() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (130, 7, 3), dtype=np.uint8)
 
-    np.testing.assert_array_equal(Picture(colors.packed(pixels), (), (), {}).pixels, pixels)
+    np.testing.assert_array_equal(Picture(colors.pack_rgb(pixels), (), (), {}).pixels, pixels)
 
 
 @given(FINITE, FINITE)
 def test_ticks_are_ordered_and_end_at_the_ends(first: float, second: float) -> None:
     low, high = sorted((first, second))
 
-    found = colors.ticks(low, high)
+    found = colors.tick_values(low, high)
 
     assert found == sorted(found)
     assert found[0] == low
@@ -219,8 +225,8 @@ def test_ticks_are_ordered_and_end_at_the_ends(first: float, second: float) -> N
 
 
 def test_ticks_are_round() -> None:
-    assert colors.ticks(0, 10) == [0, 2, 4, 6, 8, 10]
-    assert colors.ticks(-1, 1) == [-1, -0.5, 0, 0.5, 1]
+    assert colors.tick_values(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert colors.tick_values(-1, 1) == [-1, -0.5, 0, 0.5, 1]
 
 
 def test_clipped_values_are_counted() -> None:

@@ -95,7 +95,7 @@ def test_tiles_outside_the_canvas_are_a_bug() -> None:
     grid = mosaic.TileGrid(1, 2, 0, 0, 3, 3, 3, 3)
 
     with pytest.raises(ValueError, match="on a canvas"):
-        mosaic.windows(np.zeros((3, 5), dtype=np.uint32), grid)
+        mosaic.tile_views(np.zeros((3, 5), dtype=np.uint32), grid)
 
 
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(1, 4), st.integers(1, 6), st.integers(1, 3))
@@ -117,7 +117,7 @@ def test_frames_lie_outside_the_tiles() -> None:
     canvas = np.zeros((9, 9), dtype=np.uint32)
     grid = mosaic.TileGrid(2, 2, 1, 1, 5, 5, 2, 2)
 
-    mosaic.frame(canvas, grid, 3, np.uint32(7))
+    mosaic.draw_frames(canvas, grid, 3, np.uint32(7))
 
     assert (canvas[0:4, 0:4] == 7).sum() == 12
     assert (canvas[1:3, 1:3] == 0).all()

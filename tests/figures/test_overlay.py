@@ -37,15 +37,15 @@ def words(picture) -> str:
 
 def test_each_pixel_takes_the_value_that_it_is_nearest_to() -> None:
     """Of a valid 3-wide window over 6 pixels: values at 1, 2, 3, 4; nothing beside 0 and 5."""
-    assert overlay_blend.nearest(1, 1, 4, (6, 6)).tolist() == [-1, 0, 1, 2, 3, -1]
+    assert overlay_blend.nearest_indices(1, 1, 4, (6, 6)).tolist() == [-1, 0, 1, 2, 3, -1]
 
 
 def test_pooling_gives_two_pixels_to_each_value() -> None:
-    assert overlay_blend.nearest(0.5, 2, 3, (6, 6)).tolist() == [0, 0, 1, 1, 2, 2]
+    assert overlay_blend.nearest_indices(0.5, 2, 3, (6, 6)).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_enlarged_half_pixels_have_their_place() -> None:
-    assert overlay_blend.nearest(0.5, 2, 3, (6, 12)).tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert overlay_blend.nearest_indices(0.5, 2, 3, (6, 12)).tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
 @given(
@@ -55,7 +55,7 @@ def test_enlarged_half_pixels_have_their_place() -> None:
     sizes=st.tuples(st.integers(1, 100), st.integers(1, 300)),
 )
 def test_no_other_value_is_nearer(offset: float, stride: float, count: int, sizes: tuple[int, int]) -> None:
-    found = overlay_blend.nearest(offset, stride, count, sizes)
+    found = overlay_blend.nearest_indices(offset, stride, count, sizes)
     middles = (np.arange(sizes[1]) + 0.5) * sizes[0] / sizes[1] - 0.5
     distances = np.abs(middles[:, None] - (offset + stride * np.arange(count)))
     inside = found >= 0
@@ -82,13 +82,13 @@ def test_every_pixel_lies_between_the_two_halves_of_the_colour_bar(signed: bool,
     style = replace(OVER, scale=scale, zoom=1, dark=dark)
     picture = renderers.draw(activation, 0, context, style)
     centred = scale == "-0.5:0.5" or (signed and scale != "0.2:0.6")
-    assert picture.numbers["colormap"] == colors.default_name(centred=centred, dark=dark)
+    assert picture.numbers["colormap"] == colors.default_colormap(centred=centred, dark=dark)
     channels = np.moveaxis(maps, -1, 0)
-    subject = prepared_maps.prepare(activation, channels, style, prepared_maps.scale_of(style, channels))
+    subject = prepared_maps.prepare(activation, channels, style, prepared_maps.scale_for(style, channels))
     steps = subject.steps()
     for tile in picture.tiles:
         over = [
-            overlay_blend._over(subject, grey).colors[steps[tile.channel]].astype(int)
+            overlay_blend._blended_table(subject, grey).colors[steps[tile.channel]].astype(int)
             for grey in (overlay_blend.DARK, overlay_blend.LIGHT)
         ]
         top, left, bottom, right = tile.box
@@ -113,7 +113,7 @@ def test_values_are_the_more_solid_the_further_they_are_from_zero(
 ) -> None:
     maps = np.ones((1, 3, 3))
     style = Style(scale=scale)
-    subject = prepared_maps.prepare(spatial(np.ones((3, 3, 1))), maps, style, prepared_maps.scale_of(style, maps))
+    subject = prepared_maps.prepare(spatial(np.ones((3, 3, 1))), maps, style, prepared_maps.scale_for(style, maps))
 
     found = overlay_blend.opacities(subject)
 
@@ -126,7 +126,7 @@ def test_beyond_the_map_a_dark_page_is_dim() -> None:
     activation, context = placed(np.ones((4, 4, 2)), (1, 1), (1, 1), (6, 6), signed=False)
     light, dark = (renderers.draw(activation, 0, context, replace(OVER, zoom=1, dark=dark)) for dark in (False, True))
     corners = [int(one.pixels[one.tiles[0].box[0], one.tiles[0].box[1], 0]) for one in (light, dark)]
-    grey = int(overlay_blend.grey_of(context.pictures["image"])[0, 0])
+    grey = int(overlay_blend.to_grey(context.pictures["image"])[0, 0])
     assert corners[1] < grey < corners[0]
     assert "dim: beyond the map" in words(dark)
     assert "pale" not in words(dark)
@@ -135,7 +135,7 @@ def test_beyond_the_map_a_dark_page_is_dim() -> None:
 def test_zero_lets_the_picture_through_and_beyond_the_map_it_is_pale() -> None:
     activation, context = placed(np.zeros((4, 4, 2)) + np.array([0, 1.0]), (1, 1), (1, 1), (6, 6), signed=False)
     picture = renderers.draw(activation, 0, context, replace(OVER, zoom=1, channels="0,1", scale="0:1"))
-    grey = overlay_blend.grey_of(context.pictures["image"])
+    grey = overlay_blend.to_grey(context.pictures["image"])
     tile = picture.tiles[1]
     top, left, bottom, right = tile.box
     found = picture.pixels[top:bottom, left:right].astype(int)
@@ -230,7 +230,7 @@ VALUES = np.random.default_rng(3).normal(size=(6, 5, 7))
     ],
 )
 def test_reductions_are_those_of_numpy(how: str, expected: np.ndarray) -> None:
-    one, said = reduction.over_channels(spatial(VALUES), 0, Style(reduce=how))
+    one, said = reduction.reduce_channels(spatial(VALUES), 0, Style(reduce=how))
     np.testing.assert_allclose(one.values[0], expected)
     assert one.axes == ("batch", "row", "column")
     assert said.endswith("of 7 filters")
@@ -239,7 +239,7 @@ def test_reductions_are_those_of_numpy(how: str, expected: np.ndarray) -> None:
 def test_channels_first_and_chosen_channels_are_reduced_alike() -> None:
     first = Activation("conv", "Conv2D", np.moveaxis(VALUES, 2, 0)[None], ("batch", "channel", "row", "column"))
     style = Style(reduce="mean", channels="1:6", sort="max", top=2)
-    mine, said = reduction.over_channels(first, 0, style)
+    mine, said = reduction.reduce_channels(first, 0, style)
     strongest = sorted(range(1, 6), key=lambda channel: -np.abs(VALUES[..., channel]).max())[:2]
     np.testing.assert_allclose(mine.values[0], VALUES[..., strongest].mean(axis=2))
     assert said == "mean of 2 of 7 filters, strongest by maximum |value| of the 5 chosen"
@@ -249,7 +249,9 @@ def test_a_reduced_entry_of_a_batch_keeps_its_own_mask() -> None:
     axes = ("batch", "step", "row", "column", "channel")
     mask = np.array([[True, True, True], [True, False, False]])
     values = np.random.default_rng(0).random((2, 3, 4, 4, 5))
-    one, _ = reduction.over_channels(Activation("film", "ConvLSTM2D", values, axes, mask=mask), 1, Style(reduce="max"))
+    one, _ = reduction.reduce_channels(
+        Activation("film", "ConvLSTM2D", values, axes, mask=mask), 1, Style(reduce="max")
+    )
     assert one.mask is not None
     assert one.mask.tolist() == [[True, False, False]]
 
@@ -266,7 +268,7 @@ def test_the_distribution_of_a_reduced_figure_is_that_of_what_is_drawn_and_says_
 
 @pytest.mark.parametrize("factor", [1e200, 1e-200, 0.0])
 def test_huge_and_tiny_values_are_reduced_without_warnings(factor: float) -> None:
-    one, _ = reduction.over_channels(spatial(VALUES * factor), 0, Style(reduce="l2"))
+    one, _ = reduction.reduce_channels(spatial(VALUES * factor), 0, Style(reduce="l2"))
     np.testing.assert_allclose(one.values[0], np.sqrt((VALUES**2).sum(axis=2)) * factor)
 
 
@@ -325,7 +327,7 @@ def test_frames_are_laid_over_the_frames_of_the_input(axis: str, given: int, cou
     factor = (bottom - top) // 6
     assert (bottom - top, right - left) == (6 * factor, 8 * factor)
     # Where all values are 0 the frame of the input shows through, in grey.
-    expected = overlay_blend.grey_of(pictures[int(0.5 * given / count)])
+    expected = overlay_blend.to_grey(pictures[int(0.5 * given / count)])
     assert (picture.pixels[top:bottom:factor, left:right:factor] == expected[..., None]).all()
     if not bare:
         number = f"each {axis} over that of the input with its number"

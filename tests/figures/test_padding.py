@@ -50,7 +50,7 @@ def words(picture):
 def test_what_is_centred_in_the_image(offset, stride, box, expected):
     place = Geometry("image", (24, 24), (offset, offset), (stride, stride), (4.0, 4.0))
     context = dataclasses.replace(CONTEXT, padding={"image": box})
-    found = padding.inside(layer(place), context, (12, 12))
+    found = padding.image_region(layer(place), context, (12, 12))
     if expected is None:
         assert found is None
         return
@@ -97,7 +97,7 @@ def test_an_overlay_and_a_reduction_too():
     picture = renderers.draw(layer(), 0, context, Style(overlay=True, top=1))
     assert [tile.channel for tile in picture.tiles] == [1]
     assert padding.LEFT_OUT in words(picture)
-    one, _ = reduction.over_channels(layer(), 0, Style(reduce="max", top=1, sort="max"), PADDED)
+    one, _ = reduction.reduce_channels(layer(), 0, Style(reduce="max", top=1, sort="max"), PADDED)
     np.testing.assert_array_equal(one.values[0], layer().values[0, :, :, 1])
 
 

@@ -215,8 +215,8 @@ def test_block_means() -> None:
 
     np.testing.assert_allclose(reduction.block_means(maps, 2, 2), [[[3, 5, 6.5], [10.5, 12.5, 14]]])
     np.testing.assert_array_equal(reduction.block_means(np.full((1, 4, 4), 1.7e308), 4, 4), [[[1.7e308]]])
-    assert reduction.factors(1, 10, 10) == (1, 1)
-    assert reduction.factors(2, 10, 40, 100) == (2, 5)
+    assert reduction.block_factors(1, 10, 10) == (1, 1)
+    assert reduction.block_factors(2, 10, 40, 100) == (2, 5)
 
 
 def test_masked_steps_look_masked_and_count_for_nothing() -> None:

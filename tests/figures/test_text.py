@@ -17,9 +17,7 @@ MINUS = text.MINUS
 
 
 def test_the_font_needs_no_matplotlib() -> None:
-    program = (
-        "import sys; from actviz.figures import text; text.face(12).alpha('a');assert 'matplotlib' not in sys.modules"
-    )
+    program = "import sys; from actviz.figures import text; text.get_font(12).alpha('a');assert 'matplotlib' not in sys.modules"
 
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -52,7 +50,7 @@ def test_numbers_as_people_write_them(value: float, digits: int, expected: str) 
 @given(st.text(max_size=300), st.integers(0, 400), st.sampled_from([10, 12, 20]))
 @settings(max_examples=200)
 def test_what_is_fitted_fits(words: str, width: int, size: int) -> None:
-    face = text.face(size)
+    face = text.get_font(size)
 
     short = face.fit(text.shown(words), width)
 
@@ -62,7 +60,7 @@ def test_what_is_fitted_fits(words: str, width: int, size: int) -> None:
 
 
 def test_the_middle_is_left_out() -> None:
-    face = text.face(12)
+    face = text.get_font(12)
 
     short = face.fit("backbone/" + "x" * 200 + "/conv1", 200)
 
@@ -76,7 +74,7 @@ def test_nothing_hidden_is_drawn() -> None:
 
 
 def test_glyphs_side_by_side_are_the_number() -> None:
-    face = text.face(10)
+    face = text.get_font(10)
 
     whole = face._draw("123.45")
 
@@ -85,7 +83,7 @@ def test_glyphs_side_by_side_are_the_number() -> None:
 
 @given(st.lists(st.text("ab ", min_size=1, max_size=80), min_size=1, max_size=6), st.integers(60, 400))
 def test_wrapped_lines_fit(parts: list[str], width: int) -> None:
-    face = text.face(12)
+    face = text.get_font(12)
 
     assert all(face.width(line) <= width for line in text.wrap(parts, face, width))
 
@@ -116,7 +114,7 @@ sentences = st.lists(
 @given(sentences, st.integers(0, 300))
 @settings(max_examples=300)
 def test_a_shortened_number_is_never_another_number(words: str, width: int) -> None:
-    short = text.face(12).fit(words, width)
+    short = text.get_font(12).fit(words, width)
 
     whole = numbers_of(words)
     for part in short.split(text.ELLIPSIS):
@@ -156,6 +154,6 @@ def test_what_is_never_cut(words: str, parts: list[str]) -> None:
 
 
 def test_numbers_have_as_many_digits_as_fit() -> None:
-    face = text.face(11)
+    face = text.get_font(11)
     assert text.fitting_number(-1.23e-38, face, 100) == f"{MINUS}1.23e{MINUS}38"
     assert text.fitting_number(-1.23e-38, face, 1) == f"{MINUS}1e{MINUS}38"

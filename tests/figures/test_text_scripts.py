@@ -128,7 +128,7 @@ def test_accents_stay_with_their_letters() -> None:
 @given(st.text(max_size=60), st.integers(0, 300))
 @settings(max_examples=150)
 def test_any_text_is_drawn_as_wide_as_it_was_measured(words: str, width: int) -> None:
-    face = text.face(12)
+    face = text.get_font(12)
     short = face.fit(words, width)
     assert face.alpha(words).shape == (face.height, face.width(words))
     assert face.width(short) <= width

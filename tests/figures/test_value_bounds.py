@@ -89,7 +89,7 @@ def test_signed_layers_have_both_ends_below_every_tile_whatever_the_room() -> No
     shown = set(texts(renderers.draw(spatial(maps), 0, CONTEXT, Style())))
     for channel in range(64):
         low, high = maps[..., channel].min(), maps[..., channel].max()
-        assert any(text.ends(low, high, digits) in shown for digits in (1, 2, 3))
+        assert any(text.range_text(low, high, digits) in shown for digits in (1, 2, 3))
 
 
 @pytest.mark.parametrize("side", [4, 60])
@@ -226,8 +226,8 @@ def test_positive_tiles_have_both_ends_whatever_the_room(axes: tuple[str, ...], 
         low, high = maps[..., channel].min(), maps[..., channel].max()
         if style.scale != "auto":
             low, high = np.percentile(maps[..., channel], (2, 98))
-        assert any(text.ends(low, high, digits) in shown for digits in (1, 2, 3))
-    assert captions.ONE_END not in " ".join(shown)
+        assert any(text.range_text(low, high, digits) in shown for digits in (1, 2, 3))
+    assert captions.SINGLE_LIMIT_NOTE not in " ".join(shown)
 
 
 @pytest.mark.parametrize("low", [0.0, -0.4])
@@ -237,14 +237,14 @@ def test_a_figure_says_where_tiles_have_one_of_their_ends(low: float, scale: str
     maps = narrow(channels=1100, low=low)[:8]
     style = Style(scale=scale)
 
-    assert captions.ONE_END in said(renderers.draw(spatial(maps), 0, CONTEXT, style))
-    assert captions.ONE_END not in said(renderers.draw(spatial(maps[..., :9]), 0, CONTEXT, style))
+    assert captions.SINGLE_LIMIT_NOTE in said(renderers.draw(spatial(maps), 0, CONTEXT, style))
+    assert captions.SINGLE_LIMIT_NOTE not in said(renderers.draw(spatial(maps[..., :9]), 0, CONTEXT, style))
     one = spatial(maps[..., :64] * 1e-5)
     small = replace(style, channels="0:64", megapixels=0.3)  # pages of tiles of 56 pixels
-    assert captions.ONE_END in said(next(sheet.draw_pages([one], 0, CONTEXT, small)))
-    assert captions.ONE_END not in said(sheet.draw_sheet([one], 0, CONTEXT, style))
+    assert captions.SINGLE_LIMIT_NOTE in said(next(sheet.draw_pages([one], 0, CONTEXT, small)))
+    assert captions.SINGLE_LIMIT_NOTE not in said(sheet.draw_sheet([one], 0, CONTEXT, style))
 
 
 def test_the_largest_tiles_of_a_sheet_hold_every_pair_of_ends() -> None:
-    widest = text.ends(-1.7976931348623157e308, -1.2e-308, 1)
-    assert text.face(10).width(widest) <= 104
+    widest = text.range_text(-1.7976931348623157e308, -1.2e-308, 1)
+    assert text.get_font(10).width(widest) <= 104

@@ -98,7 +98,7 @@ def read_ranges(path: Path) -> None:
     """Read what ``--scale from:`` reads."""
     from actviz.batch import color_ranges
 
-    color_ranges.read(path)
+    color_ranges.read_ranges(path)
 
 
 def read_figure(path: Path) -> None:

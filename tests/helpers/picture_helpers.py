@@ -54,7 +54,7 @@ def decode(
     distance = ((wide[:, 0, :, 0, None] - colors_) ** 2).sum(axis=-1)
     assert (distance.min(axis=-1) == 0)[kept].all(), "a colour is not in the table"
     low, high = np.array([tile.low]), np.array([tile.high])
-    return colors.dequantise(distance.argmin(axis=-1)[None].astype(np.uint8), low, high)[0]
+    return colors.steps_to_values(distance.argmin(axis=-1)[None].astype(np.uint8), low, high)[0]
 
 
 def step_of(tile: Tile) -> float:

@@ -34,7 +34,7 @@ def test_png_comes_back_as_it_was(height, width, seed):
 def test_rows_that_repeat_come_back(runs, width, seed):
     rows = np.random.default_rng(seed).integers(0, 256, (len(runs), width, 3), np.uint8)
     pixels = np.repeat(rows, runs, axis=0)
-    contents = [png.encode_png(form, {}) for form in (pixels, colors.packed(pixels))]
+    contents = [png.encode_png(form, {}) for form in (pixels, colors.pack_rgb(pixels))]
     assert contents[0] == contents[1]
     with Image.open(io.BytesIO(contents[0])) as image:
         np.testing.assert_array_equal(np.asarray(image), pixels)

@@ -97,4 +97,4 @@ def test_a_figure_that_says_otherwise_is_made_again(tmp_path, changed, right):
 def test_ranges_of_a_layer_without_a_name(tmp_path, address):
     (tmp_path / "m.json").write_text(f'{{"figures": [{{"address": {address}, "numbers": {{"low": 0, "high": 1}}}}]}}')
     with pytest.raises(InputError, match="no ranges"):
-        color_ranges.read(tmp_path / "m.json")
+        color_ranges.read_ranges(tmp_path / "m.json")

@@ -83,7 +83,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
 
 def _draw_reduced(activation: Activation, index: int, context: Context, style: Style) -> Picture:
     """Draw the chosen channels of an entry as one map, and record how they were reduced."""
-    reduced, note = reduction.over_channels(activation, index, style, context)
+    reduced, note = reduction.reduce_channels(activation, index, style, context)
     rest = replace(style, reduce=None, channels=None, sort="index", top=None)
     picture = draw(reduced, 0, replace(context, reduced=note), rest)
     notes = [note, picture.numbers["reduced"]] if picture.numbers["reduced"] else [note]

@@ -41,12 +41,12 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     """Draw every chosen head as a map with queries down and keys across; see `Renderer`."""
     maps = maps_of(activation, index)
     heads, queries, keys = maps.shape
-    by = reduction.factors(heads, queries, keys) if not style.zoom else (1, 1)
+    by = reduction.block_factors(heads, queries, keys) if not style.zoom else (1, 1)
     reduced = ""
     if by != (1, 1):
         maps, reduced = (
             reduction.block_means(maps, *by),
-            reduction.said(("query", "key"), by).replace("querys", "queries"),
+            reduction.block_mean_note(("query", "key"), by).replace("querys", "queries"),
         )
     rulers = (
         _axis("query", queries, by[0], step_words(activation, context, queries)),

@@ -41,7 +41,7 @@ class AxisLabels:
     def of(cls, noun: str, numbers: Sequence[int], words: Sequence[str] = ()) -> AxisLabels:
         """Return the axis of some places; `words`, where there are any, name all places."""
         if words:
-            face = text.face(FACE)
+            face = text.get_font(FACE)
             named = (face.fit(text.shown(f"{number} {words[number]}", 80), LONGEST) for number in numbers)
             return cls(noun, tuple(named), each=True)
         steps = {after - before for before, after in itertools.pairwise(numbers)}
@@ -51,7 +51,7 @@ class AxisLabels:
     @property
     def widest(self) -> int:
         """The width of the widest name in pixels."""
-        face = text.face(FACE)
+        face = text.get_font(FACE)
         if self.each:
             return max(map(face.width, self.names), default=0)
         return face.width("0") * max(map(len, self.names), default=0)
@@ -61,19 +61,19 @@ class AxisLabels:
         return self.each and self.widest > zoom - 2
 
 
-def thinnest(axis: AxisLabels) -> int:
+def minimum_zoom(axis: AxisLabels) -> int:
     """Return how many pixels a place needs for its name to stand beside it."""
-    return text.face(FACE).height if axis.each else 1
+    return text.get_font(FACE).height if axis.each else 1
 
 
-def room_left(axis: AxisLabels) -> int:
+def left_margin(axis: AxisLabels) -> int:
     """Return the width that names to the left of a map need."""
     return axis.widest + _TICK + _GAP
 
 
-def room_above(axis: AxisLabels, zoom: int) -> int:
+def top_margin(axis: AxisLabels, zoom: int) -> int:
     """Return the height that names above a map need."""
-    height = axis.widest if axis.turned(zoom) else text.face(FACE).height
+    height = axis.widest if axis.turned(zoom) else text.get_font(FACE).height
     return height + _TICK + _GAP
 
 
@@ -82,7 +82,7 @@ def overhang(axis: AxisLabels, zoom: int) -> int:
     return 0 if axis.turned(zoom) else max(0, -(-(axis.widest - zoom) // 2))
 
 
-def every(zoom: int, room: int) -> int:
+def label_interval(zoom: int, room: int) -> int:
     """Return how many places of `zoom` pixels apart names that need `room` pixels stand."""
     power = 1
     while True:
@@ -92,15 +92,15 @@ def every(zoom: int, room: int) -> int:
         power *= 10
 
 
-def room_of(axis: AxisLabels, zoom: int, *, above: bool) -> int:
+def label_size(axis: AxisLabels, zoom: int, *, above: bool) -> int:
     """Return how many pixels along a map a name needs, `above` it or to its left."""
-    return text.face(FACE).height if not above or axis.turned(zoom) else axis.widest + 8
+    return text.get_font(FACE).height if not above or axis.turned(zoom) else axis.widest + 8
 
 
 def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` to the left of a map whose top left is `corner`."""
-    face, color = text.face(FACE), canvas.theme.muted
-    for place in _places(part, every(zoom, room_of(axis, zoom, above=False))):
+    face, color = text.get_font(FACE), canvas.theme.muted
+    for place in _places(part, label_interval(zoom, label_size(axis, zoom, above=False))):
         middle = corner[0] + (place - part.start) * zoom + zoom // 2
         name = axis.names[place]
         column = corner[1] - 1 - _TICK - _GAP - face.width(name)
@@ -110,8 +110,8 @@ def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner
 
 def write_above(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` above a map whose top left is `corner`."""
-    face, color, turned = text.face(FACE), canvas.theme.muted, axis.turned(zoom)
-    for place in _places(part, every(zoom, room_of(axis, zoom, above=True))):
+    face, color, turned = text.get_font(FACE), canvas.theme.muted, axis.turned(zoom)
+    for place in _places(part, label_interval(zoom, label_size(axis, zoom, above=True))):
         middle = corner[1] + (place - part.start) * zoom + zoom // 2
         name, bottom = axis.names[place], corner[0] - 1 - _TICK - _GAP
         if turned:

@@ -34,7 +34,7 @@ def maps_in_order(activation: Activation, index: int, order: Axes) -> NDArray[An
     return np.ascontiguousarray(channel_statistics.as_numbers(turned.reshape(shape)))
 
 
-def masked(activation: Activation, index: int) -> list[int]:
+def masked_steps(activation: Activation, index: int) -> list[int]:
     """Return the steps of one entry of the batch that the network leaves out."""
     mask = activation.mask
     if mask is None or "step" not in activation.axes:
@@ -45,7 +45,7 @@ def masked(activation: Activation, index: int) -> list[int]:
     return found
 
 
-def visible(activation: Activation, masked_steps: Sequence[int], count: int) -> list[int]:
+def unmasked_steps(activation: Activation, masked_steps: Sequence[int], count: int) -> list[int]:
     """Return the steps that are drawn of `count`.
 
     Raises

@@ -25,10 +25,10 @@ ORDERS = {
 }
 
 
-ENDS = "its smallest and largest value"
+RANGE_NOTE = "its smallest and largest value"
 
 
-ONE_END = ", or only the one further from 0 where both have no room"
+SINGLE_LIMIT_NOTE = ", or only the one further from 0 where both have no room"
 
 
 def heading(activation: Activation, context: Context) -> PageHeading:
@@ -52,7 +52,7 @@ def caption(subject: PreparedMaps, style: Style, noun: str, state: str) -> tuple
     numbers, total = subject.numbers, subject.total
     shown = len(subject.channels)
     first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
-    parts = [first + choice(shown, total, style)]
+    parts = [first + selection_note(shown, total, style)]
     parts += order_notes(subject.step_order)
     dead = numbers.channels_in(channel_statistics.DEAD)
     word = f"{state} on this input"
@@ -85,16 +85,16 @@ def _faint(numbers: channel_statistics.ChannelStatistics) -> list[str]:
         parts.append(f"{len(near):,} near-constant ({text.listing(near)}): {within}")
     faint = numbers.negligible
     if faint:
-        parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_words('the layer')}")
+        parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_limit('the layer')}")
     return parts
 
 
-def negligible_words(layer: str) -> str:
+def negligible_limit(layer: str) -> str:
     """Return the limit below which a channel of `layer` is next to nothing, in words."""
     return f"below {text.number(100 * channel_statistics.NEGLIGIBLE)}% of the largest |value| of {layer}"
 
 
-def choice(shown: int, total: int, style: Style, *, ordered: bool = True) -> str:
+def selection_note(shown: int, total: int, style: Style, *, ordered: bool = True) -> str:
     """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on.
 
     Without `ordered` the measure is left out, for a page that names it once.
@@ -125,20 +125,20 @@ def scale_note(subject: PreparedMaps, whole: str) -> str:
     """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
     scale = subject.scale
     if scale.kind == "percentile":
-        ends = shares_words(scale)
-        why = f" ({scale.why})" if scale.why else ""
+        ends = percentiles_note(scale)
+        reason = f" ({scale.reason})" if scale.reason else ""
         if subject.given is None:
-            return f"one scale for {whole}: its {ends} are the same{why}"
-        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + why
+            return f"one scale for {whole}: its {ends} are the same{reason}"
+        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + reason
     if scale.kind == "bounds":
         return "one scale: the bounds of the activation function"
     if scale.kind == "from":
         return f"one scale, from {text.shown(str(scale).removeprefix('from:'), 60)}"
     known = {"fixed": "one scale, as asked", "run": "one scale for all inputs of the run"}
-    return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.why}" if scale.why else ""))
+    return known.get(scale.kind, f"one scale for {whole}" + (f": {scale.reason}" if scale.reason else ""))
 
 
-def shares_words(scale: ColorScale) -> str:
+def percentiles_note(scale: ColorScale) -> str:
     """Return the percentiles that a scale runs between, in words."""
     return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
 
@@ -158,7 +158,7 @@ def _nonfinite(numbers: channel_statistics.ChannelStatistics) -> str:
     return f"{' and '.join(counts)} (in {where})"
 
 
-def masked_caption(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
+def masked_notes(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
     """Return what a caption says about masked steps."""
     if not masked_steps:
         return ()

@@ -8,7 +8,7 @@ import numpy as np
 
 from actviz.figures import colors, text
 from actviz.figures.page_layout import ColorBar
-from actviz.figures.renderers.captions import ENDS, shares_words
+from actviz.figures.renderers.captions import RANGE_NOTE, percentiles_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,44 +33,44 @@ def nonfinite_colors(subject: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
     return tuple((color, words) for color, words, present in found if present)
 
 
-def own_bar(subject: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
+def bar_per_tile(subject: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
     """Return a colour bar for tiles, called `noun`, that have a range of their own.
 
     `written` says where its ends are written: ``below it: its smallest and largest value``.
     """
     ticks: tuple[tuple[float, str], ...]
     scale = subject.scale
-    if scale.of_tiles:
-        written = "written " + written.replace(f": {ENDS}", "")
+    if scale.per_tile_percentiles:
+        written = "written " + written.replace(f": {RANGE_NOTE}", "")
     if subject.signed:
         ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
         largest = (
-            f"the larger |value| of {shares_words(scale)} of its own values"
-            if scale.of_tiles
+            f"the larger |value| of {percentiles_note(scale)} of its own values"
+            if scale.per_tile_percentiles
             else "its own largest |value|"
         )
         note = f"max: of each {noun} {largest}; {written}"
-    elif scale.of_tiles:
+    elif scale.per_tile_percentiles:
         ticks = tuple((share, f"p{text.number(end, 4)}") for share, end in ((0.0, scale.low), (1.0, scale.high)))
-        note = f"{ticks[0][1]}, {ticks[1][1]}: of each {noun} {shares_words(scale)} of its own values, {written}"
+        note = f"{ticks[0][1]}, {ticks[1][1]}: of each {noun} {percentiles_note(scale)} of its own values, {written}"
     else:
         ticks = ((0.0, "0"), (1.0, "max"))
         note = f"max: of each {noun} its own maximum; {written}"
     return ColorBar(subject.table, ticks, (note, *notes), nonfinite_colors(subject))
 
 
-def numeric_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
+def shared_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
     """Return a colour bar for one range that all tiles share."""
     low, high = float(subject.low[0]), float(subject.high[0])
     if subject.levels:
         values = np.array([[value for value, _ in subject.levels]])
-        steps = colors.quantise(values, subject.low[:1], subject.high[:1], signed=subject.signed)[0].tolist()
+        steps = colors.values_to_steps(values, subject.low[:1], subject.high[:1], signed=subject.signed)[0].tolist()
         blocks = tuple(zip(steps, (words for _, words in subject.levels), strict=True))
         return ColorBar(subject.table, (), tuple(notes), nonfinite_colors(subject), blocks)
     if low == high:
         middle = 0.5 if subject.signed else 0.0
         return ColorBar(subject.table, ((middle, "0"),), tuple(notes), nonfinite_colors(subject))
-    found = colors.ticks(low, high)
+    found = colors.tick_values(low, high)
     # Halved, the widest ranges stay finite; the narrowest would vanish.
     factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
     width = high * factor - low * factor

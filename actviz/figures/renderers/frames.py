@@ -66,8 +66,8 @@ class FramesRenderer:
 
     def sheet_tiles(self, activation: Activation, index: int) -> SheetTiles:
         """Return a tile for each channel: of its frames the value of largest magnitude at each position."""
-        masked = batch_entry.masked(activation, index) if self.along == "step" else []
-        maps, note = projected(np.delete(maps_of(activation, index, self.along), masked, axis=1), self.along)
+        masked = batch_entry.masked_steps(activation, index) if self.along == "step" else []
+        maps, note = project(np.delete(maps_of(activation, index, self.along), masked, axis=1), self.along)
         note += f", {len(masked)} masked" if masked else ""
         return SheetTiles(maps, FILTER if "channel" in activation.axes else MAP, note, reduced=True)
 
@@ -80,14 +80,14 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
     `over` is what each frame is laid over, one for each along the axis.
     """
     frames = maps_of(activation, index, along)
-    masked = batch_entry.masked(activation, index) if along == "step" else []
-    shown = batch_entry.visible(activation, masked, frames.shape[1])
+    masked = batch_entry.masked_steps(activation, index) if along == "step" else []
+    shown = batch_entry.unmasked_steps(activation, masked, frames.shape[1])
     if style.project is not None:
         return _draw_projection(activation, frames[:, shown], context, style, along)
     axes = (("channel", along) if "channel" in activation.axes else (along,), "row", "column")
     visible = frames[:, shown] if masked else frames
     maps = visible.reshape(len(frames), -1, frames.shape[3])
-    subject = prepared_maps.prepare(activation, maps, style, prepared_maps.scale_of(style, maps))
+    subject = prepared_maps.prepare(activation, maps, style, prepared_maps.scale_for(style, maps))
     film = _FrameMaps(subject, frames.shape, shown, axes, over)
     if style.bare:
         return _draw_bare(film, style)
@@ -111,7 +111,7 @@ class _FrameMaps:
     subject: PreparedMaps
     shape: tuple[int, ...]
     shown: list[int]
-    axes: prepared_maps.Drawn
+    axes: prepared_maps.TileAxes
     over: tuple[Overlay, ...] = ()
 
     def size(self, style: Style) -> tuple[int, int]:
@@ -155,12 +155,12 @@ def _draw_projection(
     activation: Activation, frames: NDArray[Any], context: Context, style: Style, along: str
 ) -> Picture:
     tiles = ("channel",) if "channel" in activation.axes else ()
-    maps, reduced = projected(frames, along, style.project or "")
+    maps, reduced = project(frames, along, style.project or "")
     deck = grid.TileSet(maps, FILTER if tiles else MAP, (tiles, "row", "column"), reduced=reduced)
     return grid.draw(activation, deck, context, style)
 
 
-def projected(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray[Any], str]:
+def project(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray[Any], str]:
     """Return ``(channel, along, row, column)`` as one map a channel, and what was done, in words.
 
     Of each place it is the value of largest magnitude with its sign, so that a filter that
@@ -187,7 +187,7 @@ def _draw_bare(film: _FrameMaps, style: Style) -> Picture:
     across = style.columns or len(film.shown)
     flat = painted.reshape(-1, rows, columns)
     page_layout.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
-    page = colors.pixel(page_layout.theme_of(dark=style.dark).page)
+    page = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
     pixels, places = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
     states = film.subject.states()
     tiles = tuple(film.tile(*divmod_place(place, film.shown), places.box(place), states) for place in range(len(flat)))
@@ -231,8 +231,8 @@ def _plan(film: _FrameMaps, style: Style) -> _FramesPlan:
     if film.over:
         zoom = 1, 1
     frame = rows * zoom[0], columns * zoom[1]
-    small, name = text.face(_FACE), text.face(_NAME, bold=True)
-    words = range_labels.below(subject, _GUTTER)
+    small, name = text.get_font(_FACE), text.get_font(_NAME, bold=True)
+    words = range_labels.labels_below(subject, _GUTTER)
     names = max(name.width(str(channel)) for channel in subject.channels)
     gutter = max(_GUTTER, names, *map(small.width, words)) + 10
     cell = (
@@ -273,7 +273,7 @@ def _write_gutter(
     canvas: page_layout.Canvas, subject: PreparedMaps, plan: _FramesPlan, place: int, at: tuple[tuple[int, int], float]
 ) -> None:
     """Write channel number, range and strength to the left of its frames."""
-    small, name, theme = text.face(_FACE), text.face(_NAME, bold=True), canvas.theme
+    small, name, theme = text.get_font(_FACE), text.get_font(_NAME, bold=True), canvas.theme
     (row, left), share = at
     if subject.total > 1:
         canvas.write(str(subject.channels[place]), row, left, name, theme.ink)
@@ -294,7 +294,7 @@ def _draw_frames(
 ) -> list[Tile]:
     """Draw the frames of one channel in lines, masked ones hatched."""
     place, painted, states = channel
-    small, theme = text.face(_FACE), canvas.theme
+    small, theme = text.get_font(_FACE), canvas.theme
     drawn = dict(zip(film.shown, painted, strict=True))
     tiles = []
     for frame in range(film.shape[1]):
@@ -327,4 +327,4 @@ def _caption(film: _FrameMaps, style: Style, along: str, masked: list[int]) -> t
     words = captions.caption(film.subject, style, "channel", "dead")
     frames = f"{len(film.shown):,} of {count:,} {along}s of each"
     laid = film.over[0].notes((film.shape[2], film.shape[3])) if film.over else ()
-    return (words[0], frames, *words[1:], *captions.masked_caption(masked, count), *laid)
+    return (words[0], frames, *words[1:], *captions.masked_notes(masked, count), *laid)

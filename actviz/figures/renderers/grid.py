@@ -18,7 +18,7 @@ from PIL import Image
 
 from actviz.figures import colors, mosaic, page_layout, text
 from actviz.figures.renderers import axis_labels, captions, color_bars, padding, prepared_maps
-from actviz.figures.renderers.range_labels import below, has_one_end
+from actviz.figures.renderers.range_labels import has_single_limit, labels_below
 from actviz.records import Picture, Tile
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class TileSet:
 
     maps: NDArray[Any]
     noun: str
-    axes: prepared_maps.Drawn
+    axes: prepared_maps.TileAxes
     names: tuple[str, ...] = ()
     indices: tuple[tuple[int, ...], ...] = ()
     rulers: tuple[AxisLabels, AxisLabels] | None = None
@@ -98,9 +98,9 @@ class TileSet:
 def draw(activation: Activation, deck: TileSet, context: Context, style: Style) -> Picture:
     """Draw every chosen map of a deck as a tile."""
     maps = deck.maps
-    scale = prepared_maps.scale_of(style, maps)
+    scale = prepared_maps.scale_for(style, maps)
     is_map = deck.axes[1:] == ("row", "column")
-    part = padding.inside(activation, context, (maps.shape[1], maps.shape[2])) if is_map else None
+    part = padding.image_region(activation, context, (maps.shape[1], maps.shape[2])) if is_map else None
     subject = prepared_maps.prepare(activation, maps, style, scale, part)
     if is_map:
         deck = replace(deck, notes=(*deck.notes, *padding.note(activation, context, left_out=part is not None)))
@@ -120,8 +120,8 @@ def draw(activation: Activation, deck: TileSet, context: Context, style: Style) 
         _draw_front(canvas, deck.front, plan.grid(top, left).box(0))
         left += plan.cell[1]
     grid = plan.grid(top, left)
-    mosaic.frame(canvas.pixels, grid, len(subject.channels), colors.pixel(canvas.theme.line))
-    mosaic.place(canvas.pixels, grid, deck.painted(subject, style.zoom), plan.zoom)
+    mosaic.draw_frames(canvas.pixels, grid, len(subject.channels), colors.pack_color(canvas.theme.line))
+    mosaic.write_tiles(canvas.pixels, grid, deck.painted(subject, style.zoom), plan.zoom)
     tiles = _tiles(subject, deck, grid)
     mark_states(canvas, tiles)
     _write(canvas, subject, tiles, plan)
@@ -136,9 +136,9 @@ def _draw_front(canvas: page_layout.Canvas, picture: NDArray[np.uint8], box: Box
     if picture.shape[:2] != (bottom - top, right - left):
         image = Image.fromarray(picture).resize((right - left, bottom - top), Image.Resampling.NEAREST)
         picture = np.asarray(image)
-    face, theme = text.face(_FACE), canvas.theme
+    face, theme = text.get_font(_FACE), canvas.theme
     canvas.fill((top - 1, left - 1, bottom + 1, right + 1), theme.line)
-    canvas.pixels[top:bottom, left:right] = colors.packed(picture)
+    canvas.pixels[top:bottom, left:right] = colors.pack_rgb(picture)
     canvas.write(face.fit("as fed", right - left), top - 1 - face.height, left - 1, face, theme.ink)
 
 
@@ -164,10 +164,10 @@ def _draw_bare(subject: PreparedMaps, deck: TileSet, style: Style) -> Picture:
     record = _record(subject, deck, style, (zoom, zoom))
     if subject.numbers.finite and deck.over is None:
         steps = subject.steps()
-        gap, palette = colors.with_page(steps, subject.table, page)
+        gap, palette = colors.palette_with_background(steps, subject.table, page)
         places, grid = mosaic.assemble(steps, columns, gap, zoom)
         return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
-    pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, colors.pixel(page), zoom)
+    pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, colors.pack_color(page), zoom)
     return Picture(pixels, tuple(_tiles(subject, deck, grid)), (), record)
 
 
@@ -190,7 +190,7 @@ class _GridPlan:
         return self.rows * self.cell[0] - _ROW_GAP, self.columns * self.cell[1] - _CELL_GAP
 
     def grid(self, top: int, left: int) -> mosaic.TileGrid:
-        above = top + text.face(_FACE).height + _LABEL_GAP + self.above
+        above = top + text.get_font(_FACE).height + _LABEL_GAP + self.above
         return mosaic.TileGrid(self.rows, self.columns, above, left + 1 + self.beside, *self.cell, *self.tile)
 
 
@@ -220,12 +220,12 @@ def _plan(subject: PreparedMaps, deck: TileSet, style: Style) -> _GridPlan:
         down, across = deck.rulers
         if not style.zoom:
             zoom = _readable(zoom, deck.rulers)
-        above, beside = axis_labels.room_above(across, zoom[1]), axis_labels.room_left(down)
+        above, beside = axis_labels.top_margin(across, zoom[1]), axis_labels.left_margin(down)
         beyond = axis_labels.overhang(across, zoom[1])
     tile = height * zoom[0], width * zoom[1]
-    face = text.face(_FACE)
+    face = text.get_font(_FACE)
     room = max(tile[1], _NARROWEST)
-    words = below(subject, room, fixed=count > _MOST_WIDENED)
+    words = labels_below(subject, room, fixed=count > _MOST_WIDENED)
     if deck.names:
         names = [deck.names[channel] for channel in subject.channels]
         numbers = max(map(face.width, names))
@@ -242,7 +242,9 @@ def _plan(subject: PreparedMaps, deck: TileSet, style: Style) -> _GridPlan:
 
 def _readable(zoom: tuple[int, int], rulers: tuple[AxisLabels, AxisLabels]) -> tuple[int, int]:
     """Return a zoom at which words beside a map have room, where they are not many."""
-    thinnest = max(map(axis_labels.thinnest, rulers)) if max(len(axis.names) for axis in rulers) <= _MOST_WORDS else 1
+    thinnest = (
+        max(map(axis_labels.minimum_zoom, rulers)) if max(len(axis.names) for axis in rulers) <= _MOST_WORDS else 1
+    )
     return max(zoom[0], thinnest), max(zoom[1], thinnest)
 
 
@@ -279,7 +281,7 @@ def hatch(
     up, before = origin or (top, left)
     rows, columns = np.arange(top - up, bottom - up), np.arange(left - before, right - before)
     lines = (np.subtract if color else np.add).outer(rows, columns) % 6 == 0
-    line, ground = colors.pixel(color or canvas.theme.line), colors.pixel(canvas.theme.ground)
+    line, ground = colors.pack_color(color or canvas.theme.line), colors.pack_color(canvas.theme.ground)
     canvas.pixels[top:bottom, left:right] = np.where(lines, line, ground)
 
 
@@ -293,14 +295,14 @@ def _outline(canvas: page_layout.Canvas, box: Box, color: colors.RGB) -> None:
 
 def _write(canvas: page_layout.Canvas, subject: PreparedMaps, tiles: list[Tile], plan: _GridPlan) -> None:
     """Write number, range and strength of every tile, a row of tiles at a time: the hot loop of a large figure."""
-    face, theme = text.face(_FACE), canvas.theme
-    below = 1 + _LABEL_GAP + _BAR + _LABEL_GAP
+    face, theme = text.get_font(_FACE), canvas.theme
+    labels_below = 1 + _LABEL_GAP + _BAR + _LABEL_GAP
     for start in range(0, len(tiles), plan.columns):
         part = slice(start, start + plan.columns)
         top, _, bottom, _ = tiles[start].box
         columns = [tile.box[1] - 1 for tile in tiles[part]]
         canvas.write_line(plan.names[part], top - 1 - face.height - plan.above, columns, face, theme.ink)
-        canvas.write_line(plan.words[part], bottom + below, columns, face, theme.muted)
+        canvas.write_line(plan.words[part], bottom + labels_below, columns, face, theme.muted)
     if subject.total > 1:
         _draw_strengths(canvas, subject, tiles[0].box, plan)
 
@@ -311,10 +313,10 @@ def _draw_strengths(canvas: page_layout.Canvas, subject: PreparedMaps, first: Bo
     width = plan.tile[1]
     lengths = np.ceil(largest[subject.channels] / (float(largest.max()) or 1.0) * width)
     full = np.arange(width) < lengths[:, None, None]
-    bars = np.where(full, colors.pixel(canvas.theme.strength), colors.pixel(canvas.theme.track))
+    bars = np.where(full, colors.pack_color(canvas.theme.strength), colors.pack_color(canvas.theme.track))
     top = first[2] + 1 + _LABEL_GAP
     grid = mosaic.TileGrid(plan.rows, plan.columns, top, first[1], *plan.cell, _BAR, width)
-    mosaic.place(canvas.pixels, grid, bars, (_BAR, 1))
+    mosaic.write_tiles(canvas.pixels, grid, bars, (_BAR, 1))
 
 
 def _write_rulers(
@@ -336,9 +338,9 @@ def color_bar(subject: PreparedMaps, noun: str, words: Sequence[str], where: str
     if subject.total > 1:
         notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {noun}")
     if subject.scale.kind == "filter":
-        ends = captions.ENDS + (captions.ONE_END if has_one_end(words) else "")
-        return color_bars.own_bar(subject, noun, f"{where} it: {ends}", notes)
-    return color_bars.numeric_bar(subject, [captions.scale_note(subject, "the whole layer"), *notes])
+        ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if has_single_limit(words) else "")
+        return color_bars.bar_per_tile(subject, noun, f"{where} it: {ends}", notes)
+    return color_bars.shared_bar(subject, [captions.scale_note(subject, "the whole layer"), *notes])
 
 
 def _caption(subject: PreparedMaps, deck: TileSet, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from actviz.errors import UsageError
 from actviz.figures.renderers import batch_entry, frames, grid, spatial
-from actviz.figures.renderers.overlay_blend import Overlay, grey_of
+from actviz.figures.renderers.overlay_blend import Overlay, to_grey
 from actviz.records import Geometry
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LAID = ({"row", "column"}, {"row", "column", "step"}, {"row", "column", "plane"})
 
 
-def of(activation: Activation, context: Context, *, dark: bool = False) -> Overlay:
+def overlay_for(activation: Activation, context: Context, *, dark: bool = False) -> Overlay:
     """Return the picture to lay an activation's maps over, on a light page or a dark one.
 
     Raises
@@ -43,10 +43,12 @@ def of(activation: Activation, context: Context, *, dark: bool = False) -> Overl
         words = f"over the mean of the {len(picture)} frames of the input"
         picture = np.rint(picture.mean(axis=0)).astype(np.uint8)
     found = place or _stretched(activation, (picture.shape[0], picture.shape[1]))
-    return Overlay(grey_of(picture), found, place is not None, dark, words)
+    return Overlay(to_grey(picture), found, place is not None, dark, words)
 
 
-def of_frames(activation: Activation, context: Context, along: str, *, dark: bool = False) -> tuple[Overlay, ...]:
+def overlays_for_frames(
+    activation: Activation, context: Context, along: str, *, dark: bool = False
+) -> tuple[Overlay, ...]:
     """Return what each frame of an activation is laid over, one for each along its axis ``step`` or ``plane``.
 
     Frame by frame where the input has as many; otherwise the frame at the same share of the way,
@@ -57,7 +59,7 @@ def of_frames(activation: Activation, context: Context, along: str, *, dark: boo
     UsageError
         When its input is no picture.
     """
-    whole = of(activation, context, dark=dark)
+    whole = overlay_for(activation, context, dark=dark)
     picture = spatial.picture_of(activation, context)
     count = int(activation.values.shape[activation.axes.index(along)])
     if picture is None or picture.ndim == 3:  # noqa: PLR2004  (one picture)
@@ -67,7 +69,7 @@ def of_frames(activation: Activation, context: Context, along: str, *, dark: boo
     words = f"each {along} over that of the input with its number"
     if given != count:
         words = f"each {along} over the frame at the same share of the {given} of the input: which it sees is not known"
-    grey = grey_of(picture)
+    grey = to_grey(picture)
     laid: list[Overlay] = [replace(whole, grey=grey[place], frames=words) for place in places]
     return tuple(laid)
 
@@ -82,9 +84,9 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     """Draw every chosen channel over the input; see `Renderer`."""
     along = next((name for name in ("step", "plane") if name in activation.axes), None)
     if along is not None and style.project is None and not spatial.accepts(activation.axes):
-        laid = of_frames(activation, context, along, dark=style.dark)
+        laid = overlays_for_frames(activation, context, along, dark=style.dark)
         return frames.draw(activation, index, context, style, along, laid)
-    over = of(activation, context, dark=style.dark)
+    over = overlay_for(activation, context, dark=style.dark)
     tiles = ("channel",) if "channel" in activation.axes else ()
     maps, notes = _maps(activation, index, along, style)
     deck = grid.TileSet(
@@ -102,8 +104,8 @@ def _maps(activation: Activation, index: int, along: str | None, style: Style) -
     """Return one map a channel, ``(channel, row, column)``, and what was done to get one of frames."""
     if along is None or style.project is None:
         return spatial.maps_of(activation, index), ()
-    masked = batch_entry.masked(activation, index) if along == "step" else []
+    masked = batch_entry.masked_steps(activation, index) if along == "step" else []
     strips = frames.maps_of(activation, index, along)
-    shown = batch_entry.visible(activation, masked, strips.shape[1])
-    maps, said = frames.projected(strips[:, shown], along, style.project)
+    shown = batch_entry.unmasked_steps(activation, masked, strips.shape[1])
+    maps, said = frames.project(strips[:, shown], along, style.project)
     return maps, (said,)

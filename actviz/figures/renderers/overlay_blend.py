@@ -73,7 +73,7 @@ class Overlay:
             here = map_[np.ix_(rows, columns)]
             share = opacity[here] * inside
             mixed = base[..., None] * (1 - share[..., None]) + table[here] * share[..., None]
-            found[place] = colors.packed(np.rint(mixed).astype(np.uint8))
+            found[place] = colors.pack_rgb(np.rint(mixed).astype(np.uint8))
             if marks is not None:
                 bad = inside & ~np.isfinite(subject.shown()[place][np.ix_(rows, columns)])
                 found[place][bad] = marks[place][np.ix_(rows, columns)][bad]
@@ -82,11 +82,11 @@ class Overlay:
     def _nearest(self, subject: PreparedMaps, axis: int, length: int) -> NDArray[np.int64]:
         one = self.geometry
         count = subject.maps.shape[1 + axis]
-        return nearest(one.offset[axis], one.stride[axis], count, (one.size[axis], length))
+        return nearest_indices(one.offset[axis], one.stride[axis], count, (one.size[axis], length))
 
     def bar(self, bar: ColorBar, subject: PreparedMaps) -> ColorBar:
         """Return a colour bar in two halves: what a value looks like over black and over white."""
-        over = [_over(subject, grey) for grey in (DARK, LIGHT)]
+        over = [_blended_table(subject, grey) for grey in (DARK, LIGHT)]
         notes = ("upper half of the bar: over black, lower half: over white", *bar.notes)
         return ColorBar(over[0], bar.ticks, notes, bar.marks, bar.levels, over[1])
 
@@ -116,10 +116,12 @@ class Overlay:
         """Tell whether a map of so many rows and columns leaves pixels at its borders."""
         one = self.geometry
         places = zip(one.offset, one.stride, counts, one.size, strict=True)
-        return any((nearest(offset, stride, count, (size, size)) < 0).any() for offset, stride, count, size in places)
+        return any(
+            (nearest_indices(offset, stride, count, (size, size)) < 0).any() for offset, stride, count, size in places
+        )
 
 
-def nearest(offset: float, stride: float, count: int, sizes: tuple[int, int]) -> NDArray[np.int64]:
+def nearest_indices(offset: float, stride: float, count: int, sizes: tuple[int, int]) -> NDArray[np.int64]:
     """Return the number of the value that each pixel along an axis is nearest to, -1 beyond the map.
 
     Values lie at `offset`, `offset` + `stride`, ...; each owns half a stride to either side.
@@ -150,7 +152,7 @@ def opacities(subject: PreparedMaps) -> NDArray[np.float32]:
     return (_SOLID * share**_POWER).astype(np.float32)
 
 
-def _over(subject: PreparedMaps, grey: int) -> colors.ColorTable:
+def _blended_table(subject: PreparedMaps, grey: int) -> colors.ColorTable:
     """Return the table of a figure as it looks over one grey."""
     share = opacities(subject)[:, None]
     mixed = np.rint(grey * (1 - share) + subject.table.colors * share).astype(np.uint8)
@@ -169,7 +171,7 @@ def _resized(grey: NDArray[np.uint8], sizes: tuple[int, int]) -> NDArray[np.uint
     return np.asarray(Image.fromarray(grey).resize(sizes[::-1], Image.Resampling.BOX))
 
 
-def grey_of(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a picture ``(row, column, RGB)`` as grey ``(row, column)``, DARK to LIGHT."""
     share = picture.astype(np.float32) @ np.array(_LUMINANCE, dtype=np.float32) / _WHOLE
     grey: NDArray[np.uint8] = np.rint(DARK + (LIGHT - DARK) * share).astype(np.uint8)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 LEFT_OUT = "padding left out of strengths"
 NOT_KNOWN = "padding counts in strengths: the map's place in the input is not known"
 
-Inside = tuple[slice, slice]
+Region = tuple[slice, slice]
 """Rows and columns of a map."""
 
 
-def inside(activation: Activation, context: Context, counts: tuple[int, int]) -> Inside | None:
+def image_region(activation: Activation, context: Context, counts: tuple[int, int]) -> Region | None:
     """Return the values of maps of `counts` rows and columns whose receptive fields are centred in the image.
 
     ``None`` where nothing was padded, no value is centred in the image, or it is not known where

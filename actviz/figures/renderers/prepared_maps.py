@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_LEVELS, _MOST_NAMES = 12, 8
 
-Drawn = tuple[tuple[str, ...], str | None, str | None]
+TileAxes = tuple[tuple[str, ...], str | None, str | None]
 """The axes of an activation that tiles run over, and those that run down and across in a tile."""
 
 
@@ -78,11 +78,11 @@ class PreparedMaps:
     def steps(self) -> NDArray[np.uint8]:
         """Return the step of the colour table of each value to draw."""
         low, high = self.low[self.channels], self.high[self.channels]
-        return colors.quantise(self.shown(), low, high, signed=self.signed)
+        return colors.values_to_steps(self.shown(), low, high, signed=self.signed)
 
     def painted(self) -> NDArray[np.uint32]:
         """Return the packed colours of the values to draw, ``(tile, row, column)``."""
-        pixels = colors.paint(self.steps(), self.table)
+        pixels = colors.steps_to_pixels(self.steps(), self.table)
         if not self.numbers.finite:
             colors.paint_nonfinite(pixels, self.shown(), self.table)
         return pixels
@@ -92,7 +92,9 @@ class PreparedMaps:
 
         The latter where these are percentiles of the tile's own values.
         """
-        ends = (self.low, self.high) if self.scale.of_tiles else (self.numbers.minimum, self.numbers.maximum)
+        ends = (
+            (self.low, self.high) if self.scale.per_tile_percentiles else (self.numbers.minimum, self.numbers.maximum)
+        )
         low, high = (end[self.channels].tolist() for end in ends)
         return list(zip(low, high, strict=True))
 
@@ -103,7 +105,7 @@ class PreparedMaps:
     @property
     def clips(self) -> bool:
         """Whether values may lie beyond the ends of their colours."""
-        return self.given is not None or self.scale.of_tiles
+        return self.given is not None or self.scale.per_tile_percentiles
 
     def clipped_of_tiles(self) -> list[tuple[int, int]]:
         """Count the values of each tile to draw that lie below and above the range of their colours."""
@@ -119,7 +121,7 @@ class PreparedMaps:
         counts = self.clipped_of_tiles() if self.clips else []
         return sum(below for below, _ in counts), sum(above for _, above in counts)
 
-    def record(self, style: Style, axes: Drawn | None = None) -> dict[str, Any]:
+    def record(self, style: Style, axes: TileAxes | None = None) -> dict[str, Any]:
         """Return what a manifest records about the figure; `axes` as it was drawn."""
         record = channel_statistics.layer_numbers(self.maps, self.numbers)
         below, above = self.clipped()
@@ -149,17 +151,17 @@ class PreparedMaps:
         return record
 
 
-def scale_of(style: Style, maps: NDArray[Any]) -> ColorScale:
+def scale_for(style: Style, maps: NDArray[Any]) -> ColorScale:
     """Return the scale for maps ``(channel, row, column)``; one value has no range of its own.
 
     Every tile of one value would have the last colour.
     """
     scale = color_scale.parse_scale(style.scale)
-    return color_scale.resolved(scale, own=maps[0].size > 1, why="one value has no range of its own")
+    return color_scale.resolve_scale(scale, per_tile=maps[0].size > 1, reason="one value has no range of its own")
 
 
 def prepare(
-    activation: Activation, maps: NDArray[Any], style: Style, scale: ColorScale, part: padding.Inside | None = None
+    activation: Activation, maps: NDArray[Any], style: Style, scale: ColorScale, part: padding.Region | None = None
 ) -> PreparedMaps:
     """Settle what is drawn of `maps`, ``(channel, row, column)``, and in which colours.
 
@@ -182,16 +184,16 @@ def prepare(
     channels = mosaic.keep_top(channel_statistics.order(inside or numbers, channels, style.measure), style.top)
     signed = colors.is_signed(activation.signed, numbers.minimum)
     given = _given(activation.address, scale, style, (maps, numbers))
-    if scale.of_tiles:
+    if scale.per_tile_percentiles:
         low, high = _of_tiles(scale, maps, numbers, signed=signed)
         centred = signed
     elif given is None:
-        low, high = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
+        low, high = colors.color_limits(scale, numbers.minimum, numbers.maximum, signed=signed)
         centred = signed
     else:
         low, high = (np.full(len(maps), end) for end in given)
-        centred = colors.is_centred(*given)
-    name = style.cmap or colors.default_name(centred=centred, dark=style.dark)
+        centred = colors.is_symmetric(*given)
+    name = style.cmap or colors.default_colormap(centred=centred, dark=style.dark)
     found = (
         channel_statistics.distribution(channel_statistics.finite_values(maps, numbers), whole=bool(levels))
         if style.histogram
@@ -220,7 +222,7 @@ def _fitting(
         if not ((numbers.minimum < low).any() or (numbers.maximum > high).any()):
             return ColorScale("bounds", low, high)
     if whole and scale.kind == "filter":
-        return ColorScale("layer", why="a whole number has one colour" if style.scale == "filter" else "")
+        return ColorScale("layer", reason="a whole number has one colour" if style.scale == "filter" else "")
     return scale
 
 
@@ -236,7 +238,7 @@ def _of_tiles(
     if signed:
         high = np.maximum(np.abs(low), np.abs(high))
         low = -high
-    whole = colors.ranges(scale, numbers.minimum, numbers.maximum, signed=signed)
+    whole = colors.color_limits(scale, numbers.minimum, numbers.maximum, signed=signed)
     return np.where(low < high, low, whole[0]), np.where(low < high, high, whole[1])
 
 
@@ -268,15 +270,15 @@ def _given(
     if scale.kind == "percentile":
         finite = channel_statistics.finite_values(*layer)
         low, high = channel_statistics.percentiles(finite, (scale.low, scale.high)) if finite.size else (0.0, 0.0)
-        return colors.around_zero(low, high) if low < high else None
-    if scale.kind not in color_scale.GIVEN:
+        return colors.symmetric_limits(low, high) if low < high else None
+    if scale.kind not in color_scale.RANGES_BY_ADDRESS:
         return None
     if address not in style.ranges:
         known = ", ".join(f"{name!r}" for name in list(style.ranges)[:_MOST_NAMES]) or "none"
         message = f"scale {scale}: no range is known of layer {address!r}, only of {known}; choose another scale."
         raise UsageError(message)
     low, high = style.ranges[address]
-    if not colors.is_range(low, high):
+    if not colors.is_valid_range(low, high):
         message = f"layer {address!r}: the range {low:g} to {high:g} is none; two finite numbers were expected, the smaller one first."
         raise UsageError(message)
     return low, high

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FONT_SIZE = 10
 
 
-def below(subject: PreparedMaps, room: int, *, fixed: bool = False) -> list[str]:
+def labels_below(subject: PreparedMaps, room: int, *, fixed: bool = False) -> list[str]:
     """Return what is written below each tile: the smallest and the largest of its values.
 
     With percentiles of its own it is the ends of its colours. Tiles of one value have that
@@ -23,11 +23,15 @@ def below(subject: PreparedMaps, room: int, *, fixed: bool = False) -> list[str]
     `fixed` and not even these fit, the end further from zero, with its sign (`has_one_end`).
     A state (``dead``) wins over numbers.
     """
-    face, channels = text.face(FONT_SIZE), subject.channels
+    face, channels = text.get_font(FONT_SIZE), subject.channels
     ends = subject.ends_written()
-    own = subject.scale.kind == "filter"
-    near, faint = set(subject.numbers.near_constant), set(subject.numbers.negligible if own else ())
-    full = [text.ends(*pair) for pair in ends] if subject.maps[0].size > 1 else [text.number(high) for _, high in ends]
+    per_tile = subject.scale.kind == "filter"
+    near, faint = set(subject.numbers.near_constant), set(subject.numbers.negligible if per_tile else ())
+    full = (
+        [text.range_text(*pair) for pair in ends]
+        if subject.maps[0].size > 1
+        else [text.number(high) for _, high in ends]
+    )
     if max(map(face.width, full)) > room:
         shorter = _short_pair if subject.maps[0].size > 1 else _short_high
         full = [
@@ -48,14 +52,14 @@ def below(subject: PreparedMaps, room: int, *, fixed: bool = False) -> list[str]
     return full
 
 
-def has_one_end(words: Sequence[str]) -> bool:
+def has_single_limit(words: Sequence[str]) -> bool:
     """Return True if `words`, those of `below`, hold a tile with only one of its two ends."""
     return any(word.lstrip(text.MINUS)[:1].isdigit() and ".." not in word for word in words)
 
 
 def _short_pair(ends: tuple[float, float], face: text.Font, room: int, *, fixed: bool) -> str:
     """Return both ends in as many digits as fit; the one further from zero where `fixed` room holds no two."""
-    words = [text.ends(*ends, digits) for digits in (2, 1)]
+    words = [text.range_text(*ends, digits) for digits in (2, 1)]
     fits = next((one for one in words if face.width(one) <= room), None)
     if fits is None and fixed:
         return text.fitting_number(max(ends, key=abs), face, room)

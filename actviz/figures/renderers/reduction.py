@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BUDGET = 16_000_000
 
 
-def factors(count: int, rows: int, columns: int, budget: int = BUDGET) -> tuple[int, int]:
+def block_factors(count: int, rows: int, columns: int, budget: int = BUDGET) -> tuple[int, int]:
     """Return how many values down and across become one, so that `budget` values are left.
 
     The longer side is divided first, until both are alike; (1, 1) where everything fits.
@@ -53,7 +53,7 @@ def block_means(maps: NDArray[Any], down: int, across: int) -> NDArray[np.float6
     return values
 
 
-def said(nouns: tuple[str, str], by: tuple[int, int]) -> str:
+def block_mean_note(nouns: tuple[str, str], by: tuple[int, int]) -> str:
     """Return how values were brought together, in words, for a figure and its manifest."""
     blocks = " by ".join(f"{factor} {noun}s" for factor, noun in zip(by, nouns, strict=True) if factor > 1)
     return f"each value drawn is the mean of {blocks}"
@@ -63,7 +63,7 @@ SIGNED_MAX = "largest |value| (signed)"
 REDUCTIONS = {"mean": "mean", "max": "maximum", "l2": "L2 norm"}
 
 
-def over_channels(
+def reduce_channels(
     activation: Activation, index: int, style: Style, context: Context | None = None
 ) -> tuple[Activation, str]:
     """Return one entry of the batch with its chosen channels as one map, and how that is said.
@@ -87,7 +87,7 @@ def over_channels(
     channels = mosaic.parse_channels(style.channels, len(flat))
     if style.measure != "index":
         channels = channel_statistics.order(
-            channel_statistics.statistics(counted(values, moved, activation, context)), channels, style.measure
+            channel_statistics.statistics(values_in_image(values, moved, activation, context)), channels, style.measure
         )
     channels = mosaic.keep_top(channels, style.top)
     map_ = _reduced(flat[channels], style.reduce).reshape(values.shape[1:])
@@ -95,19 +95,19 @@ def over_channels(
     signed_max = style.reduce == "max" and bool((flat[channels] < 0).any())
     said_ = f"{SIGNED_MAX if signed_max else REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
     if len(channels) < len(flat):
-        said_ += captions.choice(len(channels), len(flat), style)
+        said_ += captions.selection_note(len(channels), len(flat), style)
     axes = tuple(one for one in activation.axes if one != "channel")
     signed, bounds = (False, None) if style.reduce == "l2" else (activation.signed, activation.bounds)
     mask = None if activation.mask is None else activation.mask[index : index + 1]
     return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask, bounds=bounds), said_
 
 
-def counted(values: NDArray[Any], axes: Axes, activation: Activation, context: Context | None) -> NDArray[Any]:
+def values_in_image(values: NDArray[Any], axes: Axes, activation: Activation, context: Context | None) -> NDArray[Any]:
     """Return the values of one entry of the batch, which has `axes`, that count in strengths: not those of padding."""
     if context is None or set(axes) - {"channel"} != {"row", "column"}:
         return values
     down, across = axes.index("row"), axes.index("column")
-    part = padding.inside(activation, context, (values.shape[down], values.shape[across]))
+    part = padding.image_region(activation, context, (values.shape[down], values.shape[across]))
     if part is None:
         return values
     found: list[slice] = [slice(None)] * values.ndim
@@ -129,7 +129,7 @@ def as_drawn(activation: Activation, style: Style) -> Activation:
     channels = mosaic.existing_channels(style.channels, count)
     if channels == "" or 0 in activation.values.shape:
         return activation
-    return over_channels(activation, 0, replace(style, channels=channels))[0]
+    return reduce_channels(activation, 0, replace(style, channels=channels))[0]
 
 
 def _reduced(flat: NDArray[Any], how: str) -> NDArray[Any]:

@@ -58,7 +58,7 @@ def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
     """Return all steps and units as one map, its longer side across; see `Renderer`."""
     units = maps_of(activation, index)[:, :, 0]
     step, unit = tile_names(activation.axes)
-    masked = batch_entry.masked(activation, index) if step == "step" else []
+    masked = batch_entry.masked_steps(activation, index) if step == "step" else []
     maps = np.delete(units, masked, axis=1)
     if units.shape[0] > units.shape[1]:
         return SheetTiles(maps.T[None], MAP, f"down: {step}, across: {unit}", tuple(masked), 1)
@@ -73,8 +73,8 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     """
     maps = maps_of(activation, index)
     step, unit = tile_names(activation.axes)
-    masked = batch_entry.masked(activation, index) if step == "step" else []
-    seen = batch_entry.visible(activation, masked, maps.shape[1])
+    masked = batch_entry.masked_steps(activation, index) if step == "step" else []
+    seen = batch_entry.unmasked_steps(activation, masked, maps.shape[1])
     shown = maps[:, seen] if masked else maps
     subject = prepared_maps.prepare(activation, shown, style, _scale(style, shown))
     sheet = _matrix(subject, maps, masked, seen, style)
@@ -102,8 +102,8 @@ def _scale(style: Style, maps: NDArray[Any]) -> ColorScale:
     if scale.kind == "auto":
         return ColorScale("layer")
     if maps.size > reduction.BUDGET:
-        return color_scale.resolved(scale, own=False, why="there are too many values to draw each one")
-    return prepared_maps.scale_of(style, maps)
+        return color_scale.resolve_scale(scale, per_tile=False, reason="there are too many values to draw each one")
+    return prepared_maps.scale_for(style, maps)
 
 
 def _unit_names(subject: PreparedMaps, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def _unit_names(subject: PreparedMaps, labels: tuple[str, ...]) -> tuple[str, ..
         return named
     every = replace(subject, channels=list(range(subject.total)))
     dead = subject.numbers.state == channel_statistics.DEAD
-    ranges = ["zero" if zero else text.ends(*pair) for zero, pair in zip(dead, every.ends_written(), strict=True)]
+    ranges = ["zero" if zero else text.range_text(*pair) for zero, pair in zip(dead, every.ends_written(), strict=True)]
     return tuple(" ".join(words) for words in zip(named, ranges, strict=True)) if named else tuple(ranges)
 
 
@@ -134,12 +134,12 @@ def _matrix(
     subject: PreparedMaps, maps: NDArray[Any], masked: list[int], seen: list[int], style: Style
 ) -> _SequenceMatrix:
     units, steps = len(subject.channels), maps.shape[1]
-    by = reduction.factors(1, steps, units) if not (style.zoom or style.bare) else (1, 1)
+    by = reduction.block_factors(1, steps, units) if not (style.zoom or style.bare) else (1, 1)
     if by != (1, 1):
         values = maps[subject.channels, :, 0].T[None].copy() if not masked else _without(maps, subject, masked)
         means = reduction.block_means(values, *by)
-        pixels = colors.paint(
-            colors.quantise(means, subject.low[:1], subject.high[:1], signed=subject.signed), subject.table
+        pixels = colors.steps_to_pixels(
+            colors.values_to_steps(means, subject.low[:1], subject.high[:1], signed=subject.signed), subject.table
         )
         if not subject.numbers.finite or masked:
             colors.paint_nonfinite(pixels, means, subject.table)
@@ -179,7 +179,7 @@ def _record(
     record["masked"] = len(sheet.masked)
     record["zoom"] = list(plan.zoom) if plan else [style.zoom or 1] * 2
     if sheet.by != (1, 1):
-        record["reduced"] = reduction.said(axes, sheet.by)
+        record["reduced"] = reduction.block_mean_note(axes, sheet.by)
     return record
 
 
@@ -187,7 +187,7 @@ def _draw_bare(sheet: _SequenceMatrix, subject: PreparedMaps, style: Style, axes
     """Draw steps downwards and units across, one value `zoom` pixels wide; masked steps have the page's colour."""
     zoom = style.zoom or 1
     pixels = sheet.pixels.T.copy()
-    pixels[sheet.masked] = colors.pixel(page_layout.theme_of(dark=style.dark).page)
+    pixels[sheet.masked] = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
     page_layout.check_size(pixels.shape[0] * zoom, pixels.shape[1] * zoom)
     pixels = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
     boxes = [(0, place * zoom, len(pixels), (place + 1) * zoom) for place in range(len(subject.channels))]
@@ -211,7 +211,7 @@ def _draw_panels(
         canvas.fill((top - 1, left - 1, top + height + 1, left + width + 1), canvas.theme.line)
         part = pixels[rows.start : rows.stop, columns.start : columns.stop]
         place = mosaic.TileGrid(1, 1, top, left, height, width, height, width)
-        mosaic.place(canvas.pixels, place, part[None], plan.zoom)
+        mosaic.write_tiles(canvas.pixels, place, part[None], plan.zoom)
         panel = _SequencePanel(rows, columns, (top, left), plan)
         if sheet.by == (1, 1):
             tiles += panel.tiles(subject, states)
@@ -271,8 +271,8 @@ class _SequencePanel:
 def _color_bar(subject: PreparedMaps, unit: str, plan: SequencePlan) -> page_layout.ColorBar:
     ways = f"down: {plan.down.noun}s, across: {plan.across.noun}s"
     if subject.scale.kind == "filter":
-        return color_bars.own_bar(subject, unit, f"beside it: {captions.ENDS}", [ways])
-    return color_bars.numeric_bar(subject, [captions.scale_note(subject, "the whole layer"), ways])
+        return color_bars.bar_per_tile(subject, unit, f"beside it: {captions.RANGE_NOTE}", [ways])
+    return color_bars.shared_bar(subject, [captions.scale_note(subject, "the whole layer"), ways])
 
 
 def _caption(
@@ -288,9 +288,9 @@ def _caption(
     axis, zoom = (plan.across, plan.zoom[1]) if plan.steps_down else (plan.down, plan.zoom[0])
     if (
         subject.scale.kind == "filter"
-        and axis_labels.every(zoom, axis_labels.room_of(axis, zoom, above=plan.steps_down)) > 1
+        and axis_labels.label_interval(zoom, axis_labels.label_size(axis, zoom, above=plan.steps_down)) > 1
     ):
         steps.append(f"ranges of the {unit}s between those written: in the record of the figure")
     if sheet.by != (1, 1):
-        steps.append(f"reduced: {reduction.said((noun, unit), sheet.by)}")
-    return (words[0], *steps, *words[1:], *captions.masked_caption(sheet.masked, sheet.count))
+        steps.append(f"reduced: {reduction.block_mean_note((noun, unit), sheet.by)}")
+    return (words[0], *steps, *words[1:], *captions.masked_notes(sheet.masked, sheet.count))

@@ -46,7 +46,7 @@ class SequencePlan:
     @property
     def margins(self) -> tuple[int, int]:
         """What stands above and to the left of a panel."""
-        return axis_labels.room_above(self.across, self.zoom[1]), axis_labels.room_left(self.down)
+        return axis_labels.top_margin(self.across, self.zoom[1]), axis_labels.left_margin(self.down)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -95,7 +95,7 @@ def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequenceP
     if style.zoom:
         zoom = style.zoom, style.zoom
     else:
-        zoom = choose_zoom(rows, columns, axis_labels.thinnest(down), axis_labels.thinnest(across))
+        zoom = choose_zoom(rows, columns, axis_labels.minimum_zoom(down), axis_labels.minimum_zoom(across))
         if rows * zoom[0] * columns * zoom[1] > _MOST_PIXELS:
             zoom = choose_zoom(rows, columns)
     page = _page(rows * zoom[0], columns * zoom[1])

@@ -61,7 +61,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     One number has no range of its own, so ``filter`` means ``layer`` here.
     """
     values = maps_of(activation, index)
-    subject = prepared_maps.prepare(activation, values, style, prepared_maps.scale_of(style, values))
+    subject = prepared_maps.prepare(activation, values, style, prepared_maps.scale_for(style, values))
     noun = activation.axes[1] if len(activation.axes) == _MOST_AXES and activation.axes[1] != "channel" else "unit"
     drawn = activation.axes[1:], None, None
     if style.bare:
@@ -79,7 +79,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     sizes = f"{subject.total} {noun}{'s' if subject.total > 1 else ''}"
     layout = page_layout.PageLayout(
         replace(captions.heading(activation, context), sizes=sizes),
-        color_bars.numeric_bar(subject, _notes(subject, plan, noun)),
+        color_bars.shared_bar(subject, _notes(subject, plan, noun)),
         captions.caption(subject, style, noun, "zero"),
         *plan.size,
         prepared_maps.histogram(subject, reduced=bool(context.reduced)),
@@ -93,7 +93,7 @@ def _names(subject: PreparedMaps, words: Sequence[str]) -> list[str]:
     """Return what every unit of the layer is called: its number, and its word if it has one."""
     if len(words) != subject.total:
         return list(map(str, range(subject.total)))
-    face = text.face(_FACE)
+    face = text.get_font(_FACE)
     return [face.fit(text.shown(f"{unit} {word}", 80), _LONGEST_NAME) for unit, word in enumerate(words)]
 
 
@@ -120,13 +120,13 @@ def in_order(channels: Sequence[int]) -> bool:
     return list(channels) == list(range(channels[0], channels[0] + len(channels)))
 
 
-def _draw_bare(subject: PreparedMaps, style: Style, drawn: prepared_maps.Drawn) -> Picture:
+def _draw_bare(subject: PreparedMaps, style: Style, drawn: prepared_maps.TileAxes) -> Picture:
     zoom = style.zoom or _BARE_ZOOM
     count = len(subject.channels)
     columns = cell_columns(count) if style.columns is None else style.columns
     rows, columns = mosaic.grid_shape(count, zoom, zoom, min(columns, count))
     page_layout.check_size(rows * zoom, columns * zoom)
-    page = colors.pixel(page_layout.theme_of(dark=style.dark).page)
+    page = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
     pixels, grid = mosaic.assemble(subject.painted(), columns, page, zoom, gap=0)
     return Picture(
         pixels,
@@ -171,8 +171,8 @@ class _VectorPlan:
         grid = replace(self.grid, top=self.grid.top + top, left=self.grid.left + left)
         count = len(subject.channels)
         if framed:
-            mosaic.frame(canvas.pixels, grid, count, colors.pixel(canvas.theme.line))
-        mosaic.place(canvas.pixels, grid, subject.painted(), (grid.height, grid.width))
+            mosaic.draw_frames(canvas.pixels, grid, count, colors.pack_color(canvas.theme.line))
+        mosaic.write_tiles(canvas.pixels, grid, subject.painted(), (grid.height, grid.width))
         return _tiles(subject, [grid.box(place) for place in range(count)])
 
 
@@ -191,7 +191,7 @@ class _Bars(_VectorPlan):
 
     @classmethod
     def of(cls, subject: PreparedMaps, names: list[str], style: Style) -> _Bars:
-        face, count = text.face(_FACE), len(subject.channels)
+        face, count = text.get_font(_FACE), len(subject.channels)
         words = _values(subject)
         columns = style.columns or math.ceil(count / _BAR_ROWS)
         rows, columns = mosaic.grid_shape(count, 1, 1, columns)
@@ -206,7 +206,7 @@ class _Bars(_VectorPlan):
         return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words, names)
 
     def draw(self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, left: int) -> list[Tile]:
-        face, theme, grid = text.face(_FACE), canvas.theme, self.grid
+        face, theme, grid = text.get_font(_FACE), canvas.theme, self.grid
         value = max(face.width(word) for word in self.words)
         length = grid.step_right - grid.left - self.SWATCH - self.GAP - self.GAP
         length -= value + self.BETWEEN
@@ -243,7 +243,7 @@ def _bar_ends(subject: PreparedMaps, length: int) -> tuple[int, list[int]]:
     """
     low, high = float(subject.low[0]), float(subject.high[0])
     ends: NDArray[Any] = np.array([low, high])
-    zero_step = colors.quantise(np.zeros((1, 1)), ends[:1], ends[1:], signed=subject.signed)
+    zero_step = colors.values_to_steps(np.zeros((1, 1)), ends[:1], ends[1:], signed=subject.signed)
     steps = subject.steps()[:, 0, 0].astype(int)
     zero = round(int(zero_step[0, 0]) * (length - 1) / (colors.STEPS - 1))
     places = np.rint(steps * (length - 1) / (colors.STEPS - 1)).astype(int)
@@ -258,7 +258,7 @@ class _Swatches(_VectorPlan):
 
     @classmethod
     def of(cls, subject: PreparedMaps, names: list[str], style: Style) -> _Swatches:
-        face, count = text.face(11), len(subject.channels)
+        face, count = text.get_font(11), len(subject.channels)
         words = _values(subject, 3)
         number = max(face.width(names[channel]) for channel in subject.channels)
         width = number + 8 + max(face.width(word) for word in words)
@@ -272,7 +272,7 @@ class _Swatches(_VectorPlan):
 
     def draw(self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, left: int) -> list[Tile]:
         tiles = self._place(canvas, subject, top, left, framed=True)
-        face, theme = text.face(11), canvas.theme
+        face, theme = text.get_font(11), canvas.theme
         for tile, words in zip(tiles, self.words, strict=True):
             up, start, _, end = tile.box
             row = up - 2 - face.height
@@ -286,7 +286,7 @@ class _Cells(_VectorPlan):
 
     @classmethod
     def of(cls, subject: PreparedMaps, names: list[str], style: Style) -> _Cells:
-        face, count = text.face(11), len(subject.channels)
+        face, count = text.get_font(11), len(subject.channels)
         rows, columns = mosaic.grid_shape(count, 1, 1, style.columns or cell_columns(count))
         side = style.zoom or max(1, min(16, 1200 // columns))
         number = face.width(str(subject.total))
@@ -314,16 +314,16 @@ class _Cells(_VectorPlan):
     def _write_labels(
         self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, corner: tuple[int, int]
     ) -> None:
-        face, color, grid = text.face(11), canvas.theme.muted, self.grid
+        face, color, grid = text.get_font(11), canvas.theme.muted, self.grid
         side = grid.height
         start = subject.channels[0] if in_order(subject.channels) else 0
-        for row in range(0, grid.rows, axis_labels.every(side, face.height + 2)):
+        for row in range(0, grid.rows, axis_labels.label_interval(side, face.height + 2)):
             name = str(row * grid.columns + start)
             middle = corner[0] + row * side + side // 2
             column = corner[1] - 7 - face.width(name)
             canvas.write(name, middle - face.height // 2, column, face, color)
             canvas.fill((middle, corner[1] - 5, middle + 1, corner[1] - 1), color)
-        for column in range(0, grid.columns, axis_labels.every(side, face.width(f"+{grid.columns}") + 12)):
+        for column in range(0, grid.columns, axis_labels.label_interval(side, face.width(f"+{grid.columns}") + 12)):
             middle = corner[1] + column * side + side // 2
             name = f"+{column}"
             canvas.write(name, top, middle - face.width(name) // 2, face, color)

@@ -151,7 +151,7 @@ def sweep(place, monkeypatch, capfd, golden, kinds):
         return faults.run_here(monkeypatch, *golden.arguments)
 
     if golden.helpers:
-        monkeypatch.setattr(figure_writer, "BEGINNING", 0)
+        monkeypatch.setattr(figure_writer, "MIN_FIGURES_FOR_POOL", 0)
         monkeypatch.setattr(resource_limits, "core_count", lambda: 2)
     draw_inputs(place, golden, monkeypatch, 1)
     assert run() == golden.code

@@ -1,4 +1,4 @@
-"""What is fed where no input was given: a photograph, words, tokens, or noise from a seed."""
+"""Default inputs if none are given: a photograph, words, tokens or seeded noise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_VALUES = 100_000_000
 MAX_WORDS = 1_000_000
 TOKENS = (1, 10)
 _MAX_PHOTOGRAPH_BYTES = 4 << 20
-# What a free axis becomes in noise: enough to see structure, cheap to compute.
+# Sizes of free axes in noise: large enough to show structure, and cheap to compute.
 _FREE_SIZES = {"row": 64, "column": 64, "plane": 16}
 _FREE_SIZE = 16
 _FREE_WORDS = 8
@@ -45,42 +45,42 @@ def default_sample(
     preprocessing: Preprocessing | Mapping[str, Preprocessing],
     options: InputOptions,
 ) -> Sample:
-    """Return a sample that every input can take, and a note that says what it is.
+    """Return a sample with a value for every input, and a note that describes it.
 
-    The sample photograph for an input of images; for a text, words that the network knows,
-    else a plain sentence; for tokens, random ones of the vocabulary; seeded noise for any
-    other. `preprocessing` is the range of the images, or one by the name of each input.
+    Images get the sample photograph; text gets words of the vocabulary, else a sentence; tokens are
+    drawn from the vocabulary; other inputs get seeded noise. `preprocessing` is for all inputs, or
+    by input name.
 
     Raises
     ------
     InputError
-        When the model file does not tell the shape of an input.
+        When the shape of an input is unknown.
     LimitError
         When the noise would be too large.
-
     """
     generator = np.random.default_rng(options.seed)
-    made = {}
+    defaults = {}
     for spec in specs:
         chosen = preprocessing if isinstance(preprocessing, Preprocessing) else preprocessing[spec.name]
-        made[spec.name] = _stand_in(spec, chosen, options, generator)
-    if len(made) == 1:
-        (found,) = made.values()
-        note = f"no input given: {found.what} used{found.aside}; give {found.wanted} after the model."
-        return replace(found.sample, notes=(note, *found.sample.notes))
+        defaults[spec.name] = _default_for(spec, chosen, options, generator)
+    if len(defaults) == 1:
+        (default,) = defaults.values()
+        note = f"no input given: {default.what} used{default.aside}; give {default.wanted} after the model."
+        return replace(default.sample, notes=(note, *default.sample.notes))
     used: dict[str, list[str]] = {}
-    for name, found in made.items():
-        used.setdefault(found.what.rpartition(" ")[0] + found.aside, []).append(name)
-    shown = [f"{what} for {listed(takers)}" for what, takers in used.items()]
+    for name, default in defaults.items():
+        used.setdefault(default.what.rpartition(" ")[0] + default.aside, []).append(name)
+    shown = [f"{what} for {listed(inputs)}" for what, inputs in used.items()]
     note = f"no input given; fed instead: {'; '.join(shown)}. Give a file for each with --input NAME=FILE."
-    names = tuple(dict.fromkeys(found.sample.name for found in made.values()))
-    joined = join({name: found.sample for name, found in made.items()}, " + ".join(names), "+".join(map(_stem, names)))
+    names = tuple(dict.fromkeys(default.sample.name for default in defaults.values()))
+    stem = "+".join(name.removesuffix(".jpg") for name in names)
+    joined = join({name: default.sample for name, default in defaults.items()}, " + ".join(names), stem)
     return replace(joined, notes=(note, *joined.notes))
 
 
 @dataclass(frozen=True, slots=True)
 class _DefaultInput:
-    """What is fed to one input, and the words for it: ``WHAT is``, ``WANTED`` and an aside."""
+    """The default of one input and parts of the note on it: ``WHAT is used``, ``give WANTED``, and an aside."""
 
     sample: Sample
     what: str
@@ -88,7 +88,7 @@ class _DefaultInput:
     aside: str = ""
 
 
-def _stand_in(
+def _default_for(
     spec: TensorSpec, preprocessing: Preprocessing, options: InputOptions, generator: np.random.Generator
 ) -> _DefaultInput:
     if not spec.shape:
@@ -112,38 +112,34 @@ def _stand_in(
 
 
 def _text(spec: TensorSpec, generator: np.random.Generator) -> _DefaultInput:
-    """Return words of the network's own vocabulary, or a sentence that holds every letter.
+    """Return words of the vocabulary, or a sentence with every letter of the alphabet.
 
-    An input of one text gets a sentence where the network takes it apart, else one word:
-    a network that looks whole texts up knows no sentence.
+    An input of one text gets a sentence if the network splits it into words, else one word, as
+    the whole text is looked up in the vocabulary.
     """
     sizes = _sizes(spec, _FREE_WORDS)
     _check_size(sizes, "words", MAX_WORDS)
-    one = sizes in {(), (1,)}
+    is_single = sizes in {(), (1,)}
     words = SENTENCE.split()
     if spec.words:
-        count = 1 if one and not spec.split else _FREE_WORDS
-        words = [spec.words[place] for place in generator.integers(0, len(spec.words), count)]
+        count = 1 if is_single and not spec.split else _FREE_WORDS
+        words = [spec.words[index] for index in generator.integers(0, len(spec.words), count)]
     aside = ""
-    if one:
+    if is_single:
         words = [("" if spec.words and spec.split == "character" else " ").join(words)]
         aside = f" ({shortened(words[0])})"
-    values = np.array([words[place % len(words)] for place in range(math.prod(sizes))]).reshape(1, *sizes)
+    values = np.array([words[index % len(words)] for index in range(math.prod(sizes))]).reshape(1, *sizes)
     sample = sample_of_arrays({spec.name: values}, (spec,), "text", (), "made up")
     what = "words of the model's vocabulary are" if spec.words else "a plain sentence is"
     return _DefaultInput(sample, what, "a text file", aside)
 
 
-def _stem(name: str) -> str:
-    return name.removesuffix(".jpg")
-
-
 def find_photograph() -> Path | None:
-    """Locate the photograph that matplotlib ships, without importing matplotlib."""
-    found = importlib.util.find_spec("matplotlib")
-    if found is None or found.origin is None:
+    """Return the path of the photograph in matplotlib's sample data, without importing matplotlib."""
+    module = importlib.util.find_spec("matplotlib")
+    if module is None or module.origin is None:
         return None
-    photograph = Path(found.origin).parent / PHOTOGRAPH
+    photograph = Path(module.origin).parent / PHOTOGRAPH
     return photograph if file_system.exists(photograph) else None
 
 
@@ -153,7 +149,7 @@ def _photograph(
     preprocessing: Preprocessing,
     options: InputOptions,
 ) -> Sample:
-    """Return the photograph, brought to the input's size as any image is; a free size takes at most 512 a side."""
+    """Return the photograph resized like any image; if the size is free, to at most 512 pixels per side."""
     shape = image_shape(spec)
     channels = 3 if shape is None else shape.channels
     label = path.name
@@ -175,7 +171,7 @@ def _photograph(
 
 
 def _sizes(spec: TensorSpec, free: int) -> tuple[int, ...]:
-    """Return the sizes after the batch axis, those that are free filled in: as many as the network needs to run."""
+    """Return the sizes after the batch axis, with defaults for free ones that are large enough for the network."""
     axes = (*spec.axes[1:], *[""] * len(spec.shape))
     least = (*spec.least[1:], *[None] * len(spec.shape))
     return tuple(
@@ -191,10 +187,10 @@ def _check_size(sizes: tuple[int, ...], noun: str, limit: int) -> None:
 
 
 def _random(spec: TensorSpec, generator: np.random.Generator) -> NDArray[Any]:
-    """Return noise with a batch axis of one: standard normal, or whole numbers.
+    """Return noise with a batch axis of size 1: standard normal values, or integers.
 
-    Whole numbers are 1..9 where no vocabulary tells more: nine is a token that nearly every
-    vocabulary has, and 0 is often the padding that a network masks away.
+    Integers are 1..9 if the vocabulary is unknown: nearly every vocabulary has 9 tokens, and 0 is
+    often padding, which is masked.
     """
     sizes = _sizes(spec, _FREE_SIZE)
     _check_size(sizes, "noise", MAX_VALUES)

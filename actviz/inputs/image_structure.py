@@ -1,9 +1,9 @@
-"""What an image makes its decoder do, read from the structure of the file before it is decoded.
+"""Estimate the work to decode an image from the structure of the file, before it is decoded.
 
-Pillow bounds pixels, and nothing else: a progressive JPEG of 64 x 64 pixels and 3,000 scans, or
-a GIF of a million comments, keeps it busy for minutes. Files whose work is bounded by their
-pixels are decoded in the command, which is fastest; of all others `is_bounded` is false, and
-they are decoded in a process with a limit of CPU time. Beyond the numbers below they are refused.
+Pillow limits pixels and nothing else: a progressive JPEG of 64 x 64 pixels with 3,000 scans, or a
+GIF with a million comments, takes minutes. If the work is bounded by the number of pixels
+(`is_bounded`), the image is decoded in this process, which is fastest; else in a process with a
+limit on CPU time. Files beyond the limits below are refused.
 """
 
 from __future__ import annotations
@@ -17,49 +17,49 @@ MAX_FRAMES = 10_000
 MAX_SEGMENTS = 2_000  # of a JPEG, before its first scan
 MAX_CHUNKS = 500_000  # of a PNG: 50 megapixels in chunks of 8 KiB are 20,000
 MAX_TEXTS = 1_000
-MAX_TEXT_BYTES = 1 << 20  # of one text or colour profile, unpacked; Pillow takes no more either
+MAX_TEXT_BYTES = 1 << 20  # of a decompressed text or color profile; the limit of Pillow
 MAX_ALL_TEXT_BYTES = 16 << 20
-# Pixels times scans that are decoded in the command: about a second.
+# Pixels times scans that are decoded in this process: about a second.
 _BOUNDED_WORK = 300_000_000
-# A directory of EXIF may name the same bytes 65,535 times.
+# An EXIF directory may refer to the same bytes 65,535 times.
 _BOUNDED_EXIF = 64 << 10
-_DEFLATE_RATIO = 1_032  # deflate cannot do better
-# Bits and kind of a PNG of which Pillow drops half of the bits: RGB, grey with alpha, RGB with alpha.
-_DEEP_COLOURS = frozenset({b"\x10\2", b"\x10\4", b"\x10\6"})
+_DEFLATE_RATIO = 1_032  # the highest that deflate reaches
+# Bit depth and color type of PNG files of which Pillow drops half of the bits: RGB, gray with alpha, RGBA.
+_DEEP_COLORS = frozenset({b"\x10\2", b"\x10\4", b"\x10\6"})
 _TEXTS = frozenset({b"zTXt", b"iTXt", b"iCCP", b"tEXt"})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
-_BITMAP_PLAIN = frozenset({0, 3})  # no compression, or none with masks
+_BITMAP_PLAIN = frozenset({0, 3})  # uncompressed, without or with bit masks
 
 
 def is_bounded(kind: str, content: bytes, path: str) -> bool:
-    """Return whether the work to decode the first frame of an image is bounded by its pixels.
+    """Return True if the work to decode the first frame is bounded by its number of pixels.
 
     Raises
     ------
     LimitError
-        When there is more of something than any decoder is given.
+        When the file exceeds one of the limits of this module.
     """
     check = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "BMP": _bmp}.get(kind)
     return check is not None and check(content, path)
 
 
 def is_deep_png(content: bytes) -> bool:
-    """Return whether a PNG holds 16 bits of several bands, of which Pillow would drop half."""
-    return content[12:16] == b"IHDR" and content[24:26] in _DEEP_COLOURS
+    """Return True for a PNG with several bands of 16 bits, of which Pillow would drop half."""
+    return content[12:16] == b"IHDR" and content[24:26] in _DEEP_COLORS
 
 
 def too_many(path: str, count: str, noun: str, limit: int) -> LimitError:
-    """Return the error of an image that holds more of something than is read."""
+    """Return the error for an image with more of something than `limit`."""
     return LimitError(f"{path}: {count} {noun}, at most {limit:,} are read; save the image again without them.")
 
 
 def _png(content: bytes, path: str) -> bool:
     """Walk the chunks of a PNG; see `is_bounded`."""
-    place, chunks, texts, budget, bounded = 8, 0, 0, MAX_ALL_TEXT_BYTES, True
-    while place + 8 <= len(content):
-        length, kind = int.from_bytes(content[place : place + 4], "big"), content[place + 4 : place + 8]
+    position, chunks, texts, budget, bounded = 8, 0, 0, MAX_ALL_TEXT_BYTES, True
+    while position + 8 <= len(content):
+        length, kind = int.from_bytes(content[position : position + 4], "big"), content[position + 4 : position + 8]
         chunks += 1
         if chunks > MAX_CHUNKS:
             raise too_many(path, f"more than {MAX_CHUNKS:,}", "chunks in the PNG image", MAX_CHUNKS)
@@ -67,26 +67,26 @@ def _png(content: bytes, path: str) -> bool:
             texts += 1
             if texts > MAX_TEXTS:
                 raise too_many(path, f"more than {MAX_TEXTS:,}", "texts in the PNG image", MAX_TEXTS)
-            budget -= _text_size(kind, content, place + 8, length, path)
+            budget -= _text_size(kind, content, position + 8, length, path)
             if budget < 0:
                 raise too_many(path, "texts of more", "bytes in the PNG image", MAX_ALL_TEXT_BYTES)
         elif kind == b"IHDR":
-            bounded &= content[place + 16 : place + 18] not in _DEEP_COLOURS
+            bounded &= content[position + 16 : position + 18] not in _DEEP_COLORS
         elif kind == b"acTL":
             bounded = False
-            frames = int.from_bytes(content[place + 8 : place + 12], "big")
+            frames = int.from_bytes(content[position + 8 : position + 12], "big")
             if frames > MAX_FRAMES:
                 raise too_many(path, f"{frames:,}", "frames", MAX_FRAMES)
         elif kind == b"eXIf":
             bounded &= length <= _BOUNDED_EXIF
         elif kind == b"IEND":
             break
-        place += length + 12
+        position += length + 12
     return bounded
 
 
 def _text_size(kind: bytes, content: bytes, start: int, length: int, path: str) -> int:
-    """Return the size of a text or profile of a PNG; it is unpacked only where it could be beyond the limit.
+    """Return the size of a text or profile of a PNG in bytes; it is decompressed only if it may exceed the limit.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _text_size(kind: bytes, content: bytes, start: int, length: int, path: str) 
     try:
         size = len(zlib.decompressobj().decompress(packed, MAX_TEXT_BYTES + 1))
     except zlib.error:
-        return length  # the decoder refuses it, or passes over it
+        return length  # the decoder refuses or skips it
     if size > MAX_TEXT_BYTES:
         noun = "colour profile" if kind == b"iCCP" else "text"
         message = f"{path}: a {noun} in the PNG image unpacks to more than {MAX_TEXT_BYTES:,} bytes; save the image again without it."
@@ -115,26 +115,26 @@ def _text_size(kind: bytes, content: bytes, start: int, length: int, path: str) 
 
 def _jpeg(content: bytes, path: str) -> bool:
     """Walk the segments of a JPEG up to its first scan, then count scans; see `is_bounded`."""
-    place, pixels = 2, 0
+    position, pixels = 2, 0
     for _ in range(MAX_SEGMENTS):
-        while content[place : place + 2] == b"\xff\xff":
-            place += 1
-        if place + 4 > len(content) or content[place] != 0xFF:  # noqa: PLR2004  (the first byte of a marker)
+        while content[position : position + 2] == b"\xff\xff":
+            position += 1
+        if position + 4 > len(content) or content[position] != 0xFF:  # noqa: PLR2004  (the first byte of a marker)
             return False
-        marker = content[place + 1]
+        marker = content[position + 1]
         if marker in _WITHOUT_LENGTH:
-            place += 2
+            position += 2
             continue
         if marker == _SCAN:
-            # The mark occurs nowhere inside a scan; tables between scans may hold it, which counts one too many.
-            scans = content.count(b"\xff\xda", place)
+            # The marker cannot occur inside a scan; in tables between scans it may, which counts one too many.
+            scans = content.count(b"\xff\xda", position)
             if scans > MAX_SCANS:
                 raise too_many(path, f"{scans:,}", "scans in the JPEG image", MAX_SCANS)
             return 0 < pixels * scans <= _BOUNDED_WORK
         if marker in _FRAME_HEADERS:
-            size = content[place + 5 : place + 9]
+            size = content[position + 5 : position + 9]
             pixels = int.from_bytes(size[:2], "big") * int.from_bytes(size[2:], "big")
-        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
     raise too_many(
         path, f"more than {MAX_SEGMENTS:,}", "segments before the first scan of the JPEG image", MAX_SEGMENTS
     )
@@ -142,11 +142,11 @@ def _jpeg(content: bytes, path: str) -> bool:
 
 def _webp(content: bytes, path: str) -> bool:
     """Walk the chunks of a WebP; see `is_bounded`."""
-    place, frames, bounded = 12, 0, True
+    position, frames, bounded = 12, 0, True
     for _ in range(MAX_SEGMENTS + MAX_FRAMES):
-        if place + 8 > len(content):
+        if position + 8 > len(content):
             return bounded
-        kind, length = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        kind, length = content[position : position + 4], int.from_bytes(content[position + 4 : position + 8], "little")
         if kind in {b"ANIM", b"ANMF"}:
             bounded = False
             frames += kind == b"ANMF"
@@ -154,72 +154,72 @@ def _webp(content: bytes, path: str) -> bool:
                 raise too_many(path, f"more than {MAX_FRAMES:,}", "frames", MAX_FRAMES)
         elif kind in {b"EXIF", b"XMP "}:
             bounded &= length <= _BOUNDED_EXIF
-        place += 8 + length + length % 2
+        position += 8 + length + length % 2
     raise too_many(path, f"more than {MAX_SEGMENTS:,}", "chunks in the WebP image", MAX_SEGMENTS)
 
 
 def _bmp(content: bytes, path: str) -> bool:
-    """Return whether a BMP is stored without compression: Pillow unpacks run lengths in Python, one at a time."""
+    """Return True for an uncompressed BMP; Pillow decodes run lengths one by one in Python."""
     del path
     header = int.from_bytes(content[14:18], "little")
     return header < 40 or int.from_bytes(content[30:34], "little") in _BITMAP_PLAIN  # noqa: PLR2004  (the first header with a compression)
 
 
 def check_tiff(content: bytes, path: str) -> None:
-    """Refuse a TIFF with more pages than are read, or with a directory that is its own successor.
+    """Refuse a TIFF with too many pages or with a cycle of directories, before any page is parsed.
 
     Raises
     ------
     LimitError
-        Before any page is parsed.
+        When it is refused.
     """
     order = "little" if content[:2] == b"II" else "big"
     large = content[2:4] in {b"+\0", b"\0+"}
     wide, start, entry = (8, 8, 20) if large else (4, 4, 12)
 
-    def number(place: int, size: int) -> int:
-        return int.from_bytes(content[place : place + size], order)  # type: ignore[arg-type]
+    def number(position: int, size: int) -> int:
+        return int.from_bytes(content[position : position + size], order)  # type: ignore[arg-type]
 
-    place, seen = number(start, wide) if not large else number(8, 8), set[int]()
-    while place and place + 2 <= len(content):
-        if place in seen:
+    position, seen = number(start, wide) if not large else number(8, 8), set[int]()
+    while position and position + 2 <= len(content):
+        if position in seen:
             message = f"{path}: the pages of the TIFF image run in a circle; save it again."
             raise LimitError(message)
-        seen.add(place)
+        seen.add(position)
         if len(seen) > MAX_FRAMES:
             raise too_many(path, f"more than {MAX_FRAMES:,}", "pages", MAX_FRAMES)
-        entries = number(place, 8 if large else 2)
-        place = number(place + (8 if large else 2) + entries * entry, wide)
+        entries = number(position, 8 if large else 2)
+        position = number(position + (8 if large else 2) + entries * entry, wide)
 
 
 def check_gif(content: bytes, path: str) -> None:
-    """Refuse a GIF with more frames than are read, or with more extensions than `MAX_FRAMES` in all.
+    """Refuse a GIF with more frames than `MAX_FRAMES` or more extensions than `MAX_TEXTS`, before it is decoded.
 
-    Pillow joins all comments into one text, copying what it has each time.
+    Pillow concatenates all comments and copies the text for each, which takes quadratic time.
 
     Raises
     ------
     LimitError
-        Before it is decoded.
+        When it is refused.
     """
-    place = 13 + _colour_table(content[10:11])
+    position = 13 + _color_table(content[10:11])
     extensions = frames = 0
-    while place < len(content) and content[place] in (0x21, 0x2C):
-        if content[place] == 0x21:  # noqa: PLR2004  (an extension)
-            extensions += content[place + 1 : place + 2] != b"\xf9"  # each frame has a graphic control
-            place += 2
+    while position < len(content) and content[position] in (0x21, 0x2C):
+        if content[position] == 0x21:  # noqa: PLR2004  (an extension)
+            extensions += content[position + 1 : position + 2] != b"\xf9"  # each frame has a graphic control
+            position += 2
         else:
             frames += 1
-            place += 10 + _colour_table(content[place + 9 : place + 10]) + 1
+            position += 10 + _color_table(content[position + 9 : position + 10]) + 1
         if frames > MAX_FRAMES:
             raise too_many(path, f"more than {MAX_FRAMES:,}", "frames", MAX_FRAMES)
         if extensions > MAX_TEXTS:
             raise too_many(path, f"more than {MAX_TEXTS:,}", "comments in the GIF image", MAX_TEXTS)
-        while place < len(content) and content[place]:
-            place += content[place] + 1
-        place += 1
+        while position < len(content) and content[position]:
+            position += content[position] + 1
+        position += 1
 
 
-def _colour_table(flags: bytes) -> int:
-    """Return the bytes of the colour table that a GIF announces in a byte of flags."""
+def _color_table(flags: bytes) -> int:
+    """Return the size in bytes of the color table that the flags of a GIF declare."""
     return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0

@@ -1,7 +1,7 @@
-"""Which range of numbers the network expects, how it is made and how it is undone.
+"""Choose, apply and invert the preprocessing of images: the range of values that a network expects.
 
-A picture has values 0..1; every range here is the same small formula, per channel:
-``fed = (picture * factor - mean) / std``, with the channels in RGB or BGR order.
+An image has values 0..1. Every preprocessing is the formula ``(image * factor - mean) / std`` per
+channel, with the channels in RGB or BGR order.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _IMAGE_RANK = 4
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A range, as the formula that makes it from a picture of values 0..1.
+    """A range of values and the formula that maps an image of values 0..1 to it.
 
-    `mean` and `std` hold one number, or one per channel in the order in which they are
-    fed; `reversed` says that this order is blue, green, red. `label` is how figures name
-    it; `reason` is a sentence that says why it was chosen.
+    `mean` and `std` have one number, or one per channel in the order of the network's input;
+    `reversed` is true if that order is blue, green, red. `label` is the name in figures; `reason`
+    says why the range was chosen.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Preprocessing:
 
     @property
     def description(self) -> str:
-        """The range and the reason for it, for people."""
+        """The range and why it was chosen, for messages."""
         return f"{self.name} ({self.reason})" if self.reason else self.name
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Lowest and highest value that it can feed."""
+        """Lowest and highest value of the range."""
         pairs = list(zip(self.mean, self.std, strict=True))
         return (
             min((0.0 - mean) / std for mean, std in pairs),
@@ -82,19 +82,17 @@ PREPROCESS_CHOICES = (AUTO, *PREPROCESSINGS, "MEAN,STD")
 
 
 def parse_preprocessing(text: str) -> Preprocessing:
-    """Return the range that `text` names.
+    """Parse the value of ``--preprocess``.
 
-    A name of `PREPROCESSINGS`, or ``MEAN,STD``: two numbers for all channels, or six,
-    the means of red, green and blue and then their standard deviations. They are on the
-    scale 0..1 if none is beyond 1, as in ``0.5,0.25``; else all are on the scale 0..255,
-    as in ``123.7,58``. Means and deviations are published on either scale, and a mean or
-    deviation beyond 1 can only belong to the second.
+    It is a key of `PREPROCESSINGS`, or ``MEAN,STD``: two numbers for all channels, or six, the means
+    of red, green and blue followed by their standard deviations. If all are at most 1, as in
+    ``0.5,0.25``, they are on the scale 0..1; else on the scale 0..255, as in ``123.7,58``. Both
+    scales are in use, and a mean or deviation above 1 is only possible on the second.
 
     Raises
     ------
     UsageError
         When it is none of these.
-
     """
     if text in PREPROCESSINGS:
         return replace(PREPROCESSINGS[text], reason=f"asked for with --preprocess {text}")
@@ -123,69 +121,73 @@ def parse_preprocessing(text: str) -> Preprocessing:
 
 
 def choose_preprocessing(facts: ModelFacts, option: str = AUTO, name: str | None = None) -> Preprocessing:
-    """Choose the range of the images for the input `name` (or the first that takes images), and say why.
+    """Choose the preprocessing of images for the input `name` (default: the first that takes images).
 
-    In this order: what was asked for; whole-number inputs take 0..255, which is all they
-    can hold of an image; the constant arithmetic with which the graph begins; what the
-    whole numbers of a converted model can hold; the file's metadata. Where the graph begins
-    with arithmetic that tells no range, the range is unknown. Only where it begins with
-    none, a family of `keras.applications` is guessed from names, else 0..1.
+    The first of these that applies: the option; 0..255 for inputs of integers, which cannot represent
+    another range; the constant arithmetic at the start of the graph; the range that the quantization
+    of a converted model covers; the metadata of the file. If the graph starts with arithmetic that
+    matches no usual range, the range is unknown. If it starts with none, a family of
+    `keras.applications` is guessed from names, else 0..1.
     """
     if option != AUTO:
         return parse_preprocessing(option)
     spec = next((spec for spec in facts.inputs if spec.name == name), None) or _first_of_images(facts.inputs)
     if spec is not None and spec.dtype.startswith(("uint", "int")):
         return _because("0..255", f"the input is of whole numbers ({spec.dtype})")
-    own = [one for one in facts.operations if spec is None or one.input in {"", spec.name}]
-    arithmetic = [one for one in own if one.kind == "Arithmetic"]
+    operations = [item for item in facts.operations if spec is None or item.input in {"", spec.name}]
+    arithmetic = [item for item in operations if item.kind == "Arithmetic"]
     return (
         _from_arithmetic(arithmetic)
-        or _from_stages(own)
-        or _from_quantization(own)
-        or _from_metadata(own)
+        or _from_stages(operations)
+        or _from_quantization(operations)
+        or _from_metadata(operations)
         or _unknown(arithmetic, converted=facts.format == "tflite")
         or _guess(facts, spec)
     )
 
 
 def _from_arithmetic(operations: Sequence[InputOperation]) -> Preprocessing | None:
-    """Return the range that the graph's own arithmetic is made for, where all of it agrees."""
-    matches = [
-        value_range.match(one.numbers["scale"], one.numbers["offset"], turned=one.reversed) for one in operations
-    ]
-    found = {match.name: match for match in reversed(matches) if match is not None}
-    if len(found) != 1:
-        return None
-    ((name, match),) = found.items()
-    return _because(name, f"the graph begins with {match.formula}, which makes {match.convention} of it")
+    """Return the range that the arithmetic of the graph expects, if all of it expects the same."""
+    matches = [match for match in map(_match, operations) if match is not None]
+    return _of_match(matches[0]) if len({match.name for match in matches}) == 1 else None
 
 
 def _from_stages(operations: Sequence[InputOperation]) -> Preprocessing | None:
-    """Return the range that becomes 0..1 or -1..1 on the way, before what tells nothing.
+    """Return the range that an intermediate result maps to 0..1 or -1..1.
 
-    As in a Rescaling to -1..1 before a Normalization whose statistics are of other data.
+    An example is a Rescaling to -1..1 before a Normalization with statistics of other data.
     """
-    for one in operations:
-        if one.kind == "Stage":
-            match = value_range.match(one.numbers["scale"], one.numbers["offset"], turned=one.reversed)
-            if match is not None and match.convention in value_range.UNIT:
-                return _because(
-                    match.name, f"the graph begins with {match.formula}, which makes {match.convention} of it"
-                )
+    for match in (_match(operation) for operation in operations if operation.kind == "Stage"):
+        if match is not None and match.convention in value_range.UNIT:
+            return _of_match(match)
     return None
 
 
+def _match(operation: InputOperation) -> value_range.Match | None:
+    numbers = operation.numbers
+    return value_range.match(numbers["scale"], numbers["offset"], turned=operation.reversed)
+
+
+def _of_match(match: value_range.Match) -> Preprocessing:
+    return _because(match.name, f"the graph begins with {match.formula}, which makes {match.convention} of it")
+
+
 def _unknown(operations: Sequence[InputOperation], *, converted: bool) -> Preprocessing | None:
-    """Say why arithmetic tells no range, ``None`` where there is none; a converter may have folded part of it."""
-    stopped = next((one.stopped_by for one in operations if one.stopped_by), "")
-    told = [one for one in operations if not value_range.is_identity(one.numbers["scale"], one.numbers["offset"])]
-    if len(told) > 1 and not stopped:
-        parts = " and with ".join(_formula(one) for one in told[:2])
+    """Return 0..1 with the reason why the arithmetic matches no range, or ``None`` if there is no arithmetic.
+
+    `converted` is true if a converter may have folded part of it into the first layer.
+    """
+    stopped = next((item.stopped_by for item in operations if item.stopped_by), "")
+    changing = [
+        item for item in operations if not value_range.is_identity(item.numbers["scale"], item.numbers["offset"])
+    ]
+    if len(changing) > 1 and not stopped:
+        parts = " and with ".join(_formula(item) for item in changing[:2])
         why = f"the graph begins with {parts}, which are not made for the same range"
-    elif told and not stopped:
-        why = f"the graph begins with {_formula(told[0])}, which makes a usual range of none of {', '.join(value_range.CANDIDATES)}"
+    elif changing and not stopped:
+        why = f"the graph begins with {_formula(changing[0])}, which makes a usual range of none of {', '.join(value_range.CANDIDATES)}"
     elif stopped:
-        before = f"{_formula(told[0])} and then " if told else ""
+        before = f"{_formula(changing[0])} and then " if changing else ""
         why = f"the graph begins with {before}{escape(stopped, 80)}, which depends on the data and is not inverted"
     else:
         return None
@@ -194,9 +196,9 @@ def _unknown(operations: Sequence[InputOperation], *, converted: bool) -> Prepro
 
 
 def _from_quantization(operations: Sequence[InputOperation]) -> Preprocessing | None:
-    for one in operations:
-        if one.kind == "Quantization":
-            low, high = one.numbers["low"][0], one.numbers["high"][0]
+    for operation in operations:
+        if operation.kind == "Quantization":
+            low, high = operation.numbers["low"][0], operation.numbers["high"][0]
             name = range_of_quantization(low, high)
             if name is not None:
                 return _because(name, f"the whole numbers of the model were fitted to inputs of {low:.3g}..{high:.3g}")
@@ -204,14 +206,14 @@ def _from_quantization(operations: Sequence[InputOperation]) -> Preprocessing | 
 
 
 def _from_metadata(operations: Sequence[InputOperation]) -> Preprocessing | None:
-    """Return the range that the metadata of a TFLite file declare: ``(pixel - mean) / std``."""
-    for one in operations:
-        mean, std = one.numbers.get("mean", ()), one.numbers.get("std", ())
-        if one.kind != "Metadata" or not _is_normalization(mean, std):
+    """Return the range that the metadata of a TFLite file declares: ``(pixel - mean) / std``."""
+    for operation in operations:
+        mean, std = operation.numbers.get("mean", ()), operation.numbers.get("std", ())
+        if operation.kind != "Metadata" or not _is_normalization(mean, std):
             continue
         words = f"mean {value_range.listed(mean)}, std {value_range.listed(std)}"
-        # Pixels are 0..255 by the definition of the metadata, but files with a mean and a
-        # deviation of images of 0..1 exist: nothing else has a deviation below 1.
+        # The metadata is defined for pixels 0..255, but some files have the mean and deviation of
+        # images of 0..1: only these have a deviation below 1.
         factor = 1.0 if max(std) < 1 else 255.0
         declared = Preprocessing(f"{factor:g} * (0..1), {words}", words, factor, mean, std)
         reason = f"the file's metadata: {words}"
@@ -229,13 +231,13 @@ def _is_normalization(mean: Sequence[float], std: Sequence[float]) -> bool:
 
 
 def _same(first: Preprocessing, second: Preprocessing) -> bool:
-    """Tell whether two ranges feed the same numbers, give or take a fiftieth of their width."""
+    """Return True if two ranges are equal up to a fiftieth of their width."""
     size = max(len(first.mean), len(second.mean))
-    for place in range(size):
+    for channel in range(size):
         ends = []
-        for one in (first, second):
-            mean, std = one.mean[place % len(one.mean)], one.std[place % len(one.std)]
-            ends.append((-mean / std, (one.factor - mean) / std))
+        for item in (first, second):
+            mean, std = item.mean[channel % len(item.mean)], item.std[channel % len(item.std)]
+            ends.append((-mean / std, (item.factor - mean) / std))
         slack = value_range.SLACK * (ends[0][1] - ends[0][0])
         if any(abs(a - b) > slack for a, b in zip(*ends, strict=True)):
             return False
@@ -243,9 +245,9 @@ def _same(first: Preprocessing, second: Preprocessing) -> bool:
 
 
 def _guess(facts: ModelFacts, spec: TensorSpec | None) -> Preprocessing:
-    """Guess a family from names, else 0..1, and say that it is a guess."""
+    """Guess the range from the names of the model and its layers, else 0..1; the reason says that it is a guess."""
     converted = facts.format == "tflite"
-    layers = [one for one in facts.layers if spec is None or one.needs is None or spec.name in one.needs]
+    layers = [layer for layer in facts.layers if spec is None or layer.needs is None or spec.name in layer.needs]
     family, why = None, ""
     for model in _names_of(facts, spec):
         family = families.by_name(model)
@@ -259,11 +261,11 @@ def _guess(facts: ModelFacts, spec: TensorSpec | None) -> Preprocessing:
     if family is None:
         nothing = f"a guess: the range is {folded}" if converted else "a guess: nothing in the model says a range"
         return _because("0..1", f"{nothing}; {ADVICE}")
-    if any(one.reversed for one in facts.operations) and family.range == "caffe":
+    if any(item.reversed for item in facts.operations) and family.range == "caffe":
         return _because(
             "0..1", f"range unknown: the graph reverses the channels, which {family.name} does not; give --preprocess"
         )
-    # The graph of another format would show the Rescaling that these families begin with.
+    # In other formats than TFLite the graph would contain the Rescaling that these families start with.
     if family.inner and not converted:
         return _because(family.inner, f"{why}, without its own preprocessing; {ADVICE}")
     return _because(family.range, f"{why}; the range is {folded}; {ADVICE}" if converted else f"{why}; {ADVICE}")
@@ -271,10 +273,12 @@ def _guess(facts: ModelFacts, spec: TensorSpec | None) -> Preprocessing:
 
 def _names_of(facts: ModelFacts, spec: TensorSpec | None) -> list[str]:
     """Return the names of the model and of the nested models that depend on an input."""
-    other = {
-        one.name for one in facts.layers if spec is not None and one.needs is not None and spec.name not in one.needs
+    independent = {
+        layer.name
+        for layer in facts.layers
+        if spec is not None and layer.needs is not None and spec.name not in layer.needs
     }
-    return [name for place, name in enumerate(facts.names) if place == 0 or name not in other]
+    return [name for index, name in enumerate(facts.names) if index == 0 or name not in independent]
 
 
 def _formula(operation: InputOperation) -> str:
@@ -282,25 +286,25 @@ def _formula(operation: InputOperation) -> str:
 
 
 def describe_ranges(facts: ModelFacts) -> str:
-    """Say which range the images of a model get without any option, by input where it differs."""
+    """Return the ranges of the images that are chosen without options: one, or one per input if they differ."""
     images = [spec for spec in facts.inputs if len(spec.shape) == _IMAGE_RANK]
-    said = {spec.name: choose_preprocessing(facts, AUTO, spec.name).description for spec in images}
-    if len(set(said.values())) <= 1:
+    ranges = {spec.name: choose_preprocessing(facts, AUTO, spec.name).description for spec in images}
+    if len(set(ranges.values())) <= 1:
         return choose_preprocessing(facts).description
-    return "; ".join(f"{escape(name, 60)} {text}" for name, text in said.items())
+    return "; ".join(f"{escape(name, 60)} {text}" for name, text in ranges.items())
 
 
 def _first_of_images(specs: tuple[TensorSpec, ...]) -> TensorSpec | None:
-    """Return the first input of the rank of colour images, else the first of all."""
+    """Return the first input with the rank of color images, else the first input."""
     images = [spec for spec in specs if len(spec.shape) == _IMAGE_RANK]
     return next(iter(images or specs), None)
 
 
 def range_of_quantization(low: float, high: float) -> str | None:
-    """Name the range in common use whose ends whole numbers of an input were fitted to.
+    """Return the name of the usual range that equals the range of a quantized input, or ``None``.
 
-    A converter fits them to the data that it was shown, so they are the range of what the
-    network was made for, give or take a twentieth; any other range tells nothing.
+    A converter determines it from representative data, so it is within a twentieth of the range that
+    the network was trained on.
     """
     for name, choice in PREPROCESSINGS.items():
         ends = choice.ends
@@ -311,12 +315,10 @@ def range_of_quantization(low: float, high: float) -> str | None:
 
 
 def apply(picture: NDArray[np.uint8] | NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Return a picture, ``(row, column, channel)``, in the range that is fed.
+    """Return an image ``(row, column, channel)``, uint8 0..255 or float 0..1, in the range of the preprocessing.
 
-    The picture holds uint8 0..255 or float 0..1. Bytes go through a table of their 256
-    results, worked out in double precision, so that 0..255 stays exact. Numbers given per
-    colour serve three channels; for grey, and for a fourth channel, their average is
-    taken, since none of the three is meant for it.
+    Bytes are mapped by a table of 256 values computed in float64, so that 0..255 stays exact. Means
+    and deviations per color apply to three channels; gray and a fourth channel use their average.
     """
     ordered = _reordered(picture, preprocessing)
     channels = picture.shape[2]
@@ -331,7 +333,7 @@ def apply(picture: NDArray[np.uint8] | NDArray[np.float32], preprocessing: Prepr
 
 
 def undo(fed: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.float64]:
-    """Return the picture ``(row, column, channel)`` of values 0..1 that was fed."""
+    """Return the image ``(row, column, channel)`` of values 0..1 for preprocessed values; the inverse of `apply`."""
     mean, std = _numbers(preprocessing, fed.shape[2])
     picture = (fed.astype(np.float64) * std + mean) / preprocessing.factor
     return _reordered(picture, preprocessing)
@@ -345,12 +347,14 @@ def _reordered(picture: NDArray[Any], preprocessing: Preprocessing) -> NDArray[A
 
 
 def _numbers(preprocessing: Preprocessing, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    found = []
-    for given in (preprocessing.mean, preprocessing.std):
-        average = sum(given) / len(given)
-        whole = given if len(given) <= channels else ()
-        found.append(np.array([*whole, *[average] * channels][:channels], np.float64))
-    return found[0], found[1]
+    return _per_channel(preprocessing.mean, channels), _per_channel(preprocessing.std, channels)
+
+
+def _per_channel(numbers: tuple[float, ...], channels: int) -> NDArray[np.float64]:
+    """Return numbers for all channels; missing ones are the average, as are all if there are too many."""
+    average = sum(numbers) / len(numbers)
+    known = numbers if len(numbers) <= channels else ()
+    return np.array([*known, *[average] * channels][:channels], np.float64)
 
 
 def _because(name: str, reason: str) -> Preprocessing:

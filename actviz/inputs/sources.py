@@ -1,4 +1,4 @@
-"""What a command was given to feed a network, as samples: files one by one, or by input name."""
+"""Load the inputs of a command line as samples: files one by one, or one file per input name."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class InputArguments:
     Parameters
     ----------
     paths
-        Files that are samples by themselves, each of the only input or, as `.npz`, of all;
-        also folders, patterns and lists of them, see `listing.Asked`.
+        Files of samples for the only input or, as `.npz`, for all inputs; also folders, patterns and
+        lists of files, see `InputPaths`.
     named
         ``NAME=FILE``, one for each input: together they are one sample, or as many as each
-        file holds.
+        file has.
     lists, separated_by_nul
-        Files that name more paths, see `listing.Asked`.
+        Files that list more paths, see `InputPaths`.
 
     """
 
@@ -49,7 +49,7 @@ class InputArguments:
     separated_by_nul: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing, before any file is opened."""
+        """Check the arguments before any file is opened."""
         for text in self.named:
             name, mark, file = text.partition("=")
             if not (name and mark and file):
@@ -65,7 +65,7 @@ class InputArguments:
 
 @dataclass(frozen=True, slots=True)
 class InputSamples:
-    """The samples, and why some files gave none."""
+    """The samples, and the errors of files that could not be read."""
 
     samples: tuple[Sample, ...]
     failures: tuple[ActvizError, ...] = ()
@@ -79,29 +79,27 @@ def load_samples(
     *,
     fail_fast: bool = False,
 ) -> InputSamples:
-    """Read everything that was given into samples that hold at least what `layers` need.
+    """Load all samples, with at least the inputs that `layers` depend on.
 
-    Where nothing was given, something stands in for it. A broken file costs its own samples
-    only, unless `fail_fast`, or it is the only one, or it is one part of all samples.
+    If no input is given, the default sample is used. A file that cannot be read does not fail the
+    others, unless `fail_fast` is set, it is the only one, or it is given by name.
 
     Raises
     ------
     UsageError
         When a name is no input of the network or is given twice.
     InputError
-        When an input that the layers need is missing, or the files hold different numbers
-        of samples.
+        When a required input is missing, or the files have different numbers of samples.
     ActvizError
-        When nothing could be read: the worst failure.
-
+        When no file could be read: the error with the highest exit code.
     """
     samples: list[Sample] = []
     failures: list[ActvizError] = []
-    for found in iterate_samples(given, facts, layers, options, fail_fast=fail_fast):
-        if isinstance(found, ActvizError):
-            failures.append(found)
+    for result in iterate_samples(given, facts, layers, options, fail_fast=fail_fast):
+        if isinstance(result, ActvizError):
+            failures.append(result)
         else:
-            samples += found
+            samples += result
     if not samples:
         raise max(failures, key=lambda failure: failure.exit_code)
     return InputSamples(tuple(samples), tuple(failures))
@@ -115,23 +113,23 @@ def iterate_samples(
     *,
     fail_fast: bool = False,
 ) -> Iterator[list[Sample] | ActvizError]:
-    """Yield samples when they are asked for, some at a time, or why a file gives none; see `load_samples`.
+    """Yield lists of samples lazily, or the error of a file; see `load_samples`.
 
-    A file gives all its samples at once, or none. An array so large that it stays on the disk
-    gives them one by one: where a later one is bad, those before it have been given.
+    All samples of a file are yielded at once. Those of an array that is too large for memory are
+    yielded one by one, so that an error may follow some of them.
     """
-    settled = make_pipeline(facts, layers, options)
+    pipeline = make_pipeline(facts, layers, options)
     if given.named:
-        yield from _named_parts(given.named, facts, settled)
+        yield from _named_parts(given.named, facts, pipeline)
         return
     entries = find_input_files(given, facts)
     if not entries:
-        yield [default_sample(settled.specs, settled.ranges, options)]
+        yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
     for entry in entries:
         count = 0
         try:
-            for part in _parts(settled, entry):
+            for part in _parts(pipeline, entry):
                 count += len(part)
                 yield part
         except ActvizError as failure:
@@ -141,12 +139,12 @@ def iterate_samples(
 
 
 def find_input_files(given: InputArguments, facts: ModelFacts, without: Path | None = None) -> list[InputFile]:
-    """Return the files that were given without a name, with folders, patterns and lists opened up.
+    """Return the files given without a name, with folders, patterns and lists expanded.
 
     Raises
     ------
     InputError
-        When there is none although something was given.
+        When a folder, pattern or list has no files.
     """
     text = any(spec.dtype == "string" for spec in facts.inputs)
     sound = any(takes_audio(spec) for spec in facts.inputs)
@@ -155,10 +153,11 @@ def find_input_files(given: InputArguments, facts: ModelFacts, without: Path | N
     )
 
 
-def _parts(settled: InputPipeline, entry: InputFile) -> Iterator[list[Sample]]:
-    opened = settled.open(entry.path)
+def _parts(pipeline: InputPipeline, entry: InputFile) -> Iterator[list[Sample]]:
+    opened = pipeline.open(entry.path)
     samples = (
-        replace(one, name=entry.name + one.name.removeprefix(entry.path.name)) for one in settled.samples(opened)
+        replace(sample, name=entry.name + sample.name.removeprefix(entry.path.name))
+        for sample in pipeline.samples(opened)
     )
     if opened.header is None:
         yield list(samples)
@@ -167,7 +166,7 @@ def _parts(settled: InputPipeline, entry: InputFile) -> Iterator[list[Sample]]:
 
 
 def _after(count: int, failure: ActvizError) -> ActvizError:
-    """Say of a failure in the middle of a file what became of the samples around it."""
+    """Return an error with a sentence on which samples are used, if it occurred after `count` samples of a file."""
     if not count:
         return failure
     message = f"{failure.message} The {count:,} samples before it are used, those after it are not."
@@ -176,9 +175,9 @@ def _after(count: int, failure: ActvizError) -> ActvizError:
 
 @dataclass(frozen=True, slots=True)
 class InputPipeline:
-    """How every file becomes samples: settled once for a model and layers.
+    """How files are turned into samples for a model and some of its layers.
 
-    `specs` are the inputs that the layers need, `preprocessing` the range of the first.
+    `specs` are the inputs that the layers depend on, `ranges` the preprocessing by input name.
     """
 
     specs: tuple[TensorSpec, ...]
@@ -187,11 +186,11 @@ class InputPipeline:
     note: str = ""
 
     def open(self, path: Path) -> OpenedInput:
-        """Read a file without decoding it; see `reading.open_input`."""
+        """Open a file without decoding it; see `reading.open_input`."""
         return open_input(path, self.specs)
 
     def samples(self, opened: OpenedInput) -> Iterator[Sample]:
-        """Yield the samples of an opened file, each made when it is asked for."""
+        """Yield the samples of an opened file lazily."""
         note = (self.note,) if self.note else ()
         for sample in samples_in(opened, self.specs, self.ranges[self.specs[0].name], self.options):
             yield replace(sample, notes=(*sample.notes, *note)) if note else sample
@@ -199,13 +198,12 @@ class InputPipeline:
 
 
 def make_pipeline(facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions) -> InputPipeline:
-    """Settle how files become samples that hold what `layers` need.
+    """Return the pipeline for the inputs that `layers` depend on.
 
     Raises
     ------
     UsageError
-        When a sample rate was asked for and no input takes audio.
-
+        When a sample rate is given and no input takes audio.
     """
     needed = needed_inputs(facts, layers)
     if options.sample_rate is not None and not any(takes_audio(spec) for spec in needed):
@@ -218,7 +216,7 @@ def make_pipeline(facts: ModelFacts, layers: Sequence[LayerInfo], options: Input
 
 
 def needed_inputs(facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[TensorSpec, ...]:
-    """Return the inputs that some layers depend on, in the model's order; all where it is not known."""
+    """Return the inputs that some layers depend on, in the order of the model; all if that is unknown."""
     if any(layer.needs is None for layer in layers):
         return facts.inputs
     names = {name for layer in layers for name in layer.needs or ()}
@@ -226,19 +224,18 @@ def needed_inputs(facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[Tenso
 
 
 def match_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, Path]:
-    """Return the file of each input from ``NAME=FILE``.
+    """Parse ``NAME=FILE`` arguments into files by input name.
 
-    A name may hold ``=`` itself, so the longest name of an input that fits counts; it may
-    also be spelled as `actviz layers` prints addresses.
+    A name may contain ``=``, so the longest input name that matches is used; it may also be
+    percent-encoded, as `actviz layers` prints addresses.
 
     Raises
     ------
     UsageError
         When a name is no input or is given twice.
-
     """
     names = [spec.name for spec in specs]
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for text in named:
         parts = text.split("=")
         heads = ["=".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
@@ -247,31 +244,31 @@ def match_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, 
             message = f'--input {escape(text, 80)}: there is no input "{escape(parts[0], 60)}"; the model has {listed(names)}.'
             raise UsageError(message)
         name = head if head in names else unquote(head)
-        if name in found:
+        if name in files:
             message = (
                 f'--input {escape(text, 80)}: the input "{escape(name, 60)}" is given twice; give one file for each.'
             )
             raise UsageError(message)
-        found[name] = Path(text[len(head) + 1 :])
-    return found
+        files[name] = Path(text[len(head) + 1 :])
+    return files
 
 
-def _named_parts(named: Sequence[str], facts: ModelFacts, settled: InputPipeline) -> Iterator[list[Sample]]:
-    """Yield the samples of files given by name: all at once, or one by one where an array stays on the disk."""
+def _named_parts(named: Sequence[str], facts: ModelFacts, pipeline: InputPipeline) -> Iterator[list[Sample]]:
+    """Yield the samples of files given by name: all at once, or one by one if an array is too large for memory."""
     files = match_files(named, facts.inputs)
-    missing = [spec.name for spec in settled.specs if spec.name not in files]
+    missing = [spec.name for spec in pipeline.specs if spec.name not in files]
     if missing:
         message = (
             f"{facts.file}: these layers also need the input {listed(missing)}; give it with --input"
             f" {escape(missing[0], 60)}=FILE. The inputs are {listed([spec.name for spec in facts.inputs])}."
         )
         raise InputError(message)
-    read = {spec.name: _read_rows(files[spec.name], spec, settled) for spec in facts.inputs if spec.name in files}
+    read = {spec.name: _read_rows(files[spec.name], spec, pipeline) for spec in facts.inputs if spec.name in files}
     counts = {name: rows.count for name, rows in read.items()}
     count = next(iter(counts.values()))
     if set(counts.values()) != {count}:
-        held = ", ".join(f"{escape(name, 40)} {number}" for name, number in list(counts.items())[:8])
-        message = f"the files hold different numbers of samples ({held}); the same number for each input was expected."
+        shown = ", ".join(f"{escape(name, 40)} {number}" for name, number in list(counts.items())[:8])
+        message = f"the files hold different numbers of samples ({shown}); the same number for each input was expected."
         raise InputError(message)
     joined = (
         row[0] if len(facts.inputs) == 1 else _joined(dict(zip(read, row, strict=True)), files, number, count)
@@ -285,16 +282,16 @@ def _named_parts(named: Sequence[str], facts: ModelFacts, settled: InputPipeline
 
 @dataclass(frozen=True, slots=True)
 class _FileSamples:
-    """The samples of a file for one input: all of them where it was read `whole`, else made when asked for."""
+    """The samples of a file for one input: a list if it was read as a `whole`, else a lazy iterator."""
 
     count: int
     samples: Iterable[Sample]
     whole: bool = True
 
 
-def _read_rows(path: Path, spec: TensorSpec, settled: InputPipeline) -> _FileSamples:
+def _read_rows(path: Path, spec: TensorSpec, pipeline: InputPipeline) -> _FileSamples:
     opened = open_input(path, (spec,))
-    samples = samples_in(opened, (spec,), settled.ranges[spec.name], settled.options)
+    samples = samples_in(opened, (spec,), pipeline.ranges[spec.name], pipeline.options)
     if opened.header is not None:
         return _FileSamples(opened.count, samples, whole=False)
     read = list(samples)
@@ -303,7 +300,7 @@ def _read_rows(path: Path, spec: TensorSpec, settled: InputPipeline) -> _FileSam
 
 def _joined(row: Mapping[str, Sample], files: Mapping[str, Path], number: int, count: int) -> Sample:
     """Return one sample of all inputs, named after the files in the order of the inputs."""
-    mark = f"[{number}]" if count > 1 else ""
-    name = ", ".join(f"{name}={files[name].name}" for name in row) + mark
-    stem = "+".join(files[name].stem for name in row) + mark
+    suffix = f"[{number}]" if count > 1 else ""
+    name = ", ".join(f"{name}={files[name].name}" for name in row) + suffix
+    stem = "+".join(files[name].stem for name in row) + suffix
     return join(row, name, stem)

@@ -39,10 +39,10 @@ def test_families(name, expected):
 def test_asked_for_wins_and_whole_numbers_take_bytes():
     assert choose_preprocessing(facts(["vgg16"]), "torch").name == "torch"
     assert choose_preprocessing(facts(["vgg16"], dtype="uint8")).name == "0..255"
-    assert choose_preprocessing(facts()).said == (
+    assert choose_preprocessing(facts()).description == (
         "0..1 (a guess: nothing in the model says a range; give --preprocess if it is another)"
     )
-    assert choose_preprocessing(facts(["vgg16"])).said == (
+    assert choose_preprocessing(facts(["vgg16"])).description == (
         "caffe (a guess from the name vgg16: VGG of keras.applications; give --preprocess if it is another)"
     )
 

@@ -93,7 +93,7 @@ def test_formulas(scale, offset, turned, text):
 
 def test_the_graph_goes_before_any_name():
     chosen = choose_preprocessing(facts([arithmetic(1 / 127.5, -1)], ["vgg16"]))
-    assert chosen.said == "0..255 (the graph begins with x / 127.5 - 1, which makes -1..1 of it)"
+    assert chosen.description == "0..255 (the graph begins with x / 127.5 - 1, which makes -1..1 of it)"
     chosen = choose_preprocessing(facts([arithmetic(3, 7)], ["vgg16"]))
     assert chosen.name == "0..1"
     assert chosen.reason.startswith("range unknown: the graph begins with x * 3 + 7, ")
@@ -107,13 +107,13 @@ def test_an_earlier_stage_decides_where_the_whole_tells_nothing():
     ]
     whole = arithmetic((1 / 108.4, 1 / 111.3, 1 / 110.9), (-2.896, -2.843, -2.865))
     chosen = choose_preprocessing(facts([whole, *stages], ["vgg16"]))
-    assert chosen.said == "0..255 (the graph begins with x / 127.5 - 1, which makes -1..1 of it)"
-    assert "range unknown" in choose_preprocessing(facts([whole, stages[1]])).said
+    assert chosen.description == "0..255 (the graph begins with x / 127.5 - 1, which makes -1..1 of it)"
+    assert "range unknown" in choose_preprocessing(facts([whole, stages[1]])).description
     assert choose_preprocessing(facts([arithmetic(2, -1), stages[0]])).name == "0..1"
 
 
 def test_what_depends_on_the_data_is_named_and_not_inverted():
-    said = choose_preprocessing(facts([arithmetic(1, stopped="Max")], ["vgg16"])).said
+    said = choose_preprocessing(facts([arithmetic(1, stopped="Max")], ["vgg16"])).description
     assert said.startswith("0..1 (range unknown: the graph begins with Max, which depends on the data")
     assert choose_preprocessing(facts([arithmetic(1 / 255, stopped="Max")])).name == "0..255"
 
@@ -122,17 +122,17 @@ def test_branches_that_agree_decide_and_others_do_not():
     both = [arithmetic(1 / 255), arithmetic(1 / 127.5, -1)]
     assert choose_preprocessing(facts(both)).name == "0..255"
     assert choose_preprocessing(facts([*both, arithmetic(3, 7)])).name == "0..255"
-    assert "range unknown" in choose_preprocessing(facts([arithmetic(1 / 255), arithmetic(2, -1)])).said
+    assert "range unknown" in choose_preprocessing(facts([arithmetic(1 / 255), arithmetic(2, -1)])).description
 
 
 def test_a_converted_file_says_what_may_be_gone():
-    said = choose_preprocessing(facts(form="tflite")).said
+    said = choose_preprocessing(facts(form="tflite")).description
     assert said == "0..1 (a guess: the range is not in this file: the converter may have folded it; give --preprocess if it is another)"  # fmt: skip
     assert (
         "not in this file: the converter may have folded it"
-        in choose_preprocessing(facts((), ["vgg16"], "tflite")).said
+        in choose_preprocessing(facts((), ["vgg16"], "tflite")).description
     )
-    assert "folded the rest" in choose_preprocessing(facts([arithmetic(1 / 127.5)], form="tflite")).said
+    assert "folded the rest" in choose_preprocessing(facts([arithmetic(1 / 127.5)], form="tflite")).description
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_metadata(mean, std, name):
     operation = InputOperation("Metadata", {"mean": mean, "std": std}, "image")
     chosen = choose_preprocessing(facts([operation], form="tflite"))
     assert chosen.name == name
-    assert "the file's metadata" in chosen.said
+    assert "the file's metadata" in chosen.description
     assert choose_preprocessing(facts([operation, arithmetic(1 / 255)], form="tflite")).reason.startswith("the graph")
     assert choose_preprocessing(facts([operation, arithmetic(3, 7)], form="tflite")).name == name
 
@@ -157,7 +157,7 @@ def test_metadata(mean, std, name):
 )
 def test_metadata_that_mean_nothing(mean, std):
     operation = InputOperation("Metadata", {"mean": mean, "std": std}, "image")
-    assert "a guess" in choose_preprocessing(facts([operation], form="tflite")).said
+    assert "a guess" in choose_preprocessing(facts([operation], form="tflite")).description
 
 
 @given(st.data())

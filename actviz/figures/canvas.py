@@ -84,35 +84,35 @@ class Canvas:
         """Return the packed colour of each coverage 0..255 of a text on the page."""
         return _ink(self.theme.page, color)
 
-    def write(self, words: str, row: int, column: int, face: text.Font, color: RGB) -> int:
+    def write(self, string: str, row: int, column: int, font: text.Font, color: RGB) -> int:
         """Write one line with its top left corner at a pixel; return the column after it."""
-        if not words:
+        if not string:
             return column
-        alpha = face.alpha(words)
+        alpha = font.alpha(string)
         bottom, right = row + int(alpha.shape[0]), column + int(alpha.shape[1])
         self.pixels[row:bottom, column:right] = self.ink(color)[alpha]
-        self.labels.append(Label(words, (row, column, bottom, right)))
+        self.labels.append(Label(string, (row, column, bottom, right)))
         return right
 
-    def write_line(self, texts: Sequence[str], row: int, columns: Sequence[int], face: text.Font, color: RGB) -> None:
+    def write_line(self, texts: Sequence[str], row: int, columns: Sequence[int], font: text.Font, color: RGB) -> None:
         """Write texts beside each other on a page that is empty there, each at a column, from left to right."""
-        bottom, begin = row + face.height, columns[0]
-        alpha, ends = face.line(texts, columns)
+        bottom, begin = row + font.height, columns[0]
+        alpha, ends = font.line(texts, columns)
         self.pixels[row:bottom, begin : begin + alpha.shape[1]] = self.ink(color)[alpha]
-        for words, column, end in zip(texts, columns, ends, strict=True):
-            self.labels.append(Label(words, (row, column, bottom, end)))
+        for string, column, end in zip(texts, columns, ends, strict=True):
+            self.labels.append(Label(string, (row, column, bottom, end)))
 
-    def write_upwards(self, words: str, bottom: int, column: int, face: text.Font, color: RGB) -> None:
+    def write_upwards(self, string: str, bottom: int, column: int, font: text.Font, color: RGB) -> None:
         """Write one line turned to the left, with the start of its baseline side at a pixel."""
-        if not words:
+        if not string:
             return
-        alpha = np.rot90(face.alpha(words))
+        alpha = np.rot90(font.alpha(string))
         top, right = bottom - int(alpha.shape[0]), column + int(alpha.shape[1])
         self.pixels[top:bottom, column:right] = self.ink(color)[alpha]
-        self.labels.append(Label(words, (top, column, bottom, right)))
+        self.labels.append(Label(string, (top, column, bottom, right)))
 
     def write_ticks(
-        self, ticks: Sequence[tuple[float, str]], corner: tuple[int, int], width: int, face: text.Font
+        self, ticks: Sequence[tuple[float, str]], corner: tuple[int, int], width: int, font: text.Font
     ) -> None:
         """Draw ticks downwards from an axis of `width` pixels that starts at a pixel, words below them.
 
@@ -122,16 +122,16 @@ class Canvas:
         """
         row, left = corner
         free, last = 0, left + width
-        for place, (share, words) in enumerate(ticks):
-            at = left + round(share * (width - 1))
-            size = face.width(words)
-            begin = min(max(left, at - size // 2), last - size)
-            ends = last - face.width(ticks[-1][1]) - _TICK_GAP
-            final = place == len(ticks) - 1
+        for index, (share, string) in enumerate(ticks):
+            tick_column = left + round(share * (width - 1))
+            size = font.width(string)
+            begin = min(max(left, tick_column - size // 2), last - size)
+            ends = last - font.width(ticks[-1][1]) - _TICK_GAP
+            final = index == len(ticks) - 1
             if begin < free or (not final and begin + size > ends):
                 continue
-            self.fill((row, at, row + _TICK, at + 1), self.theme.muted)
-            free = self.write(words, row + _TICK, begin, face, self.theme.ink) + _TICK_GAP
+            self.fill((row, tick_column, row + _TICK, tick_column + 1), self.theme.muted)
+            free = self.write(string, row + _TICK, begin, font, self.theme.ink) + _TICK_GAP
 
     def fill(self, box: Box, color: RGB) -> None:
         """Fill a box with one colour."""

@@ -29,12 +29,12 @@ SEQUENTIAL, DIVERGING, DIVERGING_DARK = "inferno", "RdBu_r", "berlin"
 
 _LAST = STEPS - 1
 # The colour of zero where the range is empty: the first, or the neutral one.
-_FLAT = {False: 0, True: STEPS // 2}
+_EMPTY_RANGE_STEP = {False: 0, True: STEPS // 2}
 _BLOCK = 1 << 15
 _HUGE, _TINY = 1e300, 1e-300
 # What paints NaN, +infinity and -infinity is picked from these, far from every colour of
 # the table and from each other.
-_MARKS: tuple[RGB, ...] = (
+_NONFINITE_CANDIDATES: tuple[RGB, ...] = (
     (255, 0, 255),
     (0, 255, 255),
     (0, 230, 0),
@@ -58,7 +58,7 @@ class ColorTable:
     name: str
     colors: NDArray[np.uint8]
     invertible: bool
-    marks: tuple[RGB, RGB, RGB]
+    nonfinite_colors: tuple[RGB, RGB, RGB]
 
 
 @functools.cache
@@ -79,7 +79,7 @@ def table(name: str) -> ColorTable:
     else:
         colors = _from_matplotlib(name)
     codes = colors.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.uint32)
-    return ColorTable(name, colors, len(np.unique(codes)) == STEPS, _marks(colors))
+    return ColorTable(name, colors, len(np.unique(codes)) == STEPS, _pick_nonfinite_colors(colors))
 
 
 def _from_matplotlib(name: str) -> NDArray[np.uint8]:
@@ -99,15 +99,15 @@ def _from_matplotlib(name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(colors)
 
 
-def _marks(colors: NDArray[np.uint8]) -> tuple[RGB, RGB, RGB]:
+def _pick_nonfinite_colors(colors: NDArray[np.uint8]) -> tuple[RGB, RGB, RGB]:
     taken = colors.astype(np.int64)
-    found: list[RGB] = []
+    chosen: list[RGB] = []
     for _ in range(3):
-        distances = [int(((taken - np.array(mark)) ** 2).sum(axis=1).min()) for mark in _MARKS]
-        best = _MARKS[int(np.argmax(distances))]
-        found.append(best)
+        distances = [int(((taken - np.array(color)) ** 2).sum(axis=1).min()) for color in _NONFINITE_CANDIDATES]
+        best = _NONFINITE_CANDIDATES[int(np.argmax(distances))]
+        chosen.append(best)
         taken = np.concatenate([taken, [best]])
-    return found[0], found[1], found[2]
+    return chosen[0], chosen[1], chosen[2]
 
 
 def is_signed(known: bool | None, minimum: NDArray[np.float64]) -> bool:  # noqa: FBT001 - a fact, not a switch
@@ -196,8 +196,8 @@ def values_to_steps(
     # Halving keeps the width of the widest ranges below the largest float64.
     factor = 0.5 if np.abs(low).max(initial=0) > _HUGE or np.abs(high).max(initial=0) > _HUGE else 1.0
     bottom, width = low * factor, high * factor - low * factor
-    flat_channels = width <= 0
-    width = np.where(flat_channels, 1.0, width)
+    empty = width <= 0
+    width = np.where(empty, 1.0, width)
     count = max(1, _BLOCK // max(1, flat.shape[1]))
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         for start in range(0, len(flat), count):
@@ -214,8 +214,8 @@ def values_to_steps(
                 # The order of the arguments turns NaN into the bound.
                 np.fmin(np.fmax(block, 0, out=block), _LAST, out=block)
             steps[part] = block
-    if flat_channels.any():
-        steps[flat_channels] = _FLAT[signed]
+    if empty.any():
+        steps[empty] = _EMPTY_RANGE_STEP[signed]
     return steps.reshape(values.shape)
 
 
@@ -234,8 +234,8 @@ def pack_rgb(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Return colours ``(..., RGB)`` uint8 as one uint32 a pixel: R, G, B and a zero byte."""
     wide = np.zeros((*colors.shape[:-1], 4), dtype=np.uint8)
     wide[..., :3] = colors
-    one: NDArray[np.uint32] = wide.view(np.uint32)[..., 0]
-    return one
+    codes: NDArray[np.uint32] = wide.view(np.uint32)[..., 0]
+    return codes
 
 
 def pack_color(color: RGB) -> np.uint32:
@@ -259,9 +259,9 @@ def palette_with_background(
             distance = np.abs(colors.colors.astype(np.int64) - np.array(page)).sum(axis=1)
             return np.uint8(np.argmin(distance)), colors.colors
     palette = colors.colors.copy()
-    place = np.uint8(np.argmin(used))
-    palette[place] = page
-    return place, palette
+    index = np.uint8(np.argmin(used))
+    palette[index] = page
+    return index, palette
 
 
 def steps_to_pixels(steps: NDArray[np.uint8], colors: ColorTable) -> NDArray[np.uint32]:
@@ -274,7 +274,7 @@ def paint_nonfinite(pixels: NDArray[np.uint32], values: NDArray[Any], colors: Co
 
     `pixels` is written to and has the arrangement of `values`.
     """
-    nan, above, below = (pack_color(mark) for mark in colors.marks)
+    nan, above, below = (pack_color(color) for color in colors.nonfinite_colors)
     pixels[np.isnan(values)] = nan
     pixels[np.isposinf(values)] = above
     pixels[np.isneginf(values)] = below

@@ -141,16 +141,18 @@ def _read_map(file: BinaryIO) -> CharacterMap:
     offset, length = tables[b"cmap"]
     data = _at(file, offset, min(length, _MAP_LIMIT))
     listed = struct.iter_unpack(">HHI", data[4 : 4 + 8 * struct.unpack(">H", data[2:4])[0]])
-    places = {(platform, encoding): place for platform, encoding, place in listed}
-    wide = next((places[key] for key in _WIDE_MAP if key in places), None)
-    place = wide if wide is not None else places.get((3, 1), places.get((0, 3)))
-    if place is None:
+    positions = {(platform, encoding): position for platform, encoding, position in listed}
+    wide = next((positions[key] for key in _WIDE_MAP if key in positions), None)
+    position = wide if wide is not None else positions.get((3, 1), positions.get((0, 3)))
+    if position is None:
         return CharacterMap([], [])
-    form = struct.unpack(">H", data[place : place + 2])[0]
+    form = struct.unpack(">H", data[position : position + 2])[0]
     if form == _GROUPS:
-        groups = np.frombuffer(data, ">u4", 3 * struct.unpack(">I", data[place + 12 : place + 16])[0], place + 16)
+        groups = np.frombuffer(
+            data, ">u4", 3 * struct.unpack(">I", data[position + 12 : position + 16])[0], position + 16
+        )
         return CharacterMap(groups[0::3].tolist(), groups[1::3].tolist())
-    return _segments(data[place:]) if form == _SEGMENTS else CharacterMap([], [])
+    return _segments(data[position:]) if form == _SEGMENTS else CharacterMap([], [])
 
 
 def _segments(data: bytes) -> CharacterMap:
@@ -167,17 +169,17 @@ def _segments(data: bytes) -> CharacterMap:
     return CharacterMap(starts.tolist(), ends.tolist(), frozenset(missing))
 
 
-def _glyphs(data: bytes, segment: tuple[NDArray[np.int64], int, int, int], place: int) -> NDArray[np.int64]:
+def _glyphs(data: bytes, segment: tuple[NDArray[np.int64], int, int, int], position: int) -> NDArray[np.int64]:
     """Return the glyphs of the codes of a segment, whose offset of glyphs stands at `place`; 0 where one is missing."""
     codes, _start, delta, offset = segment
     if not offset:
         return (codes + delta) & 0xFFFF
-    first = place + offset
+    first = position + offset
     held = np.frombuffer(data, ">u2", min(len(codes), max(0, (len(data) - first) // 2)), first).astype(int)
     padded = np.pad(held, (0, len(codes) - len(held)))
     return np.where(padded == 0, 0, (padded + delta) & 0xFFFF)
 
 
-def _at(file: BinaryIO, place: int, size: int) -> bytes:
-    file.seek(place)
+def _at(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
     return file.read(size)

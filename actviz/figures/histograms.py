@@ -38,36 +38,36 @@ class FigureHistogram:
     from others of the layer.
     """
 
-    found: ValueDistribution
+    distribution: ValueDistribution
     words: tuple[tuple[float, str], ...] = ()
-    ends: tuple[float, float] | None = None
+    limits: tuple[float, float] | None = None
     reduced: bool = False
 
     @property
     def title(self) -> str:
         """What is counted."""
-        count = f"{self.found.total:,}" if self.found.total != 1 else "one"
+        count = f"{self.distribution.total:,}" if self.distribution.total != 1 else "one"
         kind = "reduced value" if self.reduced else "value"
-        words = f"distribution of the layer's {count} {kind}{'s' if self.found.total != 1 else ''}"
+        words = f"distribution of the layer's {count} {kind}{'s' if self.distribution.total != 1 else ''}"
         return f"{words}; lines: ends of the colours" if self.marks else words
 
     @property
     def marks(self) -> list[float]:
         """The ends of the colours that lie among the values."""
-        return [end for end in self.ends or () if self.found.first < end < self.found.last]
+        return [end for end in self.limits or () if self.distribution.first < end < self.distribution.last]
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return round values and their words, each with its place along the axis, 0..1."""
-        found = self.found
+        distribution = self.distribution
         if self.words:
-            named = [(value, words) for value, words in self.words if found.first <= value <= found.last]
+            named = [(value, words) for value, words in self.words if distribution.first <= value <= distribution.last]
         else:
-            named = [(value, text.number(value)) for value in colors.tick_values(found.first, found.last)]
-        return [(self.place(value), words) for value, words in named]
+            named = [(value, text.number(value)) for value in colors.tick_values(distribution.first, distribution.last)]
+        return [(self.position(value), words) for value, words in named]
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """Return how far along the axis a value lies, 0..1."""
-        first, last = self.found.first, self.found.last
+        first, last = self.distribution.first, self.distribution.last
         # Halved, the widest ranges stay finite; the narrowest would vanish.
         factor = 0.5 if last > _HUGE or first < -_HUGE else 1.0
         width = last * factor - first * factor
@@ -86,7 +86,7 @@ class HistogramPlot:
     """A histogram laid out for a page of some width, not yet placed."""
 
     histogram: FigureHistogram
-    face: text.Font
+    font: text.Font
     title: str
     size: tuple[int, int]
     top: float
@@ -95,31 +95,31 @@ class HistogramPlot:
     beside: int
 
     @classmethod
-    def of(cls, histogram: FigureHistogram, width: int, face: text.Font, scale: float) -> HistogramPlot:
+    def of(cls, histogram: FigureHistogram, width: int, font: text.Font, scale: float) -> HistogramPlot:
         """Return the plan of a histogram on a page of `width` pixels with letters of `face`."""
-        found = histogram.found
-        top = top_share(max(found.counts) / found.total)
-        share = 100 * found.zeros / found.total
-        gauge = f"0: {text.number(share, 2 if share < 99.5 else 3)}%" if found.apart else ""  # noqa: PLR2004  (99.9% is not 100%)
-        beside = max(face.width(gauge), round(_GAUGE * scale)) + _GAP if gauge else 0
-        axis = max(face.width(f"{text.number(part)}%") for part in (top, top / 2)) + 2 + _TICK
-        room = width - beside - axis
-        size = round(_HEIGHT * scale), min(round(_WIDTH * scale), room)
-        return cls(histogram, face, face.fit(histogram.title, width), size, top, axis, gauge, beside)
+        distribution = histogram.distribution
+        top = top_share(max(distribution.counts) / distribution.total)
+        share = 100 * distribution.zeros / distribution.total
+        gauge = f"0: {text.number(share, 2 if share < 99.5 else 3)}%" if distribution.apart else ""  # noqa: PLR2004  (99.9% is not 100%)
+        beside = max(font.width(gauge), round(_GAUGE * scale)) + _GAP if gauge else 0
+        axis = max(font.width(f"{text.number(part)}%") for part in (top, top / 2)) + 2 + _TICK
+        available = width - beside - axis
+        size = round(_HEIGHT * scale), min(round(_WIDTH * scale), available)
+        return cls(histogram, font, font.fit(histogram.title, width), size, top, axis, gauge, beside)
 
     @property
     def height(self) -> int:
         """The height of everything, title and ticks included."""
-        return self._below_title + self.size[0] + 1 + _TICK + self.face.height
+        return self._below_title + self.size[0] + 1 + _TICK + self.font.height
 
     @property
     def _below_title(self) -> int:
         # The uppermost percentage reaches above the plot by half its height.
-        return self.face.height + self.face.height // 2 + _LEADING
+        return self.font.height + self.font.height // 2 + _LEADING
 
     def draw(self, canvas: Canvas, top: int, left: int) -> None:
         """Draw title, zeros, axes and bars with their top left corner at a pixel."""
-        canvas.write(self.title, top, left, self.face, canvas.theme.muted)
+        canvas.write(self.title, top, left, self.font, canvas.theme.muted)
         top += self._below_title
         if self.gauge:
             self._draw_gauge(canvas, top, left)
@@ -129,54 +129,54 @@ class HistogramPlot:
         self._draw_bars(canvas, top, left)
         bottom = top + self.size[0]
         canvas.fill((bottom, left, bottom + 1, left + self.size[1]), canvas.theme.muted)
-        canvas.write_ticks(self.histogram.ticks(), (bottom + 1, left), self.size[1], self.face)
+        canvas.write_ticks(self.histogram.ticks(), (bottom + 1, left), self.size[1], self.font)
 
     def _draw_gauge(self, canvas: Canvas, top: int, left: int) -> None:
         """Draw the share of zeros as the filled part of a column that stands for all values."""
         theme, height = canvas.theme, self.size[0]
         width = self.beside - _GAP
         start = left + (width - _GAUGE) // 2
-        found = self.histogram.found
-        filled = max(1, round(height * found.zeros / found.total))
+        distribution = self.histogram.distribution
+        filled = max(1, round(height * distribution.zeros / distribution.total))
         canvas.fill((top, start, top + height + 1, start + _GAUGE), theme.track)
         canvas.fill((top + height + 1 - filled, start, top + height + 1, start + _GAUGE), theme.strength)
         canvas.write(
             self.gauge,
             top + height + 1 + _TICK,
-            left + (width - self.face.width(self.gauge)) // 2,
-            self.face,
+            left + (width - self.font.width(self.gauge)) // 2,
+            self.font,
             theme.ink,
         )
 
     def _draw_shares(self, canvas: Canvas, top: int, left: int) -> None:
         """Write the percentages of the upright axis, with a line across at each."""
-        theme, face, height = canvas.theme, self.face, self.size[0]
+        theme, font, height = canvas.theme, self.font, self.size[0]
         for part in (1.0, 0.5, 0.0):
             row = top + round(height * (1 - part))
             words = f"{text.number(self.top * part)}%"
-            start = left + self.axis - 2 - _TICK - face.width(words)
-            canvas.write(words, row - face.height // 2, start, face, theme.muted)
+            start = left + self.axis - 2 - _TICK - font.width(words)
+            canvas.write(words, row - font.height // 2, start, font, theme.muted)
             canvas.fill((row, left + self.axis - _TICK, row + 1, left + self.axis + self.size[1]), theme.track)
 
     def _draw_bars(self, canvas: Canvas, top: int, left: int) -> None:
         theme, (height, width) = canvas.theme, self.size
         bottom = top + height
-        _draw_counts(canvas, self.histogram.found, (top, left, bottom, left + width), self.top / 100)
+        _draw_counts(canvas, self.histogram.distribution, (top, left, bottom, left + width), self.top / 100)
         for mark in self.histogram.marks:
-            column = left + round(self.histogram.place(mark) * (width - 1))
+            column = left + round(self.histogram.position(mark) * (width - 1))
             canvas.fill((top, column, bottom, column + 1), theme.ink)
 
 
-def _draw_counts(canvas: Canvas, found: ValueDistribution, box: Box, top_share: float) -> None:
+def _draw_counts(canvas: Canvas, distribution: ValueDistribution, box: Box, top_share: float) -> None:
     """Draw a bar for each bin into a box whose height stands for a share of all values, 0..1."""
     top, left, bottom, right = box
-    height, width, bins = bottom - top, right - left, len(found.counts)
+    height, width, bins = bottom - top, right - left, len(distribution.counts)
     gap = int(width // bins >= _WIDE_BAR)
-    for place, count in enumerate(found.counts):
+    for index, count in enumerate(distribution.counts):
         if not count:
             continue
-        size = max(1, round(height * count / found.total / top_share))
-        start, end = left + width * place // bins, left + width * (place + 1) // bins
+        size = max(1, round(height * count / distribution.total / top_share))
+        start, end = left + width * index // bins, left + width * (index + 1) // bins
         canvas.fill((bottom - size, start, bottom, max(start + 1, end - gap)), canvas.theme.strength)
 
 
@@ -190,14 +190,14 @@ def spark_note(where: str, values: str) -> str:
     )
 
 
-def draw_spark(canvas: Canvas, found: ValueDistribution, top: int, left: int) -> None:
+def draw_spark(canvas: Canvas, distribution: ValueDistribution, top: int, left: int) -> None:
     """Draw a distribution without words at a pixel, `SPARK` rows by columns large."""
     height, width = SPARK
     bottom, right, theme = top + height, left + width, canvas.theme
     start = right - 2 * BINS
-    if found.apart:
-        filled = max(1, round(height * found.zeros / found.total))
+    if distribution.apart:
+        filled = max(1, round(height * distribution.zeros / distribution.total))
         canvas.fill((top, left, bottom + 1, left + _SLIM), theme.track)
         canvas.fill((bottom + 1 - filled, left, bottom + 1, left + _SLIM), theme.strength)
     canvas.fill((bottom, start, bottom + 1, right), theme.muted)
-    _draw_counts(canvas, found, (top, start, bottom, right), max(found.counts) / found.total)
+    _draw_counts(canvas, distribution, (top, start, bottom, right), max(distribution.counts) / distribution.total)

@@ -73,7 +73,7 @@ def parse_channels(selection: str | None, count: int) -> list[int]:
         return list(range(count))
     chosen: dict[int, None] = {}
     for part in selection.split(","):
-        chosen.update(dict.fromkeys(_part(part.strip(), count)))
+        chosen.update(dict.fromkeys(_parse_part(part.strip(), count)))
     if not chosen:
         message = f"channels {selection!r} select none of the {count}; they are 0 to {count - 1}."
         raise UsageError(message)
@@ -105,9 +105,9 @@ def existing_channels(selection: str | None, count: int) -> str | None:
     return ",".join(found)
 
 
-def _part(part: str, count: int) -> Sequence[int]:
+def _parse_part(part: str, count: int) -> Sequence[int]:
     try:
-        numbers = [int(piece) if piece.strip() else None for piece in part.split(":")]
+        numbers = [int(edge) if edge.strip() else None for edge in part.split(":")]
     except ValueError:
         numbers = []
     if len(numbers) == 1 and numbers[0] is not None:

@@ -54,7 +54,7 @@ _WIDE, _LARGEST_SCALE = 1300, 2.5
 _GAP = 18
 _PLOT_GAP = 12
 _BAR_HEIGHT = 10
-_TITLE, _SUBTITLE, _SMALL = 20, 14, 12
+_TITLE_SIZE, _SUBTITLE, _SMALL = 20, 14, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class ColorBar:
     table: colors.ColorTable
     ticks: tuple[tuple[float, str], ...]
     notes: tuple[str, ...]
-    marks: tuple[tuple[RGB, str], ...] = ()
+    nonfinite_colors: tuple[tuple[RGB, str], ...] = ()
     levels: tuple[tuple[int, str], ...] = ()
     below: colors.ColorTable | None = None
 
@@ -132,18 +132,18 @@ def _scale(width: int) -> float:
     return min(_LARGEST_SCALE, max(1.0, round(4 * width / _WIDE) / 4))
 
 
-_Words = tuple[str, text.Font, bool]
+_StyledText = tuple[str, text.Font, bool]
 
 
 def _heading_lines(
     heading: PageHeading, picture: NDArray[np.uint8] | None, width: int, scale: float
-) -> list[list[_Words]]:
+) -> list[list[_StyledText]]:
     """Return the lines of the title as words, each with its face and whether it is muted.
 
     Class and shape follow the address where there is room, else they get their own line.
     """
-    room = width - (picture.shape[1] + _GAP if picture is not None else 0)
-    title = text.get_font(round(_TITLE * scale), bold=True)
+    available = width - (picture.shape[1] + _GAP if picture is not None else 0)
+    title = text.get_font(round(_TITLE_SIZE * scale), bold=True)
     plain, small = (text.get_font(round(size * scale)) for size in (_SUBTITLE, _SMALL))
     address = text.shown(heading.address)
     facts = [text.shown(heading.kind), heading.sizes]
@@ -152,36 +152,36 @@ def _heading_lines(
     fed = f" ({text.shown(context.fed)})" if context.fed else ""
     model = text.shown(context.model)
     source = text.shown(context.input) + fed
-    if title.length(address) + beside <= room:
+    if title.length(address) + beside <= available:
         first = [(address, title, False), *((fact, plain, True) for fact in facts)]
         lines = [first]
     else:
-        shape_ = plain.fit(facts[1], room)
-        kind = plain.fit(facts[0], max(0, room - plain.width(shape_) - _GAP))
+        shape_ = plain.fit(facts[1], available)
+        kind = plain.fit(facts[0], max(0, available - plain.width(shape_) - _GAP))
         lines = [
-            [(title.fit(address, room), title, False)],
+            [(title.fit(address, available), title, False)],
             [(kind, plain, True), (shape_, plain, True)],
         ]
     joined = f" {text.DOT} ".join(words for words in (model, source) if words)
-    if small.length(joined) <= room:
+    if small.length(joined) <= available:
         lines.append([(joined, small, True)])
     else:
-        lines.append([(small.fit(model, room), small, True)])
-        lines.append([(small.fit(source, room), small, True)])
+        lines.append([(small.fit(model, available), small, True)])
+        lines.append([(small.fit(source, available), small, True)])
     return [[words for words in line if words[0]] for line in lines]
 
 
 _LEADING = 5
 
 
-def _heading_height(lines: list[list[_Words]], picture: NDArray[np.uint8] | None) -> int:
+def _heading_height(lines: list[list[_StyledText]], picture: NDArray[np.uint8] | None) -> int:
     words = sum(line[0][1].height for line in lines if line) + _LEADING * (len(lines) - 1)
     return max(words, picture.shape[0] + 2 if picture is not None else 0)
 
 
 def _draw_heading(
     canvas: Canvas,
-    lines: list[list[_Words]],
+    lines: list[list[_StyledText]],
     picture: NDArray[np.uint8] | None,
     height: int,
 ) -> None:
@@ -201,9 +201,9 @@ def _draw_heading(
             continue
         column = left
         baseline = line[0][1].ascent
-        for words, face, muted in line:
+        for words, font, muted in line:
             color = theme.muted if muted else theme.ink
-            column = canvas.write(words, row + baseline - face.ascent, column, face, color)
+            column = canvas.write(words, row + baseline - font.ascent, column, font, color)
             column += _GAP
         row += line[0][1].height + _LEADING
 
@@ -230,7 +230,7 @@ class _PageFooter:
     """Colour bar and caption, laid out for a width but not yet placed."""
 
     bar: ColorBar | None
-    face: text.Font
+    font: text.Font
     bar_width: int
     notes: list[str]
     beside: bool
@@ -251,19 +251,19 @@ class _PageFooter:
         if bar is None:
             return cls(None, small, 0, [], beside=False, caption=caption, height=height, plot=plot)
         bar_width = colors.STEPS * max(1, round(scale))
-        room = width - bar_width - 3 * _GAP
-        notes = [*bar.notes, *([""] if bar.marks else [])]
-        beside = all(small.width(note) <= room for note in notes)
+        available = width - bar_width - 3 * _GAP
+        notes = [*bar.notes, *([""] if bar.nonfinite_colors else [])]
+        beside = all(small.width(note) <= available for note in notes)
         if not beside:
             notes = [line for note in bar.notes for line in text.wrap([note], small, width)]
-            notes += [""] if bar.marks else []
+            notes += [""] if bar.nonfinite_colors else []
         bar_height = _BAR_HEIGHT + 5 + small.height
         words = leading * len(notes)
         head = max(bar_height, words) if beside else bar_height + _LEADING + words
         return cls(bar, small, bar_width, notes, beside, caption, head + 8 + height, plot)
 
     def draw(self, canvas: Canvas, top: int) -> None:
-        small, theme = self.face, canvas.theme
+        small, theme = self.font, canvas.theme
         leading = small.height + _LEADING
         row = top
         if self.bar is not None:
@@ -273,11 +273,11 @@ class _PageFooter:
                 left += self.bar_width + 2 * _GAP
             else:
                 row = bottom + _LEADING
-            for note in self.notes[: len(self.notes) - bool(self.bar.marks)]:
+            for note in self.notes[: len(self.notes) - bool(self.bar.nonfinite_colors)]:
                 canvas.write(note, row, left, small, theme.muted)
                 row += leading
-            if self.bar.marks:
-                self._draw_marks(canvas, self.bar, (row, left))
+            if self.bar.nonfinite_colors:
+                self._draw_nonfinite_colors(canvas, self.bar, (row, left))
                 row += leading
             row = max(row, bottom) + 8
         if self.plot is not None:
@@ -290,7 +290,7 @@ class _PageFooter:
     def _draw_bar(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
         if bar.levels:
             return self._draw_levels(canvas, bar, top)
-        small, theme = self.face, canvas.theme
+        small, theme = self.font, canvas.theme
         width, left = self.bar_width, MARGIN
         steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
         bottom = top + _BAR_HEIGHT + 2
@@ -304,7 +304,7 @@ class _PageFooter:
 
     def _draw_levels(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
         """Draw a block of colour for each of a few values, its value below it."""
-        small, theme = self.face, canvas.theme
+        small, theme = self.font, canvas.theme
         bottom, left = top + _BAR_HEIGHT + 2, MARGIN
         width = self.bar_width // len(bar.levels)
         for step, words in bar.levels:
@@ -319,10 +319,10 @@ class _PageFooter:
             left += width
         return bottom + 3 + small.height
 
-    def _draw_marks(self, canvas: Canvas, bar: ColorBar, corner: tuple[int, int]) -> None:
-        small, theme = self.face, canvas.theme
+    def _draw_nonfinite_colors(self, canvas: Canvas, bar: ColorBar, corner: tuple[int, int]) -> None:
+        small, theme = self.font, canvas.theme
         row, left = corner
-        for color, words in bar.marks:
+        for color, words in bar.nonfinite_colors:
             side = small.ascent - 2
             canvas.fill((row + 2, left, row + 2 + side, left + side), color)
             left = canvas.write(words, row, left + side + 6, small, theme.muted) + _GAP

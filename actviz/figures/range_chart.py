@@ -34,7 +34,7 @@ _WIDTH = 1024
 _WIDEST_SLOT, _HEIGHT = 24, 96
 _MOST_LINES = 8
 _GAP, _LEADING, _AXIS = 26, 5, 64
-_HEAD, _FACE, _ABOVE = 14, 11, 6
+_HEADING_SIZE, _FONT_SIZE, _ABOVE = 14, 11, 6
 _BAR, _MEAN = (86, 130, 178), (20, 40, 70)
 _ALARM, _BAD = (176, 0, 32), (255, 0, 255)
 
@@ -61,9 +61,9 @@ class RangeRow:
     @property
     def height(self) -> int:
         """The pixels that the band needs."""
-        heads = text.get_font(_HEAD).height + _LEADING
-        words = (text.get_font(_FACE).height + _LEADING) * len(self.notes())
-        line = _HEIGHT + text.get_font(_FACE).height + _LEADING + 6
+        heads = text.get_font(_HEADING_SIZE).height + _LEADING
+        words = (text.get_font(_FONT_SIZE).height + _LEADING) * len(self.notes())
+        line = _HEIGHT + text.get_font(_FONT_SIZE).height + _LEADING + 6
         return heads + words + _ABOVE + line * len(self.lines) + _GAP
 
     def notes(self) -> list[str]:
@@ -83,60 +83,60 @@ class ChartHeading:
     broken: int
 
 
-def draw_chart(bands: Sequence[RangeRow], about: ChartHeading) -> Picture:
+def draw_chart(rows: Sequence[RangeRow], about: ChartHeading) -> Picture:
     """Draw a band for each layer, at most 40 of them."""
-    shown = list(bands[:MOST_ROWS])
-    height = sum(band.height for band in shown) - _GAP
+    shown = list(rows[:MOST_ROWS])
+    height = sum(row.height for row in shown) - _GAP
     plural = "s" if about.layers != 1 else ""
-    said = f"{about.broken:,} of {about.layers:,} layer{plural} beyond a limit"
+    counts = f"{about.broken:,} of {about.layers:,} layer{plural} beyond a limit"
     heading = page_layout.PageHeading(
-        about.model, "", said, Context("", f"{about.inputs:,} input{'s' if about.inputs != 1 else ''}", "together")
+        about.model, "", counts, Context("", f"{about.inputs:,} input{'s' if about.inputs != 1 else ''}", "together")
     )
-    layout = page_layout.PageLayout(heading, None, tuple(_caption(bands, len(shown))), height, _AXIS + _WIDTH)
+    layout = page_layout.PageLayout(heading, None, tuple(_caption(rows, len(shown))), height, _AXIS + _WIDTH)
     canvas, top, left = page_layout.open_page(layout)
-    for band in shown:
-        _draw_band(canvas, band, top, left)
-        top += band.height
+    for row in shown:
+        _draw_row(canvas, row, top, left)
+        top += row.height
     return canvas.picture((), {})
 
 
-def _caption(bands: Sequence[RangeRow], shown: int) -> Iterator[str]:
-    if shown < len(bands):
-        yield f"{shown} of {len(bands):,} layers, the first in the model"
+def _caption(rows: Sequence[RangeRow], shown: int) -> Iterator[str]:
+    if shown < len(rows):
+        yield f"{shown} of {len(rows):,} layers, the first in the model"
     yield "bar: smallest to largest value of a channel on all inputs"
     yield "dark tick: its mean"
-    totals = [band.totals for band in bands]
-    if any(one.dead.any() for one in totals):
+    totals = [row.totals for row in rows]
+    if any(totals_.dead.any() for totals_ in totals):
         yield "hatched: dead, 0 everywhere on every input"
-    if any(one.constant.any() for one in totals):
+    if any(totals_.constant.any() for totals_ in totals):
         yield "tick alone: one value on all inputs"
-    if any(one.nan.any() or one.infinite.any() for one in totals):
+    if any(totals_.nan.any() or totals_.infinite.any() for totals_ in totals):
         yield "magenta foot: NaN or infinite values"
 
 
-def _draw_band(canvas: page_layout.Canvas, band: RangeRow, top: int, left: int) -> None:
-    head, small, theme = text.get_font(_HEAD, bold=True), text.get_font(_FACE), canvas.theme
-    shape = band.layer.shape
+def _draw_row(canvas: page_layout.Canvas, row: RangeRow, top: int, left: int) -> None:
+    head, small, theme = text.get_font(_HEADING_SIZE, bold=True), text.get_font(_FONT_SIZE), canvas.theme
+    shape = row.layer.shape
     sizes = text.TIMES.join("?" if size is None else str(size) for size in shape[1:]) if shape else ""
     width = _AXIS + _WIDTH
-    address = head.fit(text.shown(band.layer.address), width // 2)
+    address = head.fit(text.shown(row.layer.address), width // 2)
     right = canvas.write(address, top, left, head, theme.ink)
-    face = text.get_font(_HEAD)
-    words = f"{text.shown(band.layer.kind, 60)}  {sizes.replace(text.TIMES, f' {text.TIMES} ')}"
-    canvas.write(face.fit(words, width // 2 - 16), top, right + 16, face, theme.muted)
-    top += text.get_font(_HEAD).height + _LEADING
-    for place, note in enumerate(band.notes()):
-        color = _ALARM if place < len(band.reasons) else theme.muted
+    font = text.get_font(_HEADING_SIZE)
+    words = f"{text.shown(row.layer.kind, 60)}  {sizes.replace(text.TIMES, f' {text.TIMES} ')}"
+    canvas.write(font.fit(words, width // 2 - 16), top, right + 16, font, theme.muted)
+    top += text.get_font(_HEADING_SIZE).height + _LEADING
+    for index, note in enumerate(row.notes()):
+        color = _ALARM if index < len(row.reasons) else theme.muted
         canvas.write(small.fit(text.shown(note), width), top, left, small, color)
         top += small.height + _LEADING
-    low, high = _ends(band.totals)
+    low, high = _axis_limits(row.totals)
     top += _ABOVE
-    for channels in band.lines:
-        _draw_line(canvas, band.totals, channels, (low, high), (top, left))
+    for channels in row.lines:
+        _draw_line(canvas, row.totals, channels, (low, high), (top, left))
         top += _HEIGHT + small.height + _LEADING + 6
 
 
-def _ends(totals: RunningStatistics) -> tuple[float, float]:
+def _axis_limits(totals: RunningStatistics) -> tuple[float, float]:
     """Return the ends of the vertical axis: zero lies within, and they are never equal."""
     has = totals.finite > 0
     low = min(0.0, float(totals.minimum[has].min())) if has.any() else 0.0
@@ -148,11 +148,11 @@ def _draw_line(
     canvas: page_layout.Canvas,
     totals: RunningStatistics,
     channels: range,
-    ends: tuple[float, float],
+    limits: tuple[float, float],
     corner: tuple[int, int],
 ) -> None:
     """Draw the bars of some channels, and the axis on their left."""
-    (low, high), (top, left) = ends, corner
+    (low, high), (top, left) = limits, corner
     left += _AXIS
     slot = max(1, min(_WIDEST_SLOT, _WIDTH // max(1, len(channels))))
     width = slot * len(channels)
@@ -163,8 +163,8 @@ def _draw_line(
     canvas.fill((top - 1, left - 1, top + _HEIGHT + 1, left + width + 1), canvas.theme.ground)
     dead, bad = totals.dead, (totals.nan > 0) | (totals.infinite > 0)
     inset = 1 if slot > 3 else 0  # noqa: PLR2004  (room for a gap between bars)
-    for place, channel in enumerate(channels):
-        begin, end = left + place * slot + inset, left + (place + 1) * slot - inset
+    for index, channel in enumerate(channels):
+        begin, end = left + index * slot + inset, left + (index + 1) * slot - inset
         if dead[channel]:
             hatch(canvas, (top, begin, top + _HEIGHT, end), canvas.theme.muted, (top, left))
         elif totals.finite[channel]:
@@ -178,11 +178,11 @@ def _draw_line(
     _write_numbers(canvas, channels, slot, (top + _HEIGHT + 3, left))
 
 
-def _write_axis(canvas: page_layout.Canvas, ends: tuple[float, float], corner: tuple[int, int], zero: int) -> None:
-    small, (top, left) = text.get_font(_FACE), corner
+def _write_axis(canvas: page_layout.Canvas, limits: tuple[float, float], corner: tuple[int, int], zero: int) -> None:
+    small, (top, left) = text.get_font(_FONT_SIZE), corner
     half = small.height // 2
     places = {zero: "0"}
-    for value, row in ((ends[1], top), (ends[0], top + _HEIGHT - 1)):
+    for value, row in ((limits[1], top), (limits[0], top + _HEIGHT - 1)):
         if abs(row - zero) > small.height:
             places[row] = text.fitting_number(value, small, _AXIS - 10)
     for row, shown in places.items():
@@ -191,11 +191,11 @@ def _write_axis(canvas: page_layout.Canvas, ends: tuple[float, float], corner: t
 
 def _write_numbers(canvas: page_layout.Canvas, channels: range, slot: int, corner: tuple[int, int]) -> None:
     """Write the numbers of channels below their bars, as many as have room."""
-    small, (top, left) = text.get_font(_FACE), corner
+    small, (top, left) = text.get_font(_FONT_SIZE), corner
     room = small.width(str(channels[-1])) + 8 if channels else 1
-    step = next(one for one in (1, 2, 4, 8, 16, 32, 64, 128) if one * slot >= room)
-    for place in range(0, len(channels), step):
-        words = str(channels[place])
-        middle = left + place * slot + slot // 2
+    step = next(totals_ for totals_ in (1, 2, 4, 8, 16, 32, 64, 128) if totals_ * slot >= room)
+    for index in range(0, len(channels), step):
+        words = str(channels[index])
+        middle = left + index * slot + slot // 2
         begin = max(left, middle - small.width(words) // 2)
         canvas.write(words, top, begin, small, canvas.theme.muted)

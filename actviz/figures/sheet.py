@@ -38,7 +38,7 @@ _SIDES = (104, 88, 72, 60, 48, 40)
 _ALONE = (400, 320, 240, 180)
 # Fewer of each layer, where that many do not fit in the smallest size.
 _FEWER = (6, 5, 4, 3, 2, 1)
-# Their words need as much room as three tiles.
+# Their words need as much limits as three tiles.
 _FEWEST = 3
 _BAND_GAP, _COLUMN_GAP = 20, 40
 _TALL, _MOST_COLUMNS = 1.4, 12
@@ -51,8 +51,8 @@ _PAGE_SIDE, _PAGE_ASPECT, _PAGE_ROW = 56, 0.75, (8, 16, 32)
 class _SheetPage:
     """What one page holds, and the size of its body."""
 
-    pieces: list[RowPart]
-    room: TileLimits
+    parts: list[RowPart]
+    limits: TileLimits
     height: int
     width: int
 
@@ -61,7 +61,7 @@ class _SheetPage:
 class _Sheet:
     """What is drawn: the bands of `total` layers, and whether their channels were `asked` for."""
 
-    prepared: list[SheetRow]
+    sheet_rows: list[SheetRow]
     context: Context
     style: Style
     total: int
@@ -117,18 +117,18 @@ def plan_pages(
         top = STRONGEST if style.reduce is None else None
         style = replace(style, top=top)
     drawable = [one for one in activations if sheet_row.accepts(one)]
-    prepared = [band for one in drawable if (band := sheet_row.prepare(one, index, context, style)) is not None]
-    if not prepared:
+    sheet_rows = [row for one in drawable if (row := sheet_row.prepare(one, index, context, style)) is not None]
+    if not sheet_rows:
         message = "none of the layers holds numbers that can be drawn; choose others with --layer."
         raise UsageError(message)
-    sheet = _Sheet(prepared, context, style, len(activations), asked)
+    sheet = _Sheet(sheet_rows, context, style, len(activations), asked)
     pages, words = _plan(sheet)
     return [partial(_numbered, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
 
 
-def _numbered(sheet: _Sheet, page: _SheetPage, place: tuple[int, int], words: Sequence[str]) -> Picture:
+def _numbered(sheet: _Sheet, page: _SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
     """Draw a page, which says its place among others where there are any."""
-    number, count = place
+    number, count = numbering
     where = f", page {number} of {count}" if count > 1 else ""
     picture = _draw(page, _layout(sheet, page, where, words), page_layout.theme_of(dark=sheet.style.dark))
     paging = {"page": number, "pages": count} if count > 1 else {}
@@ -138,17 +138,17 @@ def _numbered(sheet: _Sheet, page: _SheetPage, place: tuple[int, int], words: Se
 def _draw(page: _SheetPage, layout: page_layout.PageLayout, theme: page_layout.Theme) -> Picture:
     canvas, top, left = page_layout.open_page(layout, theme)
     tiles: list[Tile] = []
-    for piece in page.pieces:
-        placed = replace(piece, corner=(top + piece.corner[0], left + piece.corner[1]))
-        tiles += sheet_row_drawing.draw(canvas, placed, page.room)
-    on_page = {piece.band.activation.address: piece.band for piece in page.pieces}
-    layers = {address: band.subject.record(band.style) for address, band in on_page.items()}
+    for part in page.parts:
+        placed = replace(part, corner=(top + part.corner[0], left + part.corner[1]))
+        tiles += sheet_row_drawing.draw(canvas, placed, page.limits)
+    on_page = {part.row.activation.address: part.row for part in page.parts}
+    layers = {address: row.prepared.record(row.style) for address, row in on_page.items()}
     return canvas.picture(tiles, {"reduced": True, "layers": layers})
 
 
 def _layout(sheet: _Sheet, page: _SheetPage, where: str = "", words: Sequence[str] = ()) -> page_layout.PageLayout:
     """Return a page with its title and caption; `where` is its number, `words` what was done to make it fit."""
-    layers = f"{_count(len(sheet.prepared), sheet.whole)}{where}"
+    layers = f"{_count(len(sheet.sheet_rows), sheet.whole)}{where}"
     heading = page_layout.PageHeading(sheet.context.model, "", layers, replace(sheet.context, model=""))
     return page_layout.PageLayout(heading, None, (*_caption(sheet, page), *words), page.height, page.width)
 
@@ -159,38 +159,38 @@ def _count(shown: int, total: int) -> str:
 
 
 def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
-    prepared, count = sheet.prepared, sheet.total
-    on_page = list(dict.fromkeys(piece.band.activation.address for piece in page.pieces))
+    sheet_rows, count = sheet.sheet_rows, sheet.total
+    on_page = list(dict.fromkeys(part.row.activation.address for part in page.parts))
     parts = [f"{len(on_page):,} of {sheet.whole:,} layer{'s' if sheet.whole != 1 else ''}"]
     parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
-    if len(prepared) < count:
-        parts.append(f"{count - len(prepared)} with nothing to draw")
-    if any(piece.band.sorted for piece in page.pieces):
+    if len(sheet_rows) < count:
+        parts.append(f"{count - len(sheet_rows)} with nothing to draw")
+    if any(part.row.sorted for part in page.parts):
         # Once for all layers: beside a name there is often no room for it.
         parts.append(
             f"tiles of a layer: {captions.ORDERS[sheet.style.measure].replace('strongest', 'strongest first,')}"
         )
     ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if _has_one_end(page) else "")
-    drawn = [piece.band.subject for piece in page.pieces]
+    drawn = [part.row.prepared for part in page.parts]
     parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, ends)}")
-    if any(set(piece.band.subject.numbers.negligible) & set(piece.channels(page.room)) for piece in page.pieces):
+    if any(set(part.row.prepared.numbers.negligible) & set(part.channels(page.limits)) for part in page.parts):
         parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_limit('its layer')}")
-    clipped = sum(piece.clipped(page.room) for piece in page.pieces)
+    clipped = sum(part.clipped(page.limits) for part in page.parts)
     if clipped:
         parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
     parts += _distributions(page)
     parts += _overlays(page)
-    if any(piece.band.hatched for piece in page.pieces):
+    if any(part.row.masked_steps for part in page.parts):
         parts.append("hatched: masked steps, in no number")
     if sheet.context.padding:
         parts += dict.fromkeys(
             words
-            for piece in page.pieces
+            for part in page.parts
             for words in padding.note(
-                piece.band.activation, sheet.context, left_out=piece.band.subject.inside is not None
+                part.row.activation, sheet.context, left_out=part.row.prepared.image_numbers is not None
             )
         )
-    reduced = {id(piece.band) for piece in page.pieces if sheet_row.tile_size(piece.band, page.room)[1]}
+    reduced = {id(part.row) for part in page.parts if sheet_row.tile_size(part.row, page.limits)[1]}
     if reduced:
         layers = "1 layer" if len(reduced) == 1 else f"{len(reduced)} layers"
         parts.append(f"reduced: the maps of {layers} averaged to fit")
@@ -199,8 +199,8 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
 
 def _has_one_end(page: _SheetPage) -> bool:
     """Return True if a tile has no room for both its ends. Every pair fits in the largest tiles: these are not measured."""
-    room = page.room
-    return room.side < _SIDES[0] and any(range_labels.has_single_limit(piece.ends(room)) for piece in page.pieces)
+    limits = page.limits
+    return limits.side < _SIDES[0] and any(range_labels.has_single_limit(part.ends(limits)) for part in page.parts)
 
 
 def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> str:
@@ -214,7 +214,7 @@ def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> 
         return f"{captions.percentiles_note(scale)} of its own values, written below it{ends.removeprefix(captions.RANGE_NOTE)}"
     if scale.kind in {"auto", "filter"}:
         words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
-        shared = any(subject.scale.kind != "filter" for subject in drawn)
+        shared = any(prepared.scale.kind != "filter" for prepared in drawn)
         return f"{words}; where ends stand beside a name, from one to the other" if shared else words
     if scale.kind == "fixed":
         low, high = (text.number(end) for end in (scale.low, scale.high))
@@ -225,18 +225,18 @@ def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> 
 
 def _distributions(page: _SheetPage) -> list[str]:
     """Return what a caption says of the distributions beside or below names."""
-    reduced = [piece.band.reduced for piece in page.pieces if piece.band.subject.distribution]
+    reduced = [part.row.reduced for part in page.parts if part.row.prepared.distribution]
     if not reduced:
         return []
     values = "the layer's values"
     if any(reduced):
         values = "the layer's reduced values" if all(reduced) else f"{values}, reduced where its tiles are"
-    return [histograms.spark_note(sheet_row.spark_side(page.room), values)]
+    return [histograms.spark_note(sheet_row.spark_side(page.limits), values)]
 
 
 def _overlays(page: _SheetPage) -> list[str]:
     """Return what a caption says of maps that are laid over the input."""
-    laid = [(piece.band.over, piece.band.maps.shape[1:]) for piece in page.pieces if piece.band.over]
+    laid = [(part.row.over, part.row.maps.shape[1:]) for part in page.parts if part.row.over]
     if not laid:
         return []
     words = ["overlay: each pixel of the input has the colour of the nearest value, mixed with the picture"]
@@ -246,27 +246,27 @@ def _overlays(page: _SheetPage) -> list[str]:
 
 def _plan(sheet: _Sheet) -> tuple[list[_SheetPage], list[str]]:
     """Return the pages, and what was done to make them fit."""
-    prepared, style, asked = sheet.prepared, sheet.style, sheet.asked
+    sheet_rows, style, asked = sheet.sheet_rows, sheet.style, sheet.asked
     budget = style.megapixels * _MEGA
-    most = max(band.count for band in prepared)
+    most = max(row.count for row in sheet_rows)
     per_row = next((count for count in _PAGE_ROW if most <= count * count), _PAGE_ROW[-1]) if asked else STRONGEST
-    rooms = [TileLimits(side, per_row) for side in _SIDES]
+    candidates = [TileLimits(side, per_row) for side in _SIDES]
     if style.reduce is not None and most == 1:
-        rooms = [TileLimits(side, 1) for side in _ALONE] + rooms
-    for room in rooms:
-        page = _arranged(prepared, room)
+        candidates = [TileLimits(side, 1) for side in _ALONE] + candidates
+    for limits in candidates:
+        page = _arranged(sheet_rows, limits)
         if _area(sheet, page) <= budget:
             return [page], []
     if asked:
         across = int(math.sqrt(budget * _PAGE_ASPECT)) // (_PAGE_SIDE + sheet_row.GAP)
         return list(_paged(sheet, TileLimits(_PAGE_SIDE, max(STRONGEST, min(across, most))))), []
     for fewer in _FEWER:
-        some = [band.first(fewer) for band in prepared]
+        some = [row.first(fewer) for row in sheet_rows]
         page = _arranged(some, TileLimits(_SIDES[-1], max(fewer, _FEWEST)))
         if _area(sheet, page, [_shrunk(fewer, style)]) <= budget:
             return [page], [_shrunk(fewer, style)]
     message = (
-        f"a sheet of {len(prepared)} layers needs more than {style.megapixels:g} megapixels;"
+        f"a sheet of {len(sheet_rows)} layers needs more than {style.megapixels:g} megapixels;"
         " choose fewer layers with --layer, or allow more with --max-megapixels."
     )
     raise LimitError(message)
@@ -282,23 +282,23 @@ def _area(sheet: _Sheet, page: _SheetPage, words: Sequence[str] = ()) -> int:
     return height * width
 
 
-def _arranged(prepared: Sequence[SheetRow], room: TileLimits) -> _SheetPage:
+def _arranged(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> _SheetPage:
     """Stack whole bands downwards in as many columns as it takes until the page is not tall."""
-    heights = [sheet_row.height(band, room) + _BAND_GAP for band in prepared]
-    step = room.width + _COLUMN_GAP
+    heights = [sheet_row.height(row, limits) + _BAND_GAP for row in sheet_rows]
+    step = limits.width + _COLUMN_GAP
     for columns in range(1, _MOST_COLUMNS + 1):
-        places, height = _stack(heights, columns, step)
-        width = max(column for _, column in places) + room.width
+        corners, height = _stack(heights, columns, step)
+        width = max(column for _, column in corners) + limits.width
         if height <= _TALL * width:
             break
-    pieces = [
-        RowPart(band, sheet_row.all_rows(band, room), place) for band, place in zip(prepared, places, strict=True)
+    parts = [
+        RowPart(row, sheet_row.all_rows(row, limits), corner) for row, corner in zip(sheet_rows, corners, strict=True)
     ]
-    return _SheetPage(pieces, room, height - _BAND_GAP, width)
+    return _SheetPage(parts, limits, height - _BAND_GAP, width)
 
 
-def _pieces(prepared: Sequence[SheetRow], room: TileLimits) -> list[RowPart]:
-    return [RowPart(band, sheet_row.all_rows(band, room), (0, 0)) for band in prepared]
+def _pieces(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> list[RowPart]:
+    return [RowPart(row, sheet_row.all_rows(row, limits), (0, 0)) for row in sheet_rows]
 
 
 def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[int, int]], int]:
@@ -308,18 +308,18 @@ def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[
     heights are shared out most evenly.
     """
     target = sum(heights) / columns
-    places, row, column, done, highest = [], 0, 0, 0, 0
+    corners, top, column, done, highest = [], 0, 0, 0, 0
     for height in heights:
-        if row and column < columns - 1 and done + height / 2 > target * (column + 1):
-            column, row = column + 1, 0
-        places.append((row, column * step))
-        row += height
+        if top and column < columns - 1 and done + height / 2 > target * (column + 1):
+            column, top = column + 1, 0
+        corners.append((top, column * step))
+        top += height
         done += height
-        highest = max(highest, row)
-    return places, highest
+        highest = max(highest, top)
+    return corners, highest
 
 
-def _paged(sheet: _Sheet, room: TileLimits) -> Iterator[_SheetPage]:
+def _paged(sheet: _Sheet, limits: TileLimits) -> Iterator[_SheetPage]:
     """Yield pages of one column, each as full as rows of tiles make it.
 
     Raises
@@ -327,34 +327,34 @@ def _paged(sheet: _Sheet, room: TileLimits) -> Iterator[_SheetPage]:
     LimitError
         When not even one row fits.
     """
-    prepared = sheet.prepared
+    sheet_rows = sheet.sheet_rows
     longest = ", page 9,999 of 9,999"
     around, width = page_layout.page_size(
-        _layout(sheet, _SheetPage(_pieces(prepared, room), room, 0, room.width), longest)
+        _layout(sheet, _SheetPage(_pieces(sheet_rows, limits), limits, 0, limits.width), longest)
     )
     highest = int(sheet.style.megapixels * _MEGA / width) - around
-    pieces: list[RowPart] = []
+    parts: list[RowPart] = []
     below = 0
-    for band in prepared:
-        rows = sheet_row.all_rows(band, room)
+    for row in sheet_rows:
+        rows = sheet_row.all_rows(row, limits)
         while rows:
-            fitting = _fitting(band, room, rows, highest - below)
-            if not fitting and not pieces:
+            fitting = _fitting(row, limits, rows, highest - below)
+            if not fitting and not parts:
                 message = "a page of that size has no room for a single row of tiles; use a larger --max-megapixels."
                 raise LimitError(message)
             if not fitting:
-                yield _SheetPage(pieces, room, below - _BAND_GAP, room.width)
-                pieces, below = [], 0
+                yield _SheetPage(parts, limits, below - _BAND_GAP, limits.width)
+                parts, below = [], 0
                 continue
-            pieces.append(RowPart(band, fitting, (below, 0)))
-            below += sheet_row.height(band, room, fitting) + _BAND_GAP
+            parts.append(RowPart(row, fitting, (below, 0)))
+            below += sheet_row.height(row, limits, fitting) + _BAND_GAP
             rows = rows[len(fitting) :]
-    yield _SheetPage(pieces, room, below - _BAND_GAP, room.width)
+    yield _SheetPage(parts, limits, below - _BAND_GAP, limits.width)
 
 
-def _fitting(band: SheetRow, room: TileLimits, rows: range, height: int) -> range:
+def _fitting(row: SheetRow, limits: TileLimits, rows: range, height: int) -> range:
     """Return as many of the rows as a height holds."""
     count = len(rows)
-    while count and sheet_row.height(band, room, rows[:count]) > height:
+    while count and sheet_row.height(row, limits, rows[:count]) > height:
         count -= 1
     return rows[:count]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Activation, Context, Style
 
-FACE, HEAD, PLAIN = 10, 13, 11
+FONT_SIZE, HEADING_SIZE, TEXT_SIZE = 10, 13, 11
 GAP = 8
 
 _STRIP_HEIGHT, _STRIP_CELL = 24, 24
@@ -62,13 +62,13 @@ class SheetRow:
     """
 
     activation: Activation
-    subject: PreparedMaps
-    noun: str
+    prepared: PreparedMaps
+    tile_name: str
     style: Style
     maps: NDArray[Any]
     clipped: tuple[int, ...]
-    hatched: tuple[int, ...] = ()
-    axis: int = 2
+    masked_steps: tuple[int, ...] = ()
+    masked_axis: int = 2
     note: str = ""
     over: Overlay | None = None
     reduced: bool = False
@@ -82,23 +82,23 @@ class SheetRow:
     @property
     def ends(self) -> str:
         """The values at the ends of the colours that all tiles share, in words; a strip has them below it."""
-        if self.subject.scale.kind == "filter" or self.strip:
+        if self.prepared.scale.kind == "filter" or self.strip:
             return ""
-        low, high = (text.number(float(ends[0])) for ends in (self.subject.low, self.subject.high))
+        low, high = (text.number(float(ends[0])) for ends in (self.prepared.low, self.prepared.high))
         return f"colours {low}..{high}"
 
     @property
     def sorted(self) -> bool:
         """Whether its tiles are the strongest of the layer, or not in the order of their channels."""
-        channels = self.subject.channels
-        return self.style.measure != "index" and (len(channels) < self.subject.total or channels != sorted(channels))
+        channels = self.prepared.channels
+        return self.style.measure != "index" and (len(channels) < self.prepared.total or channels != sorted(channels))
 
     def first(self, count: int) -> SheetRow:
         """Return the band with the first `count` of its tiles."""
         if self.count <= count:
             return self
-        subject = replace(self.subject, channels=self.subject.channels[:count])
-        return replace(self, subject=subject, maps=self.maps[:count], clipped=self.clipped[:count])
+        prepared = replace(self.prepared, channels=self.prepared.channels[:count])
+        return replace(self, prepared=prepared, maps=self.maps[:count], clipped=self.clipped[:count])
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class TileLimits:
 class RowPart:
     """A band, or some rows of its tiles, with its top left at a pixel (row, column)."""
 
-    band: SheetRow
+    row: SheetRow
     rows: range
     corner: tuple[int, int]
 
@@ -127,28 +127,28 @@ class RowPart:
         """What the line of words says where the band began on an earlier page."""
         return " (continued)" if self.rows.start > 0 else ""
 
-    def places(self, room: TileLimits) -> range:
+    def indices(self, limits: TileLimits) -> range:
         """Return the tiles of the band that are here."""
-        return range(self.rows.start * room.per_row, min(self.rows.stop * room.per_row, self.band.count))
+        return range(self.rows.start * limits.per_row, min(self.rows.stop * limits.per_row, self.row.count))
 
-    def channels(self, room: TileLimits) -> list[int]:
+    def channels(self, limits: TileLimits) -> list[int]:
         """Return the channels whose tiles, in ranges of their own, are here."""
-        subject, places = self.band.subject, self.places(room)
-        per_tile = subject.scale.kind == "filter" and not self.band.strip
-        return subject.channels[places.start : places.stop] if per_tile else []
+        prepared, indices = self.row.prepared, self.indices(limits)
+        per_tile = prepared.scale.kind == "filter" and not self.row.strip
+        return prepared.channels[indices.start : indices.stop] if per_tile else []
 
-    def ends(self, room: TileLimits) -> list[str]:
+    def ends(self, limits: TileLimits) -> list[str]:
         """Return what is written below the tiles that are here; a strip of units has none."""
-        band, places = self.band, self.places(room)
-        if band.strip:
+        row, indices = self.row, self.indices(limits)
+        if row.strip:
             return []
-        here = replace(band.subject, channels=band.subject.channels[places.start : places.stop])
-        return range_labels.labels_below(here, room.side, fixed=True)
+        here = replace(row.prepared, channels=row.prepared.channels[indices.start : indices.stop])
+        return range_labels.labels_below(here, limits.side, fixed=True)
 
-    def clipped(self, room: TileLimits) -> int:
+    def clipped(self, limits: TileLimits) -> int:
         """Count the values here that lie beyond the ends of their colours."""
-        places = self.places(room)
-        return sum(self.band.clipped[places.start : places.stop])
+        indices = self.indices(limits)
+        return sum(self.row.clipped[indices.start : indices.stop])
 
 
 def accepts(activation: Activation) -> bool:
@@ -182,9 +182,9 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     maps, step_notes = tiles.maps, _STEP_NOTES.get(activation.step_order, ())
     if tiles.strip:
         whole = replace(style, top=None, sort="index", channels=None)
-        subject = prepared_maps.prepare(drawn, maps, whole, prepared_maps.scale_for(style, maps))
-        clipped, note = (sum(subject.clipped()),), ", ".join(notes)
-        return SheetRow(activation, subject, tiles.tile_name, whole, subject.shown(), clipped, note=note, strip=True)
+        prepared = prepared_maps.prepare(drawn, maps, whole, prepared_maps.scale_for(style, maps))
+        clipped, note = (sum(prepared.clipped()),), ", ".join(notes)
+        return SheetRow(activation, prepared, tiles.tile_name, whole, prepared.shown(), clipped, note=note, strip=True)
     over = _over(activation, context, style) if style.overlay else None
     if tiles.tile_name != FILTER or len(maps) == 1:
         style = replace(style, channels=None)
@@ -194,19 +194,19 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     style = replace(style, channels=channels)
     is_map = set(drawn.axes[1:]) - {"channel"} == {"row", "column"}
     part = padding.image_region(drawn, context, (maps.shape[1], maps.shape[2])) if is_map else None
-    subject = prepared_maps.prepare(drawn, maps, style, prepared_maps.scale_for(style, maps), part)
-    shown = subject.shown()
+    prepared = prepared_maps.prepare(drawn, maps, style, prepared_maps.scale_for(style, maps), part)
+    shown = prepared.shown()
     if tiles.masked:
         shown = _with_gaps(shown, tiles.masked, tiles.masked_axis)
     turned = [name for name in drawn.axes if name in {"row", "column"}] == ["column", "row"]
     notes += [tiles.note, "drawn with rows down" if turned else "", *step_notes]
     return SheetRow(
         activation,
-        subject,
+        prepared,
         tiles.tile_name,
         style,
         shown,
-        _clipped(subject),
+        _clipped(prepared),
         tiles.masked,
         tiles.masked_axis,
         ", ".join(filter(None, notes)),
@@ -223,9 +223,9 @@ def _is_masked(activation: Activation, index: int) -> bool:
     return len(batch_entry.masked_steps(activation, index)) == steps
 
 
-def _clipped(subject: PreparedMaps) -> tuple[int, ...]:
+def _clipped(prepared: PreparedMaps) -> tuple[int, ...]:
     """Return how many values of each tile lie beyond the ends of its colours."""
-    return tuple(map(sum, subject.clipped_of_tiles()))
+    return tuple(map(sum, prepared.clipped_of_tiles()))
 
 
 def _over(activation: Activation, context: Context, style: Style) -> Overlay | None:
@@ -236,67 +236,69 @@ def _over(activation: Activation, context: Context, style: Style) -> Overlay | N
         return None
 
 
-def _with_gaps(maps: NDArray[Any], gaps: Sequence[int], axis: int) -> NDArray[Any]:
+def _with_gaps(maps: NDArray[Any], gaps: Sequence[int], masked_axis: int) -> NDArray[Any]:
     """Return ``(tile, row, column)`` with the places `gaps` put in along an axis: copies of the visible one before."""
-    total = maps.shape[axis] + len(gaps)
+    total = maps.shape[masked_axis] + len(gaps)
     visible = np.delete(np.arange(total), gaps)
-    places = np.searchsorted(visible, np.arange(total), side="right") - 1
-    return maps.take(np.maximum(places, 0), axis=axis)
+    indices = np.searchsorted(visible, np.arange(total), side="right") - 1
+    return maps.take(np.maximum(indices, 0), axis=masked_axis)
 
 
-def tile_size(band: SheetRow, room: TileLimits) -> tuple[tuple[int, int], bool]:
+def tile_size(row: SheetRow, limits: TileLimits) -> tuple[tuple[int, int], bool]:
     """Return height and width of a band's tiles, and whether values are averaged to fit.
 
     Small maps grow by whole factors. The units of a vector are cells side by side, in as
     many rows as they need; the size is that of a cell.
     """
-    if band.strip:
-        rows = -(-band.subject.total // room.width)
-        columns = -(-band.subject.total // rows)
-        return (max(3, _STRIP_HEIGHT // rows), min(_STRIP_CELL, room.width // columns)), False
-    height, width = band.maps.shape[1:] if band.over is None else band.over.sizes
-    widest = room.width if band.noun == MAP and band.over is None else room.side
-    factor = min(room.side // height, widest // width)
+    if row.strip:
+        rows = -(-row.prepared.total // limits.width)
+        columns = -(-row.prepared.total // rows)
+        return (max(3, _STRIP_HEIGHT // rows), min(_STRIP_CELL, limits.width // columns)), False
+    height, width = row.maps.shape[1:] if row.over is None else row.over.sizes
+    widest = limits.width if row.tile_name == MAP and row.over is None else limits.side
+    factor = min(limits.side // height, widest // width)
     if factor >= 1:
         down, right = (max(factor, -(-_THINNEST // size)) for size in (height, width))
         return (height * down, width * right), False
-    share = min(room.side / height, widest / width)
+    share = min(limits.side / height, widest / width)
     return (max(_THINNEST, round(height * share)), max(_THINNEST, round(width * share))), True
 
 
-def height(band: SheetRow, room: TileLimits, rows: range | None = None) -> int:
+def height(row: SheetRow, limits: TileLimits, rows: range | None = None) -> int:
     """Return the height of a band, or of some rows of its tiles with the line of words."""
-    head = text.get_font(HEAD, bold=True).height + 6 + _below_name(band, room)
-    size, _ = tile_size(band, room)
-    if band.strip:
-        return head + -(-band.subject.total // (room.width // size[1])) * size[0] + 4 + text.get_font(FACE).height
-    return head + len(rows or all_rows(band, room)) * row_height(size) - GAP
+    head = text.get_font(HEADING_SIZE, bold=True).height + 6 + _below_name(row, limits)
+    size, _ = tile_size(row, limits)
+    if row.strip:
+        return (
+            head + -(-row.prepared.total // (limits.width // size[1])) * size[0] + 4 + text.get_font(FONT_SIZE).height
+        )
+    return head + len(rows or all_rows(row, limits)) * row_height(size) - GAP
 
 
-def all_rows(band: SheetRow, room: TileLimits) -> range:
+def all_rows(row: SheetRow, limits: TileLimits) -> range:
     """Return the rows of tiles that a band has."""
-    return range(-(-band.count // room.per_row))
+    return range(-(-row.count // limits.per_row))
 
 
-def _below_name(band: SheetRow, room: TileLimits) -> int:
+def _below_name(row: SheetRow, limits: TileLimits) -> int:
     """Return the height of what has no room beside the name: ends of the colours, distribution."""
-    if not is_narrow(band, room):
+    if not is_narrow(row, limits):
         return 0
-    ends = text.get_font(PLAIN).height + LINE_GAP if band.ends else 0
-    return ends + (histograms.SPARK[0] + LINE_GAP if band.subject.distribution else 0)
+    ends = text.get_font(TEXT_SIZE).height + LINE_GAP if row.ends else 0
+    return ends + (histograms.SPARK[0] + LINE_GAP if row.prepared.distribution else 0)
 
 
-def is_narrow(band: SheetRow, room: TileLimits) -> bool:
+def is_narrow(row: SheetRow, limits: TileLimits) -> bool:
     """Tell whether ends of the colours and distribution have no room beside the name."""
-    return room.width < (_NARROW_SPARK if band.subject.distribution else _NARROW)
+    return limits.width < (_NARROW_SPARK if row.prepared.distribution else _NARROW)
 
 
-def spark_side(room: TileLimits) -> str:
+def spark_side(limits: TileLimits) -> str:
     """Return where the distributions of bands stand, in words."""
-    return "below" if room.width < _NARROW_SPARK else "at the right of"
+    return "below" if limits.width < _NARROW_SPARK else "at the right of"
 
 
 def row_height(size: tuple[int, int]) -> int:
     """Return the height in pixels of one row of tiles of this size, labels and gap included."""
-    face = text.get_font(FACE)
-    return face.height + 2 + size[0] + 4 + face.height + GAP
+    font = text.get_font(FONT_SIZE)
+    return font.height + 2 + size[0] + 4 + font.height + GAP

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Context, Picture
 
 CHANNEL_AXES = ("channel", "unit", "head")
-MOST = 8
+MAX_CHANNELS = 8
 _SEEN = 0.05
 _LARGEST_POWER = 12
 _LINE = 64
 _SIDE, _LONGEST, _THINNEST = 176, 320, 12
-_FACE, _GAP, _ROW_GAP = 12, 14, 12
+_FONT_SIZE, _GAP, _ROW_GAP = 12, 14, 12
 _HUGE = 1e300
 
 
@@ -56,65 +56,65 @@ class _PairMaps:
     titles: tuple[str, ...]
     channels: list[int]
     total: int
-    reach: float
+    limit: float
     largest: float
 
 
-def draw_side_by_side(couple: LayerPair, context: Context) -> Picture:
+def draw_side_by_side(pair: LayerPair, context: Context) -> Picture:
     """Draw the channels that differ most, at most eight.
 
     The scale runs from minus to plus the largest absolute value of both sides.
     """
-    subject = _prepare(couple)
+    pair_maps = _prepare(pair)
     table = colors.table(colors.DIVERGING)
-    zoom = _zoom(*subject.columns[0].shape[1:])
-    height, width = (size * factor for size, factor in zip(subject.columns[0].shape[1:], zoom, strict=True))
-    face = text.get_font(_FACE)
-    numbers = max(face.width(str(channel)) for channel in subject.channels) + _GAP
-    cell = max(width, *(face.width(title) for title in subject.titles)) if width > _SIDE else max(width, _SIDE)
+    zoom = _zoom(*pair_maps.columns[0].shape[1:])
+    height, width = (size * factor for size, factor in zip(pair_maps.columns[0].shape[1:], zoom, strict=True))
+    font = text.get_font(_FONT_SIZE)
+    numbers = max(font.width(str(channel)) for channel in pair_maps.channels) + _GAP
+    cell = max(width, *(font.width(title) for title in pair_maps.titles)) if width > _SIDE else max(width, _SIDE)
     layout = page_layout.PageLayout(
-        page_layout.PageHeading(
-            couple.ours.address, couple.ours.kind, text.shape(couple.ours.values.shape[1:]), context
-        ),
-        _bar(subject, table),
-        _caption(couple, subject),
-        face.height + _GAP + len(subject.channels) * (height + _ROW_GAP),
-        numbers + len(subject.columns) * (cell + _GAP),
+        page_layout.PageHeading(pair.ours.address, pair.ours.kind, text.shape(pair.ours.values.shape[1:]), context),
+        _bar(pair_maps, table),
+        _caption(pair, pair_maps),
+        font.height + _GAP + len(pair_maps.channels) * (height + _ROW_GAP),
+        numbers + len(pair_maps.columns) * (cell + _GAP),
     )
     canvas, top, left = page_layout.open_page(layout)
-    for place, title in enumerate(subject.titles):
-        canvas.write(face.fit(title, cell), top, left + numbers + place * (cell + _GAP), face, canvas.theme.ink)
-    top += face.height + _GAP
-    for row, channel in enumerate(subject.channels):
+    for index, title in enumerate(pair_maps.titles):
+        canvas.write(font.fit(title, cell), top, left + numbers + index * (cell + _GAP), font, canvas.theme.ink)
+    top += font.height + _GAP
+    for row, channel in enumerate(pair_maps.channels):
         begin = top + row * (height + _ROW_GAP)
-        if subject.total > 1:
-            canvas.write(str(channel), begin, left, face, canvas.theme.ink)
-        for place, maps in enumerate(subject.columns):
-            _draw_map(canvas, maps[row], (subject.reach, table, zoom), (begin, left + numbers + place * (cell + _GAP)))
-    return canvas.picture((), {"reach": subject.reach, "largest": subject.largest, "channels": subject.channels})
+        if pair_maps.total > 1:
+            canvas.write(str(channel), begin, left, font, canvas.theme.ink)
+        for index, maps in enumerate(pair_maps.columns):
+            _draw_map(
+                canvas, maps[row], (pair_maps.limit, table, zoom), (begin, left + numbers + index * (cell + _GAP))
+            )
+    return canvas.picture((), {"reach": pair_maps.limit, "largest": pair_maps.largest, "channels": pair_maps.channels})
 
 
-def _prepare(couple: LayerPair) -> _PairMaps:
-    ours, theirs = (maps_of(one) for one in (couple.ours, couple.theirs))
+def _prepare(pair: LayerPair) -> _PairMaps:
+    ours, theirs = (maps_of(one) for one in (pair.ours, pair.theirs))
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = theirs - ours
-    lengths = np.abs(np.nan_to_num(apart, nan=np.inf)).reshape(len(apart), -1).max(axis=1)
+        difference = theirs - ours
+    lengths = np.abs(np.nan_to_num(difference, nan=np.inf)).reshape(len(difference), -1).max(axis=1)
     # Where both are the same infinity the difference is NaN, but nothing differs.
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-    apart[same] = 0.0
+    difference[same] = 0.0
     lengths[same.reshape(len(same), -1).all(axis=1)] = 0.0
-    chosen = np.argsort(-lengths, kind="stable")[:MOST].tolist()
+    chosen = np.argsort(-lengths, kind="stable")[:MAX_CHANNELS].tolist()
     finite = [np.abs(one[np.isfinite(one)]) for one in (ours, theirs)]
-    reach = max((float(one.max()) for one in finite if one.size), default=0.0)
-    known = np.abs(apart[np.isfinite(apart)])
+    limit = max((float(one.max()) for one in finite if one.size), default=0.0)
+    known = np.abs(difference[np.isfinite(difference)])
     largest = float(known.max()) if known.size else 0.0
-    columns = [ours[chosen], theirs[chosen], apart[chosen]]
-    titles = [f"A  {text.shown(couple.names[0], 80)}", f"B  {text.shown(couple.names[1], 80)}", f"B {text.MINUS} A"]
-    if 0 < largest < _SEEN * reach < _HUGE:
-        factor = _enlargement(reach / largest)
+    columns = [ours[chosen], theirs[chosen], difference[chosen]]
+    titles = [f"A  {text.shown(pair.names[0], 80)}", f"B  {text.shown(pair.names[1], 80)}", f"B {text.MINUS} A"]
+    if 0 < largest < _SEEN * limit < _HUGE:
+        factor = _enlargement(limit / largest)
         columns.append(columns[2] * factor)
         titles.append(f"(B {text.MINUS} A) {text.TIMES} {factor:,}")
-    return _PairMaps(tuple(columns), tuple(titles), chosen, len(ours), max(reach, largest), largest)
+    return _PairMaps(tuple(columns), tuple(titles), chosen, len(ours), max(limit, largest), largest)
 
 
 def _enlargement(most: float) -> int:
@@ -159,9 +159,9 @@ def _draw_map(
     look: tuple[float, ColorTable, tuple[int, int]],
     corner: tuple[int, int],
 ) -> None:
-    (reach, table, zoom), (top, left) = look, corner
-    ends = np.array([-reach]), np.array([reach])
-    pixels = colors.steps_to_pixels(colors.values_to_steps(values[None], *ends, signed=True), table)
+    (limit, table, zoom), (top, left) = look, corner
+    limits = np.array([-limit]), np.array([limit])
+    pixels = colors.steps_to_pixels(colors.values_to_steps(values[None], *limits, signed=True), table)
     if not np.isfinite(values).all():
         colors.paint_nonfinite(pixels, values[None], table)
     large = pixels[0].repeat(zoom[0], axis=0).repeat(zoom[1], axis=1)
@@ -170,17 +170,17 @@ def _draw_map(
     canvas.pixels[top : top + rows, left : left + columns] = large
 
 
-def _bar(subject: _PairMaps, table: ColorTable) -> page_layout.ColorBar:
-    reach = subject.reach
+def _bar(pair_maps: _PairMaps, table: ColorTable) -> page_layout.ColorBar:
+    limit = pair_maps.limit
     notes = (f"one scale for A, B and B {text.MINUS} A",)
-    if not reach:
+    if not limit:
         return page_layout.ColorBar(table, ((0.5, "0"),), notes)
-    ticks = [(0.0, f"{text.MINUS}{text.number(reach)}"), (0.5, "0"), (1.0, text.number(reach))]
-    return page_layout.ColorBar(table, tuple(ticks), notes, _marks(subject.columns, table))
+    ticks = [(0.0, f"{text.MINUS}{text.number(limit)}"), (0.5, "0"), (1.0, text.number(limit))]
+    return page_layout.ColorBar(table, tuple(ticks), notes, _marks(pair_maps.columns, table))
 
 
 def _marks(columns: Sequence[NDArray[np.float64]], table: ColorTable) -> tuple[tuple[colors.RGB, str], ...]:
-    nan, above, below = table.marks
+    nan, above, below = table.nonfinite_colors
     tests: tuple[tuple[colors.RGB, str, Any], ...] = (
         (nan, "NaN", np.isnan),
         (above, f"+{text.INFINITY}", np.isposinf),
@@ -189,14 +189,14 @@ def _marks(columns: Sequence[NDArray[np.float64]], table: ColorTable) -> tuple[t
     return tuple((color, words) for color, words, test in tests if any(test(maps).any() for maps in columns))
 
 
-def _caption(couple: LayerPair, subject: _PairMaps) -> tuple[str, ...]:
-    shown = len(subject.channels)
+def _caption(pair: LayerPair, pair_maps: _PairMaps) -> tuple[str, ...]:
+    shown = len(pair_maps.channels)
     words = []
-    if subject.total > 1:
-        words.append(f"{shown:,} of {subject.total:,} channels, those that differ most")
-    words.append(f"largest difference {text.number(subject.largest)}")
-    if couple.theirs.address != couple.ours.address:
-        words.append(f"in B: {text.shown(couple.theirs.address, 80)}")
-    if subject.columns[0].shape[0] == subject.total == 1 and couple.ours.values.ndim > 3:  # noqa: PLR2004
+    if pair_maps.total > 1:
+        words.append(f"{shown:,} of {pair_maps.total:,} channels, those that differ most")
+    words.append(f"largest difference {text.number(pair_maps.largest)}")
+    if pair.theirs.address != pair.ours.address:
+        words.append(f"in B: {text.shown(pair.theirs.address, 80)}")
+    if pair_maps.columns[0].shape[0] == pair_maps.total == 1 and pair.ours.values.ndim > 3:  # noqa: PLR2004
         words.append("planes below one another")
     return tuple(words)

@@ -148,7 +148,7 @@ def strongest(figure: ReportFigure) -> list[int]:
 def known_colors(name: str) -> NDArray[np.uint8]:
     """Return the colours of a picture without captions, ``(color, RGB)``: the table, its marks, white."""
     table = colors.table(name)
-    return np.concatenate([table.colors, np.array([*table.marks, (255, 255, 255)], np.uint8)])
+    return np.concatenate([table.colors, np.array([*table.nonfinite_colors, (255, 255, 255)], np.uint8)])
 
 
 def histogram_of(values: NDArray[Any], numbers: dict[str, Any]) -> dict[str, Any]:

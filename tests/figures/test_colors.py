@@ -92,8 +92,8 @@ def test_unknown_colormaps_name_the_nearest(wrong: str, near: str) -> None:
 def test_marks_are_in_no_table(name: str) -> None:
     table = colors.table(name)
 
-    assert len(set(table.marks)) == 3
-    for mark in table.marks:
+    assert len(set(table.nonfinite_colors)) == 3
+    for mark in table.nonfinite_colors:
         assert not (table.colors == mark).all(axis=1).any()
 
 

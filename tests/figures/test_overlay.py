@@ -158,7 +158,7 @@ def test_what_is_not_finite_keeps_its_own_colour() -> None:
     activation, context = placed(maps, (0, 0), (1, 1), (4, 4))
     picture = renderers.draw(activation, 0, context, replace(OVER, zoom=1))
     top, left = picture.tiles[0].box[:2]
-    assert tuple(picture.pixels[top + 1, left + 2]) == colors.table("inferno").marks[0]
+    assert tuple(picture.pixels[top + 1, left + 2]) == colors.table("inferno").nonfinite_colors[0]
 
 
 def test_the_figure_says_overlay_and_reduced() -> None:

@@ -241,7 +241,7 @@ def test_states_are_marked_and_counted() -> None:
     top, left, bottom, right = picture.tiles[1].box
     assert (picture.pixels[top:bottom, left:right].min(axis=-1) > 180).all()
     top, left, *_ = picture.tiles[3].box
-    mark = colors.table(picture.numbers["colormap"]).marks[0]
+    mark = colors.table(picture.numbers["colormap"]).nonfinite_colors[0]
     assert tuple(picture.pixels[top, left]) == mark
 
 

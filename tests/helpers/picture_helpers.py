@@ -181,7 +181,7 @@ def assert_marks(pixels: NDArray[np.uint8], colormap: str, tile: Tile, values: N
     top, left, bottom, right = tile.box
     down, across = (bottom - top) // values.shape[0], (right - left) // values.shape[1]
     pixels = pixels[top:bottom:down, left:right:across]
-    marks = colors.table(colormap).marks
+    marks = colors.table(colormap).nonfinite_colors
     for mark, where in zip(marks, (np.isnan(values), np.isposinf(values), np.isneginf(values)), strict=True):
         assert (pixels[where] == mark).all(), tile
 

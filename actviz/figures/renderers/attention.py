@@ -48,15 +48,21 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
             reduction.block_means(maps, *by),
             reduction.block_mean_note(("query", "key"), by).replace("querys", "queries"),
         )
-    rulers = (
+    side_labels = (
         _axis("query", queries, by[0], step_words(activation, context, queries)),
         _axis("key", keys, by[1], step_words(activation, context, keys)),
     )
     notes = ("down: query", "across: key")
-    deck = grid.TileSet(
-        maps, "head", (("head",), "query", "key"), names=_names(heads), rulers=rulers, notes=notes, reduced=reduced
+    tile_set = grid.TileSet(
+        maps,
+        "head",
+        (("head",), "query", "key"),
+        names=_names(heads),
+        side_labels=side_labels,
+        notes=notes,
+        reduced=reduced,
     )
-    return grid.draw(activation, deck, context, style)
+    return grid.draw(activation, tile_set, context, style)
 
 
 def _names(heads: int) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from actviz.figures import page_layout
 
-FACE = 11
+FONT_SIZE = 11
 LONGEST = 130
 _TICK, _GAP = 4, 3
 
@@ -41,8 +41,8 @@ class AxisLabels:
     def of(cls, noun: str, numbers: Sequence[int], words: Sequence[str] = ()) -> AxisLabels:
         """Return the axis of some places; `words`, where there are any, name all places."""
         if words:
-            face = text.get_font(FACE)
-            named = (face.fit(text.shown(f"{number} {words[number]}", 80), LONGEST) for number in numbers)
+            font = text.get_font(FONT_SIZE)
+            named = (font.fit(text.shown(f"{number} {words[number]}", 80), LONGEST) for number in numbers)
             return cls(noun, tuple(named), each=True)
         steps = {after - before for before, after in itertools.pairwise(numbers)}
         in_order = len(steps) <= 1 and min(steps, default=1) > 0
@@ -51,10 +51,10 @@ class AxisLabels:
     @property
     def widest(self) -> int:
         """The width of the widest name in pixels."""
-        face = text.get_font(FACE)
+        font = text.get_font(FONT_SIZE)
         if self.each:
-            return max(map(face.width, self.names), default=0)
-        return face.width("0") * max(map(len, self.names), default=0)
+            return max(map(font.width, self.names), default=0)
+        return font.width("0") * max(map(len, self.names), default=0)
 
     def turned(self, zoom: int) -> bool:
         """Whether names above places of `zoom` pixels must be turned upwards."""
@@ -63,7 +63,7 @@ class AxisLabels:
 
 def minimum_zoom(axis: AxisLabels) -> int:
     """Return how many pixels a place needs for its name to stand beside it."""
-    return text.get_font(FACE).height if axis.each else 1
+    return text.get_font(FONT_SIZE).height if axis.each else 1
 
 
 def left_margin(axis: AxisLabels) -> int:
@@ -73,7 +73,7 @@ def left_margin(axis: AxisLabels) -> int:
 
 def top_margin(axis: AxisLabels, zoom: int) -> int:
     """Return the height that names above a map need."""
-    height = axis.widest if axis.turned(zoom) else text.get_font(FACE).height
+    height = axis.widest if axis.turned(zoom) else text.get_font(FONT_SIZE).height
     return height + _TICK + _GAP
 
 
@@ -94,30 +94,30 @@ def label_interval(zoom: int, room: int) -> int:
 
 def label_size(axis: AxisLabels, zoom: int, *, above: bool) -> int:
     """Return how many pixels along a map a name needs, `above` it or to its left."""
-    return text.get_font(FACE).height if not above or axis.turned(zoom) else axis.widest + 8
+    return text.get_font(FONT_SIZE).height if not above or axis.turned(zoom) else axis.widest + 8
 
 
 def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` to the left of a map whose top left is `corner`."""
-    face, color = text.get_font(FACE), canvas.theme.muted
+    font, color = text.get_font(FONT_SIZE), canvas.theme.muted
     for place in _places(part, label_interval(zoom, label_size(axis, zoom, above=False))):
         middle = corner[0] + (place - part.start) * zoom + zoom // 2
         name = axis.names[place]
-        column = corner[1] - 1 - _TICK - _GAP - face.width(name)
-        canvas.write(name, middle - face.height // 2, column, face, color)
+        column = corner[1] - 1 - _TICK - _GAP - font.width(name)
+        canvas.write(name, middle - font.height // 2, column, font, color)
         canvas.fill((middle, corner[1] - 1 - _TICK, middle + 1, corner[1] - 1), color)
 
 
 def write_above(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` above a map whose top left is `corner`."""
-    face, color, turned = text.get_font(FACE), canvas.theme.muted, axis.turned(zoom)
+    font, color, turned = text.get_font(FONT_SIZE), canvas.theme.muted, axis.turned(zoom)
     for place in _places(part, label_interval(zoom, label_size(axis, zoom, above=True))):
         middle = corner[1] + (place - part.start) * zoom + zoom // 2
         name, bottom = axis.names[place], corner[0] - 1 - _TICK - _GAP
         if turned:
-            canvas.write_upwards(name, bottom, middle - face.height // 2, face, color)
+            canvas.write_upwards(name, bottom, middle - font.height // 2, font, color)
         else:
-            canvas.write(name, bottom - face.height, middle - face.width(name) // 2, face, color)
+            canvas.write(name, bottom - font.height, middle - font.width(name) // 2, font, color)
         canvas.fill((corner[0] - 1 - _TICK, middle, corner[0] - 1, middle + 1), color)
 
 

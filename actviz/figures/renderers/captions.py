@@ -43,26 +43,26 @@ def heading(activation: Activation, context: Context) -> PageHeading:
     return PageHeading(activation.address, activation.kind, sizes, context)
 
 
-def caption(subject: PreparedMaps, style: Style, noun: str, state: str) -> tuple[str, ...]:
+def caption(prepared: PreparedMaps, style: Style, noun: str, state: str) -> tuple[str, ...]:
     """Return the counts below a figure: shown, dead, constant, clipped, not finite.
 
     `noun` is what one channel is called; `state` is the word for one that is all zero.
     Everything but the first count is about the whole layer, shown or not.
     """
-    numbers, total = subject.numbers, subject.total
-    shown = len(subject.channels)
+    numbers, total = prepared.numbers, prepared.total
+    shown = len(prepared.channels)
     first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
     parts = [first + selection_note(shown, total, style)]
-    parts += order_notes(subject.step_order)
+    parts += order_notes(prepared.step_order)
     dead = numbers.channels_in(channel_statistics.DEAD)
     word = f"{state} on this input"
     parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
     constant = numbers.channels_in(channel_statistics.CONSTANT)
     if constant:
         parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
-    parts += _faint(numbers)
-    parts += [*_clipped(subject), _nonfinite(numbers)]
-    if style.histogram and subject.distribution is None:
+    parts += _small_channel_notes(numbers)
+    parts += [*_clipped_notes(prepared), _nonfinite_note(numbers)]
+    if style.histogram and prepared.distribution is None:
         parts.append("no distribution: no finite value")
     return tuple(parts)
 
@@ -76,7 +76,7 @@ def order_notes(step_order: str) -> list[str]:
     return [notes[step_order]] if step_order in notes else []
 
 
-def _faint(numbers: channel_statistics.ChannelStatistics) -> list[str]:
+def _small_channel_notes(numbers: channel_statistics.ChannelStatistics) -> list[str]:
     """Return what a caption says of channels that are almost constant, or almost nothing."""
     parts = []
     near = numbers.near_constant
@@ -110,26 +110,26 @@ def selection_note(shown: int, total: int, style: Style, *, ordered: bool = True
     return f"{words} of the {candidates:,} chosen" if words else ", as chosen"
 
 
-def _clipped(subject: PreparedMaps) -> list[str]:
-    count = sum(subject.clipped())
+def _clipped_notes(prepared: PreparedMaps) -> list[str]:
+    count = sum(prepared.clipped())
     if not count:
         return []
-    share = text.number(100 * count / max(1, subject.shown().size), 2)
-    if subject.given is None:
+    share = text.number(100 * count / max(1, prepared.shown().size), 2)
+    if prepared.requested_range is None:
         return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to the ends of the colours"]
-    low, high = (text.number(end) for end in subject.given)
+    low, high = (text.number(end) for end in prepared.requested_range)
     return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to {low} {text.DASH} {high}"]
 
 
-def scale_note(subject: PreparedMaps, whole: str) -> str:
+def scale_note(prepared: PreparedMaps, whole: str) -> str:
     """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
-    scale = subject.scale
+    scale = prepared.scale
     if scale.kind == "percentile":
         ends = percentiles_note(scale)
         reason = f" ({scale.reason})" if scale.reason else ""
-        if subject.given is None:
+        if prepared.requested_range is None:
             return f"one scale for {whole}: its {ends} are the same{reason}"
-        return f"one scale: {ends} of the layer's values" + (", made even around 0" if subject.signed else "") + reason
+        return f"one scale: {ends} of the layer's values" + (", made even around 0" if prepared.signed else "") + reason
     if scale.kind == "bounds":
         return "one scale: the bounds of the activation function"
     if scale.kind == "from":
@@ -143,7 +143,7 @@ def percentiles_note(scale: ColorScale) -> str:
     return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
 
 
-def _nonfinite(numbers: channel_statistics.ChannelStatistics) -> str:
+def _nonfinite_note(numbers: channel_statistics.ChannelStatistics) -> str:
     if numbers.finite:
         return "no NaN"
     counts = [

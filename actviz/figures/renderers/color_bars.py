@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 _HUGE = 1e300
 
 
-def nonfinite_colors(subject: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
+def nonfinite_colors(prepared: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
     """Return the colours of what is not finite, where there is such a thing."""
-    if subject.numbers.finite:
+    if prepared.numbers.finite:
         return ()
-    nan, above, below = subject.table.marks
-    maps = subject.maps
+    nan, above, below = prepared.table.nonfinite_colors
+    maps = prepared.maps
     found = (
-        (nan, "NaN", bool(subject.numbers.nan.any())),
+        (nan, "NaN", bool(prepared.numbers.nan.any())),
         (above, f"+{text.INFINITY}", bool(np.isposinf(maps).any())),
         (below, f"{text.MINUS}{text.INFINITY}", bool(np.isneginf(maps).any())),
     )
     return tuple((color, words) for color, words, present in found if present)
 
 
-def bar_per_tile(subject: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
+def bar_per_tile(prepared: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
     """Return a colour bar for tiles, called `noun`, that have a range of their own.
 
     `written` says where its ends are written: ``below it: its smallest and largest value``.
     """
     ticks: tuple[tuple[float, str], ...]
-    scale = subject.scale
+    scale = prepared.scale
     if scale.per_tile_percentiles:
         written = "written " + written.replace(f": {RANGE_NOTE}", "")
-    if subject.signed:
+    if prepared.signed:
         ticks = ((0.0, f"{text.MINUS}max"), (0.5, "0"), (1.0, "+max"))
         largest = (
             f"the larger |value| of {percentiles_note(scale)} of its own values"
@@ -56,20 +56,20 @@ def bar_per_tile(subject: PreparedMaps, noun: str, written: str, notes: Sequence
     else:
         ticks = ((0.0, "0"), (1.0, "max"))
         note = f"max: of each {noun} its own maximum; {written}"
-    return ColorBar(subject.table, ticks, (note, *notes), nonfinite_colors(subject))
+    return ColorBar(prepared.table, ticks, (note, *notes), nonfinite_colors(prepared))
 
 
-def shared_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
+def shared_bar(prepared: PreparedMaps, notes: Sequence[str]) -> ColorBar:
     """Return a colour bar for one range that all tiles share."""
-    low, high = float(subject.low[0]), float(subject.high[0])
-    if subject.levels:
-        values = np.array([[value for value, _ in subject.levels]])
-        steps = colors.values_to_steps(values, subject.low[:1], subject.high[:1], signed=subject.signed)[0].tolist()
-        blocks = tuple(zip(steps, (words for _, words in subject.levels), strict=True))
-        return ColorBar(subject.table, (), tuple(notes), nonfinite_colors(subject), blocks)
+    low, high = float(prepared.low[0]), float(prepared.high[0])
+    if prepared.levels:
+        values = np.array([[value for value, _ in prepared.levels]])
+        steps = colors.values_to_steps(values, prepared.low[:1], prepared.high[:1], signed=prepared.signed)[0].tolist()
+        blocks = tuple(zip(steps, (words for _, words in prepared.levels), strict=True))
+        return ColorBar(prepared.table, (), tuple(notes), nonfinite_colors(prepared), blocks)
     if low == high:
-        middle = 0.5 if subject.signed else 0.0
-        return ColorBar(subject.table, ((middle, "0"),), tuple(notes), nonfinite_colors(subject))
+        middle = 0.5 if prepared.signed else 0.0
+        return ColorBar(prepared.table, ((middle, "0"),), tuple(notes), nonfinite_colors(prepared))
     found = colors.tick_values(low, high)
     # Halved, the widest ranges stay finite; the narrowest would vanish.
     factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
@@ -77,4 +77,4 @@ def shared_bar(subject: PreparedMaps, notes: Sequence[str]) -> ColorBar:
     shares = [min(1.0, max(0.0, (tick * factor - low * factor) / width)) for tick in found]
     words = [text.number(tick) for tick in found]
     pairs = tuple(zip(shares, words, strict=True))
-    return ColorBar(subject.table, pairs, tuple(notes), nonfinite_colors(subject))
+    return ColorBar(prepared.table, pairs, tuple(notes), nonfinite_colors(prepared))

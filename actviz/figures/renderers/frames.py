@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PROJECTIONS = ("max",)
 
-_FACE, _NAME = 10, 12
+_FONT_SIZE, _NAME = 10, 12
 _WIDEST = 1400
 _GAP, _LABEL_GAP, _LINE_GAP, _BLOCK_GAP, _BETWEEN = 6, 2, 6, 14, 28
 _STRENGTH, _GUTTER = 3, 40
@@ -87,8 +87,8 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
     axes = (("channel", along) if "channel" in activation.axes else (along,), "row", "column")
     visible = frames[:, shown] if masked else frames
     maps = visible.reshape(len(frames), -1, frames.shape[3])
-    subject = prepared_maps.prepare(activation, maps, style, prepared_maps.scale_for(style, maps))
-    film = _FrameMaps(subject, frames.shape, shown, axes, over)
+    prepared = prepared_maps.prepare(activation, maps, style, prepared_maps.scale_for(style, maps))
+    film = _FrameMaps(prepared, frames.shape, shown, axes, over)
     if style.bare:
         return _draw_bare(film, style)
     plan = _plan(film, style)
@@ -97,7 +97,7 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
         _color_bar(film, along, plan.words),
         (*_caption(film, style, along, masked), *padding.note(activation, context, left_out=False)),
         *plan.size,
-        prepared_maps.histogram(subject, reduced=bool(context.reduced)),
+        prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
     tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left), film.painted(style))
@@ -108,7 +108,7 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
 class _FrameMaps:
     """The frames to draw: `shape` is ``(channel, along, row, column)``, `shown` the frames not masked."""
 
-    subject: PreparedMaps
+    prepared: PreparedMaps
     shape: tuple[int, ...]
     shown: list[int]
     axes: prepared_maps.TileAxes
@@ -119,35 +119,35 @@ class _FrameMaps:
         if not self.over:
             return self.shape[2], self.shape[3]
         rows, columns = self.over[0].sizes
-        factor = style.zoom or min(grid.choose_zoom(len(self.subject.channels) * self.shape[1], rows, columns))
+        factor = style.zoom or min(grid.choose_zoom(len(self.prepared.channels) * self.shape[1], rows, columns))
         return rows * factor, columns * factor
 
     def painted(self, style: Style) -> NDArray[np.uint32]:
         """Return the colours of the chosen channels, ``(channel, shown, row, column)``."""
         if not self.over:
-            return self.subject.painted().reshape(-1, len(self.shown), *self.shape[2:])
-        maps = self.subject.maps.reshape(len(self.subject.maps), len(self.shown), *self.shape[2:])
+            return self.prepared.painted().reshape(-1, len(self.shown), *self.shape[2:])
+        maps = self.prepared.maps.reshape(len(self.prepared.maps), len(self.shown), *self.shape[2:])
         size = self.size(style)
         laid = [
-            self.over[frame].painted(replace(self.subject, maps=maps[:, place]), size)
+            self.over[frame].painted(replace(self.prepared, maps=maps[:, place]), size)
             for place, frame in enumerate(self.shown)
         ]
         return np.stack(laid, axis=1)
 
     def tile(self, place: int, frame: int, box: tuple[int, int, int, int], states: list[str]) -> Tile:
         """Return the tile of one frame of the channel at a place."""
-        channel = self.subject.channels[place]
-        low, high = float(self.subject.low[channel]), float(self.subject.high[channel])
+        channel = self.prepared.channels[place]
+        low, high = float(self.prepared.low[channel]), float(self.prepared.high[channel])
         index = (channel, frame) if "channel" in self.axes[0] else (frame,)
         return Tile(channel, box, low, high, states[place], indices=index)
 
 
 def _record(film: _FrameMaps, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
-    record = film.subject.record(style, film.axes)
+    record = film.prepared.record(style, film.axes)
     record["zoom"] = list(zoom)
     record["masked"] = film.shape[1] - len(film.shown)
     if film.over:
-        record |= {"overlay": film.over[0].record(), "invertible": False, "reduced": film.over[0].said}
+        record |= {"overlay": film.over[0].record(), "invertible": False, "reduced": film.over[0].reduction_note}
     return record
 
 
@@ -156,8 +156,8 @@ def _draw_projection(
 ) -> Picture:
     tiles = ("channel",) if "channel" in activation.axes else ()
     maps, reduced = project(frames, along, style.project or "")
-    deck = grid.TileSet(maps, FILTER if tiles else MAP, (tiles, "row", "column"), reduced=reduced)
-    return grid.draw(activation, deck, context, style)
+    tile_set = grid.TileSet(maps, FILTER if tiles else MAP, (tiles, "row", "column"), reduced=reduced)
+    return grid.draw(activation, tile_set, context, style)
 
 
 def project(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray[Any], str]:
@@ -189,7 +189,7 @@ def _draw_bare(film: _FrameMaps, style: Style) -> Picture:
     page_layout.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
     page = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
     pixels, places = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
-    states = film.subject.states()
+    states = film.prepared.states()
     tiles = tuple(film.tile(*divmod_place(place, film.shown), places.box(place), states) for place in range(len(flat)))
     return Picture(pixels, tiles, (), _record(film, style, (zoom, zoom)))
 
@@ -224,16 +224,16 @@ class _FramesPlan:
 
 
 def _plan(film: _FrameMaps, style: Style) -> _FramesPlan:
-    subject, count = film.subject, film.shape[1]
+    prepared, count = film.prepared, film.shape[1]
     rows, columns = film.size(style)
-    shown = len(subject.channels)
+    shown = len(prepared.channels)
     zoom = (style.zoom, style.zoom) if style.zoom else grid.choose_zoom(shown * count, rows, columns)
     if film.over:
         zoom = 1, 1
     frame = rows * zoom[0], columns * zoom[1]
-    small, name = text.get_font(_FACE), text.get_font(_NAME, bold=True)
-    words = range_labels.labels_below(subject, _GUTTER)
-    names = max(name.width(str(channel)) for channel in subject.channels)
+    small, name = text.get_font(_FONT_SIZE), text.get_font(_NAME, bold=True)
+    words = range_labels.labels_below(prepared, _GUTTER)
+    names = max(name.width(str(channel)) for channel in prepared.channels)
     gutter = max(_GUTTER, names, *map(small.width, words)) + 10
     cell = (
         small.height + _LABEL_GAP + frame[0] + 1 + _LINE_GAP,
@@ -252,34 +252,34 @@ def _plan(film: _FrameMaps, style: Style) -> _FramesPlan:
 def _draw_blocks(
     canvas: page_layout.Canvas, film: _FrameMaps, plan: _FramesPlan, painted: NDArray[np.uint32]
 ) -> list[Tile]:
-    states = film.subject.states()
-    share = _strengths(film.subject)
+    states = film.prepared.states()
+    share = _strengths(film.prepared)
     tiles: list[Tile] = []
-    for place in range(len(film.subject.channels)):
+    for place in range(len(film.prepared.channels)):
         row, column = divmod(place, plan.blocks.columns)
         corner = plan.top + row * plan.blocks.step_down, plan.left + column * plan.blocks.step_right
-        _write_gutter(canvas, film.subject, plan, place, (corner, share[place]))
+        _write_gutter(canvas, film.prepared, plan, place, (corner, share[place]))
         tiles += _draw_frames(canvas, film, plan, (place, painted[place], states), corner)
     return tiles
 
 
-def _strengths(subject: PreparedMaps) -> list[float]:
-    largest = subject.strength
-    share: list[float] = (largest[subject.channels] / (float(largest.max()) or 1.0)).tolist()
+def _strengths(prepared: PreparedMaps) -> list[float]:
+    largest = prepared.strength
+    share: list[float] = (largest[prepared.channels] / (float(largest.max()) or 1.0)).tolist()
     return share
 
 
 def _write_gutter(
-    canvas: page_layout.Canvas, subject: PreparedMaps, plan: _FramesPlan, place: int, at: tuple[tuple[int, int], float]
+    canvas: page_layout.Canvas, prepared: PreparedMaps, plan: _FramesPlan, place: int, at: tuple[tuple[int, int], float]
 ) -> None:
     """Write channel number, range and strength to the left of its frames."""
-    small, name, theme = text.get_font(_FACE), text.get_font(_NAME, bold=True), canvas.theme
+    small, name, theme = text.get_font(_FONT_SIZE), text.get_font(_NAME, bold=True), canvas.theme
     (row, left), share = at
-    if subject.total > 1:
-        canvas.write(str(subject.channels[place]), row, left, name, theme.ink)
+    if prepared.total > 1:
+        canvas.write(str(prepared.channels[place]), row, left, name, theme.ink)
     row += name.height + _LABEL_GAP
     canvas.write(plan.words[place], row, left, small, theme.muted)
-    if subject.total > 1:
+    if prepared.total > 1:
         row += small.height + _LABEL_GAP
         canvas.fill((row, left, row + _STRENGTH, left + _GUTTER), theme.track)
         canvas.fill((row, left, row + _STRENGTH, left + int(np.ceil(share * _GUTTER))), theme.strength)
@@ -294,7 +294,7 @@ def _draw_frames(
 ) -> list[Tile]:
     """Draw the frames of one channel in lines, masked ones hatched."""
     place, painted, states = channel
-    small, theme = text.get_font(_FACE), canvas.theme
+    small, theme = text.get_font(_FONT_SIZE), canvas.theme
     drawn = dict(zip(film.shown, painted, strict=True))
     tiles = []
     for frame in range(film.shape[1]):
@@ -317,14 +317,14 @@ def _draw_frames(
 
 
 def _color_bar(film: _FrameMaps, along: str, words: list[str]) -> page_layout.ColorBar:
-    bar = grid.color_bar(film.subject, "channel", words, "beside")
-    bar = film.over[0].bar(bar, film.subject) if film.over else bar
+    bar = grid.color_bar(film.prepared, "channel", words, "beside")
+    bar = film.over[0].bar(bar, film.prepared) if film.over else bar
     return replace(bar, notes=(*bar.notes, f"number above a frame: its {along}"))
 
 
 def _caption(film: _FrameMaps, style: Style, along: str, masked: list[int]) -> tuple[str, ...]:
     count = film.shape[1]
-    words = captions.caption(film.subject, style, "channel", "dead")
+    words = captions.caption(film.prepared, style, "channel", "dead")
     frames = f"{len(film.shown):,} of {count:,} {along}s of each"
     laid = film.over[0].notes((film.shape[2], film.shape[3])) if film.over else ()
     return (words[0], frames, *words[1:], *captions.masked_notes(masked, count), *laid)

@@ -46,7 +46,7 @@ _SMALLEST_SIDE = 40
 _LARGEST_ZOOM = 64
 _THINNEST = 12
 _NARROWEST = 38
-_FACE = 10
+_FONT_SIZE = 10
 _MOST_WORDS = 64
 # Beyond so many tiles a cell is as wide as its tile: room for both ends would double the page.
 _MOST_WIDENED = 1024
@@ -70,11 +70,11 @@ class TileSet:
     axes: prepared_maps.TileAxes
     names: tuple[str, ...] = ()
     indices: tuple[tuple[int, ...], ...] = ()
-    rulers: tuple[AxisLabels, AxisLabels] | None = None
+    side_labels: tuple[AxisLabels, AxisLabels] | None = None
     notes: tuple[str, ...] = ()
     reduced: str = ""
     over: Overlay | None = None
-    front: NDArray[np.uint8] | None = None
+    input_image: NDArray[np.uint8] | None = None
 
     def sizes(self, count: int, zoom: int | None) -> tuple[int, int]:
         """Return the height and width of what is painted for each of `count` tiles."""
@@ -83,92 +83,94 @@ class TileSet:
         factor = zoom or min(choose_zoom(count, *self.over.sizes))
         return self.over.sizes[0] * factor, self.over.sizes[1] * factor
 
-    def painted(self, subject: PreparedMaps, zoom: int | None) -> NDArray[np.uint32]:
+    def painted(self, prepared: PreparedMaps, zoom: int | None) -> NDArray[np.uint32]:
         """Return the colours of the tiles to draw, of the height and width that `sizes` tells."""
         if self.over is None:
-            return subject.painted()
-        return self.over.painted(subject, self.sizes(len(subject.channels), zoom))
+            return prepared.painted()
+        return self.over.painted(prepared, self.sizes(len(prepared.channels), zoom))
 
-    def bar(self, subject: PreparedMaps, words: Sequence[str]) -> page_layout.ColorBar:
+    def bar(self, prepared: PreparedMaps, words: Sequence[str]) -> page_layout.ColorBar:
         """Return the colour bar of the tiles, below which `words` stand."""
-        bar = color_bar(subject, self.noun, words)
-        return bar if self.over is None else self.over.bar(bar, subject)
+        bar = color_bar(prepared, self.noun, words)
+        return bar if self.over is None else self.over.bar(bar, prepared)
 
 
-def draw(activation: Activation, deck: TileSet, context: Context, style: Style) -> Picture:
+def draw(activation: Activation, tile_set: TileSet, context: Context, style: Style) -> Picture:
     """Draw every chosen map of a deck as a tile."""
-    maps = deck.maps
+    maps = tile_set.maps
     scale = prepared_maps.scale_for(style, maps)
-    is_map = deck.axes[1:] == ("row", "column")
+    is_map = tile_set.axes[1:] == ("row", "column")
     part = padding.image_region(activation, context, (maps.shape[1], maps.shape[2])) if is_map else None
-    subject = prepared_maps.prepare(activation, maps, style, scale, part)
+    prepared = prepared_maps.prepare(activation, maps, style, scale, part)
     if is_map:
-        deck = replace(deck, notes=(*deck.notes, *padding.note(activation, context, left_out=part is not None)))
+        tile_set = replace(
+            tile_set, notes=(*tile_set.notes, *padding.note(activation, context, left_out=part is not None))
+        )
     if style.bare:
-        return _draw_bare(subject, deck, style)
-    plan = _plan(subject, deck, style)
+        return _draw_bare(prepared, tile_set, style)
+    plan = _plan(prepared, tile_set, style)
     layout = page_layout.PageLayout(
         captions.heading(activation, context),
-        deck.bar(subject, plan.words),
-        _caption(subject, deck, style, plan.zoom),
+        tile_set.bar(prepared, plan.words),
+        _caption(prepared, tile_set, style, plan.zoom),
         plan.size[0],
-        plan.size[1] + (plan.cell[1] if deck.front is not None else 0),
-        prepared_maps.histogram(subject, reduced=bool(context.reduced or (deck.reduced and not deck.over))),
+        plan.size[1] + (plan.cell[1] if tile_set.input_image is not None else 0),
+        prepared_maps.histogram(prepared, reduced=bool(context.reduced or (tile_set.reduced and not tile_set.over))),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
-    if deck.front is not None:
-        _draw_front(canvas, deck.front, plan.grid(top, left).box(0))
+    if tile_set.input_image is not None:
+        _draw_input_image(canvas, tile_set.input_image, plan.grid(top, left).box(0))
         left += plan.cell[1]
     grid = plan.grid(top, left)
-    mosaic.draw_frames(canvas.pixels, grid, len(subject.channels), colors.pack_color(canvas.theme.line))
-    mosaic.write_tiles(canvas.pixels, grid, deck.painted(subject, style.zoom), plan.zoom)
-    tiles = _tiles(subject, deck, grid)
+    mosaic.draw_frames(canvas.pixels, grid, len(prepared.channels), colors.pack_color(canvas.theme.line))
+    mosaic.write_tiles(canvas.pixels, grid, tile_set.painted(prepared, style.zoom), plan.zoom)
+    tiles = _tiles(prepared, tile_set, grid)
     mark_states(canvas, tiles)
-    _write(canvas, subject, tiles, plan)
-    if deck.rulers:
-        _write_rulers(canvas, deck.rulers, tiles, plan.zoom)
-    return canvas.picture(tiles, _record(subject, deck, style, plan.zoom))
+    _write(canvas, prepared, tiles, plan)
+    if tile_set.side_labels:
+        _write_side_labels(canvas, tile_set.side_labels, tiles, plan.zoom)
+    return canvas.picture(tiles, _record(prepared, tile_set, style, plan.zoom))
 
 
-def _draw_front(canvas: page_layout.Canvas, picture: NDArray[np.uint8], box: Box) -> None:
+def _draw_input_image(canvas: page_layout.Canvas, picture: NDArray[np.uint8], box: Box) -> None:
     """Draw a picture as it is where the first tile would be."""
     top, left, bottom, right = box
     if picture.shape[:2] != (bottom - top, right - left):
         image = Image.fromarray(picture).resize((right - left, bottom - top), Image.Resampling.NEAREST)
         picture = np.asarray(image)
-    face, theme = text.get_font(_FACE), canvas.theme
+    font, theme = text.get_font(_FONT_SIZE), canvas.theme
     canvas.fill((top - 1, left - 1, bottom + 1, right + 1), theme.line)
     canvas.pixels[top:bottom, left:right] = colors.pack_rgb(picture)
-    canvas.write(face.fit("as fed", right - left), top - 1 - face.height, left - 1, face, theme.ink)
+    canvas.write(font.fit("as fed", right - left), top - 1 - font.height, left - 1, font, theme.ink)
 
 
-def _record(subject: PreparedMaps, deck: TileSet, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
-    record = subject.record(style, deck.axes)
+def _record(prepared: PreparedMaps, tile_set: TileSet, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
+    record = prepared.record(style, tile_set.axes)
     record["zoom"] = list(zoom)
-    if deck.reduced:
-        record["reduced"] = deck.reduced
-    if deck.over:
-        record["overlay"] = deck.over.record()
+    if tile_set.reduced:
+        record["reduced"] = tile_set.reduced
+    if tile_set.over:
+        record["overlay"] = tile_set.over.record()
         record["invertible"] = False
     return record
 
 
-def _draw_bare(subject: PreparedMaps, deck: TileSet, style: Style) -> Picture:
+def _draw_bare(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> Picture:
     zoom = style.zoom or 1
-    count = len(subject.channels)
-    height, width = deck.sizes(count, zoom)
-    zoom = 1 if deck.over else zoom
+    count = len(prepared.channels)
+    height, width = tile_set.sizes(count, zoom)
+    zoom = 1 if tile_set.over else zoom
     rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
     page_layout.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
     page = page_layout.theme_of(dark=style.dark).page
-    record = _record(subject, deck, style, (zoom, zoom))
-    if subject.numbers.finite and deck.over is None:
-        steps = subject.steps()
-        gap, palette = colors.palette_with_background(steps, subject.table, page)
+    record = _record(prepared, tile_set, style, (zoom, zoom))
+    if prepared.numbers.finite and tile_set.over is None:
+        steps = prepared.steps()
+        gap, palette = colors.palette_with_background(steps, prepared.table, page)
         places, grid = mosaic.assemble(steps, columns, gap, zoom)
-        return Picture(places, tuple(_tiles(subject, deck, grid)), (), record, palette)
-    pixels, grid = mosaic.assemble(deck.painted(subject, style.zoom or 1), columns, colors.pack_color(page), zoom)
-    return Picture(pixels, tuple(_tiles(subject, deck, grid)), (), record)
+        return Picture(places, tuple(_tiles(prepared, tile_set, grid)), (), record, palette)
+    pixels, grid = mosaic.assemble(tile_set.painted(prepared, style.zoom or 1), columns, colors.pack_color(page), zoom)
+    return Picture(pixels, tuple(_tiles(prepared, tile_set, grid)), (), record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ class _GridPlan:
         return self.rows * self.cell[0] - _ROW_GAP, self.columns * self.cell[1] - _CELL_GAP
 
     def grid(self, top: int, left: int) -> mosaic.TileGrid:
-        above = top + text.get_font(_FACE).height + _LABEL_GAP + self.above
+        above = top + text.get_font(_FONT_SIZE).height + _LABEL_GAP + self.above
         return mosaic.TileGrid(self.rows, self.columns, above, left + 1 + self.beside, *self.cell, *self.tile)
 
 
@@ -209,54 +211,56 @@ def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
     return zoom, zoom
 
 
-def _plan(subject: PreparedMaps, deck: TileSet, style: Style) -> _GridPlan:
-    count = len(subject.channels)
-    height, width = deck.sizes(count, style.zoom)
+def _plan(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> _GridPlan:
+    count = len(prepared.channels)
+    height, width = tile_set.sizes(count, style.zoom)
     zoom = (style.zoom, style.zoom) if style.zoom else choose_zoom(count, height, width)
-    if deck.over:
+    if tile_set.over:
         zoom = 1, 1
     above = beside = beyond = 0
-    if deck.rulers:
-        down, across = deck.rulers
+    if tile_set.side_labels:
+        down, across = tile_set.side_labels
         if not style.zoom:
-            zoom = _readable(zoom, deck.rulers)
+            zoom = _readable(zoom, tile_set.side_labels)
         above, beside = axis_labels.top_margin(across, zoom[1]), axis_labels.left_margin(down)
         beyond = axis_labels.overhang(across, zoom[1])
     tile = height * zoom[0], width * zoom[1]
-    face = text.get_font(_FACE)
+    font = text.get_font(_FONT_SIZE)
     room = max(tile[1], _NARROWEST)
-    words = labels_below(subject, room, fixed=count > _MOST_WIDENED)
-    if deck.names:
-        names = [deck.names[channel] for channel in subject.channels]
-        numbers = max(map(face.width, names))
+    words = labels_below(prepared, room, fixed=count > _MOST_WIDENED)
+    if tile_set.names:
+        names = [tile_set.names[channel] for channel in prepared.channels]
+        numbers = max(map(font.width, names))
     else:
-        names = [str(channel) for channel in subject.channels]
-        numbers = max(map(len, names)) * face.width("0")
-    widest = max(map(face.width, words), default=0)
+        names = [str(channel) for channel in prepared.channels]
+        numbers = max(map(len, names)) * font.width("0")
+    widest = max(map(font.width, words), default=0)
     cell_width = beside + max(tile[1] + 2 + beyond, numbers, room, widest) + _CELL_GAP
-    foot = _LABEL_GAP + _BAR + _LABEL_GAP + face.height
-    cell_height = face.height + _LABEL_GAP + above + tile[0] + 1 + foot + _ROW_GAP
+    foot = _LABEL_GAP + _BAR + _LABEL_GAP + font.height
+    cell_height = font.height + _LABEL_GAP + above + tile[0] + 1 + foot + _ROW_GAP
     rows, columns = mosaic.grid_shape(count, cell_height, cell_width, style.columns)
     return _GridPlan(zoom, rows, columns, tile, (cell_height, cell_width), words, names, above, beside)
 
 
-def _readable(zoom: tuple[int, int], rulers: tuple[AxisLabels, AxisLabels]) -> tuple[int, int]:
+def _readable(zoom: tuple[int, int], side_labels: tuple[AxisLabels, AxisLabels]) -> tuple[int, int]:
     """Return a zoom at which words beside a map have room, where they are not many."""
     thinnest = (
-        max(map(axis_labels.minimum_zoom, rulers)) if max(len(axis.names) for axis in rulers) <= _MOST_WORDS else 1
+        max(map(axis_labels.minimum_zoom, side_labels))
+        if max(len(axis.names) for axis in side_labels) <= _MOST_WORDS
+        else 1
     )
     return max(zoom[0], thinnest), max(zoom[1], thinnest)
 
 
-def _tiles(subject: PreparedMaps, deck: TileSet, grid: mosaic.TileGrid) -> list[Tile]:
-    channels = subject.channels
-    low, high = subject.low[channels].tolist(), subject.high[channels].tolist()
+def _tiles(prepared: PreparedMaps, tile_set: TileSet, grid: mosaic.TileGrid) -> list[Tile]:
+    channels = prepared.channels
+    low, high = prepared.low[channels].tolist(), prepared.high[channels].tolist()
     boxes = mosaic.boxes(grid, len(channels))
-    if not deck.indices:
-        return list(map(Tile, channels, boxes, low, high, subject.states()))
+    if not tile_set.indices:
+        return list(map(Tile, channels, boxes, low, high, prepared.states()))
     return [
-        Tile(channel, boxes[place], low[place], high[place], state, indices=deck.indices[channel])
-        for place, (channel, state) in enumerate(zip(channels, subject.states(), strict=True))
+        Tile(channel, boxes[place], low[place], high[place], state, indices=tile_set.indices[channel])
+        for place, (channel, state) in enumerate(zip(channels, prepared.states(), strict=True))
     ]
 
 
@@ -293,25 +297,25 @@ def _outline(canvas: page_layout.Canvas, box: Box, color: colors.RGB) -> None:
     canvas.fill((top, right, bottom, right + 1), color)
 
 
-def _write(canvas: page_layout.Canvas, subject: PreparedMaps, tiles: list[Tile], plan: _GridPlan) -> None:
+def _write(canvas: page_layout.Canvas, prepared: PreparedMaps, tiles: list[Tile], plan: _GridPlan) -> None:
     """Write number, range and strength of every tile, a row of tiles at a time: the hot loop of a large figure."""
-    face, theme = text.get_font(_FACE), canvas.theme
+    font, theme = text.get_font(_FONT_SIZE), canvas.theme
     labels_below = 1 + _LABEL_GAP + _BAR + _LABEL_GAP
     for start in range(0, len(tiles), plan.columns):
         part = slice(start, start + plan.columns)
         top, _, bottom, _ = tiles[start].box
         columns = [tile.box[1] - 1 for tile in tiles[part]]
-        canvas.write_line(plan.names[part], top - 1 - face.height - plan.above, columns, face, theme.ink)
-        canvas.write_line(plan.words[part], bottom + labels_below, columns, face, theme.muted)
-    if subject.total > 1:
-        _draw_strengths(canvas, subject, tiles[0].box, plan)
+        canvas.write_line(plan.names[part], top - 1 - font.height - plan.above, columns, font, theme.ink)
+        canvas.write_line(plan.words[part], bottom + labels_below, columns, font, theme.muted)
+    if prepared.total > 1:
+        _draw_strengths(canvas, prepared, tiles[0].box, plan)
 
 
-def _draw_strengths(canvas: page_layout.Canvas, subject: PreparedMaps, first: Box, plan: _GridPlan) -> None:
+def _draw_strengths(canvas: page_layout.Canvas, prepared: PreparedMaps, first: Box, plan: _GridPlan) -> None:
     """Draw the bar below every tile, as long as its share of the layer's strongest."""
-    largest = subject.strength
+    largest = prepared.strength
     width = plan.tile[1]
-    lengths = np.ceil(largest[subject.channels] / (float(largest.max()) or 1.0) * width)
+    lengths = np.ceil(largest[prepared.channels] / (float(largest.max()) or 1.0) * width)
     full = np.arange(width) < lengths[:, None, None]
     bars = np.where(full, colors.pack_color(canvas.theme.strength), colors.pack_color(canvas.theme.track))
     top = first[2] + 1 + _LABEL_GAP
@@ -319,34 +323,34 @@ def _draw_strengths(canvas: page_layout.Canvas, subject: PreparedMaps, first: Bo
     mosaic.write_tiles(canvas.pixels, grid, bars, (_BAR, 1))
 
 
-def _write_rulers(
-    canvas: page_layout.Canvas, rulers: tuple[AxisLabels, AxisLabels], tiles: list[Tile], zoom: tuple[int, int]
+def _write_side_labels(
+    canvas: page_layout.Canvas, side_labels: tuple[AxisLabels, AxisLabels], tiles: list[Tile], zoom: tuple[int, int]
 ) -> None:
-    down, across = rulers
+    down, across = side_labels
     for tile in tiles:
         corner = tile.box[:2]
         axis_labels.write_left(canvas, down, range(len(down.names)), corner, zoom[0])
         axis_labels.write_above(canvas, across, range(len(across.names)), corner, zoom[1])
 
 
-def color_bar(subject: PreparedMaps, noun: str, words: Sequence[str], where: str = "below") -> page_layout.ColorBar:
+def color_bar(prepared: PreparedMaps, noun: str, words: Sequence[str], where: str = "below") -> page_layout.ColorBar:
     """Return the colour bar of tiles that are called `noun`, with what it means.
 
     `where` is the side of a tile on which its range, one of `words`, and its strength stand.
     """
     notes: list[str] = []
-    if subject.total > 1:
+    if prepared.total > 1:
         notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {noun}")
-    if subject.scale.kind == "filter":
+    if prepared.scale.kind == "filter":
         ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if has_single_limit(words) else "")
-        return color_bars.bar_per_tile(subject, noun, f"{where} it: {ends}", notes)
-    return color_bars.shared_bar(subject, [captions.scale_note(subject, "the whole layer"), *notes])
+        return color_bars.bar_per_tile(prepared, noun, f"{where} it: {ends}", notes)
+    return color_bars.shared_bar(prepared, [captions.scale_note(prepared, "the whole layer"), *notes])
 
 
-def _caption(subject: PreparedMaps, deck: TileSet, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
-    words = captions.caption(subject, style, deck.noun, "dead") + deck.notes
-    if deck.reduced:
-        words += (f"reduced: {deck.reduced}",)
+def _caption(prepared: PreparedMaps, tile_set: TileSet, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
+    words = captions.caption(prepared, style, tile_set.noun, "dead") + tile_set.notes
+    if tile_set.reduced:
+        words += (f"reduced: {tile_set.reduced}",)
     down, right = zoom
     if down != right:
         words += (f"each value drawn {down} {text.TIMES} {right} pixels",)

@@ -94,7 +94,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         "filter" if tiles else "map",
         (tiles, "row", "column"),
         notes=(*notes, *over.notes((maps.shape[1], maps.shape[2]))),
-        reduced=over.said,
+        reduced=over.reduction_note,
         over=over,
     )
     return grid.draw(activation, deck, context, style)

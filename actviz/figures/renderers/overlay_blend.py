@@ -50,7 +50,7 @@ class Overlay:
     frames: str = ""
 
     @property
-    def said(self) -> str:
+    def reduction_note(self) -> str:
         """How values were brought into pixels."""
         return "overlay: each pixel has the colour of the nearest value, mixed with the picture"
 
@@ -59,51 +59,51 @@ class Overlay:
         """Rows and columns of the picture."""
         return self.grey.shape[0], self.grey.shape[1]
 
-    def painted(self, subject: PreparedMaps, sizes: tuple[int, int]) -> NDArray[np.uint32]:
+    def painted(self, prepared: PreparedMaps, sizes: tuple[int, int]) -> NDArray[np.uint32]:
         """Return the chosen maps over the picture, packed, ``(tile, row, column)`` of `sizes`."""
-        rows, columns = (self._nearest(subject, axis, size) for axis, size in ((0, sizes[0]), (1, sizes[1])))
+        rows, columns = (self._nearest(prepared, axis, size) for axis, size in ((0, sizes[0]), (1, sizes[1])))
         ground = _resized(self.grey, sizes).astype(np.float32)
         inside = np.logical_and.outer(rows >= 0, columns >= 0)
         base = np.where(inside, ground, (ground + (_DIM if self.dark else _PALE)) / 2)
-        table, opacity = subject.table.colors.astype(np.float32), opacities(subject)
-        steps = subject.steps()
-        marks = None if subject.numbers.finite else subject.painted()
-        found = np.empty((len(steps), *sizes), dtype=np.uint32)
-        for place, map_ in enumerate(steps):
+        table, opacity = prepared.table.colors.astype(np.float32), opacities(prepared)
+        steps = prepared.steps()
+        nonfinite_pixels = None if prepared.numbers.finite else prepared.painted()
+        pixels = np.empty((len(steps), *sizes), dtype=np.uint32)
+        for index, map_ in enumerate(steps):
             here = map_[np.ix_(rows, columns)]
             share = opacity[here] * inside
             mixed = base[..., None] * (1 - share[..., None]) + table[here] * share[..., None]
-            found[place] = colors.pack_rgb(np.rint(mixed).astype(np.uint8))
-            if marks is not None:
-                bad = inside & ~np.isfinite(subject.shown()[place][np.ix_(rows, columns)])
-                found[place][bad] = marks[place][np.ix_(rows, columns)][bad]
-        return found
+            pixels[index] = colors.pack_rgb(np.rint(mixed).astype(np.uint8))
+            if nonfinite_pixels is not None:
+                bad = inside & ~np.isfinite(prepared.shown()[index][np.ix_(rows, columns)])
+                pixels[index][bad] = nonfinite_pixels[index][np.ix_(rows, columns)][bad]
+        return pixels
 
-    def _nearest(self, subject: PreparedMaps, axis: int, length: int) -> NDArray[np.int64]:
-        one = self.geometry
-        count = subject.maps.shape[1 + axis]
-        return nearest_indices(one.offset[axis], one.stride[axis], count, (one.size[axis], length))
+    def _nearest(self, prepared: PreparedMaps, axis: int, length: int) -> NDArray[np.int64]:
+        geometry = self.geometry
+        count = prepared.maps.shape[1 + axis]
+        return nearest_indices(geometry.offset[axis], geometry.stride[axis], count, (geometry.size[axis], length))
 
-    def bar(self, bar: ColorBar, subject: PreparedMaps) -> ColorBar:
+    def bar(self, bar: ColorBar, prepared: PreparedMaps) -> ColorBar:
         """Return a colour bar in two halves: what a value looks like over black and over white."""
-        over = [_blended_table(subject, grey) for grey in (DARK, LIGHT)]
+        over = [_blended_table(prepared, grey) for grey in (DARK, LIGHT)]
         notes = ("upper half of the bar: over black, lower half: over white", *bar.notes)
-        return ColorBar(over[0], bar.ticks, notes, bar.marks, bar.levels, over[1])
+        return ColorBar(over[0], bar.ticks, notes, bar.nonfinite_colors, bar.levels, over[1])
 
     def record(self) -> dict[str, Any]:
         """Return what a manifest says of where values lie in the input."""
-        one = self.geometry
-        place = {"size": list(one.size), "offset": list(one.offset), "stride": list(one.stride)}
-        return {"input": one.input, "aligned": self.aligned, **place, "field": list(one.field)}
+        geometry = self.geometry
+        position = {"size": list(geometry.size), "offset": list(geometry.offset), "stride": list(geometry.stride)}
+        return {"input": geometry.input, "aligned": self.aligned, **position, "field": list(geometry.field)}
 
     def notes(self, counts: tuple[int, int]) -> tuple[str, ...]:
         """Return what the caption says of where the values of maps of so many rows and columns lie."""
-        one = self.geometry
+        geometry = self.geometry
         over = (self.frames,) if self.frames else ()
         if not self.aligned:
             return (*over, "the map's place in the input is not known: stretched over all of it")
-        step = text.shape_of_numbers(one.stride)
-        seen = text.shape_of_numbers(one.field)
+        step = text.shape_of_numbers(geometry.stride)
+        seen = text.shape_of_numbers(geometry.field)
         words = f"one value every {step} pixels of the input, seeing {seen}"
         return (*over, words, self.border) if self.leaves_border(counts) else (*over, words)
 
@@ -114,8 +114,8 @@ class Overlay:
 
     def leaves_border(self, counts: tuple[int, int]) -> bool:
         """Tell whether a map of so many rows and columns leaves pixels at its borders."""
-        one = self.geometry
-        places = zip(one.offset, one.stride, counts, one.size, strict=True)
+        geometry = self.geometry
+        places = zip(geometry.offset, geometry.stride, counts, geometry.size, strict=True)
         return any(
             (nearest_indices(offset, stride, count, (size, size)) < 0).any() for offset, stride, count, size in places
         )
@@ -139,24 +139,26 @@ def nearest_indices(offset: float, stride: float, count: int, sizes: tuple[int, 
     return np.where((places >= 0) & (places < count), places, -1)
 
 
-def opacities(subject: PreparedMaps) -> NDArray[np.float32]:
+def opacities(prepared: PreparedMaps) -> NDArray[np.float32]:
     """Return how solid each step of the table is, 0..1: nothing at zero, most where it is furthest from that."""
     share = np.arange(colors.STEPS) / (colors.STEPS - 1)
-    if subject.given is not None and not subject.signed:
+    if prepared.requested_range is not None and not prepared.signed:
         # Zero may lie anywhere in a range that was given, or outside.
-        low, high = subject.given
+        low, high = prepared.requested_range
         largest = max(abs(low), abs(high)) or 1.0
         share = np.abs(low / largest * (1 - share) + high / largest * share)
-    elif subject.signed:
+    elif prepared.signed:
         share = np.abs(2 * share - 1)
     return (_SOLID * share**_POWER).astype(np.float32)
 
 
-def _blended_table(subject: PreparedMaps, grey: int) -> colors.ColorTable:
+def _blended_table(prepared: PreparedMaps, grey: int) -> colors.ColorTable:
     """Return the table of a figure as it looks over one grey."""
-    share = opacities(subject)[:, None]
-    mixed = np.rint(grey * (1 - share) + subject.table.colors * share).astype(np.uint8)
-    return colors.ColorTable(subject.table.name, mixed, invertible=False, marks=subject.table.marks)
+    share = opacities(prepared)[:, None]
+    mixed = np.rint(grey * (1 - share) + prepared.table.colors * share).astype(np.uint8)
+    return colors.ColorTable(
+        prepared.table.name, mixed, invertible=False, nonfinite_colors=prepared.table.nonfinite_colors
+    )
 
 
 def _resized(grey: NDArray[np.uint8], sizes: tuple[int, int]) -> NDArray[np.uint8]:

@@ -51,15 +51,15 @@ class PreparedMaps:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     levels: tuple[tuple[float, str], ...] = ()
-    given: tuple[float, float] | None = None
+    requested_range: tuple[float, float] | None = None
     distribution: channel_statistics.ValueDistribution | None = None
     step_order: str = FORWARD
-    inside: channel_statistics.ChannelStatistics | None = None
+    image_numbers: channel_statistics.ChannelStatistics | None = None
 
     @property
     def strength(self) -> NDArray[np.float64]:
         """Return the largest magnitude of each channel, ``(channel,)``, that of padding left out."""
-        return (self.inside or self.numbers).strength
+        return (self.image_numbers or self.numbers).strength
 
     @property
     def total(self) -> int:
@@ -87,7 +87,7 @@ class PreparedMaps:
             colors.paint_nonfinite(pixels, self.shown(), self.table)
         return pixels
 
-    def ends_written(self) -> list[tuple[float, float]]:
+    def written_ranges(self) -> list[tuple[float, float]]:
         """Return the two numbers to write beside each tile: smallest and largest value, or the ends of its colours.
 
         The latter where these are percentiles of the tile's own values.
@@ -105,7 +105,7 @@ class PreparedMaps:
     @property
     def clips(self) -> bool:
         """Whether values may lie beyond the ends of their colours."""
-        return self.given is not None or self.scale.per_tile_percentiles
+        return self.requested_range is not None or self.scale.per_tile_percentiles
 
     def clipped_of_tiles(self) -> list[tuple[int, int]]:
         """Count the values of each tile to draw that lie below and above the range of their colours."""
@@ -116,8 +116,8 @@ class PreparedMaps:
 
     def clipped(self) -> tuple[int, int]:
         """Count the values drawn that lie below and above the range of their colours."""
-        if self.given is not None:
-            return colors.count_clipped(self.shown(), *self.given)
+        if self.requested_range is not None:
+            return colors.count_clipped(self.shown(), *self.requested_range)
         counts = self.clipped_of_tiles() if self.clips else []
         return sum(below for below, _ in counts), sum(above for _, above in counts)
 
@@ -144,7 +144,7 @@ class PreparedMaps:
             record["distribution"] = dataclasses.asdict(self.distribution)
         if self.step_order != FORWARD:
             record["step_order"] = self.step_order
-        if self.inside is not None:
+        if self.image_numbers is not None:
             record["padding"] = padding.LEFT_OUT
         if axes is not None:
             record["axes"] = {"tiles": list(axes[0]), "down": axes[1], "across": axes[2]}
@@ -175,24 +175,24 @@ def prepare(
     UsageError
         When the style asks for channels, a measure, a scale or a colormap there is not.
     """
-    _check(style)
-    levels = _levels(activation, maps)
+    _check_style(style)
+    levels = _named_levels(activation, maps)
     numbers = channel_statistics.statistics(maps)
-    inside = None if part is None else channel_statistics.statistics(maps[:, part[0], part[1]])
-    scale = _fitting(activation, scale, style, numbers, whole=bool(levels))
+    image_numbers = None if part is None else channel_statistics.statistics(maps[:, part[0], part[1]])
+    scale = _scale_for_values(activation, scale, style, numbers, whole=bool(levels))
     channels = mosaic.parse_channels(style.channels, len(maps))
-    channels = mosaic.keep_top(channel_statistics.order(inside or numbers, channels, style.measure), style.top)
+    channels = mosaic.keep_top(channel_statistics.order(image_numbers or numbers, channels, style.measure), style.top)
     signed = colors.is_signed(activation.signed, numbers.minimum)
-    given = _given(activation.address, scale, style, (maps, numbers))
+    requested_range = _requested_range(activation.address, scale, style, (maps, numbers))
     if scale.per_tile_percentiles:
-        low, high = _of_tiles(scale, maps, numbers, signed=signed)
+        low, high = _percentile_limits(scale, maps, numbers, signed=signed)
         centred = signed
-    elif given is None:
+    elif requested_range is None:
         low, high = colors.color_limits(scale, numbers.minimum, numbers.maximum, signed=signed)
         centred = signed
     else:
-        low, high = (np.full(len(maps), end) for end in given)
-        centred = colors.is_symmetric(*given)
+        low, high = (np.full(len(maps), end) for end in requested_range)
+        centred = colors.is_symmetric(*requested_range)
     name = style.cmap or colors.default_colormap(centred=centred, dark=style.dark)
     found = (
         channel_statistics.distribution(channel_statistics.finite_values(maps, numbers), whole=bool(levels))
@@ -200,10 +200,12 @@ def prepare(
         else None
     )
     table, order = colors.table(name), activation.step_order
-    return PreparedMaps(maps, numbers, channels, scale, centred, table, low, high, levels, given, found, order, inside)
+    return PreparedMaps(
+        maps, numbers, channels, scale, centred, table, low, high, levels, requested_range, found, order, image_numbers
+    )
 
 
-def _fitting(
+def _scale_for_values(
     activation: Activation,
     scale: ColorScale,
     style: Style,
@@ -226,7 +228,7 @@ def _fitting(
     return scale
 
 
-def _of_tiles(
+def _percentile_limits(
     scale: ColorScale, maps: NDArray[Any], numbers: channel_statistics.ChannelStatistics, *, signed: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the ends of each channel's colours between two percentiles of its own values.
@@ -242,7 +244,7 @@ def _of_tiles(
     return np.where(low < high, low, whole[0]), np.where(low < high, high, whole[1])
 
 
-def _check(style: Style) -> None:
+def _check_style(style: Style) -> None:
     if style.measure not in channel_statistics.MEASURES:
         message = f"nothing is sorted by {style.measure!r}; use {', '.join(channel_statistics.MEASURES)}."
         raise UsageError(message)
@@ -257,7 +259,7 @@ def _check(style: Style) -> None:
         raise UsageError(message)
 
 
-def _given(
+def _requested_range(
     address: str, scale: ColorScale, style: Style, layer: tuple[NDArray[Any], channel_statistics.ChannelStatistics]
 ) -> tuple[float, float] | None:
     """Return the range that a scale asks for, ``None`` where the layer's own values decide.
@@ -284,7 +286,7 @@ def _given(
     return low, high
 
 
-def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, str], ...]:
+def _named_levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, str], ...]:
     """Return the few whole numbers or truths that an activation holds, none where it has others."""
     kind = activation.values.dtype.kind
     if kind not in "biu" or not maps.size:
@@ -296,11 +298,11 @@ def _levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, st
     return tuple((value, words.get(value, text.number(value, 6))) for value in found.tolist())
 
 
-def histogram(subject: PreparedMaps, *, reduced: bool = False) -> FigureHistogram | None:
+def histogram(prepared: PreparedMaps, *, reduced: bool = False) -> FigureHistogram | None:
     """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value.
 
     `reduced` says that the values were brought together from others of the layer.
     """
-    if subject.distribution is None:
+    if prepared.distribution is None:
         return None
-    return FigureHistogram(subject.distribution, subject.levels, subject.given, reduced)
+    return FigureHistogram(prepared.distribution, prepared.levels, prepared.requested_range, reduced)

@@ -76,25 +76,25 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     masked = batch_entry.masked_steps(activation, index) if step == "step" else []
     seen = batch_entry.unmasked_steps(activation, masked, maps.shape[1])
     shown = maps[:, seen] if masked else maps
-    subject = prepared_maps.prepare(activation, shown, style, _scale(style, shown))
-    sheet = _matrix(subject, maps, masked, seen, style)
+    prepared = prepared_maps.prepare(activation, shown, style, _scale(style, shown))
+    sheet = _matrix(prepared, maps, masked, seen, style)
     if style.bare:
-        return _draw_bare(sheet, subject, style, (step, unit))
+        return _draw_bare(sheet, prepared, style, (step, unit))
     words = batch_entry.step_words(activation, context, maps.shape[1]) if sheet.by == (1, 1) else ()
-    named = _unit_names(subject, context.labels) if sheet.by == (1, 1) else ()
+    named = _unit_names(prepared, context.labels) if sheet.by == (1, 1) else ()
     steps = AxisLabels.of(step, range(0, maps.shape[1], sheet.by[0]), words)
-    units = AxisLabels.of(unit, subject.channels[:: sheet.by[1]], named)
+    units = AxisLabels.of(unit, prepared.channels[:: sheet.by[1]], named)
     plan = plan_panels(steps, units, style)
     layout = page_layout.PageLayout(
         captions.heading(activation, context),
-        _color_bar(subject, unit, plan),
-        _caption(subject, style, unit, sheet, plan),
+        _color_bar(prepared, unit, plan),
+        _caption(prepared, style, unit, sheet, plan),
         *plan.size,
-        prepared_maps.histogram(subject, reduced=bool(context.reduced)),
+        prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
-    tiles = _draw_panels(canvas, sheet, subject, replace(plan, top=top, left=left))
-    return canvas.picture(tiles, _record(subject, sheet, style, plan, (step, unit)))
+    tiles = _draw_panels(canvas, sheet, prepared, replace(plan, top=top, left=left))
+    return canvas.picture(tiles, _record(prepared, sheet, style, plan, (step, unit)))
 
 
 def _scale(style: Style, maps: NDArray[Any]) -> ColorScale:
@@ -106,14 +106,16 @@ def _scale(style: Style, maps: NDArray[Any]) -> ColorScale:
     return prepared_maps.scale_for(style, maps)
 
 
-def _unit_names(subject: PreparedMaps, labels: tuple[str, ...]) -> tuple[str, ...]:
+def _unit_names(prepared: PreparedMaps, labels: tuple[str, ...]) -> tuple[str, ...]:
     """Return what stands beside the number of every unit: its label, and its range if it has its own."""
-    named = labels if len(labels) == subject.total else ()
-    if subject.scale.kind != "filter":
+    named = labels if len(labels) == prepared.total else ()
+    if prepared.scale.kind != "filter":
         return named
-    every = replace(subject, channels=list(range(subject.total)))
-    dead = subject.numbers.state == channel_statistics.DEAD
-    ranges = ["zero" if zero else text.range_text(*pair) for zero, pair in zip(dead, every.ends_written(), strict=True)]
+    every = replace(prepared, channels=list(range(prepared.total)))
+    dead = prepared.numbers.state == channel_statistics.DEAD
+    ranges = [
+        "zero" if zero else text.range_text(*pair) for zero, pair in zip(dead, every.written_ranges(), strict=True)
+    ]
     return tuple(" ".join(words) for words in zip(named, ranges, strict=True)) if named else tuple(ranges)
 
 
@@ -131,20 +133,20 @@ class _SequenceMatrix:
 
 
 def _matrix(
-    subject: PreparedMaps, maps: NDArray[Any], masked: list[int], seen: list[int], style: Style
+    prepared: PreparedMaps, maps: NDArray[Any], masked: list[int], seen: list[int], style: Style
 ) -> _SequenceMatrix:
-    units, steps = len(subject.channels), maps.shape[1]
+    units, steps = len(prepared.channels), maps.shape[1]
     by = reduction.block_factors(1, steps, units) if not (style.zoom or style.bare) else (1, 1)
     if by != (1, 1):
-        values = maps[subject.channels, :, 0].T[None].copy() if not masked else _without(maps, subject, masked)
+        values = maps[prepared.channels, :, 0].T[None].copy() if not masked else _without(maps, prepared, masked)
         means = reduction.block_means(values, *by)
         pixels = colors.steps_to_pixels(
-            colors.values_to_steps(means, subject.low[:1], subject.high[:1], signed=subject.signed), subject.table
+            colors.values_to_steps(means, prepared.low[:1], prepared.high[:1], signed=prepared.signed), prepared.table
         )
-        if not subject.numbers.finite or masked:
-            colors.paint_nonfinite(pixels, means, subject.table)
+        if not prepared.numbers.finite or masked:
+            colors.paint_nonfinite(pixels, means, prepared.table)
         return _SequenceMatrix(pixels[0].T, _whole_blocks(masked, by[0], steps), steps, by)
-    painted = subject.painted()[:, :, 0]
+    painted = prepared.painted()[:, :, 0]
     if masked:
         whole = np.zeros((units, steps), dtype=np.uint32)
         whole[:, seen] = painted
@@ -152,13 +154,13 @@ def _matrix(
     return _SequenceMatrix(painted, masked, steps, by)
 
 
-def _without(maps: NDArray[Any], subject: PreparedMaps, masked: list[int]) -> NDArray[Any]:
+def _without(maps: NDArray[Any], prepared: PreparedMaps, masked: list[int]) -> NDArray[Any]:
     """Return the chosen units ``(1, step, unit)`` with the nearest step before in place of masked ones."""
     steps = np.arange(maps.shape[1])
     steps[masked] = -1
     steps = np.maximum.accumulate(steps)
     steps[steps < 0] = int(np.argmax(steps >= 0))
-    found: NDArray[Any] = maps[subject.channels][:, np.maximum(steps, 0), 0].T[None]
+    found: NDArray[Any] = maps[prepared.channels][:, np.maximum(steps, 0), 0].T[None]
     return found
 
 
@@ -171,11 +173,11 @@ def _whole_blocks(masked: list[int], by: int, steps: int) -> list[int]:
 
 
 def _record(
-    subject: PreparedMaps, sheet: _SequenceMatrix, style: Style, plan: SequencePlan | None, axes: tuple[str, str]
+    prepared: PreparedMaps, sheet: _SequenceMatrix, style: Style, plan: SequencePlan | None, axes: tuple[str, str]
 ) -> dict[str, Any]:
     down = plan is None or plan.steps_down
     step, unit = axes
-    record = subject.record(style, ((unit,), step, None) if down else ((unit,), None, step))
+    record = prepared.record(style, ((unit,), step, None) if down else ((unit,), None, step))
     record["masked"] = len(sheet.masked)
     record["zoom"] = list(plan.zoom) if plan else [style.zoom or 1] * 2
     if sheet.by != (1, 1):
@@ -183,28 +185,28 @@ def _record(
     return record
 
 
-def _draw_bare(sheet: _SequenceMatrix, subject: PreparedMaps, style: Style, axes: tuple[str, str]) -> Picture:
+def _draw_bare(sheet: _SequenceMatrix, prepared: PreparedMaps, style: Style, axes: tuple[str, str]) -> Picture:
     """Draw steps downwards and units across, one value `zoom` pixels wide; masked steps have the page's colour."""
     zoom = style.zoom or 1
     pixels = sheet.pixels.T.copy()
     pixels[sheet.masked] = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
     page_layout.check_size(pixels.shape[0] * zoom, pixels.shape[1] * zoom)
     pixels = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    boxes = [(0, place * zoom, len(pixels), (place + 1) * zoom) for place in range(len(subject.channels))]
-    tiles = tuple(_tile(subject, place, box, None, subject.states()) for place, box in enumerate(boxes))
-    return Picture(pixels, tiles, (), _record(subject, sheet, style, None, axes))
+    boxes = [(0, place * zoom, len(pixels), (place + 1) * zoom) for place in range(len(prepared.channels))]
+    tiles = tuple(_tile(prepared, place, box, None, prepared.states()) for place, box in enumerate(boxes))
+    return Picture(pixels, tiles, (), _record(prepared, sheet, style, None, axes))
 
 
-def _tile(subject: PreparedMaps, place: int, box: Box, part: Box | None, states: list[str]) -> Tile:
-    channel = subject.channels[place]
-    return Tile(channel, box, float(subject.low[channel]), float(subject.high[channel]), states[place], part=part)
+def _tile(prepared: PreparedMaps, place: int, box: Box, part: Box | None, states: list[str]) -> Tile:
+    channel = prepared.channels[place]
+    return Tile(channel, box, float(prepared.low[channel]), float(prepared.high[channel]), states[place], part=part)
 
 
 def _draw_panels(
-    canvas: page_layout.Canvas, sheet: _SequenceMatrix, subject: PreparedMaps, plan: SequencePlan
+    canvas: page_layout.Canvas, sheet: _SequenceMatrix, prepared: PreparedMaps, plan: SequencePlan
 ) -> list[Tile]:
     pixels = sheet.pixels.T if plan.steps_down else sheet.pixels
-    states = subject.states()
+    states = prepared.states()
     tiles: list[Tile] = []
     for rows, columns, (top, left) in plan.panels():
         height, width = len(rows) * plan.zoom[0], len(columns) * plan.zoom[1]
@@ -214,7 +216,7 @@ def _draw_panels(
         mosaic.write_tiles(canvas.pixels, place, part[None], plan.zoom)
         panel = _SequencePanel(rows, columns, (top, left), plan)
         if sheet.by == (1, 1):
-            tiles += panel.tiles(subject, states)
+            tiles += panel.tiles(prepared, states)
             panel.hatch_dead(canvas, states)
         panel.hatch_masked(canvas, sheet.masked)
         axis_labels.write_left(canvas, plan.down, rows, (top, left), plan.zoom[0])
@@ -231,12 +233,12 @@ class _SequencePanel:
     corner: tuple[int, int]
     plan: SequencePlan
 
-    def tiles(self, subject: PreparedMaps, states: list[str]) -> list[Tile]:
+    def tiles(self, prepared: PreparedMaps, states: list[str]) -> list[Tile]:
         """Return a tile for each unit, with the steps that it shows."""
         steps = self.rows if self.plan.steps_down else self.columns
         part = (steps.start, 0, steps.stop, 1) if self.plan.steps_down else (0, steps.start, 1, steps.stop)
         units = self.columns if self.plan.steps_down else self.rows
-        return [_tile(subject, unit, self.unit_box(unit), part, states) for unit in units]
+        return [_tile(prepared, unit, self.unit_box(unit), part, states) for unit in units]
 
     def unit_box(self, unit: int) -> Box:
         """Return the pixels of all steps of a unit."""
@@ -268,17 +270,17 @@ class _SequencePanel:
         return self.corner[0], left, self.corner[0] + len(self.rows) * self.plan.zoom[0], left + self.plan.zoom[1]
 
 
-def _color_bar(subject: PreparedMaps, unit: str, plan: SequencePlan) -> page_layout.ColorBar:
+def _color_bar(prepared: PreparedMaps, unit: str, plan: SequencePlan) -> page_layout.ColorBar:
     ways = f"down: {plan.down.noun}s, across: {plan.across.noun}s"
-    if subject.scale.kind == "filter":
-        return color_bars.bar_per_tile(subject, unit, f"beside it: {captions.RANGE_NOTE}", [ways])
-    return color_bars.shared_bar(subject, [captions.scale_note(subject, "the whole layer"), ways])
+    if prepared.scale.kind == "filter":
+        return color_bars.bar_per_tile(prepared, unit, f"beside it: {captions.RANGE_NOTE}", [ways])
+    return color_bars.shared_bar(prepared, [captions.scale_note(prepared, "the whole layer"), ways])
 
 
 def _caption(
-    subject: PreparedMaps, style: Style, unit: str, sheet: _SequenceMatrix, plan: SequencePlan
+    prepared: PreparedMaps, style: Style, unit: str, sheet: _SequenceMatrix, plan: SequencePlan
 ) -> tuple[str, ...]:
-    words = captions.caption(subject, style, unit, "zero")
+    words = captions.caption(prepared, style, unit, "zero")
     noun = (plan.down if plan.steps_down else plan.across).noun
     steps = [f"{sheet.count:,} {noun}{'s' if sheet.count != 1 else ''}"]
     panels = len(plan.panels())
@@ -287,7 +289,7 @@ def _caption(
         steps.append(f"in {panels} {way}")
     axis, zoom = (plan.across, plan.zoom[1]) if plan.steps_down else (plan.down, plan.zoom[0])
     if (
-        subject.scale.kind == "filter"
+        prepared.scale.kind == "filter"
         and axis_labels.label_interval(zoom, axis_labels.label_size(axis, zoom, above=plan.steps_down)) > 1
     ):
         steps.append(f"ranges of the {unit}s between those written: in the record of the figure")

@@ -55,7 +55,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     indices = tuple(np.ndindex(*sizes))
     names = tuple(",".join(map(str, along)) for along in indices)
     notes = (f"above a tile: its {', '.join(named[:-2])}", f"down: {named[-2]}", f"across: {named[-1]}")
-    deck = grid.TileSet(
+    tile_set = grid.TileSet(
         maps_of(activation, index), "slice", (named[:-2], named[-2], named[-1]), names, indices, notes=notes
     )
-    return grid.draw(activation, deck, context, style)
+    return grid.draw(activation, tile_set, context, style)

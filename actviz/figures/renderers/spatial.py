@@ -44,13 +44,13 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     The channels of a picture that is fed are drawn as greys on one scale, beside it.
     """
     tiles = channel_axes(activation.axes)
-    deck = grid.TileSet(maps_of(activation, index), FILTER if tiles else MAP, (tiles, "row", "column"))
+    tile_set = grid.TileSet(maps_of(activation, index), FILTER if tiles else MAP, (tiles, "row", "column"))
     if activation.kind == "InputLayer":
         scale = "layer" if style.scale == "auto" else style.scale
         style = replace(style, cmap=style.cmap or "gray", scale=scale)
-        fed = picture_of(activation, context) if len(deck.maps) > 1 else None
-        deck = replace(deck, noun="channel" if tiles else MAP, front=fed)
-    return grid.draw(activation, deck, context, style)
+        fed = picture_of(activation, context) if len(tile_set.maps) > 1 else None
+        tile_set = replace(tile_set, noun="channel" if tiles else MAP, input_image=fed)
+    return grid.draw(activation, tile_set, context, style)
 
 
 def picture_of(activation: Activation, context: Context) -> NDArray[np.uint8] | None:

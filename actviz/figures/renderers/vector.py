@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_BARS, _MOST_SWATCHES, _BAR_ROWS = 64, 512, 16
 _LONGEST_NAME = 180
-_FACE = 12
+_FONT_SIZE = 12
 _NAMED = 8
 _BARE_ZOOM = 1
 _MOST_AXES = 2  # the batch and one more
@@ -61,55 +61,55 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     One number has no range of its own, so ``filter`` means ``layer`` here.
     """
     values = maps_of(activation, index)
-    subject = prepared_maps.prepare(activation, values, style, prepared_maps.scale_for(style, values))
+    prepared = prepared_maps.prepare(activation, values, style, prepared_maps.scale_for(style, values))
     noun = activation.axes[1] if len(activation.axes) == _MOST_AXES and activation.axes[1] != "channel" else "unit"
     drawn = activation.axes[1:], None, None
     if style.bare:
-        return _draw_bare(subject, style, drawn)
+        return _draw_bare(prepared, style, drawn)
     words = batch_entry.step_words(activation, context, len(values)) if noun == "step" else context.labels
-    names = _names(subject, words)
-    count = len(subject.channels)
+    names = _names(prepared, words)
+    count = len(prepared.channels)
     plan: _VectorPlan
     if count <= _MOST_BARS:
-        plan = _Bars.of(subject, names, style)
+        plan = _Bars.of(prepared, names, style)
     elif count <= _MOST_SWATCHES:
-        plan = _Swatches.of(subject, names, style)
+        plan = _Swatches.of(prepared, names, style)
     else:
-        plan = _Cells.of(subject, names, style)
-    sizes = f"{subject.total} {noun}{'s' if subject.total > 1 else ''}"
+        plan = _Cells.of(prepared, names, style)
+    sizes = f"{prepared.total} {noun}{'s' if prepared.total > 1 else ''}"
     layout = page_layout.PageLayout(
         replace(captions.heading(activation, context), sizes=sizes),
-        color_bars.shared_bar(subject, _notes(subject, plan, noun)),
-        captions.caption(subject, style, noun, "zero"),
+        color_bars.shared_bar(prepared, _notes(prepared, plan, noun)),
+        captions.caption(prepared, style, noun, "zero"),
         *plan.size,
-        prepared_maps.histogram(subject, reduced=bool(context.reduced)),
+        prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
-    tiles = plan.draw(canvas, subject, top, left)
-    return canvas.picture(tiles, subject.record(style, drawn))
+    tiles = plan.draw(canvas, prepared, top, left)
+    return canvas.picture(tiles, prepared.record(style, drawn))
 
 
-def _names(subject: PreparedMaps, words: Sequence[str]) -> list[str]:
+def _names(prepared: PreparedMaps, words: Sequence[str]) -> list[str]:
     """Return what every unit of the layer is called: its number, and its word if it has one."""
-    if len(words) != subject.total:
-        return list(map(str, range(subject.total)))
-    face = text.get_font(_FACE)
-    return [face.fit(text.shown(f"{unit} {word}", 80), _LONGEST_NAME) for unit, word in enumerate(words)]
+    if len(words) != prepared.total:
+        return list(map(str, range(prepared.total)))
+    font = text.get_font(_FONT_SIZE)
+    return [font.fit(text.shown(f"{unit} {word}", 80), _LONGEST_NAME) for unit, word in enumerate(words)]
 
 
-def _notes(subject: PreparedMaps, plan: _VectorPlan, noun: str) -> list[str]:
-    notes = [captions.scale_note(subject, f"all {noun}s")]
+def _notes(prepared: PreparedMaps, plan: _VectorPlan, noun: str) -> list[str]:
+    notes = [captions.scale_note(prepared, f"all {noun}s")]
     if isinstance(plan, _Cells):
-        if in_order(subject.channels):
+        if in_order(prepared.channels):
             notes.append(f"number of a {noun}: label of its row + label of its column")
         else:
             notes.append(
-                f"place in this order: label of its row + label of its column; the first is {noun} {subject.channels[0]}"
+                f"place in this order: label of its row + label of its column; the first is {noun} {prepared.channels[0]}"
             )
-    if len(subject.channels) > _MOST_BARS:
-        drawn = np.array(subject.channels)
-        order = drawn[np.argsort(-subject.numbers.strength[drawn], kind="stable")[:_NAMED]].tolist()
-        values = subject.maps[:, 0, 0]
+    if len(prepared.channels) > _MOST_BARS:
+        drawn = np.array(prepared.channels)
+        order = drawn[np.argsort(-prepared.numbers.strength[drawn], kind="stable")[:_NAMED]].tolist()
+        values = prepared.maps[:, 0, 0]
         named = ", ".join(f"{plan.names[unit]} ({text.number(float(values[unit]))})" for unit in order)
         notes.append(f"strongest by |value|: {named}")
     return notes
@@ -120,27 +120,27 @@ def in_order(channels: Sequence[int]) -> bool:
     return list(channels) == list(range(channels[0], channels[0] + len(channels)))
 
 
-def _draw_bare(subject: PreparedMaps, style: Style, drawn: prepared_maps.TileAxes) -> Picture:
+def _draw_bare(prepared: PreparedMaps, style: Style, drawn: prepared_maps.TileAxes) -> Picture:
     zoom = style.zoom or _BARE_ZOOM
-    count = len(subject.channels)
+    count = len(prepared.channels)
     columns = cell_columns(count) if style.columns is None else style.columns
     rows, columns = mosaic.grid_shape(count, zoom, zoom, min(columns, count))
     page_layout.check_size(rows * zoom, columns * zoom)
     page = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
-    pixels, grid = mosaic.assemble(subject.painted(), columns, page, zoom, gap=0)
+    pixels, grid = mosaic.assemble(prepared.painted(), columns, page, zoom, gap=0)
     return Picture(
         pixels,
-        tuple(_tiles(subject, [grid.box(place) for place in range(count)])),
+        tuple(_tiles(prepared, [grid.box(place) for place in range(count)])),
         (),
-        subject.record(style, drawn),
+        prepared.record(style, drawn),
     )
 
 
-def _tiles(subject: PreparedMaps, boxes: Sequence[tuple[int, int, int, int]]) -> list[Tile]:
-    low, high = float(subject.low[0]), float(subject.high[0])
+def _tiles(prepared: PreparedMaps, boxes: Sequence[tuple[int, int, int, int]]) -> list[Tile]:
+    low, high = float(prepared.low[0]), float(prepared.high[0])
     return [
         Tile(channel, box, low, high, state)
-        for channel, box, state in zip(subject.channels, boxes, subject.states(), strict=True)
+        for channel, box, state in zip(prepared.channels, boxes, prepared.states(), strict=True)
     ]
 
 
@@ -162,23 +162,23 @@ class _VectorPlan:
     words: list[str]
     names: list[str]
 
-    def draw(self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, left: int) -> list[Tile]:
+    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
         raise NotImplementedError
 
     def _place(
-        self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, left: int, *, framed: bool
+        self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int, *, framed: bool
     ) -> list[Tile]:
         grid = replace(self.grid, top=self.grid.top + top, left=self.grid.left + left)
-        count = len(subject.channels)
+        count = len(prepared.channels)
         if framed:
             mosaic.draw_frames(canvas.pixels, grid, count, colors.pack_color(canvas.theme.line))
-        mosaic.write_tiles(canvas.pixels, grid, subject.painted(), (grid.height, grid.width))
-        return _tiles(subject, [grid.box(place) for place in range(count)])
+        mosaic.write_tiles(canvas.pixels, grid, prepared.painted(), (grid.height, grid.width))
+        return _tiles(prepared, [grid.box(place) for place in range(count)])
 
 
-def _values(subject: PreparedMaps, digits: int = 4) -> list[str]:
-    values = subject.maps[:, 0, 0][subject.channels].tolist()
-    words = dict(subject.levels)
+def _values(prepared: PreparedMaps, digits: int = 4) -> list[str]:
+    values = prepared.maps[:, 0, 0][prepared.channels].tolist()
+    words = dict(prepared.levels)
     if words:
         return [words[value] for value in values]
     return [text.number(float(value), digits) for value in values]
@@ -190,29 +190,29 @@ class _Bars(_VectorPlan):
     SWATCH, ROW, GAP, BETWEEN = 12, 20, 10, 30
 
     @classmethod
-    def of(cls, subject: PreparedMaps, names: list[str], style: Style) -> _Bars:
-        face, count = text.get_font(_FACE), len(subject.channels)
-        words = _values(subject)
+    def of(cls, prepared: PreparedMaps, names: list[str], style: Style) -> _Bars:
+        font, count = text.get_font(_FONT_SIZE), len(prepared.channels)
+        words = _values(prepared)
         columns = style.columns or math.ceil(count / _BAR_ROWS)
         rows, columns = mosaic.grid_shape(count, 1, 1, columns)
         # Read downwards, the last columns may stay empty.
         columns = math.ceil(count / rows)
-        number = max(face.width(names[channel]) for channel in subject.channels)
-        value = max(face.width(word) for word in words)
+        number = max(font.width(names[channel]) for channel in prepared.channels)
+        value = max(font.width(word) for word in words)
         length = {1: 320, 2: 220}.get(columns, 150)
         step = number + cls.GAP + cls.SWATCH + cls.GAP + length + cls.GAP + value
         step += cls.BETWEEN
         grid = mosaic.TileGrid(rows, columns, 4, number + cls.GAP, cls.ROW, step, cls.SWATCH, cls.SWATCH)
         return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words, names)
 
-    def draw(self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, left: int) -> list[Tile]:
-        face, theme, grid = text.get_font(_FACE), canvas.theme, self.grid
-        value = max(face.width(word) for word in self.words)
+    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
+        font, theme, grid = text.get_font(_FONT_SIZE), canvas.theme, self.grid
+        value = max(font.width(word) for word in self.words)
         length = grid.step_right - grid.left - self.SWATCH - self.GAP - self.GAP
         length -= value + self.BETWEEN
-        zero, ends = _bar_ends(subject, length)
+        zero, ends = _bar_ends(prepared, length)
         boxes = []
-        painted = subject.painted()[:, 0, 0]
+        painted = prepared.painted()[:, 0, 0]
         for place, (words, end, color) in enumerate(zip(self.words, ends, painted, strict=True)):
             column, row = divmod(place, grid.rows)
             up = top + grid.top + row * grid.step_down
@@ -221,9 +221,9 @@ class _Bars(_VectorPlan):
             boxes.append((up, start, down, start + grid.width))
             canvas.fill((up - 1, start - 1, down + 1, start + grid.width + 1), theme.line)
             canvas.pixels[up:down, start : start + grid.width] = color
-            name = self.names[subject.channels[place]]
-            line = up + (down - up - face.height) // 2
-            canvas.write(name, line, start - self.GAP - face.width(name), face, theme.muted)
+            name = self.names[prepared.channels[place]]
+            line = up + (down - up - font.height) // 2
+            canvas.write(name, line, start - self.GAP - font.width(name), font, theme.muted)
             first = start + grid.width + self.GAP
             canvas.fill((up, first, down, first + length), theme.ground)
             low, high = sorted((zero, end))
@@ -231,23 +231,23 @@ class _Bars(_VectorPlan):
                 canvas.fill((up - 1, first + low, down + 1, first + high + 1), theme.line)
                 canvas.pixels[up:down, first + low : first + high] = color
             canvas.fill((up - 4, first + zero, down + 4, first + zero + 1), theme.muted)
-            canvas.write(words, line, first + length + self.GAP, face, theme.ink)
-        return _tiles(subject, boxes)
+            canvas.write(words, line, first + length + self.GAP, font, theme.ink)
+        return _tiles(prepared, boxes)
 
 
-def _bar_ends(subject: PreparedMaps, length: int) -> tuple[int, list[int]]:
+def _bar_ends(prepared: PreparedMaps, length: int) -> tuple[int, list[int]]:
     """Return where zero and the end of each bar lie, in pixels from the bar's left.
 
     Computed from the steps of the colours, so that bar and colour cannot disagree; what
     is not finite has no bar.
     """
-    low, high = float(subject.low[0]), float(subject.high[0])
+    low, high = float(prepared.low[0]), float(prepared.high[0])
     ends: NDArray[Any] = np.array([low, high])
-    zero_step = colors.values_to_steps(np.zeros((1, 1)), ends[:1], ends[1:], signed=subject.signed)
-    steps = subject.steps()[:, 0, 0].astype(int)
+    zero_step = colors.values_to_steps(np.zeros((1, 1)), ends[:1], ends[1:], signed=prepared.signed)
+    steps = prepared.steps()[:, 0, 0].astype(int)
     zero = round(int(zero_step[0, 0]) * (length - 1) / (colors.STEPS - 1))
     places = np.rint(steps * (length - 1) / (colors.STEPS - 1)).astype(int)
-    finite = np.isfinite(subject.shown()[:, 0, 0])
+    finite = np.isfinite(prepared.shown()[:, 0, 0])
     return zero, np.where(finite, places, zero).tolist()
 
 
@@ -257,27 +257,27 @@ class _Swatches(_VectorPlan):
     HEIGHT, GAP = 10, 12
 
     @classmethod
-    def of(cls, subject: PreparedMaps, names: list[str], style: Style) -> _Swatches:
-        face, count = text.get_font(11), len(subject.channels)
-        words = _values(subject, 3)
-        number = max(face.width(names[channel]) for channel in subject.channels)
-        width = number + 8 + max(face.width(word) for word in words)
-        step_down, step_right = face.height + cls.HEIGHT + 4 + cls.GAP, width + cls.GAP
+    def of(cls, prepared: PreparedMaps, names: list[str], style: Style) -> _Swatches:
+        font, count = text.get_font(11), len(prepared.channels)
+        words = _values(prepared, 3)
+        number = max(font.width(names[channel]) for channel in prepared.channels)
+        width = number + 8 + max(font.width(word) for word in words)
+        step_down, step_right = font.height + cls.HEIGHT + 4 + cls.GAP, width + cls.GAP
         columns = style.columns
         if columns is None:
             columns = next((ten for ten in (10, 20) if count <= 3 * ten * ten), 50)
         rows, columns = mosaic.grid_shape(count, step_down, step_right, columns)
-        grid = mosaic.TileGrid(rows, columns, face.height + 2, 1, step_down, step_right, cls.HEIGHT, width - 2)
+        grid = mosaic.TileGrid(rows, columns, font.height + 2, 1, step_down, step_right, cls.HEIGHT, width - 2)
         return cls((rows * step_down - cls.GAP, columns * step_right - cls.GAP), grid, words, names)
 
-    def draw(self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, left: int) -> list[Tile]:
-        tiles = self._place(canvas, subject, top, left, framed=True)
-        face, theme = text.get_font(11), canvas.theme
+    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
+        tiles = self._place(canvas, prepared, top, left, framed=True)
+        font, theme = text.get_font(11), canvas.theme
         for tile, words in zip(tiles, self.words, strict=True):
             up, start, _, end = tile.box
-            row = up - 2 - face.height
-            canvas.write(self.names[tile.channel], row, start - 1, face, theme.muted)
-            canvas.write(words, row, end + 1 - face.width(words), face, theme.ink)
+            row = up - 2 - font.height
+            canvas.write(self.names[tile.channel], row, start - 1, font, theme.muted)
+            canvas.write(words, row, end + 1 - font.width(words), font, theme.ink)
         return tiles
 
 
@@ -285,46 +285,46 @@ class _Cells(_VectorPlan):
     """A grid of square cells with the first unit of each row and the step of each column."""
 
     @classmethod
-    def of(cls, subject: PreparedMaps, names: list[str], style: Style) -> _Cells:
-        face, count = text.get_font(11), len(subject.channels)
+    def of(cls, prepared: PreparedMaps, names: list[str], style: Style) -> _Cells:
+        font, count = text.get_font(11), len(prepared.channels)
         rows, columns = mosaic.grid_shape(count, 1, 1, style.columns or cell_columns(count))
         side = style.zoom or max(1, min(16, 1200 // columns))
-        number = face.width(str(subject.total))
-        grid = mosaic.TileGrid(rows, columns, face.height + 6, number + 8, side, side, side, side)
-        size = grid.top + rows * side + 1, grid.left + columns * side + face.width("+100")
+        number = font.width(str(prepared.total))
+        grid = mosaic.TileGrid(rows, columns, font.height + 6, number + 8, side, side, side, side)
+        size = grid.top + rows * side + 1, grid.left + columns * side + font.width("+100")
         return cls(size, grid, [], names)
 
-    def draw(self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, left: int) -> list[Tile]:
+    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
         theme, grid = canvas.theme, self.grid
-        count, side = len(subject.channels), grid.height
+        count, side = len(prepared.channels), grid.height
         first_row, first_column = top + grid.top, left + grid.left
         bottom = first_row + grid.rows * side
         right = first_column + min(count, grid.columns) * side
         canvas.fill((first_row - 1, first_column - 1, bottom + 1, right + 1), theme.line)
-        tiles = self._place(canvas, subject, top, left, framed=False)
+        tiles = self._place(canvas, prepared, top, left, framed=False)
         rest = count % grid.columns
         if rest:
             edge = first_column + rest * side
             canvas.fill((bottom - side, edge, bottom + 1, right + 1), theme.page)
             canvas.fill((bottom - side, edge, bottom, edge + 1), theme.line)
             canvas.fill((bottom - side, edge, bottom - side + 1, right + 1), theme.line)
-        self._write_labels(canvas, subject, top, (first_row, first_column))
+        self._write_labels(canvas, prepared, top, (first_row, first_column))
         return tiles
 
     def _write_labels(
-        self, canvas: page_layout.Canvas, subject: PreparedMaps, top: int, corner: tuple[int, int]
+        self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, corner: tuple[int, int]
     ) -> None:
-        face, color, grid = text.get_font(11), canvas.theme.muted, self.grid
+        font, color, grid = text.get_font(11), canvas.theme.muted, self.grid
         side = grid.height
-        start = subject.channels[0] if in_order(subject.channels) else 0
-        for row in range(0, grid.rows, axis_labels.label_interval(side, face.height + 2)):
+        start = prepared.channels[0] if in_order(prepared.channels) else 0
+        for row in range(0, grid.rows, axis_labels.label_interval(side, font.height + 2)):
             name = str(row * grid.columns + start)
             middle = corner[0] + row * side + side // 2
-            column = corner[1] - 7 - face.width(name)
-            canvas.write(name, middle - face.height // 2, column, face, color)
+            column = corner[1] - 7 - font.width(name)
+            canvas.write(name, middle - font.height // 2, column, font, color)
             canvas.fill((middle, corner[1] - 5, middle + 1, corner[1] - 1), color)
-        for column in range(0, grid.columns, axis_labels.label_interval(side, face.width(f"+{grid.columns}") + 12)):
+        for column in range(0, grid.columns, axis_labels.label_interval(side, font.width(f"+{grid.columns}") + 12)):
             middle = corner[1] + column * side + side // 2
             name = f"+{column}"
-            canvas.write(name, top, middle - face.width(name) // 2, face, color)
+            canvas.write(name, top, middle - font.width(name) // 2, font, color)
             canvas.fill((corner[0] - 5, middle, corner[0] - 1, middle + 1), color)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from actviz.addresses import select_layers
+from actviz.batch import streaming
+from actviz.batch.computations import NumberedSample
 from actviz.batch.events import Note
 from actviz.errors import ActvizError, PartialError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from actviz.inputs import InputArguments, InputFile, InputOptions, InputSamples
@@ -119,17 +121,9 @@ def begin(
     return facts, choose(request, facts), itertools.chain(read, found)
 
 
-class HasNotes(Protocol):
-    """What runs a model and notes what is worth saying about it."""
-
-    def notes(self) -> list[str]:
-        """Return the lines that were not returned before."""
-        ...
-
-
-def new_notes(runner: HasNotes) -> Iterator[Note]:
+def new_notes(worker: Worker) -> Iterator[Note]:
     """Yield what is worth saying about a model and was not said yet."""
-    return (Note(line) for line in runner.notes())
+    return (Note(line) for line in worker.notes())
 
 
 class InputNotes:
@@ -162,6 +156,22 @@ class InputNotes:
         return [
             f"{first.name}: {first.fitting} to the size of the input, as Keras's own loaders do; --resize crop or --resize pad keeps the proportions (noted once)."
         ]
+
+
+def numbered(
+    inputs: Iterable[list[Sample] | ActvizError], *, stateful: bool = False
+) -> Iterator[NumberedSample | Note | ActvizError]:
+    """Yield every sample with its number, after notes about it, and why inputs gave none, as `feed` yields them."""
+    notes, inputs, numbers = InputNotes(), iter(inputs), itertools.count()
+    first = list(itertools.islice(inputs, 2))
+    alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
+    for found in itertools.chain(first, inputs):
+        if isinstance(found, ActvizError):
+            yield found
+            continue
+        yield from notes.about(found)
+        for sample in found:
+            yield NumberedSample(next(numbers), streaming.marked(sample) if stateful else sample, alone)
 
 
 def worst(failures: Sequence[ActvizError]) -> ActvizError:

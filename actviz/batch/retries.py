@@ -1,35 +1,61 @@
-"""What a run survives: an input that the model cannot be run on, and a worker that dies of it.
+"""What a run survives: an input that the model cannot be run on, and a worker that crashes.
 
-Every job that computes inputs has the same rule. A batch that fails is run again one by one,
-so that a bad input costs itself only; a worker that died begins anew with the next question.
+Every command that computes inputs has the same rule. A batch that fails is computed again, each of
+its inputs by itself, so that a bad input loses its own results only; a worker that crashed is
+started again with the next request.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from actviz.errors import ActvizError, InputError, LimitError, ModelChangedError, RunLimitError, escape
+from actviz.batch.computations import MixedBatchError, Piece
+from actviz.batch.streaming import Stream
+from actviz.errors import ActvizError, InputError, LimitError, ModelChangedError, RunLimitError, UsageError, escape
 from actviz.worker import WorkerCrashedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actviz.batch.computations import Computation
     from actviz.records import Sample
 
 MOST_AT_ONCE = 3
-"""So many deaths before anything was computed, and it is the model that kills."""
+"""With more crashes before anything was computed, it is the model that crashes the worker."""
 
 MOST_IN_A_ROW = 67
-"""So many deaths without an answer between them, and it is no use to go on."""
+"""With more crashes without a result between them, the run is given up."""
 
 NAME_LENGTH = 80
 
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedBatch(Generic[Piece, Result]):
+    """The result for some pieces: those of the first are entry 0 along each batch axis, and so on."""
+
+    pieces: Sequence[Piece]
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem(Generic[Piece]):
+    """A piece that the model could not be run on, and why."""
+
+    piece: Piece
+    failure: ActvizError
+
 
 def is_sample_error(failure: ActvizError) -> bool:
-    """Tell whether a failure may be one input's own: any other would meet all inputs alike."""
+    """Return whether a failure may be due to one input: any other would occur with all inputs alike."""
     return isinstance(failure, InputError | LimitError) and not isinstance(failure, RunLimitError)
 
 
 def named(failure: ActvizError, sample: Sample) -> ActvizError:
-    """Return a failure that says which input it is about, whatever the model's process said of it."""
+    """Return a failure whose message names the input, whatever the worker reported."""
     name = escape(sample.name, NAME_LENGTH)
     if not name or name in failure.message or not is_sample_error(failure):
         return failure
@@ -37,7 +63,7 @@ def named(failure: ActvizError, sample: Sample) -> ActvizError:
 
 
 class CrashCounter:
-    """Counts the ends of a worker, so that a run does not begin it anew for ever."""
+    """Counts crashes of a worker, so that a run does not start it again for ever."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
@@ -52,12 +78,12 @@ class CrashCounter:
         self._ended = True
 
     def count(self, failure: ActvizError) -> None:
-        """Note a failure, of which only those of a dead worker count.
+        """Count a failure if it is a crash of the worker.
 
         Raises
         ------
         ActvizError
-            The failure itself, when workers die one after another, the work has ended, or every
+            The failure itself, when workers crash one after another, the work has ended, or every
             input would fail alike.
         """
         if isinstance(failure, RunLimitError | ModelChangedError):
@@ -68,3 +94,87 @@ class CrashCounter:
         most = MOST_IN_A_ROW if self._answered else MOST_AT_ONCE
         if self._ended or self._in_a_row > most:
             raise failure
+
+
+Results = list[ComputedBatch[Piece, Result] | FailedItem[Piece]]
+
+
+class RetryingQueue(Generic[Piece, Result]):
+    """Batches that a worker computes, in order; where one fails, its samples are computed one by one.
+
+    Parameters
+    ----------
+    computation
+        What is computed.
+    stateful
+        Whether the samples of one input are a stream; then batches have one sample.
+    """
+
+    def __init__(self, computation: Computation[Piece, Result], *, stateful: bool = False) -> None:
+        self._computation = computation
+        self._stream = Stream() if stateful else None
+        self._pending: deque[list[Piece]] = deque()
+        self._crashes = CrashCounter()
+
+    def end(self) -> None:
+        """Retry nothing from now on."""
+        self._crashes.end()
+
+    def advance(self, batch: list[Piece] | None, depth: int = 1) -> Results[Piece, Result]:
+        """Start a batch, and wait for the oldest one where `depth` of them are pending or no batch is given.
+
+        Raises
+        ------
+        ActvizError
+            When every input would fail alike.
+        """
+        try:
+            if batch is not None:
+                self._pending.append(batch)
+                state = "file" if self._stream is None else self._stream.state(batch[0].sample)
+                self._computation.ask(batch, self._computation.sizes.filled_size(), state)
+            if len(self._pending) < (1 if batch is None else depth):
+                return []
+            result = self._computation.take()
+        except (ActvizError, MixedBatchError) as failure:
+            return self._retry(failure)
+        self._crashes.answered()
+        return [ComputedBatch(self._pending.popleft(), result)]
+
+    def _retry(self, failure: ActvizError | MixedBatchError) -> Results[Piece, Result]:
+        """Compute the samples of the oldest batch one by one, and those of all batches if the worker crashed."""
+        results: Results[Piece, Result] = []
+        lost = self._pending.popleft()
+        if isinstance(failure, MixedBatchError):
+            self._computation.sizes.one_by_one()
+        else:
+            self._crashes.count(failure)
+            if isinstance(failure, UsageError):
+                raise failure
+            if self._stream is not None:
+                self._stream.fail()
+            if isinstance(failure, WorkerCrashedError):
+                while self._pending:
+                    lost = [*lost, *self._pending.popleft()]
+            if len(lost) == 1:
+                results = [FailedItem(lost[0], named(failure, lost[0].sample))]
+                lost = []
+        # The worker still sends the results of the batches after this one.
+        while self._pending:
+            results += self.advance(None)
+        for piece in lost:
+            results += self.advance([piece])
+        return results
+
+
+def survived(item: FailedItem[Piece], *, alone: bool, fail_fast: bool) -> ActvizError:
+    """Return why an input failed, where the run goes on without it.
+
+    Raises
+    ------
+    ActvizError
+        The failure itself, where the input is `alone`, the run is to `fail_fast`, or every input would fail alike.
+    """
+    if fail_fast or alone or not is_sample_error(item.failure):
+        raise item.failure
+    return item.failure

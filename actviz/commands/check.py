@@ -11,6 +11,7 @@ import numpy as np
 
 from actviz.addresses import select_layers
 from actviz.batch import requests, statistics_runner, streaming
+from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
@@ -72,9 +73,10 @@ def _check(
         yield from requests.new_notes(worker)
         worker.prepare()
         facts, layers, found = requests.begin(request, facts, worker, _choose)
-        tally, failures = StatisticsSoFar(layers, statistics_runner.batch_size(facts)), list[ActvizError]()
-        count = statistics_runner.count_streams if request.reading.stateful else statistics_runner.count
-        for event in count(worker, found, tally, fail_fast=request.fail_fast):
+        tally, failures = StatisticsSoFar(layers, fixed_batch_size(facts)), list[ActvizError]()
+        stateful = request.reading.stateful
+        items = requests.numbered(found, stateful=stateful)
+        for event in statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful):
             if isinstance(event, ActvizError):
                 failures.append(event)
             yield Note(event.message) if isinstance(event, ActvizError) else event

@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from actviz.batch import requests
+from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
+from actviz.batch.computations import NumberedSample, check_batch, stacked
 from actviz.batch.events import Note
-from actviz.batch.retries import CrashCounter, is_sample_error, named
-from actviz.batch.statistics_runner import batch_size, batched, stacked
+from actviz.batch.retries import ComputedBatch
+from actviz.batch.runner import BatchRunner
 from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
 from actviz.gate.file_type import ZIP
@@ -19,7 +21,7 @@ from actviz.statistics import differences
 from actviz.system import file_system
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -36,6 +38,8 @@ BATCH_BYTES = 32 << 20
 FREE = None
 # What zipfile runs into by itself where an archive's numbers make no sense.
 OF_DAMAGE = frozenset({None, errno.EINVAL})
+
+ActivationPairs = list[tuple["Activation", "Activation"]]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -236,8 +240,7 @@ class ModelSources:
         self._facts: list[ModelFacts] = []
         self._names: dict[str, str] = {}
         self._kept: dict[int, Sample] = {}
-        self._deaths = CrashCounter()
-        self._size = 1
+        self._sizes = BatchSizes(())
 
     def __enter__(self) -> Self:
         """Start both processes."""
@@ -279,7 +282,8 @@ class ModelSources:
         request, facts = self._request, self._facts
         for number, opening in enumerate((request.ours, request.theirs)):
             yield from (Note(line) for line in say_code(facts[number], opening.trust))
-        yield from self._told()
+        for worker in self._workers:
+            yield from requests.new_notes(worker)
         chosen = [choose_preprocessing(one, request.reading.preprocess) for one in facts]
         if replace(chosen[0], reason="") != replace(chosen[1], reason=""):
             ours, theirs = (escape(name, 100) for name in request.names)
@@ -289,81 +293,29 @@ class ModelSources:
         given = InputArguments(request.inputs, request.named, request.lists, request.separated_by_nul)
         layers = [pair.ours for pair in pairs]
         found = iterate_samples(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)
-        self._size = min(batch_size(one, BATCH_BYTES) for one in facts)
-        notes = requests.InputNotes()
-        for batch in batched(found, self._size):
-            if isinstance(batch, ActvizError):
-                yield batch
-                continue
-            yield from notes.about(batch)
-            yield from self._batch(pairs, batch, drifts)
-            yield from self._told()
+        self._sizes = BatchSizes(layers, min(fixed_batch_size(one, BATCH_BYTES) for one in facts), filled=True)
+        with BatchRunner(_PairComputation(self._workers, self._names, self._sizes, pairs)) as runner:
+            for item in runner.run(requests.numbered(found), fail_fast=request.fail_fast):
+                if isinstance(item, ComputedBatch):
+                    self._add(pairs, item, drifts)
+                else:
+                    yield item
 
-    def _batch(
-        self, pairs: Sequence[LayerMatch], samples: list[Sample], drifts: DifferencesSoFar
-    ) -> Iterator[ActvizError]:
-        """Compute a batch on both sides at once; where it fails, each of its inputs by itself."""
-        try:
-            both = self._both(pairs, samples)
-        except ActvizError as failure:
-            if not is_sample_error(failure):
-                raise
-            self._deaths.count(failure)
-            if len(samples) == 1:
-                if self._request.fail_fast:
-                    raise named(failure, samples[0]) from None
-                yield named(failure, samples[0])
-                return
-            for sample in samples:
-                yield from self._batch(pairs, [sample], drifts)
-            return
-        self._deaths.answered()
-        for pair, (ours, theirs) in zip(pairs, both, strict=True):
+    def _add(
+        self,
+        pairs: Sequence[LayerMatch],
+        batch: ComputedBatch[NumberedSample, ActivationPairs],
+        drifts: DifferencesSoFar,
+    ) -> None:
+        """Add a batch, and keep the inputs on which some layer differs most so far, and no others."""
+        for pair, (ours, theirs) in zip(pairs, batch.result, strict=True):
             if pair.ours.address not in drifts.left_out:
                 _add(pair, (ours.values, theirs.values), ours.axes, drifts.inputs, drifts)
-        self._keep(samples, drifts)
-        drifts.inputs += len(samples)
-
-    def _told(self) -> Iterator[Note]:
-        for worker in self._workers:
-            yield from requests.new_notes(worker)
-
-    def _keep(self, samples: Sequence[Sample], drifts: DifferencesSoFar) -> None:
-        """Keep the inputs on which some layer differs most so far, and no others."""
-        if self._request.output is None:
-            return
-        worst = {drift.worst for drift in drifts.found.values()}
-        known = self._kept | dict(enumerate(samples, drifts.inputs))
-        self._kept = {number: sample for number, sample in known.items() if number in worst}
-
-    def _both(self, pairs: Sequence[LayerMatch], samples: Sequence[Sample]) -> list[tuple[Activation, Activation]]:
-        batch = stacked(samples, self._size)
-        renamed = {self._names[name]: values for name, values in batch.items()}
-        ours, theirs = self._workers
-        asked = [
-            _outcome(ours.ask_activations, batch, [pair.ours.address for pair in pairs]),
-            _outcome(theirs.ask_activations, renamed, [pair.theirs.address for pair in pairs]),
-        ]
-        # All answers are taken, so that a failure of one leaves no answer of the other behind.
-        answers = [
-            _outcome(worker.take_activations) if failure is None else failure
-            for failure, worker in zip(asked, self._workers, strict=True)
-        ]
-        for answer in answers:
-            if isinstance(answer, ActvizError):
-                raise answer
-        left, right = (answer for answer in answers if not isinstance(answer, ActvizError))
-        both = [(left[pair.ours.address], right[pair.theirs.address]) for pair in pairs]
-        size = self._size
-        if size > 1 and any(not side.values.ndim or len(side.values) != size for pair in both for side in pair):
-            # Outputs that mix the inputs of a batch: without copies, and one by one.
-            self._size = 1
-            if len(samples) > 1:
-                raise InputError("the outputs are not one for each input of a batch")  # noqa: EM101  (never shown: the inputs are run one by one)
-            return self._both(pairs, samples)
-        if size == len(samples) or size == 1:
-            return both
-        return [(_first(one, len(samples)), _first(other, len(samples))) for one, other in both]
+        if self._request.output is not None:
+            worst = {drift.worst for drift in drifts.found.values()}
+            known = self._kept | {number: piece.sample for number, piece in enumerate(batch.pieces, drifts.inputs)}
+            self._kept = {number: sample for number, sample in known.items() if number in worst}
+        drifts.inputs += len(batch.pieces)
 
     def sample(self, number: int) -> Sample:
         """Return an input that was kept."""
@@ -371,11 +323,52 @@ class ModelSources:
 
     def activations(self, pairs: Sequence[LayerMatch], number: int) -> list[tuple[Activation, Activation]]:
         """Compute some pairs once more for an input that was kept."""
-        return self._both(pairs, [self._kept[number]])
+        computation = _PairComputation(self._workers, self._names, self._sizes, pairs)
+        computation.ask([NumberedSample(number, self._kept[number])], self._sizes.filled_size(), "file")
+        return computation.take()
+
+
+class _PairComputation:
+    """Activations of layers of A and their partners in B, computed by both workers at once."""
+
+    def __init__(
+        self, workers: Sequence[Worker], names: Mapping[str, str], sizes: BatchSizes, pairs: Sequence[LayerMatch]
+    ) -> None:
+        self.workers, self.sizes, self._names = workers, sizes, names
+        self._addresses = [[pair.ours.address for pair in pairs], [pair.theirs.address for pair in pairs]]
+        self._failures: list[ActvizError | None] = []
+        self._count = self._size = 0
+
+    def ask(self, batch: Sequence[NumberedSample], size: int, state: str) -> None:
+        """Start computing a batch on both sides."""
+        fed = stacked(batch, size)
+        self._count, self._size = len(batch), max(size, len(batch))
+        renamed = {self._names[name]: values for name, values in fed.items()}
+        self._failures = [
+            _outcome(worker.ask_activations, values, addresses, state=state)
+            for worker, values, addresses in zip(self.workers, (fed, renamed), self._addresses, strict=True)
+        ]
+
+    def take(self) -> ActivationPairs:
+        """Wait for both sides, without the copies that fill the batch up."""
+        # All answers are taken, so that a failure of one leaves no answer of the other behind.
+        answers = [
+            _outcome(worker.take_activations) if failure is None else failure
+            for failure, worker in zip(self._failures, self.workers, strict=True)
+        ]
+        sides = list[list["Activation"]]()
+        for answer, addresses in zip(answers, self._addresses, strict=True):
+            if isinstance(answer, ActvizError):
+                raise answer
+            check_batch(answer.values(), self._size)
+            sides.append([_first(answer[address], self._count) for address in addresses])
+        return list(zip(*sides, strict=True))
 
 
 def _first(activation: Activation, count: int) -> Activation:
     """Return the activation of the first inputs of a batch, without the copies that fill it up."""
+    if not activation.values.ndim or len(activation.values) <= count:
+        return activation
     mask = activation.mask
     return replace(activation, values=activation.values[:count], mask=None if mask is None else mask[:count])
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.addresses import select_layers
 from actviz.batch import requests, streaming
+from actviz.batch.batch_sizes import BatchSizes
+from actviz.batch.computations import ActivationComputation, Activations, NumberedSample
 from actviz.batch.events import FileWritten, Note
 from actviz.batch.requests import ModelRequest
-from actviz.batch.retries import is_sample_error
-from actviz.batch.runner import BatchRunner, BatchSizes, ComputedBatch, FailedItem
+from actviz.batch.retries import ComputedBatch, FailedItem, survived
+from actviz.batch.runner import BatchRunner
 from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, InputError, UsageError, escape
 from actviz.system.held_folder import hold_folder
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from actviz.activations import ActivationWriter
-    from actviz.inputs import InputArguments
     from actviz.records import LayerInfo, ModelFacts, Sample
+
+_ExtractRunner = BatchRunner[NumberedSample, Activations]
 
 SUFFIX = ".npz"
 
@@ -57,14 +59,21 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
         layers = _choose(request, facts)
         path = _target(request, facts)
         failures: list[ActvizError] = []
-        with hold_folder(path.parent), activations.ActivationWriter(path.parent) as collector:
-            run = _ExtractRun(request, given, facts, worker, layers)
-            for event in _collect(run, collector):
+        # Samples are not computed together: the numbers of a batch differ in their last bits.
+        computation = ActivationComputation(worker, layers, BatchSizes(layers, 1))
+        runner: _ExtractRunner = BatchRunner(computation, stateful=request.reading.stateful)
+        with (
+            hold_folder(path.parent),
+            activations.ActivationWriter(path.parent) as collector,
+            runner,
+        ):
+            for event in _collect(request, runner, requests.feed(request, given, facts, layers), collector):
                 if isinstance(event, ActvizError):
                     failures.append(event)
                     yield Note(event.message)
                 else:
                     yield event
+            worker.stop()
             if not collector.count:
                 raise requests.worst(failures)
             for address, reason in collector.left_out.items():
@@ -73,7 +82,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
                 message = f"{facts.file}: none of the layers gives an array for each input; choose others with --layer."
                 raise UsageError(message)
             said = choose_preprocessing(facts, request.reading.preprocess).description
-            about = activations.model_metadata(facts, said, run.versions, given=request.has_inputs)
+            about = activations.model_metadata(facts, said, computation.versions, given=request.has_inputs)
             worker.check_unchanged()
             with file_writing.replace_file(path) as file:
                 collector.write(file, about, compress=request.compress)
@@ -89,77 +98,23 @@ def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     return [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
 
 
-@dataclass(slots=True)
-class _ExtractRun:
-    """What stays the same for every input; `versions` are known once something was computed."""
-
-    request: ExtractRequest
-    given: InputArguments
-    facts: ModelFacts
-    worker: Worker
-    layers: Sequence[LayerInfo]
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _ExtractItem:
-    """A sample to compute; `alone` where nothing else is."""
-
-    sample: Sample
-    alone: bool
-
-
-def _collect(run: _ExtractRun, collector: ActivationWriter) -> Iterator[Note | ActvizError]:
-    """Compute one sample after another, the next while one is kept; a bad one costs itself only."""
-    # Samples are not computed together: the numbers of a batch differ in their last bits.
-    addresses, stateful = [layer.address for layer in run.layers], run.request.reading.stateful
-    computer: BatchRunner[_ExtractItem] = BatchRunner(
-        run.worker, addresses, BatchSizes(run.layers, 1), stateful=stateful
-    )
-    try:
-        for item in computer.compute(_pieces(run), _ExtractItem):
-            if isinstance(item, ComputedBatch):
-                run.versions = item.versions
-                yield from requests.new_notes(computer)
-                for piece in item.pieces:
-                    try:
-                        collector.add(piece.sample, item.found)
-                    except InputError as failure:
-                        yield _one_lost(run, piece, failure)
-            elif isinstance(item, FailedItem):
-                yield _one_lost(run, item.piece, item.failure)
-            elif isinstance(item, Note | ActvizError):
-                yield item
-    finally:
-        computer.end()
-
-
-def _pieces(run: _ExtractRun) -> Iterator[_ExtractItem | Note | ActvizError]:
-    """Yield every sample, notes about them, and why files gave none."""
-    notes = requests.InputNotes()
-    parts = requests.feed(run.request, run.given, run.facts, run.layers)
-    first = list(itertools.islice(parts, 2))
-    alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
-    for found in itertools.chain(first, parts):
-        if isinstance(found, ActvizError):
-            yield found
+def _collect(
+    request: ExtractRequest,
+    runner: _ExtractRunner,
+    given: Iterable[list[Sample] | ActvizError],
+    collector: ActivationWriter,
+) -> Iterator[Note | ActvizError]:
+    """Compute one sample after another, the next while one is kept; a bad one loses its own results only."""
+    items = requests.numbered(given, stateful=request.reading.stateful)
+    for item in runner.run(items, fail_fast=request.fail_fast):
+        if not isinstance(item, ComputedBatch):
+            yield item
             continue
-        yield from notes.about(found)
-        samples = map(streaming.marked, found) if run.request.reading.stateful else found
-        yield from (_ExtractItem(sample, alone) for sample in samples)
-
-
-def _one_lost(run: _ExtractRun, piece: _ExtractItem, failure: ActvizError) -> ActvizError:
-    """Return the failure of one sample.
-
-    Raises
-    ------
-    ActvizError
-        The failure itself, where it ends the run.
-    """
-    if run.request.fail_fast or piece.alone or not is_sample_error(failure):
-        raise failure
-    return failure
+        for piece in item.pieces:
+            try:
+                collector.add(piece.sample, item.result)
+            except InputError as failure:
+                yield survived(FailedItem(piece, failure), alone=piece.alone, fail_fast=request.fail_fast)
 
 
 def _target(request: ExtractRequest, facts: ModelFacts) -> Path:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.addresses import select_layers
 from actviz.batch import figure_writer, requests, statistics_runner
+from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
+from actviz.batch.computations import ActivationComputation
 from actviz.batch.events import FileWritten, Note
 from actviz.batch.labels import LabelNames, check_fits, read_names_of
 from actviz.batch.requests import ModelRequest
-from actviz.batch.retries import CrashCounter, is_sample_error, named
+from actviz.batch.retries import ComputedBatch
+from actviz.batch.runner import BatchRunner
 from actviz.commands import report_baseline, report_data
 from actviz.commands.layers import say_code, takes_images
 from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape
@@ -29,6 +32,7 @@ from actviz.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from actviz.batch.computations import NumberedSample
     from actviz.commands.report_baseline import ReportBaseline
     from actviz.commands.report_data import ReportData
     from actviz.records import Activation, LayerInfo, ModelFacts, Picture, Sample
@@ -85,12 +89,13 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten
         if request.against is not None:
             other = stack.enter_context(report_baseline.opened(request.against, request.opening))
             yield from (Note(line) for line in other.code)
-            yield from requests.new_notes(other)
+            for each in other.workers:
+                yield from requests.new_notes(each)
         if all(spec.shape for spec in facts.inputs) and not _is_whole(facts):
             facts = worker.complete()
         facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         names = names if request.labels else replace(names, labels=facts.labels)
-        found = report_data.begin(layers, statistics_runner.batch_size(facts), asked=bool(request.layers))
+        found = report_data.begin(layers, fixed_batch_size(facts), asked=bool(request.layers))
         run = _ReportRun(request, facts, worker, other, found, names)
         if other is not None:
             run.matching = report_baseline.matched(other, layers, str(request.against))
@@ -149,43 +154,57 @@ def _is_inner(layer: LayerInfo) -> bool:
     return layer.kind != "InputLayer" and not layer.address.endswith("@scores")
 
 
+class _ReportComputation:
+    """Activations of the model, and of the baseline by the addresses of the model; empty where it lacks the input."""
+
+    def __init__(self, run: _ReportRun, outputs: ActivationComputation) -> None:
+        self._run, self._outputs = run, outputs
+        self.sizes = outputs.sizes
+        self.workers: Sequence[Worker] = [run.worker, *(run.other.workers if run.other is not None else [])]
+        self._sample: Sample | None = None
+
+    def ask(self, batch: Sequence[NumberedSample], size: int, state: str) -> None:
+        """Start computing an input."""
+        (self._sample,) = (piece.sample for piece in batch)
+        self._outputs.ask(batch, size, state)
+
+    def take(self) -> tuple[Mapping[str, Activation], Mapping[str, Activation]]:
+        """Wait for the activations of both sides."""
+        ours, run = self._outputs.take(), self._run
+        if run.other is None or run.matching is None or self._sample is None:
+            return ours, {}
+        return ours, report_data.ask(run.other, self._sample, run.matching)
+
+
 def _compute(run: _ReportRun, inputs: Iterator[list[Sample] | ActvizError]) -> Iterator[Note | ActvizError]:
     """Run the model on the inputs: for activations where figures or a comparison need them, else for statistics."""
-    notes, deaths = requests.InputNotes(), CrashCounter()
     request, found = run.request, run.found
-    for item in inputs:
-        if isinstance(item, ActvizError):
-            yield item
-            continue
-        yield from notes.about(item)
-        run.preprocessing = run.preprocessing or tuple(said for sample in item for said in sample.ranges)
-        for place, sample in enumerate(item):
-            if len(found.inputs) >= request.pictures and run.other is None:
-                rest = itertools.chain([item[place:]], inputs)
-                yield from statistics_runner.count(
-                    run.worker, rest, found.tally, fail_fast=request.fail_fast, notes=notes
-                )
+    items = requests.numbered(inputs)
+    outputs = ActivationComputation(run.worker, found.layers, BatchSizes(found.layers, 1))
+    with BatchRunner(_ReportComputation(run, outputs)) as runner:
+        while run.other is not None or len(found.inputs) < request.pictures:
+            first = next(items, None)
+            if first is None:
                 return
-            try:
-                _take(run, sample)
-                deaths.answered()
-            except ActvizError as failure:
-                if request.fail_fast or not is_sample_error(failure):
-                    raise named(failure, sample) from None
-                deaths.count(failure)
-                yield named(failure, sample)
-            yield from requests.new_notes(run.worker)
-            if run.other is not None:
-                yield from requests.new_notes(run.other)
+            # No more than may be needed: the numbers of other inputs are those of filled batches.
+            most = None if run.other is not None else request.pictures - len(found.inputs) - 1
+            for event in runner.run(
+                itertools.chain([first], itertools.islice(items, most)), fail_fast=request.fail_fast
+            ):
+                if isinstance(event, ComputedBatch):
+                    run.versions = outputs.versions
+                    _take(run, event.pieces[0].sample, *event.result)
+                else:
+                    yield event
+    yield from statistics_runner.count(run.worker, items, found.tally, fail_fast=request.fail_fast)
 
 
-def _take(run: _ReportRun, sample: Sample) -> None:
-    """Run the model on one input and add its results."""
+def _take(
+    run: _ReportRun, sample: Sample, activations: Mapping[str, Activation], theirs: Mapping[str, Activation]
+) -> None:
+    """Add the results of one input."""
     request, found = run.request, run.found
-    activations = run.worker.activations(sample.values, [layer.address for layer in found.layers])
-    run.versions = run.versions or run.worker.versions()
-    # All that may fail comes before anything is added: an input counts completely or not at all.
-    theirs = report_data.ask(run.other, sample, run.matching) if run.other is not None and run.matching else {}
+    run.preprocessing = run.preprocessing or tuple(sample.ranges)
     if not found.tally.inputs:
         check_fits(run.names, activations.values())
     first = not found.inputs

@@ -32,14 +32,11 @@ class ReportBaseline(Protocol):
 
     name: str
     code: Sequence[str]
+    workers: Sequence[Worker]
     layers: Sequence[LayerInfo]
 
     def activations(self, sample: Sample, addresses: Sequence[str]) -> Mapping[str, Activation]:
         """Return the activations of layers for an input; empty where the baseline does not have it."""
-        ...
-
-    def notes(self) -> list[str]:
-        """Return notes that were not returned before."""
         ...
 
 
@@ -51,6 +48,7 @@ class _ModelBaseline:
         self.code: Sequence[str] = say_code(facts, trust)
         self.layers: Sequence[LayerInfo] = [layer for layer in facts.layers if not layer.address.endswith("@scores")]
         self._worker, self._facts = worker, facts
+        self.workers: Sequence[Worker] = [worker]
 
     def activations(self, sample: Sample, addresses: Sequence[str]) -> Mapping[str, Activation]:
         theirs = [spec.name for spec in self._facts.inputs]
@@ -62,9 +60,6 @@ class _ModelBaseline:
             values = dict(zip(theirs, values.values(), strict=True))
         return self._worker.activations(values, addresses)
 
-    def notes(self) -> list[str]:
-        return self._worker.notes()
-
 
 class _FileBaseline:
     """Saved activations; inputs are matched by the hash of the values that the model was given."""
@@ -72,6 +67,7 @@ class _FileBaseline:
     def __init__(self, saved: SavedActivations, name: str) -> None:
         self.name = name
         self.code: Sequence[str] = ()
+        self.workers: Sequence[Worker] = ()
         about = saved.description
         self.layers: Sequence[LayerInfo] = [layer for layer in about.layers if layer.address in about.entries]
         self._saved = saved
@@ -82,9 +78,6 @@ class _FileBaseline:
         if number is None:
             return {}
         return {address: self._saved.activation(address, number) for address in addresses}
-
-    def notes(self) -> list[str]:
-        return []
 
 
 @contextlib.contextmanager

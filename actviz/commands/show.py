@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.addresses import select_layers
 from actviz.batch import color_ranges, figure_writer, output_paths, requests, streaming
+from actviz.batch.batch_sizes import BatchSizes
+from actviz.batch.computations import ActivationComputation, Activations
 from actviz.batch.events import Event, FileFailed, FileWritten, Note, Output, Progress, duration
 from actviz.batch.figure_writer import DrawnFigure, FailedFigure, FigureWriter
 from actviz.batch.labels import LabelNames, check_names, names_for
 from actviz.batch.requests import ModelRequest
-from actviz.batch.runner import BatchRunner, BatchSizes, ComputedBatch, FailedItem
+from actviz.batch.retries import ComputedBatch, FailedItem
+from actviz.batch.runner import BatchRunner
 from actviz.batch.up_to_date import AlwaysOutdated, Fingerprint, RenderSettings, ReplaceRules, UpToDateCheck
 from actviz.batch.work_items import (
     InputBatch,
@@ -41,14 +44,16 @@ from actviz.system.run_lock import RunIdentity, RunLock
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from actviz.batch.output_paths import OutputOptions, OutputPaths
     from actviz.inputs import InputFile, InputPipeline
-    from actviz.records import LayerInfo, ModelFacts, Sample, Style
+    from actviz.records import Activation, LayerInfo, ModelFacts, Sample, Style
 
 __all__ = ["FileWritten", "Note", "ShowRequest", "show"]
+
+_ShowRunner = BatchRunner[WorkItem, Activations]
 
 # So many figures may wait to be drawn while the next batch is computed.
 WAITING = 64
@@ -110,7 +115,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
             yield from run.estimate(worker, first)
             return
         with contextlib.closing(run):
-            run.share_ranges(worker)
+            yield from run.share_ranges(worker)
             yield from run.make(worker, first)
 
 
@@ -241,7 +246,7 @@ class _ShowRun:
         if self.manifest is not None:
             self.manifest.close()
 
-    def share_ranges(self, worker: Worker) -> None:
+    def share_ranges(self, worker: Worker) -> Iterator[Note]:
         """Look at all inputs, those of other shards too, where a layer has one range for all of them."""
         from actviz.inputs import make_pipeline
 
@@ -251,16 +256,21 @@ class _ShowRun:
         how = make_pipeline(self.facts, self.layers, self.request.reading)
         reader = WorkItemReader(how, AlwaysOutdated(), every) if self.samples is None else None
         items = self._items(reader, AlwaysOutdated(), every.shard)
-        sizes = BatchSizes(self.layers, _batch_size(self.request, self.facts))
-        addresses = [layer.address for layer in self.layers]
-        computer: BatchRunner[WorkItem] = BatchRunner(worker, addresses, sizes, stateful=self.request.reading.stateful)
+        computer: _ShowRunner = BatchRunner(self._computation(worker), stateful=self.request.reading.stateful)
+        notes: list[Note] = []
         try:
-            batches = (item.found for item in computer.compute(items, WorkItem) if isinstance(item, ComputedBatch))
+            batches = _batches(computer.compute(items, WorkItem), notes)
             self.request = replace(self.request, style=figure_writer.share_ranges(self.request.style, batches))
         finally:
             if reader is not None:
                 reader.end()
             computer.rest()
+        yield from notes
+
+    def _computation(self, worker: Worker) -> ActivationComputation:
+        """Return the activations of the layers to draw, in batches as large as memory allows."""
+        sizes = BatchSizes(self.layers, _batch_size(self.request, self.facts))
+        return ActivationComputation(worker, self.layers, sizes)
 
     def make(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
         """Make every figure that is due, and the manifest of the folder they go to.
@@ -323,11 +333,11 @@ class _ShowRun:
         self._check_early(upkeep)
         reader = self._reader(upkeep)
         items = self._items(reader, upkeep, request.shard)
-        sizes = BatchSizes(self.layers, _batch_size(request, self.facts))
-        computer: BatchRunner[WorkItem] = BatchRunner(worker, addresses, sizes, stateful=request.reading.stateful)
+        computation = self._computation(worker)
+        computer: _ShowRunner = BatchRunner(computation, stateful=request.reading.stateful)
         ended = closed = False
         try:
-            yield from self._work(computer, items, painter)
+            yield from self._work(computer.compute(items, WorkItem), painter, computation)
             worker.check_unchanged()
             ended = True
         except GeneratorExit:
@@ -460,18 +470,22 @@ class _ShowRun:
             "versions": {},
         }
 
-    def _work(self, computer: BatchRunner[WorkItem], items: Iterable[Item], painter: FigureWriter) -> Iterator[Event]:
+    def _work(
+        self,
+        items: Iterable[ComputedBatch[WorkItem, Activations] | FailedItem[WorkItem] | Note | Item],
+        painter: FigureWriter,
+        computation: ActivationComputation,
+    ) -> Iterator[Event]:
         notes = requests.InputNotes()
         _warm_up()
-        for item in computer.compute(items, WorkItem):
+        for item in items:
             if isinstance(item, ComputedBatch):
-                painter.versions = item.versions
-                yield from requests.new_notes(computer)
+                painter.versions = computation.versions
                 for index, piece in enumerate(item.pieces):
                     yield from notes.about([piece.sample])
                     painter.submit(
                         figure_writer.FigureJob(
-                            piece.sample, index, item.found, piece.files, piece.works, piece.file_sha256
+                            piece.sample, index, item.result, piece.files, piece.works, piece.file_sha256
                         )
                     )
                     yield from self._told(painter.finished(max(WAITING, self.figures_each)))
@@ -490,6 +504,8 @@ class _ShowRun:
                 self.tally.done += 1 + item.more
                 self.tally.total += item.more
                 yield Progress(self.tally.done, self.tally.total)
+            elif isinstance(item, Note):
+                yield item
             if self.manifest is not None:
                 self.manifest.write_now_and_then()
         yield from self._told(painter.finished())
@@ -575,6 +591,15 @@ def _batch_size(request: ShowRequest, facts: ModelFacts) -> int | None:
     """Return how many samples a batch has: as asked, one where the model takes a fixed number."""
     fixed = any(spec.shape and spec.shape[0] is not None for spec in facts.inputs)
     return 1 if fixed or request.reading.stateful else request.batch_size
+
+
+def _batches(events: Iterable[Any], notes: list[Note]) -> Iterator[Mapping[str, Activation]]:
+    """Yield the activations of computed batches; add notes to `notes`."""
+    for event in events:
+        if isinstance(event, ComputedBatch):
+            yield event.result
+        elif isinstance(event, Note):
+            notes.append(event)
 
 
 def _warm_up() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actviz.batch.runner import BatchSizes
+from actviz.batch.batch_sizes import BatchSizes
 from actviz.records import Activation, LayerInfo
 
 AXES = ("batch", "row", "column", "channel")

@@ -7,7 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from actviz.batch.statistics_runner import LARGEST_BATCH, StatisticsSoFar, batch_size, count
+from actviz.batch import requests
+from actviz.batch.batch_sizes import LARGEST_BATCH, fixed_batch_size
+from actviz.batch.statistics_runner import StatisticsSoFar, count
 from actviz.records import Sample
 from actviz.worker import ModelOptions, Worker
 
@@ -21,13 +23,13 @@ def test_three_cuts_of_200_inputs_give_the_same_bytes(samples):
         facts = worker.facts()
         (name,) = (spec.name for spec in facts.inputs)
         inputs = [Sample(str(number), {name: each}, None, "", "") for number, each in enumerate(values)]
-        assert batch_size(facts) == LARGEST_BATCH
+        assert fixed_batch_size(facts) == LARGEST_BATCH
         states = []
         for cuts in CUTS:
             whole = StatisticsSoFar(facts.layers)
             for start, end in reversed(list(itertools.pairwise(cuts))):
-                part = StatisticsSoFar(facts.layers, batch_size(facts))
-                assert list(count(worker, [inputs[start:end]], part, fail_fast=True)) == []
+                part = StatisticsSoFar(facts.layers, fixed_batch_size(facts))
+                assert list(count(worker, requests.numbered([inputs[start:end]]), part, fail_fast=True)) == []
                 whole.add(dict.fromkeys(range(start, end), ""), part.reducer, part.left_out)
             assert whole.inputs == len(values)
             states.append({key: array.tobytes() for key, array in sorted(whole.reducer.state().items())})

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, UsageError, escape
-from actviz.formats.malformed import error_message
+from actviz.formats.file_errors import as_model_error
 from actviz.gate import NO_TRUST, TrustPolicy
 from actviz.gate.file_type import is_tflite
 from actviz.records import NO_CHOICE, GraphSelection
@@ -102,7 +102,7 @@ def open_network(
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # pathlib makes one stroke of two
         message = f"{escape(text)}: remote paths are not supported; download the model and give its path."
         raise UsageError(message)
-    with error_message(path.name):
+    with as_model_error(path.name):
         return FORMATS[_format_of(path) if weights is None else "keras"](path, weights, trust, choice)
 
 

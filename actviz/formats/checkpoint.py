@@ -1,7 +1,7 @@
-"""TensorFlow's checkpoints, read without TensorFlow: an index, and shards of raw numbers.
+"""Read TensorFlow checkpoints without TensorFlow: an index and shards of raw values.
 
-The index is a sorted table of LevelDB's format whose values say where each tensor lies. Only
-what is asked for is read from the shards.
+The index is a sorted string table in LevelDB's format that maps each key to the shard, offset
+and size of a tensor. Only the requested tensors are read from the shards.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from actviz.errors import LimitError, ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.nonfinite_count import NonfiniteCount
 from actviz.gate.protobuf import MalformedProtobuf, all_bytes, as_bytes, as_number, fields, one_number, signed, varint
+from actviz.gate.trust import NO_FLAG
 from actviz.system.file_system import FileStamp, exists, is_link, open_regular, stamp
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ DTYPES = {
     10: "bool", 14: "bfloat16", 17: "uint16", 18: "complex128", 19: "float16", 20: "resource", 21: "variant",
     22: "uint32", 23: "uint64", 24: "float8_e5m2", 25: "float8_e4m3fn", 29: "int4", 30: "uint4",
 }  # fmt: skip
-"""TensorFlow's numbers of dtypes; those of references to variables are higher by 100."""
-NOT_OF_NUMPY = frozenset({"bfloat16", "float8_e5m2", "float8_e4m3fn"})
+"""Names of TensorFlow's ``DataType`` enum; reference types are higher by 100."""
+ML_DTYPES = frozenset({"bfloat16", "float8_e5m2", "float8_e4m3fn"})
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointTensor:
-    """Where one tensor lies: its shard, and bytes from `offset` on."""
+    """The location of one tensor: its shard, and `size` bytes from `offset` on."""
 
     key: str
     dtype: str
@@ -55,7 +56,7 @@ class CheckpointTensor:
 
 
 class Checkpoint:
-    """The tensors of a checkpoint.
+    """The tensors of a checkpoint, read on request.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class Checkpoint:
         self._name = name
         self._files: dict[int, tuple[BinaryIO, FileStamp]] = {}
         self._hash = hashlib.sha256()
-        self.finite = NonfiniteCount()
+        self.nonfinite = NonfiniteCount()
         refuse_link(folder, name)
         index = folder / f"{VARIABLES}.index"
         if not exists(index):
@@ -96,32 +97,42 @@ class Checkpoint:
             message = f"{name}: variables/variables.index is truncated or damaged; copy or save the model again."
             raise ModelError(message) from None
 
-    def read(self, key: str, *, hashed: bool = True) -> NDArray[np.generic]:
-        """Read one tensor; texts come as an array of bytes objects.
+    def find(self, key: str) -> CheckpointTensor:
+        """Return the location of a tensor.
 
         Raises
         ------
         ModelError
-            When there is none, or the shard does not hold what the index says.
-        LimitError
-            When it declares more bytes than are read.
+            When the checkpoint does not contain the key.
         """
-        stored = self.tensors.get(key)
-        if stored is None:
+        if key not in self.tensors:
             message = (
                 f'{self._name}: the variable "{escape(key, 80)}" is missing from the checkpoint; save the model again.'
             )
             raise ModelError(message)
+        return self.tensors[key]
+
+    def read(self, key: str, *, hashed: bool = True) -> NDArray[np.generic]:
+        """Read one tensor; strings are returned as an array of bytes objects.
+
+        Raises
+        ------
+        ModelError
+            When the key is missing, or the shard does not match the index.
+        LimitError
+            When the tensor is larger than `TENSOR_BYTES`.
+        """
+        stored = self.find(key)
         content = self._content(stored)
         if hashed:
             self._hash.update(f"{key}{stored.dtype}{stored.shape}".encode("utf-8", "surrogateescape"))
             self._hash.update(content)
         try:
-            values = _array(stored, content)
+            values = _decode_tensor(stored, content)
         except (MalformedProtobuf, ValueError, IndexError):
             raise self._damaged(stored) from None
         if hashed:
-            self.finite.count(values)
+            self.nonfinite.count(values)
         return values
 
     def digest(self) -> str:
@@ -129,7 +140,7 @@ class Checkpoint:
         return self._hash.hexdigest()
 
     def check_unchanged(self) -> None:
-        """Refuse shards that were written to since they were opened."""
+        """Raise ModelChangedError if a shard was modified since it was opened."""
         for file, before in self._files.values():
             if stamp(file) != before:
                 raise ModelChangedError(self._name)
@@ -173,70 +184,68 @@ class Checkpoint:
 
 
 def refuse_link(path: Path, name: str) -> None:
-    """Refuse a member of a folder that is a link, and so may lead out of it."""
+    """Raise UnsafeError if a file of the model is a symbolic link, which may point outside its folder."""
     if is_link(path):
-        message = (
-            f'{name}: refused: "{escape(path.name, 80)}" in the folder is a link; there is no flag that allows it.'
-        )
+        message = f'{name}: refused: "{escape(path.name, 80)}" in the folder is a link; {NO_FLAG}.'
         raise UnsafeError(message)
 
 
 def _read_index(content: memoryview) -> tuple[dict[str, CheckpointTensor], int]:
-    """Return every tensor by key and the number of shards."""
+    """Return the tensors by key, and the number of shards."""
     footer = content[-FOOTER_BYTES:]
     if len(footer) < FOOTER_BYTES or struct.unpack("<Q", footer[-8:])[0] != TABLE_MAGIC:
         raise MalformedProtobuf
-    place = varint(footer, varint(footer, 0)[1])[1]  # behind the handle of the meta index
+    position = varint(footer, varint(footer, 0)[1])[1]  # skip the handle of the meta index
     tensors: dict[str, CheckpointTensor] = {}
     shards = 1
-    for _, handle in _entries(_block(content, *_handle(footer, place))):
-        for key, value in _entries(_block(content, *_handle(handle, 0))):
+    for _, handle in _table_entries(_table_block(content, *_block_handle(footer, position))):
+        for key, value in _table_entries(_table_block(content, *_block_handle(handle, 0))):
             if not key:
                 shards = one_number(value, 1)
                 if one_number(value, 2) == BIG_ENDIAN:
                     raise MalformedProtobuf
-            elif key[0]:  # keys of slices begin with 0
-                stored = _stored(key.decode("utf-8"), value)
+            elif key[0]:  # keys of slices start with a zero byte
+                stored = _parse_tensor(key.decode("utf-8"), value)
                 tensors[stored.key] = stored
     return tensors, shards
 
 
-def _handle(content: memoryview, place: int) -> tuple[int, int]:
-    offset, place = varint(content, place)
-    return offset, varint(content, place)[0]
+def _block_handle(content: memoryview, position: int) -> tuple[int, int]:
+    offset, position = varint(content, position)
+    return offset, varint(content, position)[0]
 
 
-def _block(content: memoryview, offset: int, size: int) -> memoryview:
-    """Return one block; TensorFlow writes the index of a checkpoint uncompressed."""
+def _table_block(content: memoryview, offset: int, size: int) -> memoryview:
+    """Return the content of one block; TensorFlow writes the index uncompressed."""
     if offset + size + BLOCK_TRAILER > len(content) or content[offset + size] != 0:
         raise MalformedProtobuf
     return content[offset : offset + size]
 
 
-def _entries(block: memoryview) -> list[tuple[bytes, memoryview]]:
-    """Return the entries of a block: a key shares its beginning with the one before."""
+def _table_entries(block: memoryview) -> list[tuple[bytes, memoryview]]:
+    """Return the (key, value) pairs of a block, whose keys are prefix-compressed."""
     restarts = struct.unpack("<I", block[-4:])[0]
     end = len(block) - 4 - 4 * restarts
     if end < 0:
         raise MalformedProtobuf
-    found = []
-    place, key = 0, b""
-    while place < end:
-        shared, place = varint(block, place)
-        own, place = varint(block, place)
-        size, place = varint(block, place)
-        if shared > len(key) or place + own + size > end:
+    entries = []
+    position, key = 0, b""
+    while position < end:
+        shared, position = varint(block, position)
+        suffix_size, position = varint(block, position)
+        value_size, position = varint(block, position)
+        if shared > len(key) or position + suffix_size + value_size > end:
             raise MalformedProtobuf
-        key = key[:shared] + bytes(block[place : place + own])
-        place += own
-        found.append((key, block[place : place + size]))
-        place += size
-    return found
+        key = key[:shared] + bytes(block[position : position + suffix_size])
+        position += suffix_size
+        entries.append((key, block[position : position + value_size]))
+        position += value_size
+    return entries
 
 
-def _stored(key: str, message: memoryview) -> CheckpointTensor:
+def _parse_tensor(key: str, message: memoryview) -> CheckpointTensor:
     values = dict(fields(message))
-    shape = shape_of(as_bytes(values[2])) if 2 in values else ()  # noqa: PLR2004  (the number of the field)
+    shape = parse_shape(as_bytes(values[2])) if 2 in values else ()  # noqa: PLR2004  (the number of the field)
     if shape is None or any(size is None for size in shape):
         raise MalformedProtobuf
     return CheckpointTensor(
@@ -250,8 +259,8 @@ def _stored(key: str, message: memoryview) -> CheckpointTensor:
     )
 
 
-def shape_of(message: memoryview) -> tuple[int | None, ...] | None:
-    """Return a shape: ``None`` for a free size, and for a shape of which not even the rank is known."""
+def parse_shape(message: memoryview) -> tuple[int | None, ...] | None:
+    """Return a ``TensorShapeProto``: ``None`` for an unknown size, and for a shape of unknown rank."""
     if one_number(message, 3):
         return None
     sizes = [signed(one_number(dimension, 1)) for dimension in all_bytes(message, 2)]
@@ -259,23 +268,23 @@ def shape_of(message: memoryview) -> tuple[int | None, ...] | None:
 
 
 def numpy_dtype(name: str) -> np.dtype[np.generic]:
-    """Return the numpy dtype of a name, those of machine learning included."""
+    """Return the NumPy dtype of a name; bfloat16 and float8 come from `ml_dtypes`."""
     import numpy as np
 
-    if name in NOT_OF_NUMPY:
+    if name in ML_DTYPES:
         import ml_dtypes
 
-        found: np.dtype[np.generic] = np.dtype(getattr(ml_dtypes, name))
-        return found
+        dtype: np.dtype[np.generic] = np.dtype(getattr(ml_dtypes, name))
+        return dtype
     return np.dtype(name)
 
 
-def _array(stored: CheckpointTensor, content: bytes) -> NDArray[np.generic]:
+def _decode_tensor(stored: CheckpointTensor, content: bytes) -> NDArray[np.generic]:
     import numpy as np
 
     count = math.prod(stored.shape)
     if stored.dtype == "string":
-        return np.array(_texts(memoryview(content), count), object).reshape(stored.shape)
+        return np.array(_decode_strings(memoryview(content), count), object).reshape(stored.shape)
     if not stored.dtype or stored.dtype in {"resource", "variant", "int4", "uint4"}:
         raise MalformedProtobuf
     dtype = numpy_dtype(stored.dtype)
@@ -284,19 +293,19 @@ def _array(stored: CheckpointTensor, content: bytes) -> NDArray[np.generic]:
     return np.frombuffer(content, dtype).reshape(stored.shape)
 
 
-def _texts(content: memoryview, count: int) -> list[bytes]:
-    """Return texts: the lengths of all, a checksum of four bytes, then one behind the other."""
+def _decode_strings(content: memoryview, count: int) -> list[bytes]:
+    """Return strings: varint lengths, a checksum of four bytes, then the concatenated bytes."""
     if count > len(content):
         raise MalformedProtobuf
-    place, lengths = 0, []
+    position, lengths = 0, []
     for _ in range(count):
-        length, place = varint(content, place)
+        length, position = varint(content, position)
         lengths.append(length)
-    place += 4
-    if place + sum(lengths) != len(content):
+    position += 4
+    if position + sum(lengths) != len(content):
         raise MalformedProtobuf
-    found = []
+    strings = []
     for length in lengths:
-        found.append(bytes(content[place : place + length]))
-        place += length
-    return found
+        strings.append(bytes(content[position : position + length]))
+        position += length
+    return strings

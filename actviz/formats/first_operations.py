@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Tensor = tuple[int, int]
 """The number of an operation and the number of its output."""
-MOST_ENDINGS = 8
+MAX_ENDINGS = 8
 _Key = tuple[str, tuple[float, ...], tuple[float, ...], bool, str]
 
 # What an operation does, by the names of Keras 3, of tf.* functions, of TensorFlow's graphs
@@ -109,7 +109,7 @@ def first_operations(starts: Mapping[Tensor, Affine], graph: Graph) -> list[Inpu
         scale, offset, turned = ending.tensor.by_input
         plain = set(scale) == {1.0} and set(offset) == {0.0} and not turned
         key = (ending.tensor.input, scale, offset, turned, ending.stopped_by)
-        if (not plain or ending.stopped_by) and sum(one.kind == "Arithmetic" for one in found.values()) < MOST_ENDINGS:
+        if (not plain or ending.stopped_by) and sum(one.kind == "Arithmetic" for one in found.values()) < MAX_ENDINGS:
             found[key] = InputOperation(
                 "Arithmetic", {"scale": scale, "offset": offset}, ending.tensor.input, turned, ending.stopped_by
             )
@@ -137,22 +137,22 @@ def _endings(starts: Mapping[Tensor, Affine], graph: Graph) -> list[Ending]:
         number = queue.popleft()
         readers = graph.readers(number)
         if not readers:
-            weak[number] = _ends_of([known.get((number, 0))])
+            weak[number] = _endings_after([known.get((number, 0))])
         for reader in readers:
             if reader in handled:
                 continue
             operands = [tensor for tensor in graph.operands(reader) if tensor[0] in live]
             given = [known.get(tensor) for tensor in operands]
             if any(tensor[0] not in resolved for tensor in operands):
-                weak[reader] = _ends_of(given)
+                weak[reader] = _endings_after(given)
                 continue
             weak.pop(reader, None)
             handled.add(reader)
             values = graph.values(reader, known) if all(value is not None for value in given) else None
             if values is None and given and all(isinstance(value, Static) for value in given):
-                values = [STATIC] * MOST_ENDINGS
+                values = [STATIC] * MAX_ENDINGS
             if values is None:
-                strong += _ends_of(given)
+                strong += _endings_after(given)
                 continue
             known |= {(reader, output): value for output, value in enumerate(values)}
             resolved.add(reader)
@@ -161,7 +161,7 @@ def _endings(starts: Mapping[Tensor, Affine], graph: Graph) -> list[Ending]:
     return strong + [ending for found in weak.values() for ending in found if ending.tensor.input not in sure]
 
 
-def _ends_of(given: Sequence[Value | None]) -> list[Ending]:
+def _endings_after(given: Sequence[Value | None]) -> list[Ending]:
     plain = [Ending(value) for value in given if isinstance(value, Affine)]
     summed = [value for value in given if isinstance(value, Dependent)]
     return plain + [Ending(value.base, value.name if value.combined else "") for value in summed]

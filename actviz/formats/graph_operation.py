@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.formats.first_operations import role_of
-from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, Details, apply
+from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, OperationSettings, apply_operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Attribute = Callable[[str], int]
 
 
-def outputs_of(op: str, operands: Sequence[Value], attribute: Attribute) -> list[Value] | None:
+def apply_tf_operation(op: str, operands: Sequence[Value], attribute: Attribute) -> list[Value] | None:
     """Return the outputs of an operation, ``None`` where it is no arithmetic of constants.
 
     `operands` holds tensors of the network and constants in the operation's own order,
@@ -31,38 +31,38 @@ def outputs_of(op: str, operands: Sequence[Value], attribute: Attribute) -> list
     if not role:
         return None
     if role in ELEMENTWISE | {"select"}:
-        return apply(role, operands, Details(op))
+        return apply_operation(role, operands, OperationSettings(op))
     tensors = [value for value in operands if not isinstance(value, np.ndarray)]
     constants = [value for value in operands if isinstance(value, np.ndarray)]
     if op == "ConcatV2":
-        return apply(role, operands[:-1], Details(op, axes=_whole(operands[-1])))
+        return apply_operation(role, operands[:-1], OperationSettings(op, axes=_whole(operands[-1])))
     if op == "Concat":
-        return apply(role, operands[1:], Details(op, axes=_whole(operands[0])))
+        return apply_operation(role, operands[1:], OperationSettings(op, axes=_whole(operands[0])))
     if role == "stack":
-        return apply(role, operands, Details(op, axes=(attribute("axis"),)))
+        return apply_operation(role, operands, OperationSettings(op, axes=(attribute("axis"),)))
     if len(tensors) != 1 or not isinstance(tensors[0], Affine):
-        return apply(role, tensors, Details(op))
-    return apply(role, tensors, _details(op, role, tensors[0], constants, attribute))
+        return apply_operation(role, tensors, OperationSettings(op))
+    return apply_operation(role, tensors, _settings(op, role, tensors[0], constants, attribute))
 
 
-def _details(op: str, role: str, tensor: Affine, constants: Sequence[Any], attribute: Attribute) -> Details:
+def _settings(op: str, role: str, tensor: Affine, constants: Sequence[Any], attribute: Attribute) -> OperationSettings:
     first = _whole(constants[0]) if constants else ()
     if role == "index":
-        return Details(op, index=_index(tensor, [_whole(item) for item in constants], attribute, op))
+        return OperationSettings(op, index=_index(tensor, [_whole(item) for item in constants], attribute, op))
     if role == "take":
         axes = _whole(constants[1]) if len(constants) > 1 else (0,)
-        return Details(op, axes=axes, index=first)
+        return OperationSettings(op, axes=axes, index=first)
     if role == "unstack":
-        return Details(op, axes=(attribute("axis"),), sections=attribute("num"))
+        return OperationSettings(op, axes=(attribute("axis"),), sections=attribute("num"))
     if role == "split":
         sizes = _whole(constants[0]) if op == "SplitV" else ()
         axes = _whole(constants[-1]) if op == "SplitV" else first
         even = not sizes or len(set(sizes)) == 1
-        return Details(op, axes=axes, sections=attribute("num_split") if even else 0)
+        return OperationSettings(op, axes=axes, sections=attribute("num_split") if even else 0)
     if role == "reduce":
         keep = bool(attribute("keep_dims") or attribute("keepdims"))
-        return Details(op, axes=first or tuple(range(tensor.rank)), keepdims=keep)
-    return Details(op, axes=first)
+        return OperationSettings(op, axes=first or tuple(range(tensor.rank)), keepdims=keep)
+    return OperationSettings(op, axes=first)
 
 
 def _index(tensor: Affine, constants: Sequence[tuple[int, ...]], attribute: Attribute, op: str) -> tuple[Any, ...]:

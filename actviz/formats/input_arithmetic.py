@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from actviz.records import TensorSpec
 
-MOST_CHANNELS = 256
+MAX_CHANNELS = 256
 """Numbers per channel are kept up to here; beyond it their median stands for all."""
-COLOURS = 3
-MOST_STAGES = 8
+DEFAULT_CHANNELS = 3
+MAX_STAGES = 8
 Stage: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], bool]
 """Scale and offset by channel of the input, and whether the order of the channels is reversed."""
 ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide"})
@@ -42,7 +42,7 @@ class Affine:
     input: str
     rank: int
     axis: int | None
-    count: int = COLOURS
+    count: int = DEFAULT_CHANNELS
     scale: tuple[float, ...] = (1.0,)
     offset: tuple[float, ...] = (0.0,)
     source: tuple[int, ...] | None = None
@@ -91,7 +91,7 @@ Value: TypeAlias = "Affine | Dependent | Static | NDArray[Any]"
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class OperationSettings:
     """The settings of one operation: what of them it needs depends on its role.
 
     `name` is how messages call it. `axes` are axes, or for ``transpose`` the permutation;
@@ -115,13 +115,13 @@ def input_tensor(spec: TensorSpec, rank: int) -> Affine:
     The order of more channels than can be told apart is not followed.
     """
     axis = spec.axes.index("channel") if "channel" in spec.axes else None
-    count = 1 if axis is None else spec.shape[axis] or COLOURS
-    if axis is None or count > MOST_CHANNELS or len(spec.axes) - axis > rank:
+    count = 1 if axis is None else spec.shape[axis] or DEFAULT_CHANNELS
+    if axis is None or count > MAX_CHANNELS or len(spec.axes) - axis > rank:
         return Affine(spec.name, max(rank, 1), None, 1)
     return Affine(spec.name, rank, axis - len(spec.axes) + rank, count)
 
 
-def apply(role: str, given: Sequence[Value], details: Details) -> list[Value] | None:
+def apply_operation(role: str, given: Sequence[Value], details: OperationSettings) -> list[Value] | None:
     """Return the outputs of one operation, or ``None`` where it is not arithmetic of this kind.
 
     Parameters
@@ -139,11 +139,11 @@ def apply(role: str, given: Sequence[Value], details: Details) -> list[Value] | 
     if role == "shape":
         return [STATIC]
     if role == "select":
-        return _selected(given, details.name)
+        return _apply_select(given, details.name)
     if role in ELEMENTWISE:
-        return _binary(role, given, details.name)
+        return _apply_binary(role, given, details.name)
     if role in {"concatenate", "stack"}:
-        return _joined(role, given, details.axes)
+        return _apply_concatenation(role, given, details.axes)
     first = next((value for value in given if isinstance(value, (Affine, Dependent))), None)
     if isinstance(first, Dependent):
         return [first] * max(details.sections, 1)
@@ -152,15 +152,19 @@ def apply(role: str, given: Sequence[Value], details: Details) -> list[Value] | 
     if role == "keep":
         return [first]
     if role == "affine":
-        return [_shifted(_scaled(first, _fitted(details.scale, first)), _fitted(details.offset, first))]
+        return [
+            _shift_channels(
+                _scale_channels(first, _fit_channels(details.scale, first)), _fit_channels(details.offset, first)
+            )
+        ]
     if role == "negative":
-        return [_scaled(first, (-1.0,))]
+        return [_scale_channels(first, (-1.0,))]
     if role == "nonlinear":
         return [Dependent(first, details.name, combined=True)]
-    return _rearranged(role, first, details)
+    return _apply_rearrangement(role, first, details)
 
 
-def numbers_of(constant: NDArray[Any], tensor: Affine) -> tuple[float, ...] | None:
+def channel_constants(constant: NDArray[Any], tensor: Affine) -> tuple[float, ...] | None:
     """Return a constant as one number, or one per channel of `tensor`; ``None`` where it is neither.
 
     Of a constant that varies over other axes, such as a mean image, the median is taken.
@@ -175,16 +179,16 @@ def numbers_of(constant: NDArray[Any], tensor: Affine) -> tuple[float, ...] | No
         return (float(np.median(values)),)
     others = tuple(axis for axis in range(tensor.rank) if axis != tensor.axis)
     found = np.median(values, axis=others).ravel()
-    return tuple(found.tolist()) if found.size <= MOST_CHANNELS else (float(np.median(found)),)
+    return tuple(found.tolist()) if found.size <= MAX_CHANNELS else (float(np.median(found)),)
 
 
-def _fitted(numbers: tuple[float, ...], tensor: Affine) -> tuple[float, ...]:
+def _fit_channels(numbers: tuple[float, ...], tensor: Affine) -> tuple[float, ...]:
     """Return the numbers of a layer as one, or as one per channel."""
-    fits = len(numbers) == 1 or (len(numbers) == tensor.channels <= MOST_CHANNELS and tensor.axis is not None)
+    fits = len(numbers) == 1 or (len(numbers) == tensor.channels <= MAX_CHANNELS and tensor.axis is not None)
     return numbers if fits else (float(np.median(numbers)),)
 
 
-def _binary(role: str, given: Sequence[Value], name: str) -> list[Value] | None:
+def _apply_binary(role: str, given: Sequence[Value], name: str) -> list[Value] | None:
     if len(given) != 2:  # noqa: PLR2004  (two operands)
         return None
     left, right = given
@@ -193,13 +197,13 @@ def _binary(role: str, given: Sequence[Value], name: str) -> list[Value] | None:
         plain = next((value for value in given if isinstance(value, Affine)), None)
         return [summed if plain is None else Dependent(plain, summed.name, combined=True)]
     if isinstance(left, Affine) and isinstance(right, np.ndarray):
-        tensor, constant = left, numbers_of(right, left)
+        tensor, constant = left, channel_constants(right, left)
     elif isinstance(right, Affine) and isinstance(left, np.ndarray):
         if role == "divide":
             return [Dependent(right, name or "division by the input", combined=True)]
-        tensor, constant = right, numbers_of(left, right)
+        tensor, constant = right, channel_constants(left, right)
         if role == "subtract":
-            tensor, role = _scaled(right, (-1.0,)), "add"
+            tensor, role = _scale_channels(right, (-1.0,)), "add"
     else:
         affine = next((value for value in given if isinstance(value, Affine)), None)
         static = any(isinstance(value, Static) for value in given)
@@ -207,13 +211,13 @@ def _binary(role: str, given: Sequence[Value], name: str) -> list[Value] | None:
     if constant is None or (role == "divide" and not all(constant)):
         return None
     if role == "add":
-        return [_shifted(tensor, constant)]
+        return [_shift_channels(tensor, constant)]
     if role == "subtract":
-        return [_shifted(tensor, tuple(-number for number in constant))]
-    return [_scaled(tensor, constant if role == "multiply" else tuple(1 / number for number in constant))]
+        return [_shift_channels(tensor, tuple(-number for number in constant))]
+    return [_scale_channels(tensor, constant if role == "multiply" else tuple(1 / number for number in constant))]
 
 
-def _selected(given: Sequence[Value], name: str) -> list[Value] | None:
+def _apply_select(given: Sequence[Value], name: str) -> list[Value] | None:
     """Return what ``where(condition, first, second)`` gives: both alike, as of a random flip, or the one that is chosen."""
     if len(given) != 3:  # noqa: PLR2004  (a condition and two tensors)
         return None
@@ -227,17 +231,17 @@ def _selected(given: Sequence[Value], name: str) -> list[Value] | None:
     return [Dependent(base, name, combined=True)] if base is not None else [summed] if summed is not None else None
 
 
-def _rearranged(role: str, tensor: Affine, details: Details) -> list[Value] | None:
+def _apply_rearrangement(role: str, tensor: Affine, details: OperationSettings) -> list[Value] | None:
     """Follow the channels through an operation that moves, chooses or sums up values."""
     axes = tuple(axis % tensor.rank for axis in details.axes)
     on_channels = tensor.axis is not None and tensor.axis in axes
     if role == "reverse":
-        return [_chosen(tensor, range(tensor.channels)[::-1]) if on_channels else tensor]
+        return [_select_channels(tensor, range(tensor.channels)[::-1]) if on_channels else tensor]
     if role == "take":
-        places = [int(item) % tensor.channels for item in details.index[:MOST_CHANNELS]] if on_channels else []
-        return [_chosen(tensor, places)] if places else [tensor] if axes else None
+        places = [int(item) % tensor.channels for item in details.index[:MAX_CHANNELS]] if on_channels else []
+        return [_select_channels(tensor, places)] if places else [tensor] if axes else None
     if role == "index":
-        return _indexed(tensor, details.index)
+        return _apply_index(tensor, details.index)
     if role == "transpose":
         if sorted(axes) != list(range(tensor.rank)):
             return None
@@ -245,13 +249,13 @@ def _rearranged(role: str, tensor: Affine, details: Details) -> list[Value] | No
     if role == "reshape":
         return [replace(tensor, axis=None)] if tensor.uniform else None
     if role == "reduce":
-        return [_reduced(tensor, axes, details)]
+        return [_apply_reduction(tensor, axes, details)]
     if role in {"split", "unstack"}:
-        return _parted(role, tensor, axes, details.sections)
+        return _apply_split(role, tensor, axes, details.sections)
     return None
 
 
-def _indexed(tensor: Affine, items: Sequence[Any]) -> list[Value] | None:
+def _apply_index(tensor: Affine, items: Sequence[Any]) -> list[Value] | None:
     """Return ``tensor[items]``."""
     used = sum(item is not None and item is not Ellipsis for item in items)
     known = all(item is None or item is Ellipsis or isinstance(item, (int, slice)) for item in items)
@@ -269,15 +273,15 @@ def _indexed(tensor: Affine, items: Sequence[Any]) -> list[Value] | None:
         if axis == tensor.axis:
             inside = not isinstance(item, int) or -tensor.channels <= item < tensor.channels
             places = range(tensor.channels)[item] if inside else ()
-            found = _chosen(found, [places] if isinstance(places, int) else places)
+            found = _select_channels(found, [places] if isinstance(places, int) else places)
             new_axis = None if isinstance(item, int) else position
         axis += 1
         position += not isinstance(item, int)
     return [replace(found, rank=position, axis=new_axis)] if found.channels else None
 
 
-def _parted(role: str, tensor: Affine, axes: tuple[int, ...], sections: int) -> list[Value] | None:
-    if len(axes) != 1 or not 0 < sections <= MOST_CHANNELS:
+def _apply_split(role: str, tensor: Affine, axes: tuple[int, ...], sections: int) -> list[Value] | None:
+    if len(axes) != 1 or not 0 < sections <= MAX_CHANNELS:
         return None
     rank = tensor.rank - (role == "unstack")
     if axes[0] != tensor.axis:
@@ -287,11 +291,11 @@ def _parted(role: str, tensor: Affine, axes: tuple[int, ...], sections: int) -> 
     if tensor.channels % sections:
         return None
     size = tensor.channels // sections
-    parts = [_chosen(tensor, range(start, start + size)) for start in range(0, tensor.channels, size)]
+    parts = [_select_channels(tensor, range(start, start + size)) for start in range(0, tensor.channels, size)]
     return [replace(part, rank=rank, axis=None if role == "unstack" else tensor.axis) for part in parts]
 
 
-def _joined(role: str, given: Sequence[Value], axes: tuple[int, ...]) -> list[Value] | None:
+def _apply_concatenation(role: str, given: Sequence[Value], axes: tuple[int, ...]) -> list[Value] | None:
     parts = [value for value in given if isinstance(value, Affine)]
     if len(parts) != len(given) or not parts or len(axes) != 1:
         return None
@@ -304,59 +308,59 @@ def _joined(role: str, given: Sequence[Value], axes: tuple[int, ...]) -> list[Va
         return [first] if all(part == first for part in parts) else None
     if role == "stack" and (first.axis is not None or first.channels > 1):
         return None
-    if sum(part.channels for part in parts) > MOST_CHANNELS:
+    if sum(part.channels for part in parts) > MAX_CHANNELS:
         return None
     source: list[int] = []
     scale: list[float] = []
     offset: list[float] = []
     for part in parts:
         source += range(part.count) if part.source is None else part.source
-        scale += _expanded(part.scale, part.channels)
-        offset += _expanded(part.offset, part.channels)
+        scale += _broadcast(part.scale, part.channels)
+        offset += _broadcast(part.offset, part.channels)
     whole = None if source == list(range(first.count)) else tuple(source)
     return [replace(first, rank=rank, axis=axis, scale=tuple(scale), offset=tuple(offset), source=whole)]
 
 
-def _reduced(tensor: Affine, axes: tuple[int, ...], details: Details) -> Value:
+def _apply_reduction(tensor: Affine, axes: tuple[int, ...], details: OperationSettings) -> Value:
     """Return a weighted sum, or the mean, of the channels (a grey image); any other reduction reads the data."""
     kind = details.name.lower().removeprefix("reduce_").rpartition(".")[2].removeprefix("reduce_")
     if kind not in {"sum", "mean"} or axes != (tensor.axis,):
         return Dependent(tensor, details.name, combined=False)
     share = 1.0 if kind == "sum" else 1 / tensor.channels
-    scale, offset = (sum(_expanded(numbers, tensor.channels)) * share for numbers in (tensor.scale, tensor.offset))
+    scale, offset = (sum(_broadcast(numbers, tensor.channels)) * share for numbers in (tensor.scale, tensor.offset))
     rank, axis = (tensor.rank, tensor.axis) if details.keepdims else (tensor.rank - 1, None)
     return replace(tensor, rank=rank, axis=axis, scale=(scale,), offset=(offset,), source=(0,))
 
 
-def _chosen(tensor: Affine, places: Sequence[int]) -> Affine:
+def _select_channels(tensor: Affine, places: Sequence[int]) -> Affine:
     source = range(tensor.count) if tensor.source is None else tensor.source
     kept = tuple(source[place] for place in places)
     whole = None if kept == tuple(range(tensor.count)) else kept
     return replace(tensor, scale=_pick(tensor.scale, places), offset=_pick(tensor.offset, places), source=whole)
 
 
-def _scaled(tensor: Affine, factors: tuple[float, ...]) -> Affine:
-    return _computed(tensor, _times(tensor.scale, factors), _times(tensor.offset, factors))
+def _scale_channels(tensor: Affine, factors: tuple[float, ...]) -> Affine:
+    return _with_stage(tensor, _multiply(tensor.scale, factors), _multiply(tensor.offset, factors))
 
 
-def _computed(tensor: Affine, scale: tuple[float, ...], offset: tuple[float, ...]) -> Affine:
+def _with_stage(tensor: Affine, scale: tuple[float, ...], offset: tuple[float, ...]) -> Affine:
     changed = set(tensor.scale) != {1.0} or set(tensor.offset) != {0.0}
-    stages = (*tensor.stages, tensor.by_input) if changed and len(tensor.stages) < MOST_STAGES else tensor.stages
+    stages = (*tensor.stages, tensor.by_input) if changed and len(tensor.stages) < MAX_STAGES else tensor.stages
     return replace(tensor, scale=scale, offset=offset, stages=stages)
 
 
-def _shifted(tensor: Affine, shifts: tuple[float, ...]) -> Affine:
+def _shift_channels(tensor: Affine, shifts: tuple[float, ...]) -> Affine:
     size = max(len(tensor.offset), len(shifts))
-    pairs = zip(_expanded(tensor.offset, size), _expanded(shifts, size), strict=True)
-    return _computed(tensor, tensor.scale, tuple(first + second for first, second in pairs))
+    pairs = zip(_broadcast(tensor.offset, size), _broadcast(shifts, size), strict=True)
+    return _with_stage(tensor, tensor.scale, tuple(first + second for first, second in pairs))
 
 
-def _times(numbers: tuple[float, ...], factors: tuple[float, ...]) -> tuple[float, ...]:
+def _multiply(numbers: tuple[float, ...], factors: tuple[float, ...]) -> tuple[float, ...]:
     size = max(len(numbers), len(factors))
-    return tuple(a * b for a, b in zip(_expanded(numbers, size), _expanded(factors, size), strict=True))
+    return tuple(a * b for a, b in zip(_broadcast(numbers, size), _broadcast(factors, size), strict=True))
 
 
-def _expanded(numbers: tuple[float, ...], size: int) -> list[float]:
+def _broadcast(numbers: tuple[float, ...], size: int) -> list[float]:
     return list(numbers) * size if len(numbers) == 1 else list(numbers)
 
 

@@ -40,10 +40,10 @@ def open_keras_saved_model(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFi
         return refused
     file, status = open_regular(found.source, ModelError, "model")
     try:
-        bundle = Checkpoint(path / VARIABLES, name)
-        weights = ObjectWeights(bundle, configuration.graph, name, found.words)
+        checkpoint = Checkpoint(path / VARIABLES, name)
+        weights = ObjectWeights(checkpoint, configuration.graph, name, found.words)
     except BaseException:
         file.close()
         raise
     writer = f"Keras {escape(found.version or '2', 40)}"
-    return KerasFile(path, name, "saved_model", writer, found.version, configuration, weights, file, status, bundle)
+    return KerasFile(path, name, "saved_model", writer, found.version, configuration, weights, file, status, checkpoint)

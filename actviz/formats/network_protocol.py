@@ -1,27 +1,29 @@
-"""What the rest of actviz knows of a model, whatever file it came from."""
+"""The interface of a loaded model, the same for every file format."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from actviz.errors import InputError, escape
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from actviz.formats.one_by_one import State
+    from actviz.formats.per_sample import State
     from actviz.records import Activation, LayerInfo, ModelFacts, Shape, TensorSpec
 
 
 class Network(Protocol):
     """A loaded model.
 
-    A new file format is one module with a class that fits this, and one line in `FORMATS`.
+    A new file format is a module with a class that implements this protocol, and a line in `FORMATS`.
     """
 
     @property
     def facts(self) -> ModelFacts:
-        """What the file says, as far as it is known without running the model."""
+        """The facts that are known without running the model."""
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:
@@ -33,16 +35,16 @@ class Network(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """Lines worth saying about what was read so far, each once."""
+        """Notes about the weights and operations read so far, each once."""
 
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
-        """Work out what the file leaves open and return the facts again.
+        """Infer the shapes and parameter counts that are not in the file, and return the facts.
 
         `shapes` gives the shape, batch axis first, of inputs whose `TensorSpec` has none.
         """
 
     def prepare(self) -> None:
-        """Import what computing needs, ahead of `activations`."""
+        """Import the libraries that `activations` needs."""
 
     def activations(
         self,
@@ -57,33 +59,33 @@ class Network(Protocol):
         Parameters
         ----------
         batch
-            Arrays by input name, batch axis first.
+            Arrays ``(batch, ...)`` by input name.
         addresses
-            Addresses as in `layers`; ``None`` for all of them but the scores of attention.
+            Addresses as in `layers`; ``None`` for all of them except attention scores.
         separate
-            Compute each sample by itself, so that its numbers do not depend, in their last
-            bits, on how many others are in the batch.
+            Compute each sample by itself, so that the last bits of its values do not depend
+            on the batch size.
         state
-            What a network that keeps a state between calls begins with. ``"file"``: every
-            sample begins with the state that the file holds. ``"first"``: the first sample
-            does, and each later one with what the one before it left. ``"next"``: so does
-            the first.
+            The initial state of a network that keeps state between calls. ``"file"``: every
+            sample starts with the state in the file. ``"first"``: the first sample does, and
+            each later one with the state after the sample before it. ``"next"``: all samples,
+            including the first, continue with the state after the sample before them.
 
         Returns
         -------
         dict
-            An `Activation` for each address: values batch first, in the layer's own dtype.
+            An `Activation` for each address, with values ``(batch, ...)`` in the dtype of the layer.
         """
 
     def close(self) -> None:
         """Close the file."""
 
     def check_unchanged(self) -> None:
-        """Refuse a file that was written to since it was opened."""
+        """Raise ModelChangedError if the file was modified since it was opened."""
 
 
 class FileNetwork(Network, Protocol):
-    """What networks of every format do alike: a with block closes the file, the facts tell layers and inputs."""
+    """The part of `Network` that all formats share: a context manager that closes the file, layers and inputs from the facts."""
 
     def __enter__(self) -> Self:
         """Return the network itself."""
@@ -102,3 +104,18 @@ class FileNetwork(Network, Protocol):
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, in the order of the file."""
         return self.facts.inputs
+
+
+def check_inputs(file: str, needed: Iterable[str], batch: Mapping[str, NDArray[Any]]) -> None:
+    """Raise InputError if a batch lacks an input that the requested layers depend on."""
+    missing = ", ".join(f'"{escape(name, 60)}"' for name in needed if name not in batch)
+    if missing:
+        message = f"{file}: these layers need the input {missing}; give it by name."
+        raise InputError(message)
+
+
+def input_too_small(file: str, name: str, size: int, axis: Sequence[str], minimum: int) -> InputError:
+    """Return the error for an input of which a layer's window leaves nothing; `axis` is the name of the axis, if known."""
+    unit = (axis[0] if axis else "value") + ("s" if size != 1 else "")
+    message = f'{file}: the input "{escape(name, 60)}" has {size:,} {unit}, of which these layers leave nothing; give at least {minimum:,}.'
+    return InputError(message)

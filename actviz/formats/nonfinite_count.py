@@ -1,4 +1,4 @@
-"""Counting weights that are no numbers, which a model computes nothing useful with."""
+"""Count the NaN and infinite weights of a model."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class NonfiniteCount:
-    """How many of the numbers read since the last question are NaN or infinite."""
+    """The number of NaN and infinite values among those counted since the last `message`."""
 
     total: int = 0
     nan: int = 0
     infinite: int = 0
 
     def count(self, values: NDArray[Any]) -> None:
-        """Count what is not finite; the sum shows in a tenth of the time that there is nothing."""
+        """Add the values of an array; a finite sum, in a tenth of the time, proves that all of them are finite."""
         import numpy as np
 
         self.total += values.size
-        if values.dtype.kind not in "fV":  # V: bfloat16 and float8, which read_dataset has typed
+        if values.dtype.kind not in "fV":  # V: bfloat16 and float8, typed by read_dataset
             return
         with np.errstate(all="ignore"):
             if not np.isfinite(np.add.reduce(values, axis=None, dtype=np.float32)):
                 self.nan += int(np.isnan(values).sum())
                 self.infinite += int(np.isinf(values).sum())
 
-    def said(self) -> str:
-        """Say what was found (``""``: nothing) and begin again."""
+    def message(self) -> str:
+        """Return the counts as text (``""`` if every value was finite) and reset them."""
         total, nan, infinite = self.total, self.nan, self.infinite
         self.total = self.nan = self.infinite = 0
         return f"{nan:,} NaN and {infinite:,} infinite values of {total:,}" if nan or infinite else ""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from actviz.formats.network_protocol import Network
-    from actviz.formats.one_by_one import State
+    from actviz.formats.per_sample import State
     from actviz.records import Activation
 
 # Keras imports these if they are installed, for features that inference does not use.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from actviz.formats.keras.canonical import canonical
-from actviz.formats.keras.flatten import parse_graph
-from actviz.formats.keras.keras_arithmetic import operations_of
+from actviz.formats.keras.keras_arithmetic import input_operations
+from actviz.formats.keras.parse_graph import parse_graph
 from actviz.formats.savedmodel import graph_arithmetic
 from actviz.formats.savedmodel.inline import InlinedGraph, InlinedNode
 from actviz.formats.savedmodel.proto import GraphNode
@@ -58,7 +58,7 @@ def operation(op, constants, **attributes):
 def chosen(config, version="2.9.0", statistics=lambda _: {}):
     graph = parse_graph(canonical(config, version, "m"), "m")
     spec = TensorSpec("image", (None, 8, 8, 3), "float32", ("batch", "row", "column", "channel"))
-    operations = tuple(operations_of(graph, [spec], statistics))
+    operations = tuple(input_operations(graph, [spec], statistics))
     return choose_preprocessing(ModelFacts("m", "h5", "keras", (graph.name,), (spec,), (), operations, (), ""))
 
 
@@ -171,7 +171,7 @@ def first_of(graph, *variables):
     values = iter(variables)
     held = {number: next(values) for number, node in enumerate(graph.nodes) if node.op == "VarHandleOp"}
     spec = TensorSpec("image", (None, 8, 8, 3), "float32", ("batch", "row", "column", "channel"))
-    return graph_arithmetic.operations_of(graph, {(0, 0): spec}, held.get)
+    return graph_arithmetic.input_operations(graph, {(0, 0): spec}, held.get)
 
 
 def test_operations_on_constants_are_worked_out():
@@ -194,4 +194,4 @@ def test_channels_that_grow_are_not_followed():
     assert first_of(flat(*nodes)) == []
     spec = TensorSpec("image", (None, 8, 8, 1 << 40), "float32", ("batch", "row", "column", "channel"))
     graph = flat(("Placeholder",), ("VarHandleOp",), ("ReverseV2", 0, 1), ("Conv2D", 2))
-    assert graph_arithmetic.operations_of(graph, {(0, 0): spec}, lambda _: np.array([3])) == []
+    assert graph_arithmetic.input_operations(graph, {(0, 0): spec}, lambda _: np.array([3])) == []

@@ -3,8 +3,8 @@ from keras_configs import layer, model, node, shared_encoder, source, tensor
 
 from actviz.errors import ModelError
 from actviz.formats.keras.canonical import canonical
-from actviz.formats.keras.flatten import parse_graph
 from actviz.formats.keras.graph import quoted
+from actviz.formats.keras.parse_graph import parse_graph
 from actviz.formats.keras.shapes import infer
 
 

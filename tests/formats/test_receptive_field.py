@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from actviz.formats import open_network
-from actviz.formats.keras.receptive_field import geometries
+from actviz.formats.keras.receptive_field import output_geometries
 from actviz.layer_catalogue.window_rules import AxisGeometry, stretched, transposed, window
 
 ROW = AxisGeometry(28, 0, 0, 1)
@@ -57,9 +57,9 @@ def place_of(model, folder, address):
     model.save(path)
 
     with open_network(path, None) as network:
-        ref = network._outputs[address]
+        ref = network._describer.outputs[address]
         sizes = {spec.name: spec.shape for spec in network.inputs}
-        return geometries(network._graph, network._known, sizes).get(ref)
+        return output_geometries(network._graph, network._known, sizes).get(ref)
 
 
 def seen(model, place):

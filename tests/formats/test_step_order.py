@@ -16,7 +16,14 @@ from actviz.figures import renderers
 from actviz.figures.sheet import draw_sheet
 from actviz.formats import open_network
 from actviz.formats.keras.graph import CallNode, LayerNode
-from actviz.formats.keras.step_order import Operation, joined, orders_of, reverses, reverses_steps, turned
+from actviz.formats.keras.step_order import (
+    Operation,
+    combined_order,
+    operation_step_orders,
+    reversed_order,
+    reverses,
+    reverses_steps,
+)
 from actviz.records import FORWARD, MIXED, REVERSED, Activation, Context, Style
 from actviz.system import serialization
 
@@ -126,10 +133,10 @@ def test_a_reversal_in_a_slice_of_an_old_file_is_recognised():
 
 
 def test_orders_join_and_turn():
-    assert joined([]) == FORWARD
-    assert joined([REVERSED, REVERSED]) == REVERSED
-    assert joined([REVERSED, FORWARD]) == MIXED
-    assert turned(MIXED) == MIXED
+    assert combined_order([]) == FORWARD
+    assert combined_order([REVERSED, REVERSED]) == REVERSED
+    assert combined_order([REVERSED, FORWARD]) == MIXED
+    assert reversed_order(MIXED) == MIXED
 
 
 STEPS = tuple(f"word{number}" for number in range(7))
@@ -234,8 +241,8 @@ def test_the_order_is_followed_through_a_graph():
         6: Operation("ReverseV2", [4], reverses=True),
         7: Operation("Relu", [9]),
     }
-    assert orders_of(graph, [1]) == {1: FORWARD, 2: REVERSED, 4: REVERSED, 5: MIXED, 6: FORWARD}
-    assert orders_of({1: Operation("Merge", [2]), 2: Operation("NextIteration", [1])}, [0]) == {}
+    assert operation_step_orders(graph, [1]) == {1: FORWARD, 2: REVERSED, 4: REVERSED, 5: MIXED, 6: FORWARD}
+    assert operation_step_orders({1: Operation("Merge", [2]), 2: Operation("NextIteration", [1])}, [0]) == {}
 
 
 @pytest.mark.parametrize(

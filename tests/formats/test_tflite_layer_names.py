@@ -4,13 +4,13 @@ import pytest
 
 from actviz.formats.tflite.attention_pattern import find_attention
 from actviz.formats.tflite.layer_names import name_tensors
-from actviz.formats.tflite.op_names import ACTIVATION, components, last_of
-from actviz.formats.tflite.repeated_calls import names_in_model, repeated_calls, without_second_use
+from actviz.formats.tflite.op_names import ACTIVATION, last_operation, parse_components
+from actviz.formats.tflite.repeated_calls import rename_scopes, repeated_calls, undo_export_numbers
 from actviz.gate.tflite import TFLiteGraph, TFLiteModel, TFLiteOperator, TFLiteTensor
 
 
 def last(name, fused=""):
-    found = last_of(components(name), fused)
+    found = last_operation(parse_components(name), fused)
     return None if found is None else ("/".join((*found[0].scope, found[0].leaf)), found[1])
 
 
@@ -41,7 +41,7 @@ def scopes(*texts):
 
 
 def test_what_keras_3_appends_is_undone():
-    found = without_second_use(scopes("f_1/dense_1", "f_1/dense_1_2", "f_1/shared_1", "f_1/shared_3", "f_1/shared_5"))
+    found = undo_export_numbers(scopes("f_1/dense_1", "f_1/dense_1_2", "f_1/shared_1", "f_1/shared_3", "f_1/shared_5"))
     assert {"/".join(scope): "/".join(name) for scope, name in found.items() if scope} == {
         "f_1": "f",
         "f_1/dense_1": "f/dense",
@@ -62,19 +62,19 @@ def test_what_keras_3_appends_is_undone():
     ],
 )
 def test_names_that_keras_3_did_not_write_stay(names):
-    assert without_second_use(scopes(*names)) is None
+    assert undo_export_numbers(scopes(*names)) is None
 
 
 def test_the_second_model_of_a_notebook_keeps_its_numbers():
     """Keras 2 names outputs by their layers."""
     names = scopes("sequential_1/conv2d_1", "sequential_1/dense_1")
-    assert names_in_model(names, {"dense_1"}, {}) == {}
-    assert names_in_model(names, {"output_0"}, {}) != {}
+    assert rename_scopes(names, {"dense_1"}, {}) == {}
+    assert rename_scopes(names, {"output_0"}, {}) != {}
 
 
 def test_a_dictionary_of_outputs():
     names = scopes("f_1/conv_1", "f_1/cls_1")
-    assert names_in_model(names, {"cls"}, {})["f_1", "conv_1"] == ("f", "conv")
+    assert rename_scopes(names, {"cls"}, {})["f_1", "conv_1"] == ("f", "conv")
 
 
 def test_calls_of_a_shared_layer_read_the_same_constants():
@@ -169,7 +169,7 @@ def test_an_output_that_the_signature_names():
 
 
 def test_ranks_are_in_order():
-    found = components("m/c/Conv2D;m/c/BiasAdd;m/bn/FusedBatchNormV3;m/a/Relu6")
+    found = parse_components("m/c/Conv2D;m/c/BiasAdd;m/bn/FusedBatchNormV3;m/a/Relu6")
     assert [component.rank for component in found] == sorted(component.rank for component in found)
     assert found[-1].rank == ACTIVATION
 
@@ -236,8 +236,8 @@ def test_a_loop_is_no_output_of_a_recurrent_layer():
 
 def test_keys_of_a_dictionary_of_outputs_are_no_layers():
     names = scopes("f_1/attention_1", "f_1/attention_1_2")
-    assert names_in_model(names, {"first"}, {}, numbered=True)["f_1", "attention_1_2"] == ("f", "attention_1")
-    assert names_in_model(names, {"first"}, {}) == {}
+    assert rename_scopes(names, {"first"}, {}, numbered=True)["f_1", "attention_1_2"] == ("f", "attention_1")
+    assert rename_scopes(names, {"first"}, {}) == {}
 
 
 @pytest.mark.parametrize(("softmax", "scores"), [(True, {2, 3}), (False, set())])

@@ -246,7 +246,7 @@ def expected(path: Path, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     import keras
     import tensorflow as tf
 
-    from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, outputs_of
+    from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, output_list
 
     model = keras.saving.load_model(path, compile=False)
     arguments = [tf.constant(given[item.name]) for item in model.inputs]
@@ -254,7 +254,7 @@ def expected(path: Path, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         model(arguments if len(arguments) > 1 else arguments[0], training=False)
     found = {}
     for address, outputs in record.outputs.items():
-        items = outputs_of(outputs)
+        items = output_list(outputs)
         for number, item in enumerate(items):
             found[address if len(items) == 1 else f"{address}@{number}"] = np.asarray(item)
     return found

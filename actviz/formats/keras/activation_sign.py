@@ -24,11 +24,11 @@ BOUNDS: dict[str, Bounds] = {
     "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0),
 }  # fmt: skip
 SAVED_CALLS = frozenset({"TFOpLambda", "TensorFlowOpLayer"})
-LARGEST_CLIP = 1e6
+MAX_CLIP = 1e6
 CLIPPED = re.compile(r"relu\d[\d.]*")
 
 
-def signs(graph: LayerGraph) -> dict[int, bool | None]:
+def output_signs(graph: LayerGraph) -> dict[int, bool | None]:
     """Return for every call whether it can give negative values (``None``: not known)."""
     found: dict[int, bool | None] = {}
     for number, node in enumerate(graph.nodes):
@@ -48,7 +48,7 @@ def signs(graph: LayerGraph) -> dict[int, bool | None]:
     return found
 
 
-def bounds(graph: LayerGraph) -> dict[int, Bounds]:
+def output_bounds(graph: LayerGraph) -> dict[int, Bounds]:
     """Return for every call the two values that its output never leaves, where the graph tells.
 
     Layers that pool, reshape or join what they are given keep its bounds. Code that is not
@@ -107,5 +107,5 @@ def activation_of(entry: LayerNode) -> str | None:
 
 def _clipped(most: object) -> str:
     """Return ``relu``, or ``relu6`` for one that ends at 6."""
-    known = isinstance(most, (int, float)) and not isinstance(most, bool) and 0 < most < LARGEST_CLIP
+    known = isinstance(most, (int, float)) and not isinstance(most, bool) and 0 < most < MAX_CLIP
     return f"relu{most:g}" if known else "relu"

@@ -16,7 +16,7 @@ from actviz.layer_catalogue import KERAS_1_NAMES, OLDER_NAMES, facts_of
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
-GONE = {
+REMOVED_KEYS = {
     "time_major": (False,),
     "groups": (1,),
     "kernel_initializer": (),
@@ -149,11 +149,7 @@ def _layer_3(layer: Json) -> Json:
 
 def custom(registered: str) -> Json:
     """Return the module, class and registered name of a class whose code the user gives."""
-    return {
-        "module": CUSTOM_MODULE,
-        "class_name": registered.rpartition(">")[2],
-        "registered_name": registered,
-    }
+    return {"module": CUSTOM_MODULE, "class_name": registered.rpartition(">")[2], "registered_name": registered}
 
 
 def _module(layer: Json) -> str:
@@ -220,12 +216,7 @@ def _model_2(model: Json, file: str) -> Json:
 
 
 def _keras(kind: str, config: Json, module: str = "keras.layers") -> Json:
-    return {
-        "module": module,
-        "class_name": kind,
-        "config": config,
-        "registered_name": None,
-    }
+    return {"module": module, "class_name": kind, "config": config, "registered_name": None}
 
 
 def _layer_2(layer: Json, file: str) -> Json:
@@ -247,7 +238,7 @@ def _layer_2(layer: Json, file: str) -> Json:
         config.pop("batch_input_shape", None)
         return {"config": config, **custom(str(layer.get("registered_name") or kind)), "input_shape": shape}
     for name in list(config):
-        if name.endswith(NOT_FOR_INFERENCE) or _is_gone(kind, name, config[name], file):
+        if name.endswith(NOT_FOR_INFERENCE) or _is_removed(kind, name, config[name], file):
             del config[name]
     for name in ("activation", "recurrent_activation"):
         if config.get(name) == "hard_sigmoid":
@@ -317,11 +308,11 @@ def _plain_number(value: Any) -> Any:
     return value
 
 
-def _is_gone(kind: str, name: str, value: object, file: str) -> bool:
+def _is_removed(kind: str, name: str, value: object, file: str) -> bool:
     """Tell whether an argument no longer exists; refuse where it meant something."""
-    if name not in GONE or (name == "groups" and facts_of(OLDER_NAMES.get(kind, kind)).groups):
+    if name not in REMOVED_KEYS or (name == "groups" and facts_of(OLDER_NAMES.get(kind, kind)).groups):
         return False
-    if GONE[name] and value not in GONE[name]:
+    if REMOVED_KEYS[name] and value not in REMOVED_KEYS[name]:
         message = (
             f"{file}: a {escape(kind, 60)} layer has {name}={escape(str(value), 40)}, which Keras 3 cannot compute."
         )
@@ -341,11 +332,7 @@ def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:
     if not shape or not isinstance(shape, list) or isinstance(shape[0], list):
         return layers
     dtype = "float32"
-    config = {
-        "name": f"{layer_name(first)}_input",
-        "dtype": dtype,
-        "batch_shape": shape,
-    }
+    config = {"name": f"{layer_name(first)}_input", "dtype": dtype, "batch_shape": shape}
     return [_keras("InputLayer", config), *layers]
 
 
@@ -365,10 +352,7 @@ def _node_2(node: Any, kind: str) -> Json:
     if isinstance(node, dict) and set(node) == {"args", "kwargs"}:
         return node
     if isinstance(node, dict):
-        return {
-            "args": [{key: _tensor_2(item) for key, item in node.items()}],
-            "kwargs": {},
-        }
+        return {"args": [{key: _tensor_2(item) for key, item in node.items()}], "kwargs": {}}
     entries = [node] if node and isinstance(node[0], str) else node
     if kind in CALLS and entries and entries[0][0] == CONSTANT:
         return {"args": [entries[0][2]], "kwargs": {key: _tensor_2(item) for key, item in entries[0][HISTORY].items()}}

@@ -1,8 +1,8 @@
-"""The graph of calls inside a Keras configuration, flattened: no Keras, no arrays.
+"""The graph of layer calls in a Keras configuration, without Keras.
 
-A graph holds nothing but calls of plain layers and operations in an order in which they can
-be run (`expansion` makes it). Cutting a sub-model is then a walk over ancestors, and a layer
-of a nested or shared model is a node like any other.
+A graph only holds calls of layers and operations, in an order in which they can be run
+(`parse_graph` builds it from a configuration, with nested models inlined). A sub-model is then
+a walk over ancestors, and a layer of a nested or shared model is a node like any other.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ CUSTOM_MODULE = "actviz.custom_objects"
 ROOT = -1
 MAXIMUM_OUTPUTS = 10_000
 FROM_ONE = "actviz_calls_from_one"
-"""Marks a model of Keras 1 or 2: the calls of models inside it are counted from 1."""
+"""Marks a model of Keras 1 or 2, in which calls of nested models are counted from 1."""
 FLAT = "actviz_flat"
-"""Marks a Sequential of Keras 1 or 2.0: the layers of a leading model count as its own."""
+"""Marks a Sequential of Keras 1 or 2.0, in which the layers of a leading model count as its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """One tensor: the output number `output` of the node number `node`."""
+    """A tensor: the index of a node and the index of one of its outputs."""
 
     node: int
     output: int
@@ -37,7 +37,7 @@ class TensorRef:
 
 @dataclass(frozen=True, slots=True)
 class InnerRef:
-    """One tensor inside a call: the output number `output` of the layer at `path` in it."""
+    """A tensor inside a call: the node, the path of an inner layer, and the index of its output."""
 
     node: int
     path: str
@@ -46,12 +46,12 @@ class InnerRef:
 
 @dataclass(frozen=True, slots=True)
 class LayerNode:
-    """One layer or operation, however often it is called.
+    """One layer or operation, whatever the number of its calls.
 
-    `key` is its place in the nesting (``outer/inner/conv``), `owner` the key of the model
-    that it lies in and `position` its place in that model's configuration (`ROOT` for a
-    model whose layers only its own code knows). `index` is the position in the user's own
-    ``model.layers``, `registered` the name under which a custom class is registered.
+    `key` is its path through nested models (``outer/inner/conv``), `owner` the key of the model
+    that contains it and `position` its position in the configuration of that model (`ROOT` for a
+    subclassed model). `index` is its position in ``model.layers``, `registered` the name under
+    which a custom class is registered.
     """
 
     key: str
@@ -66,13 +66,13 @@ class LayerNode:
 
     @property
     def custom(self) -> bool:
-        """Tell whether the class is one whose code the user gives."""
+        """True for a custom class, whose code the user gives."""
         return self.module == CUSTOM_MODULE
 
 
 @dataclass(frozen=True, slots=True)
 class CallNode:
-    """One call: its address, the layer called, and its arguments with `Ref`s inside."""
+    """One call: its address, the key of the layer, and its arguments, with tensors as `TensorRef`."""
 
     address: str
     entry: str
@@ -82,7 +82,7 @@ class CallNode:
 
 @dataclass(frozen=True, slots=True)
 class ModelCallOutputs:
-    """What one call of a nested model gives: its outputs, and after how many calls."""
+    """The outputs of one call of a nested model, and the number of nodes before its end."""
 
     name: str
     entry: str
@@ -96,10 +96,10 @@ class ModelCallOutputs:
 class LayerGraph:
     """All calls of a model, in an order in which they can be run.
 
-    `models` holds every model by key, the root under ``""``: its configuration, the key of
-    the model that it lies in and its position there; `results` maps the address of a nested
-    model's call to its outputs, `arguments` that of an InputLayer inside it to what it is
-    given; `shapes` holds the shape and dtype that the file itself gives for a tensor.
+    `models` maps the key of every model (``""`` for the root) to its configuration, the key of
+    the model that contains it and its position there; `results` maps the address of a call of a
+    nested model to its outputs, `arguments` the address of an InputLayer inside it to its values;
+    `shapes` holds the shapes and dtypes of tensors that are in the file.
     """
 
     name: str
@@ -113,19 +113,23 @@ class LayerGraph:
     shapes: dict[TensorRef, tuple[tuple[int | None, ...], str]] = field(default_factory=dict)
     _used: dict[int, int] = field(default_factory=dict)
 
-    def output_count(self, number: int, told: int) -> int:
-        """Return how many outputs a node has: as many as its class tells, or as are used.
+    def layer_of(self, number: int) -> LayerNode:
+        """Return the layer that a node calls, by the index of the node."""
+        return self.entries[self.nodes[number].entry]
+
+    def output_count(self, number: int, declared: int) -> int:
+        """Return the number of outputs of a node: as many as its layer class declares, or as are read.
 
         Raises
         ------
         LimitError
-            When these are more than any layer has.
+            When there are more than `MAXIMUM_OUTPUTS`.
         """
         if not self._used:
-            every = [ref for node in self.nodes for ref in refs((node.args, node.kwargs))]
-            for ref in [*every, *self.outputs]:
+            read = [ref for node in self.nodes for ref in refs((node.args, node.kwargs))]
+            for ref in [*read, *self.outputs]:
                 self._used[ref.node] = max(self._used.get(ref.node, 1), ref.output + 1)
-        count = max(told, self._used.get(number, 1))
+        count = max(declared, self._used.get(number, 1))
         if count > MAXIMUM_OUTPUTS:
             name = escape(self.nodes[number].address, 80)
             message = f'layer "{name}" of the model has {count:,} outputs (limit {MAXIMUM_OUTPUTS:,}); the file is damaged or hostile.'
@@ -133,7 +137,7 @@ class LayerGraph:
         return count
 
     def ancestors(self, targets: list[int]) -> list[int]:
-        """Return the numbers of the nodes that `targets` need, themselves included, in order."""
+        """Return the indices of the nodes that `targets` depend on, themselves included, in order."""
         needed: set[int] = set()
         todo = list(targets)
         while todo:
@@ -146,7 +150,7 @@ class LayerGraph:
 
 
 def refs(value: object) -> Iterator[TensorRef]:
-    """Yield every `Ref` in a structure of lists, tuples and dictionaries."""
+    """Yield every `TensorRef` in a structure of lists, tuples and dictionaries."""
     if isinstance(value, TensorRef):
         yield value
     elif isinstance(value, dict):
@@ -158,13 +162,13 @@ def refs(value: object) -> Iterator[TensorRef]:
 
 
 def is_model(layer: Json) -> bool:
-    """Tell whether a serialised layer is a model with layers of its own."""
+    """Return True if a serialized layer is a model with layers of its own."""
     config = layer.get("config")
     return layer.get("class_name") in MODELS and isinstance(config, dict) and "layers" in config
 
 
 def layer_name(layer: Json) -> str:
-    """Return the name of a serialised layer."""
+    """Return the name of a serialized layer."""
     return str(layer.get("name") or layer["config"]["name"])
 
 
@@ -174,13 +178,12 @@ def join(prefix: str, name: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return the printed form of a layer's name, which the shell takes without quotes.
+    """Return a layer's name as part of an address, which a shell takes without quotes.
 
-    Letters and digits of any script, ``_``, ``.`` and ``-`` stand for themselves; every
-    other character is percent-encoded as in a URL, and so is the first digit of a name of
-    digits only, which would be an index, and a leading ``-``. Of a name that is not in
-    Unicode's composed form (NFC) all but ASCII is encoded: it would look like, and be typed
-    as, the one that is.
+    Letters and digits of any script, ``_``, ``.`` and ``-`` are kept; every other character is
+    percent-encoded as in a URL, and so are a leading ``-`` and the first digit of a name of
+    digits only, which would be an index. Of a name that is not in Unicode's composed form (NFC)
+    every non-ASCII character is encoded: otherwise it would look like the composed one.
     """
     if name.isascii() and name.isidentifier():
         return name

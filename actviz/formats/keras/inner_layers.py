@@ -97,7 +97,7 @@ class InnerOutputRecorder:
         turned = self.reversed_steps
         found = {}
         for steps, _, outputs in self._found:
-            mask = getattr(next(iter(outputs_of(outputs)), None), "_keras_mask", None)
+            mask = getattr(next(iter(output_list(outputs)), None), "_keras_mask", None)
             if mask is not None:
                 address = self._address(steps)
                 found[address] = flip_steps(mask) if address in turned else mask
@@ -239,7 +239,7 @@ def every_step(layer: Any, inputs: Any) -> dict[str, Any]:
     def unfolded(output: Any) -> Any:
         return ops.reshape(output, (batch, steps, *output.shape[1:]))
 
-    return {address: [unfolded(item) for item in outputs_of(found)] for address, found in record.outputs.items()}
+    return {address: [unfolded(item) for item in output_list(found)] for address, found in record.outputs.items()}
 
 
 def runs_backwards(layer: Any) -> bool:
@@ -263,10 +263,10 @@ def _flip_outputs(outputs: Any) -> Any:
     return [flip_steps(sequence), *states]
 
 
-def outputs_of(outputs: object) -> list[Any]:
+def output_list(outputs: object) -> list[Any]:
     """Return the outputs of a call as a flat list, dictionaries by sorted keys as in Keras."""
     if isinstance(outputs, dict):
-        return [item for key in sorted(outputs) for item in outputs_of(outputs[key])]
+        return [item for key in sorted(outputs) for item in output_list(outputs[key])]
     if isinstance(outputs, (list, tuple)):
-        return [item for value in outputs for item in outputs_of(value)]
+        return [item for value in outputs for item in output_list(value)]
     return [outputs]

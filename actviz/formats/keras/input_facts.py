@@ -26,18 +26,18 @@ STRIPPING = frozenset({"strip_punctuation", "lower_and_strip_punctuation"})
 PLAIN = frozenset({"lower", "", "none"})
 UNKNOWN_WORD = "[UNK]"
 # Nobody feeds more by hand; following them through every call would take memory by the square.
-MOST_INPUTS = 256
+MAX_INPUTS = 256
 SHOWN_WORDS = 64
-LONGEST_WORD = 60
+MAX_WORD_LENGTH = 60
 WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
-def needs(graph: LayerGraph) -> list[tuple[str, ...] | None]:
+def required_inputs(graph: LayerGraph) -> list[tuple[str, ...] | None]:
     """Return for every call the names of the graph's inputs that it depends on, in their order.
 
     ``None`` (not known) for all calls of a graph with more inputs than are followed.
     """
-    if len(graph.inputs) > MOST_INPUTS:
+    if len(graph.inputs) > MAX_INPUTS:
         return [None] * len(graph.nodes)
     order = {number: place for place, number in enumerate(graph.inputs)}
     found: list[frozenset[int]] = []
@@ -48,10 +48,10 @@ def needs(graph: LayerGraph) -> list[tuple[str, ...] | None]:
     return [tuple(names[number] for number in sorted(group, key=order.__getitem__)) for group in found]
 
 
-def readers(graph: LayerGraph) -> dict[int, tuple[LayerNode, ...]]:
+def input_readers(graph: LayerGraph) -> dict[int, tuple[LayerNode, ...]]:
     """Return for every input the layers that read its values as they are, in the order of the calls."""
     found: dict[int, list[LayerNode]] = {number: [] for number in graph.inputs}
-    if len(graph.inputs) > MOST_INPUTS:
+    if len(graph.inputs) > MAX_INPUTS:
         return dict.fromkeys(graph.inputs, ())
     same: dict[TensorRef, frozenset[int]] = {TensorRef(number, 0): frozenset({number}) for number in graph.inputs}
     for place, node in enumerate(graph.nodes):
@@ -67,7 +67,7 @@ def readers(graph: LayerGraph) -> dict[int, tuple[LayerNode, ...]]:
     return {number: tuple(entries) for number, entries in found.items()}
 
 
-def limit_of(entries: Sequence[LayerNode]) -> int | None:
+def index_limit(entries: Sequence[LayerNode]) -> int | None:
     """Return the number of entries of the smallest table among an input's readers.
 
     ``None`` where no Embedding or CategoryEncoding is among them.
@@ -77,7 +77,7 @@ def limit_of(entries: Sequence[LayerNode]) -> int | None:
     return min(known) if known else None
 
 
-def words_of(entries: Sequence[LayerNode], vocabulary: Callable[[LayerNode], list[str] | None]) -> tuple[str, ...]:
+def known_words(entries: Sequence[LayerNode], vocabulary: Callable[[LayerNode], list[str] | None]) -> tuple[str, ...]:
     """Return some plain words, or whole numbers as text, of the first vocabulary among an input's readers.
 
     `vocabulary` gives the words of a layer whose configuration does not hold them.
@@ -94,7 +94,7 @@ def words_of(entries: Sequence[LayerNode], vocabulary: Callable[[LayerNode], lis
     return ()
 
 
-def split_of(entries: Sequence[LayerNode]) -> str:
+def text_split(entries: Sequence[LayerNode]) -> str:
     """Say how a text input is taken apart into steps; see `actviz.records.TensorSpec`.
 
     ``""`` where it is not, where the rule is not one of Keras's own, or where two layers
@@ -123,7 +123,7 @@ def _declared_size(kind: str, config: object) -> int | None:
 
 
 def _is_plain(word: str) -> bool:
-    return word.isprintable() and not any(mark.isspace() for mark in word) and 0 < len(word) <= LONGEST_WORD
+    return word.isprintable() and not any(mark.isspace() for mark in word) and 0 < len(word) <= MAX_WORD_LENGTH
 
 
 def _fits_kind(word: str, kind: str) -> bool:

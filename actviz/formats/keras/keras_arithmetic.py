@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.formats.first_operations import first_operations, role_of
-from actviz.formats.graph_operation import outputs_of
-from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, Details, apply, input_tensor
+from actviz.formats.graph_operation import apply_tf_operation
+from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, OperationSettings, apply_operation, input_tensor
 from actviz.formats.keras.canonical import CALLS_MODULE
 from actviz.formats.keras.graph import LayerNode, TensorRef, refs
 from actviz.gate.functions import named_call
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 EPSILON = 1e-7
 """What Keras's Normalization divides by at least."""
 OPAQUE = {"Lambda"}
-DEEPEST = 3
-MOST_NUMBERS = 1 << 20
-AXIS_BY_DEFAULT = {"concatenate": -1, "take": -1, "split": -1, "stack": 0, "unstack": 0}
+MAX_DEPTH = 3
+MAX_CONSTANT_SIZE = 1 << 20
+DEFAULT_AXIS = {"concatenate": -1, "take": -1, "split": -1, "stack": 0, "unstack": 0}
 
 
-def operations_of(graph: LayerGraph, specs: Iterable[TensorSpec], statistics: Statistics) -> list[InputOperation]:
+def input_operations(graph: LayerGraph, specs: Iterable[TensorSpec], statistics: Statistics) -> list[InputOperation]:
     """Return what a Keras graph does to its inputs first; nested models are part of the graph.
 
     `statistics` gives ``mean`` and ``variance`` of a Normalization layer from the weights.
@@ -39,10 +39,10 @@ def operations_of(graph: LayerGraph, specs: Iterable[TensorSpec], statistics: St
     starts: dict[Tensor, Affine] = {
         (number, 0): input_tensor(spec, len(spec.shape)) for number, spec in zip(graph.inputs, specs, strict=True)
     }
-    return first_operations(starts, _KerasView(graph, statistics))
+    return first_operations(starts, _KerasGraphView(graph, statistics))
 
 
-class _KerasView:
+class _KerasGraphView:
     """A Keras graph as the walk sees it."""
 
     def __init__(self, graph: LayerGraph, statistics: Statistics) -> None:
@@ -67,7 +67,7 @@ class _KerasView:
         entry = self._graph.entries[node.entry]
         given = [known[tensor] for tensor in self._operands[number] if tensor in known]
         if entry.custom or entry.kind in OPAQUE:
-            return apply("nonlinear", given, Details(f"the code of {entry.kind} {entry.name}"))
+            return apply_operation("nonlinear", given, OperationSettings(f"the code of {entry.kind} {entry.name}"))
         if entry.module == CALLS_MODULE:
             return _saved_call(entry, node.args, node.kwargs, known)
         if entry.module.startswith("keras.src.ops."):
@@ -78,53 +78,59 @@ class _KerasView:
     def _layer(self, entry: LayerNode, given: Sequence[Value], depth: int) -> Sequence[Value] | None:
         config = entry.config
         if entry.kind == "Rescaling":
-            scale, offset = (numbers(config.get(name, usual)) for name, usual in (("scale", 1.0), ("offset", 0.0)))
-            return apply("affine", given, Details(scale=scale, offset=offset)) if scale and offset else None
+            scale, offset = (
+                config_numbers(config.get(name, usual)) for name, usual in (("scale", 1.0), ("offset", 0.0))
+            )
+            return (
+                apply_operation("affine", given, OperationSettings(scale=scale, offset=offset))
+                if scale and offset
+                else None
+            )
         if entry.kind == "Normalization":
             found = self._normalization(entry)
-            return apply("affine", given, found) if found else None
-        if entry.kind == "Pipeline" and depth < DEEPEST:
+            return apply_operation("affine", given, found) if found else None
+        if entry.kind == "Pipeline" and depth < MAX_DEPTH:
             values: Sequence[Value] | None = given
             for inner in config.get("layers") or ():
-                values = self._layer(_inner(inner, entry), values, depth + 1) if values else None
+                values = self._layer(_inner_layer(inner, entry), values, depth + 1) if values else None
             return values
-        if entry.kind == "TimeDistributed" and isinstance(config.get("layer"), dict) and depth < DEEPEST:
-            return self._layer(_inner(config["layer"], entry), given, depth + 1)
+        if entry.kind == "TimeDistributed" and isinstance(config.get("layer"), dict) and depth < MAX_DEPTH:
+            return self._layer(_inner_layer(config["layer"], entry), given, depth + 1)
         if entry.kind == "Permute":
             order = [0, *(axis for axis in config.get("dims") or () if isinstance(axis, int))]
-            return apply("transpose", given, Details(axes=tuple(order)))
+            return apply_operation("transpose", given, OperationSettings(axes=tuple(order)))
         role = role_of(entry.kind)
         if role in {"concatenate", "add", "subtract", "multiply"}:
-            return apply(role, given, Details(entry.kind, axes=_axes(config.get("axis", -1), -1)))
+            return apply_operation(role, given, OperationSettings(entry.kind, axes=_axes(config.get("axis", -1), -1)))
         if role in {"keep", "reshape", "nonlinear"} or (role == "reduce" and entry.kind.startswith("Global")):
-            return apply(role, given, Details(entry.kind))
+            return apply_operation(role, given, OperationSettings(entry.kind))
         return None
 
-    def _normalization(self, entry: LayerNode) -> Details | None:
+    def _normalization(self, entry: LayerNode) -> OperationSettings | None:
         config = entry.config
-        found = {name: numbers(config[name]) for name in ("mean", "variance") if config.get(name) is not None}
+        found = {name: config_numbers(config[name]) for name in ("mean", "variance") if config.get(name) is not None}
         found = found or self._statistics(entry)
         mean, variance = (np.array(found.get(name, ()), np.float64) for name in ("mean", "variance"))
         if not mean.size or not variance.size or not np.isfinite([*mean, *variance]).all():
             return None
         deviation = np.maximum(np.sqrt(np.maximum(variance, 0)), EPSILON)
         if config.get("invert"):
-            return Details(scale=tuple(deviation.tolist()), offset=tuple(mean.tolist()))
+            return OperationSettings(scale=tuple(deviation.tolist()), offset=tuple(mean.tolist()))
         offset = -mean / deviation if mean.size == deviation.size or 1 in {mean.size, deviation.size} else mean * 0
-        return Details(scale=tuple((1 / deviation).tolist()), offset=tuple(offset.tolist()))
+        return OperationSettings(scale=tuple((1 / deviation).tolist()), offset=tuple(offset.tolist()))
 
 
-def numbers(value: Any) -> tuple[float, ...]:
+def config_numbers(value: Any) -> tuple[float, ...]:
     """Return the numbers in a value of a configuration, in whichever way Keras wrote it."""
     if isinstance(value, dict):
         inner = value.get("config")
         value = inner.get("value") if isinstance(inner, dict) else value.get("value")
     if isinstance(value, (list, tuple)):
-        return tuple(number for item in value for number in numbers(item))
+        return tuple(number for item in value for number in config_numbers(item))
     return (float(value),) if isinstance(value, (int, float)) else ()
 
 
-def _inner(layer: Json, outer: LayerNode) -> LayerNode:
+def _inner_layer(layer: Json, outer: LayerNode) -> LayerNode:
     kind, config = str(layer.get("class_name")), layer.get("config")
     config = config if isinstance(config, dict) else {}
     name = str(config.get("name"))
@@ -160,7 +166,7 @@ def _array(value: Any) -> Any:
         found = np.array(value, np.float64)
     except (TypeError, ValueError):
         return None
-    return found if found.size <= MOST_NUMBERS else None
+    return found if found.size <= MAX_CONSTANT_SIZE else None
 
 
 def _function(name: str, operands: list[Any], settings: Json) -> Sequence[Value] | None:
@@ -171,28 +177,32 @@ def _function(name: str, operands: list[Any], settings: Json) -> Sequence[Value]
     first, rest = (operands[0] if operands else None), operands[1:]
     if role in ELEMENTWISE:
         pair = [_array(item) if isinstance(item, (list, tuple)) else item for item in operands[:2]]
-        return apply(role, pair, Details(name)) if all(item is not None for item in pair) else None
+        return apply_operation(role, pair, OperationSettings(name)) if all(item is not None for item in pair) else None
     if role in {"concatenate", "stack"}:
         axis = rest[0] if rest else settings.get("axis", settings.get("concat_dim"))
         parts = first if isinstance(first, list) else operands
-        return apply(role, parts, Details(name, axes=_axes(axis, AXIS_BY_DEFAULT[role])))
+        return apply_operation(role, parts, OperationSettings(name, axes=_axes(axis, DEFAULT_AXIS[role])))
     if role == "select" or not isinstance(first, Affine):
-        return apply(role, [item for item in operands if item is not None], Details(name)) if role else None
-    return apply("reduce" if role == "grey" else role, [first], _details(role, name, first, rest, settings))
+        return (
+            apply_operation(role, [item for item in operands if item is not None], OperationSettings(name))
+            if role
+            else None
+        )
+    return apply_operation("reduce" if role == "grey" else role, [first], _details(role, name, first, rest, settings))
 
 
-def _details(role: str, name: str, tensor: Affine, rest: list[Any], settings: Json) -> Details:
+def _details(role: str, name: str, tensor: Affine, rest: list[Any], settings: Json) -> OperationSettings:
     """Return the settings of a function of one tensor, which Keras and TensorFlow call by several names."""
     axis = next(
         (settings[key] for key in ("axis", "axes", "dim", "dims", "perm") if settings.get(key) is not None), None
     )
     if role == "index":
-        return Details(name, index=_index(settings.get("slice_spec", rest[0] if rest else None)))
+        return OperationSettings(name, index=_index(settings.get("slice_spec", rest[0] if rest else None)))
     if role == "grey":
-        return Details("mean", axes=(tensor.axis or 0,), keepdims=True)
+        return OperationSettings("mean", axes=(tensor.axis or 0,), keepdims=True)
     if role == "take":
         indices = settings.get("indices", rest[0] if rest else ())
-        return Details(name, axes=_axes(axis, -1), index=tuple(map(int, numbers(indices))))
+        return OperationSettings(name, axes=_axes(axis, -1), index=tuple(map(int, config_numbers(indices))))
     if role in {"split", "unstack"}:
         sections = settings.get("indices_or_sections", settings.get("num_or_size_splits", settings.get("num")))
         sections = (
@@ -202,18 +212,18 @@ def _details(role: str, name: str, tensor: Affine, rest: list[Any], settings: Js
         )
         sections = len(sections) if isinstance(sections, (list, tuple)) and set(sections) == {1} else sections
         sections = tensor.channels if sections is None else sections
-        return Details(
-            name, axes=_axes(axis, AXIS_BY_DEFAULT[role]), sections=sections if isinstance(sections, int) else 0
+        return OperationSettings(
+            name, axes=_axes(axis, DEFAULT_AXIS[role]), sections=sections if isinstance(sections, int) else 0
         )
     axis = rest[0] if axis is None and rest else axis
     everything = tuple(range(tensor.rank))
     usual = everything[::-1] if role == "transpose" else everything
     chosen = usual if axis is None else _axes(axis, 0)
-    return Details(name, axes=chosen, keepdims=bool(settings.get("keepdims") or settings.get("keep_dims")))
+    return OperationSettings(name, axes=chosen, keepdims=bool(settings.get("keepdims") or settings.get("keep_dims")))
 
 
 def _axes(value: Any, usual: int) -> tuple[int, ...]:
-    found = tuple(int(number) for number in (value.ravel() if isinstance(value, np.ndarray) else numbers(value)))
+    found = tuple(int(number) for number in (value.ravel() if isinstance(value, np.ndarray) else config_numbers(value)))
     return found or (usual,)
 
 
@@ -258,7 +268,7 @@ def _graph_operation(name: str, config: Json, args: Any, known: Mapping[Tensor, 
             return None
         operands.append(operand)
     attributes = config.get("node_def", {}).get("attr", {})
-    return outputs_of(name, operands, lambda key: _attribute(attributes.get(key)))
+    return apply_tf_operation(name, operands, lambda key: _attribute(attributes.get(key)))
 
 
 def _attribute(value: Any) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.keras.canonical import canonical, is_keras_3
-from actviz.formats.keras.flatten import parse_graph
+from actviz.formats.keras.parse_graph import parse_graph
 from actviz.formats.keras.weight_files import NamedWeights, TreeWeights
 from actviz.gate import (
     NO_TRUST,
@@ -77,7 +77,7 @@ class KerasFile:
     weights: TreeWeights | NamedWeights | ObjectWeights
     file: BinaryIO
     stamp: FileStamp
-    bundle: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,15 +90,15 @@ class KerasFile:
     def close(self) -> None:
         """Close the file; weights that were not read yet cannot be read any more."""
         self.file.close()
-        if self.bundle is not None:
-            self.bundle.close()
+        if self.checkpoint is not None:
+            self.checkpoint.close()
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to since it was opened."""
         if stamp(self.file) != self.stamp:
             raise ModelChangedError(self.name)
-        if self.bundle is not None:
-            self.bundle.check_unchanged()
+        if self.checkpoint is not None:
+            self.checkpoint.check_unchanged()
 
 
 def open_keras_file(path: Path, weights: Path | None = None, trust: TrustPolicy = NO_TRUST) -> KerasFile:

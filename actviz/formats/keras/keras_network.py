@@ -5,42 +5,42 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, InputError, ModelError, escape
+from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.axes import axes_of, score_axes
-from actviz.formats.keras.activation_sign import BOUNDS, activation_of, bounds, signs
+from actviz.formats.file_errors import as_model_error
+from actviz.formats.keras.activation_sign import BOUNDS, output_bounds, output_signs
 from actviz.formats.keras.compiled_graph import patience
 from actviz.formats.keras.custom_objects import CustomObjects
-from actviz.formats.keras.graph import ROOT, InnerRef, LayerNode, ModelCallOutputs, TensorRef, layer_name, refs
-from actviz.formats.keras.input_facts import limit_of, needs, readers, split_of, words_of
-from actviz.formats.keras.keras_arithmetic import operations_of
+from actviz.formats.keras.graph import InnerRef, LayerNode, TensorRef, layer_name, refs
+from actviz.formats.keras.input_facts import index_limit, input_readers, known_words, required_inputs, text_split
+from actviz.formats.keras.keras_arithmetic import input_operations
 from actviz.formats.keras.keras_file import KerasFile, open_keras_file
-from actviz.formats.keras.least_size import least_sizes, too_small
-from actviz.formats.keras.receptive_field import geometries
-from actviz.formats.keras.shapes import SCORES, infer, is_scores, output_count, scores_named, shape_of_scores
-from actviz.formats.keras.step_order import joined, reverses, step_orders, turned
-from actviz.formats.keras.wrappers import InnerLayer, wrapped
-from actviz.formats.malformed import error_message
-from actviz.formats.network_protocol import FileNetwork
+from actviz.formats.keras.layer_infos import LayerDescriber
+from actviz.formats.keras.minimum_size import minimum_sizes, too_small
+from actviz.formats.keras.receptive_field import output_geometries
+from actviz.formats.keras.shapes import SCORES, infer, is_scores
+from actviz.formats.keras.step_order import combined_order, reversed_order, reverses, step_orders
+from actviz.formats.network_protocol import FileNetwork, check_inputs, input_too_small
 from actviz.gate import NO_TRUST, TrustPolicy, well_formed
 from actviz.layer_catalogue import facts_of
 from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from actviz.formats.keras.submodel import SubModel
-    from actviz.formats.one_by_one import State
+    from actviz.formats.per_sample import State
     from actviz.records import Shape
 
 
 class KerasNetwork(FileNetwork):
-    """A Functional or Sequential model of a `.keras` or `.h5` file, or of a SavedModel that is `opened`.
+    """A Functional, Sequential or subclassed model of a `.keras` or `.h5` file, or of an `opened` SavedModel.
 
-    Opening reads the configuration only. Keras is imported, and weights are read, when
-    activations are asked for: then just the calls that they need are built.
+    Opening only reads the configuration. Keras is imported, and weights are read, when
+    activations are requested, and only the calls that these depend on are built.
     """
 
     def __init__(
@@ -48,20 +48,19 @@ class KerasNetwork(FileNetwork):
     ) -> None:
         self._file: KerasFile = opened or open_keras_file(path, weights, trust)
         self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
-        self._cuts: dict[tuple[str, ...], SubModel] = {}
+        self._submodels: dict[tuple[str, ...], SubModel] = {}
         self._many = False
-        self._inside: dict[int, dict[str, InnerLayer]] = {}
         self._orders: list[str] = []
         self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
             with well_formed(self._file.name):
                 self._known = infer(self._graph)
-                self._signs = signs(self._graph)
-                self._bounds = bounds(self._graph)
-                self._needs = needs(self._graph)
-                self._least = least_sizes(self._graph)
-                self._readers = readers(self._graph)
+                self._signs = output_signs(self._graph)
+                self._bounds = output_bounds(self._graph)
+                self._describer = LayerDescriber(self._file, self._known, required_inputs(self._graph))
+                self._minimum = minimum_sizes(self._graph)
+                self._readers = input_readers(self._graph)
                 self._facts = self._make_facts()
             self._complete = False
         except BaseException:
@@ -74,9 +73,9 @@ class KerasNetwork(FileNetwork):
 
     @property
     def facts(self) -> ModelFacts:
-        """What the file says, as far as it is known without running the model.
+        """The facts that are known without running the model.
 
-        Layers inside custom classes are known to their code alone: it is asked here.
+        Only the code of a custom class knows its inner layers, so it is run here.
         """
         if any(entry.custom for entry in self._graph.entries.values()):
             return self.complete()
@@ -84,54 +83,54 @@ class KerasNetwork(FileNetwork):
 
     @property
     def notes(self) -> list[str]:
-        """Lines worth saying about what was read so far, each once."""
+        """Notes about the file and the weights read so far, each once."""
         return list(self._notes)
 
     def check_unchanged(self) -> None:
-        """Refuse a file that was written to since it was opened."""
+        """Raise ModelChangedError if the file was modified since it was opened."""
         self._file.check_unchanged()
 
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
-        """Work out what the file leaves open, without allocating weights.
+        """Infer what is not in the file with Keras, without allocating weights, and return the facts.
 
-        Those are shapes and counts, and the layers inside custom classes. `shapes` gives
-        the shapes of inputs that the file does not tell.
+        These are shapes, parameter counts, and the layers inside custom classes. `shapes` gives
+        the shapes of inputs that are not in the file, batch axis first.
         """
-        self._settle(shapes or {})
+        self._set_input_shapes(shapes or {})
         known = all(layer.shape is not None and layer.parameters is not None for layer in self._facts.layers)
-        opaque = [number for number, node in enumerate(self._graph.nodes) if self._graph.entries[node.entry].custom]
+        opaque = [number for number, node in enumerate(self._graph.nodes) if self._graph.layer_of(number).custom]
         if self._complete or (known and not opaque):
             return self._facts
-        with error_message(self._file.name):
-            return self._worked_out(opaque)
+        with as_model_error(self._file.name):
+            return self._infer(opaque)
 
-    def _worked_out(self, opaque: Sequence[int]) -> ModelFacts:
-        cut = self._plan(tuple(layer.address for layer in self._facts.layers))
+    def _infer(self, opaque: Sequence[int]) -> ModelFacts:
+        inner = self._describer.inner
+        submodel = self._submodel(tuple(layer.address for layer in self._facts.layers))
         if any(number not in self._known_inputs() for number in self._graph.inputs):
-            cut.make_layers()
-            self._inside |= {number: cut.inventory(number) for number in opaque}
+            submodel.make_layers()
+            inner |= {number: submodel.inventory(number) for number in opaque}
             self._facts = self._make_facts()
             return self._facts
-        self._add_shapes(cut.prepare())
-        for number, found in self._inside.items():
-            for path, layer in cut.inventory(number).items() if found else ():
-                if path in found and found[path].parameters is None:
-                    found[path] = replace(found[path], parameters=layer.parameters)
-        self._inside |= {number: cut.outline(number) for number in opaque}
+        self._add_shapes(submodel.prepare())
+        for number, layers in inner.items():
+            for path, layer in submodel.inventory(number).items() if layers else ():
+                if path in layers and layers[path].parameters is None:
+                    layers[path] = replace(layers[path], parameters=layer.parameters)
+        inner |= {number: submodel.outline(number) for number in opaque}
         self._complete = True
-        self._facts = self._make_facts(cut.parameters)
+        self._facts = self._make_facts(submodel.parameters)
         return self._facts
 
     def _known_inputs(self) -> set[int]:
         return {number for number in self._graph.inputs if TensorRef(number, 0) in self._graph.shapes}
 
-    def _add_shapes(self, described: Mapping[TensorRef, tuple[Shape, str]]) -> None:
-        """Take the shapes that Keras worked out where the file gives none."""
-        for ref in self._outputs.values():
-            if isinstance(ref, TensorRef) and self._known.get(ref, (None, ()))[0] is None and ref in described:
-                node = self._graph.nodes[ref.node]
-                entry = self._graph.entries[node.entry]
-                shape = described[ref][0]
+    def _add_shapes(self, inferred: Mapping[TensorRef, tuple[Shape, str]]) -> None:
+        """Add the shapes that Keras inferred for tensors without a shape in the file."""
+        for ref in self._describer.outputs.values():
+            if isinstance(ref, TensorRef) and self._known.get(ref, (None, ()))[0] is None and ref in inferred:
+                node, entry = self._graph.nodes[ref.node], self._graph.layer_of(ref.node)
+                shape = inferred[ref][0]
                 given = [self._known[source][1] for source in refs(node.args) if source in self._known]
                 scores = is_scores(entry, ref.output)
                 axes = score_axes(len(shape)) if scores else axes_of(entry.kind, entry.config, shape, given)
@@ -158,70 +157,67 @@ class KerasNetwork(FileNetwork):
 
         See `actviz.formats.network_protocol.Network.activations`.
         """
-        self._settle({name: values.shape for name, values in batch.items()})
-        if addresses is None or not self._outputs.keys() >= set(addresses):
-            _ = self.facts  # the layers inside custom classes are known once they are asked for
-        # Scores of attention are computed by a call of their own, and only when asked for.
-        own = [address for address, ref in self._outputs.items() if ref.output != SCORES]
-        chosen = tuple(own if addresses is None else addresses)
-        cut = self._cuts.get(chosen)
-        if cut is None:
-            cut = self._plan(chosen)
-            self._orders = step_orders(self._graph, self._known)
-            with error_message(self._file.name, self.check_unchanged):
-                cut.build()
-            self._cuts = {chosen: cut}
-            self._notes |= dict.fromkeys(cut.notes)
-            self.check_unchanged()
-        missing = [name for name in cut.input_names() if name not in batch]
-        if missing:
-            names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
-            message = f"{self._file.name}: these layers need the input {names}; give it by name."
-            raise InputError(message)
-        self._check_least(batch, cut.steps)
+        self._set_input_shapes({name: values.shape for name, values in batch.items()})
+        if addresses is None or not self._describer.outputs.keys() >= set(addresses):
+            _ = self.facts  # finds the layers inside custom classes
+        # Attention scores need a separate call, so they are only computed on request.
+        outputs = [address for address, ref in self._describer.outputs.items() if ref.output != SCORES]
+        chosen = tuple(outputs if addresses is None else addresses)
+        submodel = self._built_submodel(chosen)
+        check_inputs(self._file.name, submodel.input_names(), batch)
+        self._check_minimum_size(batch, submodel.steps)
         if self._many:
-            cut.patience = patience(len(cut.steps))
-        values = cut.run(batch, separate=separate, state=state)
-        self._notes |= dict.fromkeys(cut.notes)
+            submodel.patience = patience(len(submodel.steps))
+        values = submodel.run(batch, separate=separate, state=state)
+        self._notes |= dict.fromkeys(submodel.notes)
         digest = self._file.weights.digest()
-        places = geometries(self._graph, self._known, {name: values.shape for name, values in batch.items()})
-        kinds = {layer.address: layer for layer in self.layers}
-        lost = [address for address in chosen if address not in values]
-        if lost and addresses is not None:
-            message = f'{self._file.name}: "{escape(lost[0], 80)}" gave no value of its own in this forward pass; choose the layer around it.'
+        fields = output_geometries(self._graph, self._known, {name: values.shape for name, values in batch.items()})
+        layers = {layer.address: layer for layer in self.layers}
+        not_called = [address for address in chosen if address not in values]
+        if not_called and addresses is not None:
+            message = f'{self._file.name}: "{escape(not_called[0], 80)}" gave no value of its own in this forward pass; choose the layer around it.'
             raise ModelError(message)
         return {
             address: replace(
-                self._activation(kinds[address], cut.wanted[address], values[address], digest),
-                mask=cut.masks.get(address),
-                step_order=self._step_order(cut, address, kinds[address]),
-                geometry=places.get(place) if isinstance(place := cut.wanted[address], TensorRef) else None,
+                self._activation(layers[address], submodel.wanted[address], values[address], digest),
+                mask=submodel.masks.get(address),
+                step_order=self._step_order(submodel, address, layers[address]),
+                geometry=fields.get(ref) if isinstance(ref := submodel.wanted[address], TensorRef) else None,
             )
             for address in chosen
             if address in values
         }
 
-    def _check_least(self, batch: Mapping[str, NDArray[Any]], steps: Sequence[int]) -> None:
-        """Refuse inputs of which the layers asked for leave nothing, and say how many steps are needed."""
-        if not self._least:
+    def _built_submodel(self, addresses: tuple[str, ...]) -> SubModel:
+        """Return the sub-model of some layers with its weights; only the last is cached."""
+        if addresses not in self._submodels:
+            submodel = self._submodel(addresses)
+            self._orders = step_orders(self._graph, self._known)
+            with as_model_error(self._file.name, self.check_unchanged):
+                submodel.build()
+            self._submodels = {addresses: submodel}
+            self._notes |= dict.fromkeys(submodel.notes)
+            self.check_unchanged()
+        return self._submodels[addresses]
+
+    def _check_minimum_size(self, batch: Mapping[str, NDArray[Any]], steps: Sequence[int]) -> None:
+        """Raise InputError for inputs that are smaller than the windows of the requested layers."""
+        if not self._minimum:
             return
-        names = {number: self._graph.entries[self._graph.nodes[number].entry].name for number in self._graph.inputs}
+        names = {number: self._graph.layer_of(number).name for number in self._graph.inputs}
         given = {number: (None, *batch[name].shape[1:]) for number, name in names.items() if name in batch}
-        for number, axis, least in too_small(self._graph, given, steps)[:1]:
-            words = self._known[TensorRef(number, 0)][1]
-            noun = words[axis] if axis < len(words) else "value"
-            size = given[number][axis]
-            message = f'{self._file.name}: the input "{escape(names[number], 60)}" has {size:,} {noun}{"s" if size != 1 else ""}, of which these layers leave nothing; give at least {least:,}.'
-            raise InputError(message)
+        for number, axis, minimum in too_small(self._graph, given, steps)[:1]:
+            unit = self._known[TensorRef(number, 0)][1][axis : axis + 1]
+            raise input_too_small(self._file.name, names[number], given[number][axis], unit, minimum)
 
     def expect_many(self) -> None:
-        """Prepare for many batches: what saves time over them is begun at once."""
+        """Compile the model after fewer batches, because many will follow."""
         self._many = True
 
-    def _settle(self, shapes: Mapping[str, Shape]) -> None:
-        """Take the shapes of inputs that the file does not tell, batch axis first."""
+    def _set_input_shapes(self, shapes: Mapping[str, Shape]) -> None:
+        """Set the shapes of inputs that are not in the file, batch axis first."""
         for number in set(self._graph.inputs) - self._known_inputs():
-            entry = self._graph.entries[self._graph.nodes[number].entry]
+            entry = self._graph.layer_of(number)
             if entry.name in shapes:
                 shape = (None, *shapes[entry.name][1:])
                 entry.config["batch_shape"] = list(shape)
@@ -231,55 +227,42 @@ class KerasNetwork(FileNetwork):
     def _activation(self, layer: LayerInfo, ref: TensorRef | InnerRef, values: NDArray[Any], digest: str) -> Activation:
         axes = layer.axes
         if self._is_scores(ref):
-            axes, of_softmax = score_axes(values.ndim), BOUNDS["softmax"]
-            return Activation(layer.address, layer.kind, values, axes, None, digest, bounds=of_softmax)
+            scores = score_axes(values.ndim)
+            return Activation(layer.address, layer.kind, values, scores, None, digest, bounds=BOUNDS["softmax"])
         if len(axes) != values.ndim:
             axes = axes_of(layer.kind, {}, values.shape, [])
         if isinstance(ref, TensorRef):
-            return Activation(
-                layer.address,
-                layer.kind,
-                values,
-                axes,
-                self._signs.get(ref.node),
-                digest,
-                bounds=self._bounds.get(ref.node),
-            )
-        limits = None if facts_of(layer.kind).recurrent else BOUNDS.get(layer.activation or "")
+            limits = self._bounds.get(ref.node)
+        else:
+            limits = None if facts_of(layer.kind).recurrent else BOUNDS.get(layer.activation or "")
         return Activation(layer.address, layer.kind, values, axes, self._signs.get(ref.node), digest, bounds=limits)
 
     def _is_scores(self, ref: TensorRef | InnerRef) -> bool:
-        return isinstance(ref, TensorRef) and is_scores(
-            self._graph.entries[self._graph.nodes[ref.node].entry], ref.output
-        )
+        return isinstance(ref, TensorRef) and is_scores(self._graph.layer_of(ref.node), ref.output)
 
-    def _step_order(self, cut: SubModel, address: str, layer: LayerInfo) -> str:
-        """Return how the steps of an output follow those of the input; see `records.STEP_ORDERS`."""
-        ref = cut.wanted[address]
+    def _step_order(self, submodel: SubModel, address: str, layer: LayerInfo) -> str:
+        """Return the step order of an output; see `records.STEP_ORDERS`."""
+        ref = submodel.wanted[address]
         if self._is_scores(ref):
-            return joined(self._orders[source.node] for source in refs(self._graph.nodes[ref.node].args))
+            return combined_order(self._orders[source.node] for source in refs(self._graph.nodes[ref.node].args))
         if "step" not in layer.axes:
             return FORWARD
         order = self._orders[ref.node]
         if not isinstance(ref, InnerRef):
             return order
         node = self._graph.nodes[ref.node]
-        before = turned(order) if reverses(self._graph.entries[node.entry], node) else order
-        return turned(before) if (ref.node, ref.path) in cut.reversed_steps else before
+        before = reversed_order(order) if reverses(self._graph.layer_of(ref.node), node) else order
+        return reversed_order(before) if (ref.node, ref.path) in submodel.reversed_steps else before
 
-    def _plan(self, addresses: tuple[str, ...]) -> SubModel:
+    def _submodel(self, addresses: tuple[str, ...]) -> SubModel:
         from actviz.formats.keras.submodel import SubModel
 
-        wanted = {address: self._ref(address) for address in addresses}
+        wanted = {address: self._describer.outputs[address] for address in addresses}
         steps = self._graph.ancestors([ref.node for ref in wanted.values()])
         return SubModel(self._graph, self._file.name, steps, wanted, self._file.weights, self._custom)
 
-    def _ref(self, address: str) -> TensorRef | InnerRef:
-        return self._outputs[address]
-
     def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
-        self._outputs: dict[str, TensorRef | InnerRef] = {}
-        layers = tuple(self._every_layer(parameters or {}))
+        layers = self._describer.describe(parameters or {})
         specs = tuple(self._input(number) for number in self._graph.inputs)
         return ModelFacts(
             file=self._file.name,
@@ -288,157 +271,13 @@ class KerasNetwork(FileNetwork):
             names=self._names(),
             inputs=specs,
             layers=layers,
-            operations=tuple(operations_of(self._graph, specs, self._statistics)),
+            operations=tuple(input_operations(self._graph, specs, self._statistics)),
             code=self._file.configuration.code,
             digest=self._file.configuration.digest,
         )
 
-    def _every_layer(self, parameters: Mapping[str, int]) -> Iterator[LayerInfo]:
-        """Yield every addressable output: those of calls, and of nested models after them."""
-        given: dict[int, list[tuple[str, ModelCallOutputs]]] = {}
-        ends: dict[int, list[tuple[str, ModelCallOutputs]]] = {}
-        for address, result in self._graph.arguments.items():
-            given.setdefault(result.after, []).append((address, result))
-        for address, result in self._graph.results.items():
-            ends.setdefault(result.after, []).append((address, result))
-        for number, node in enumerate(self._graph.nodes):
-            for address, result in given.get(number, ()):
-                yield from self._model(address, result)
-            entry = self._graph.entries[node.entry]
-            count = self._graph.output_count(number, output_count(entry.kind, entry.config))
-            yield from self._layers_inside(number, parameters)
-            for output in range(count):
-                address = node.address if count == 1 else f"{node.address}@{output}"
-                self._outputs[address] = TensorRef(number, output)
-                yield self._layer(address, TensorRef(number, output), parameters)
-            if facts_of(entry.kind).attention and not entry.custom:
-                yield self._scores(number)
-            for address, result in ends.get(number + 1, ()):
-                yield from self._model(address, result)
-
-    def _scores(self, number: int) -> LayerInfo:
-        """Describe the scores of an attention layer, which its output does not hold."""
-        node = self._graph.nodes[number]
-        entry = self._graph.entries[node.entry]
-        address = f"{node.address}@scores"
-        self._outputs[address] = TensorRef(number, SCORES)
-        shape = shape_of_scores(node, entry.config, self._known)
-        axes = scores_named(entry.config, shape)
-        kind = f"{entry.kind} scores"
-        return LayerInfo(
-            address,
-            f"{entry.name}@scores",
-            None,
-            kind,
-            shape,
-            self._dtype(TensorRef(number, 0)),
-            0,
-            axes,
-            needs=self._needs[number],
-        )
-
-    def _model(self, call: str, result: ModelCallOutputs) -> Iterator[LayerInfo]:
-        """Yield the outputs of one call of a nested model, or what one of its inputs is given."""
-        for output, ref in enumerate(result.outputs):
-            address = call if len(result.outputs) == 1 else f"{call}@{output}"
-            self._outputs[address] = ref
-            shape, axes = self._known.get(ref, (None, ()))
-            count = 0 if result.kind == "InputLayer" else self._parameters_of(result.entry)
-            yield LayerInfo(
-                address,
-                result.name,
-                result.index,
-                result.kind,
-                shape,
-                self._dtype(ref),
-                count,
-                axes,
-                needs=self._needs[ref.node],
-            )
-
-    def _layers_inside(self, number: int, parameters: Mapping[str, int]) -> Iterator[LayerInfo]:
-        """Yield the outputs of the layers inside a wrapper or a custom layer."""
-        node = self._graph.nodes[number]
-        entry = self._graph.entries[node.entry]
-        if not entry.custom and not isinstance(entry.config.get("layer"), dict):
-            return
-        if number not in self._inside:
-            source = next(refs(node.args), None)
-            shape = self._known[source][0] if source in self._known else None
-            self._inside[number] = wrapped(entry, shape, self._parameters(entry, parameters), self._file.name)
-        prefix = "" if entry.position == ROOT else f"{node.address}/"
-        for path, layer in self._inside[number].items():
-            outputs = layer.outputs or ((None, "float32", ()),)
-            for output, (shape, dtype, axes) in enumerate(outputs):
-                address = prefix + (path if len(outputs) == 1 else f"{path}@{output}")
-                self._outputs[address] = InnerRef(number, path, output)
-                yield LayerInfo(
-                    address,
-                    layer.name,
-                    layer.index,
-                    layer.kind,
-                    shape,
-                    dtype,
-                    layer.parameters,
-                    axes,
-                    layer.activation,
-                    needs=self._needs[number],
-                )
-
-    def _parameters_of(self, model: str) -> int | None:
-        """Return the number of parameters of all layers in a nested model."""
-        counts = [
-            self._count(entry)
-            for entry in self._graph.entries.values()
-            if entry.owner == model or entry.owner.startswith(f"{model}/")
-        ]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
-
-    def _layer(self, address: str, ref: TensorRef, parameters: Mapping[str, int]) -> LayerInfo:
-        entry = self._graph.entries[self._graph.nodes[ref.node].entry]
-        shape, axes = self._known.get(ref, (None, ()))
-        return LayerInfo(
-            address=address,
-            name=entry.name,
-            index=entry.index,
-            kind=entry.kind,
-            shape=shape,
-            dtype=self._dtype(ref),
-            parameters=self._parameters(entry, parameters),
-            axes=axes,
-            activation=activation_of(entry),
-            needs=self._needs[ref.node],
-        )
-
-    def _parameters(self, entry: LayerNode, counted: Mapping[str, int]) -> int | None:
-        return counted[entry.key] if entry.key in counted else self._count(entry)
-
-    def _count(self, entry: LayerNode) -> int | None:
-        if entry.kind == "InputLayer":
-            return 0
-        shapes = self._file.weights.shapes(entry)
-        if shapes is None:
-            return None
-        total = 0
-        for shape in shapes:
-            size = 1
-            for axis in shape:
-                size *= axis
-            total += size
-        return total
-
-    def _dtype(self, ref: TensorRef) -> str:
-        entry = self._graph.entries[self._graph.nodes[ref.node].entry]
-        declared = self._graph.shapes.get(ref)
-        if declared is not None and (entry.kind == "InputLayer" or "dtype" not in entry.config):
-            return declared[1]
-        dtype = entry.config.get("dtype", "float32")
-        name = dtype if isinstance(dtype, str) else "float32"
-        return name.removeprefix("mixed_")
-
     def _input(self, number: int) -> TensorSpec:
-        entry = self._graph.entries[self._graph.nodes[number].entry]
+        entry = self._graph.layer_of(number)
         if TensorRef(number, 0) not in self._graph.shapes:
             return TensorSpec(entry.name, (), "float32", ())
         shape, dtype = self._graph.shapes[TensorRef(number, 0)]
@@ -449,21 +288,21 @@ class KerasNetwork(FileNetwork):
             tuple(shape),
             dtype,
             axes,
-            limit=None if text else limit_of(self._readers[number]),
-            words=words_of(self._readers[number], self._vocabulary),
-            split=split_of(self._readers[number]) if text else "",
-            least=self._least.get(number, ()),
+            limit=None if text else index_limit(self._readers[number]),
+            words=known_words(self._readers[number], self._vocabulary),
+            split=text_split(self._readers[number]) if text else "",
+            least=self._minimum.get(number, ()),
         )
 
     def _vocabulary(self, entry: LayerNode) -> list[str] | None:
-        """Return a layer's vocabulary; a damaged one is refused when the layer is built."""
+        """Return the vocabulary of a layer; errors are reported when the layer is built."""
         try:
             return self._file.weights.vocabulary(entry)
         except ActvizError:
             return None
 
     def _statistics(self, entry: LayerNode) -> dict[str, tuple[float, ...]]:
-        """Return ``mean`` and ``variance`` of a Normalization; a damaged file is refused when the layer is built."""
+        """Return ``mean`` and ``variance`` of a Normalization; errors are reported when the layer is built."""
         try:
             return self._file.weights.normalisation(entry)
         except ModelError:
@@ -473,6 +312,3 @@ class KerasNetwork(FileNetwork):
         names = [self._graph.name]
         names += [layer_name(model) for key, (model, owner, _) in self._graph.models.items() if key and not owner]
         return tuple(names)
-
-    def _entry(self, number: int) -> LayerNode:
-        return self._graph.entries[self._graph.nodes[number].entry]

@@ -50,8 +50,8 @@ def load(layer: Any, entry: LayerNode, weights: TreeWeights | NamedWeights | Obj
     for variable in layer.variables:
         if variable._value is None:  # noqa: SLF001  (Keras has no public question for it)
             _set_random_state(variable, entry, file)
-    found = weights.not_finite()
-    return found and f'{file}: the weights of layer "{escape(entry.key, 80)}" hold {found}'
+    nonfinite = weights.nonfinite_message()
+    return nonfinite and f'{file}: the weights of layer "{escape(entry.key, 80)}" hold {nonfinite}'
 
 
 def _set_random_state(variable: Any, entry: LayerNode, file: str) -> None:
@@ -140,13 +140,7 @@ def _own_variables(layer: Any) -> list[Any]:
     return list(layer._trainable_variables + layer._non_trainable_variables)  # noqa: SLF001  (as load_own_variables)
 
 
-def _load_list(
-    items: Sequence[Any],
-    state: StateTree,
-    weights: TreeWeights,
-    entry: LayerNode,
-    file: str,
-) -> None:
+def _load_list(items: Sequence[Any], state: StateTree, weights: TreeWeights, entry: LayerNode, file: str) -> None:
     """Load the objects of a list attribute, which are numbered class by class."""
     used: dict[str, int] = {}
     rest = dict(state.children)

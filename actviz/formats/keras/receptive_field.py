@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Known = dict[TensorRef, tuple["Shape | None", "Axes"]]
 
 # Operations that compute each value from those at the same row and column.
-PLACE_KEEPING = frozenset(
+POINTWISE_OPERATIONS = frozenset(
     {
         "Divide", "TrueDivide", "Power", "Square", "Sqrt", "Rsqrt", "Absolute", "Abs", "Negative", "Exp", "Log", "Clip",
         "Relu", "Relu6", "Sigmoid", "HardSigmoid", "HardSwish", "HardSilu", "Silu", "Swish", "Tanh", "HardTanh", "Gelu", "Selu",
@@ -35,14 +35,14 @@ PLACE_KEEPING = frozenset(
     }
 )  # fmt: skip
 SAVED_CALLS = frozenset({"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
-SAVED_KEEPING = frozenset(
+POINTWISE_CALLS = frozenset(
     {
         "add", "addv2", "sub", "subtract", "mul", "multiply", "div", "realdiv", "divide", "truediv", "relu", "relu6", "sigmoid",
         "tanh", "cast", "identity", "maximum", "minimum", "clip_by_value", "silu", "swish", "biasadd", "bias_add", "neg",
         "square", "sqrt", "rsqrt", "abs", "exp", "softmax", "elu", "selu", "leaky_relu", "gelu", "stop_gradient",
     }
 )  # fmt: skip
-_NEAR = 1e-6
+_STRIDE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class ReceptiveField:
         )
 
 
-def geometries(graph: LayerGraph, known: Known, sizes: Mapping[str, Shape]) -> dict[TensorRef, Geometry]:
+def output_geometries(graph: LayerGraph, known: Known, sizes: Mapping[str, Shape]) -> dict[TensorRef, Geometry]:
     """Return where the first output of each call lies in the input, for those of which it is known.
 
     Parameters
@@ -81,15 +81,15 @@ def geometries(graph: LayerGraph, known: Known, sizes: Mapping[str, Shape]) -> d
     for number, node in enumerate(graph.nodes):
         entry = graph.entries[node.entry]
         if entry.kind == "InputLayer":
-            place = _of_input(entry, known.get(TensorRef(number, 0), (None, ()))[1], sizes.get(entry.name))
+            place = _input_field(entry, known.get(TensorRef(number, 0), (None, ()))[1], sizes.get(entry.name))
         else:
-            place = _of_call(entry, node, known, found)
+            place = _call_field(entry, node, known, found)
         if place is not None and min(span.size for span in place.spans) > 0:
             found[number] = place
     return {TensorRef(number, 0): place.geometry() for number, place in found.items()}
 
 
-def _of_input(entry: LayerNode, axes: Axes, shape: Shape | None) -> ReceptiveField | None:
+def _input_field(entry: LayerNode, axes: Axes, shape: Shape | None) -> ReceptiveField | None:
     if shape is None or len(shape) != len(axes) or not {"row", "column"} <= set(axes) or {"step", "plane"} & set(axes):
         return None
     rows, columns = (shape[axes.index(name)] for name in ("row", "column"))
@@ -98,7 +98,7 @@ def _of_input(entry: LayerNode, axes: Axes, shape: Shape | None) -> ReceptiveFie
     return ReceptiveField(entry.name, (rows, columns), (AxisGeometry(rows, 0, 0, 1), AxisGeometry(columns, 0, 0, 1)))
 
 
-def _of_call(
+def _call_field(
     entry: LayerNode, node: CallNode, known: Known, found: Mapping[int, ReceptiveField]
 ) -> ReceptiveField | None:
     sources = list(refs((node.args, node.kwargs)))
@@ -109,22 +109,22 @@ def _of_call(
         axis = entry.config.get("axis", -1)
         if not axes or not isinstance(axis, int) or not -len(axes) <= axis < len(axes) or axes[axis] != "channel":
             return None
-    elif not _keeps_place(entry):
+    elif not _is_pointwise(entry):
         rule = facts_of(entry.kind).window
         place = found.get(sources[0].node) if len(sources) == 1 else None
-        return _apply(rule, entry.config, place) if rule and place else None
-    if any(ref.node not in found and not _is_one_value(known.get(ref)) for ref in sources):
+        return _apply_window(rule, entry.config, place) if rule and place else None
+    if any(ref.node not in found and not _is_spatially_constant(known.get(ref)) for ref in sources):
         return None
-    return _together([found[ref.node] for ref in sources if ref.node in found])
+    return _merge_fields([found[ref.node] for ref in sources if ref.node in found])
 
 
-def _keeps_place(entry: LayerNode) -> bool:
+def _is_pointwise(entry: LayerNode) -> bool:
     if entry.kind in SAVED_CALLS:
-        return named_call(entry.kind, entry.config)[0].lower().rpartition(".")[2] in SAVED_KEEPING
-    return entry.kind in PLACE_KEEPING or facts_of(entry.kind).keeps_place
+        return named_call(entry.kind, entry.config)[0].lower().rpartition(".")[2] in POINTWISE_CALLS
+    return entry.kind in POINTWISE_OPERATIONS or facts_of(entry.kind).keeps_place
 
 
-def _is_one_value(described: tuple[Shape | None, Axes] | None) -> bool:
+def _is_spatially_constant(described: tuple[Shape | None, Axes] | None) -> bool:
     """Tell whether a tensor has one row and column, so that it says the same at every place."""
     if described is None or described[0] is None or len(described[0]) != len(described[1]):
         return False
@@ -132,23 +132,23 @@ def _is_one_value(described: tuple[Shape | None, Axes] | None) -> bool:
     return sizes.get("row") == 1 and sizes.get("column") == 1
 
 
-def _together(places: Sequence[ReceptiveField]) -> ReceptiveField | None:
+def _merge_fields(places: Sequence[ReceptiveField]) -> ReceptiveField | None:
     """Return the place of maps that are computed from several, value by value: they see what all of those see."""
     whole = [place for place in places if max(span.size for span in place.spans) > 1] or list(places)
     if not whole or len({place.input for place in whole}) > 1:
         return None
-    rows, columns = (_joined([place.spans[axis] for place in whole]) for axis in (0, 1))
+    rows, columns = (_merge_axis([place.spans[axis] for place in whole]) for axis in (0, 1))
     return replace(whole[0], spans=(rows, columns)) if rows and columns else None
 
 
-def _joined(spans: Sequence[AxisGeometry]) -> AxisGeometry | None:
+def _merge_axis(spans: Sequence[AxisGeometry]) -> AxisGeometry | None:
     one = spans[0]
-    if any(span.size != one.size or abs(span.stride - one.stride) > _NEAR for span in spans):
+    if any(span.size != one.size or abs(span.stride - one.stride) > _STRIDE_TOLERANCE for span in spans):
         return None
     return replace(one, first=min(span.first for span in spans), last=max(span.last for span in spans))
 
 
-def _apply(rule: WindowRule, config: Json, place: ReceptiveField) -> ReceptiveField | None:
+def _apply_window(rule: WindowRule, config: Json, place: ReceptiveField) -> ReceptiveField | None:
     try:
         spans = rule(config, place.spans, 0), rule(config, place.spans, 1)
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):

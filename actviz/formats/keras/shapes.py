@@ -31,7 +31,11 @@ def infer(graph: LayerGraph) -> dict[TensorRef, tuple[Shape | None, Axes]]:
         given = [known.get(ref, (None, ())) for ref in refs(node.args)]
         ref = TensorRef(number, 0)
         declared = graph.shapes.get(ref)
-        shape = tuple(declared[0]) if declared else shape_of(entry.kind, entry.config, [item[0] for item in given])
+        shape = (
+            tuple(declared[0])
+            if declared
+            else layer_output_shape(entry.kind, entry.config, [item[0] for item in given])
+        )
         axes = axes_of(entry.kind, entry.config, shape, [item[1] for item in given])
         if entry.kind == "InputLayer" and shape is not None:
             readers = [graph.entries[other.entry] for other in graph.nodes if ref in set(refs(other.args))]
@@ -41,15 +45,15 @@ def infer(graph: LayerGraph) -> dict[TensorRef, tuple[Shape | None, Axes]]:
         for output in range(1, graph.output_count(number, output_count(entry.kind, entry.config))):
             told = graph.shapes.get(TensorRef(number, output))
             if is_scores(entry, output):
-                shape = tuple(told[0]) if told else shape_of_scores(node, entry.config, known)
-                known[TensorRef(number, output)] = (shape, scores_named(entry.config, shape))
+                shape = tuple(told[0]) if told else attention_score_shape(node, entry.config, known)
+                known[TensorRef(number, output)] = (shape, score_axis_names(entry.config, shape))
                 continue
             state = tuple(told[0]) if told else state_shape(entry.config, given[0][0] if given else None)
             known[TensorRef(number, output)] = (state, axes_of("", {}, state, []) if state else ())
     return known
 
 
-def shape_of(kind: str, config: Json, given: list[Shape | None]) -> Shape | None:
+def layer_output_shape(kind: str, config: Json, given: list[Shape | None]) -> Shape | None:
     """Return the shape of a layer's first output, ``None`` where no plain rule gives it."""
     shapes = [shape for shape in given if shape is not None]
     if not given or len(shapes) != len(given):
@@ -69,7 +73,7 @@ def _of_wrapper(wraps: str, config: Json, shape: Shape) -> Shape | None:
     """Return the output shape of a layer that applies the one in its configuration; see `LayerClass.wraps`."""
     inner = config["layer"]
     given = (shape[0], *shape[2:]) if wraps == "step" else shape
-    result = shape_of(inner["class_name"], inner["config"], [given])
+    result = layer_output_shape(inner["class_name"], inner["config"], [given])
     if result is None or wraps == "whole":
         return result
     if wraps == "step":
@@ -85,7 +89,9 @@ def is_scores(entry: LayerNode, output: int) -> bool:
     return output == SCORES or (output == 1 and facts_of(entry.kind).attention and not entry.custom)
 
 
-def shape_of_scores(node: CallNode, config: Json, known: Mapping[TensorRef, tuple[Shape | None, Axes]]) -> Shape | None:
+def attention_score_shape(
+    node: CallNode, config: Json, known: Mapping[TensorRef, tuple[Shape | None, Axes]]
+) -> Shape | None:
     """Return the shape of the scores that a call of an attention layer computes, by what it is given."""
     given = list(refs((node.args, node.kwargs)))
     if not given:
@@ -94,7 +100,7 @@ def shape_of_scores(node: CallNode, config: Json, known: Mapping[TensorRef, tupl
     return score_shape(config, query, key)
 
 
-def scores_named(config: Json, shape: Shape | None) -> Axes:
+def score_axis_names(config: Json, shape: Shape | None) -> Axes:
     """Name the axes of the scores of an attention layer, whose shape may not be known."""
     rank = 4 if "num_heads" in config or "num_query_heads" in config else 3
     return score_axes(len(shape) if shape else rank)
@@ -120,7 +126,7 @@ def weight_counts(kind: str, config: Json) -> tuple[int, int] | None:
     return (0, 0) if kind in _OPERATIONS_WITHOUT_WEIGHTS else None
 
 
-def _pieces(config: Json) -> int:
+def _split_sections(config: Json) -> int:
     """Return into how many pieces a Split cuts: a number of them, or the places of the cuts."""
     cuts = config.get("indices_or_sections", 1)
     return cuts if isinstance(cuts, int) else len(cuts) + 1
@@ -129,8 +135,8 @@ def _pieces(config: Json) -> int:
 _OPERATIONS_WITHOUT_WEIGHTS = frozenset({"GetItem", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
 # Operations with several outputs.
 OPERATION_OUTPUTS: dict[str, Callable[[Json], int]] = {
-    "Split": _pieces,
-    "ArraySplit": _pieces,
+    "Split": _split_sections,
+    "ArraySplit": _split_sections,
     "Unstack": lambda config: config.get("num") or 1,
     **dict.fromkeys(("Eig", "Eigh", "Qr", "TopK", "Moments", "Modf", "Frexp", "Divmod", "Slogdet"), lambda _: 2),
 }

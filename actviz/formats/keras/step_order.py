@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 STEP_AXIS = 1
 # Keras hands masks on in the order of the input whatever runs backwards; states have no steps.
 _NOT_STEPS = frozenset({"mask", "initial_state"})
-_FLIPS = frozenset({"Flip", "reverse"})
-_SIZES = frozenset(  # what takes no values from what it reads, only sizes
+_REVERSING = frozenset({"Flip", "reverse"})
+_SIZE_OPERATIONS = frozenset(  # what takes no values from what it reads, only sizes
     {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "Fill", "SHAPE", "RANK", "ZEROS_LIKE", "FILL"}
 )
 _IMAGE_RANK = 4
@@ -40,10 +40,10 @@ def step_orders(graph: LayerGraph, known: Mapping[TensorRef, tuple[Shape | None,
         given = [ref for ref in refs((node.args, read)) if _may_have_steps(known.get(ref, (None, ()))[1])]
         if facts_of(entry.kind).attention:
             given = given[:1]  # the steps of the output are those of the query
-        order = joined(orders[ref.node] for ref in given)
+        order = combined_order(orders[ref.node] for ref in given)
         if order == REVERSED and (entry.custom or entry.kind == "Lambda"):
             order = MIXED  # what code does with the steps is not known
-        orders.append(turned(order) if reverses(entry, node) else order)
+        orders.append(reversed_order(order) if reverses(entry, node) else order)
     return orders
 
 
@@ -55,7 +55,7 @@ class Operation(NamedTuple):
     reverses: bool = False
 
 
-def orders_of(operations: Mapping[int, Operation], inputs: Collection[int]) -> dict[int, str]:
+def operation_step_orders(operations: Mapping[int, Operation], inputs: Collection[int]) -> dict[int, str]:
     """Return one of `records.STEP_ORDERS` for every operation that depends on the values of `inputs`, by its number.
 
     A loop reads its steps in one direction and gives them in the order in which it read them.
@@ -69,9 +69,9 @@ def orders_of(operations: Mapping[int, Operation], inputs: Collection[int]) -> d
     for number in numbers:
         one = operations.get(number)
         given = [found[source] for source in one.inputs if source in found] if one is not None else []
-        if one is not None and given and number not in found and one.kind not in _SIZES:
-            order = joined(given)
-            found[number] = turned(order) if one.reverses else order
+        if one is not None and given and number not in found and one.kind not in _SIZE_OPERATIONS:
+            order = combined_order(given)
+            found[number] = reversed_order(order) if one.reverses else order
     return found
 
 
@@ -83,13 +83,13 @@ def reverses_steps(axes: Collection[int], rank: int | None) -> bool:
     return 0 in axes or (STEP_AXIS in axes and rank != _IMAGE_RANK)
 
 
-def joined(orders: Iterable[str]) -> str:
+def combined_order(orders: Iterable[str]) -> str:
     """Return the order of steps that were joined from several tensors."""
     found = set(orders)
     return found.pop() if len(found) == 1 else MIXED if found else FORWARD
 
 
-def turned(order: str) -> str:
+def reversed_order(order: str) -> str:
     """Return the order of steps after their reversal."""
     return {FORWARD: REVERSED, REVERSED: FORWARD}.get(order, order)
 
@@ -100,7 +100,7 @@ def reverses(entry: LayerNode, node: CallNode) -> bool:
     if entry.kind == "Bidirectional":
         return _runs_backwards(_config_of(config.get("layer")))
     function = str(config.get("function", "")).rpartition(".")[2]
-    if entry.kind in _FLIPS or function in _FLIPS:
+    if entry.kind in _REVERSING or function in _REVERSING:
         return _names_step_axis(config.get("axis", _argument(node, 1, "axis")))
     if entry.kind == "GetItem" or function == "getitem":
         slices = _argument(node, 1, "slice_spec")

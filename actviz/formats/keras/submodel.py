@@ -20,7 +20,7 @@ from actviz.formats.keras.inner_layers import (
     children,
     every_step,
     flip_steps,
-    outputs_of,
+    output_list,
     runs_backwards,
     tree,
 )
@@ -31,7 +31,7 @@ from actviz.formats.keras.memory_estimate import bytes_of, check_output, check_p
 from actviz.formats.keras.shapes import SCORES
 from actviz.formats.keras.weight_files import NamedWeights
 from actviz.formats.keras.wrappers import InnerLayer
-from actviz.formats.one_by_one import MOST_NAMED, each_of, joined, listed, random_note, seed_of
+from actviz.formats.per_sample import MAX_NAMED, concat_batch, list_operations, random_note, sample_seed, split_batch
 from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from actviz.formats.keras.custom_objects import CustomObjects
     from actviz.formats.keras.object_graph import ObjectWeights
     from actviz.formats.keras.weight_files import TreeWeights
-    from actviz.formats.one_by_one import State
+    from actviz.formats.per_sample import State
 
-NO_MEMORY = "ResourceExhaustedError"  # TensorFlow's, which is not imported for its name
+OUT_OF_MEMORY = "ResourceExhaustedError"  # TensorFlow's, which is not imported for its name
 NO_UNKNOWN = "num_oov_indices=0"
 MASK_RANK = 2  # (batch, step)
 
@@ -106,7 +106,7 @@ class SubModel:
             if facts_of(self.graph.entries[key].kind).call == "plain" and dtypes == {"float32"}:
                 self.plain.add(key)
         self.variables = self._variables()
-        _forget_uninitialised()
+        _clear_uninitialized()
         self.notes += self._state_notes()
 
     def _runs_code(self, key: str) -> bool:
@@ -118,7 +118,7 @@ class SubModel:
         """Return what is worth saying about layers that keep a state, or were called as in training."""
         notes = []
         if self.state.stateful:
-            names = ", ".join(f'"{escape(str(layer.name), 80)}"' for layer in self.state.stateful[:MOST_NAMED])
+            names = ", ".join(f'"{escape(str(layer.name), 80)}"' for layer in self.state.stateful[:MAX_NAMED])
             notes.append(
                 f"{self.file}: saved with stateful=True ({names}): each input begins with zeros, as after loading; --stateful runs the samples of one file in order."
             )
@@ -130,7 +130,7 @@ class SubModel:
         ]
         if trained:
             notes.append(
-                f"{self.file}: saved with training=True in {listed(trained)}, which draws no random numbers here, as in model.predict of Keras 3."
+                f"{self.file}: saved with training=True in {list_operations(trained)}, which draws no random numbers here, as in model.predict of Keras 3."
             )
         return notes
 
@@ -141,13 +141,13 @@ class SubModel:
         """
         if not isinstance(self.weights, NamedWeights):
             return
-        for top in self.weights.unmeasured(self.graph.entries[key] for key in self.layers):
+        for top in self.weights.uncounted(self.graph.entries[key] for key in self.layers):
             inside = {entry.key for entry in self.weights.entries_of(top)}
             numbers = [number for number, node in enumerate(self.graph.nodes) if node.entry in inside]
             steps = self.graph.ancestors(numbers)
             whole = SubModel(self.graph, self.file, steps, {}, self.weights, self.custom)
             whole.prepare()
-            self.weights.measure({key: _trained(whole.layers[key]) for key in inside & set(whole.layers)})
+            self.weights.set_counts({key: _count_weights(whole.layers[key]) for key in inside & set(whole.layers)})
 
     def prepare(self) -> dict[TensorRef, tuple[tuple[int | None, ...], str]]:
         """Make the layers without allocating weights and describe every tensor."""
@@ -177,9 +177,9 @@ class SubModel:
                     outputs: Any = keras.KerasTensor(shape, self.graph.shapes[TensorRef(number, 0)][1])
                 else:
                     outputs = self._call(number, values)
-                for position, output in enumerate(outputs_of(outputs)):
+                for position, output in enumerate(output_list(outputs)):
                     values[TensorRef(number, position)] = output
-                self._check_size(entry, outputs_of(outputs))
+                self._check_size(entry, output_list(outputs))
         self.symbols = values
         return {ref: (tuple(value.shape), str(value.dtype)) for ref, value in values.items() if hasattr(value, "shape")}
 
@@ -200,16 +200,16 @@ class SubModel:
             found.clear()
             found.update(record.layers)
             return {
-                address: [item for item in outputs_of(outputs) if hasattr(item, "shape")]
+                address: [item for item in output_list(outputs) if hasattr(item, "shape")]
                 for address, outputs in record.outputs.items()
             }
 
-        args, kwargs = _filled(node.args, self.symbols), _filled(node.kwargs, self.symbols)
+        args, kwargs = _fill_arguments(node.args, self.symbols), _fill_arguments(node.kwargs, self.symbols)
         with keras.StatelessScope(initialize_variables=False):
             specs = backend.compute_output_spec(trace, *args, **kwargs)
         indices = self._indices(number)
         return {
-            address: described(
+            address: describe_inner_layer(
                 inner, [(tuple(item.shape), str(item.dtype)) for item in specs[address]], indices.get(id(inner))
             )
             for address, inner in found.items()
@@ -219,7 +219,7 @@ class SubModel:
         """Describe the layers inside one call as far as they are known before any call."""
         layer = self.layers[self.graph.nodes[number].entry]
         indices = self._indices(number)
-        return {path: described(inner, [], indices.get(id(inner))) for path, inner in tree(layer)}
+        return {path: describe_inner_layer(inner, [], indices.get(id(inner))) for path, inner in tree(layer)}
 
     def _indices(self, number: int) -> dict[int, int]:
         """Return the position in ``model.layers`` of each layer of a subclassed model."""
@@ -288,19 +288,19 @@ class SubModel:
             return self._compute(batch)
         found: dict[str, list[Any]] = {}
         masks: dict[str, list[Any]] = {}
-        for sample in each_of(batch):
+        for sample in split_batch(batch):
             if code and state == "file":
                 self.state.reset()
-                self.random.seed(seed_of(sample))
+                self.random.seed(sample_seed(sample))
             for address, values in self._compute(sample).items():
                 found.setdefault(address, []).append(values)
             for address, mask in self.masks.items():
                 masks.setdefault(address, []).append(mask)
             if code:
                 self.state.look()
-        self.masks = {address: joined(parts) for address, parts in masks.items()}
+        self.masks = {address: concat_batch(parts) for address, parts in masks.items()}
         self.notes += [note for note in random_note(self.file, self.random.drawn) if note not in self.notes]
-        return {address: joined(parts) for address, parts in found.items()}
+        return {address: concat_batch(parts) for address, parts in found.items()}
 
     def _compute(self, batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
         """Compute the wanted tensors for samples together; a tensor is dropped once the last call that reads it is done."""
@@ -331,7 +331,7 @@ class SubModel:
                 if number in scored:
                     values[TensorRef(number, SCORES)] = self._scores(number, values, before)
             backwards = runs_backwards(self.layers.get(entry.key))
-            for position, output in enumerate(outputs_of(outputs)):
+            for position, output in enumerate(output_list(outputs)):
                 values[TensorRef(number, position)] = output
                 # Noted now: attention deletes the masks of what it reads. Keras hands on the mask
                 # of the input unchanged, also where the steps of the output are reversed.
@@ -340,7 +340,7 @@ class SubModel:
             for ref in done.get(number, ()):
                 values.pop(ref, None)
         self._check_variables()
-        found = {address: _steps_that_count(masks.get(ref)) for address, ref in self.wanted.items()}
+        found = {address: _step_mask(masks.get(ref)) for address, ref in self.wanted.items()}
         self.masks = {address: mask for address, mask in found.items() if mask is not None}
         # The arrays share memory with the tensors: nothing is copied on the way out.
         return {address: np.asarray(values[ref]) for address, ref in self.wanted.items() if ref in values}
@@ -390,7 +390,7 @@ class SubModel:
         for number in self.steps:
             entry = self.graph.entries[self.graph.nodes[number].entry]
             outputs = tensors[entry.name] if entry.kind == "InputLayer" else self._call(number, values)
-            values |= {TensorRef(number, position): output for position, output in enumerate(outputs_of(outputs))}
+            values |= {TensorRef(number, position): output for position, output in enumerate(output_list(outputs))}
         return {address: values[ref] for address, ref in self.wanted.items() if isinstance(ref, TensorRef)}
 
     def _last_readers(self, kept: set[int]) -> dict[int, list[TensorRef]]:
@@ -409,7 +409,7 @@ class SubModel:
         layer = self.layers[self.graph.nodes[number].entry]
         if self.graph.entries[self.graph.nodes[number].entry].kind == "TimeDistributed":
             outputs = self._call(number, values)
-            given = _filled(self.graph.nodes[number].args, values)
+            given = _fill_arguments(self.graph.nodes[number].args, values)
             mask = _keras_mask(given[0])
             found = every_step(layer, given[0])
             masks |= {InnerRef(number, path, 0): mask for path in found}
@@ -421,7 +421,7 @@ class SubModel:
             masks |= {InnerRef(number, path, 0): mask for path, mask in record.masks.items()}
         for ref in self.wanted.values():
             if isinstance(ref, InnerRef) and ref.node == number:
-                given = outputs_of(found.get(ref.path, []))
+                given = output_list(found.get(ref.path, []))
                 if ref.output < len(given) and hasattr(given[ref.output], "numpy"):
                     values[ref] = given[ref.output]
         return outputs
@@ -452,8 +452,12 @@ class SubModel:
         node = self.graph.nodes[number]
         layer, args = self.layers[node.entry], ()
         try:
-            args, kwargs = _filled(node.args, values), _filled(node.kwargs, values) | more
-            if node.entry in self.plain and all(value is None for value in kwargs.values()) and not _special(args):
+            args, kwargs = _fill_arguments(node.args, values), _fill_arguments(node.kwargs, values) | more
+            if (
+                node.entry in self.plain
+                and all(value is None for value in kwargs.values())
+                and not _needs_full_call(args)
+            ):
                 return layer.call(*args)
             if getattr(layer, "_call_has_training_arg", False):
                 kwargs["training"] = False  # as `predict` does, whatever the graph recorded
@@ -461,7 +465,7 @@ class SubModel:
         except ActvizError:
             raise
         except Exception as failure:
-            if isinstance(failure, MemoryError) or type(failure).__name__ == NO_MEMORY:
+            if isinstance(failure, MemoryError) or type(failure).__name__ == OUT_OF_MEMORY:
                 message = f'{self.file}: not enough memory for layer "{escape(node.address, 80)}"; choose fewer layers or smaller inputs, or raise --max-memory.'
                 raise LimitError(message) from failure
             kind = self.graph.entries[node.entry].kind
@@ -471,7 +475,9 @@ class SubModel:
             raise ModelError(message) from failure
 
 
-def described(layer: Any, outputs: list[tuple[tuple[int | None, ...], str]], index: int | None = None) -> InnerLayer:
+def describe_inner_layer(
+    layer: Any, outputs: list[tuple[tuple[int | None, ...], str]], index: int | None = None
+) -> InnerLayer:
     """Return what is known of a made layer that gives tensors of these shapes and dtypes."""
     built = getattr(layer, "built", True)
     parameters = sum(math.prod(variable.shape) for variable in getattr(layer, "weights", ())) if built else None
@@ -494,7 +500,7 @@ def _keras_mask(tensor: Any) -> Any:
     return getattr(tensor, "_keras_mask", None)
 
 
-def _steps_that_count(mask: Any) -> NDArray[np.bool_] | None:
+def _step_mask(mask: Any) -> NDArray[np.bool_] | None:
     """Return the mask that Keras gave a tensor, if it is one of steps: ``(batch, step)``."""
     import numpy as np
 
@@ -502,7 +508,7 @@ def _steps_that_count(mask: Any) -> NDArray[np.bool_] | None:
     return None if found is None or found.ndim != MASK_RANK else found.astype(bool)
 
 
-def _trained(layer: Any) -> tuple[int, int]:
+def _count_weights(layer: Any) -> tuple[int, int]:
     """Return how many weights a layer could train and how many not, whether frozen or not."""
     trained = len(getattr(layer, "trainable_variables", ()))
     every = len(getattr(layer, "weights", ()))
@@ -511,7 +517,7 @@ def _trained(layer: Any) -> tuple[int, int]:
     return trained, every - trained
 
 
-def _filled(value: Any, values: Mapping[Any, Any]) -> Any:
+def _fill_arguments(value: Any, values: Mapping[Any, Any]) -> Any:
     if isinstance(value, TensorRef):
         return values[value]
     if isinstance(value, dict):
@@ -519,16 +525,16 @@ def _filled(value: Any, values: Mapping[Any, Any]) -> Any:
             from keras.saving import deserialize_keras_object
 
             return deserialize_keras_object(dict(value))
-        return {key: _filled(item, values) for key, item in value.items()}
+        return {key: _fill_arguments(item, values) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, values) for item in value]
+        return [_fill_arguments(item, values) for item in value]
     return value
 
 
-def _special(value: Any) -> bool:
+def _needs_full_call(value: Any) -> bool:
     """Tell whether a tensor, or one in a list, carries a mask or is not of float32."""
     if isinstance(value, (list, tuple)):
-        return any(_special(item) for item in value)
+        return any(_needs_full_call(item) for item in value)
     return getattr(value, "_keras_mask", None) is not None or getattr(value, "dtype", None) != "float32"
 
 
@@ -538,7 +544,7 @@ def _input_tensor(values: NDArray[Any], dtype: str) -> Any:
     return tf.convert_to_tensor(values, dtype=tf.as_dtype(dtype))
 
 
-def _forget_uninitialised() -> None:
+def _clear_uninitialized() -> None:
     """Drop Keras's list of variables that still wait for an initializer: all have values."""
     from keras.src.backend.common import global_state
 

@@ -1,16 +1,16 @@
-"""Where each layer's weights lie in a file, and reading just those.
+"""Locate the weights of each layer in an HDF5 file, and read only those.
 
-Two layouts exist. Since Keras 2.12, `.keras` archives hold a tree of objects: the layer
-number *k* of its class at ``layers/<class>_<k>/vars/<i>``, counted in the order of the whole
-model's configuration. `.h5` files hold a group for each layer, by name, with the names of
-its weights in order.
+There are two layouts. Since Keras 2.12, `.keras` archives hold a tree of objects: the *k*-th
+layer of a class is at ``layers/<class>_<k>/vars/<i>``, counted in the order of the
+configuration. `.h5` files hold a group for each layer, by name, with an ordered list of the
+names of its weights.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, escape
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RANDOM_STATE = "seed_generator"
-# Classes whose own name is not that under which Keras exports them.
-OWN_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+# Classes that Keras exports under another name than their own.
+EXPORTED_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
 OLD_CONTAINER = "_layer_checkpoint_dependencies"
 
 
 @dataclass(frozen=True, slots=True)
 class StateTree:
-    """The weights of one object and of the objects inside it, not read yet.
+    """The weights of one object and of the objects in its attributes, not read yet.
 
     `own` maps ``"0"``, ``"1"`` ... to datasets; `children` maps attribute names to trees.
     """
@@ -44,40 +44,73 @@ class StateTree:
 
     @property
     def empty(self) -> bool:
-        """Tell whether neither the object nor anything inside it has weights, random states aside."""
-        inside = (child for name, child in self.children.items() if not name.startswith(RANDOM_STATE))
-        return not self.own and all(child.empty for child in inside)
+        """True if neither the object nor any object inside it has weights, states of random generators aside."""
+        children = (child for name, child in self.children.items() if not name.startswith(RANDOM_STATE))
+        return not self.own and all(child.empty for child in children)
 
 
-@dataclass(slots=True)
-class _WeightReader:
-    """Reads datasets, hashes what it reads, and counts what is not finite.
+class HDF5Weights:
+    """The weights in an HDF5 file: reads datasets, hashes them and counts non-finite values.
 
-    `check` compares the checksum of the whole file before the first value is read.
+    Parameters
+    ----------
+    root
+        The group that holds the weights.
+    graph
+        The layers of the model.
+    name
+        The name of the file in messages.
+    check
+        Called before the first dataset is read: verifies the checksum of the whole file.
     """
 
-    name: str
-    check: Callable[[], None] | None = None
-    hash: Any = field(default_factory=hashlib.sha256)
-    finite: NonfiniteCount = field(default_factory=NonfiniteCount)
+    def __init__(self, root: h5py.Group, graph: LayerGraph, name: str, check: Callable[[], None] | None = None) -> None:
+        self._root = root
+        self._graph = graph
+        self._name = name
+        self._check = check
+        self._hash = hashlib.sha256()
+        self._nonfinite = NonfiniteCount()
 
     def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
-        values = self.values(dataset)
-        self.finite.count(values)
-        self.hash.update(f"{dataset.name}{values.dtype.str}{values.shape}".encode())
-        self.hash.update(values.tobytes())
+        """Read one dataset and add it to the digest."""
+        values = self._values(dataset)
+        self._nonfinite.count(values)
+        self._hash.update(f"{dataset.name}{values.dtype.str}{values.shape}".encode())
+        self._hash.update(values.tobytes())
         return values
 
-    def values(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
-        """Read a dataset outside the digest."""
-        if self.check is not None:
-            self.check()
-            self.check = None
-        return read_dataset(dataset, self.name)
+    def digest(self) -> str:
+        """Return the SHA-256 (hexadecimal) of all datasets read so far."""
+        return self._hash.hexdigest()
+
+    def nonfinite_message(self) -> str:
+        """Return the number of NaN and infinite values read since the last call as text (``""``: none)."""
+        return self._nonfinite.message()
+
+    def _values(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
+        """Read a dataset without adding it to the digest."""
+        if self._check is not None:
+            self._check()
+            self._check = None
+        return read_dataset(dataset, self._name)
+
+    def _statistics(self, datasets: list[h5py.Dataset | None]) -> dict[str, tuple[float, ...]]:
+        """Read the mean and variance of a Normalization layer without adding them to the digest."""
+        if len(datasets) < 2 or any(dataset is None for dataset in datasets):  # noqa: PLR2004  (mean, variance)
+            return {}
+        arrays = [self._values(dataset).ravel() for dataset in datasets]
+        return {
+            name: tuple(float(value) for value in array)
+            for name, array in zip(("mean", "variance"), arrays, strict=True)
+        }
 
 
-class TreeWeights:
-    """The layout of `.keras` archives: a tree of objects."""
+class TreeWeights(HDF5Weights):
+    """The weights of a `.keras` archive: a tree of objects.
+
+    `asset` reads a member of the archive, ``None`` if there is none of that name.
+    """
 
     def __init__(
         self,
@@ -87,14 +120,12 @@ class TreeWeights:
         asset: Callable[[str], bytes | None] = lambda _: None,
         check: Callable[[], None] | None = None,
     ) -> None:
-        self._root = root
-        self._graph = graph
-        self._reader = _WeightReader(name, check)
+        super().__init__(root, graph, name, check)
         self._asset = asset
         self._paths: dict[str, list[str | None]] = {}
 
     def state(self, entry: LayerNode) -> StateTree | None:
-        """Return the stored state of a layer, ``None`` when the file has none for it."""
+        """Return the weights of a layer, ``None`` if the file has none for it."""
         if entry.position == ROOT:
             return _tree(self._root)
         path = self._path(entry.owner, entry.position)
@@ -102,47 +133,35 @@ class TreeWeights:
         return None if group is None else _tree(group)
 
     def shapes(self, entry: LayerNode) -> list[tuple[int, ...]] | None:
-        """Return the shapes of a layer's weights, random states left out."""
+        """Return the shapes of a layer's weights, without the states of random generators."""
         state = self.state(entry)
         return [] if state is None else _shapes(state)
 
     def vocabulary(self, entry: LayerNode) -> list[str] | None:
-        """Return the vocabulary that the archive keeps beside the weights, if it does."""
+        """Return the vocabulary of a layer from the assets of the archive, ``None`` if it has none."""
         path = self._path(entry.owner, entry.position)
         content = self._asset(f"assets/{path}/vocabulary.txt")
         return None if content is None else content.decode("utf-8", "replace").split("\n")
 
     def idf_weights(self, entry: LayerNode) -> NDArray[np.generic] | None:
-        """Return the weights of the words of a layer that looks them up, where it has some."""
+        """Return the inverse document frequencies of a layer with a vocabulary, ``None`` if it has none."""
         state = self.state(entry)
-        held = [] if state is None else [state, *state.children.values()]
-        found = next((item.own["idf_weights"] for item in held if "idf_weights" in item.own), None)
-        return None if found is None else self._reader.read(found)
+        states = [] if state is None else [state, *state.children.values()]
+        dataset = next((item.own["idf_weights"] for item in states if "idf_weights" in item.own), None)
+        return None if dataset is None else self.read(dataset)
 
     def normalisation(self, entry: LayerNode) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
         state = self.state(entry)
-        return {} if state is None else _normalisation([state.own.get("0"), state.own.get("1")], self._reader)
-
-    def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
-        """Read one dataset."""
-        return self._reader.read(dataset)
-
-    def digest(self) -> str:
-        """Return the SHA-256 (hexadecimal) of everything read so far."""
-        return str(self._reader.hash.hexdigest())
-
-    def not_finite(self) -> str:
-        """Say how many of the numbers read since the last question are NaN or infinite (``""``: none)."""
-        return self._reader.finite.said()
+        return {} if state is None else self._statistics([state.own.get("0"), state.own.get("1")])
 
     def _path(self, owner: str, position: int) -> str | None:
         if owner not in self._paths:
             prefix = ""
             if owner:
-                _, outer, place = self._graph.models[owner]
-                found = self._path(outer, place)
-                prefix = "" if found is None else f"{found}/"
+                _, outer, outer_position = self._graph.models[owner]
+                path = self._path(outer, outer_position)
+                prefix = "" if path is None else f"{path}/"
             group = self._root.get(prefix.rstrip("/")) if prefix else self._root
             names = group_names(self._graph.models[owner][0], group)
             self._check_all_named(names, group, prefix)
@@ -150,22 +169,22 @@ class TreeWeights:
         return self._paths[owner][position]
 
     def _check_all_named(self, names: list[str | None], group: h5py.Group | None, prefix: str) -> None:
-        """Refuse weights of layers that the model does not have: whose the others are is not sure then."""
+        """Raise ModelError if the file has weights of layers that the model does not have: the count of layers by class is then unreliable."""
         stored = None if group is None else group.get("layers")
         if stored is None or not hasattr(stored, "items"):
             return
         unknown = [name for name in stored if f"layers/{name}" not in names and _has_arrays(stored[name])]
         if unknown:
-            message = f'{self._reader.name}: the file holds weights "{escape(f"{prefix}layers/{unknown[0]}", 120)}" of a layer that the model does not have; save it again with model.save(...).'
+            message = f'{self._name}: the file holds weights "{escape(f"{prefix}layers/{unknown[0]}", 120)}" of a layer that the model does not have; save it again with model.save(...).'
             raise ModelError(message)
 
 
 def group_names(model: dict[str, Any], stored: h5py.Group | None = None) -> list[str | None]:
-    """Return the group of each layer of a model, in the order of its configuration.
+    """Return the name of the group of each layer of a model, in the order of its configuration.
 
-    Operations are no layers and have none; a Sequential does not count its InputLayer.
-    Keras 2.12 and 2.13 call the container otherwise and count a layer that has weights
-    twice (``conv2d``, ``conv2d_2``): `stored` tells which layers have some.
+    Operations have none (``None``), nor does the InputLayer of a Sequential. Keras 2.12 and 2.13
+    use another name for the container and count a layer with weights twice (``conv2d``,
+    ``conv2d_2``): `stored` shows which layers have weights.
     """
     container = OLD_CONTAINER if stored is not None and OLD_CONTAINER in stored else "layers"
     used: dict[str, int] = {}
@@ -177,7 +196,7 @@ def group_names(model: dict[str, Any], stored: h5py.Group | None = None) -> list
             names.append(None)
             continue
         kind = "Functional" if is_model(layer) and kind == "Model" else kind
-        base = snake_case(OWN_NAMES.get(kind, kind.rsplit(">", 1)[-1]))
+        base = snake_case(EXPORTED_NAMES.get(kind, kind.rsplit(">", 1)[-1]))
         number = used.get(base, 0)
         name = f"{container}/{base}" if number == 0 else f"{container}/{base}_{number}"
         names.append(name)
@@ -193,7 +212,7 @@ def _has_arrays(group: h5py.Group) -> bool:
 
 
 def snake_case(name: str) -> str:
-    """Spell a class name as Keras does in weight files: ``MaxPooling2D`` -> ``max_pooling2d``."""
+    """Return a class name as Keras writes it in weight files: ``max_pooling2d`` for ``MaxPooling2D``."""
     plain = re.sub(r"\W+", "", name)
     split = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", plain)
     return re.sub("([a-z])([A-Z])", r"\1_\2", split).lower()
@@ -218,17 +237,14 @@ def _shapes(state: StateTree) -> list[tuple[int, ...]]:
     return shapes
 
 
-class NamedWeights:
-    """The layout of `.h5` files: a group for each layer of the outermost model."""
+class NamedWeights(HDF5Weights):
+    """The weights of an `.h5` file: a group for each layer of the outermost model."""
 
     def __init__(self, root: h5py.Group, graph: LayerGraph, name: str) -> None:
-        self._root = root
-        self._graph = graph
-        self._name = name
-        self._reader = _WeightReader(name)
-        self._numbered: dict[str, dict[str, list[int]] | None] = {}
+        super().__init__(root, graph, name)
+        self._indices: dict[str, dict[str, list[int]] | None] = {}
         self._groups: dict[str, list[h5py.Dataset]] = {}
-        self._measured: dict[str, tuple[int, int]] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
 
     def arrays(self, entry: LayerNode) -> list[h5py.Dataset]:
         """Return the datasets of a layer, in the order in which Keras lists its weights.
@@ -243,17 +259,17 @@ class NamedWeights:
         if group is None:
             message = f'{self._name}: the file holds no weights for layer "{escape(entry.key, 80)}"; save it again with model.save(...).'
             raise ModelError(message)
-        found = self.group(top)
+        datasets = self.group(top)
         if not entry.owner:
-            return found
-        places = self._places(top)
-        if places is None or sum(map(len, places.values())) != len(found):
+            return datasets
+        indices = self._weight_indices(top)
+        if indices is None or sum(map(len, indices.values())) != len(datasets):
             message = f'{self._name}: the weights of the nested model "{escape(top, 80)}" are not those that its layers have; save it again as .keras.'
             raise ModelError(message)
-        return [found[place] for place in places[entry.key]]
+        return [datasets[index] for index in indices[entry.key]]
 
     def layer_names(self) -> list[str]:
-        """Return the names of the groups, one for each layer of the outermost model."""
+        """Return the names of the groups: one for each layer of the outermost model."""
         return [name for name in _attribute_names(self._root, "layer_names") if name in self._root]
 
     def group(self, name: str) -> list[h5py.Dataset]:
@@ -261,15 +277,15 @@ class NamedWeights:
         if name in self._groups:
             return self._groups[name]
         group = self._root[name]
-        found = [group.get(weight) for weight in _attribute_names(group, "weight_names")]
-        if any(dataset is None or hasattr(dataset, "items") for dataset in found):
+        datasets = [group.get(weight) for weight in _attribute_names(group, "weight_names")]
+        if any(dataset is None or hasattr(dataset, "items") for dataset in datasets):
             message = f'{self._name}: weights of layer "{escape(name, 80)}" are missing from the file; save it again with model.save(...).'
             raise ModelError(message)
-        self._groups[name] = found
-        return found
+        self._groups[name] = datasets
+        return datasets
 
     def _top(self, entry: LayerNode) -> str:
-        """Return the name of the outermost model's layer that an entry lies in."""
+        """Return the name of the layer of the outermost model that contains an entry."""
         owner = entry.owner
         if not owner:
             return entry.name
@@ -277,66 +293,67 @@ class NamedWeights:
             owner = self._graph.models[owner][1]
         return layer_name(self._graph.models[owner][0])
 
-    def _places(self, top: str) -> dict[str, list[int]] | None:
-        """Say which weights of a nested model are whose: all that are trained come first.
+    def _weight_indices(self, top: str) -> dict[str, list[int]] | None:
+        """Return the indices of each layer's weights among those of a nested model, ``None`` if not known.
 
-        Layer by layer in both parts; a frozen layer has all its weights in the second.
+        All trainable weights come first, layer by layer, then all non-trainable ones; a frozen
+        layer has all of its weights in the second part.
         """
-        if top not in self._numbered:
-            inside = sorted(self.entries_of(top), key=self._order)
-            counts = [self._measured.get(entry.key) or weight_counts(entry.kind, entry.config) for entry in inside]
+        if top not in self._indices:
+            entries = sorted(self.entries_of(top), key=self._nested_position)
+            counts = [self._counts.get(entry.key) or weight_counts(entry.kind, entry.config) for entry in entries]
             if None in counts:
-                self._numbered[top] = None
+                self._indices[top] = None
                 return None
-            places: dict[str, list[int]] = {entry.key: [] for entry in inside}
-            number = 0
+            indices: dict[str, list[int]] = {entry.key: [] for entry in entries}
+            start = 0
             for part in (0, 1):
-                for entry, count in zip(inside, counts, strict=True):
-                    trained, other = count or (0, 0)
+                for entry, count in zip(entries, counts, strict=True):
+                    trainable, non_trainable = count or (0, 0)
                     if entry.config.get("trainable") is False:
-                        trained, other = 0, trained + other
-                    more = (trained, other)[part]
-                    places[entry.key] += range(number, number + more)
-                    number += more
-            self._numbered[top] = places
-        return self._numbered[top]
+                        trainable, non_trainable = 0, trainable + non_trainable
+                    size = (trainable, non_trainable)[part]
+                    indices[entry.key] += range(start, start + size)
+                    start += size
+            self._indices[top] = indices
+        return self._indices[top]
 
-    def unmeasured(self, entries: Iterable[LayerNode]) -> set[str]:
-        """Return the nested models of these entries in which some layer's weights are not counted."""
-        return {self._top(entry) for entry in entries if entry.owner and self._places(self._top(entry)) is None}
+    def uncounted(self, entries: Iterable[LayerNode]) -> set[str]:
+        """Return the nested models that contain these entries and a layer whose number of weights is not known."""
+        return {self._top(entry) for entry in entries if entry.owner and self._weight_indices(self._top(entry)) is None}
 
     def entries_of(self, top: str) -> list[LayerNode]:
-        """Return the layers inside the nested model of that name."""
+        """Return the layers inside a nested model."""
         return [entry for entry in self._graph.entries.values() if entry.owner and self._top(entry) == top]
 
-    def measure(self, counts: Mapping[str, tuple[int, int]]) -> None:
-        """Take how many weights layers train and how many they do not, by key."""
-        self._measured |= counts
-        self._numbered.clear()
+    def set_counts(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Set the numbers of trainable and non-trainable weights of layers, by key."""
+        self._counts |= counts
+        self._indices.clear()
 
-    def _order(self, entry: LayerNode) -> tuple[int, ...]:
-        """Return the position of an entry in the nesting, for sorting in model order."""
-        places = [entry.position]
+    def _nested_position(self, entry: LayerNode) -> tuple[int, ...]:
+        """Return the positions of an entry and of the models around it, outermost first: a sort key in model order."""
+        positions = [entry.position]
         owner = entry.owner
         while owner:
-            _, owner, place = self._graph.models[owner]
-            places.insert(0, place)
-        return tuple(places)
+            _, owner, position = self._graph.models[owner]
+            positions.insert(0, position)
+        return tuple(positions)
 
     def shapes(self, entry: LayerNode) -> list[tuple[int, ...]] | None:
-        """Return the shapes of a layer's weights, ``None`` where they cannot be told."""
+        """Return the shapes of a layer's weights, ``None`` if they are not known."""
         if entry.position == ROOT:
             groups = [self.group(name) for name in self.layer_names()]
             return [tuple(dataset.shape) for group in groups for dataset in group]
         top = self._top(entry)
         if top not in self._root:
             return []
-        if entry.owner and self._places(top) is None:
+        if entry.owner and self._weight_indices(top) is None:
             return None
         return [tuple(dataset.shape) for dataset in self.arrays(entry)]
 
     def vocabulary(self, entry: LayerNode) -> list[str] | None:
-        """Return ``None``: `.h5` files keep vocabularies in the configuration or not at all."""
+        """Return ``None``: in `.h5` files only the configuration may hold a vocabulary."""
         del entry
         return None
 
@@ -347,44 +364,14 @@ class NamedWeights:
 
     def normalisation(self, entry: LayerNode) -> dict[str, tuple[float, ...]]:
         """Return ``mean`` and ``variance`` of an adapted Normalization layer."""
-        return _normalisation(self.arrays(entry)[:2], self._reader)
-
-    def read(self, dataset: h5py.Dataset) -> NDArray[np.generic]:
-        """Read one dataset."""
-        return self._reader.read(dataset)
-
-    def digest(self) -> str:
-        """Return the SHA-256 (hexadecimal) of everything read so far."""
-        return str(self._reader.hash.hexdigest())
-
-    def not_finite(self) -> str:
-        """Say how many of the numbers read since the last question are NaN or infinite (``""``: none)."""
-        return self._reader.finite.said()
-
-
-def _normalisation(datasets: list[h5py.Dataset | None], reader: _WeightReader) -> dict[str, tuple[float, ...]]:
-    """Read the mean and variance of a Normalization layer, outside the digest."""
-    if len(datasets) < 2 or any(dataset is None for dataset in datasets):  # noqa: PLR2004  (mean, variance)
-        return {}
-    arrays = [reader.values(dataset).ravel() for dataset in datasets]
-    return dict(
-        zip(
-            ("mean", "variance"),
-            (tuple(float(value) for value in array) for array in arrays),
-            strict=True,
-        )
-    )
+        return self._statistics(self.arrays(entry)[:2])
 
 
 def _attribute_names(group: h5py.Group, name: str) -> list[str]:
-    """Read a list of names that Keras splits over numbered attributes when it is long."""
-    attributes = group.attrs
-    if name in attributes:
-        values = list(attributes[name])
-    else:
-        values = []
-        number = 0
-        while f"{name}{number}" in attributes:
-            values += list(attributes[f"{name}{number}"])
-            number += 1
+    """Read a list of names, which Keras splits into numbered attributes if it is long."""
+    values = list(group.attrs.get(name, ()))
+    number = 0
+    while name not in group.attrs and f"{name}{number}" in group.attrs:
+        values += list(group.attrs[f"{name}{number}"])
+        number += 1
     return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]

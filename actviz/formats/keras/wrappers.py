@@ -12,9 +12,9 @@ from typing import Any
 
 from actviz.formats.axes import axes_of, over_steps
 from actviz.formats.keras.activation_sign import activation_of
-from actviz.formats.keras.flatten import parse_graph
 from actviz.formats.keras.graph import Json, LayerGraph, LayerNode, TensorRef, is_model, layer_name, quoted
-from actviz.formats.keras.shapes import infer, output_count, shape_of, state_shape
+from actviz.formats.keras.parse_graph import parse_graph
+from actviz.formats.keras.shapes import infer, layer_output_shape, output_count, state_shape
 from actviz.records import Axes, Shape
 
 Output = tuple[Shape | None, str, Axes]
@@ -77,7 +77,7 @@ def half_name(direction: str, name: str) -> str:
 
 def _layer(layer: Json, given: Shape | None) -> InnerLayer:
     kind, config = str(layer["class_name"]), layer["config"]
-    shape = shape_of(kind, config, [given])
+    shape = layer_output_shape(kind, config, [given])
     dtype = config.get("dtype") if isinstance(config.get("dtype"), str) else "float32"
     outputs: list[Output] = [(shape, str(dtype), axes_of(kind, config, shape, []))]
     for _ in range(1, output_count(kind, config)):

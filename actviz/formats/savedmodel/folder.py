@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, UnsafeError, UsageError, escape
 from actviz.formats.checkpoint import refuse_link
-from actviz.formats.savedmodel.proto import MetaGraph, meta_graph
+from actviz.formats.savedmodel.proto import MetaGraph, parse_meta_graph
 from actviz.gate.protobuf import MalformedProtobuf, all_bytes, varint
 from actviz.system.file_system import exists, is_folder, read_bytes, reading
 
@@ -43,7 +43,7 @@ def read_saved_model(path: Path) -> list[MetaGraph]:
     refuse_link(path / SAVED_MODEL, name)
     content = memoryview(read_bytes(path / SAVED_MODEL, GRAPH_BYTES, ModelError))
     try:
-        found = [meta_graph(message) for message in all_bytes(content, 2)]
+        found = [parse_meta_graph(message) for message in all_bytes(content, 2)]
     except MalformedProtobuf:
         message = (
             f"{name}: {SAVED_MODEL} ({len(content):,} bytes) is truncated or damaged; copy or save the model again."

@@ -1,4 +1,4 @@
-"""What the first operations of a graph say about the inputs that they read."""
+"""Describe the inputs of a graph by the first operations that read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actviz.formats.axes import input_axes
 from actviz.formats.savedmodel.dtypes import first_channels, shape_at
+from actviz.formats.savedmodel.inline import VARIABLES
 from actviz.formats.savedmodel.lookup_tables import TABLES, source_of
 from actviz.formats.savedmodel.proto import attribute_shape, attribute_text
 
@@ -20,16 +21,15 @@ GATHERS = frozenset({"ResourceGather", "GatherV2", "Gather"})
 SAME = frozenset({"Identity", "Cast", "Squeeze", "ExpandDims", "Reshape", "SelectV2", "Snapshot", "StopGradient"})
 TEXTS = frozenset({"StringLower", "StringUpper", "StaticRegexReplace", "StringSplitV2", "StringStrip", "AddV2"})
 LOOKUPS = frozenset({"LookupTableFindV2", "LookupTableFind"})
-VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 SHOWN_WORDS = 64
 PUNCTUATION = '[!"#$%&()'
 
 
 @dataclass(frozen=True, slots=True)
 class InputFacts:
-    """The axes of an input, the number of entries of the table it is looked up in, and its words.
+    """The axes of an input, the size of its lookup table, and the words that the table knows.
 
-    `split` is as in `TensorSpec`.
+    `split` is that of `TensorSpec`.
     """
 
     axes: Axes
@@ -39,26 +39,25 @@ class InputFacts:
 
 
 def input_facts(flat: InlinedGraph, number: int, shape: Shape, words: Callable[[int], list[str]]) -> InputFacts:
-    """Describe an input by what reads it; `words` gives the keys of a table by its node's number."""
-    readers = _readers(flat)
+    """Describe an input by the operations that read it; `words` returns the keys of a table by the index of its node."""
     limit: int | None = None
     kinds: set[str] = set()
-    found: tuple[str, ...] = ()
+    known_words: tuple[str, ...] = ()
     first = False
     splits = False
     punctuation: bool | None = False
     todo, seen = [number], set[int]()
     while todo:
         source = todo.pop()
-        for reader in readers.get(source, ()):
+        for reader in flat.readers.get(source, ()):
             node = flat.nodes[reader]
             first = first or first_channels(node.node)
-            if node.op in GATHERS and source in {one for one, _ in node.inputs[1:2]}:
+            if node.op in GATHERS and source in {index for index, _ in node.inputs[1:2]}:
                 kinds.add("Embedding")
                 size = _rows(flat, node.inputs[0])
                 limit = size if limit is None else min(limit, size or limit)
             elif node.op in LOOKUPS and flat.nodes[source_of(flat, node.inputs[0])[0]].op in TABLES:
-                found = found or tuple(words(source_of(flat, node.inputs[0])[0])[:SHOWN_WORDS])
+                known_words = known_words or tuple(words(source_of(flat, node.inputs[0])[0])[:SHOWN_WORDS])
             elif node.op in SAME | TEXTS and reader not in seen:
                 splits = splits or node.op == "StringSplitV2"
                 if node.op == "StaticRegexReplace":
@@ -66,22 +65,12 @@ def input_facts(flat: InlinedGraph, number: int, shape: Shape, words: Callable[[
                 seen.add(reader)
                 todo.append(reader)
     split = "" if not splits or punctuation is None else "punctuation" if punctuation else "whitespace"
-    return InputFacts(input_axes(shape, kinds, first=first), limit, found, split)
+    return InputFacts(input_axes(shape, kinds, first=first), limit, known_words, split)
 
 
 def _rows(flat: InlinedGraph, table: tuple[int, int]) -> int | None:
-    """Return the number of rows of a table of vectors."""
-    number, output = table
-    while flat.nodes[number].op in {"ReadVariableOp", "Identity"} and flat.nodes[number].inputs:
-        number, output = flat.nodes[number].inputs[0]
+    """Return the number of rows of an embedding table."""
+    number, output = flat.origin(table, {"ReadVariableOp", "Identity"})
     node = flat.nodes[number]
     shape = attribute_shape(node.node, "shape") if node.op in VARIABLES else shape_at(node.node, output)
     return shape[0] if shape else None
-
-
-def _readers(flat: InlinedGraph) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for number, node in enumerate(flat.nodes):
-        for source, _ in node.inputs:
-            found.setdefault(source, []).append(number)
-    return found

@@ -1,41 +1,43 @@
-"""One flat graph of what a signature computes: every call of a function inlined.
+"""Inline the function calls of a graph, so that one flat graph computes a signature.
 
-The paths of nodes stay what the graph says: ``model/conv2d/Relu``, with the path of the call
-before those of a function that some layer calls. Nodes that only call leave no trace.
+Nodes keep the paths of the graph (``model/conv2d/Relu``); those of a called function are
+prefixed with the path of the call. The calling nodes themselves are removed.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, ModelError, escape
-from actviz.formats.savedmodel.proto import attribute_dtypes, attribute_number, functions_named
+from actviz.formats.savedmodel.proto import attribute_dtypes, attribute_number, called_functions
 from actviz.gate.operations import CHANGING, READS, operation_outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from actviz.formats.savedmodel.proto import GraphFunction, GraphNode, MetaGraph
 
 Tensor = tuple[int, int]
-"""The number of a node and the number of its output."""
+"""A tensor: the index of its node and the index of the output."""
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 FLOW = frozenset({"If", "While", "Case"})
 ORDERED = CHANGING | READS | FLOW
-"""Operations whose order matters: they read or write variables, or call functions that may."""
+"""Operations whose order matters: they read or write variables, or call functions that may do so."""
 GENERIC = re.compile(r"(?:^|/)(?:Stateful)?PartitionedCall(?:_\d+)?$")
-MOST_NODES = 1_000_000
-DEEPEST = 100
+MAX_NODES = 1_000_000
+MAX_CALL_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class InlinedNode:
-    """One operation of a flat graph: its path, what it computes, and from which tensors.
+    """One operation of a flat graph, with its path and input tensors.
 
-    `after` are the numbers of the nodes that have to run before it, its control inputs.
+    `after` holds its control inputs: the indices of the nodes that have to run before it.
     """
 
     path: str
@@ -45,15 +47,15 @@ class InlinedNode:
 
     @property
     def op(self) -> str:
-        """The kind of operation."""
+        """The operation type, such as ``Conv2D``."""
         return self.node.op
 
 
 @dataclass
 class InlinedGraph:
-    """A flat graph; nodes are in the order in which the file holds them.
+    """A flat graph; its nodes are in the order of the file.
 
-    `named` gives the tensors of each node of the main graph, calls included.
+    `named` maps the name of each node of the main graph, calls included, to its output tensors.
     """
 
     meta: MetaGraph
@@ -77,18 +79,33 @@ class InlinedGraph:
             raise ModelError(message)
         return found[number] if number < len(found) else (found[0][0], number)
 
-    def sources(self, number: int) -> tuple[int, ...]:
-        """Return the numbers of the nodes whose values a node depends on.
+    @cached_property
+    def readers(self) -> dict[int, list[int]]:
+        """The indices of the nodes that read any output of a node, by its index."""
+        readers: dict[int, list[int]] = {}
+        for number, node in enumerate(self.nodes):
+            for source in {source for source, _ in node.inputs}:
+                readers.setdefault(source, []).append(number)
+        return readers
 
-        A variable that is read after it was written depends on what was written, though no
-        tensor leads from one to the other.
+    def origin(self, tensor: Tensor, passing: Collection[str]) -> Tensor:
+        """Return the tensor that a chain of `passing` operations, such as ``Identity``, starts from."""
+        while self.nodes[tensor[0]].op in passing and self.nodes[tensor[0]].inputs:
+            tensor = self.nodes[tensor[0]].inputs[0]
+        return tensor
+
+    def sources(self, number: int) -> tuple[int, ...]:
+        """Return the indices of the nodes that a node depends on.
+
+        Reading a variable depends on the writes before it, which are control inputs: no tensor
+        connects the two.
         """
         node = self.nodes[number]
         written = node.after if node.op in ORDERED else ()
         return (*(source for source, _ in node.inputs), *written)
 
     def ancestors(self, tensors: Iterable[Tensor]) -> list[int]:
-        """Return the numbers of the nodes that some tensors need, in the order of the graph."""
+        """Return the indices of the nodes that some tensors depend on, in the order of the graph."""
         needed: set[int] = set()
         todo = [number for number, _ in tensors]
         while todo:
@@ -99,17 +116,17 @@ class InlinedGraph:
         return sorted(needed)
 
 
-def flatten(meta: MetaGraph, file: str, calls: Iterable[str] = ()) -> InlinedGraph:
-    """Inline the main graph of a file, and the functions that its nodes `calls` call.
+def inline_functions(meta: MetaGraph, file: str, calls: Iterable[str] = ()) -> InlinedGraph:
+    """Inline the main graph of a file, and the functions that its nodes named in `calls` call.
 
     Other calls are left out: those that save, restore, or belong to other signatures.
 
     Raises
     ------
     ModelError
-        When a node reads what is not there.
+        When a node reads a tensor that does not exist.
     LimitError
-        When inlining never ends or gives too many nodes.
+        When calls are nested too deeply, or inlining produces too many nodes.
     """
     only = frozenset(calls)
     _check_total(meta, [node for node in meta.nodes if node.name in only], file)
@@ -119,9 +136,9 @@ def flatten(meta: MetaGraph, file: str, calls: Iterable[str] = ()) -> InlinedGra
 
 
 def _check_total(meta: MetaGraph, calls: Iterable[GraphNode], file: str) -> None:
-    """Refuse calls that inlining turns into too much, counted function by function before anything is inlined.
+    """Raise LimitError if inlining would produce too many nodes, before anything is inlined.
 
-    A function that does nothing but call another twice adds no node and doubles the work: calls count too.
+    Calls count like nodes: a function that only calls another one twice adds no node and doubles the work.
     """
     totals: dict[str, int] = {}
     depths: dict[str, int] = {}
@@ -141,20 +158,20 @@ def _check_total(meta: MetaGraph, calls: Iterable[GraphNode], file: str) -> None
             todo += dict.fromkeys(waiting)
             continue
         todo.pop()
-        depths[name] = 1 + max((depths.get(callee, DEEPEST) for callee in callees), default=0)
+        depths[name] = 1 + max((depths.get(callee, MAX_CALL_DEPTH) for callee in callees), default=0)
         totals[name] = len(function.nodes) + sum(totals.get(callee, 0) for callee in callees)
-        if depths[name] > DEEPEST:
-            message = f"{file}: functions of the graph call each other more than {DEEPEST} deep."
+        if depths[name] > MAX_CALL_DEPTH:
+            message = f"{file}: functions of the graph call each other more than {MAX_CALL_DEPTH} deep."
             raise LimitError(message)
-    if sum(totals[name] for name in named) > MOST_NODES:
-        message = f"{file}: the graph has more than {MOST_NODES:,} operations and calls once its functions are inlined."
+    if sum(totals[name] for name in named) > MAX_NODES:
+        message = f"{file}: the graph has more than {MAX_NODES:,} operations and calls once its functions are inlined."
         raise LimitError(message)
 
 
 class _FunctionBody:
-    """One function's body, or the main graph, being inlined."""
+    """The body of one function, or the main graph, during inlining."""
 
-    def __init__(  # noqa: PLR0913  (each is one fact of one call)
+    def __init__(  # noqa: PLR0913  (all of them describe one call)
         self,
         flat: InlinedGraph,
         prefix: str,
@@ -175,15 +192,15 @@ class _FunctionBody:
         self._own: list[tuple[int, GraphNode]] = []
 
     def expand(self, named: dict[str, list[Tensor]] | None = None) -> None:
-        """Add the body's nodes to the flat graph."""
+        """Append the nodes of the body to the flat graph."""
         for node in self._nodes:
             if node.op in CALLS or node.op in self._flat.meta.functions:
                 if self._only is None or node.name in self._only:
                     self._calls[node.name] = node
                 continue
             number = len(self._flat.nodes)
-            if number >= MOST_NODES:
-                message = f"{self._flat.file}: the graph has more than {MOST_NODES:,} operations."
+            if number >= MAX_NODES:
+                message = f"{self._flat.file}: the graph has more than {MAX_NODES:,} operations."
                 raise LimitError(message)
             self._flat.nodes.append(InlinedNode(self._path(node.name), node, ()))
             self._own.append((number, node))
@@ -193,42 +210,42 @@ class _FunctionBody:
         for number, node in self._own:
             inputs = [self._input(text, node) for text in node.inputs if not text.startswith("^")]
             if None not in inputs:
-                # Control inputs order what reads and writes variables; a call orders all that it does.
+                # Control inputs order reads and writes of variables; those of a call apply to its whole body.
                 after = self._controls(node) + (self._after if node.op in ORDERED else ())
                 self._flat.nodes[number] = InlinedNode(
-                    self._flat.nodes[number].path, node, tuple(one for one in inputs if one is not None), after
+                    self._flat.nodes[number].path, node, tuple(tensor for tensor in inputs if tensor is not None), after
                 )
         if named is not None:
             named |= self._tensors
 
     def _controls(self, node: GraphNode) -> tuple[int, ...]:
-        """Return the numbers of the nodes that a node waits for without reading them."""
-        found: list[int] = []
+        """Return the indices of the control inputs of a node."""
+        indices: list[int] = []
         for text in node.inputs:
             name = text[1:]
             if not text.startswith("^"):
                 continue
             if name in self._calls:
-                found += self._ordered.get(name, ())
+                indices += self._ordered.get(name, ())
             elif name in self._tensors:
-                found += [number for number, _ in self._tensors[name]]
-        return tuple(found)
+                indices += [number for number, _ in self._tensors[name]]
+        return tuple(indices)
 
     def outputs(self, returned: Sequence[str]) -> list[Tensor]:
-        """Return the tensors of a function's outputs."""
-        found = []
+        """Return the tensors that a function returns, by their names in its body."""
+        tensors = []
         for text in returned:
             tensor = self._input(text, None)
             if tensor is None:
-                raise self._lost(text)
-            found.append(tensor)
-        return found
+                raise self._missing(text)
+            tensors.append(tensor)
+        return tensors
 
     def _path(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
 
     def _call(self, name: str) -> None:
-        """Inline one call, and before it those that it reads: not by recursion, 30,000 may stand in a row."""
+        """Inline one call after those that it reads; a loop, because chains of 30,000 calls exceed the recursion limit."""
         todo = [name]
         opened: set[str] = set()
         while todo:
@@ -237,7 +254,7 @@ class _FunctionBody:
                 todo.pop()
                 continue
             read = (text.removeprefix("^").partition(":")[0] for text in self._calls[current].inputs)
-            waiting = [one for one in read if one in self._calls and one not in self._tensors]
+            waiting = [call for call in read if call in self._calls and call not in self._tensors]
             if waiting and current not in opened:
                 opened.add(current)
                 todo += waiting
@@ -248,18 +265,13 @@ class _FunctionBody:
     def _inline(self, name: str) -> None:
         """Inline one call."""
         node = self._calls[name]
-        named = (
-            [node.op]
-            if node.op in self._flat.meta.functions
-            else functions_named(node.attributes.get("f", memoryview(b"")))
-        )
-        function = self._flat.meta.functions.get(named[0]) if named else None
+        function = call_of(node, self._flat.meta.functions)
         if function is None:
-            raise self._lost(named[0] if named else name)
+            raise self._missing(next(iter(called_functions(node.attribute("f"))), name))
         given = [self._input(text, node) for text in node.inputs if not text.startswith("^")]
         if None in given or len(given) != len(function.arguments):
-            raise self._lost(name)
-        arguments = {key: one for key, one in zip(function.arguments, given, strict=True) if one is not None}
+            raise self._missing(name)
+        arguments = {key: tensor for key, tensor in zip(function.arguments, given, strict=True) if tensor is not None}
         prefix = GENERIC.sub("", self._path(name))
         after = self._after + self._controls(node)
         begin = len(self._flat.nodes)
@@ -270,32 +282,32 @@ class _FunctionBody:
         self._tensors[name] = body.outputs(function.outputs)
 
     def _input(self, text: str, reader: GraphNode | None) -> Tensor | None:
-        """Return the tensor that an input means, ``None`` for one of a call that was left out."""
+        """Return the tensor that an input refers to, ``None`` for an output of a call that was left out."""
         name, _, rest = text.partition(":")
-        output, _, place = rest.rpartition(":")
+        output, _, index = rest.rpartition(":")
         if name in self._arguments:
             return self._arguments[name]
-        number = int(place) if place.isdigit() else 0
+        number = int(index) if index.isdigit() else 0
         if name in self._calls:
-            outputs = self._tensors.get(name, [])  # nothing where calls read each other in a loop
+            outputs = self._tensors.get(name, [])  # empty if calls read each other in a cycle
             if number >= len(outputs):
-                raise self._lost(text)
+                raise self._missing(text)
             return outputs[number]
-        found = self._tensors.get(name, [])
-        if not found:
+        tensors = self._tensors.get(name, [])
+        if not tensors:
             if self._only is not None and reader is not None:
                 return None
-            raise self._lost(text)
-        source = found[0][0]
+            raise self._missing(text)
+        source = tensors[0][0]
         return source, _position(self._flat.nodes[source].node, output, number)
 
-    def _lost(self, text: str) -> ModelError:
+    def _missing(self, text: str) -> ModelError:
         message = f'{self._flat.file}: the graph reads "{escape(text, 80)}", which is not in it; the file is damaged, save it again.'
         return ModelError(message)
 
 
 def _position(node: GraphNode, output: str, number: int) -> int:
-    """Return the place of an output among all of its operation: functions name the group."""
+    """Return the index of an output among all of its operation; functions number outputs within a named group."""
     outputs = operation_outputs().get(node.op, {})
     if output not in outputs:
         return number
@@ -306,8 +318,8 @@ def _position(node: GraphNode, output: str, number: int) -> int:
 
 
 def call_of(node: GraphNode, functions: Mapping[str, GraphFunction]) -> GraphFunction | None:
-    """Return the function that a node calls, if it only does that."""
+    """Return the function that a calling node calls, ``None`` for any other node."""
     if node.op in functions:
         return functions[node.op]
-    named = functions_named(node.attributes.get("f", memoryview(b""))) if node.op in CALLS else []
+    named = called_functions(node.attribute("f")) if node.op in CALLS else []
     return functions.get(named[0]) if named else None

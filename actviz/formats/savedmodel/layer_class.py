@@ -56,11 +56,11 @@ KEEPING = frozenset(
 MERGING = frozenset({"ConcatV2", "AddV2", "Add", "AddN", "Mul", "Maximum", "Minimum", "Pack"})
 PRODUCTS = frozenset({"Einsum", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
 FLAT_RANK, SPACE_RANK = 2, 4
-DEEPEST = 64
+MAX_DEPTH = 64
 WITH_SEQUENCE = frozenset({"RNN"})
 
 
-def kind_of(flat: InlinedGraph, numbers: Sequence[int], tensor: Tensor, shape: Shape | None) -> str:
+def infer_layer_class(flat: InlinedGraph, numbers: Sequence[int], tensor: Tensor, shape: Shape | None) -> str:
     """Return the class that the operations of a layer speak for, else its last operation.
 
     `shape` is that of the layer's output, as far as it is known.
@@ -123,9 +123,9 @@ def sign_of(flat: InlinedGraph, tensor: Tensor, depth: int = 0) -> bool | None:
     node = flat.nodes[tensor[0]]
     if node.op in NON_NEGATIVE:
         return False
-    if depth < DEEPEST and node.op in KEEPING and node.inputs:
+    if depth < MAX_DEPTH and node.op in KEEPING and node.inputs:
         return False if sign_of(flat, node.inputs[0], depth + 1) is False else None
-    if depth < DEEPEST and node.op in MERGING and node.inputs:
+    if depth < MAX_DEPTH and node.op in MERGING and node.inputs:
         given = node.inputs[:-1] if node.op == "ConcatV2" else node.inputs
         return False if all(sign_of(flat, one, depth + 1) is False for one in given[:8]) else None
     return True if activation_of(flat, tensor) in {"tanh", "linear", "elu", "selu", "softsign"} else None
@@ -134,7 +134,7 @@ def sign_of(flat: InlinedGraph, tensor: Tensor, depth: int = 0) -> bool | None:
 def bounds_at(flat: InlinedGraph, tensor: Tensor, depth: int = 0) -> Bounds | None:
     """Return the two values that a tensor never leaves, ``None`` where its operations tell of none."""
     node = flat.nodes[tensor[0]]
-    if depth < DEEPEST and node.inputs:
+    if depth < MAX_DEPTH and node.inputs:
         if node.op in KEEPING:
             return bounds_at(flat, node.inputs[0], depth + 1)
         if node.op == "ConcatV2":

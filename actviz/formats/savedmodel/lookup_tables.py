@@ -1,4 +1,4 @@
-"""Lookup tables of a graph: what its initialisers would put into them, without running any."""
+"""Read the content of a graph's lookup tables from its initializers, without running them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, UnsafeError, escape
 from actviz.formats.checkpoint import refuse_link
-from actviz.formats.savedmodel.inline import InlinedGraph, Tensor, call_of, flatten
+from actviz.formats.savedmodel.inline import InlinedGraph, Tensor, call_of, inline_functions
 from actviz.formats.savedmodel.proto import attribute_number, attribute_tensor, attribute_text
 from actviz.formats.savedmodel.tensor_proto import tensor_of
 from actviz.gate.protobuf import MalformedProtobuf
+from actviz.gate.trust import NO_FLAG
 from actviz.system.file_system import read_bytes
 
 if TYPE_CHECKING:
@@ -34,21 +35,21 @@ PASSING = frozenset({"Identity", "Snapshot", "StopGradient"})
 
 @dataclass(frozen=True, slots=True)
 class TableContent:
-    """What a table holds: keys and values as arrays of one length."""
+    """The content of a table: keys and values as arrays of equal length."""
 
     keys: Any
     values: Any
 
 
 def table_contents(
-    meta: MetaGraph, folder: Path | None, bundle: Checkpoint | None, name: str
+    meta: MetaGraph, folder: Path | None, checkpoint: Checkpoint | None, name: str
 ) -> dict[str, TableContent]:
     """Return the content of every table of the main graph, by the name of its node.
 
     Raises
     ------
     ModelError, UnsafeError
-        When a table is filled in a way that is not known, or from a file outside the folder.
+        When a table is damaged, or is read from a file outside the folder.
     """
     tables = {node.name for node in meta.nodes if node.op in TABLES}
     if not tables:
@@ -58,16 +59,16 @@ def table_contents(
         for node in meta.nodes
         if call_of(node, meta.functions) is not None and any(text.partition(":")[0] in tables for text in node.inputs)
     ]
-    found: dict[str, TableContent] = {}
+    contents: dict[str, TableContent] = {}
     for call in [None, *calls]:
-        flat = flatten(meta, name, () if call is None else (call,))
-        found |= contents_in(flat, folder, bundle)
-    return found
+        flat = inline_functions(meta, name, () if call is None else (call,))
+        contents |= contents_in(flat, folder, checkpoint)
+    return contents
 
 
-def contents_in(flat: InlinedGraph, folder: Path | None, bundle: Checkpoint | None) -> dict[str, TableContent]:
-    """Return the content of the tables that the nodes of a flat graph fill, by their nodes' names."""
-    found: dict[str, TableContent] = {}
+def contents_in(flat: InlinedGraph, folder: Path | None, checkpoint: Checkpoint | None) -> dict[str, TableContent]:
+    """Return the content of the tables that a flat graph initializes, by the names of their nodes."""
+    contents: dict[str, TableContent] = {}
     for node in flat.nodes:
         if node.op in GIVEN | FROM_FILE and node.inputs:
             table = source_of(flat, node.inputs[0])
@@ -78,22 +79,20 @@ def contents_in(flat: InlinedGraph, folder: Path | None, bundle: Checkpoint | No
             if node.op in FROM_FILE:
                 content = _from_file(flat, node.inputs[1], node.node, folder)
             else:
-                keys, values = (_value(flat, tensor, bundle) for tensor in node.inputs[1:3])
+                keys, values = (_value(flat, tensor, checkpoint) for tensor in node.inputs[1:3])
                 content = None if keys is None or values is None else TableContent(keys.ravel(), values)
             if content is not None:
-                found.setdefault(handle.node.name, content)
-    return found
+                contents.setdefault(handle.node.name, content)
+    return contents
 
 
 def source_of(flat: InlinedGraph, tensor: Tensor) -> Tensor:
-    """Return the tensor behind operations that only pass one on."""
-    while flat.nodes[tensor[0]].op in PASSING and flat.nodes[tensor[0]].inputs:
-        tensor = flat.nodes[tensor[0]].inputs[0]
-    return tensor
+    """Return the tensor behind operations that only pass it on."""
+    return flat.origin(tensor, PASSING)
 
 
 def constant(flat: InlinedGraph, tensor: Tensor) -> Any | None:
-    """Return the value of a tensor that is a constant of the graph, else ``None``."""
+    """Return the value of a tensor that is a constant of the graph, ``None`` for any other."""
     number, _ = source_of(flat, tensor)
     if flat.nodes[number].op not in {"Const", "HostConst"}:
         return None
@@ -105,7 +104,7 @@ def constant(flat: InlinedGraph, tensor: Tensor) -> Any | None:
 
 
 def restored_key(flat: InlinedGraph, tensor: Tensor) -> str | None:
-    """Return the key in the checkpoint that a restored tensor has, ``None`` for other tensors."""
+    """Return the checkpoint key of a restored tensor, ``None`` for any other."""
     number, output = source_of(flat, tensor)
     node = flat.nodes[number]
     if node.op != "RestoreV2" or len(node.inputs) < 3:  # noqa: PLR2004  (prefix, names, slices)
@@ -116,15 +115,15 @@ def restored_key(flat: InlinedGraph, tensor: Tensor) -> str | None:
     return bytes(names.ravel()[output]).decode("utf-8", "surrogateescape")
 
 
-def _value(flat: InlinedGraph, tensor: Tensor, bundle: Checkpoint | None) -> Any | None:
+def _value(flat: InlinedGraph, tensor: Tensor, checkpoint: Checkpoint | None) -> Any | None:
     key = restored_key(flat, tensor)
-    if key is not None and bundle is not None:
-        return bundle.read(key)
+    if key is not None and checkpoint is not None:
+        return checkpoint.read(key)
     return constant(flat, tensor)
 
 
 def _behind_variable(flat: InlinedGraph, tensor: Tensor) -> Tensor:
-    """Return the tensor behind a variable that is only assigned once, as paths of assets are."""
+    """Return the tensor assigned to a variable that is assigned exactly once, as paths of assets are."""
     number, output = source_of(flat, tensor)
     if flat.nodes[number].op != "ReadVariableOp" or not flat.nodes[number].inputs:
         return number, output
@@ -143,7 +142,7 @@ def _from_file(flat: InlinedGraph, tensor: Tensor, node: Any, folder: Path | Non
     if file is None and named is not None and named.size == 1:
         file = bytes(named.ravel()[0]).decode("utf-8", "surrogateescape").rpartition("/")[2]
     if folder is None or file is None or not file or file.startswith(".") or "/" in file or "\0" in file:
-        message = f'{flat.file}: refused: a table reads the file "{escape(str(file), 80)}", which is not one of the model\'s own assets; there is no flag that allows it.'
+        message = f'{flat.file}: refused: a table reads the file "{escape(str(file), 80)}", which is not one of the model\'s own assets; {NO_FLAG}.'
         raise UnsafeError(message)
     path = folder / "assets" / file
     refuse_link(path.parent, flat.file)

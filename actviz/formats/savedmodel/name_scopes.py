@@ -1,8 +1,8 @@
-"""Layers recovered from the names of a graph's operations.
+"""Recover layers from the name scopes of a graph's operations.
 
-Keras writes ``model/outer/conv2/Relu``: the model, the layers from the outside in, the
-operation. What leaves a scope is the output of the layer of that name. Nothing is guessed
-from values: a scope that several tensors leave has no address of its own, its operations have.
+Keras names operations ``model/outer/conv2/Relu``: the model, the layers from the outermost to
+the innermost, the operation. The tensor that leaves a scope is the output of the layer of that
+name. A scope that several tensors leave has no address; its operations have.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING
 from actviz.errors import LimitError
 from actviz.formats.keras.graph import quoted
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
-from actviz.formats.savedmodel.proto import functions_named
+from actviz.formats.savedmodel.inline import VARIABLES
+from actviz.formats.savedmodel.proto import called_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from actviz.formats.savedmodel.inline import InlinedGraph, Tensor
 
-# What brings values into a graph or only passes on where they are: no layer's output.
-PLUMBING = frozenset(
+# Operations that supply values or handles to a graph; none is the output of a layer.
+NON_COMPUTING = frozenset(
     {
         "Const", "HostConst", "VarHandleOp", "ReadVariableOp", "VariableV2", "Variable", "Placeholder", "PlaceholderV2",
         "PlaceholderWithDefault", "NoOp", "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2",
         "MutableHashTableOfTensors", "MutableHashTableOfTensorsV2", "VarIsInitializedOp", "Assert", "DisableCopyOnRead",
     }
 )  # fmt: skip
-VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
-DEEPEST = 100
+MAX_SCOPE_DEPTH = 100
 NUMBERED = re.compile(r"(.+)_(\d+)")
 LOOPS = frozenset({"While", "StatelessWhile"})
 REVERSALS = frozenset({"ReverseV2", "Reverse"})
@@ -40,10 +40,10 @@ NOT_VALUES = frozenset({"resource", "variant", ""})
 
 @dataclass(frozen=True, slots=True)
 class ScopeAddress:
-    """One address: the tensor that it means, and the nodes of the layer.
+    """One address: its tensor, and the nodes of the layer.
 
-    `inner` marks what lies inside a layer: single operations, and scopes that only name
-    parts of a computation. `name` is the layer's own, `model` says that layers lie in it.
+    `inner` marks addresses inside a layer: single operations, and scopes that name parts of a
+    computation. `name` is the name of the layer; `model` marks a nested model.
     """
 
     address: str
@@ -56,39 +56,37 @@ class ScopeAddress:
 
 @dataclass
 class NameScope:
-    """One scope of names: the nodes right in it, and the scopes inside, in the order of the file."""
+    """One name scope: the nodes directly in it and its inner scopes, in the order of the file."""
 
     name: str
     nodes: list[int] = field(default_factory=list)
     children: dict[str, NameScope] = field(default_factory=dict)
 
-    def every(self) -> list[int]:
-        """Return the nodes in it at any depth, in the order of the file."""
-        found = list(self.nodes)
-        for child in self.children.values():
-            found += child.every()
-        return sorted(found)
+    def all_nodes(self) -> list[int]:
+        """Return the nodes at any depth, in the order of the file."""
+        return sorted([*self.nodes, *(number for child in self.children.values() for number in child.all_nodes())])
 
-    def first(self) -> int:
-        """Return the first node in it."""
-        return min(self.every())
+    def first_node(self) -> int:
+        """Return the first of the nodes at any depth."""
+        return min(self.all_nodes())
 
 
 @dataclass
 class ScopeLayers:
-    """The addresses of a graph, being found.
+    """The addresses of a graph, by name scope.
 
-    `numbers` are the nodes that the outputs need, `outputs` the tensors that a signature gives.
+    `numbers` are the nodes that the outputs depend on, `outputs` the output tensors of the
+    signature.
     """
 
     flat: InlinedGraph
     numbers: Sequence[int]
     outputs: Sequence[Tensor]
-    places: dict[str, ScopeAddress] = field(default_factory=dict)
+    addresses: dict[str, ScopeAddress] = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Find every address."""
+        """Collect the addresses."""
         self._readers: dict[Tensor, list[int]] = {}
         for number in self.numbers:
             for tensor in self.flat.nodes[number].inputs:
@@ -98,42 +96,42 @@ class ScopeLayers:
         for tensor in [*self._readers, *self._ends]:
             self._used.setdefault(tensor[0], set()).add(tensor)
         root = self._root()
-        self.name, top = _model_of(root)
-        self._stripped = self._counts_from_one(self.name, top)
-        if self._stripped:
-            self.name = _base(self.name)
-        loose = sorted(number for number in root.nodes if root is not top)
-        self._visit(top, "", listed=True)
-        self._operations(loose, "")
-        self._operations(top.nodes, "", listed=True)
+        self.name, top = _model_scope(root)
+        self._numbered = self._is_numbered(self.name, top)
+        if self._numbered:
+            self.name = _strip_number(self.name)
+        outside = sorted(number for number in root.nodes if root is not top)
+        self._add_layers(top, "", listed=True)
+        self._add_operations(outside, "")
+        self._add_operations(top.nodes, "", listed=True)
         self._put_backward_layers_in_order()
 
     def _put_backward_layers_in_order(self) -> None:
-        """Give the backward layer of a Bidirectional its output as the Bidirectional reverses it: in reading order."""
-        for address, place in self.places.items():
-            readers = set(self._readers.get(place.tensor, ()))
-            if not place.name.startswith("backward_") or len(readers) != 1 or place.tensor in self._ends:
+        """Replace the output of the backward layer of a Bidirectional by its reversal: in the order of the input."""
+        for address, item in self.addresses.items():
+            readers = set(self._readers.get(item.tensor, ()))
+            if not item.name.startswith("backward_") or len(readers) != 1 or item.tensor in self._ends:
                 continue
             reader = readers.pop()
-            if self.flat.nodes[reader].op in REVERSALS and reader not in place.nodes:
-                self.places[address] = replace(place, tensor=(reader, 0))
+            if self.flat.nodes[reader].op in REVERSALS and reader not in item.nodes:
+                self.addresses[address] = replace(item, tensor=(reader, 0))
 
     def _root(self) -> NameScope:
-        """Return the tree of scopes of the nodes that compute something.
+        """Return the tree of scopes of all computing nodes.
 
-        Every scope is gone through with all that is in it (900 deep: 10 s), so their depth is bounded.
+        Every scope is visited together with all scopes inside it (900 levels took 10 s), so the depth is limited.
         """
         nodes = self.flat.nodes
-        computing = [number for number in self.numbers if nodes[number].op not in PLUMBING]
+        computing = [number for number in self.numbers if nodes[number].op not in NON_COMPUTING]
         prefixes = {nodes[number].path.rpartition("/")[0] for number in computing}
         root = NameScope("")
         for number in computing:
             path = nodes[number].path
             parts = path.split("/")
             if path not in prefixes:
-                parts.pop()  # an operation may have the name of its scope: it is in it then
-            if len(parts) > DEEPEST:
-                message = f"{self.flat.file}: the names of the graph are nested more than {DEEPEST} deep; the file is damaged or hostile."
+                parts.pop()  # an operation with the name of a scope is in that scope
+            if len(parts) > MAX_SCOPE_DEPTH:
+                message = f"{self.flat.file}: the names of the graph are nested more than {MAX_SCOPE_DEPTH} deep; the file is damaged or hostile."
                 raise LimitError(message)
             scope = root
             for part in parts:
@@ -141,36 +139,31 @@ class ScopeLayers:
             scope.nodes.append(number)
         return root
 
-    def _read_by(self, scope: NameScope) -> frozenset[str]:
-        """Return the paths of the variables that the nodes of a scope read."""
+    def _variables_of(self, scope: NameScope) -> frozenset[str]:
+        """Return the paths of the variables that a scope reads."""
         nodes = self.flat.nodes
-        found: set[str] = set()
-        for number in scope.every():
-            for source, _ in nodes[number].inputs:
-                behind = source
-                while nodes[behind].op in {"ReadVariableOp", "Identity", "DisableCopyOnRead"} and nodes[behind].inputs:
-                    behind = nodes[behind].inputs[0][0]
-                if nodes[behind].op in VARIABLES:
-                    found.add(nodes[behind].path)
-        return frozenset(found)
+        passing = {"ReadVariableOp", "Identity", "DisableCopyOnRead"}
+        inputs = (tensor for number in scope.all_nodes() for tensor in nodes[number].inputs)
+        origins = (nodes[self.flat.origin(tensor, passing)[0]] for tensor in inputs)
+        return frozenset(node.path for node in origins if node.op in VARIABLES)
 
-    def _counts_from_one(self, name: str, top: NameScope) -> bool:
-        """Tell whether every scope carries a number that is not its layer's, as Keras 3 exports.
+    def _is_numbered(self, name: str, top: NameScope) -> bool:
+        """Return True if every scope has a number that its layer does not have, as in exports of Keras 3.
 
-        The names of variables are the layers' own: they decide, by majority. Where none
-        does, scopes that all have numbers do, in files of TensorFlow 2.16 and later.
+        Variables have the names of their layers, so they decide by majority. Without a majority,
+        numbers on all scopes decide, in files of TensorFlow 2.16 or later.
         """
         votes: Counter[bool] = Counter()
-        for child, scope in _all_scopes(top):
-            for variable in self._read_by(scope):
+        for child, scope in _layer_scopes(top):
+            for variable in self._variables_of(scope):
                 owners = variable.split("/")[:-1]
                 if child in owners:
                     votes[False] += 1
-                elif _base(child) != child and _base(child) in owners:
+                elif _strip_number(child) != child and _strip_number(child) in owners:
                     votes[True] += 1
                 elif name in owners:
                     votes[False] += 1
-                elif _base(name) != name and _base(name) in owners:
+                elif _strip_number(name) != name and _strip_number(name) in owners:
                     votes[True] += 1
         if votes[True] != votes[False]:
             return votes[True] > votes[False]
@@ -178,113 +171,109 @@ class ScopeLayers:
         late = version is not None and (int(version[1]), int(version[2])) >= (2, 16)
         return late and bool(top.children) and all(NUMBERED.fullmatch(child) for child in top.children)
 
-    def _visit(self, scope: NameScope, address: str, *, listed: bool) -> None:
-        """Add the layers in a scope, then what lies in them."""
+    def _add_layers(self, scope: NameScope, address: str, *, listed: bool) -> None:
+        """Add the layers in a scope, and recursively those inside them."""
         for name, calls in self._layers_in(scope, listed=listed):
             for number, call in enumerate(calls):
-                one = f"{address}/{quoted(name)}" if address else quoted(name)
+                layer_address = f"{address}/{quoted(name)}" if address else quoted(name)
                 if len(calls) > 1:
-                    one += f"#{number}"
-                model = _holds_layers(call)
-                nodes = tuple(call.every())
+                    layer_address += f"#{number}"
+                model = _is_nested_model(call)
+                nodes = tuple(call.all_nodes())
                 leaving = self._leaving(nodes)
                 states = self._states(nodes, leaving)
                 for output, tensor in states.items():
-                    self._add(ScopeAddress(f"{one}@{output}", name, tensor, nodes, inner=not listed))
+                    self._add(ScopeAddress(f"{layer_address}@{output}", name, tensor, nodes, inner=not listed))
                 if len(leaving) == 1 and not states:
-                    self._add(ScopeAddress(one, name, leaving[0], nodes, inner=not listed, model=model))
-                self._visit(call, one, listed=listed and (model or self._wraps(name, call)))
-                self._operations(call.nodes, one)
+                    self._add(ScopeAddress(layer_address, name, leaving[0], nodes, inner=not listed, model=model))
+                self._add_layers(call, layer_address, listed=listed and (model or self._wraps(name, call)))
+                self._add_operations(call.nodes, layer_address)
 
     def _wraps(self, name: str, scope: NameScope) -> bool:
-        """Tell whether a scope is only the first part of the name of one layer: ``out/dense``."""
+        """Return True if a scope is only the first part of the name of one layer, as in ``out/dense``."""
         if scope.nodes or len(scope.children) != 1:
             return False
         inner = next(iter(scope.children))
-        return any(f"{name}/{inner}/" in f"/{variable}/" for variable in self._read_by(scope))
+        return any(f"{name}/{inner}/" in f"/{variable}/" for variable in self._variables_of(scope))
 
     def _layers_in(self, scope: NameScope, *, listed: bool) -> Iterator[tuple[str, list[NameScope]]]:
         """Yield the layers of a scope by name, each with its calls in the order of the file."""
         groups: dict[str, list[NameScope]] = {}
         for name, child in scope.children.items():
             groups.setdefault(self._layer_of(name, scope, listed=listed), []).append(child)
-        for name, found in groups.items():
-            calls = sorted(found, key=NameScope.first)
-            yield name, calls if len(calls) > 1 else self._parts(calls[0])
+        for name, scopes in groups.items():
+            calls = sorted(scopes, key=NameScope.first_node)
+            yield name, calls if len(calls) > 1 else self._split_calls(calls[0])
 
     def _layer_of(self, name: str, scope: NameScope, *, listed: bool) -> str:
         """Return the name of the layer that a scope is a call of.
 
-        Inside a layer there are scopes without a number too, of parts of a computation.
+        Inside a layer there are unnumbered scopes too, which name parts of a computation.
         """
-        base = _base(name)
+        base = _strip_number(name)
         if base == name:
             return name
-        if self._stripped:
+        if self._numbered:
             return base if listed or base not in scope.children else name
         first = scope.children.get(base)
         if first is None:
             return name
-        read = self._read_by(first)
-        return base if read and read == self._read_by(scope.children[name]) else name
+        read = self._variables_of(first)
+        return base if read and read == self._variables_of(scope.children[name]) else name
 
-    def _parts(self, scope: NameScope) -> list[NameScope]:
-        """Take the calls of a layer apart that share one scope: ``MatMul`` and ``MatMul_1``.
+    def _split_calls(self, scope: NameScope) -> list[NameScope]:
+        """Split a scope that several calls of one layer share: ``MatMul`` and ``MatMul_1``.
 
-        Every call reads the layer's variables once, and does the same in the same order.
+        Every call reads the layer's variables once and runs the same operations in the same order.
         """
         nodes = self.flat.nodes
         counts = Counter(
             nodes[number].inputs[0][0]
-            for number in self._plumbing_of(scope)
+            for number in self._sources_of(scope)
             if nodes[number].op == "ReadVariableOp" and nodes[number].inputs
         )
-        numbers = scope.every()
+        numbers = scope.all_nodes()
         sizes = set(counts.values())
         count = sizes.pop() if len(sizes) == 1 else 1
-        if count < 2 and not counts:  # noqa: PLR2004  (one call is no row of calls)
+        if count < 2 and not counts:  # noqa: PLR2004  (fewer than two calls)
             count = self._repeats(numbers)
         if count < 2 or len(numbers) % count:  # noqa: PLR2004
             return [scope]
         size = len(numbers) // count
-        parts = [numbers[place : place + size] for place in range(0, len(numbers), size)]
+        parts = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         if len({tuple(nodes[number].op for number in part) for part in parts}) > 1:
             return [scope]
-        return [_only(scope, frozenset(part)) for part in parts]
+        return [_restrict_scope(scope, frozenset(part)) for part in parts]
 
-    def _plumbing_of(self, scope: NameScope) -> set[int]:
-        return {source for number in scope.every() for source, _ in self.flat.nodes[number].inputs}
+    def _sources_of(self, scope: NameScope) -> set[int]:
+        return {source for number in scope.all_nodes() for source, _ in self.flat.nodes[number].inputs}
 
     def _repeats(self, numbers: Sequence[int]) -> int:
-        """Return how often the same single operation stands in a scope, each apart from the others."""
+        """Return how many times a scope repeats one operation whose instances do not read each other, else 1."""
         nodes = self.flat.nodes
         names = [nodes[number].path.rpartition("/")[2] for number in numbers]
         inside = set(numbers)
-        if len({_base(name) for name in names}) != 1 or len({nodes[number].op for number in numbers}) != 1:
+        if len({_strip_number(name) for name in names}) != 1 or len({nodes[number].op for number in numbers}) != 1:
             return 1
         if any(source in inside for number in numbers for source, _ in nodes[number].inputs):
             return 1
         return len(numbers)
 
     def _leaving(self, numbers: Iterable[int]) -> list[Tensor]:
-        """Return the tensors that leave some nodes, less those that are not a layer's values."""
+        """Return the tensors that leave some nodes and may be activations, floating-point ones with a batch axis first."""
         inside = set(numbers)
-        found: list[Tensor] = []
-        for number in sorted(inside):
-            found += [tensor for tensor in self._outputs_of(number) if self._leaves(tensor, inside)]
-        values = [tensor for tensor in found if self._dtype(tensor) not in NOT_VALUES]
+        outputs = (tensor for number in sorted(inside) for tensor in self._outputs_of(number))
+        values = [item for item in outputs if self._leaves(item, inside) and self._dtype(item) not in NOT_VALUES]
         for rule in (self._is_value, self._has_batch):
-            better = [tensor for tensor in values if rule(tensor)]
-            if better:
-                values = better
+            values = [tensor for tensor in values if rule(tensor)] or values
         return values
 
     def _states(self, numbers: Sequence[int], leaving: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Return the tensors that leave a recurrent layer with its states, numbered as Keras does.
+        """Return the output and the states of a recurrent layer, by their index in Keras.
 
-        Its output is 0, the states follow in the order in which its loop carries them. A
-        loop that knows a mask carries the last output before them. Empty where no state
-        leaves, or the layer is not one loop.
+        Output 0 is followed by the states in the order of the loop variables. With a mask, the
+        loop has the last output as a variable before them. Empty if no state leaves the layer,
+        or if it is not exactly one loop.
         """
         nodes = self.flat.nodes
         loops = [number for number in numbers if nodes[number].op in LOOPS]
@@ -292,26 +281,25 @@ class ScopeLayers:
         others = [tensor for tensor in leaving if tensor[0] not in loops]
         if len(loops) != 1 or not carried or len(others) > 1:
             return {}
-        named = functions_named(nodes[loops[0]].node.attributes.get("body", memoryview(b"")))
+        named = called_functions(nodes[loops[0]].node.attribute("body"))
         body = self.flat.meta.functions.get(named[0]) if named else None
         if body is None:
             return {}
         changing = [
-            place
-            for place, output in enumerate(body.outputs)
+            index
+            for index, output in enumerate(body.outputs)
             if output not in body.arguments
-            and self._is_value((loops[0], place))
-            and self._dtype((loops[0], place)) != "variant"
+            and self._is_value((loops[0], index))
+            and self._dtype((loops[0], index)) != "variant"
         ]
         if any(node.op in {"Select", "SelectV2"} for node in body.nodes):
             changing = changing[1:]
-        if any(place not in changing for _, place in carried):
+        if any(index not in changing for _, index in carried):
             return {}
-        found = dict(enumerate(others))
-        return found | {1 + changing.index(place): (number, place) for number, place in carried}
+        return dict(enumerate(others)) | {1 + changing.index(index): (number, index) for number, index in carried}
 
     def _outputs_of(self, number: int) -> list[Tensor]:
-        """Return the outputs of a node that something reads; the first of one that nothing does."""
+        """Return the outputs of a node that are read, or its first output if none is."""
         return sorted(self._used[number]) or [(number, 0)]
 
     def _leaves(self, tensor: Tensor, inside: set[int]) -> bool:
@@ -321,37 +309,37 @@ class ScopeLayers:
         return dtype_of(self.flat.nodes[tensor[0]].node, tensor[1])
 
     def _is_value(self, tensor: Tensor) -> bool:
-        """Tell numbers with a fraction, or text, from masks, shapes and places."""
+        """Return True for floating-point numbers and strings, False for masks, shapes and indices."""
         return self._dtype(tensor) not in {"bool", "int32", "int64"}
 
     def _has_batch(self, tensor: Tensor) -> bool:
         shape = shape_at(self.flat.nodes[tensor[0]].node, tensor[1])
         return shape is None or (len(shape) > 0 and shape[0] is None)
 
-    def _operations(self, numbers: Sequence[int], address: str, *, listed: bool = False) -> None:
-        """Add the single operations of a scope: those are addresses as well."""
+    def _add_operations(self, numbers: Sequence[int], address: str, *, listed: bool = False) -> None:
+        """Add the operations of a scope, which have addresses too."""
         for number in numbers:
             node = self.flat.nodes[number]
             name = node.path.rpartition("/")[2]
-            one = f"{address}/{quoted(name)}" if address else quoted(name)
+            own = f"{address}/{quoted(name)}" if address else quoted(name)
             tensors = sorted(tensor for tensor in self._outputs_of(number) if self._dtype(tensor) not in NOT_VALUES)
             shown = listed and node.op not in {"Identity", "IdentityN"}
             for tensor in tensors:
-                place = one if len(tensors) == 1 else f"{one}@{tensor[1]}"
-                self._add(ScopeAddress(place, name, tensor, (number,), inner=not shown))
+                whole = own if len(tensors) == 1 else f"{own}@{tensor[1]}"
+                self._add(ScopeAddress(whole, name, tensor, (number,), inner=not shown))
 
-    def _add(self, place: ScopeAddress) -> None:
-        self.places.setdefault(place.address, place)
-
-
-def _base(name: str) -> str:
-    """Return a name without the number that makes it unique."""
-    found = NUMBERED.fullmatch(name)
-    return found[1] if found else name
+    def _add(self, item: ScopeAddress) -> None:
+        self.addresses.setdefault(item.address, item)
 
 
-def _model_of(root: NameScope) -> tuple[str, NameScope]:
-    """Return the model's own name and scope; what only passes on outputs may lie beside it."""
+def _strip_number(name: str) -> str:
+    """Return a name without the suffix that makes it unique: ``conv`` for ``conv_1``."""
+    match = NUMBERED.fullmatch(name)
+    return match[1] if match else name
+
+
+def _model_scope(root: NameScope) -> tuple[str, NameScope]:
+    """Return the name and scope of the model; beside it there may be operations that pass on its outputs."""
     if len(root.children) == 1:
         name, child = next(iter(root.children.items()))
         if child.children:
@@ -359,21 +347,21 @@ def _model_of(root: NameScope) -> tuple[str, NameScope]:
     return "", root
 
 
-def _holds_layers(scope: NameScope) -> bool:
-    """Tell a nested model from a layer: nothing is computed right in it, and there are several in it."""
+def _is_nested_model(scope: NameScope) -> bool:
+    """Return True for a nested model: no operations directly in it, and more than one inner scope."""
     return not scope.nodes and len(scope.children) > 1
 
 
-def _all_scopes(scope: NameScope) -> Iterator[tuple[str, NameScope]]:
-    """Yield the scopes of layers, those of nested models too."""
+def _layer_scopes(scope: NameScope) -> Iterator[tuple[str, NameScope]]:
+    """Yield the names and scopes of layers, including those of nested models."""
     for name, child in scope.children.items():
         yield name, child
-        if _holds_layers(child):
-            yield from _all_scopes(child)
+        if _is_nested_model(child):
+            yield from _layer_scopes(child)
 
 
-def _only(scope: NameScope, numbers: frozenset[int]) -> NameScope:
-    """Return a scope with some of its nodes only."""
-    children = {name: _only(child, numbers) for name, child in scope.children.items()}
+def _restrict_scope(scope: NameScope, numbers: frozenset[int]) -> NameScope:
+    """Return a copy of a scope with only some of its nodes."""
+    children = {name: _restrict_scope(child, numbers) for name, child in scope.children.items()}
     kept = {name: child for name, child in children.items() if child.nodes or child.children}
     return NameScope(scope.name, [number for number in scope.nodes if number in numbers], kept)

@@ -1,6 +1,6 @@
-"""What a SavedModel or a frozen graph holds: nodes, functions, signatures, objects.
+"""Parse a SavedModel or a frozen graph: nodes, functions, signatures and objects.
 
-Read from the bytes of `saved_model.pb` with nothing but the wire format; nothing is loaded.
+The protocol buffers are read field by field, without TensorFlow; nothing is loaded or run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from actviz.formats.checkpoint import DTYPES, shape_of
+from actviz.formats.checkpoint import DTYPES, parse_shape
 from actviz.gate.protobuf import (
     all_bytes,
     as_bytes,
@@ -28,22 +28,26 @@ if TYPE_CHECKING:
 
     from actviz.records import Shape
 
-REFERENCE = 100
+REFERENCE_DTYPE_OFFSET = 100
 
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """One operation: its inputs as the graph spells them, its attributes not read yet."""
+    """One ``NodeDef``: its inputs as written (``name:0``, ``^name``), its attributes not parsed yet."""
 
     name: str
     op: str
     inputs: tuple[str, ...]
     attributes: Mapping[str, memoryview]
 
+    def attribute(self, name: str) -> memoryview:
+        """Return an ``AttrValue`` message, empty if the node does not have the attribute."""
+        return self.attributes.get(name, memoryview(b""))
+
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One input or output of a signature; `shape` is ``None`` where even the rank is free."""
+    """One input or output of a signature; `shape` is ``None`` if the rank is unknown."""
 
     tensor: str
     dtype: str
@@ -52,7 +56,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class GraphSignature:
-    """A named way of calling a SavedModel: its inputs and outputs by key."""
+    """A signature of a SavedModel: its inputs and outputs by key."""
 
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
@@ -60,10 +64,10 @@ class GraphSignature:
 
 @dataclass(frozen=True, slots=True)
 class SavedObject:
-    """One object of the graph of Python objects that was saved.
+    """One object of the saved object graph.
 
-    `identifier` and `metadata` say of which kind it is where it is one of Keras's;
-    `functions` are the concrete functions of one that can be called.
+    `identifier` and `metadata` describe a Keras object; `functions` are the names of the
+    concrete functions of a callable one.
     """
 
     children: Mapping[str, int]
@@ -74,7 +78,7 @@ class SavedObject:
 
 @dataclass(frozen=True)
 class GraphFunction:
-    """A function of a graph's library; `message` is its definition as it is written."""
+    """A function of a graph's library; `message` is its ``FunctionDef``."""
 
     name: str
     message: memoryview
@@ -86,20 +90,20 @@ class GraphFunction:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """The tensors that it returns, in order."""
+        """The names of the tensors that it returns, in order."""
         returns = {key: text(value) for key, value in pairs(self.message, 4)}
         names = [one_text(output, 1) for output in all_bytes(one_bytes(self.message, 1), 3)]
         return tuple(returns.get(name, "") for name in names)
 
     @cached_property
     def nodes(self) -> tuple[GraphNode, ...]:
-        """Its operations."""
-        return tuple(node_of(message) for message in all_bytes(self.message, 3))
+        """The operations of its body."""
+        return tuple(parse_node(message) for message in all_bytes(self.message, 3))
 
 
 @dataclass(frozen=True)
 class MetaGraph:
-    """One graph of a SavedModel, chosen by its tags; a frozen graph is one without tags."""
+    """One graph of a SavedModel, identified by its tags; a frozen graph has none."""
 
     tags: tuple[str, ...]
     version: str
@@ -113,32 +117,32 @@ class MetaGraph:
 
     @cached_property
     def objects(self) -> tuple[SavedObject, ...]:
-        """The graph of Python objects, the model itself first; empty before TensorFlow 2."""
-        return tuple(_object(message) for message in all_bytes(self.objects_message, 1))
+        """The object graph, the model itself first; empty before TensorFlow 2."""
+        return tuple(_parse_object(message) for message in all_bytes(self.objects_message, 1))
 
 
-def tags_of(message: memoryview) -> tuple[str, ...]:
-    """Return the tags of a meta graph without reading the rest."""
+def parse_tags(message: memoryview) -> tuple[str, ...]:
+    """Return the tags of a ``MetaGraphDef`` without parsing the rest."""
     return tuple(text(tag) for tag in all_bytes(one_bytes(message, 1), 4))
 
 
-def meta_graph(message: memoryview) -> MetaGraph:
-    """Read one meta graph of a SavedModel.
+def parse_meta_graph(message: memoryview) -> MetaGraph:
+    """Parse one ``MetaGraphDef``.
 
     Raises
     ------
-    Damaged
-        When the bytes are no such message.
+    MalformedProtobuf
+        When the bytes are not a valid message.
     """
     info = one_bytes(message, 1)
-    nodes, functions, producer = graph_of(one_bytes(message, 2))
+    nodes, functions, producer = parse_graph_def(one_bytes(message, 2))
     assets = {one_text(one_bytes(asset, 1), 1): one_text(asset, 2) for asset in all_bytes(message, 6)}
     return MetaGraph(
-        tags_of(message),
+        parse_tags(message),
         one_text(info, 5),
         nodes,
         functions,
-        {key: _signature(value) for key, value in pairs(message, 5)},
+        {key: _parse_signature(value) for key, value in pairs(message, 5)},
         {name.partition(":")[0]: file for name, file in assets.items()},
         producer,
         one_text(one_bytes(message, 3), 3),
@@ -146,14 +150,14 @@ def meta_graph(message: memoryview) -> MetaGraph:
     )
 
 
-def graph_of(message: memoryview) -> tuple[tuple[GraphNode, ...], dict[str, GraphFunction], int]:
-    """Return the operations of a graph, its library of functions and its producer's version."""
+def parse_graph_def(message: memoryview) -> tuple[tuple[GraphNode, ...], dict[str, GraphFunction], int]:
+    """Return the operations of a ``GraphDef``, its function library and the version of its producer."""
     nodes: list[GraphNode] = []
     functions: dict[str, GraphFunction] = {}
     producer = 0
     for number, value in fields(message):
         if number == 1:
-            nodes.append(node_of(as_bytes(value)))
+            nodes.append(parse_node(as_bytes(value)))
         elif number == 2:  # noqa: PLR2004  (the number of the field)
             for function in all_bytes(as_bytes(value), 1):
                 name = one_text(one_bytes(function, 1), 1)
@@ -163,8 +167,8 @@ def graph_of(message: memoryview) -> tuple[tuple[GraphNode, ...], dict[str, Grap
     return tuple(nodes), functions, producer
 
 
-def node_of(message: memoryview) -> GraphNode:
-    """Read one operation."""
+def parse_node(message: memoryview) -> GraphNode:
+    """Parse one ``NodeDef``."""
     name = op = ""
     inputs: list[str] = []
     attributes: dict[str, memoryview] = {}
@@ -186,21 +190,21 @@ def node_of(message: memoryview) -> GraphNode:
     return GraphNode(name, op, tuple(inputs), attributes)
 
 
-def _signature(message: memoryview) -> GraphSignature:
+def _parse_signature(message: memoryview) -> GraphSignature:
     return GraphSignature(
-        {key: _tensor_info(value) for key, value in pairs(message, 1)},
-        {key: _tensor_info(value) for key, value in pairs(message, 2)},
+        {key: _parse_tensor_info(value) for key, value in pairs(message, 1)},
+        {key: _parse_tensor_info(value) for key, value in pairs(message, 2)},
     )
 
 
-def _tensor_info(message: memoryview) -> TensorInfo:
+def _parse_tensor_info(message: memoryview) -> TensorInfo:
     shapes = all_bytes(message, 3)
     return TensorInfo(
-        one_text(message, 1), dtype_name(one_number(message, 2)), shape_of(shapes[-1]) if shapes else None
+        one_text(message, 1), dtype_name(one_number(message, 2)), parse_shape(shapes[-1]) if shapes else None
     )
 
 
-def _object(message: memoryview) -> SavedObject:
+def _parse_object(message: memoryview) -> SavedObject:
     children: dict[str, int] = {}
     identifier = metadata = ""
     functions: list[str] = []
@@ -218,69 +222,75 @@ def _object(message: memoryview) -> SavedObject:
 
 
 def dtype_name(number: int) -> str:
-    """Return the name of TensorFlow's number of a dtype, ``""`` for one that is not known."""
-    return DTYPES.get(number - REFERENCE if number > REFERENCE else number, "")
+    """Return the name of a value of TensorFlow's ``DataType`` enum, ``""`` for an unknown one."""
+    return DTYPES.get(number - REFERENCE_DTYPE_OFFSET if number > REFERENCE_DTYPE_OFFSET else number, "")
 
 
-# An attribute is a message of which one field is set: 2 a text, 3 a whole number, 5 a truth,
-# 6 a dtype, 7 a shape, 8 a tensor, 10 a function, 1 a list of any of these.
+# An AttrValue is a oneof: 2 bytes, 3 int, 5 bool, 6 dtype, 7 shape, 8 tensor, 10 function, 1 a
+# list of these, whose fields have the same numbers (functions: 9).
 def attribute_text(node: GraphNode, name: str) -> str:
-    """Return a text attribute of a node."""
-    return one_text(node.attributes.get(name, memoryview(b"")), 2)
+    """Return a string attribute of a node."""
+    return one_text(node.attribute(name), 2)
 
 
 def attribute_number(node: GraphNode, name: str) -> int:
-    """Return a whole number attribute of a node."""
-    return signed(one_number(node.attributes.get(name, memoryview(b"")), 3))
+    """Return an integer attribute of a node, 0 if it is missing."""
+    return signed(one_number(node.attribute(name), 3))
+
+
+def attribute_bool(node: GraphNode, name: str) -> bool:
+    """Return a Boolean attribute of a node, False if it is missing."""
+    return bool(one_number(node.attribute(name), 5))
 
 
 def attribute_dtype(node: GraphNode, name: str) -> str:
-    """Return a dtype attribute of a node by its name."""
-    return dtype_name(one_number(node.attributes.get(name, memoryview(b"")), 6))
+    """Return the name of a dtype attribute of a node."""
+    return dtype_name(one_number(node.attribute(name), 6))
 
 
 def attribute_dtypes(node: GraphNode, name: str) -> list[str]:
-    """Return an attribute that lists dtypes."""
-    content = one_bytes(node.attributes.get(name, memoryview(b"")), 1)
-    found = [number for field_number, value in fields(content) if field_number == 6 for number in numbers(value)]  # noqa: PLR2004  (dtypes)
-    return [dtype_name(number) for number in found]
+    """Return the names in a list of dtypes."""
+    return [dtype_name(item) for item in _listed_numbers(node, name, 6)]
 
 
 def attribute_numbers(node: GraphNode, name: str) -> list[int]:
-    """Return an attribute that lists whole numbers."""
-    content = one_bytes(node.attributes.get(name, memoryview(b"")), 1)
-    return [signed(number) for place, value in fields(content) if place == 3 for number in numbers(value)]  # noqa: PLR2004  (whole numbers)
+    """Return a list of integers."""
+    return [signed(item) for item in _listed_numbers(node, name, 3)]
+
+
+def _listed_numbers(node: GraphNode, name: str, field_number: int) -> list[int]:
+    content = one_bytes(node.attribute(name), 1)
+    return [item for number, value in fields(content) if number == field_number for item in numbers(value)]
 
 
 def attribute_shape(node: GraphNode, name: str) -> Shape | None:
-    """Return a shape attribute, ``None`` where there is none or its rank is free."""
-    found = all_bytes(node.attributes.get(name, memoryview(b"")), 7)
-    return shape_of(found[-1]) if found else None
+    """Return a shape attribute, ``None`` if it is missing or of unknown rank."""
+    shapes = all_bytes(node.attribute(name), 7)
+    return parse_shape(shapes[-1]) if shapes else None
 
 
 def attribute_shapes(node: GraphNode, name: str) -> list[Shape | None]:
-    """Return an attribute that lists shapes."""
-    content = one_bytes(node.attributes.get(name, memoryview(b"")), 1)
-    return [shape_of(shape) for shape in all_bytes(content, 7)]
+    """Return a list of shapes."""
+    return [parse_shape(shape) for shape in all_bytes(one_bytes(node.attribute(name), 1), 7)]
 
 
 def attribute_tensor(node: GraphNode, name: str) -> memoryview:
-    """Return a tensor attribute as it is written."""
-    return one_bytes(node.attributes.get(name, memoryview(b"")), 8)
+    """Return the ``TensorProto`` of a tensor attribute."""
+    return one_bytes(node.attribute(name), 8)
 
 
 def constant_shape(node: GraphNode) -> tuple[int, ...]:
-    """Return the shape of a constant."""
-    found = shape_of(one_bytes(attribute_tensor(node, "value"), 2))
-    return tuple(size or 0 for size in found or ())
+    """Return the shape of a ``Const`` node."""
+    shape = parse_shape(one_bytes(attribute_tensor(node, "value"), 2))
+    return tuple(size or 0 for size in shape or ())
 
 
-def functions_named(attribute: memoryview) -> list[str]:
-    """Return the functions that an attribute names, alone or in a list."""
-    found = []
+def called_functions(attribute: memoryview) -> list[str]:
+    """Return the names of the functions in an attribute."""
+    names = []
     for number, value in fields(attribute):
         if number == 10:  # noqa: PLR2004  (a function)
-            found.append(one_text(as_bytes(value), 1))
+            names.append(one_text(as_bytes(value), 1))
         elif number == 1 and not isinstance(value, int):
-            found += [one_text(function, 1) for function in all_bytes(value, 9)]
-    return found
+            names += [one_text(function, 1) for function in all_bytes(value, 9)]
+    return names

@@ -12,17 +12,17 @@ from actviz.formats.checkpoint import VARIABLES as CHECKPOINT
 from actviz.formats.checkpoint import Checkpoint
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.folder import SAVED_MODEL, choose_graph, read_saved_model
-from actviz.formats.savedmodel.inline import InlinedGraph, call_of, flatten
+from actviz.formats.savedmodel.inline import InlinedGraph, call_of, inline_functions
 from actviz.formats.savedmodel.keras_metadata import classes_of
 from actviz.formats.savedmodel.lookup_tables import TableContent, restored_key, table_contents
-from actviz.formats.savedmodel.name_scopes import PLUMBING
+from actviz.formats.savedmodel.name_scopes import NON_COMPUTING
 from actviz.formats.savedmodel.proto import (
     GraphSignature,
     MetaGraph,
     attribute_dtype,
     attribute_shape,
     attribute_text,
-    graph_of,
+    parse_graph_def,
 )
 from actviz.gate.operations import check_operations
 from actviz.gate.protobuf import MalformedProtobuf
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PREFERRED = ("serving_default", "serve", "predict")
 INITIAL = "__saved_model_init_op"
-MOST_NUMBERS = 1 << 20
+MAX_VALUE_SIZE = 1 << 20
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 
 
@@ -78,35 +78,35 @@ class GraphSource:
     stamp: FileStamp
     folder: Path | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
-    _bundle: Checkpoint | None = None
+    _checkpoint: Checkpoint | None = None
     _keys: dict[str, str] | None = None
     _tables: dict[str, TableContent] | None = None
 
     def close(self) -> None:
         """Close the files."""
         self.file.close()
-        if self._bundle is not None:
-            self._bundle.close()
+        if self._checkpoint is not None:
+            self._checkpoint.close()
 
     def check_unchanged(self) -> None:
         """Refuse files that were written to since they were opened."""
         if stamp(self.file) != self.stamp:
             raise ModelChangedError(self.name)
-        if self._bundle is not None:
-            self._bundle.check_unchanged()
+        if self._checkpoint is not None:
+            self._checkpoint.check_unchanged()
 
-    def not_finite(self) -> str:
-        """Say how many of the numbers read since the last question are NaN or infinite (``""``: none)."""
-        return "" if self._bundle is None else self._bundle.finite.said()
+    def nonfinite_message(self) -> str:
+        """Return the number of NaN and infinite values read since the last call as text (``""``: none)."""
+        return "" if self._checkpoint is None else self._checkpoint.nonfinite.message()
 
     def weights_digest(self) -> str:
         """Return the SHA-256 of the variables read so far; a graph without any holds its numbers itself."""
-        return self.digest if self._bundle is None else self._bundle.digest()
+        return self.digest if self._checkpoint is None else self._checkpoint.digest()
 
     def small_value(self, number: int) -> NDArray[Any] | None:
         """Return a variable of a few numbers, outside the digest; ``None`` for a large one or one that is not there."""
         declared = attribute_shape(self.flat.nodes[number].node, "shape")
-        if declared is None or math.prod(size or 0 for size in declared) > MOST_NUMBERS:
+        if declared is None or math.prod(size or 0 for size in declared) > MAX_VALUE_SIZE:
             return None
         try:
             return self.value(number, hashed=False)
@@ -124,11 +124,13 @@ class GraphSource:
         node = self.flat.nodes[number].node
         keys = self._restored()
         shared = attribute_text(node, "shared_name")
-        key = keys.get(node.name) or next((name for name in (shared, node.name) if name in self.bundle.tensors), None)
+        key = keys.get(node.name) or next(
+            (name for name in (shared, node.name) if name in self.checkpoint.tensors), None
+        )
         if key is None:
             message = f'{self.name}: the checkpoint does not tell the value of the variable "{escape(node.name, 80)}"; save the model again.'
             raise ModelError(message)
-        found = self.bundle.read(key, hashed=hashed)
+        found = self.checkpoint.read(key, hashed=hashed)
         declared = attribute_shape(node, "shape")
         if declared is not None and (
             len(declared) != found.ndim
@@ -143,8 +145,8 @@ class GraphSource:
         node = self.flat.nodes[number].node
         if self._tables is None:
             has_variables = self.folder is not None and exists(self.folder / CHECKPOINT / f"{CHECKPOINT}.index")
-            bundle = self.bundle if has_variables else None
-            self._tables = table_contents(self.flat.meta, self.folder, bundle, self.name)
+            checkpoint = self.checkpoint if has_variables else None
+            self._tables = table_contents(self.flat.meta, self.folder, checkpoint, self.name)
         if node.name not in self._tables:
             message = f'{self.name}: the file does not tell what is in the table "{escape(node.name, 80)}"; export the model again.'
             raise ModelError(message)
@@ -157,14 +159,14 @@ class GraphSource:
         return [text for text in texts if text.isprintable() and text and not any(mark.isspace() for mark in text)]
 
     @property
-    def bundle(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
         """The checkpoint, opened when it is first asked for."""
-        if self._bundle is None:
+        if self._checkpoint is None:
             if self.folder is None:
                 message = f"{self.name}: this graph reads variables, which are not in the file; freeze it first (convert_variables_to_constants), or give the SavedModel."
                 raise ModelError(message)
-            self._bundle = Checkpoint(self.folder / CHECKPOINT, self.name)
-        return self._bundle
+            self._checkpoint = Checkpoint(self.folder / CHECKPOINT, self.name)
+        return self._checkpoint
 
     def _restored(self) -> dict[str, str]:
         """Return the keys in the checkpoint of the variables, by the names of their nodes.
@@ -174,7 +176,7 @@ class GraphSource:
         if self._keys is None:
             self._keys = {}
             restore = self.flat.meta.restore.partition(":")[0]
-            flat = flatten(self.flat.meta, self.name, (restore,))
+            flat = inline_functions(self.flat.meta, self.name, (restore,))
             for node in flat.nodes:
                 if node.op in {"AssignVariableOp", "Assign"} and len(node.inputs) > 1:
                     key = restored_key(flat, node.inputs[1])
@@ -203,8 +205,8 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
         meta = choose_graph(graphs, tags, name)
         chosen = choose_signature(meta, signature, name)
         calls = {info.tensor.partition(":")[0] for info in chosen.outputs.values()}
-        flat = flatten(meta, name, calls)
-        main = len(flatten(meta, name).nodes)
+        flat = inline_functions(meta, name, calls)
+        main = len(inline_functions(meta, name).nodes)
         called = range(main, len(flat.nodes))
         if any(call_of(node, meta.functions) for node in meta.nodes if node.name in calls):
             check_operations(
@@ -225,18 +227,7 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
     writer = f"TensorFlow {escape(meta.version or 'of an unknown version', 40)}"
     digest = digest_of(file.read())
     return GraphSource(
-        name,
-        "saved_model",
-        writer,
-        digest,
-        flat,
-        inputs,
-        outputs,
-        tuple(called),
-        file,
-        status,
-        path,
-        kinds,
+        name, "saved_model", writer, digest, flat, inputs, outputs, tuple(called), file, status, path, kinds
     )
 
 
@@ -301,13 +292,13 @@ def open_frozen_graph(path: Path, given: tuple[str, ...]) -> GraphSource:
     try:
         content = memoryview(file.read())
         try:
-            nodes, functions, producer = graph_of(content)
+            nodes, functions, producer = parse_graph_def(content)
         except MalformedProtobuf:
             message = f"{name}: the graph ({len(content):,} bytes) is truncated or damaged; copy or freeze it again."
             raise ModelError(message) from None
         meta = MetaGraph((), "", nodes, functions, {}, {}, producer, "")
         check_graph(meta, name)
-        flat = flatten(meta, name, [node.name for node in nodes])
+        flat = inline_functions(meta, name, [node.name for node in nodes])
         inputs = tuple(_frozen_inputs(flat, given))
         outputs = tuple(_ends(flat))
     except BaseException:
@@ -348,7 +339,9 @@ def _frozen_inputs(flat: InlinedGraph, given: tuple[str, ...]) -> list[GraphInpu
 def _ends(flat: InlinedGraph) -> list[Tensor]:
     """Return the outputs of a frozen graph: of every computing node that nothing reads."""
     read = {source for node in flat.nodes for source, _ in node.inputs}
-    return [(number, 0) for number, node in enumerate(flat.nodes) if number not in read and node.op not in PLUMBING]
+    return [
+        (number, 0) for number, node in enumerate(flat.nodes) if number not in read and node.op not in NON_COMPUTING
+    ]
 
 
 def input_of(flat: InlinedGraph, name: str, number: int, dtype: str, shape: Shape | None) -> GraphInput:

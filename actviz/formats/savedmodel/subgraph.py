@@ -1,6 +1,6 @@
-"""The part of a flat graph that some tensors need, written as a graph that TensorFlow can run.
+"""Extract the part of a flat graph that some tensors depend on, as a ``GraphDef`` for TensorFlow.
 
-Nothing else of the file reaches TensorFlow: no saver, no initialiser, no other signature.
+Nothing else of the file reaches TensorFlow: no saver, no initializer, no other signature.
 """
 
 from __future__ import annotations
@@ -10,17 +10,11 @@ from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, UnsafeError, escape
 from actviz.formats.savedmodel.dtypes import dtype_of
-from actviz.formats.savedmodel.inline import FLOW
+from actviz.formats.savedmodel.inline import FLOW, VARIABLES
 from actviz.formats.savedmodel.lookup_tables import TABLES
-from actviz.formats.savedmodel.proto import attribute_number, functions_named
-from actviz.gate.operations import (
-    CHANGING,
-    RUNNABLE_WRITES,
-    SEEDED_BY_ATTRIBUTES,
-    SEEDED_BY_INPUTS,
-    check_operations,
-)
-from actviz.gate.protobuf import encode_bytes, encode_varint, one_number
+from actviz.formats.savedmodel.proto import attribute_bool, attribute_number, called_functions
+from actviz.gate.operations import CHANGING, RUNNABLE_WRITES, SEEDED_BY_ATTRIBUTES, SEEDED_BY_INPUTS, check_operations
+from actviz.gate.protobuf import encode_bytes, encode_varint
 from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
@@ -29,19 +23,18 @@ if TYPE_CHECKING:
     from actviz.formats.savedmodel.inline import InlinedGraph, Tensor
     from actviz.formats.savedmodel.proto import GraphNode
 
-VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 WRITES = CHANGING - {"DestroyResourceOp"}
 PASSED_ON = frozenset({"Identity", "Enter", "Switch"})
-"""Operations that pass a handle on, as in the loops and conditions of TensorFlow 1."""
+"""Operations that forward a handle, as in the loops and conditions of TensorFlow 1."""
 
 
 @dataclass(frozen=True)
 class Subgraph:
-    """A graph to run: its definition, and which of its tensors come from outside.
+    """A graph to run.
 
-    `given` maps numbers of nodes to what is fed: ``input``, ``variable`` or ``table``. `writes`
-    are the numbers of the nodes that change a variable, in functions that they call too; where
-    there are any, nodes keep the order that the file gives them.
+    `given` maps indices of nodes to what replaces them: ``input``, ``variable`` or ``table``.
+    `writes` holds the indices of the nodes that change a variable, directly or in a function
+    that they call; if there are any, the control inputs of the file are kept.
     """
 
     flat: InlinedGraph
@@ -51,7 +44,7 @@ class Subgraph:
     writes: tuple[int, ...] = ()
 
     def random(self, *, fixed: bool) -> list[tuple[str, str]]:
-        """Return path and kind of the operations that draw random numbers, with a seed of the file (`fixed`) or none."""
+        """Return path and type of the operations that draw random numbers, with a seed in the file (`fixed`) or without."""
         nodes = [(self.flat.nodes[number].path, self.flat.nodes[number].node) for number in self.numbers]
         nodes += [
             (f"{name}/{node.name}", node)
@@ -62,12 +55,12 @@ class Subgraph:
 
     @property
     def draws(self) -> bool:
-        """Whether an operation draws from a generator that goes on from one run to the next."""
+        """True if an operation draws from a generator whose state is kept from one run to the next."""
         found = {kind for fixed in (False, True) for _, kind in self.random(fixed=fixed)}
         return bool(found & SEEDED_BY_ATTRIBUTES)
 
     def definition(self) -> bytes:
-        """Return the graph as TensorFlow reads it; the node number 7 is called ``n7``."""
+        """Return the serialized ``GraphDef``; the node with index 7 is named ``n7``."""
         meta = self.flat.meta
         parts = [encode_bytes(1, self._node(number)) for number in self.numbers if number not in self.given]
         functions = b"".join(encode_bytes(1, meta.functions[name].message) for name in sorted(self.library))
@@ -94,17 +87,17 @@ class Subgraph:
 def extract_subgraph(
     flat: InlinedGraph, tensors: Iterable[Tensor], fed: frozenset[int], called: Iterable[int] = ()
 ) -> Subgraph:
-    """Return what some tensors need; `fed` are the numbers of the nodes that inputs replace.
+    """Return the subgraph that some tensors depend on; `fed` are the indices of the nodes that inputs replace.
 
-    `called` are the nodes of the whole call: those of them that change a variable which is read
-    here belong to the cut, in their order.
+    `called` are the nodes of the whole call: those that change a variable which the subgraph
+    reads are part of it, in their order.
 
     Raises
     ------
     UnsafeError
         When an operation in it, or in a function that it calls, is not pure.
     ModelError
-        When it reads a placeholder that is no input, or changes what cannot be followed.
+        When it reads a placeholder that is not an input, or a change of a variable that is not supported.
     """
     wanted = list(tensors)
     numbers = _needed(flat, wanted, fed)
@@ -134,9 +127,9 @@ def extract_subgraph(
 
 
 def _changes(flat: InlinedGraph, numbers: Iterable[int], fed: frozenset[int], called: Sequence[int]) -> list[int]:
-    """Return the nodes of a call that change a variable which some nodes read, and so on for what those read.
+    """Return the nodes of a call that change a variable which some nodes read, transitively.
 
-    Nothing where one of them cannot be run: `check_changes` decides about those.
+    Empty if one of them cannot be run: `check_changes` decides about those.
     """
     writers: dict[int, list[int]] = {}
     for number in called:
@@ -144,20 +137,20 @@ def _changes(flat: InlinedGraph, numbers: Iterable[int], fed: frozenset[int], ca
             for source, _ in flat.nodes[number].inputs:
                 if flat.nodes[source].op == "VarHandleOp":
                     writers.setdefault(source, []).append(number)
-    found: set[int] = set()
+    changes: set[int] = set()
     read = set(numbers)
     while True:
-        new = {number for handle in read & writers.keys() for number in writers[handle]} - found
+        new = {number for handle in read & writers.keys() for number in writers[handle]} - changes
         if not new:
             break
-        found |= new
-        read |= set(_needed(flat, [(number, 0) for number in found], fed, ordered=True))
+        changes |= new
+        read |= set(_needed(flat, [(number, 0) for number in changes], fed, ordered=True))
     runnable = all(flat.nodes[number].op in RUNNABLE_WRITES | FLOW for number in read if _writes(flat, number))
-    return sorted(found) if runnable else []
+    return sorted(changes) if runnable else []
 
 
 def _writes(flat: InlinedGraph, number: int) -> bool:
-    """Tell whether a node, or a function that it calls, changes a variable."""
+    """Return True if a node, or a function that it calls, changes a variable."""
     op = flat.nodes[number].op
     if op in WRITES:
         return True
@@ -167,18 +160,18 @@ def _writes(flat: InlinedGraph, number: int) -> bool:
 
 
 def _is_random(node: GraphNode) -> bool:
-    if node.op.startswith("Fractional") and one_number(node.attributes.get("deterministic", memoryview(b"")), 5):
+    if node.op.startswith("Fractional") and attribute_bool(node, "deterministic"):
         return False
     return node.op in SEEDED_BY_ATTRIBUTES or node.op in SEEDED_BY_INPUTS
 
 
 def _has_seed(node: GraphNode) -> bool:
-    """Tell whether the file fixes the seed of a random operation."""
+    """Return True if the file fixes the seed of a random operation."""
     return node.op in SEEDED_BY_INPUTS or any(attribute_number(node, name) for name in ("seed", "seed2"))
 
 
 def _needed(flat: InlinedGraph, tensors: Iterable[Tensor], fed: frozenset[int], *, ordered: bool = False) -> list[int]:
-    """Return the numbers of the nodes that some tensors need; `ordered`: and of those that run before them."""
+    """Return the indices of the nodes that some tensors depend on; with `ordered`, through control inputs too."""
     needed: set[int] = set()
     todo = [number for number, _ in tensors]
     while todo:
@@ -192,22 +185,22 @@ def _needed(flat: InlinedGraph, tensors: Iterable[Tensor], fed: frozenset[int], 
 
 
 def _library(flat: InlinedGraph, numbers: Iterable[int]) -> frozenset[str]:
-    """Return the functions that loops and conditions among some nodes call, at any depth."""
+    """Return the names of the functions that some nodes call, transitively."""
     functions = flat.meta.functions
-    found: set[str] = set()
+    library: set[str] = set()
     todo: list[GraphNode] = [flat.nodes[number].node for number in numbers]
     while todo:
         node = todo.pop()
-        named = [name for value in node.attributes.values() for name in functions_named(value)]
+        named = [name for value in node.attributes.values() for name in called_functions(value)]
         for name in [node.op, *named]:
-            if name in functions and name not in found:
-                found.add(name)
+            if name in functions and name not in library:
+                library.add(name)
                 todo += functions[name].nodes
-    return frozenset(found)
+    return frozenset(library)
 
 
 def _check(flat: InlinedGraph, numbers: list[int], library: frozenset[str]) -> None:
-    """Check every operation that is to be run, and that no variable is read after a change."""
+    """Check every operation of the subgraph against the allowlist, and refuse changes of variables that cannot be run."""
     functions = frozenset(flat.meta.functions)
     check_operations(
         ((flat.nodes[number].path, flat.nodes[number].op) for number in numbers), functions, flat.file, run=True
@@ -230,10 +223,10 @@ def _check(flat: InlinedGraph, numbers: list[int], library: frozenset[str]) -> N
 def _check_handles(
     flat: InlinedGraph, numbers: Iterable[int], given: Mapping[int, str], library: Iterable[str]
 ) -> None:
-    """Refuse a change of a variable that is not a copy of one of the file.
+    """Raise UnsafeError for a change of a variable that is not one of the file's own.
 
-    A handle that is made inside a function names a variable of the whole process, whose value
-    stays from one sample, and one model, to the next; honest files give handles as arguments.
+    A handle created inside a function refers to a variable of the whole process, whose value
+    persists from one sample, and one model, to the next; TensorFlow passes handles as arguments.
     """
     made = writer = ""
     for name in sorted(library):
@@ -251,7 +244,7 @@ def _check_handles(
 
 
 def _handle(flat: InlinedGraph, number: int) -> int:
-    """Return the node that makes the handle which a change of a variable is given, -1 where none does."""
+    """Return the index of the node that creates the handle of the changed variable, -1 if there is none."""
     seen: set[int] = set()
     while number not in seen:
         seen.add(number)
@@ -265,11 +258,11 @@ def _handle(flat: InlinedGraph, number: int) -> int:
 
 
 def check_changes(flat: InlinedGraph, called: Iterable[int], numbers: Iterable[int]) -> None:
-    """Refuse layers that read a variable which the same call may have changed before.
+    """Raise ModelError for layers that read a variable which the same call may have changed before.
 
-    A change that is computed from what was read came after the read; any other may have come
-    before. `called` are the nodes of the call, `numbers` those that are run; changes among
-    those come in the order of the file.
+    A change that is computed from the value that was read comes after the read; any other may
+    come before it. `called` are the nodes of the call, `numbers` those that are run; changes
+    among those run in the order of the file.
     """
     run = set(numbers)
     read = {source for number in run for source, _ in flat.nodes[number].inputs if flat.nodes[source].op in VARIABLES}
@@ -279,6 +272,8 @@ def check_changes(flat: InlinedGraph, called: Iterable[int], numbers: Iterable[i
             continue
         handle = node.inputs[0][0]
         behind = flat.ancestors(node.inputs[1:])
-        if not any(flat.nodes[one].op == "ReadVariableOp" and flat.nodes[one].inputs[0][0] == handle for one in behind):
+        if not any(
+            flat.nodes[item].op == "ReadVariableOp" and flat.nodes[item].inputs[0][0] == handle for item in behind
+        ):
             message = f'{flat.file}: the variable "{escape(flat.nodes[handle].path, 80)}" is changed by "{escape(node.path, 80)}" in the same call, maybe before it is read, which is not followed; choose other layers.'
             raise ModelError(message)

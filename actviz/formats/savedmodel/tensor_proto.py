@@ -6,7 +6,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any
 
-from actviz.formats.checkpoint import numpy_dtype, shape_of
+from actviz.formats.checkpoint import numpy_dtype, parse_shape
 from actviz.formats.savedmodel.proto import dtype_name
 from actviz.gate.protobuf import MalformedProtobuf, as_bytes, fields, numbers, one_bytes, one_number, signed
 
@@ -34,7 +34,7 @@ def tensor_of(message: memoryview) -> NDArray[np.generic]:
     import numpy as np
 
     name = dtype_name(one_number(message, 1))
-    shape = shape_of(one_bytes(message, 2))
+    shape = parse_shape(one_bytes(message, 2))
     if not name or name in {"resource", "variant"} or shape is None or None in shape:
         raise MalformedProtobuf
     sizes = tuple(size or 0 for size in shape)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.formats.keras.object_graph import NOT_LOOKED_INTO, ordered_words
+from actviz.formats.keras.object_graph import SKIPPED_ATTRIBUTES, vocabulary_in_order
 from actviz.formats.savedmodel.folder import read_saved_model
-from actviz.formats.savedmodel.inline import call_of, flatten
+from actviz.formats.savedmodel.inline import call_of, inline_functions
 from actviz.formats.savedmodel.lookup_tables import contents_in
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _words(meta: MetaGraph, place: tuple[str, ...], path: Path) -> list[str] | N
             words = _filled_by(meta, objects[children[INITIALIZE]].functions, path)
             if words:
                 return words
-        todo += [child for name, child in children.items() if name not in NOT_LOOKED_INTO]
+        todo += [child for name, child in children.items() if name not in SKIPPED_ATTRIBUTES]
     return None
 
 
@@ -59,7 +59,7 @@ def _filled_by(meta: MetaGraph, functions: tuple[str, ...], path: Path) -> list[
     for node in meta.nodes:
         called = call_of(node, meta.functions)
         if called is not None and called.name in functions:
-            flat = flatten(meta, path.name, (node.name,))
+            flat = inline_functions(meta, path.name, (node.name,))
             for content in contents_in(flat, path, None).values():
-                return ordered_words(content.keys.tolist(), content.values.ravel().tolist())
+                return vocabulary_in_order(content.keys.tolist(), content.values.ravel().tolist())
     return None

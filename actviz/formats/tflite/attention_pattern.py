@@ -33,7 +33,7 @@ _BETWEEN = frozenset(
 )
 # What splits queries, keys and values into heads, and adds their bias.
 _BEFORE = frozenset({"ADD", "MUL", "DIV", "TRANSPOSE", "RESHAPE", "CAST", "QUANTIZE", "DEQUANTIZE"})
-_FARTHEST = 12
+_MAX_DISTANCE = 12
 
 
 @dataclass(slots=True)
@@ -56,42 +56,42 @@ def find_attention(operators: Sequence[TFLiteOperator], live: frozenset[int]) ->
     for softmax in operators:
         if softmax.kind != "SOFTMAX":
             continue
-        path, product = _back_to_product(softmax.inputs[0], makers, live) or ([], None)
-        behind, values = _products_behind(softmax.outputs[0], readers, live)
+        path, product = _find_score_product(softmax.inputs[0], makers, live) or ([], None)
+        behind, values = _find_value_products(softmax.outputs[0], readers, live)
         if product is None or not values:
             continue
         found.scores |= {*path, *product.outputs, *behind}
         for each in (product, *values):
             for number in each.inputs:
                 if number not in found.scores:
-                    found.operands |= _before(number, makers)
+                    found.operands |= _operand_tensors(number, makers)
         found.weighted |= {number for each in values for number in each.outputs}
     return found
 
 
-def _back_to_product(
+def _find_score_product(
     number: int, makers: dict[int, TFLiteOperator], live: frozenset[int], depth: int = 0
 ) -> tuple[list[int], TFLiteOperator] | None:
     """Return the tensors from a softmax's input back to a product of two live tensors, and the product."""
     maker = makers.get(number)
-    if maker is None or number not in live or depth > _FARTHEST:
+    if maker is None or number not in live or depth > _MAX_DISTANCE:
         return None
     if maker.kind in PRODUCTS:
         return ([], maker) if all(one in live for one in maker.inputs) else None
     for one in maker.inputs if maker.kind in _BETWEEN else ():
-        found = _back_to_product(one, makers, live, depth + 1)
+        found = _find_score_product(one, makers, live, depth + 1)
         if found is not None:
             return [number, *found[0]], found[1]
     return None
 
 
-def _products_behind(
+def _find_value_products(
     number: int, readers: dict[int, list[TFLiteOperator]], live: frozenset[int]
 ) -> tuple[list[int], list[TFLiteOperator]]:
     """Return the products of the scores with values, and the scores on the way there."""
     todo, path = [number], list[int]()
     products: list[TFLiteOperator] = []
-    while todo and len(path) < _FARTHEST:
+    while todo and len(path) < _MAX_DISTANCE:
         one = todo.pop()
         path.append(one)
         for reader in readers.get(one, ()):
@@ -102,10 +102,10 @@ def _products_behind(
     return path, products
 
 
-def _before(number: int, makers: dict[int, TFLiteOperator]) -> set[int]:
+def _operand_tensors(number: int, makers: dict[int, TFLiteOperator]) -> set[int]:
     """Return what a product reads and what was split into heads before it."""
     found, todo = set[int](), [number]
-    while todo and len(found) < _FARTHEST:
+    while todo and len(found) < _MAX_DISTANCE:
         one = todo.pop()
         maker = makers.get(one)
         found.add(one)

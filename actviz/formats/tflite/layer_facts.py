@@ -13,9 +13,9 @@ import numpy as np
 
 from actviz.formats.axes import DEFAULT_AXES, TOKENS, score_axes
 from actviz.formats.keras.activation_sign import BOUNDS, Bounds
-from actviz.formats.keras.step_order import Operation, orders_of, reverses_steps
+from actviz.formats.keras.step_order import Operation, operation_step_orders, reverses_steps
 from actviz.formats.tflite.attention_pattern import find_attention
-from actviz.formats.tflite.layer_names import BIAS_AT, CONVERSIONS, NamedTensor, TensorNames
+from actviz.formats.tflite.layer_names import BIAS_INPUT, CONVERSIONS, NamedTensor, TensorNames
 from actviz.formats.tflite.tflite_interpreter import from_stored
 from actviz.records import FORWARD
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actviz.records import Axes, Shape
 
 # Classes of Keras that compute what an operator does; others go by the operator's own name.
-KINDS = {
+LAYER_CLASSES = {
     "CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "CONV_3D": "Conv3D", "FULLY_CONNECTED": "Dense",
     "TRANSPOSE_CONV": "Conv2DTranspose", "CONV_3D_TRANSPOSE": "Conv3DTranspose", "MAX_POOL_2D": "MaxPooling2D",
     "AVERAGE_POOL_2D": "AveragePooling2D", "ADD": "Add", "SUB": "Subtract", "MUL": "Multiply",
@@ -62,7 +62,7 @@ CELLS = frozenset(
 )
 SPATIAL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"})
 TABLES = {"GATHER": (1, 0), "EMBEDDING_LOOKUP": (0, 1)}  # where such an operator reads places, and where its table
-SINGLE = 1
+MAX_WEIGHTED = 1
 IMAGE_RANK, SEQUENCE_RANK = 4, 3
 
 
@@ -135,7 +135,7 @@ class TensorFacts:
                 )
                 for place, operator in enumerate(operators)
             }
-            self._orders = orders_of(operations, [-1 - read for read in self._model.graph.inputs])
+            self._orders = operation_step_orders(operations, [-1 - read for read in self._model.graph.inputs])
         return self._orders.get(makers.get(number, -1 - number), FORWARD)
 
     def _sequences_read(self, operator: TFLiteOperator) -> list[int]:
@@ -157,10 +157,10 @@ class TensorFacts:
             return "InputLayer"
         own = self._model.graph.operators[named.operator].kind
         inside = [self._model.graph.operators[place].kind for place in self._places(named)]
-        weighted = [kind for kind in inside if kind in BIAS_AT]
-        if len(weighted) > SINGLE:
+        weighted = [kind for kind in inside if kind in BIAS_INPUT]
+        if len(weighted) > MAX_WEIGHTED:
             return "Group"
-        return KINDS.get(weighted[0] if weighted else own) or _camel(weighted[0] if weighted else own)
+        return LAYER_CLASSES.get(weighted[0] if weighted else own) or _camel(weighted[0] if weighted else own)
 
     def activation(self, named: NamedTensor) -> str | None:
         """Return the activation function that a tensor comes out of."""
@@ -202,7 +202,7 @@ class TensorFacts:
             given = [number for number in operator.inputs if number in self.needs]
             plain = operator.kind not in {"ADD", "MUL"} or len(given) == len(operator.inputs)
             return False if plain and given and all(self.signed.get(number) is False for number in given) else None
-        return True if operator.kind in {*BIAS_AT, "TANH", "ELU"} else None
+        return True if operator.kind in {*BIAS_INPUT, "TANH", "ELU"} else None
 
     def _bounds(self, operator: TFLiteOperator) -> Bounds | None:
         if operator.kind in BOUNDS_KEEPING:
@@ -284,14 +284,14 @@ def batch_size(model: TFLiteModel) -> int:
     """Return for how many samples the graph is made: 1, or what all of its ends agree on."""
     shapes = [model.graph.tensors[number].shape for number in (*model.graph.inputs, *model.graph.outputs)]
     sizes = {shape[0] if shape else 0 for shape in shapes}
-    size = sizes.pop() if len(sizes) == SINGLE else SINGLE
-    return size or SINGLE
+    size = sizes.pop() if len(sizes) == MAX_WEIGHTED else MAX_WEIGHTED
+    return size or MAX_WEIGHTED
 
 
 def _is_weight(tensor: TFLiteTensor) -> bool:
     """Tell whether a constant is a weight: real numbers, and more than one of them."""
     real = tensor.dtype.startswith(("float", "bfloat")) or tensor.quantization is not None
-    return real and math.prod(tensor.shape or ()) > SINGLE
+    return real and math.prod(tensor.shape or ()) > MAX_WEIGHTED
 
 
 def _camel(kind: str) -> str:

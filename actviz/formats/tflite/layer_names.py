@@ -12,8 +12,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from actviz.formats.keras.graph import quoted
-from actviz.formats.tflite.op_names import ACTIVATION, BIAS, CORE, INSIDE, NORM, OpNameComponent, components, last_of
-from actviz.formats.tflite.repeated_calls import Scope, names_in_model
+from actviz.formats.tflite.op_names import (
+    ACTIVATION,
+    BIAS,
+    CORE,
+    INNER_SCOPE,
+    NORM,
+    OpNameComponent,
+    last_operation,
+    parse_components,
+)
+from actviz.formats.tflite.repeated_calls import Scope, rename_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 # Where the bias stands among the inputs of an operator that folds others into itself.
-BIAS_AT = {
+BIAS_INPUT = {
     "CONV_2D": 2,
     "DEPTHWISE_CONV_2D": 2,
     "FULLY_CONNECTED": 2,
@@ -31,9 +40,9 @@ BIAS_AT = {
     "CONV_3D_TRANSPOSE": 3,
 }
 LOOPS = frozenset({"WHILE"})
-WITHOUT_VALUES = frozenset({"resource", "variant"})
+NON_NUMERIC = frozenset({"resource", "variant"})
 # Operators that begin a layer of their own; any other may be the end of the layer before.
-BEGINNERS = frozenset(BIAS_AT) | {
+LAYER_STARTS = frozenset(BIAS_INPUT) | {
     "AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "CONCATENATION", "MEAN", "PAD", "PADV2", "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR", "GATHER", "EMBEDDING_LOOKUP", "UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE",
 }  # fmt: skip
@@ -41,17 +50,17 @@ _PLAIN_OUTPUT = re.compile(r"output_\d+")
 # What outputs without a name of their own are called in a conversion of what Keras 3 exports.
 _SECOND_CALL = re.compile(r"StatefulPartitionedCall_\d+:\d+")
 # Operations that only move values: their names say where the end of a layer went.
-_MOVES = re.compile(r"(Squeeze|Reshape|transpose|Transpose|ExpandDims|strided_slice)(_\d+)?")
+_RESHAPING = re.compile(r"(Squeeze|Reshape|transpose|Transpose|ExpandDims|strided_slice)(_\d+)?")
 # Operators on single values, which a Reshape or Transpose commutes with.
-_SINGLE_VALUES = frozenset({
+_POINTWISE = frozenset({
     "ADD", "SUB", "MUL", "DIV", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "PRELU", "ELU", "GELU", "LOGISTIC", "TANH", "HARD_SWISH",
     "EXP", "LOG", "SQRT", "RSQRT", "ABS", "NEG", "SQUARE", "POW", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2", "FLOOR", "CAST",
 })  # fmt: skip
-_SINGLE_VALUE = re.compile(
+_POINTWISE_NAME = re.compile(
     r"(?i)(mul|sub|(real|true)?div|square|r?sqrt|exp|log|pow|neg|abs|maximum|minimum|select(v2)?)(_\d+)?"
 )
 _SUMS = frozenset({"ADD", "SUB", "ADD_N"})
-_STRUCTURE = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
+_RESHAPING_OPERATORS = frozenset({"RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +175,17 @@ class _TensorNamer:
         numbers = set(self._live)
         weights: dict[Scope, set[int]] = {}
         for operator in self._model.graph.operators:
-            if operator.kind in BIAS_AT:
+            if operator.kind in BIAS_INPUT:
                 held = {self._sources.get(number, number) for number in operator.inputs if self.constant(number)}
                 numbers |= held
                 kernels = {number for number in held if len(self._tensors[number].shape or ()) > 1}
-                for component in components(self._tensors[operator.outputs[0]].name):
-                    for scope in _around(component.scope):
+                for component in parse_components(self._tensors[operator.outputs[0]].name):
+                    for scope in _enclosing_scopes(component.scope):
                         weights.setdefault(scope, set()).update(kernels)
         said = [
             component
             for number in sorted(numbers - set(self._model.graph.inputs))
-            for component in components(self._tensors[number].name)
+            for component in parse_components(self._tensors[number].name)
             if component.rank
         ]
         scopes = [component.scope for component in said]
@@ -184,7 +193,7 @@ class _TensorNamer:
         ends = [self._tensors[number].name for number in self._model.graph.outputs]
         self._exported_by_keras = any(_SECOND_CALL.match(name) for name in ends)
         outputs = set(self._model.outputs.values())
-        self._renamed = names_in_model(scopes, outputs, held_by, numbered=self._exported_by_keras)
+        self._renamed = rename_scopes(scopes, outputs, held_by, numbered=self._exported_by_keras)
         filled = [scope for scope in scopes if scope]
         first = {scope[0] for scope in filled}
         if len(first) == 1 and len(filled) == len(scopes) and any(len(scope) > 1 for scope in scopes):
@@ -201,7 +210,7 @@ class _TensorNamer:
         """Return the operations in a tensor's name, with scopes as the model calls them."""
         text = self._tensors[number].name
         plain = re.sub(r"\d+$", "", text)
-        found = components(plain if plain != text and plain in self._texts else text)
+        found = parse_components(plain if plain != text and plain in self._texts else text)
         result = []
         for component in found:
             scope = self._in_model(component.scope)
@@ -214,14 +223,16 @@ class _TensorNamer:
             if operator.kind in CONVERSIONS:
                 continue
             for number in operator.outputs:
-                if number in self._live and self._tensors[number].dtype not in WITHOUT_VALUES:
+                if number in self._live and self._tensors[number].dtype not in NON_NUMERIC:
                     shown = self._shown.get(number, number)
                     said = self._said(number) or self._said(shown)
-                    found = last_of(said, operator.fused) if operator.kind in BIAS_AT or operator.fused else None
+                    found = (
+                        last_operation(said, operator.fused) if operator.kind in BIAS_INPUT or operator.fused else None
+                    )
                     if found is None and said:
                         found = said[0], True
                     last, proved = found or (None, False)
-                    if last is not None and operator.kind in BIAS_AT and said:
+                    if last is not None and operator.kind in BIAS_INPUT and said:
                         last, proved = self._folded(operator, said, last, proved=proved)
                     yield _ProducedTensor(shown, place, operator, said, last, proved)
 
@@ -246,7 +257,7 @@ class _TensorNamer:
 
     def _bias_of(self, operator: TFLiteOperator) -> tuple[OpNameComponent, ...]:
         """Return what the name of an operator's bias says, nothing where there is none."""
-        place = BIAS_AT[operator.kind]
+        place = BIAS_INPUT[operator.kind]
         bias = operator.inputs[place] if place < len(operator.inputs) else -1
         return () if bias < 0 else self._said(self._sources.get(bias, bias))
 
@@ -256,7 +267,7 @@ class _TensorNamer:
         Batch normalisation is folded into the kernel and the bias; the bias then has a
         name of that layer, or none.
         """
-        place = BIAS_AT[operator.kind]
+        place = BIAS_INPUT[operator.kind]
         bias = operator.inputs[place] if place < len(operator.inputs) else -1
         if bias < 0:
             return True
@@ -265,7 +276,7 @@ class _TensorNamer:
 
     def _owner(self, operator: TFLiteOperator) -> Scope | None:
         """Return the layer whose kernel an operator uses."""
-        if operator.kind not in BIAS_AT:
+        if operator.kind not in BIAS_INPUT:
             return None
         for number in operator.inputs:
             if self.constant(number):
@@ -281,19 +292,19 @@ class _TensorNamer:
         for item in self._made:
             if item.last is None:
                 continue
-            for scope in _around(item.last.layer):
+            for scope in _enclosing_scopes(item.last.layer):
                 layers.output[scope] = item
                 layers.reasons.pop(scope, None)
                 if not item.proved:
                     layers.reasons[scope] = ("folded", item.tensor)
         for item in self._made:
-            own = set() if item.last is None else set(_around(item.last.layer))
+            own = set() if item.last is None else set(_enclosing_scopes(item.last.layer))
             for component in item.said:
-                for scope in _around(component.layer) if component.rank else ():
+                for scope in _enclosing_scopes(component.layer) if component.rank else ():
                     held = layers.output.get(scope)
                     if held is None or scope in own or held.place >= item.place:
                         continue
-                    if not _stood_before(component, item, held):
+                    if not _is_separate_normalization(component, item, held):
                         layers.reasons[scope] = ("fused", item.tensor)
         self._find_moved_ends(layers)
         return layers
@@ -311,17 +322,17 @@ class _TensorNamer:
         moved: dict[Scope, _ProducedTensor] = {}
         for item in self._made:
             for component in item.said:
-                if component.layer and _MOVES.fullmatch(component.leaf):
+                if component.layer and _RESHAPING.fullmatch(component.leaf):
                     moved[component.layer] = item
         for number, items in readers.items():
             said = self._said(number) if self.constant(number) else ()
-            if len(said) == 1 and all(item.operator.kind in _STRUCTURE for item in items):
+            if len(said) == 1 and all(item.operator.kind in _RESHAPING_OPERATORS for item in items):
                 moved[said[0].layer] = items[-1]
         for scope, item in moved.items():
             held = layers.output.get(scope)
             own = () if item.last is None else item.last.layer
             if held is not None and held.place < item.place and own[: len(scope)] != scope:
-                for outer in _around(scope):
+                for outer in _enclosing_scopes(scope):
                     if layers.output.get(outer) is held:
                         layers.reasons[outer] = ("fused", item.tensor)
         self._find_shapes_after(layers)
@@ -340,9 +351,9 @@ class _TensorNamer:
         """
         makers = {number: operator for operator in self._model.graph.operators for number in operator.outputs}
         for item in self._made:
-            moved = item.last is None or item.last.rank >= BIAS or _SINGLE_VALUE.fullmatch(item.last.leaf)
-            named = any(_MOVES.fullmatch(component.leaf) for component in item.said)
-            if item.operator.kind not in _STRUCTURE or named or not moved:
+            moved = item.last is None or item.last.rank >= BIAS or _POINTWISE_NAME.fullmatch(item.last.leaf)
+            named = any(_RESHAPING.fullmatch(component.leaf) for component in item.said)
+            if item.operator.kind not in _RESHAPING_OPERATORS or named or not moved:
                 continue
             chain, todo = set[int](), [item.operator.inputs[0]]
             while todo:
@@ -351,7 +362,7 @@ class _TensorNamer:
                 if number in chain or number not in self._live:
                     continue
                 chain.add(number)
-                if maker is not None and (maker.kind in _SINGLE_VALUES or maker.kind in CONVERSIONS):
+                if maker is not None and (maker.kind in _POINTWISE or maker.kind in CONVERSIONS):
                     todo += maker.inputs
             own = () if item.last is None else item.last.layer
             for scope, held in layers.output.items():
@@ -365,7 +376,7 @@ class _TensorNamer:
         the name of the whole layer was multiplied with something, by what came before or behind.
         """
         for operator in self._model.graph.operators:
-            if operator.kind not in BIAS_AT:
+            if operator.kind not in BIAS_INPUT:
                 continue
             kernels = [number for number in operator.inputs if self.constant(number)][:1]
             said = [item for number in kernels for item in self._said(self._sources.get(number, number)) if item.rank]
@@ -388,13 +399,13 @@ class _TensorNamer:
             owner = self._owner(item.operator)
             if owner is not None:
                 whole = self._own_bias(item.operator, OpNameComponent(owner, "", CORE)) and not item.operator.fused
-                for scope in _around(owner) if whole else ():
+                for scope in _enclosing_scopes(owner) if whole else ():
                     layers.output[scope] = item
                     layers.reasons.pop(scope, None)
                 if not whole:
                     layers.output.setdefault(owner, item)
                     layers.reasons[owner] = ("fused", item.tensor)
-            if item.operator.kind not in BEGINNERS:
+            if item.operator.kind not in LAYER_STARTS:
                 self._doubt(layers, item)
 
     def _doubt(self, layers: _LayerOutputs, item: _ProducedTensor) -> None:
@@ -420,7 +431,7 @@ class _TensorNamer:
         repeated = self._repeated(layers)
         for item in self._made:
             scopes = sorted(by_tensor.pop(item.tensor, ()), key=lambda scope: (-len(scope), scope))
-            found = [scope for scope in scopes if not INSIDE.fullmatch(scope[-1])]
+            found = [scope for scope in scopes if not INNER_SCOPE.fullmatch(scope[-1])]
             for scope in found or [()]:
                 own = (_address(scope, repeated), scope[-1].rpartition("#")[0] or scope[-1]) if scope else None
                 address, name = own or self._operation(item, taken, repeated)
@@ -499,17 +510,17 @@ class _TensorNamer:
         return {
             _address(scope, repeated): sentences[why].format(addresses.get(tensor, "another layer"))
             for scope, (why, tensor) in found.items()
-            if scope and not INSIDE.fullmatch(scope[-1])
+            if scope and not INNER_SCOPE.fullmatch(scope[-1])
         }
 
 
-def _stood_before(component: OpNameComponent, item: _ProducedTensor, held: _ProducedTensor) -> bool:
+def _is_separate_normalization(component: OpNameComponent, item: _ProducedTensor, held: _ProducedTensor) -> bool:
     """Return True for a normalization that was folded into the next operator and is there on its own as well."""
-    later = item.proved and item.last is not None and item.last.rank < NORM and item.operator.kind in BIAS_AT
+    later = item.proved and item.last is not None and item.last.rank < NORM and item.operator.kind in BIAS_INPUT
     return component.rank == NORM and later and all(said.layer == component.layer for said in held.said if said.rank)
 
 
-def _around(scope: Scope) -> Iterator[Scope]:
+def _enclosing_scopes(scope: Scope) -> Iterator[Scope]:
     """Yield a scope and those around it."""
     for depth in range(len(scope), 0, -1):
         yield scope[:depth]
@@ -527,4 +538,4 @@ def _address(scope: Scope, repeated: set[Scope]) -> str:
     return "/".join(parts)
 
 
-__all__ = ["ACTIVATION", "BIAS_AT", "CONVERSIONS", "NamedTensor", "TensorNames", "name_tensors"]
+__all__ = ["ACTIVATION", "BIAS_INPUT", "CONVERSIONS", "NamedTensor", "TensorNames", "name_tensors"]

@@ -22,14 +22,14 @@ _RANKS = (
     (NOTHING, re.compile(r"(?i)readvariableop|const|shape|squeeze|cast|stack|pack|expanddims")),
 )
 # Names that a converter makes up; none is an operation of the model.
-_MADE_UP = re.compile(
+_GENERATED_NAME = re.compile(
     r"(arith\.constant|tfl\.\w+|(Stateful)?PartitionedCall(_\d+)?|Identity(_\d+)?|Const(_\d+)?|unknown(_\d+)?)?\d*"
 )
 # Scopes that Keras and TensorFlow open inside one layer.
-INSIDE = re.compile(
+INNER_SCOPE = re.compile(
     r"Conv1D|Tensordot|separable_conv2d|Repeat(_\d+)?|einsum(_\d+)?|batchnorm(_\d+)?|moments(_\d+)?|while(_\d+)?|cond(_\d+)?"
 )
-_LONGEST, _DEEPEST = 8192, 64  # beyond any real name
+_MAX_LENGTH, _MAX_DEPTH = 8192, 64  # beyond any real name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +47,19 @@ class OpNameComponent:
     def layer(self) -> tuple[str, ...]:
         """Return the scope of the layer that it belongs to."""
         scope = self.scope
-        while scope and INSIDE.fullmatch(scope[-1]):
+        while scope and INNER_SCOPE.fullmatch(scope[-1]):
             scope = scope[:-1]
         return scope
 
 
-def components(name: str) -> tuple[OpNameComponent, ...]:
+def parse_components(name: str) -> tuple[OpNameComponent, ...]:
     """Return the operations in a tensor's name, those that a converter made up left out."""
     found = []
-    for text in name[:_LONGEST].split(";"):
+    for text in name[:_MAX_LENGTH].split(";"):
         parts = tuple(part for part in text.strip().split("/") if part)
-        if 0 < len(parts) <= _DEEPEST:
+        if 0 < len(parts) <= _MAX_DEPTH:
             leaf = re.sub(r":\d+\d*$", "", parts[-1])
-            if len(parts) > 1 or not _MADE_UP.fullmatch(leaf):
+            if len(parts) > 1 or not _GENERATED_NAME.fullmatch(leaf):
                 found.append(OpNameComponent(parts[:-1], leaf, _rank(parts[:-1], leaf)))
     return tuple(found)
 
@@ -72,7 +72,7 @@ def _rank(scope: Sequence[str], leaf: str) -> int:
     return next((rank for rank, pattern in _RANKS if pattern.match(leaf)), CORE)
 
 
-def last_of(found: Sequence[OpNameComponent], fused: str) -> tuple[OpNameComponent, bool] | None:
+def last_operation(found: Sequence[OpNameComponent], fused: str) -> tuple[OpNameComponent, bool] | None:
     """Return the operation whose value a tensor is, and whether the name proves it.
 
     `fused` is the activation that the operator ends with. Then the value is that of an

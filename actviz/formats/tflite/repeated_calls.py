@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from actviz.formats.tflite.op_names import INSIDE
+from actviz.formats.tflite.op_names import INNER_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -21,7 +21,7 @@ _OF_KERAS = 2  # the model and its layers
 _PLAIN_OUTPUT = re.compile(r"output_\d+")
 
 
-def names_in_model(
+def rename_scopes(
     scopes: Collection[Scope],
     outputs: Collection[str],
     weights: Mapping[Scope, frozenset[int]],
@@ -46,7 +46,7 @@ def names_in_model(
     last = {scope[-1] for scope in scopes if scope}
     plain = bool(outputs) and all(_PLAIN_OUTPUT.fullmatch(name) for name in outputs)
     if plain or numbered or (any(f"{name}_1" in last for name in outputs) and not last & set(outputs)):
-        renamed = without_second_use(scopes)
+        renamed = undo_export_numbers(scopes)
         if renamed is not None:
             return renamed
     return repeated_calls(scopes, weights)
@@ -78,13 +78,13 @@ def _children(scopes: Iterable[Scope]) -> dict[Scope, list[str]]:
     seen: set[Scope] = set()
     for scope in scopes:
         for depth in range(len(scope)):
-            if scope[: depth + 1] not in seen and not INSIDE.fullmatch(scope[depth]):
+            if scope[: depth + 1] not in seen and not INNER_SCOPE.fullmatch(scope[depth]):
                 seen.add(scope[: depth + 1])
                 parents.setdefault(scope[:depth], []).append(scope[depth])
     return parents
 
 
-def without_second_use(scopes: Iterable[Scope]) -> Renamed | None:
+def undo_export_numbers(scopes: Iterable[Scope]) -> Renamed | None:
     """Undo the numbers that Keras 3 appends to every scope when it exports a model.
 
     It opens each scope twice, and what is in the graph is the second time: ``conv`` is there

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.formats.first_operations import first_operations, role_of
-from actviz.formats.input_arithmetic import ELEMENTWISE, Details, apply, input_tensor
+from actviz.formats.input_arithmetic import ELEMENTWISE, OperationSettings, apply_operation, input_tensor
 from actviz.formats.tflite.tflite_interpreter import STORED_WHOLE
 from actviz.records import InputOperation
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from actviz.records import TensorSpec
 
 Sizes = tuple[int, ...]
-MOST_NUMBERS = 1 << 20
-STEPS = 4
+MAX_CONSTANT_SIZE = 1 << 20
+MAX_CONVERSIONS = 4
 
 
-def operations_of(
+def input_operations(
     model: TFLiteModel, description: TensorFacts, inputs: Mapping[int, TensorSpec]
 ) -> list[InputOperation]:
     """Return what the file says about the ranges of its inputs, given by the numbers of their tensors."""
-    view = _LiteView(model, description)
+    view = _TFLiteGraphView(model, description)
     starts: dict[Tensor, Affine] = {}
     found = []
     declared = {name: item for name, item in zip(inputs, model.metadata.inputs, strict=False) if item.mean}
     for number, spec in inputs.items():
-        found += list(_quantization(model, description, number, spec.name))
+        found += list(_quantization_ranges(model, description, number, spec.name))
         if number in declared:
             item = declared[number]
             found.append(InputOperation("Metadata", {"mean": item.mean, "std": item.std}, spec.name))
@@ -47,7 +47,7 @@ def operations_of(
     return [*found, *first_operations(starts, view)]
 
 
-class _LiteView:
+class _TFLiteGraphView:
     """A graph of operators as the walk sees it; an input counts as an operator with a number below 0."""
 
     def __init__(self, model: TFLiteModel, description: TensorFacts) -> None:
@@ -89,7 +89,7 @@ class _LiteView:
 
     def _constant(self, number: int) -> NDArray[Any] | None:
         tensor = self._description.constant(number)
-        if tensor is None or tensor.shape is None or int(np.prod(tensor.shape, dtype=np.float64)) > MOST_NUMBERS:
+        if tensor is None or tensor.shape is None or int(np.prod(tensor.shape, dtype=np.float64)) > MAX_CONSTANT_SIZE:
             return None
         found = self._description.values(tensor)
         return found if found.dtype.kind in "fiub" else None
@@ -102,35 +102,43 @@ class _LiteView:
         before, after = (self._tensors[number].shape or () for number in (first_tensor, operator.outputs[0]))
         name = operator.kind
         if role in ELEMENTWISE | {"select"}:
-            return apply(role, given, Details(name))
+            return apply_operation(role, given, OperationSettings(name))
         if role in {"concatenate", "stack"}:
-            return apply(role, given, Details(name, axes=_joined(role, before, after, len(given))))
-        constants = [_whole(value) for value in given if isinstance(value, np.ndarray)]
+            return apply_operation(
+                role, given, OperationSettings(name, axes=_concatenation_axis(role, before, after, len(given)))
+            )
+        constants = [_integers(value) for value in given if isinstance(value, np.ndarray)]
         first = constants[0] if constants else ()
         if role == "index":
-            return apply(role, tensors, Details(name, index=_index(name, constants, before, after)))
+            return apply_operation(
+                role, tensors, OperationSettings(name, index=_slice_index(name, constants, before, after))
+            )
         if role == "take":
-            return apply(role, tensors, Details(name, axes=_changed(before, after, len(first)), index=first))
+            return apply_operation(
+                role, tensors, OperationSettings(name, axes=_changed_axis(before, after, len(first)), index=first)
+            )
         if role in {"split", "unstack"}:
-            axes = constants[-1] if constants else _removed(before, after, len(operator.outputs))
+            axes = constants[-1] if constants else _removed_axis(before, after, len(operator.outputs))
             even = len({self._tensors[number].shape for number in operator.outputs}) == 1
-            return apply(role, tensors, Details(name, axes=axes, sections=len(operator.outputs) if even else 0))
-        return apply(role, tensors, Details(name, axes=first, keepdims=len(before) == len(after)))
+            return apply_operation(
+                role, tensors, OperationSettings(name, axes=axes, sections=len(operator.outputs) if even else 0)
+            )
+        return apply_operation(role, tensors, OperationSettings(name, axes=first, keepdims=len(before) == len(after)))
 
 
-def _whole(value: NDArray[Any]) -> Sizes:
+def _integers(value: NDArray[Any]) -> Sizes:
     return tuple(int(number) for number in value.ravel()[:64])
 
 
-def _joined(role: str, before: Sizes, after: Sizes, parts: int) -> Sizes:
+def _concatenation_axis(role: str, before: Sizes, after: Sizes, parts: int) -> Sizes:
     """Return the last axis along which so many tensors of one shape make another."""
     if role == "stack":
-        return _removed(after, before, parts)
+        return _removed_axis(after, before, parts)
     fits = [axis for axis in range(len(before)) if (*before[:axis], before[axis] * parts, *before[axis + 1 :]) == after]
     return tuple(fits[-1:])
 
 
-def _removed(before: Sizes, after: Sizes, size: int) -> Sizes:
+def _removed_axis(before: Sizes, after: Sizes, size: int) -> Sizes:
     """Return the last axis of a size without which one shape is another."""
     fits = [
         axis for axis, length in enumerate(before) if length == size and before[:axis] + before[axis + 1 :] == after
@@ -138,7 +146,7 @@ def _removed(before: Sizes, after: Sizes, size: int) -> Sizes:
     return tuple(fits[-1:])
 
 
-def _changed(before: Sizes, after: Sizes, size: int) -> Sizes:
+def _changed_axis(before: Sizes, after: Sizes, size: int) -> Sizes:
     """Return the last axis that has a size in a shape, where all others stayed."""
     fits = [
         axis
@@ -148,7 +156,7 @@ def _changed(before: Sizes, after: Sizes, size: int) -> Sizes:
     return tuple(fits[-1:])
 
 
-def _index(kind: str, constants: Sequence[Sizes], before: Sizes, after: Sizes) -> tuple[Any, ...]:
+def _slice_index(kind: str, constants: Sequence[Sizes], before: Sizes, after: Sizes) -> tuple[Any, ...]:
     """Return what stands in the brackets, told by starts, steps and both shapes."""
     if len(constants) < (3 if kind == "STRIDED_SLICE" else 2) or len(constants[0]) != len(before):
         return ("?",)
@@ -168,11 +176,13 @@ def _index(kind: str, constants: Sequence[Sizes], before: Sizes, after: Sizes) -
     return tuple(found)
 
 
-def _quantization(model: TFLiteModel, description: TensorFacts, number: int, name: str) -> Iterator[InputOperation]:
+def _quantization_ranges(
+    model: TFLiteModel, description: TensorFacts, number: int, name: str
+) -> Iterator[InputOperation]:
     """Yield the ends of what the whole numbers of an input, or of what it is first turned into, can hold."""
     tensors = model.graph.tensors
     candidates = [tensors[number]]
-    for _ in range(STEPS):
+    for _ in range(MAX_CONVERSIONS):
         readers = description.direct_readers(number)
         if len(readers) != 1 or len(readers[0].outputs) != 1:
             break
@@ -182,13 +192,13 @@ def _quantization(model: TFLiteModel, description: TensorFacts, number: int, nam
         if readers[0].kind == "QUANTIZE":
             candidates.append(tensors[number])
     for tensor in candidates[:2]:
-        ends = _ends(tensor)
+        ends = _quantized_range(tensor)
         if ends is not None:
             yield InputOperation("Quantization", {"low": (ends[0],), "high": (ends[1],)}, name)
             return
 
 
-def _ends(tensor: TFLiteTensor) -> tuple[float, float] | None:
+def _quantized_range(tensor: TFLiteTensor) -> tuple[float, float] | None:
     """Return the lowest and highest real number that a tensor of whole numbers can hold."""
     quantization = tensor.quantization
     if quantization is None or tensor.dtype not in STORED_WHOLE or len(quantization.scales) != 1:

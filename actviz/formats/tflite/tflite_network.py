@@ -10,11 +10,11 @@ import numpy as np
 from actviz.errors import InputError, LimitError, ModelChangedError, ModelError, escape
 from actviz.formats.axes import DEFAULT_AXES
 from actviz.formats.network_protocol import FileNetwork
-from actviz.formats.one_by_one import State, random_note, seed_of
+from actviz.formats.per_sample import State, random_note, sample_seed
 from actviz.formats.tflite import tflite_interpreter
 from actviz.formats.tflite.layer_facts import TABLES, TensorFacts
-from actviz.formats.tflite.layer_names import BIAS_AT, name_tensors
-from actviz.formats.tflite.tflite_arithmetic import operations_of
+from actviz.formats.tflite.layer_names import BIAS_INPUT, name_tensors
+from actviz.formats.tflite.tflite_arithmetic import input_operations
 from actviz.formats.tflite.truncate import needed_operators
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
 from actviz.gate.tflite_metadata import read_labels
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 # Operators that read float activations and whole weights, as dynamic-range quantization makes them.
-HYBRID = frozenset(BIAS_AT) | {"UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL", "SVDF"}
+HYBRID = frozenset(BIAS_INPUT) | {"UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL", "SVDF"}
 
 
 class TFLiteNetwork(FileNetwork):
@@ -122,7 +122,7 @@ class TFLiteNetwork(FileNetwork):
             fed = {number: self._fed(batch, name, number, sample) for number, name in inputs.items()}
             given = {number: values for number, values in fed.items() if values is not None}
             keep = state == "next" or (state == "first" and sample > 0)
-            seed = seed_of({self._input_names[number]: values for number, values in given.items()})
+            seed = sample_seed({self._input_names[number]: values for number, values in given.items()})
             found = runner.run(given, seed, keep=keep)
             found |= {
                 number: tflite_interpreter.from_stored(values, self._model.graph.tensors[number])
@@ -226,7 +226,7 @@ class TFLiteNetwork(FileNetwork):
     def _make_facts(self) -> ModelFacts:
         model = self._model
         specs = tuple(self._spec(number) for number in model.graph.inputs)
-        operations = operations_of(model, self._description, dict(zip(model.graph.inputs, specs, strict=True)))
+        operations = input_operations(model, self._description, dict(zip(model.graph.inputs, specs, strict=True)))
         layers = tuple(self._layer(item) for item in self._naming.tensors)
         return ModelFacts(
             file=self._name,

@@ -11,7 +11,7 @@ RUNS = compiled_graph.COMPILE_AFTER + 2
 
 
 def cut_of(network):
-    (cut,) = network._cuts.values()
+    (cut,) = network._submodels.values()
     return cut
 
 

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 import actviz
 from actviz.errors import ModelError
-from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, outputs_of
+from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, output_list
 
 pytestmark = pytest.mark.slow
 IMAGE, SEQUENCE, VOLUME, VIDEO, TOKENS = (8, 8, 3), (6, 5), (6, 6, 6, 2), (4, 8, 8, 2), (6,)
@@ -255,7 +255,7 @@ def recorded(path, given):
         model(arguments if isinstance(arguments, dict) or len(arguments) > 1 else arguments[0], training=False)
     found = {}
     for address, outputs in record.outputs.items():
-        items = outputs_of(outputs)
+        items = output_list(outputs)
         found |= {
             address if len(items) == 1 else f"{address}@{number}": np.asarray(item) for number, item in enumerate(items)
         }

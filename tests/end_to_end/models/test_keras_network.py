@@ -97,7 +97,7 @@ def test_only_the_weights_upstream_are_read(samples):
     batch = batch_for(shallow)
     shallow.activations(batch, ["conv"])
     deep.activations(batch, ["scores"])
-    cuts = [next(iter(network._cuts.values())) for network in (shallow, deep)]
+    cuts = [next(iter(network._submodels.values())) for network in (shallow, deep)]
     assert [len(cut.layers) for cut in cuts] == [1, 6]
 
 
@@ -217,7 +217,7 @@ def test_many_batches_are_traced_and_give_the_same_numbers(samples):
                     assert found[address].axes == single[address].axes
             else:
                 assert len(found["conv"].values) == 2
-        assert network._cuts[tuple(addresses)].compiled is not None
+        assert network._submodels[tuple(addresses)].compiled is not None
         # What is looked into is run call by call, whatever is expected.
         with pytest.raises(KeyError):
             network.activations({name: values}, ["none"])

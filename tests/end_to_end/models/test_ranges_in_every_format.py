@@ -10,8 +10,8 @@ import pytest
 
 from actviz.formats import open_network
 from actviz.formats.keras.canonical import canonical
-from actviz.formats.keras.flatten import parse_graph
-from actviz.formats.keras.keras_arithmetic import operations_of
+from actviz.formats.keras.keras_arithmetic import input_operations
+from actviz.formats.keras.parse_graph import parse_graph
 from actviz.inputs import choose_preprocessing
 from actviz.records import LayerInfo, ModelFacts, TensorSpec
 
@@ -164,7 +164,7 @@ def facts_of(model, name):
     layers = tuple(
         LayerInfo(entry.key, entry.name, None, entry.kind, None, "float32", 0, ()) for entry in graph.entries.values()
     )
-    operations = operations_of(graph, [spec], lambda _: {"mean": (0.0,), "variance": (1.0,)})
+    operations = input_operations(graph, [spec], lambda _: {"mean": (0.0,), "variance": (1.0,)})
     return ModelFacts("m", "keras", "keras", (graph.name,), (spec,), layers, tuple(operations), (), "")
 
 

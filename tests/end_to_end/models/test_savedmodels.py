@@ -21,7 +21,7 @@ from actviz.formats import open_network
 from actviz.formats.checkpoint import Checkpoint
 from actviz.formats.keras.keras_network import KerasNetwork
 from actviz.formats.savedmodel.graph_network import GraphNetwork
-from actviz.formats.savedmodel.inline import flatten
+from actviz.formats.savedmodel.inline import inline_functions
 from actviz.formats.savedmodel.source import open_saved_model
 from actviz.formats.savedmodel.subgraph import extract_subgraph
 from actviz.gate import NO_TRUST, operations
@@ -133,7 +133,7 @@ def test_only_what_a_layer_needs_is_given_to_tensorflow():
     network = GraphNetwork(source)
     fed = frozenset(one.number for one in source.inputs)
     first, last = (
-        extract_subgraph(source.flat, [network._layers.places[address].tensor], fed)
+        extract_subgraph(source.flat, [network._layers.addresses[address].tensor], fed)
         for address in ("base/conv1", "head")
     )
     assert len(first.numbers) < len(last.numbers) / 3
@@ -305,7 +305,7 @@ def test_damaged_files_are_refused_in_one_line_or_opened(tmp_path_factory, place
     with contextlib.suppress(ActvizError), open_network(folder) as network:
         assert network.layers is not None
         if isinstance(network, GraphNetwork):
-            _ = network._source.bundle
+            _ = network._source.checkpoint
     shutil.rmtree(folder.parent)
 
 
@@ -629,7 +629,7 @@ def test_functions_that_call_themselves_end(tmp_path):
 
 def test_flattening_leaves_other_calls_out():
     source = open_saved_model(EXPORT, None, ())
-    alone = flatten(source.flat.meta, "m")
+    alone = inline_functions(source.flat.meta, "m")
     assert not [node for node in alone.nodes if node.op == "MatMul"]
     assert [node for node in source.flat.nodes if node.op == "MatMul"]
     source.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actviz.formats.keras.graph import LayerGraph, TensorRef, refs
-from actviz.formats.keras.shapes import shape_of
+from actviz.formats.keras.shapes import layer_output_shape
 from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from actviz.records import Shape
 
-LARGEST = 1 << 14
+MAX_SIZE = 1 << 14
 
 
 def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | None = None) -> bool:
@@ -35,7 +35,7 @@ def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | 
             known[TensorRef(number, 0)] = inputs.get(number)
             continue
         given = [known.get(ref) for ref in refs(node.args)]
-        shape = shape_of(entry.kind, entry.config, given)
+        shape = layer_output_shape(entry.kind, entry.config, given)
         settled = all(one is not None and None not in one[1:] for one in given)
         if shape is None and given and settled and facts_of(entry.kind).merge:
             return False
@@ -45,23 +45,23 @@ def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | 
     return True
 
 
-def least_sizes(graph: LayerGraph, steps: Sequence[int] | None = None) -> dict[int, Shape]:
+def minimum_sizes(graph: LayerGraph, steps: Sequence[int] | None = None) -> dict[int, Shape]:
     """Return the smallest sizes at which calls of a graph run, by the number of the input's node.
 
     The shapes have the batch axis first and ``None`` where a size is not free or 1 is enough;
     inputs where that holds everywhere are left out, and so are all where no size is found.
     """
-    shapes = {number: _shape(graph, number) for number in graph.inputs}
-    free = [(number, axis) for number, shape in shapes.items() for axis in _free(shape)]
-    if not free or runs(graph, _filled(shapes, dict.fromkeys(free, 1)), steps):
+    shapes = {number: _declared_shape(graph, number) for number in graph.inputs}
+    free = [(number, axis) for number, shape in shapes.items() for axis in _free_axes(shape)]
+    if not free or runs(graph, _with_sizes(shapes, dict.fromkeys(free, 1)), steps):
         return {}
     # All free axes together first, since a merge may want them equal; then each by itself.
-    common = smallest(lambda size: runs(graph, _filled(shapes, dict.fromkeys(free, size)), steps))
+    common = smallest_size(lambda size: runs(graph, _with_sizes(shapes, dict.fromkeys(free, size)), steps))
     if common is None:
         return {}
     found = dict.fromkeys(free, common)
     for place in free:
-        size = smallest(lambda size, place=place: runs(graph, _filled(shapes, {**found, place: size}), steps))  # type: ignore[misc]
+        size = smallest_size(lambda size, place=place: runs(graph, _with_sizes(shapes, {**found, place: size}), steps))  # type: ignore[misc]
         found[place] = common if size is None else size
     least = {
         number: tuple(found.get((number, axis)) for axis in range(len(shape)))
@@ -78,18 +78,18 @@ def too_small(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[in
         return []
     return [
         (number, axis, size)
-        for number, shape in least_sizes(graph, steps).items()
+        for number, shape in minimum_sizes(graph, steps).items()
         for axis, size in enumerate(shape)
         if size is not None and number in inputs and axis < len(inputs[number]) and (inputs[number][axis] or 0) < size
     ]
 
 
-def smallest(works: Callable[[int], bool]) -> int | None:
+def smallest_size(works: Callable[[int], bool]) -> int | None:
     """Return the smallest size that works between the first power of two that does and the one before."""
     high = 1
     while not works(high):
         high *= 2
-        if high > LARGEST:
+        if high > MAX_SIZE:
             return None
     low = high // 2
     while high - low > 1:
@@ -98,16 +98,16 @@ def smallest(works: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _shape(graph: LayerGraph, number: int) -> Shape | None:
+def _declared_shape(graph: LayerGraph, number: int) -> Shape | None:
     declared = graph.shapes.get(TensorRef(number, 0))
     return tuple(declared[0]) if declared else None
 
 
-def _free(shape: Shape | None) -> list[int]:
+def _free_axes(shape: Shape | None) -> list[int]:
     return [] if shape is None else [axis for axis, size in enumerate(shape) if axis and size is None]
 
 
-def _filled(shapes: Mapping[int, Shape | None], sizes: Mapping[tuple[int, int], int]) -> dict[int, Shape]:
+def _with_sizes(shapes: Mapping[int, Shape | None], sizes: Mapping[tuple[int, int], int]) -> dict[int, Shape]:
     return {
         number: tuple(sizes.get((number, axis), size) for axis, size in enumerate(shape))
         for number, shape in shapes.items()

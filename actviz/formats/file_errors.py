@@ -19,7 +19,7 @@ MALFORMED = (
 
 
 @contextlib.contextmanager
-def error_message(file: str, check_unchanged: Callable[[], None] = lambda: None) -> Iterator[None]:
+def as_model_error(file: str, check_unchanged: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Turn what malformed content raises into an error about the file.
 
     `check_unchanged` is called first where reading fails: of a file that changed meanwhile it

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actviz.formats.keras.least_size import LARGEST, smallest
+from actviz.formats.keras.minimum_size import MAX_SIZE, smallest_size
 from actviz.formats.savedmodel.lookup_tables import constant
 from actviz.formats.savedmodel.proto import attribute_numbers, attribute_shape, attribute_text, constant_shape
 
@@ -30,14 +30,14 @@ SAME_SIZE = frozenset(
 )  # fmt: skip
 
 
-def least_shape(flat: InlinedGraph, number: int, shape: Shape, numbers: Sequence[int]) -> Shape:
+def minimum_shape(flat: InlinedGraph, number: int, shape: Shape, numbers: Sequence[int]) -> Shape:
     """Return the smallest sizes of one input at which some nodes run, batch axis first.
 
     ``None`` stands where a size is not free or 1 is enough; the result is empty where nothing
     is known. `number` is the node of the input and `shape` its shape.
     """
     free = [axis for axis, size in enumerate(shape) if axis and size is None]
-    ordered = in_order(flat, numbers) if free else []
+    ordered = topological_order(flat, numbers) if free else []
 
     def works(sizes: Mapping[int, int]) -> bool:
         given = tuple(sizes.get(axis, size) for axis, size in enumerate(shape))
@@ -45,17 +45,17 @@ def least_shape(flat: InlinedGraph, number: int, shape: Shape, numbers: Sequence
 
     if not free or works(dict.fromkeys(free, 1)):
         return ()
-    if not works(dict.fromkeys(free, LARGEST)):
+    if not works(dict.fromkeys(free, MAX_SIZE)):
         return ()
     found: dict[int, int] = {}
     for axis in free:
-        others = dict.fromkeys(free, LARGEST)
-        size = smallest(lambda size, others=others, axis=axis: works({**others, axis: size}))  # type: ignore[misc]
+        others = dict.fromkeys(free, MAX_SIZE)
+        size = smallest_size(lambda size, others=others, axis=axis: works({**others, axis: size}))  # type: ignore[misc]
         found[axis] = size or 1
     return tuple(found.get(axis) if found.get(axis) != 1 else None for axis in range(len(shape)))
 
 
-def in_order(flat: InlinedGraph, numbers: Sequence[int]) -> list[int]:
+def topological_order(flat: InlinedGraph, numbers: Sequence[int]) -> list[int]:
     """Return the numbers of nodes so that each comes after those that it reads; a loop is cut anywhere."""
     left, found, seen = set(numbers), list[int](), set[int]()
     for start in numbers:
@@ -77,13 +77,13 @@ def runs(flat: InlinedGraph, inputs: Mapping[int, Shape], numbers: Sequence[int]
     for number in numbers:
         if number in inputs:
             continue
-        known[number] = shape = _shape(flat, flat.nodes[number], known)
+        known[number] = shape = _output_shape(flat, flat.nodes[number], known)
         if shape is not None and any(size is not None and size < 1 for size in shape[1:]):
             return False
     return True
 
 
-def _shape(flat: InlinedGraph, node: InlinedNode, known: Mapping[int, Shape | None]) -> Shape | None:
+def _output_shape(flat: InlinedGraph, node: InlinedNode, known: Mapping[int, Shape | None]) -> Shape | None:
     if not node.inputs:
         return None
     given = known.get(node.inputs[0][0])
@@ -93,7 +93,7 @@ def _shape(flat: InlinedGraph, node: InlinedNode, known: Mapping[int, Shape | No
     if given is None:
         return None
     if node.op == "ExpandDims":
-        place = _number(flat, node.inputs[1])
+        place = _constant_int(flat, node.inputs[1])
         return (
             None if place is None else tuple(np.insert(np.array(given, object), place % (len(given) + 1), 1).tolist())
         )
@@ -101,13 +101,15 @@ def _shape(flat: InlinedGraph, node: InlinedNode, known: Mapping[int, Shape | No
         gone = {axis % len(given) for axis in attribute_numbers(node.node, "squeeze_dims")}
         return tuple(size for axis, size in enumerate(given) if axis not in gone) if gone else None
     if node.op in CONVOLUTIONS | POOLINGS:
-        return _windows(flat, node, given)
+        return _window_shape(flat, node, given)
     if node.op in {"SpaceToBatchND", "BatchToSpaceND"}:
-        return _dilated(flat, node, given, known)
+        return _dilated_shape(flat, node, given, known)
     return None
 
 
-def _dilated(flat: InlinedGraph, node: InlinedNode, given: Shape, known: Mapping[int, Shape | None]) -> Shape | None:
+def _dilated_shape(
+    flat: InlinedGraph, node: InlinedNode, given: Shape, known: Mapping[int, Shape | None]
+) -> Shape | None:
     """Follow the pair of operations that TensorFlow puts around a dilated convolution.
 
     The first pads each axis to whole blocks and takes it apart; the second undoes both.
@@ -133,14 +135,14 @@ def _dilated(flat: InlinedGraph, node: InlinedNode, given: Shape, known: Mapping
     return tuple(sizes)
 
 
-def _windows(flat: InlinedGraph, node: InlinedNode, given: Shape) -> Shape | None:
+def _window_shape(flat: InlinedGraph, node: InlinedNode, given: Shape) -> Shape | None:
     rank = len(given)
     strides = attribute_numbers(node.node, "strides")
     first = attribute_text(node.node, "data_format").startswith("NC")
     space = range(2, rank) if first else range(1, rank - 1)
     kernel = attribute_numbers(node.node, "ksize")
     if node.op in CONVOLUTIONS:
-        filters = _filter(flat, node.inputs[1][0])
+        filters = _kernel_shape(flat, node.inputs[1][0])
         kernel = [1] * rank if filters is None else kernel
         for axis, size in zip(space, filters or (), strict=False):
             kernel = kernel or [1] * rank
@@ -161,12 +163,12 @@ def _windows(flat: InlinedGraph, node: InlinedNode, given: Shape) -> Shape | Non
     return tuple(sizes)
 
 
-def _filter(flat: InlinedGraph, number: int) -> Shape | None:
+def _kernel_shape(flat: InlinedGraph, number: int) -> Shape | None:
     """Return the shape of the weights that a node gives on."""
     node = flat.nodes[number]
     while node.op in {"ReadVariableOp", "Identity", "ExpandDims"} and node.inputs:
         if node.op == "ExpandDims":
-            behind, place = _filter(flat, node.inputs[0][0]), _number(flat, node.inputs[1])
+            behind, place = _kernel_shape(flat, node.inputs[0][0]), _constant_int(flat, node.inputs[1])
             if behind is None or place is None:
                 return None
             return (*behind[:place], 1, *behind[place:]) if place >= 0 else None
@@ -176,7 +178,7 @@ def _filter(flat: InlinedGraph, number: int) -> Shape | None:
     return constant_shape(node.node) if node.op == "Const" else None
 
 
-def _number(flat: InlinedGraph, tensor: tuple[int, int]) -> int | None:
+def _constant_int(flat: InlinedGraph, tensor: tuple[int, int]) -> int | None:
     if flat.nodes[tensor[0]].op != "Const":
         return None
     found = constant(flat, tensor)

@@ -28,7 +28,7 @@ from actviz.formats.keras.graph import (
 )
 from actviz.gate import MAXIMUM_LAYERS, first_repeated, well_formed
 
-_Pending = tuple[Json, int, int | None, int]
+_PendingCall = tuple[Json, int, int | None, int]
 """A call to be added: its layer, its number, the layer's index and place in the configuration."""
 MAXIMUM_RANK = 32
 MAXIMUM_SIZE = 1 << 40
@@ -38,7 +38,7 @@ DTYPES = frozenset(
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)}
 )
 """What a tensor of Keras can hold."""
-_LOOP = "{file}: the calls of this model form a loop or use a layer that is not in the file."
+_LOOP_MESSAGE = "{file}: the calls of this model form a loop or use a layer that is not in the file."
 
 
 def parse_graph(model: Json, file: str) -> LayerGraph:
@@ -53,7 +53,7 @@ def parse_graph(model: Json, file: str) -> LayerGraph:
         When there are more calls than are built, nested models counted at each of theirs.
     """
     if model.get("module") == CUSTOM_MODULE:
-        return _opaque(model)
+        return _subclassed_graph(model)
     if not is_model(model):
         kind = escape(str(model.get("class_name")), 80)
         message = f'{file}: the file holds a "{kind}", whose layers are only known to its own Python code; a Functional or Sequential model was expected.'
@@ -62,13 +62,13 @@ def parse_graph(model: Json, file: str) -> LayerGraph:
         with well_formed(file):
             graph = LayerGraph(name=str(model["config"].get("name", "model")))
             graph.models[""] = (model, "", 0)
-            graph.outputs = _Expansion(graph, file).expand(model, "", "", None)
-    except _NotYetError:
-        raise ModelError(_LOOP.format(file=file)) from None
+            graph.outputs = _GraphBuilder(graph, file).expand(model, "", "", None)
+    except _PendingTensorError:
+        raise ModelError(_LOOP_MESSAGE.format(file=file)) from None
     return graph
 
 
-def _opaque(model: Json) -> LayerGraph:
+def _subclassed_graph(model: Json) -> LayerGraph:
     """Return the graph of a subclassed model: its inputs, and one call of the whole."""
     config = model.get("config")
     name = str((config.get("name") if isinstance(config, dict) else None) or model["class_name"])
@@ -76,7 +76,7 @@ def _opaque(model: Json) -> LayerGraph:
     graph.models[""] = (model, "", 0)
     built = model.get("build_config")
     built = built if isinstance(built, dict) else {}
-    arguments = _inputs_of(graph, built.get("input_shape") or built.get("shapes_dict"), "input")
+    arguments = _add_built_inputs(graph, built.get("input_shape") or built.get("shapes_dict"), "input")
     key = quoted(name)
     graph.entries[key] = LayerNode(
         key, name, str(model["class_name"]), CUSTOM_MODULE, config or {}, None, "", ROOT, str(model["registered_name"])
@@ -93,12 +93,12 @@ def _is_shape(shape: Any) -> bool:
     return all(size is None or (type(size) is int and 0 <= size < MAXIMUM_SIZE) for size in shape)
 
 
-def _inputs_of(graph: LayerGraph, shape: Any, name: str) -> Any:
+def _add_built_inputs(graph: LayerGraph, shape: Any, name: str) -> Any:
     """Add the inputs that a built model's shapes tell of, in the structure of its argument."""
     if isinstance(shape, dict):
-        return {key: _inputs_of(graph, item, str(key)) for key, item in shape.items()}
+        return {key: _add_built_inputs(graph, item, str(key)) for key, item in shape.items()}
     if isinstance(shape, list) and shape and isinstance(shape[0], (list, dict)):
-        return [_inputs_of(graph, item, f"{name}_{number}") for number, item in enumerate(shape)]
+        return [_add_built_inputs(graph, item, f"{name}_{number}") for number, item in enumerate(shape)]
     sizes: list[int | None] | None = None
     if shape and _is_shape(shape):
         sizes = [None, *shape[1:]]
@@ -114,7 +114,7 @@ def _inputs_of(graph: LayerGraph, shape: Any, name: str) -> Any:
 
 
 @dataclass(slots=True)
-class _Expansion:
+class _GraphBuilder:
     graph: LayerGraph
     file: str
     models: int = 0
@@ -161,12 +161,7 @@ class _Expansion:
         called = join(address, layer_name(layer))
         outputs = self.expand(layer, inner, address if flat else called, None)
         self.graph.results[called] = ModelCallOutputs(
-            layer_name(layer),
-            inner,
-            str(layer["class_name"]),
-            None if owner[0] else 0,
-            outputs,
-            len(self.graph.nodes),
+            layer_name(layer), inner, str(layer["class_name"]), None if owner[0] else 0, outputs, len(self.graph.nodes)
         )
         return outputs
 
@@ -180,7 +175,7 @@ class _Expansion:
         produced: dict[tuple[str, int], list[TensorRef] | int] = {}
         inputs = [name for name, _, _ in history_list(config["input_layers"])]
         index = 0
-        pending: list[_Pending] = []
+        pending: list[_PendingCall] = []
         for position, layer in enumerate(layers):
             operation = str(layer.get("module") or "").startswith("keras.src.ops.")
             where = None if key or operation else index
@@ -193,13 +188,13 @@ class _Expansion:
                 produced[name, 0] = [self._input(layer, key, address, given, where, position)]
             else:
                 pending += [(layer, call, where, position) for call in range(len(layer["inbound_nodes"]))]
-        offsets, of_outputs = _offsets(model)
+        offsets, of_outputs = _call_offsets(model)
         self._in_order(pending, (key, address), produced, offsets)
         return [self._tensor(history, produced, of_outputs) for history in history_list(config["output_layers"])]
 
     def _in_order(
         self,
-        pending: list[_Pending],
+        pending: list[_PendingCall],
         place: tuple[str, str],
         produced: dict[tuple[str, int], Any],
         offsets: dict[str, int],
@@ -219,7 +214,7 @@ class _Expansion:
             try:
                 args = self._resolve(node["args"], produced, offsets)
                 kwargs = self._resolve(node["kwargs"], produced, offsets)
-            except _NotYetError as lacking:
+            except _PendingTensorError as lacking:
                 waiting.setdefault(lacking.call, []).append(number)
                 continue
             name = layer_name(layer)
@@ -229,7 +224,7 @@ class _Expansion:
             for other in waiting.pop((name, call), ()):
                 heapq.heappush(todo, (turn + (other < number), other))
         if waiting:
-            raise ModelError(_LOOP.format(file=self.file))
+            raise ModelError(_LOOP_MESSAGE.format(file=self.file))
 
     def _check_count(self) -> None:
         """Refuse models that call themselves to billions of layers in a small file."""
@@ -238,13 +233,7 @@ class _Expansion:
             raise LimitError(message)
 
     def _input(  # noqa: PLR0913  (each argument is one fact of one place)
-        self,
-        layer: Json,
-        key: str,
-        address: str,
-        given: list[TensorRef] | None,
-        index: int | None,
-        position: int,
+        self, layer: Json, key: str, address: str, given: list[TensorRef] | None, index: int | None, position: int
     ) -> TensorRef:
         name = layer_name(layer)
         entry = join(key, name)
@@ -255,8 +244,7 @@ class _Expansion:
             return given[0]
         config = layer["config"]
         self.graph.entries.setdefault(
-            entry,
-            LayerNode(entry, name, "InputLayer", "keras.layers", config, index, key, position),
+            entry, LayerNode(entry, name, "InputLayer", "keras.layers", config, index, key, position)
         )
         self.graph.nodes.append(CallNode(join(address, name), entry, [], {}))
         number = len(self.graph.nodes) - 1
@@ -284,7 +272,9 @@ class _Expansion:
         entry, address = place
         if is_model(layer):
             self.graph.models.setdefault(entry, (layer, *owner))
-            results = self.expand(layer, entry, address, arranged(layer["config"].get("input_layers"), arguments))
+            results = self.expand(
+                layer, entry, address, order_model_inputs(layer["config"].get("input_layers"), arguments)
+            )
             self.graph.results[address] = ModelCallOutputs(
                 layer_name(layer), entry, str(layer["class_name"]), index, results, len(self.graph.nodes)
             )
@@ -307,10 +297,7 @@ class _Expansion:
         return [TensorRef(len(self.graph.nodes) - 1, 0)]
 
     def _tensor(
-        self,
-        history: tuple[str, int, int],
-        produced: dict[tuple[str, int], Any],
-        offsets: dict[str, int],
+        self, history: tuple[str, int, int], produced: dict[tuple[str, int], Any], offsets: dict[str, int]
     ) -> TensorRef:
         name, call, output = history
         if output < 0:
@@ -319,7 +306,7 @@ class _Expansion:
         wanted = (name, call - offsets.get(name, 0))
         result = produced.get(wanted)
         if result is None:
-            raise _NotYetError(wanted)
+            raise _PendingTensorError(wanted)
         if output < len(result) and (len(result) > 1 or output == 0):
             found: TensorRef = result[output]
             return found
@@ -340,7 +327,7 @@ class _Expansion:
         return value
 
 
-class _NotYetError(Exception):
+class _PendingTensorError(Exception):
     """A tensor whose call has not been added yet."""
 
     def __init__(self, call: tuple[str, int]) -> None:
@@ -348,7 +335,7 @@ class _NotYetError(Exception):
         self.call = call
 
 
-def arranged(declared: Any, arguments: tuple[list[Any], Json]) -> list[TensorRef]:
+def order_model_inputs(declared: Any, arguments: tuple[list[Any], Json]) -> list[TensorRef]:
     """Return the tensors of a nested model's call in the order of its `input_layers`.
 
     Tensors in a dictionary go by its keys: those of the model's own dictionary, else the
@@ -364,7 +351,7 @@ def arranged(declared: Any, arguments: tuple[list[Any], Json]) -> list[TensorRef
     return list(refs(arguments))
 
 
-def _offsets(model: Json) -> tuple[dict[str, int], dict[str, int]]:
+def _call_offsets(model: Json) -> tuple[dict[str, int], dict[str, int]]:
     """Return by how much references to nested models are too high: by calls, and by outputs.
 
     A model holds a call of its own from the moment it is built, so Keras 1 and 2 count the

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 State = Literal["file", "first", "next"]
 """What a sample begins with: the state that the file holds, the same and keep what is left, or what the last one left."""
 
-LARGEST_SEED = (1 << 31) - 2
-MOST_NAMED = 5
+MAX_SEED = (1 << 31) - 2
+MAX_NAMED = 5
 
 
-def count_of(batch: Mapping[str, NDArray[Any]]) -> int:
+def batch_length(batch: Mapping[str, NDArray[Any]]) -> int:
     """Return the number of samples of a batch of arrays ``(batch, ...)`` by input name."""
     return max((len(values) for values in batch.values() if values.ndim), default=1)
 
 
-def each_of(batch: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
+def split_batch(batch: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the samples of a batch: arrays ``(1, ...)`` by input name."""
-    for number in range(count_of(batch)):
+    for number in range(batch_length(batch)):
         yield {name: values[number : number + 1] if values.ndim else values for name, values in batch.items()}
 
 
-def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def concat_batch(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return the outputs ``(1, ...)`` of single samples as one array ``(batch, ...)``.
 
     Outputs that have no batch axis, or another shape for each sample, make no batch: then the
@@ -50,7 +50,7 @@ def joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(parts)
 
 
-def seed_of(sample: Mapping[str, NDArray[Any]]) -> int:
+def sample_seed(sample: Mapping[str, NDArray[Any]]) -> int:
     """Return a seed (1 to 2**31 - 2) that follows from the values of one sample alone.
 
     Neither the name of the input nor its place in a run counts: the same values draw the same
@@ -63,7 +63,7 @@ def seed_of(sample: Mapping[str, NDArray[Any]]) -> int:
             str(values.tolist()).encode("utf-8", "surrogatepass") if values.dtype.kind in "OU" else values.tobytes()
         )
         total.update(content)
-    return 1 + int.from_bytes(total.digest()[:8], "little") % LARGEST_SEED
+    return 1 + int.from_bytes(total.digest()[:8], "little") % MAX_SEED
 
 
 def random_note(file: str, drawn: Sequence[tuple[str, str]], fixed: Sequence[tuple[str, str]] = ()) -> list[str]:
@@ -75,17 +75,17 @@ def random_note(file: str, drawn: Sequence[tuple[str, str]], fixed: Sequence[tup
     notes = []
     if drawn:
         notes.append(
-            f"{file}: draws random numbers in {listed(drawn)}; the seed comes from the values of each input, so a rerun gives the same."
+            f"{file}: draws random numbers in {list_operations(drawn)}; the seed comes from the values of each input, so a rerun gives the same."
         )
     if fixed:
         notes.append(
-            f"{file}: draws random numbers in {listed(fixed)}; each input begins with the seed that the file holds, so a rerun gives the same."
+            f"{file}: draws random numbers in {list_operations(fixed)}; each input begins with the seed that the file holds, so a rerun gives the same."
         )
     return notes
 
 
-def listed(items: Sequence[tuple[str, str]]) -> str:
+def list_operations(items: Sequence[tuple[str, str]]) -> str:
     """Return names and kinds as text, the first few of them."""
     shown = [f'"{escape(name, 80)}" ({escape(kind, 40)})' for name, kind in dict.fromkeys(items)]
-    more = len(shown) - MOST_NAMED
-    return ", ".join(shown[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(shown) - MAX_NAMED
+    return ", ".join(shown[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

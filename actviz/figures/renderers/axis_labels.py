@@ -33,20 +33,20 @@ class AxisLabels:
     are written where there is room: words, or numbers that are out of order.
     """
 
-    noun: str
+    axis_name: str
     names: tuple[str, ...]
     each: bool = False
 
     @classmethod
-    def of(cls, noun: str, numbers: Sequence[int], words: Sequence[str] = ()) -> AxisLabels:
+    def of(cls, axis_name: str, numbers: Sequence[int], words: Sequence[str] = ()) -> AxisLabels:
         """Return the axis of some places; `words`, where there are any, name all places."""
         if words:
             font = text.get_font(FONT_SIZE)
             named = (font.fit(text.shown(f"{number} {words[number]}", 80), LONGEST) for number in numbers)
-            return cls(noun, tuple(named), each=True)
+            return cls(axis_name, tuple(named), each=True)
         steps = {after - before for before, after in itertools.pairwise(numbers)}
         in_order = len(steps) <= 1 and min(steps, default=1) > 0
-        return cls(noun, tuple(map(str, numbers)), each=not in_order)
+        return cls(axis_name, tuple(map(str, numbers)), each=not in_order)
 
     @property
     def widest(self) -> int:
@@ -100,9 +100,9 @@ def label_size(axis: AxisLabels, zoom: int, *, above: bool) -> int:
 def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` to the left of a map whose top left is `corner`."""
     font, color = text.get_font(FONT_SIZE), canvas.theme.muted
-    for place in _places(part, label_interval(zoom, label_size(axis, zoom, above=False))):
-        middle = corner[0] + (place - part.start) * zoom + zoom // 2
-        name = axis.names[place]
+    for index in _labelled_indices(part, label_interval(zoom, label_size(axis, zoom, above=False))):
+        middle = corner[0] + (index - part.start) * zoom + zoom // 2
+        name = axis.names[index]
         column = corner[1] - 1 - _TICK - _GAP - font.width(name)
         canvas.write(name, middle - font.height // 2, column, font, color)
         canvas.fill((middle, corner[1] - 1 - _TICK, middle + 1, corner[1] - 1), color)
@@ -111,9 +111,9 @@ def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner
 def write_above(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the places `part` above a map whose top left is `corner`."""
     font, color, turned = text.get_font(FONT_SIZE), canvas.theme.muted, axis.turned(zoom)
-    for place in _places(part, label_interval(zoom, label_size(axis, zoom, above=True))):
-        middle = corner[1] + (place - part.start) * zoom + zoom // 2
-        name, bottom = axis.names[place], corner[0] - 1 - _TICK - _GAP
+    for index in _labelled_indices(part, label_interval(zoom, label_size(axis, zoom, above=True))):
+        middle = corner[1] + (index - part.start) * zoom + zoom // 2
+        name, bottom = axis.names[index], corner[0] - 1 - _TICK - _GAP
         if turned:
             canvas.write_upwards(name, bottom, middle - font.height // 2, font, color)
         else:
@@ -121,6 +121,6 @@ def write_above(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corne
         canvas.fill((corner[0] - 1 - _TICK, middle, corner[0] - 1, middle + 1), color)
 
 
-def _places(part: range, step: int) -> range:
+def _labelled_indices(part: range, step: int) -> range:
     """Return the places with a name: multiples of `step`, counted from the start of the axis."""
     return range(-(-part.start // step) * step, part.stop, step)

@@ -43,7 +43,7 @@ def heading(activation: Activation, context: Context) -> PageHeading:
     return PageHeading(activation.address, activation.kind, sizes, context)
 
 
-def caption(prepared: PreparedMaps, style: Style, noun: str, state: str) -> tuple[str, ...]:
+def caption(prepared: PreparedMaps, style: Style, tile_name: str, state: str) -> tuple[str, ...]:
     """Return the counts below a figure: shown, dead, constant, clipped, not finite.
 
     `noun` is what one channel is called; `state` is the word for one that is all zero.
@@ -51,7 +51,7 @@ def caption(prepared: PreparedMaps, style: Style, noun: str, state: str) -> tupl
     """
     numbers, total = prepared.numbers, prepared.total
     shown = len(prepared.channels)
-    first = f"{shown:,} of {total:,} {noun}{'s' if total != 1 else ''}"
+    first = f"{shown:,} of {total:,} {tile_name}{'s' if total != 1 else ''}"
     parts = [first + selection_note(shown, total, style)]
     parts += order_notes(prepared.step_order)
     dead = numbers.channels_in(channel_statistics.DEAD)

@@ -33,7 +33,7 @@ def nonfinite_colors(prepared: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
     return tuple((color, words) for color, words, present in found if present)
 
 
-def bar_per_tile(prepared: PreparedMaps, noun: str, written: str, notes: Sequence[str]) -> ColorBar:
+def bar_per_tile(prepared: PreparedMaps, tile_name: str, written: str, notes: Sequence[str]) -> ColorBar:
     """Return a colour bar for tiles, called `noun`, that have a range of their own.
 
     `written` says where its ends are written: ``below it: its smallest and largest value``.
@@ -49,13 +49,15 @@ def bar_per_tile(prepared: PreparedMaps, noun: str, written: str, notes: Sequenc
             if scale.per_tile_percentiles
             else "its own largest |value|"
         )
-        note = f"max: of each {noun} {largest}; {written}"
+        note = f"max: of each {tile_name} {largest}; {written}"
     elif scale.per_tile_percentiles:
         ticks = tuple((share, f"p{text.number(end, 4)}") for share, end in ((0.0, scale.low), (1.0, scale.high)))
-        note = f"{ticks[0][1]}, {ticks[1][1]}: of each {noun} {percentiles_note(scale)} of its own values, {written}"
+        note = (
+            f"{ticks[0][1]}, {ticks[1][1]}: of each {tile_name} {percentiles_note(scale)} of its own values, {written}"
+        )
     else:
         ticks = ((0.0, "0"), (1.0, "max"))
-        note = f"max: of each {noun} its own maximum; {written}"
+        note = f"max: of each {tile_name} its own maximum; {written}"
     return ColorBar(prepared.table, ticks, (note, *notes), nonfinite_colors(prepared))
 
 

@@ -88,20 +88,20 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
     visible = frames[:, shown] if masked else frames
     maps = visible.reshape(len(frames), -1, frames.shape[3])
     prepared = prepared_maps.prepare(activation, maps, style, prepared_maps.scale_for(style, maps))
-    film = _FrameMaps(prepared, frames.shape, shown, axes, over)
+    frame_maps = _FrameMaps(prepared, frames.shape, shown, axes, over)
     if style.bare:
-        return _draw_bare(film, style)
-    plan = _plan(film, style)
+        return _draw_bare(frame_maps, style)
+    plan = _plan(frame_maps, style)
     layout = page_layout.PageLayout(
         captions.heading(activation, context),
-        _color_bar(film, along, plan.words),
-        (*_caption(film, style, along, masked), *padding.note(activation, context, left_out=False)),
+        _color_bar(frame_maps, along, plan.words),
+        (*_caption(frame_maps, style, along, masked), *padding.note(activation, context, left_out=False)),
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
-    tiles = _draw_blocks(canvas, film, replace(plan, top=top, left=left), film.painted(style))
-    return canvas.picture(tiles, _record(film, style, plan.zoom))
+    tiles = _draw_blocks(canvas, frame_maps, replace(plan, top=top, left=left), frame_maps.painted(style))
+    return canvas.picture(tiles, _record(frame_maps, style, plan.zoom))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,25 +129,29 @@ class _FrameMaps:
         maps = self.prepared.maps.reshape(len(self.prepared.maps), len(self.shown), *self.shape[2:])
         size = self.size(style)
         laid = [
-            self.over[frame].painted(replace(self.prepared, maps=maps[:, place]), size)
-            for place, frame in enumerate(self.shown)
+            self.over[frame].painted(replace(self.prepared, maps=maps[:, index]), size)
+            for index, frame in enumerate(self.shown)
         ]
         return np.stack(laid, axis=1)
 
-    def tile(self, place: int, frame: int, box: tuple[int, int, int, int], states: list[str]) -> Tile:
+    def tile(self, index: int, frame: int, box: tuple[int, int, int, int], states: list[str]) -> Tile:
         """Return the tile of one frame of the channel at a place."""
-        channel = self.prepared.channels[place]
+        channel = self.prepared.channels[index]
         low, high = float(self.prepared.low[channel]), float(self.prepared.high[channel])
-        index = (channel, frame) if "channel" in self.axes[0] else (frame,)
-        return Tile(channel, box, low, high, states[place], indices=index)
+        indices = (channel, frame) if "channel" in self.axes[0] else (frame,)
+        return Tile(channel, box, low, high, states[index], indices=indices)
 
 
-def _record(film: _FrameMaps, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
-    record = film.prepared.record(style, film.axes)
+def _record(frame_maps: _FrameMaps, style: Style, zoom: tuple[int, int]) -> dict[str, Any]:
+    record = frame_maps.prepared.record(style, frame_maps.axes)
     record["zoom"] = list(zoom)
-    record["masked"] = film.shape[1] - len(film.shown)
-    if film.over:
-        record |= {"overlay": film.over[0].record(), "invertible": False, "reduced": film.over[0].reduction_note}
+    record["masked"] = frame_maps.shape[1] - len(frame_maps.shown)
+    if frame_maps.over:
+        record |= {
+            "overlay": frame_maps.over[0].record(),
+            "invertible": False,
+            "reduced": frame_maps.over[0].reduction_note,
+        }
     return record
 
 
@@ -179,24 +183,27 @@ def project(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray
     return channel_statistics.furthest(frames, axis=1), f"{words} over {count}"
 
 
-def _draw_bare(film: _FrameMaps, style: Style) -> Picture:
+def _draw_bare(frame_maps: _FrameMaps, style: Style) -> Picture:
     """Draw channels downwards and their frames across, one pixel between them; masked ones stay out."""
-    painted = film.painted(style)
+    painted = frame_maps.painted(style)
     rows, columns = painted.shape[2:]
-    zoom = 1 if film.over else style.zoom or 1
-    across = style.columns or len(film.shown)
+    zoom = 1 if frame_maps.over else style.zoom or 1
+    across = style.columns or len(frame_maps.shown)
     flat = painted.reshape(-1, rows, columns)
     page_layout.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
     page = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
-    pixels, places = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
-    states = film.prepared.states()
-    tiles = tuple(film.tile(*divmod_place(place, film.shown), places.box(place), states) for place in range(len(flat)))
-    return Picture(pixels, tiles, (), _record(film, style, (zoom, zoom)))
+    pixels, grid_of_tiles = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
+    states = frame_maps.prepared.states()
+    tiles = tuple(
+        frame_maps.tile(*_channel_and_frame(index, frame_maps.shown), grid_of_tiles.box(index), states)
+        for index in range(len(flat))
+    )
+    return Picture(pixels, tiles, (), _record(frame_maps, style, (zoom, zoom)))
 
 
-def divmod_place(place: int, shown: list[int]) -> tuple[int, int]:
+def _channel_and_frame(index: int, shown: list[int]) -> tuple[int, int]:
     """Return the channel's place and the frame of the tile at a place of a bare mosaic."""
-    channel, frame = divmod(place, len(shown))
+    channel, frame = divmod(index, len(shown))
     return channel, shown[frame]
 
 
@@ -223,12 +230,12 @@ class _FramesPlan:
         )
 
 
-def _plan(film: _FrameMaps, style: Style) -> _FramesPlan:
-    prepared, count = film.prepared, film.shape[1]
-    rows, columns = film.size(style)
+def _plan(frame_maps: _FrameMaps, style: Style) -> _FramesPlan:
+    prepared, count = frame_maps.prepared, frame_maps.shape[1]
+    rows, columns = frame_maps.size(style)
     shown = len(prepared.channels)
     zoom = (style.zoom, style.zoom) if style.zoom else grid.choose_zoom(shown * count, rows, columns)
-    if film.over:
+    if frame_maps.over:
         zoom = 1, 1
     frame = rows * zoom[0], columns * zoom[1]
     small, name = text.get_font(_FONT_SIZE), text.get_font(_NAME, bold=True)
@@ -250,16 +257,16 @@ def _plan(film: _FrameMaps, style: Style) -> _FramesPlan:
 
 
 def _draw_blocks(
-    canvas: page_layout.Canvas, film: _FrameMaps, plan: _FramesPlan, painted: NDArray[np.uint32]
+    canvas: page_layout.Canvas, frame_maps: _FrameMaps, plan: _FramesPlan, painted: NDArray[np.uint32]
 ) -> list[Tile]:
-    states = film.prepared.states()
-    share = _strengths(film.prepared)
+    states = frame_maps.prepared.states()
+    share = _strengths(frame_maps.prepared)
     tiles: list[Tile] = []
-    for place in range(len(film.prepared.channels)):
-        row, column = divmod(place, plan.blocks.columns)
+    for index in range(len(frame_maps.prepared.channels)):
+        row, column = divmod(index, plan.blocks.columns)
         corner = plan.top + row * plan.blocks.step_down, plan.left + column * plan.blocks.step_right
-        _write_gutter(canvas, film.prepared, plan, place, (corner, share[place]))
-        tiles += _draw_frames(canvas, film, plan, (place, painted[place], states), corner)
+        _write_gutter(canvas, frame_maps.prepared, plan, index, (corner, share[index]))
+        tiles += _draw_frames(canvas, frame_maps, plan, (index, painted[index], states), corner)
     return tiles
 
 
@@ -270,15 +277,15 @@ def _strengths(prepared: PreparedMaps) -> list[float]:
 
 
 def _write_gutter(
-    canvas: page_layout.Canvas, prepared: PreparedMaps, plan: _FramesPlan, place: int, at: tuple[tuple[int, int], float]
+    canvas: page_layout.Canvas, prepared: PreparedMaps, plan: _FramesPlan, index: int, at: tuple[tuple[int, int], float]
 ) -> None:
     """Write channel number, range and strength to the left of its frames."""
     small, name, theme = text.get_font(_FONT_SIZE), text.get_font(_NAME, bold=True), canvas.theme
     (row, left), share = at
     if prepared.total > 1:
-        canvas.write(str(prepared.channels[place]), row, left, name, theme.ink)
+        canvas.write(str(prepared.channels[index]), row, left, name, theme.ink)
     row += name.height + _LABEL_GAP
-    canvas.write(plan.words[place], row, left, small, theme.muted)
+    canvas.write(plan.words[index], row, left, small, theme.muted)
     if prepared.total > 1:
         row += small.height + _LABEL_GAP
         canvas.fill((row, left, row + _STRENGTH, left + _GUTTER), theme.track)
@@ -287,17 +294,17 @@ def _write_gutter(
 
 def _draw_frames(
     canvas: page_layout.Canvas,
-    film: _FrameMaps,
+    frame_maps: _FrameMaps,
     plan: _FramesPlan,
     channel: tuple[int, NDArray[np.uint32], list[str]],
     corner: tuple[int, int],
 ) -> list[Tile]:
     """Draw the frames of one channel in lines, masked ones hatched."""
-    place, painted, states = channel
+    index, painted, states = channel
     small, theme = text.get_font(_FONT_SIZE), canvas.theme
-    drawn = dict(zip(film.shown, painted, strict=True))
+    drawn = dict(zip(frame_maps.shown, painted, strict=True))
     tiles = []
-    for frame in range(film.shape[1]):
+    for frame in range(frame_maps.shape[1]):
         line, column = divmod(frame, plan.per_line)
         row = corner[0] + line * plan.cell[0]
         left = corner[1] + plan.gutter + column * plan.cell[1] + 1
@@ -311,20 +318,20 @@ def _draw_frames(
         canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
         wide = pixels.repeat(plan.zoom[0], axis=0).repeat(plan.zoom[1], axis=1)
         canvas.pixels[top : box[2], left : box[3]] = wide
-        tiles.append(film.tile(place, frame, box, states))
+        tiles.append(frame_maps.tile(index, frame, box, states))
     grid.mark_states(canvas, tiles)
     return tiles
 
 
-def _color_bar(film: _FrameMaps, along: str, words: list[str]) -> page_layout.ColorBar:
-    bar = grid.color_bar(film.prepared, "channel", words, "beside")
-    bar = film.over[0].bar(bar, film.prepared) if film.over else bar
+def _color_bar(frame_maps: _FrameMaps, along: str, words: list[str]) -> page_layout.ColorBar:
+    bar = grid.color_bar(frame_maps.prepared, "channel", words, "beside")
+    bar = frame_maps.over[0].bar(bar, frame_maps.prepared) if frame_maps.over else bar
     return replace(bar, notes=(*bar.notes, f"number above a frame: its {along}"))
 
 
-def _caption(film: _FrameMaps, style: Style, along: str, masked: list[int]) -> tuple[str, ...]:
-    count = film.shape[1]
-    words = captions.caption(film.prepared, style, "channel", "dead")
-    frames = f"{len(film.shown):,} of {count:,} {along}s of each"
-    laid = film.over[0].notes((film.shape[2], film.shape[3])) if film.over else ()
+def _caption(frame_maps: _FrameMaps, style: Style, along: str, masked: list[int]) -> tuple[str, ...]:
+    count = frame_maps.shape[1]
+    words = captions.caption(frame_maps.prepared, style, "channel", "dead")
+    frames = f"{len(frame_maps.shown):,} of {count:,} {along}s of each"
+    laid = frame_maps.over[0].notes((frame_maps.shape[2], frame_maps.shape[3])) if frame_maps.over else ()
     return (words[0], frames, *words[1:], *captions.masked_notes(masked, count), *laid)

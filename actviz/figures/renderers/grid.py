@@ -66,7 +66,7 @@ class TileSet:
     """
 
     maps: NDArray[Any]
-    noun: str
+    tile_name: str
     axes: prepared_maps.TileAxes
     names: tuple[str, ...] = ()
     indices: tuple[tuple[int, ...], ...] = ()
@@ -89,9 +89,9 @@ class TileSet:
             return prepared.painted()
         return self.over.painted(prepared, self.sizes(len(prepared.channels), zoom))
 
-    def bar(self, prepared: PreparedMaps, words: Sequence[str]) -> page_layout.ColorBar:
+    def bar(self, prepared: PreparedMaps, labels: Sequence[str]) -> page_layout.ColorBar:
         """Return the colour bar of the tiles, below which `words` stand."""
-        bar = color_bar(prepared, self.noun, words)
+        bar = color_bar(prepared, self.tile_name, labels)
         return bar if self.over is None else self.over.bar(bar, prepared)
 
 
@@ -111,7 +111,7 @@ def draw(activation: Activation, tile_set: TileSet, context: Context, style: Sty
     plan = _plan(prepared, tile_set, style)
     layout = page_layout.PageLayout(
         captions.heading(activation, context),
-        tile_set.bar(prepared, plan.words),
+        tile_set.bar(prepared, plan.labels),
         _caption(prepared, tile_set, style, plan.zoom),
         plan.size[0],
         plan.size[1] + (plan.cell[1] if tile_set.input_image is not None else 0),
@@ -167,8 +167,8 @@ def _draw_bare(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> Pictu
     if prepared.numbers.finite and tile_set.over is None:
         steps = prepared.steps()
         gap, palette = colors.palette_with_background(steps, prepared.table, page)
-        places, grid = mosaic.assemble(steps, columns, gap, zoom)
-        return Picture(places, tuple(_tiles(prepared, tile_set, grid)), (), record, palette)
+        indices, grid = mosaic.assemble(steps, columns, gap, zoom)
+        return Picture(indices, tuple(_tiles(prepared, tile_set, grid)), (), record, palette)
     pixels, grid = mosaic.assemble(tile_set.painted(prepared, style.zoom or 1), columns, colors.pack_color(page), zoom)
     return Picture(pixels, tuple(_tiles(prepared, tile_set, grid)), (), record)
 
@@ -182,7 +182,7 @@ class _GridPlan:
     columns: int
     tile: tuple[int, int]
     cell: tuple[int, int]
-    words: list[str]
+    labels: list[str]
     names: list[str]
     above: int
     beside: int
@@ -226,20 +226,20 @@ def _plan(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> _GridPlan:
         beyond = axis_labels.overhang(across, zoom[1])
     tile = height * zoom[0], width * zoom[1]
     font = text.get_font(_FONT_SIZE)
-    room = max(tile[1], _NARROWEST)
-    words = labels_below(prepared, room, fixed=count > _MOST_WIDENED)
+    width = max(tile[1], _NARROWEST)
+    labels = labels_below(prepared, width, fixed=count > _MOST_WIDENED)
     if tile_set.names:
         names = [tile_set.names[channel] for channel in prepared.channels]
         numbers = max(map(font.width, names))
     else:
         names = [str(channel) for channel in prepared.channels]
         numbers = max(map(len, names)) * font.width("0")
-    widest = max(map(font.width, words), default=0)
-    cell_width = beside + max(tile[1] + 2 + beyond, numbers, room, widest) + _CELL_GAP
+    widest = max(map(font.width, labels), default=0)
+    cell_width = beside + max(tile[1] + 2 + beyond, numbers, width, widest) + _CELL_GAP
     foot = _LABEL_GAP + _BAR + _LABEL_GAP + font.height
     cell_height = font.height + _LABEL_GAP + above + tile[0] + 1 + foot + _ROW_GAP
     rows, columns = mosaic.grid_shape(count, cell_height, cell_width, style.columns)
-    return _GridPlan(zoom, rows, columns, tile, (cell_height, cell_width), words, names, above, beside)
+    return _GridPlan(zoom, rows, columns, tile, (cell_height, cell_width), labels, names, above, beside)
 
 
 def _readable(zoom: tuple[int, int], side_labels: tuple[AxisLabels, AxisLabels]) -> tuple[int, int]:
@@ -259,8 +259,8 @@ def _tiles(prepared: PreparedMaps, tile_set: TileSet, grid: mosaic.TileGrid) -> 
     if not tile_set.indices:
         return list(map(Tile, channels, boxes, low, high, prepared.states()))
     return [
-        Tile(channel, boxes[place], low[place], high[place], state, indices=tile_set.indices[channel])
-        for place, (channel, state) in enumerate(zip(channels, prepared.states(), strict=True))
+        Tile(channel, boxes[index], low[index], high[index], state, indices=tile_set.indices[channel])
+        for index, (channel, state) in enumerate(zip(channels, prepared.states(), strict=True))
     ]
 
 
@@ -306,7 +306,7 @@ def _write(canvas: page_layout.Canvas, prepared: PreparedMaps, tiles: list[Tile]
         top, _, bottom, _ = tiles[start].box
         columns = [tile.box[1] - 1 for tile in tiles[part]]
         canvas.write_line(plan.names[part], top - 1 - font.height - plan.above, columns, font, theme.ink)
-        canvas.write_line(plan.words[part], bottom + labels_below, columns, font, theme.muted)
+        canvas.write_line(plan.labels[part], bottom + labels_below, columns, font, theme.muted)
     if prepared.total > 1:
         _draw_strengths(canvas, prepared, tiles[0].box, plan)
 
@@ -333,25 +333,27 @@ def _write_side_labels(
         axis_labels.write_above(canvas, across, range(len(across.names)), corner, zoom[1])
 
 
-def color_bar(prepared: PreparedMaps, noun: str, words: Sequence[str], where: str = "below") -> page_layout.ColorBar:
+def color_bar(
+    prepared: PreparedMaps, tile_name: str, labels: Sequence[str], where: str = "below"
+) -> page_layout.ColorBar:
     """Return the colour bar of tiles that are called `noun`, with what it means.
 
     `where` is the side of a tile on which its range, one of `words`, and its strength stand.
     """
     notes: list[str] = []
     if prepared.total > 1:
-        notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {noun}")
+        notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {tile_name}")
     if prepared.scale.kind == "filter":
-        ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if has_single_limit(words) else "")
-        return color_bars.bar_per_tile(prepared, noun, f"{where} it: {ends}", notes)
+        ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if has_single_limit(labels) else "")
+        return color_bars.bar_per_tile(prepared, tile_name, f"{where} it: {ends}", notes)
     return color_bars.shared_bar(prepared, [captions.scale_note(prepared, "the whole layer"), *notes])
 
 
 def _caption(prepared: PreparedMaps, tile_set: TileSet, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
-    words = captions.caption(prepared, style, tile_set.noun, "dead") + tile_set.notes
+    labels = captions.caption(prepared, style, tile_set.tile_name, "dead") + tile_set.notes
     if tile_set.reduced:
-        words += (f"reduced: {tile_set.reduced}",)
+        labels += (f"reduced: {tile_set.reduced}",)
     down, right = zoom
     if down != right:
-        words += (f"each value drawn {down} {text.TIMES} {right} pixels",)
-    return words
+        labels += (f"each value drawn {down} {text.TIMES} {right} pixels",)
+    return labels

@@ -28,13 +28,13 @@ def overlay_for(activation: Activation, context: Context, *, dark: bool = False)
     UsageError
         When it is no map of rows and columns, or its input is no picture.
     """
-    name, place = activation.address, activation.geometry
+    name, geometry = activation.address, activation.geometry
     if set(activation.axes) - {"batch", "channel"} not in _LAID:
         message = f"layer {name!r} has no rows and columns to lay over the input; leave out --overlay or choose a spatial layer."
         raise UsageError(message)
     picture = spatial.picture_of(activation, context)
     if picture is None:
-        several = len(context.pictures) > 1 and place is None
+        several = len(context.pictures) > 1 and geometry is None
         reason = "it comes of several pictures" if several else "its input is no picture"
         message = f"layer {name!r} cannot be laid over the input: {reason}; leave out --overlay."
         raise UsageError(message)
@@ -42,8 +42,8 @@ def overlay_for(activation: Activation, context: Context, *, dark: bool = False)
     if picture.ndim > 3:  # noqa: PLR2004  (frames)
         words = f"over the mean of the {len(picture)} frames of the input"
         picture = np.rint(picture.mean(axis=0)).astype(np.uint8)
-    found = place or _stretched(activation, (picture.shape[0], picture.shape[1]))
-    return Overlay(to_grey(picture), found, place is not None, dark, words)
+    found = geometry or _stretched(activation, (picture.shape[0], picture.shape[1]))
+    return Overlay(to_grey(picture), found, geometry is not None, dark, words)
 
 
 def overlays_for_frames(
@@ -70,7 +70,7 @@ def overlays_for_frames(
     if given != count:
         words = f"each {along} over the frame at the same share of the {given} of the input: which it sees is not known"
     grey = to_grey(picture)
-    laid: list[Overlay] = [replace(whole, grey=grey[place], frames=words) for place in places]
+    laid: list[Overlay] = [replace(whole, grey=grey[geometry], frames=words) for geometry in places]
     return tuple(laid)
 
 

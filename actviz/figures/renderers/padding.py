@@ -27,13 +27,13 @@ def image_region(activation: Activation, context: Context, counts: tuple[int, in
     ``None`` where nothing was padded, no value is centred in the image, or it is not known where
     the values look.
     """
-    place = activation.geometry
-    box = context.padding.get(place.input) if place is not None else None
-    if place is None or box is None or not _is_map(activation):
+    geometry = activation.geometry
+    box = context.padding.get(geometry.input) if geometry is not None else None
+    if geometry is None or box is None or not _is_map(activation):
         return None
     found = []
     for axis, (first, end) in enumerate(((box[0], box[2]), (box[1], box[3]))):
-        centres = place.offset[axis] + np.arange(counts[axis]) * place.stride[axis]
+        centres = geometry.offset[axis] + np.arange(counts[axis]) * geometry.stride[axis]
         # The middle of the first pixel is 0, so that its left edge is at -0.5.
         numbers = np.flatnonzero((centres >= first - 0.5) & (centres <= end - 0.5))
         if not numbers.size:
@@ -48,8 +48,8 @@ def note(activation: Activation, context: Context, *, left_out: bool) -> tuple[s
         return ()
     if left_out:
         return (LEFT_OUT,)
-    place = activation.geometry
-    if place is not None and place.input not in context.padding:
+    geometry = activation.geometry
+    if geometry is not None and geometry.input not in context.padding:
         return ()
     return (NOT_KNOWN,)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FONT_SIZE = 10
 
 
-def labels_below(prepared: PreparedMaps, room: int, *, fixed: bool = False) -> list[str]:
+def labels_below(prepared: PreparedMaps, width: int, *, fixed: bool = False) -> list[str]:
     """Return what is written below each tile: the smallest and the largest of its values.
 
     With percentiles of its own it is the ends of its colours. Tiles of one value have that
@@ -24,32 +24,32 @@ def labels_below(prepared: PreparedMaps, room: int, *, fixed: bool = False) -> l
     A state (``dead``) wins over numbers.
     """
     font, channels = text.get_font(FONT_SIZE), prepared.channels
-    ends = prepared.written_ranges()
+    ranges = prepared.written_ranges()
     per_tile = prepared.scale.kind == "filter"
     near, faint = set(prepared.numbers.near_constant), set(prepared.numbers.negligible if per_tile else ())
-    full = (
-        [text.range_text(*pair) for pair in ends]
+    labels = (
+        [text.range_text(*pair) for pair in ranges]
         if prepared.maps[0].size > 1
-        else [text.number(high) for _, high in ends]
+        else [text.number(high) for _, high in ranges]
     )
-    if max(map(font.width, full)) > room:
+    if max(map(font.width, labels)) > width:
         shorter = _short_pair if prepared.maps[0].size > 1 else _short_high
-        full = [
-            words if font.width(words) <= room or channel in near else shorter(pair, font, room, fixed=fixed)
-            for channel, words, pair in zip(channels, full, ends, strict=True)
+        labels = [
+            words if font.width(words) <= width or channel in near else shorter(pair, font, width, fixed=fixed)
+            for channel, words, pair in zip(channels, labels, ranges, strict=True)
         ]
-    for place, (state, channel) in enumerate(zip(prepared.states(), channels, strict=True)):
+    for index, (state, channel) in enumerate(zip(prepared.states(), channels, strict=True)):
         if state == "dead":
-            full[place] = "dead"
+            labels[index] = "dead"
         elif state == "constant":
             value = float(prepared.numbers.maximum[channel])
-            full[place] = "= " + text.fitting_number(value, font, room - font.width("= "))
+            labels[index] = "= " + text.fitting_number(value, font, width - font.width("= "))
         elif state == "nonfinite" and np.isnan(prepared.numbers.maximum[channel]):
-            full[place] = "NaN" if prepared.numbers.nan[channel] else text.INFINITY
+            labels[index] = "NaN" if prepared.numbers.nan[channel] else text.INFINITY
         elif channel in faint:
             words = f"{text.ALMOST} 0: {text.number(float(prepared.numbers.strength[channel]), 2)}"
-            full[place] = words if font.width(words) <= room or not fixed else f"{text.ALMOST} 0"
-    return full
+            labels[index] = words if font.width(words) <= width or not fixed else f"{text.ALMOST} 0"
+    return labels
 
 
 def has_single_limit(words: Sequence[str]) -> bool:
@@ -57,16 +57,16 @@ def has_single_limit(words: Sequence[str]) -> bool:
     return any(word.lstrip(text.MINUS)[:1].isdigit() and ".." not in word for word in words)
 
 
-def _short_pair(ends: tuple[float, float], font: text.Font, room: int, *, fixed: bool) -> str:
+def _short_pair(ranges: tuple[float, float], font: text.Font, width: int, *, fixed: bool) -> str:
     """Return both ends in as many digits as fit; the one further from zero where `fixed` room holds no two."""
-    words = [text.range_text(*ends, digits) for digits in (2, 1)]
-    fits = next((one for one in words if font.width(one) <= room), None)
+    words = [text.range_text(*ranges, digits) for digits in (2, 1)]
+    fits = next((one for one in words if font.width(one) <= width), None)
     if fits is None and fixed:
-        return text.fitting_number(max(ends, key=abs), font, room)
+        return text.fitting_number(max(ranges, key=abs), font, width)
     return fits or words[0]
 
 
-def _short_high(ends: tuple[float, float], font: text.Font, room: int, *, fixed: bool) -> str:
+def _short_high(ranges: tuple[float, float], font: text.Font, width: int, *, fixed: bool) -> str:
     """Return the upper end in as many digits as fit."""
     del fixed
-    return text.fitting_number(ends[1], font, room)
+    return text.fitting_number(ranges[1], font, width)

@@ -53,9 +53,9 @@ def block_means(maps: NDArray[Any], down: int, across: int) -> NDArray[np.float6
     return values
 
 
-def block_mean_note(nouns: tuple[str, str], by: tuple[int, int]) -> str:
+def block_mean_note(axis_names: tuple[str, str], block: tuple[int, int]) -> str:
     """Return how values were brought together, in words, for a figure and its manifest."""
-    blocks = " by ".join(f"{factor} {noun}s" for factor, noun in zip(by, nouns, strict=True) if factor > 1)
+    blocks = " by ".join(f"{factor} {noun}s" for factor, noun in zip(block, axis_names, strict=True) if factor > 1)
     return f"each value drawn is the mean of {blocks}"
 
 
@@ -82,7 +82,7 @@ def reduce_channels(
         raise UsageError(message)
     axis = activation.axes.index("channel")
     values = np.moveaxis(channel_statistics.as_numbers(activation.values[index]), axis - 1, 0)
-    moved = ("channel", *(one for one in activation.axes[1:] if one != "channel"))
+    moved = ("channel", *(axis for axis in activation.axes[1:] if axis != "channel"))
     flat = np.ascontiguousarray(values).reshape(len(values), -1)
     channels = mosaic.parse_channels(style.channels, len(flat))
     if style.measure != "index":
@@ -93,13 +93,13 @@ def reduce_channels(
     map_ = _reduced(flat[channels], style.reduce).reshape(values.shape[1:])
     count = f"{len(channels):,}" + (f" of {len(flat):,}" if len(channels) < len(flat) else "")
     signed_max = style.reduce == "max" and bool((flat[channels] < 0).any())
-    said_ = f"{SIGNED_MAX if signed_max else REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
+    note = f"{SIGNED_MAX if signed_max else REDUCTIONS[style.reduce]} of {count} filter{'s' if len(flat) > 1 else ''}"
     if len(channels) < len(flat):
-        said_ += captions.selection_note(len(channels), len(flat), style)
-    axes = tuple(one for one in activation.axes if one != "channel")
+        note += captions.selection_note(len(channels), len(flat), style)
+    axes = tuple(axis for axis in activation.axes if axis != "channel")
     signed, bounds = (False, None) if style.reduce == "l2" else (activation.signed, activation.bounds)
     mask = None if activation.mask is None else activation.mask[index : index + 1]
-    return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask, bounds=bounds), said_
+    return replace(activation, values=map_[None], axes=axes, signed=signed, mask=mask, bounds=bounds), note
 
 
 def values_in_image(values: NDArray[Any], axes: Axes, activation: Activation, context: Context | None) -> NDArray[Any]:
@@ -110,9 +110,9 @@ def values_in_image(values: NDArray[Any], axes: Axes, activation: Activation, co
     part = padding.image_region(activation, context, (values.shape[down], values.shape[across]))
     if part is None:
         return values
-    found: list[slice] = [slice(None)] * values.ndim
-    found[down], found[across] = part
-    return values[tuple(found)]
+    slices: list[slice] = [slice(None)] * values.ndim
+    slices[down], slices[across] = part
+    return values[tuple(slices)]
 
 
 def as_drawn(activation: Activation, style: Style) -> Activation:

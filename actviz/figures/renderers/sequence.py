@@ -77,24 +77,24 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     seen = batch_entry.unmasked_steps(activation, masked, maps.shape[1])
     shown = maps[:, seen] if masked else maps
     prepared = prepared_maps.prepare(activation, shown, style, _scale(style, shown))
-    sheet = _matrix(prepared, maps, masked, seen, style)
+    matrix = _matrix(prepared, maps, masked, seen, style)
     if style.bare:
-        return _draw_bare(sheet, prepared, style, (step, unit))
-    words = batch_entry.step_words(activation, context, maps.shape[1]) if sheet.by == (1, 1) else ()
-    named = _unit_names(prepared, context.labels) if sheet.by == (1, 1) else ()
-    steps = AxisLabels.of(step, range(0, maps.shape[1], sheet.by[0]), words)
-    units = AxisLabels.of(unit, prepared.channels[:: sheet.by[1]], named)
+        return _draw_bare(matrix, prepared, style, (step, unit))
+    words = batch_entry.step_words(activation, context, maps.shape[1]) if matrix.block == (1, 1) else ()
+    named = _unit_names(prepared, context.labels) if matrix.block == (1, 1) else ()
+    steps = AxisLabels.of(step, range(0, maps.shape[1], matrix.block[0]), words)
+    units = AxisLabels.of(unit, prepared.channels[:: matrix.block[1]], named)
     plan = plan_panels(steps, units, style)
     layout = page_layout.PageLayout(
         captions.heading(activation, context),
         _color_bar(prepared, unit, plan),
-        _caption(prepared, style, unit, sheet, plan),
+        _caption(prepared, style, unit, matrix, plan),
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
-    tiles = _draw_panels(canvas, sheet, prepared, replace(plan, top=top, left=left))
-    return canvas.picture(tiles, _record(prepared, sheet, style, plan, (step, unit)))
+    tiles = _draw_panels(canvas, matrix, prepared, replace(plan, top=top, left=left))
+    return canvas.picture(tiles, _record(prepared, matrix, style, plan, (step, unit)))
 
 
 def _scale(style: Style, maps: NDArray[Any]) -> ColorScale:
@@ -129,96 +129,96 @@ class _SequenceMatrix:
     pixels: NDArray[np.uint32]
     masked: list[int]
     count: int
-    by: tuple[int, int]
+    block: tuple[int, int]
 
 
 def _matrix(
     prepared: PreparedMaps, maps: NDArray[Any], masked: list[int], seen: list[int], style: Style
 ) -> _SequenceMatrix:
     units, steps = len(prepared.channels), maps.shape[1]
-    by = reduction.block_factors(1, steps, units) if not (style.zoom or style.bare) else (1, 1)
-    if by != (1, 1):
-        values = maps[prepared.channels, :, 0].T[None].copy() if not masked else _without(maps, prepared, masked)
-        means = reduction.block_means(values, *by)
+    block = reduction.block_factors(1, steps, units) if not (style.zoom or style.bare) else (1, 1)
+    if block != (1, 1):
+        values = maps[prepared.channels, :, 0].T[None].copy() if not masked else _fill_masked(maps, prepared, masked)
+        means = reduction.block_means(values, *block)
         pixels = colors.steps_to_pixels(
             colors.values_to_steps(means, prepared.low[:1], prepared.high[:1], signed=prepared.signed), prepared.table
         )
         if not prepared.numbers.finite or masked:
             colors.paint_nonfinite(pixels, means, prepared.table)
-        return _SequenceMatrix(pixels[0].T, _whole_blocks(masked, by[0], steps), steps, by)
+        return _SequenceMatrix(pixels[0].T, _whole_blocks(masked, block[0], steps), steps, block)
     painted = prepared.painted()[:, :, 0]
     if masked:
         whole = np.zeros((units, steps), dtype=np.uint32)
         whole[:, seen] = painted
         painted = whole
-    return _SequenceMatrix(painted, masked, steps, by)
+    return _SequenceMatrix(painted, masked, steps, block)
 
 
-def _without(maps: NDArray[Any], prepared: PreparedMaps, masked: list[int]) -> NDArray[Any]:
+def _fill_masked(maps: NDArray[Any], prepared: PreparedMaps, masked: list[int]) -> NDArray[Any]:
     """Return the chosen units ``(1, step, unit)`` with the nearest step before in place of masked ones."""
     steps = np.arange(maps.shape[1])
     steps[masked] = -1
     steps = np.maximum.accumulate(steps)
     steps[steps < 0] = int(np.argmax(steps >= 0))
-    found: NDArray[Any] = maps[prepared.channels][:, np.maximum(steps, 0), 0].T[None]
-    return found
+    filled: NDArray[Any] = maps[prepared.channels][:, np.maximum(steps, 0), 0].T[None]
+    return filled
 
 
-def _whole_blocks(masked: list[int], by: int, steps: int) -> list[int]:
+def _whole_blocks(masked: list[int], block: int, steps: int) -> list[int]:
     """Return the blocks of steps all of which are masked."""
-    counts = np.bincount(np.array(masked, dtype=int) // by, minlength=-(-steps // by))
-    sizes = np.minimum(by, steps - np.arange(len(counts)) * by)
-    found: list[int] = np.flatnonzero(counts == sizes).tolist()
-    return found
+    counts = np.bincount(np.array(masked, dtype=int) // block, minlength=-(-steps // block))
+    sizes = np.minimum(block, steps - np.arange(len(counts)) * block)
+    blocks: list[int] = np.flatnonzero(counts == sizes).tolist()
+    return blocks
 
 
 def _record(
-    prepared: PreparedMaps, sheet: _SequenceMatrix, style: Style, plan: SequencePlan | None, axes: tuple[str, str]
+    prepared: PreparedMaps, matrix: _SequenceMatrix, style: Style, plan: SequencePlan | None, axes: tuple[str, str]
 ) -> dict[str, Any]:
     down = plan is None or plan.steps_down
     step, unit = axes
     record = prepared.record(style, ((unit,), step, None) if down else ((unit,), None, step))
-    record["masked"] = len(sheet.masked)
+    record["masked"] = len(matrix.masked)
     record["zoom"] = list(plan.zoom) if plan else [style.zoom or 1] * 2
-    if sheet.by != (1, 1):
-        record["reduced"] = reduction.block_mean_note(axes, sheet.by)
+    if matrix.block != (1, 1):
+        record["reduced"] = reduction.block_mean_note(axes, matrix.block)
     return record
 
 
-def _draw_bare(sheet: _SequenceMatrix, prepared: PreparedMaps, style: Style, axes: tuple[str, str]) -> Picture:
+def _draw_bare(matrix: _SequenceMatrix, prepared: PreparedMaps, style: Style, axes: tuple[str, str]) -> Picture:
     """Draw steps downwards and units across, one value `zoom` pixels wide; masked steps have the page's colour."""
     zoom = style.zoom or 1
-    pixels = sheet.pixels.T.copy()
-    pixels[sheet.masked] = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
+    pixels = matrix.pixels.T.copy()
+    pixels[matrix.masked] = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
     page_layout.check_size(pixels.shape[0] * zoom, pixels.shape[1] * zoom)
     pixels = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    boxes = [(0, place * zoom, len(pixels), (place + 1) * zoom) for place in range(len(prepared.channels))]
-    tiles = tuple(_tile(prepared, place, box, None, prepared.states()) for place, box in enumerate(boxes))
-    return Picture(pixels, tiles, (), _record(prepared, sheet, style, None, axes))
+    boxes = [(0, index * zoom, len(pixels), (index + 1) * zoom) for index in range(len(prepared.channels))]
+    tiles = tuple(_tile(prepared, index, box, None, prepared.states()) for index, box in enumerate(boxes))
+    return Picture(pixels, tiles, (), _record(prepared, matrix, style, None, axes))
 
 
-def _tile(prepared: PreparedMaps, place: int, box: Box, part: Box | None, states: list[str]) -> Tile:
-    channel = prepared.channels[place]
-    return Tile(channel, box, float(prepared.low[channel]), float(prepared.high[channel]), states[place], part=part)
+def _tile(prepared: PreparedMaps, index: int, box: Box, part: Box | None, states: list[str]) -> Tile:
+    channel = prepared.channels[index]
+    return Tile(channel, box, float(prepared.low[channel]), float(prepared.high[channel]), states[index], part=part)
 
 
 def _draw_panels(
-    canvas: page_layout.Canvas, sheet: _SequenceMatrix, prepared: PreparedMaps, plan: SequencePlan
+    canvas: page_layout.Canvas, matrix: _SequenceMatrix, prepared: PreparedMaps, plan: SequencePlan
 ) -> list[Tile]:
-    pixels = sheet.pixels.T if plan.steps_down else sheet.pixels
+    pixels = matrix.pixels.T if plan.steps_down else matrix.pixels
     states = prepared.states()
     tiles: list[Tile] = []
     for rows, columns, (top, left) in plan.panels():
         height, width = len(rows) * plan.zoom[0], len(columns) * plan.zoom[1]
         canvas.fill((top - 1, left - 1, top + height + 1, left + width + 1), canvas.theme.line)
         part = pixels[rows.start : rows.stop, columns.start : columns.stop]
-        place = mosaic.TileGrid(1, 1, top, left, height, width, height, width)
-        mosaic.write_tiles(canvas.pixels, place, part[None], plan.zoom)
+        cell = mosaic.TileGrid(1, 1, top, left, height, width, height, width)
+        mosaic.write_tiles(canvas.pixels, cell, part[None], plan.zoom)
         panel = _SequencePanel(rows, columns, (top, left), plan)
-        if sheet.by == (1, 1):
+        if matrix.block == (1, 1):
             tiles += panel.tiles(prepared, states)
             panel.hatch_dead(canvas, states)
-        panel.hatch_masked(canvas, sheet.masked)
+        panel.hatch_masked(canvas, matrix.masked)
         axis_labels.write_left(canvas, plan.down, rows, (top, left), plan.zoom[0])
         axis_labels.write_above(canvas, plan.across, columns, (top, left), plan.zoom[1])
     return tiles
@@ -271,18 +271,18 @@ class _SequencePanel:
 
 
 def _color_bar(prepared: PreparedMaps, unit: str, plan: SequencePlan) -> page_layout.ColorBar:
-    ways = f"down: {plan.down.noun}s, across: {plan.across.noun}s"
+    ways = f"down: {plan.down.axis_name}s, across: {plan.across.axis_name}s"
     if prepared.scale.kind == "filter":
         return color_bars.bar_per_tile(prepared, unit, f"beside it: {captions.RANGE_NOTE}", [ways])
     return color_bars.shared_bar(prepared, [captions.scale_note(prepared, "the whole layer"), ways])
 
 
 def _caption(
-    prepared: PreparedMaps, style: Style, unit: str, sheet: _SequenceMatrix, plan: SequencePlan
+    prepared: PreparedMaps, style: Style, unit: str, matrix: _SequenceMatrix, plan: SequencePlan
 ) -> tuple[str, ...]:
     words = captions.caption(prepared, style, unit, "zero")
-    noun = (plan.down if plan.steps_down else plan.across).noun
-    steps = [f"{sheet.count:,} {noun}{'s' if sheet.count != 1 else ''}"]
+    axis_name = (plan.down if plan.steps_down else plan.across).axis_name
+    steps = [f"{matrix.count:,} {axis_name}{'s' if matrix.count != 1 else ''}"]
     panels = len(plan.panels())
     if panels > 1:
         way = "columns" if plan.counts[0] > 1 else "lines"
@@ -293,6 +293,6 @@ def _caption(
         and axis_labels.label_interval(zoom, axis_labels.label_size(axis, zoom, above=plan.steps_down)) > 1
     ):
         steps.append(f"ranges of the {unit}s between those written: in the record of the figure")
-    if sheet.by != (1, 1):
-        steps.append(f"reduced: {reduction.block_mean_note((noun, unit), sheet.by)}")
-    return (words[0], *steps, *words[1:], *captions.masked_notes(sheet.masked, sheet.count))
+    if matrix.block != (1, 1):
+        steps.append(f"reduced: {reduction.block_mean_note((axis_name, unit), matrix.block)}")
+    return (words[0], *steps, *words[1:], *captions.masked_notes(matrix.masked, matrix.count))

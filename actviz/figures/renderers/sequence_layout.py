@@ -71,20 +71,20 @@ class SequencePlan:
 
     def panels(self) -> list[tuple[range, range, tuple[int, int]]]:
         """Return rows, columns and the top left pixel of each panel."""
-        found = []
+        panels_ = []
         above, beside = self.margins
         rows, columns = self.counts
-        for place in range(max(rows, columns)):
-            row, column = (place, 0) if rows > 1 else (0, place)
+        for index in range(max(rows, columns)):
+            row, column = (index, 0) if rows > 1 else (0, index)
             height, width = self.panel
             part = (
                 range(row * height, min((row + 1) * height, len(self.down.names))),
                 range(column * width, min((column + 1) * width, len(self.across.names))),
             )
-            top = self.top + above + (self.step[0] * place if rows == 1 else 0)
-            left = self.left + beside + (self.step[1] * place if rows > 1 else 0)
-            found.append((*part, (top, left)))
-        return found
+            top = self.top + above + (self.step[0] * index if rows == 1 else 0)
+            left = self.left + beside + (self.step[1] * index if rows > 1 else 0)
+            panels_.append((*part, (top, left)))
+        return panels_
 
 
 def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequencePlan:
@@ -98,17 +98,17 @@ def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequenceP
         zoom = choose_zoom(rows, columns, axis_labels.minimum_zoom(down), axis_labels.minimum_zoom(across))
         if rows * zoom[0] * columns * zoom[1] > _MOST_PIXELS:
             zoom = choose_zoom(rows, columns)
-    page = _page(rows * zoom[0], columns * zoom[1])
+    page = _page_side(rows * zoom[0], columns * zoom[1])
     if rows * zoom[0] > columns * zoom[1]:
-        panel = pieces(rows, zoom[0], max(_HIGH, page)), columns
+        panel = places_per_panel(rows, zoom[0], max(_HIGH, page)), columns
     else:
-        panel = rows, pieces(columns, zoom[1], max(_WIDE, page))
+        panel = rows, places_per_panel(columns, zoom[1], max(_WIDE, page))
     if style.columns and panel[0] == rows:
         panel = rows, min(style.columns, columns)
     return SequencePlan(down, across, steps_down, zoom, panel)
 
 
-def _page(height: int, width: int) -> int:
+def _page_side(height: int, width: int) -> int:
     """Return how many pixels wide a page for a map of that size is: a little wider than high."""
     return round(math.sqrt(1.4 * height * width))
 
@@ -129,14 +129,14 @@ def choose_zoom(rows: int, columns: int, thinnest_row: int = 1, thinnest_column:
     return down, across
 
 
-def pieces(count: int, zoom: int, room: int) -> int:
+def places_per_panel(count: int, zoom: int, pixels: int) -> int:
     """Return how many of `count` places stand in a line of `room` pixels.
 
     All, if they fit; else a number people count in, with which lines are about alike.
     """
-    if count * zoom <= room:
+    if count * zoom <= pixels:
         return count
-    most = max(1, room // zoom)
+    most = max(1, pixels // zoom)
     even = -(-count // -(-count // most))
     nice = [round(float(f"{unit}e{power}")) for power in range(8) for unit in _NICE]
     fits = [size for size in nice if size <= most]

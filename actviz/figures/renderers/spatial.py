@@ -49,7 +49,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         scale = "layer" if style.scale == "auto" else style.scale
         style = replace(style, cmap=style.cmap or "gray", scale=scale)
         fed = picture_of(activation, context) if len(tile_set.maps) > 1 else None
-        tile_set = replace(tile_set, noun="channel" if tiles else MAP, input_image=fed)
+        tile_set = replace(tile_set, tile_name="channel" if tiles else MAP, input_image=fed)
     return grid.draw(activation, tile_set, context, style)
 
 
@@ -58,9 +58,9 @@ def picture_of(activation: Activation, context: Context) -> NDArray[np.uint8] | 
 
     It is ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input of frames or planes.
     """
-    place, pictures = activation.geometry, context.pictures
+    geometry, pictures = activation.geometry, context.pictures
     if not pictures:
         return context.thumbnail
-    if place is not None:
-        return pictures.get(place.input)
+    if geometry is not None:
+        return pictures.get(geometry.input)
     return next(iter(pictures.values())) if len(pictures) == 1 else None

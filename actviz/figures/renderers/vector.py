@@ -62,11 +62,11 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     """
     values = maps_of(activation, index)
     prepared = prepared_maps.prepare(activation, values, style, prepared_maps.scale_for(style, values))
-    noun = activation.axes[1] if len(activation.axes) == _MOST_AXES and activation.axes[1] != "channel" else "unit"
+    unit_name = activation.axes[1] if len(activation.axes) == _MOST_AXES and activation.axes[1] != "channel" else "unit"
     drawn = activation.axes[1:], None, None
     if style.bare:
         return _draw_bare(prepared, style, drawn)
-    words = batch_entry.step_words(activation, context, len(values)) if noun == "step" else context.labels
+    words = batch_entry.step_words(activation, context, len(values)) if unit_name == "step" else context.labels
     names = _names(prepared, words)
     count = len(prepared.channels)
     plan: _VectorPlan
@@ -76,11 +76,11 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         plan = _Swatches.of(prepared, names, style)
     else:
         plan = _Cells.of(prepared, names, style)
-    sizes = f"{prepared.total} {noun}{'s' if prepared.total > 1 else ''}"
+    sizes = f"{prepared.total} {unit_name}{'s' if prepared.total > 1 else ''}"
     layout = page_layout.PageLayout(
         replace(captions.heading(activation, context), sizes=sizes),
-        color_bars.shared_bar(prepared, _notes(prepared, plan, noun)),
-        captions.caption(prepared, style, noun, "zero"),
+        color_bars.shared_bar(prepared, _notes(prepared, plan, unit_name)),
+        captions.caption(prepared, style, unit_name, "zero"),
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
@@ -97,14 +97,14 @@ def _names(prepared: PreparedMaps, words: Sequence[str]) -> list[str]:
     return [font.fit(text.shown(f"{unit} {word}", 80), _LONGEST_NAME) for unit, word in enumerate(words)]
 
 
-def _notes(prepared: PreparedMaps, plan: _VectorPlan, noun: str) -> list[str]:
-    notes = [captions.scale_note(prepared, f"all {noun}s")]
+def _notes(prepared: PreparedMaps, plan: _VectorPlan, unit_name: str) -> list[str]:
+    notes = [captions.scale_note(prepared, f"all {unit_name}s")]
     if isinstance(plan, _Cells):
         if in_order(prepared.channels):
-            notes.append(f"number of a {noun}: label of its row + label of its column")
+            notes.append(f"number of a {unit_name}: label of its row + label of its column")
         else:
             notes.append(
-                f"place in this order: label of its row + label of its column; the first is {noun} {prepared.channels[0]}"
+                f"place in this order: label of its row + label of its column; the first is {unit_name} {prepared.channels[0]}"
             )
     if len(prepared.channels) > _MOST_BARS:
         drawn = np.array(prepared.channels)
@@ -130,7 +130,7 @@ def _draw_bare(prepared: PreparedMaps, style: Style, drawn: prepared_maps.TileAx
     pixels, grid = mosaic.assemble(prepared.painted(), columns, page, zoom, gap=0)
     return Picture(
         pixels,
-        tuple(_tiles(prepared, [grid.box(place) for place in range(count)])),
+        tuple(_tiles(prepared, [grid.box(index) for index in range(count)])),
         (),
         prepared.record(style, drawn),
     )
@@ -173,7 +173,7 @@ class _VectorPlan:
         if framed:
             mosaic.draw_frames(canvas.pixels, grid, count, colors.pack_color(canvas.theme.line))
         mosaic.write_tiles(canvas.pixels, grid, prepared.painted(), (grid.height, grid.width))
-        return _tiles(prepared, [grid.box(place) for place in range(count)])
+        return _tiles(prepared, [grid.box(index) for index in range(count)])
 
 
 def _values(prepared: PreparedMaps, digits: int = 4) -> list[str]:
@@ -210,18 +210,18 @@ class _Bars(_VectorPlan):
         value = max(font.width(word) for word in self.words)
         length = grid.step_right - grid.left - self.SWATCH - self.GAP - self.GAP
         length -= value + self.BETWEEN
-        zero, ends = _bar_ends(prepared, length)
+        zero, bar_ends = _bar_ends(prepared, length)
         boxes = []
         painted = prepared.painted()[:, 0, 0]
-        for place, (words, end, color) in enumerate(zip(self.words, ends, painted, strict=True)):
-            column, row = divmod(place, grid.rows)
+        for index, (words, end, color) in enumerate(zip(self.words, bar_ends, painted, strict=True)):
+            column, row = divmod(index, grid.rows)
             up = top + grid.top + row * grid.step_down
             start = left + grid.left + column * grid.step_right
             down = up + grid.height
             boxes.append((up, start, down, start + grid.width))
             canvas.fill((up - 1, start - 1, down + 1, start + grid.width + 1), theme.line)
             canvas.pixels[up:down, start : start + grid.width] = color
-            name = self.names[prepared.channels[place]]
+            name = self.names[prepared.channels[index]]
             line = up + (down - up - font.height) // 2
             canvas.write(name, line, start - self.GAP - font.width(name), font, theme.muted)
             first = start + grid.width + self.GAP
@@ -242,13 +242,13 @@ def _bar_ends(prepared: PreparedMaps, length: int) -> tuple[int, list[int]]:
     is not finite has no bar.
     """
     low, high = float(prepared.low[0]), float(prepared.high[0])
-    ends: NDArray[Any] = np.array([low, high])
-    zero_step = colors.values_to_steps(np.zeros((1, 1)), ends[:1], ends[1:], signed=prepared.signed)
+    bar_ends: NDArray[Any] = np.array([low, high])
+    zero_step = colors.values_to_steps(np.zeros((1, 1)), bar_ends[:1], bar_ends[1:], signed=prepared.signed)
     steps = prepared.steps()[:, 0, 0].astype(int)
     zero = round(int(zero_step[0, 0]) * (length - 1) / (colors.STEPS - 1))
-    places = np.rint(steps * (length - 1) / (colors.STEPS - 1)).astype(int)
+    indices = np.rint(steps * (length - 1) / (colors.STEPS - 1)).astype(int)
     finite = np.isfinite(prepared.shown()[:, 0, 0])
-    return zero, np.where(finite, places, zero).tolist()
+    return zero, np.where(finite, indices, zero).tolist()
 
 
 class _Swatches(_VectorPlan):

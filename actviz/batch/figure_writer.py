@@ -353,3 +353,15 @@ def draw_all(wish: FigureJob, keys: Sequence[str], style: Style, model: str) -> 
         with contextlib.suppress(UsageError, LimitError):
             found += [draw() for draw in pictures(FigureTask(key, wish.found, wish.index, context, {}), style)]
     return found
+
+
+def warm_up() -> None:
+    """Load and try out everything that draws while the worker still loads TensorFlow."""
+    import numpy as np
+
+    from actviz.figures import renderers
+    from actviz.records import Activation, Context, Style
+
+    values = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
+    axes = ("batch", "row", "column", "channel")
+    renderers.draw(Activation("warm", "up", values, axes), 0, Context("", "", ""), Style())

@@ -6,17 +6,17 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz import activations
 from actviz.addresses import select_layers
 from actviz.batch import color_ranges, figure_writer, output_paths
-from actviz.batch.events import Event, FileWritten, Note
-from actviz.batch.figure_writer import DrawnFigure, FailedFigure
+from actviz.batch.events import Event, Note
+from actviz.batch.figure_outcome import FigureOutcome
 from actviz.batch.labels import LabelNames
-from actviz.errors import ActvizError, InputError, OutputError, PartialError, UsageError, escape
+from actviz.errors import ActvizError, InputError, OutputError, UsageError, escape
 from actviz.gate.file_type import ARCHIVES
 from actviz.results import output_files
 from actviz.results.manifest import Manifest
@@ -26,7 +26,7 @@ from actviz.system.run_lock import RunIdentity, RunLock
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from actviz.activations import SavedActivations
     from actviz.records import LayerInfo, Style
@@ -93,13 +93,13 @@ class _RenderSelection:
 
 def _draw(request: RenderRequest, saved: SavedActivations, chosen: _RenderSelection) -> Iterator[Event]:
     """Draw what was chosen, one input after another, to a folder that is held."""
-    outcome = _RenderOutcome()
+    outcome = FigureOutcome(0)
     with contextlib.ExitStack() as held:
         try:
             yield from _draw_held(request, saved, chosen, outcome, held)
         except MovedFolderError as failure:
-            raise OutputError(outcome.told_lost(failure.message)) from None
-    outcome.check()
+            raise OutputError(outcome.explain_loss(failure.message)) from None
+    outcome.summary()
 
 
 def _identity_of(request: RenderRequest, style: Style, sheet: str) -> str:
@@ -113,7 +113,7 @@ def _draw_held(
     request: RenderRequest,
     saved: SavedActivations,
     chosen: _RenderSelection,
-    outcome: _RenderOutcome,
+    outcome: FigureOutcome,
     held: contextlib.ExitStack,
 ) -> Iterator[Event]:
     source, about = chosen.source, saved.description
@@ -145,82 +145,41 @@ def _draw_held(
     painter = figure_writer.FigureWriter(source, chosen.style, LabelNames(), where.folder, overwrite=request.overwrite)
     painter.versions = about.versions
     manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
-    outcome.manifest, outcome.total = manifest, len(samples) * len(wanted.keys)
+    outcome.manifest, outcome.inputs, outcome.figures_each = manifest, len(samples), len(wanted.keys)
     with manifest if manifest is not None else contextlib.nullcontext():
         ended = closed = False
         try:
             for number, sample in samples.items():
                 found = {address: saved.activation(address, number) for address in chosen.addresses}
                 painter.submit(figure_writer.FigureJob(sample, 0, found, files[number]))
-                yield from outcome.told(painter.finished(WAITING))
-            yield from outcome.told(painter.finished())
+                yield from outcome.record(painter.finished(WAITING))
+            yield from outcome.record(painter.finished())
             ended = True
         except GeneratorExit:
             closed = True
             raise
         finally:
-            late = list(outcome.told(painter.end()))
-            outcome.write(source, about.versions, ended=ended)
+            late = outcome.record_late(painter.end())
+            _write_manifest(outcome, source, about.versions, ended=ended)
             if not closed:
                 yield from late
 
 
-@dataclass(slots=True)
-class _RenderOutcome:
-    """What became of the figures so far."""
-
-    manifest: Manifest | None = None
-    total: int = 0
-    written: int = 0
-    lost: int = 0
-    failures: list[ActvizError] = field(default_factory=list)
-
-    def told_lost(self, reason: str) -> str:
-        """Return how many figures of how many are written, and why not all of them are there."""
-        total = max(self.written, self.total - len(self.failures))
-        return f"{self.written - self.lost:,} of {total:,} figures written: {reason}"
-
-    def told(self, results: Iterable[DrawnFigure | FailedFigure]) -> Iterator[Event]:
-        """Count and record results; tell them."""
-        for result in results:
-            if isinstance(result, DrawnFigure):
-                self.written += 1
-                if self.manifest is not None:
-                    self.manifest.add(result.record)
-                yield FileWritten(result.path, result.record)
-                continue
-            self.failures.append(result.failure)
-            record = figure_writer.failure_record(result.input, result.address, result.failure)
-            if self.manifest is not None:
-                self.manifest.fail(record)
-            yield Note(f"no figure: {result.failure.message}")
-
-    def write(self, source: figure_writer.FigureSource, versions: Mapping[str, str], *, ended: bool) -> None:
-        """Write the manifest, whatever ended the run."""
-        if self.manifest is None or not (ended or self.written):
-            return
-        with contextlib.nullcontext() if ended else contextlib.suppress(OutputError):
-            self.manifest.about = {
-                "actviz": VERSION,
-                "configuration": source.configuration,
-                "code": list(source.code),
-                "versions": dict(versions),
-            }
-            self.lost = self.manifest.drop_lost(own=True)
-            self.manifest.write(interrupted=not ended)
-
-    def check(self) -> None:
-        """Raise where figures could not be drawn, or are gone."""
-        if self.lost:
-            raise OutputError(
-                self.told_lost(f"{self.lost:,} were moved or deleted during the run; run again to make them.")
-            )
-        if self.failures and not self.written:
-            raise max(self.failures, key=lambda failure: failure.exit_code)
-        if self.failures:
-            total = len(self.failures) + self.written
-            message = f"{len(self.failures)} of {total} figures could not be drawn, for the reasons above; the rest is written."
-            raise PartialError(message)
+def _write_manifest(
+    outcome: FigureOutcome, source: figure_writer.FigureSource, versions: Mapping[str, str], *, ended: bool
+) -> None:
+    """Write the manifest, whatever ended the run."""
+    if outcome.manifest is None or not (ended or outcome.written):
+        return
+    with contextlib.nullcontext() if ended else contextlib.suppress(OutputError):
+        outcome.manifest.about = {
+            "actviz": VERSION,
+            "configuration": source.configuration,
+            "code": list(source.code),
+            "versions": dict(versions),
+        }
+        outcome.lost = outcome.manifest.drop_lost(own=True)
+        outcome.manifest.write(interrupted=not ended)
 
 
 def _open(request: RenderRequest, file: BinaryIO, size: int) -> SavedActivations:

@@ -42,7 +42,7 @@ def use_small_models(monkeypatch):
     from actviz.worker import client
 
     monkeypatch.setattr(client, "PROGRAM", BEGUN)
-    monkeypatch.setattr("actviz.commands.show._warm_up", lambda: None)
+    monkeypatch.setattr("actviz.batch.figure_writer.warm_up", lambda: None)
     monkeypatch.setattr(temporary_files, "TEMPORARY", temporary_files.TemporaryFiles())
 
 

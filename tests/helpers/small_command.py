@@ -13,8 +13,8 @@ sys.path.append(str(Path(__file__).parent))
 
 import faults
 
+from actviz.batch import figure_writer
 from actviz.cli import main
-from actviz.commands import show
 from actviz.system import processes
 from actviz.worker import client
 
@@ -53,7 +53,7 @@ FAULTS = {
 
 if __name__ == "__main__":
     client.PROGRAM = faults.BEGUN
-    show._warm_up = lambda: None
+    figure_writer.warm_up = lambda: None
     fault = sys.argv.pop(1)
     if fault != "none":
         FAULTS[fault]()

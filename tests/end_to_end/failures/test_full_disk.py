@@ -190,10 +190,10 @@ def test_a_signal_while_a_path_is_printed_loses_no_path(place, after):
 import sys; sys.path.append({str(HELPERS)!r})
 import os, signal, faults
 from actviz.cli import main, printer
-from actviz.commands import show
+from actviz.batch import figure_writer
 from actviz.worker import client
 client.PROGRAM = faults.BEGUN
-show._warm_up = lambda: None
+figure_writer.warm_up = lambda: None
 real, printed = printer._print, []
 def print_and_end(event, *arguments, **names):
     real(event, *arguments, **names)

@@ -1,0 +1,51 @@
+"""What `show` is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actviz.batch.output_paths import OutputOptions
+from actviz.batch.requests import ModelRequest
+from actviz.inputs.input_files import Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from actviz.records import LayerInfo, ModelFacts, Style
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowRequest(ModelRequest):
+    """What the command asks for, parsed.
+
+    `batch_size` is the number of inputs computed at a time (``None``: chosen); `shard` the
+    part of the inputs that is done; `force` makes figures again that are up to date; `sheet`
+    is ``None`` where it follows from `layers`.
+    """
+
+    style: Style
+    labels: Path | None = None
+    tokens: Path | None = None
+    batch_size: int | None = None
+    shard: Shard = field(default_factory=Shard)
+    force: bool = False
+    dry_run: bool = False
+    sheet: bool | None = None
+    through_link: bool = False
+
+    @property
+    def is_single(self) -> bool:
+        """Whether each layer gets a figure of its own, instead of a sheet of all of them."""
+        return bool(self.layers) if self.sheet is None else not self.sheet
+
+    def output_options(self, facts: ModelFacts, layers: Sequence[LayerInfo]) -> OutputOptions:
+        """Return what decides where figures of these layers go."""
+        addresses = [layer.address for layer in layers] if self.is_single else []
+        return OutputOptions(addresses, self.output, facts.file, facts.digest, self.has_inputs)
+
+    def batch_size_for(self, facts: ModelFacts) -> int | None:
+        """Return how many samples a batch has: as asked, one where the model takes a fixed number."""
+        fixed = any(spec.shape and spec.shape[0] is not None for spec in facts.inputs)
+        return 1 if fixed or self.reading.stateful else self.batch_size

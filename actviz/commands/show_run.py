@@ -1,0 +1,325 @@
+"""One run of `show`: inputs are read ahead, computed in batches and drawn meanwhile, and what is up to date is left."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from actviz.batch import figure_writer, output_paths, requests, streaming
+from actviz.batch.batch_sizes import BatchSizes
+from actviz.batch.computations import ActivationComputation, Activations
+from actviz.batch.events import Event, Note, Progress
+from actviz.batch.figure_outcome import FigureOutcome
+from actviz.batch.figure_writer import FigureWriter
+from actviz.batch.retries import ComputedBatch, FailedItem
+from actviz.batch.runner import BatchRunner
+from actviz.batch.up_to_date import AlwaysOutdated, Fingerprint, RenderSettings, ReplaceRules, UpToDateCheck
+from actviz.batch.work_items import (
+    InputBatch,
+    InputDone,
+    Item,
+    UnreadableInput,
+    UpToDate,
+    WorkItem,
+    WorkItemReader,
+    work_items,
+)
+from actviz.errors import ActvizError, ModelChangedError, OutputError
+from actviz.inputs.input_files import Shard
+from actviz.results.manifest import Manifest
+from actviz.system import file_system, temporary_files
+from actviz.system.held_folder import MovedFolderError, hold_folder
+from actviz.system.run_lock import RunIdentity, RunLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from actviz.batch.labels import LabelNames
+    from actviz.batch.output_paths import OutputPaths
+    from actviz.commands.show_request import ShowRequest
+    from actviz.inputs import InputFile
+    from actviz.records import Activation, LayerInfo, ModelFacts, Sample
+    from actviz.worker import Worker
+
+_ShowRunner = BatchRunner[WorkItem, Activations]
+
+# So many figures may wait to be drawn while the next batch is computed.
+WAITING = 64
+
+
+@dataclass(slots=True)
+class ShowRun:
+    """One run: what is drawn of what, and what became of it so far."""
+
+    request: ShowRequest
+    facts: ModelFacts
+    layers: Sequence[LayerInfo]
+    names: LabelNames
+    entries: Sequence[InputFile]
+    samples: Sequence[Sample] | None
+    started: float
+    outcome: FigureOutcome = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count from zero."""
+        self.outcome = FigureOutcome(self.figures_each, fail_fast=self.request.fail_fast)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one input only, whose failure is the run's."""
+        return len(self.samples if self.samples is not None else self.entries) == 1
+
+    @property
+    def figures_each(self) -> int:
+        """How many figures each input gets, pages not counted."""
+        return len(self.request.output_options(self.facts, self.layers).keys)
+
+    def close(self) -> None:
+        """Drop what the run needed while it went on."""
+        if self.outcome.manifest is not None:
+            self.outcome.manifest.close()
+
+    def share_ranges(self, worker: Worker) -> Iterator[Note]:
+        """Look at all inputs, those of other shards too, where a layer has one range for all of them."""
+        from actviz.inputs import make_pipeline
+
+        if self.request.style.scale != "run":
+            return
+        every = InputBatch(self.entries, Shard())
+        how = make_pipeline(self.facts, self.layers, self.request.reading)
+        reader = WorkItemReader(how, AlwaysOutdated(), every) if self.samples is None else None
+        items = self._items(reader, AlwaysOutdated(), every.shard)
+        computer: _ShowRunner = BatchRunner(self._computation(worker), stateful=self.request.reading.stateful)
+        notes: list[Note] = []
+        try:
+            batches = _batches(computer.compute(items, WorkItem), notes)
+            self.request = replace(self.request, style=figure_writer.share_ranges(self.request.style, batches))
+        finally:
+            if reader is not None:
+                reader.end()
+            computer.rest()
+        yield from notes
+
+    def _computation(self, worker: Worker) -> ActivationComputation:
+        """Return the activations of the layers to draw, in batches as large as memory allows."""
+        sizes = BatchSizes(self.layers, self.request.batch_size_for(self.facts))
+        return ActivationComputation(worker, self.layers, sizes)
+
+    def make(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
+        """Make every figure that is due, and the manifest of the folder they go to.
+
+        Raises
+        ------
+        OutputError
+            When figures were moved or deleted meanwhile, with the number of those that are there.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                yield from self._make(worker, first, held)
+            except MovedFolderError as failure:
+                raise OutputError(self.outcome.explain_loss(failure.message)) from None
+        done = self.outcome.summary()
+        if self.outcome.up_to_date or len(self.entries) > 1:
+            yield Note(done)
+
+    def _make(self, worker: Worker, first: Sequence[Sample], held: contextlib.ExitStack) -> Iterator[Event]:
+        from actviz.results import output_files
+
+        request = self.request
+        where = self.targets(first)
+        upkeep = UpToDateCheck(
+            where,
+            request.output_options(self.facts, self.layers).keys,
+            self.facts.file,
+            ReplaceRules(request.overwrite, request.force),
+        )
+        addresses = [layer.address for layer in self.layers]
+        place = where.folder or (where.file.parent if where.file is not None else None)
+        if where.folder is not None:
+            output_files.check_folder(where.folder, through_link=request.through_link)
+        unwritable = None
+        if place is not None:
+            unwritable = self._prepare(place, may_be_done=where.folder is not None)
+            temporary_files.remove_stale_files(place)
+            folder = held.enter_context(hold_folder(place))
+        source = figure_writer.source_of(self.facts, named=request.has_inputs)
+        painter = FigureWriter(source, request.style, self.names, where.folder, overwrite=request.overwrite)
+        fingerprint = None
+        if where.folder is not None:
+            read_only = unwritable is not None
+            fingerprint = Fingerprint(
+                request.opening, RenderSettings(request.style, request.reading, self.names, addresses)
+            )
+            if not read_only:
+                sheet = "" if request.is_single else " ".join(addresses)
+                held.enter_context(RunLock(folder, RunIdentity(self.facts.file, fingerprint.shared, sheet)))
+            self.outcome.manifest = Manifest(
+                where.folder, self.facts.file, overwrite=request.overwrite, read_only=read_only
+            )
+            self.outcome.manifest.drop_lost()
+            upkeep.begin(self.outcome.manifest, fingerprint)
+            self.outcome.manifest.about = self._about()
+        if unwritable is not None:
+            upkeep.refuse(unwritable)
+        self._check_early(upkeep)
+        reader = self._reader(upkeep)
+        items = self._items(reader, upkeep, request.shard)
+        computation = self._computation(worker)
+        computer: _ShowRunner = BatchRunner(computation, stateful=request.reading.stateful)
+        ended = closed = False
+        try:
+            yield from self._work(computer.compute(items, WorkItem), painter, computation)
+            worker.check_unchanged()
+            ended = True
+        except GeneratorExit:
+            closed = True
+            raise
+        finally:
+            if reader is not None:
+                reader.end()
+            computer.end()
+            late = self.outcome.record_late(painter.end())
+            self._finish(fingerprint, painter, ended=ended)
+            if not closed:  # what is recorded is also printed, whatever ended the run
+                yield from late
+
+    def _items(
+        self, reader: WorkItemReader | None, upkeep: UpToDateCheck | AlwaysOutdated, shard: Shard
+    ) -> Iterator[Item]:
+        """Yield what is due; of a stream also what that depends on."""
+        stateful = self.request.reading.stateful
+        items = reader.items() if reader else work_items(self.samples or (), upkeep, shard, every=stateful)
+        return streaming.streamed(items) if stateful else items
+
+    def _prepare(self, place: Path, *, may_be_done: bool) -> OutputError | None:
+        """Make the folder of the figures; return why it cannot be written to, where that may not be needed.
+
+        Raises
+        ------
+        OutputError
+            When it is needed.
+        """
+        from actviz.results import output_files
+
+        try:
+            output_files.prepare_folder(place)
+        except OutputError as failure:
+            if not may_be_done or self.request.force or not file_system.exists(place / "manifest.json"):
+                raise
+            return failure
+        return None
+
+    def targets(self, first: Sequence[Sample]) -> OutputPaths:
+        """Decide where figures go."""
+        inputs = max(len(self.entries), len(first), len(self.samples or ()))
+        stem = ""
+        if inputs == 1:
+            stem = output_paths.stem_of_sample(first[0])
+        where = output_paths.choose(
+            self.request.output_options(self.facts, self.layers), self.facts.layers, inputs, stem
+        )
+        if where.folder is None:
+            return where
+        return replace(where, marks=output_paths.marks_of(self.entries))
+
+    def _reader(self, upkeep: UpToDateCheck) -> WorkItemReader | None:
+        from actviz.inputs import make_pipeline
+
+        if self.samples is not None:
+            self.outcome.inputs = len(self.samples)
+            return None
+        batch = InputBatch(self.entries, self.request.shard)
+        self.outcome.inputs = len(batch.own())
+        return WorkItemReader(make_pipeline(self.facts, self.layers, self.request.reading), upkeep, batch)
+
+    def _check_early(self, upkeep: UpToDateCheck) -> None:
+        """Refuse before anything is computed to replace what others made."""
+        for number, entry in enumerate(self.entries):
+            upkeep.check(output_paths.stem_of(entry.name), number, entry.name)
+
+    def _about(self) -> dict[str, Any]:
+        from actviz.version import VERSION
+
+        return {
+            "actviz": VERSION,
+            "configuration": self.facts.digest,
+            "code": list(self.facts.code),
+            "options": {
+                "layers": list(self.request.layers),
+                **RenderSettings(self.request.style, self.request.reading, self.names, ()).options(),
+            },
+            "versions": {},
+        }
+
+    def _work(
+        self,
+        items: Iterable[ComputedBatch[WorkItem, Activations] | FailedItem[WorkItem] | Note | Item],
+        painter: FigureWriter,
+        computation: ActivationComputation,
+    ) -> Iterator[Event]:
+        notes = requests.InputNotes()
+        figure_writer.warm_up()
+        for item in items:
+            if isinstance(item, ComputedBatch):
+                painter.versions = computation.versions
+                for index, piece in enumerate(item.pieces):
+                    yield from notes.about([piece.sample])
+                    painter.submit(
+                        figure_writer.FigureJob(
+                            piece.sample, index, item.result, piece.files, piece.works, piece.file_sha256
+                        )
+                    )
+                    yield from self.outcome.record(painter.finished(max(WAITING, self.figures_each)))
+            elif isinstance(item, FailedItem):
+                yield from self._failed(item.piece.sample.name, item.failure)
+            elif isinstance(item, UnreadableInput):
+                yield from self._failed(item.name, item.failure)
+            elif isinstance(item, UpToDate):
+                if self.outcome.manifest is not None:
+                    self.outcome.manifest.forgive(item.name)
+                self.outcome.up_to_date += item.figures
+                for record in item.adopted:
+                    if self.outcome.manifest is not None:
+                        self.outcome.manifest.add(record)
+            elif isinstance(item, InputDone):
+                self.outcome.done += 1 + item.more
+                self.outcome.inputs += item.more
+                yield Progress(self.outcome.done, self.outcome.inputs)
+            elif isinstance(item, Note):
+                yield item
+            if self.outcome.manifest is not None:
+                self.outcome.manifest.write_now_and_then()
+        yield from self.outcome.record(painter.finished())
+
+    def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
+        """Note that an input gives no figure at all."""
+        if self.request.fail_fast or self.single or isinstance(failure, ModelChangedError):
+            raise failure
+        yield from self.outcome.record_failed_input(name, failure)
+
+    def _finish(self, fingerprint: Fingerprint | None, painter: FigureWriter, *, ended: bool) -> None:
+        """Write the manifest, whatever ended the run."""
+        if self.outcome.manifest is None or fingerprint is None:
+            return
+        self.outcome.manifest.about["versions"] = dict(painter.versions) or self.outcome.manifest.versions
+        try:
+            if ended and self.request.shard.count == 1:
+                self.outcome.manifest.forget_earlier_failures()
+            self.outcome.lost = self.outcome.manifest.drop_lost(own=True)
+            if ended:
+                self.outcome.manifest.about["model_sha256"] = fingerprint.model_sha256
+            self.outcome.manifest.write(interrupted=not ended)
+        except ActvizError:
+            if ended:
+                raise
+
+
+def _batches(events: Iterable[Any], notes: list[Note]) -> Iterator[Mapping[str, Activation]]:
+    """Yield the activations of computed batches; add notes to `notes`."""
+    for event in events:
+        if isinstance(event, ComputedBatch):
+            yield event.result
+        elif isinstance(event, Note):
+            notes.append(event)

@@ -123,7 +123,7 @@ def test_batch_normalisation_that_was_folded_without_a_word():
         )
     )
     assert addresses(found) == ["x", "c/Conv2D", "r"]
-    assert found.gone == {"c": "the converter folded what follows it into it; the two together are c/Conv2D"}
+    assert found.removed == {"c": "the converter folded what follows it into it; the two together are c/Conv2D"}
 
 
 def test_a_bias_of_its_own():
@@ -140,7 +140,7 @@ def test_a_bias_of_its_own():
         )
     )
     assert addresses(found) == ["x", "c", "r"]
-    assert not found.gone
+    assert not found.removed
 
 
 def test_the_end_of_a_layer_that_went_into_the_next():
@@ -157,7 +157,7 @@ def test_the_end_of_a_layer_that_went_into_the_next():
         )
     )
     assert addresses(found) == ["x", "bn/batchnorm/mul_1", "act", "gap"]
-    assert found.gone == {"bn": "fused into act by the converter"}
+    assert found.removed == {"bn": "fused into act by the converter"}
 
 
 def test_an_output_that_the_signature_names():
@@ -218,7 +218,7 @@ def test_a_squeeze_that_moved_behind_the_next_layer():
         )
     )
     assert "dot" not in addresses(found)
-    assert "dot" in found.gone
+    assert "dot" in found.removed
     assert {item.address: item.tensor for item in found.tensors}["bn"] == 4
 
 
@@ -231,7 +231,7 @@ def test_a_loop_is_no_output_of_a_recurrent_layer():
         )
     )
     assert "lstm" not in addresses(found)
-    assert "loop" in found.gone["lstm"]
+    assert "loop" in found.removed["lstm"]
 
 
 def test_keys_of_a_dictionary_of_outputs_are_no_layers():

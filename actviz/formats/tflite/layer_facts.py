@@ -15,13 +15,14 @@ from actviz.formats.axes import DEFAULT_AXES, TOKENS, score_axes
 from actviz.formats.keras.activation_sign import BOUNDS, Bounds
 from actviz.formats.keras.step_order import Operation, operation_step_orders, reverses_steps
 from actviz.formats.tflite.attention_pattern import find_attention
-from actviz.formats.tflite.layer_names import BIAS_INPUT, CONVERSIONS, NamedTensor, TensorNames
+from actviz.formats.tflite.tensor_origins import BIAS_INPUT, CONVERSIONS, conversion_sources, live_tensors
 from actviz.formats.tflite.tflite_interpreter import from_stored
 from actviz.records import FORWARD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actviz.formats.tflite.layer_names import NamedTensor, TensorNames
     from actviz.formats.tflite.repeated_calls import Scope
     from actviz.gate.tflite import TFLiteModel, TFLiteOperator, TFLiteTensor
     from actviz.records import Axes, Shape
@@ -76,19 +77,16 @@ class TensorFacts:
         self._tensors = model.graph.tensors
         self.batch = batch_size(model)
         self._orders: dict[int, str] | None = None
-        self._sources: dict[int, int] = {}
+        self._sources = conversion_sources(model.graph)
         self._readers: dict[int, list[TFLiteOperator]] = {}
         for operator in model.graph.operators:
-            if operator.kind in CONVERSIONS and operator.inputs and operator.outputs:
-                source = operator.inputs[0]
-                self._sources[operator.outputs[0]] = self._sources.get(source, source)
             for number in operator.inputs:
                 self._readers.setdefault(number, []).append(operator)
         self.needs: dict[int, frozenset[int]] = {number: frozenset({number}) for number in model.graph.inputs}
         self.signed: dict[int, bool | None] = {}
         self.bounds: dict[int, Bounds | None] = {}
         self.axes: dict[int, Axes] = {number: self._input_axes(number) for number in model.graph.inputs}
-        self._attention = find_attention(model.graph.operators, self._depends_on_inputs())
+        self._attention = find_attention(model.graph.operators, frozenset(live_tensors(model.graph)))
         for operator in model.graph.operators:
             needs = frozenset().union(*(self.needs.get(number, frozenset()) for number in operator.inputs))
             for number in operator.outputs:
@@ -223,14 +221,6 @@ class TensorFacts:
         if turned == [(0, 2, 3, 1)]:
             return ("batch", "channel", "row", "column")
         return self._default(number, rank)
-
-    def _depends_on_inputs(self) -> frozenset[int]:
-        """Return the numbers of the tensors that depend on an input."""
-        live = set(self._model.graph.inputs)
-        for operator in self._model.graph.operators:
-            if live & set(operator.inputs):
-                live |= set(operator.outputs)
-        return frozenset(live)
 
     def readers(self, number: int) -> list[TFLiteOperator]:
         """Return the operators that read a tensor, conversions of its type looked through."""

@@ -13,7 +13,8 @@ from actviz.formats.network_protocol import FileNetwork
 from actviz.formats.per_sample import State, random_note, sample_seed
 from actviz.formats.tflite import tflite_interpreter
 from actviz.formats.tflite.layer_facts import TABLES, TensorFacts
-from actviz.formats.tflite.layer_names import BIAS_INPUT, name_tensors
+from actviz.formats.tflite.layer_names import name_tensors
+from actviz.formats.tflite.tensor_origins import BIAS_INPUT
 from actviz.formats.tflite.tflite_arithmetic import input_operations
 from actviz.formats.tflite.truncate import needed_operators
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
@@ -240,7 +241,7 @@ class TFLiteNetwork(FileNetwork):
             operations=tuple(operations),
             code=(),
             digest=self._configuration_digest(),
-            gone=self._naming.gone,
+            gone=self._naming.removed,
             labels=self._labels(layers),
         )
 

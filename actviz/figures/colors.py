@@ -1,6 +1,6 @@
-"""Values to colours: tables, ranges and what has no colour (NaN, infinities).
+"""Mapping of values to colors: colormaps, color limits and the colors of NaN and infinities.
 
-Constant, empty, non-finite, denormal and huge values are handled here, once.
+Constant, empty, non-finite, denormal and huge values are handled here for all figures.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ STEPS = 256
 SEQUENTIAL, DIVERGING, DIVERGING_DARK = "inferno", "RdBu_r", "berlin"
 
 _LAST = STEPS - 1
-# The colour of zero where the range is empty: the first, or the neutral one.
+# The step that an empty range has, by whether the figure is signed: the first, or the neutral middle.
 _EMPTY_RANGE_STEP = {False: 0, True: STEPS // 2}
 _BLOCK = 1 << 15
 _HUGE, _TINY = 1e300, 1e-300
-# What paints NaN, +infinity and -infinity is picked from these, far from every colour of
-# the table and from each other.
+# The colors of NaN, +infinity and -infinity are those of these that are farthest from all colors
+# of the colormap and from each other.
 _NONFINITE_CANDIDATES: tuple[RGB, ...] = (
     (255, 0, 255),
     (0, 255, 255),
@@ -49,10 +49,16 @@ _NONFINITE_CANDIDATES: tuple[RGB, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ColorTable:
-    """A colormap as 256 colours: `colors` is uint8, ``(step, RGB)``.
+    """A colormap of 256 colors.
 
-    `invertible` says that no two colours are equal, so that a colour tells its step;
-    `marks` are the colours of NaN, +infinity and -infinity, none of them in the table.
+    Attributes
+    ----------
+    colors
+        Shape ``(step, RGB)``, uint8.
+    invertible
+        Whether all colors differ, so that a color determines its step.
+    nonfinite_colors
+        The colors of NaN, +infinity and -infinity, none of which is in the colormap.
     """
 
     name: str
@@ -63,14 +69,14 @@ class ColorTable:
 
 @functools.cache
 def table(name: str) -> ColorTable:
-    """Return a colormap by matplotlib's name for it.
+    """Return the colormap with a name of matplotlib.
 
-    Only names other than the defaults import matplotlib, and never pyplot.
+    Matplotlib is only imported for names other than the three defaults, pyplot never.
 
     Raises
     ------
     UsageError
-        For an unknown name, with the nearest ones.
+        If the name is unknown; the message lists similar names.
     """
     shipped = colormaps.SHIPPED.get(name)
     if shipped is not None:
@@ -93,7 +99,7 @@ def _from_matplotlib(name: str) -> NDArray[np.uint8]:
         hint = f"did you mean {', '.join(near)}?" if near else "for instance viridis, magma, gray."
         message = f"no colormap is called {name!r}; {hint}"
         raise UsageError(message)
-    # The number of colours of some maps depends on matplotlibrc: 256 whatever it says.
+    # The number of colors of some colormaps depends on matplotlibrc.
     map_ = known_maps[name].resampled(STEPS)
     colors: NDArray[np.uint8] = map_(np.arange(STEPS), bytes=True)[:, :3]
     return np.ascontiguousarray(colors)
@@ -111,10 +117,10 @@ def _pick_nonfinite_colors(colors: NDArray[np.uint8]) -> tuple[RGB, RGB, RGB]:
 
 
 def is_signed(known: bool | None, minimum: NDArray[np.float64]) -> bool:  # noqa: FBT001 - a fact, not a switch
-    """Decide whether zero is in the middle of the colours or at their start.
+    """Return True if zero has the middle color rather than the first, for all tiles alike.
 
-    The activation function decides where it is known, the data where it is not, and also
-    where a value below zero shows that what was known is wrong: once for all tiles.
+    `known` is the sign of the activation function, ``None`` if unknown. A negative `minimum`, which is
+    ``(channel,)``, makes a figure signed even if the activation function is recorded as non-negative.
     """
     return bool(known) or bool((minimum < 0).any())
 
@@ -122,18 +128,18 @@ def is_signed(known: bool | None, minimum: NDArray[np.float64]) -> bool:  # noqa
 def color_limits(
     scale: ColorScale, minimum: NDArray[np.float64], maximum: NDArray[np.float64], *, signed: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the values at the first and the last colour of each channel.
+    """Return the values of the first and the last color of each channel, two arrays ``(channel,)``, float64.
 
-    Zero means zero: a signed figure runs from -m to m, any other from 0 to m, where m is
-    the largest absolute value of the channel (``filter``) or of all channels (any other
-    scale). A channel without a finite value other than 0 gets the empty range 0 to 0.
+    A signed figure has the limits -m and m, any other 0 and m, where m is the largest absolute value
+    of the channel (scale ``filter``) or of all channels (any other scale). A channel without a finite
+    value other than 0 has the empty range 0 to 0.
 
     Parameters
     ----------
     scale, signed
-        What the user asked for, and what `is_signed` decided.
+        The requested scale, and the result of `is_signed`.
     minimum, maximum
-        Float64, ``(channel,)``, of the finite values; NaN where there is none.
+        Of the finite values, float64, ``(channel,)``; NaN where there is none.
     """
     largest = np.nan_to_num(np.maximum(np.abs(minimum), np.abs(maximum)), nan=0.0)
     if scale.kind != "filter" and largest.size:
@@ -141,28 +147,35 @@ def color_limits(
     return (-largest if signed else np.zeros(largest.shape)), largest
 
 
+def fraction_of_range(value: float, low: float, high: float) -> float:
+    """Return the position of a value between `low` (0) and `high` (1), clipped to them; 0.5 in an empty range."""
+    # Halving keeps the width of the widest ranges finite, but the width of the narrowest would become 0.
+    factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
+    width = high * factor - low * factor
+    return min(1.0, max(0.0, (value * factor - low * factor) / width)) if width > 0 else 0.5
+
+
 def is_valid_range(low: float, high: float) -> bool:
-    """Tell whether two numbers are the ends of a range: finite, in order, and empty only at 0."""
+    """Return True if two numbers are valid color limits: finite and increasing, or both 0."""
     return math.isfinite(low) and math.isfinite(high) and (low < high or low == high == 0)
 
 
 def symmetric_limits(low: float, high: float) -> tuple[float, float]:
-    """Return a range in which zero, if it lies inside, is in the middle; else the same range."""
+    """Return limits with zero in the middle if zero is between them, otherwise the same limits."""
     largest = max(-low, high)
     return (-largest, largest) if low < 0 < high else (low, high)
 
 
 def is_symmetric(low: float, high: float) -> bool:
-    """Tell whether zero is the middle of a range, so that a diverging map is true to it."""
+    """Return True if zero is the middle of a range, as a diverging colormap requires."""
     return low == -high and low < 0
 
 
 def default_colormap(*, centred: bool, dark: bool = False) -> str:
-    """Return the colormap of a figure: diverging only where zero is its neutral middle.
+    """Return the name of the default colormap: diverging if zero is the middle of the range (`centred`).
 
-    On a dark page the neutral colour of a diverging map is dark: zero must recede as it
-    does in a sequential map, and strong values of either sign stand out from the page. The
-    white middle of the light map would make zero the brightest thing on it.
+    The diverging colormap of a dark page has a dark middle, since the white middle of ``RdBu_r`` would
+    make zero the brightest color on it.
     """
     if not centred:
         return SEQUENTIAL
@@ -176,20 +189,19 @@ def values_to_steps(
     *,
     signed: bool = False,
 ) -> NDArray[np.uint8]:
-    """Return the step of the colour table, 0..255, of each value.
+    """Map each value to its color step, 0..255, between the limits of its channel.
 
-    Computed in float64, rounded half to even; values beyond the range get its end, NaN
-    the colour of zero in an empty range (see `paint_nonfinite`).
+    Computed in float64 and rounded half to even. Values outside the limits are clipped; the step of NaN
+    is arbitrary (see `paint_nonfinite`).
 
     Parameters
     ----------
     values
-        ``(channel, ...)``, real numbers of any dtype; not written to.
+        Shape ``(channel, ...)``, real numbers of any dtype; not modified.
     low, high
-        Float64, ``(channel,)``; equal ends make an empty range, which is drawn in the
-        colour of zero.
+        Color limits, float64, ``(channel,)``. If they are equal, all values of the channel have the step of zero.
     signed
-        Whether the colour of zero is the middle one, not the first.
+        Whether zero has the middle step rather than the first.
     """
     flat = values.reshape(len(values), -1)
     steps = np.empty(flat.shape, dtype=np.uint8)
@@ -209,9 +221,9 @@ def values_to_steps(
             block /= width[part, None]
             block *= _LAST
             np.rint(block, out=block)
-            # Looking is a tenth of the work of clipping; NaN is no number between the two.
+            # Checking takes a tenth of the time of clipping; the check fails for NaN.
             if not (block.min(initial=0) >= 0 and block.max(initial=0) <= _LAST):
-                # The order of the arguments turns NaN into the bound.
+                # fmax and fmin return the limit where the value is NaN.
                 np.fmin(np.fmax(block, 0, out=block), _LAST, out=block)
             steps[part] = block
     if empty.any():
@@ -222,16 +234,16 @@ def values_to_steps(
 def steps_to_values(
     steps: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the value that each step ``(channel, ...)`` stands for, float64."""
+    """Return the value of each color step, float64, with the shape of `steps`: ``(channel, ...)``; the inverse of `values_to_steps`."""
     ends = (-1,) + (1,) * (steps.ndim - 1)
     share = steps / _LAST
-    # Not low + share * (high - low): the difference of the widest ranges is infinite.
+    # low + share * (high - low) would overflow for the widest ranges.
     decoded: NDArray[np.float64] = low.reshape(ends) * (1 - share) + high.reshape(ends) * share
     return decoded
 
 
 def pack_rgb(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Return colours ``(..., RGB)`` uint8 as one uint32 a pixel: R, G, B and a zero byte."""
+    """Return colors ``(..., RGB)``, uint8, as one uint32 per pixel with the bytes R, G, B, 0."""
     wide = np.zeros((*colors.shape[:-1], 4), dtype=np.uint8)
     wide[..., :3] = colors
     codes: NDArray[np.uint32] = wide.view(np.uint32)[..., 0]
@@ -239,17 +251,17 @@ def pack_rgb(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def pack_color(color: RGB) -> np.uint32:
-    """Return one colour in the form of `packed`."""
+    """Return one color as `pack_rgb` packs it."""
     return np.uint32(pack_rgb(np.array(color, dtype=np.uint8)))
 
 
 def palette_with_background(
     steps: NDArray[np.uint8], colors: ColorTable, page: tuple[int, int, int]
 ) -> tuple[np.uint8, NDArray[np.uint8]]:
-    """Return the place of the page's colour in a palette of 256, and the palette, uint8 ``(place, RGB)``.
+    """Return the index of the page's color in a palette of 256 colors, and the palette, uint8 ``(index, RGB)``.
 
-    The palette is the table with that colour at a step that does not occur in `steps`. Where
-    all of them do, there is no room, and the nearest colour stands for it.
+    The palette is the colormap with the color of the page at a step that does not occur in `steps`. If all
+    steps occur, it is the colormap, and the index is that of the most similar color.
     """
     used = np.zeros(STEPS, dtype=bool)
     flat = steps.reshape(-1)
@@ -265,14 +277,14 @@ def palette_with_background(
 
 
 def steps_to_pixels(steps: NDArray[np.uint8], colors: ColorTable) -> NDArray[np.uint32]:
-    """Return the packed colours of steps, in the same arrangement."""
+    """Return the packed colors of color steps, uint32, with the shape of `steps`."""
     return pack_rgb(colors.colors).take(steps)
 
 
 def paint_nonfinite(pixels: NDArray[np.uint32], values: NDArray[Any], colors: ColorTable) -> None:
-    """Paint the pixels of NaN and the infinities in the marks of the table.
+    """Set the pixels of NaN and infinities to the non-finite colors of the colormap.
 
-    `pixels` is written to and has the arrangement of `values`.
+    `pixels` has the shape of `values` and is modified in place.
     """
     nan, above, below = (pack_color(color) for color in colors.nonfinite_colors)
     pixels[np.isnan(values)] = nan
@@ -281,7 +293,7 @@ def paint_nonfinite(pixels: NDArray[np.uint32], values: NDArray[Any], colors: Co
 
 
 def count_clipped(values: NDArray[Any], low: float, high: float) -> tuple[int, int]:
-    """Count the finite values below and above a range, compared in float64."""
+    """Return the numbers of finite values below and above a range, compared in float64."""
     with np.errstate(invalid="ignore"):
         below = np.count_nonzero((values < np.float64(low)) & (values != -np.inf))
         above = np.count_nonzero((values > np.float64(high)) & (values != np.inf))
@@ -289,9 +301,9 @@ def count_clipped(values: NDArray[Any], low: float, high: float) -> tuple[int, i
 
 
 def tick_values(low: float, high: float, most: int = 6) -> list[float]:
-    """Return round numbers from `low` to `high`: both ends, and steps of 1, 2 or 5.
+    """Return tick values: `low`, `high`, and multiples of 1, 2 or 5 times a power of ten between them.
 
-    A round number too near an end to be read beside it is left out.
+    Values within 9% of an end are omitted, since their labels would overlap.
     """
     width = high / 2 - low / 2
     if not width > 0:

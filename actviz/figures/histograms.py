@@ -1,4 +1,4 @@
-"""The distribution of a layer's values: bins as bars, zeros apart where they are most of them.
+"""Histograms of the values of a layer, with zeros counted separately where most values are 0.
 
 ::
 
@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 _HEIGHT, _WIDTH, _GAUGE = 72, 384, 16
 _LEADING, _GAP, _TICK = 5, 14, 3
 _WIDE_BAR, _SLIM = 4, 6
-_HUGE = 1e300
 
 
 @dataclass(frozen=True, slots=True)
 class FigureHistogram:
-    """A distribution as it stands in a figure.
+    """The distribution of values that a figure shows.
 
-    `words` name values where there are few; `ends` are those of the colours, marked by
-    lines where values lie beyond them. `reduced` says that values were brought together
-    from others of the layer.
+    `words` are the names of values where there are few of them; `limits` are the color limits, drawn
+    as lines where values lie outside. `reduced` is true if each value is computed from several values
+    of the layer.
     """
 
     distribution: ValueDistribution
@@ -45,7 +44,7 @@ class FigureHistogram:
 
     @property
     def title(self) -> str:
-        """What is counted."""
+        """Title of the histogram: which values are counted."""
         count = f"{self.distribution.total:,}" if self.distribution.total != 1 else "one"
         kind = "reduced value" if self.reduced else "value"
         words = f"distribution of the layer's {count} {kind}{'s' if self.distribution.total != 1 else ''}"
@@ -53,11 +52,11 @@ class FigureHistogram:
 
     @property
     def marks(self) -> list[float]:
-        """The ends of the colours that lie among the values."""
+        """The color limits between the smallest and the largest value."""
         return [end for end in self.limits or () if self.distribution.first < end < self.distribution.last]
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return round values and their words, each with its place along the axis, 0..1."""
+        """Return the ticks as ``(position, label)``, the position along the axis from 0 to 1."""
         distribution = self.distribution
         if self.words:
             named = [(value, words) for value, words in self.words if distribution.first <= value <= distribution.last]
@@ -66,16 +65,12 @@ class FigureHistogram:
         return [(self.position(value), words) for value, words in named]
 
     def position(self, value: float) -> float:
-        """Return how far along the axis a value lies, 0..1."""
-        first, last = self.distribution.first, self.distribution.last
-        # Halved, the widest ranges stay finite; the narrowest would vanish.
-        factor = 0.5 if last > _HUGE or first < -_HUGE else 1.0
-        width = last * factor - first * factor
-        return min(1.0, max(0.0, (value * factor - first * factor) / width)) if width > 0 else 0.5
+        """Return the position of a value along the axis, 0..1."""
+        return colors.fraction_of_range(value, self.distribution.first, self.distribution.last)
 
 
 def top_share(share: float) -> float:
-    """Return the round percentage, 1, 2, 2.5, 5 or 10 times a power of ten, that holds a share of 0..1."""
+    """Return the smallest percentage that is 1, 2, 2.5, 5 or 10 times a power of ten and at least `share`, 0..1."""
     percent = 100 * share
     power: float = 10.0 ** math.floor(math.log10(percent))
     return next(power * unit for unit in (1, 2, 2.5, 5, 10) if power * unit >= percent * (1 - 1e-9))
@@ -83,7 +78,7 @@ def top_share(share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HistogramPlot:
-    """A histogram laid out for a page of some width, not yet placed."""
+    """The layout of a histogram for a page of a certain width."""
 
     histogram: FigureHistogram
     font: text.Font
@@ -96,7 +91,7 @@ class HistogramPlot:
 
     @classmethod
     def of(cls, histogram: FigureHistogram, width: int, font: text.Font, scale: float) -> HistogramPlot:
-        """Return the plan of a histogram on a page of `width` pixels with letters of `face`."""
+        """Return the layout of a histogram on a page of `width` pixels."""
         distribution = histogram.distribution
         top = top_share(max(distribution.counts) / distribution.total)
         share = 100 * distribution.zeros / distribution.total
@@ -109,12 +104,12 @@ class HistogramPlot:
 
     @property
     def height(self) -> int:
-        """The height of everything, title and ticks included."""
+        """Height in pixels, including title and ticks."""
         return self._below_title + self.size[0] + 1 + _TICK + self.font.height
 
     @property
     def _below_title(self) -> int:
-        # The uppermost percentage reaches above the plot by half its height.
+        # The label of the uppermost percentage extends above the plot by half its height.
         return self.font.height + self.font.height // 2 + _LEADING
 
     def draw(self, canvas: Canvas, top: int, left: int) -> None:
@@ -132,7 +127,7 @@ class HistogramPlot:
         canvas.write_ticks(self.histogram.ticks(), (bottom + 1, left), self.size[1], self.font)
 
     def _draw_gauge(self, canvas: Canvas, top: int, left: int) -> None:
-        """Draw the share of zeros as the filled part of a column that stands for all values."""
+        """Draw a column whose filled part is the share of zeros among all values."""
         theme, height = canvas.theme, self.size[0]
         width = self.beside - _GAP
         start = left + (width - _GAUGE) // 2
@@ -149,7 +144,7 @@ class HistogramPlot:
         )
 
     def _draw_shares(self, canvas: Canvas, top: int, left: int) -> None:
-        """Write the percentages of the upright axis, with a line across at each."""
+        """Draw the labels of the vertical axis and a grid line at each."""
         theme, font, height = canvas.theme, self.font, self.size[0]
         for part in (1.0, 0.5, 0.0):
             row = top + round(height * (1 - part))
@@ -168,7 +163,7 @@ class HistogramPlot:
 
 
 def _draw_counts(canvas: Canvas, distribution: ValueDistribution, box: Box, top_share: float) -> None:
-    """Draw a bar for each bin into a box whose height stands for a share of all values, 0..1."""
+    """Draw a bar for each bin into a box whose height is `top_share` of all values."""
     top, left, bottom, right = box
     height, width, bins = bottom - top, right - left, len(distribution.counts)
     gap = int(width // bins >= _WIDE_BAR)
@@ -184,14 +179,14 @@ SPARK = (15, 140)
 
 
 def spark_note(where: str, values: str) -> str:
-    """Return what a caption says of sparks; `where` they stand and which `values` they count."""
+    """Return the caption of small histograms: `where` they are drawn and which `values` they count."""
     return (
         f"{where} a name: the distribution of {values}, smallest to largest; before it, where most are 0, their share"
     )
 
 
 def draw_spark(canvas: Canvas, distribution: ValueDistribution, top: int, left: int) -> None:
-    """Draw a distribution without words at a pixel, `SPARK` rows by columns large."""
+    """Draw a small histogram without text, of the size `SPARK`, with its top left corner at a pixel."""
     height, width = SPARK
     bottom, right, theme = top + height, left + width, canvas.theme
     start = right - 2 * BINS

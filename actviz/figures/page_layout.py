@@ -1,7 +1,7 @@
-"""The page around the tiles: title, thumbnail, colour bar, caption, and all its text.
+"""The layout of a page: heading, thumbnail, color bar and caption around the body.
 
-A renderer says how large its body is, gets a page with that much room, draws, and asks
-for the picture::
+A renderer passes the size of its body, draws into the page that `open_page` returns, and gets the
+picture from `Canvas.picture`::
 
     margin
       [thumbnail]  address   class  shape
@@ -15,7 +15,7 @@ for the picture::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,8 @@ from actviz.figures.canvas import LIGHT, Canvas, Theme, check_size, theme_of
 from actviz.figures.histograms import FigureHistogram, HistogramPlot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from actviz.figures.colors import RGB
@@ -39,6 +41,7 @@ __all__ = [
     "PageLayout",
     "Theme",
     "check_size",
+    "nonfinite_legend",
     "open_page",
     "page_size",
     "theme_of",
@@ -49,7 +52,7 @@ MARGIN = 28
 
 _NARROWEST = 600
 _THUMBNAIL = (84, 168)
-# Pages wider than this get larger titles, which are still read when the page is shrunk.
+# Wider pages have larger titles, which stay legible when the page is scaled down.
 _WIDE, _LARGEST_SCALE = 1300, 2.5
 _GAP = 18
 _PLOT_GAP = 12
@@ -59,7 +62,7 @@ _TITLE_SIZE, _SUBTITLE, _SMALL = 20, 14, 12
 
 @dataclass(frozen=True, slots=True)
 class PageHeading:
-    """What is drawn: `address`, `kind` (class) and `sizes` (output shape) of the layer."""
+    """The heading of a page: `address`, `kind` (class) and `sizes` (output shape) of the layer."""
 
     address: str
     kind: str
@@ -69,12 +72,22 @@ class PageHeading:
 
 @dataclass(frozen=True, slots=True)
 class ColorBar:
-    """The colours from the first to the last, with true ticks and words beside them.
+    """A color bar with ticks and notes.
 
-    `ticks` are ``(share, text)`` with the share of the way along the table, 0..1; `marks`
-    are ``(colour, text)`` for what has no place on the scale. Where values are few and
-    whole, `levels` are their ``(step of the table, text)``, drawn as one block each. `below`
-    are the colours of the lower half, where what lies under a value changes its colour.
+    Attributes
+    ----------
+    table
+        The colormap.
+    ticks
+        ``(position, label)``, the position along the bar from 0 to 1.
+    notes
+        Lines of text beside or below the bar.
+    nonfinite_colors
+        ``(color, name)`` of the kinds of non-finite values that occur.
+    levels
+        ``(color step, label)`` of a few discrete values, drawn as one block each.
+    below
+        The colormap of the lower half, if the color of a value depends on the picture below it.
     """
 
     table: colors.ColorTable
@@ -85,9 +98,19 @@ class ColorBar:
     below: colors.ColorTable | None = None
 
 
+def nonfinite_legend(
+    table: colors.ColorTable, arrays: Sequence[NDArray[np.floating[Any]]]
+) -> tuple[tuple[RGB, str], ...]:
+    """Return color and name of NaN, +infinity and -infinity, those of them that occur in the arrays."""
+    names = ("NaN", f"+{text.INFINITY}", f"{text.MINUS}{text.INFINITY}")
+    tests: tuple[Callable[[Any], Any], ...] = (np.isnan, np.isposinf, np.isneginf)
+    kinds = zip(table.nonfinite_colors, names, tests, strict=True)
+    return tuple((color, name) for color, name, test in kinds if any(test(values).any() for values in arrays))
+
+
 @dataclass(frozen=True, slots=True)
 class PageLayout:
-    """A page before it is drawn: what stands around the body, and the body's size."""
+    """The contents of a page around its body, and the size of the body in pixels."""
 
     heading: PageHeading
     bar: ColorBar | None
@@ -98,7 +121,7 @@ class PageLayout:
 
 
 def open_page(layout: PageLayout, theme: Theme | None = None) -> tuple[Canvas, int, int]:
-    """Return a page with everything on it but the body, and the body's top and left."""
+    """Return a page on which everything but the body is drawn, and the top and left of the body."""
     theme = theme or LIGHT
     width = max(layout.width, _NARROWEST)
     scale = _scale(width)
@@ -117,7 +140,7 @@ def open_page(layout: PageLayout, theme: Theme | None = None) -> tuple[Canvas, i
 
 
 def page_size(layout: PageLayout) -> tuple[int, int]:
-    """Return the height and width of the page that `open_page` opens."""
+    """Return the height and width in pixels of the page that `open_page` returns."""
     width = max(layout.width, _NARROWEST)
     scale = _scale(width)
     shown = layout.heading.context.thumbnail
@@ -128,7 +151,7 @@ def page_size(layout: PageLayout) -> tuple[int, int]:
 
 
 def _scale(width: int) -> float:
-    """Return by how much the title of a page of this width is enlarged, in quarters."""
+    """Return the factor of text sizes on a page of this width, a multiple of 0.25."""
     return min(_LARGEST_SCALE, max(1.0, round(4 * width / _WIDE) / 4))
 
 
@@ -138,9 +161,9 @@ _StyledText = tuple[str, text.Font, bool]
 def _heading_lines(
     heading: PageHeading, picture: NDArray[np.uint8] | None, width: int, scale: float
 ) -> list[list[_StyledText]]:
-    """Return the lines of the title as words, each with its face and whether it is muted.
+    """Return the lines of the heading as strings, each with its font and whether it is muted.
 
-    Class and shape follow the address where there is room, else they get their own line.
+    Class and shape follow the address if they fit, otherwise they have their own line.
     """
     available = width - (picture.shape[1] + _GAP if picture is not None else 0)
     title = text.get_font(round(_TITLE_SIZE * scale), bold=True)
@@ -209,10 +232,10 @@ def _draw_heading(
 
 
 def thumbnail(picture: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint8]:
-    """Return what was fed, small enough for the title: ``(row, column, RGB)`` uint8.
+    """Return the input picture in the size of a thumbnail, uint8 ``(row, column, RGB)``.
 
-    Its shape is kept. A small picture grows by a whole factor, so that its pixels stay
-    what they are; a large one is averaged down.
+    The aspect ratio is kept. A small picture is enlarged by an integer factor without interpolation,
+    a large one is reduced with a Lanczos filter.
     """
     highest, widest = (round(side * scale) for side in _THUMBNAIL)
     rows, columns = picture.shape[:2]
@@ -227,7 +250,7 @@ def thumbnail(picture: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint
 
 @dataclass(frozen=True, slots=True)
 class _PageFooter:
-    """Colour bar and caption, laid out for a width but not yet placed."""
+    """The layout of color bar, histogram and caption for a certain width."""
 
     bar: ColorBar | None
     font: text.Font
@@ -303,7 +326,7 @@ class _PageFooter:
         return bottom + 3 + small.height
 
     def _draw_levels(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
-        """Draw a block of colour for each of a few values, its value below it."""
+        """Draw a block of color for each discrete value, its label below it."""
         small, theme = self.font, canvas.theme
         bottom, left = top + _BAR_HEIGHT + 2, MARGIN
         width = self.bar_width // len(bar.levels)

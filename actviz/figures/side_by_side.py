@@ -1,4 +1,4 @@
-"""The same layer of two networks side by side: A, B and B - A, on one scale.
+"""The outputs of one layer of two models side by side: A, B and B - A, on one color scale.
 
 ::
 
@@ -6,15 +6,15 @@
         12     [map]          [map]      [map]        [map]
          3     [map]          [map]      [map]        [map]
 
-The channels that differ most come first. Where the difference is too small to be seen on
-the scale of the layer, it stands there a second time, enlarged by a round factor.
+The channels that differ most come first. If the difference is too small to be visible on the
+scale of the layer, it is drawn a second time, multiplied by a round factor.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,8 +22,6 @@ from actviz.figures import colors, page_layout, text
 from actviz.statistics.channel_statistics import as_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from actviz.figures.colors import ColorTable
@@ -41,7 +39,7 @@ _HUGE = 1e300
 
 @dataclass(frozen=True, slots=True)
 class LayerPair:
-    """What both sides gave for one input, batches of one, and what the sides are called."""
+    """The activations of a layer in both models for one input (batches of one), and the names of the models."""
 
     ours: Activation
     theirs: Activation
@@ -50,7 +48,7 @@ class LayerPair:
 
 @dataclass(frozen=True, slots=True)
 class _PairMaps:
-    """Maps to draw: float64 ``(channel, row, column)`` for each column of the page."""
+    """The maps of each column of the page, float64 ``(channel, row, column)``, and the color limit `limit`."""
 
     columns: tuple[NDArray[np.float64], ...]
     titles: tuple[str, ...]
@@ -61,9 +59,9 @@ class _PairMaps:
 
 
 def draw_side_by_side(pair: LayerPair, context: Context) -> Picture:
-    """Draw the channels that differ most, at most eight.
+    """Draw the channels that differ most, at most `MAX_CHANNELS`.
 
-    The scale runs from minus to plus the largest absolute value of both sides.
+    The color limits are minus and plus the largest absolute value of both models.
     """
     pair_maps = _prepare(pair)
     table = colors.table(colors.DIVERGING)
@@ -99,7 +97,7 @@ def _prepare(pair: LayerPair) -> _PairMaps:
     with np.errstate(invalid="ignore", over="ignore"):
         difference = theirs - ours
     lengths = np.abs(np.nan_to_num(difference, nan=np.inf)).reshape(len(difference), -1).max(axis=1)
-    # Where both are the same infinity the difference is NaN, but nothing differs.
+    # The difference of equal infinities is NaN, although the values are equal.
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     difference[same] = 0.0
     lengths[same.reshape(len(same), -1).all(axis=1)] = 0.0
@@ -124,10 +122,10 @@ def _enlargement(most: float) -> int:
 
 
 def maps_of(activation: Activation) -> NDArray[np.float64]:
-    """Return the only entry of a batch as ``(channel, row, column)``.
+    """Return a batch of one as maps ``(channel, row, column)``.
 
-    Frames and planes stand below one another. Vectors and sequences are one map: 64 units
-    a row, the last filled up with 0; or a row a step.
+    Frames and planes are stacked downwards. A vector is one map with 64 units in each row, padded
+    with 0; a sequence is one map with a row for each step.
     """
     values, axes = as_numbers(activation.values[0]).astype(np.float64), activation.axes[1:]
     name = next((axis for axis in CHANNEL_AXES if axis in axes), None)
@@ -146,7 +144,7 @@ def maps_of(activation: Activation) -> NDArray[np.float64]:
 
 
 def _zoom(height: int, width: int) -> tuple[int, int]:
-    """Return the pixels of a value down and right; a map of one row is not a hair line."""
+    """Return the height and width of a value in pixels, at least 12 for the shorter side of a map."""
     side = _LONGEST if max(height, width) > 4 * min(height, width) else _SIDE
     zoom = max(1, side // max(height, width))
     thin = -(-_THINNEST // min(height, width))
@@ -176,17 +174,7 @@ def _bar(pair_maps: _PairMaps, table: ColorTable) -> page_layout.ColorBar:
     if not limit:
         return page_layout.ColorBar(table, ((0.5, "0"),), notes)
     ticks = [(0.0, f"{text.MINUS}{text.number(limit)}"), (0.5, "0"), (1.0, text.number(limit))]
-    return page_layout.ColorBar(table, tuple(ticks), notes, _marks(pair_maps.columns, table))
-
-
-def _marks(columns: Sequence[NDArray[np.float64]], table: ColorTable) -> tuple[tuple[colors.RGB, str], ...]:
-    nan, above, below = table.nonfinite_colors
-    tests: tuple[tuple[colors.RGB, str, Any], ...] = (
-        (nan, "NaN", np.isnan),
-        (above, f"+{text.INFINITY}", np.isposinf),
-        (below, f"{text.MINUS}{text.INFINITY}", np.isneginf),
-    )
-    return tuple((color, words) for color, words, test in tests if any(test(maps).any() for maps in columns))
+    return page_layout.ColorBar(table, tuple(ticks), notes, page_layout.nonfinite_legend(table, pair_maps.columns))
 
 
 def _caption(pair: LayerPair, pair_maps: _PairMaps) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What captions and headings of figures say."""
+"""The text of captions and headings."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ ORDERS = {
     "std": "strongest by standard deviation",
     "l2": "strongest by L2 norm",
 }
-
+"""How the channels of a figure are ordered, for each measure of `Style.sort`."""
 
 RANGE_NOTE = "its smallest and largest value"
-
-
 SINGLE_LIMIT_NOTE = ", or only the one further from 0 where both have no room"
 
 
 def heading(activation: Activation, context: Context) -> PageHeading:
-    """Return the title of a layer's figure."""
+    """Return the heading of the figure of one layer."""
     sizes = text.shape(activation.values.shape[1:]) or "one number"
     axes = [name for name in activation.axes[1:] if name in {"row", "column"}]
     if axes == ["column", "row"]:
@@ -44,10 +42,10 @@ def heading(activation: Activation, context: Context) -> PageHeading:
 
 
 def caption(prepared: PreparedMaps, style: Style, tile_name: str, state: str) -> tuple[str, ...]:
-    """Return the counts below a figure: shown, dead, constant, clipped, not finite.
+    """Return the parts of a caption: how many channels are drawn, dead, constant, clipped or non-finite.
 
-    `noun` is what one channel is called; `state` is the word for one that is all zero.
-    Everything but the first count is about the whole layer, shown or not.
+    `tile_name` is the name of one channel, `state` the name of a channel that is 0 everywhere.
+    All counts but the first refer to the whole layer.
     """
     numbers, total = prepared.numbers, prepared.total
     shown = len(prepared.channels)
@@ -68,7 +66,7 @@ def caption(prepared: PreparedMaps, style: Style, tile_name: str, state: str) ->
 
 
 def order_notes(step_order: str) -> list[str]:
-    """Return what a caption says about steps that are not in the order of the input."""
+    """Return the notes about steps that are not in the order of the input."""
     notes = {
         REVERSED: "reversed: step 0 belongs to the last step of the input",
         MIXED: "order of the steps: not that of the input, or not known",
@@ -77,27 +75,25 @@ def order_notes(step_order: str) -> list[str]:
 
 
 def _small_channel_notes(numbers: channel_statistics.ChannelStatistics) -> list[str]:
-    """Return what a caption says of channels that are almost constant, or almost nothing."""
+    """Return the notes about channels that are almost constant or almost 0."""
     parts = []
-    near = numbers.near_constant
-    if near:
+    if near := numbers.near_constant:
         within = f"ends within {text.number(100 * channel_statistics.NEAR_CONSTANT)}% of the larger"
         parts.append(f"{len(near):,} near-constant ({text.listing(near)}): {within}")
-    faint = numbers.negligible
-    if faint:
+    if faint := numbers.negligible:
         parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_limit('the layer')}")
     return parts
 
 
 def negligible_limit(layer: str) -> str:
-    """Return the limit below which a channel of `layer` is next to nothing, in words."""
+    """Return the description of the limit below which a channel of `layer` counts as negligible."""
     return f"below {text.number(100 * channel_statistics.NEGLIGIBLE)}% of the largest |value| of {layer}"
 
 
 def selection_note(shown: int, total: int, style: Style, *, ordered: bool = True) -> str:
-    """Return how the channels drawn, `shown` of `total`, were chosen and ordered, from the comma on.
+    """Return how the drawn channels, `shown` of `total`, were selected and ordered, with a leading comma.
 
-    Without `ordered` the measure is left out, for a page that names it once.
+    If `ordered` is false, the measure is omitted, for a page that names it once.
     """
     candidates = len(mosaic.parse_channels(style.channels, total))
     words = ""
@@ -122,7 +118,7 @@ def _clipped_notes(prepared: PreparedMaps) -> list[str]:
 
 
 def scale_note(prepared: PreparedMaps, whole: str) -> str:
-    """Return which one scale the colours have; `whole` is what shares it: ``the whole layer``."""
+    """Return the description of a scale that all tiles share; `whole` names what shares it: ``the whole layer``."""
     scale = prepared.scale
     if scale.kind == "percentile":
         ends = percentiles_note(scale)
@@ -139,27 +135,21 @@ def scale_note(prepared: PreparedMaps, whole: str) -> str:
 
 
 def percentiles_note(scale: ColorScale) -> str:
-    """Return the percentiles that a scale runs between, in words."""
+    """Return the description of the two percentiles of a scale."""
     return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
 
 
 def _nonfinite_note(numbers: channel_statistics.ChannelStatistics) -> str:
     if numbers.finite:
         return "no NaN"
-    counts = [
-        f"{int(count):,} {word}"
-        for count, word in (
-            (numbers.nan.sum(), "NaN"),
-            (numbers.infinite.sum(), "infinite"),
-        )
-        if count
-    ]
+    totals = {"NaN": numbers.nan.sum(), "infinite": numbers.infinite.sum()}
+    counts = [f"{int(count):,} {kind}" for kind, count in totals.items() if count]
     where = text.listing(numbers.channels_in(channel_statistics.NONFINITE))
     return f"{' and '.join(counts)} (in {where})"
 
 
 def masked_notes(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
-    """Return what a caption says about masked steps."""
+    """Return the notes about the masked steps of `count` steps."""
     if not masked_steps:
         return ()
     where = text.listing(masked_steps)

@@ -1,4 +1,4 @@
-"""Colour bars of figures: one range for all tiles, or one for each."""
+"""Color bars of figures: one range for all tiles, or one for each tile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actviz.figures import colors, text
-from actviz.figures.page_layout import ColorBar
+from actviz.figures.page_layout import ColorBar, nonfinite_legend
 from actviz.figures.renderers.captions import RANGE_NOTE, percentiles_note
 
 if TYPE_CHECKING:
@@ -16,27 +16,16 @@ if TYPE_CHECKING:
     from actviz.figures.colors import RGB
     from actviz.figures.renderers.prepared_maps import PreparedMaps
 
-_HUGE = 1e300
-
 
 def nonfinite_colors(prepared: PreparedMaps) -> tuple[tuple[RGB, str], ...]:
-    """Return the colours of what is not finite, where there is such a thing."""
-    if prepared.numbers.finite:
-        return ()
-    nan, above, below = prepared.table.nonfinite_colors
-    maps = prepared.maps
-    found = (
-        (nan, "NaN", bool(prepared.numbers.nan.any())),
-        (above, f"+{text.INFINITY}", bool(np.isposinf(maps).any())),
-        (below, f"{text.MINUS}{text.INFINITY}", bool(np.isneginf(maps).any())),
-    )
-    return tuple((color, words) for color, words, present in found if present)
+    """Return the colors of the kinds of non-finite values that occur, with their names."""
+    return () if prepared.numbers.finite else nonfinite_legend(prepared.table, [prepared.maps])
 
 
 def bar_per_tile(prepared: PreparedMaps, tile_name: str, written: str, notes: Sequence[str]) -> ColorBar:
-    """Return a colour bar for tiles, called `noun`, that have a range of their own.
+    """Return the color bar of tiles, called `tile_name`, each of which has its own range.
 
-    `written` says where its ends are written: ``below it: its smallest and largest value``.
+    `written` says where the range of a tile is written: ``below it: its smallest and largest value``.
     """
     ticks: tuple[tuple[float, str], ...]
     scale = prepared.scale
@@ -62,21 +51,15 @@ def bar_per_tile(prepared: PreparedMaps, tile_name: str, written: str, notes: Se
 
 
 def shared_bar(prepared: PreparedMaps, notes: Sequence[str]) -> ColorBar:
-    """Return a colour bar for one range that all tiles share."""
+    """Return the color bar of a range that all tiles share."""
     low, high = float(prepared.low[0]), float(prepared.high[0])
     if prepared.levels:
         values = np.array([[value for value, _ in prepared.levels]])
         steps = colors.values_to_steps(values, prepared.low[:1], prepared.high[:1], signed=prepared.signed)[0].tolist()
-        blocks = tuple(zip(steps, (words for _, words in prepared.levels), strict=True))
+        blocks = tuple(zip(steps, (name for _, name in prepared.levels), strict=True))
         return ColorBar(prepared.table, (), tuple(notes), nonfinite_colors(prepared), blocks)
     if low == high:
         middle = 0.5 if prepared.signed else 0.0
         return ColorBar(prepared.table, ((middle, "0"),), tuple(notes), nonfinite_colors(prepared))
-    found = colors.tick_values(low, high)
-    # Halved, the widest ranges stay finite; the narrowest would vanish.
-    factor = 0.5 if high > _HUGE or low < -_HUGE else 1.0
-    width = high * factor - low * factor
-    shares = [min(1.0, max(0.0, (tick * factor - low * factor) / width)) for tick in found]
-    words = [text.number(tick) for tick in found]
-    pairs = tuple(zip(shares, words, strict=True))
-    return ColorBar(prepared.table, pairs, tuple(notes), nonfinite_colors(prepared))
+    ticks = [(colors.fraction_of_range(tick, low, high), text.number(tick)) for tick in colors.tick_values(low, high)]
+    return ColorBar(prepared.table, tuple(ticks), tuple(notes), nonfinite_colors(prepared))

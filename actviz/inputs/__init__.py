@@ -1,9 +1,8 @@
-"""Files from the command line as samples for a network, and what stands in for none.
+"""Load input files as samples for a network.
 
-`choose_preprocessing` decides the range of images from what the model says about itself;
-`read_samples` and `stream` turn images, arrays and text into samples; `default_sample`
-gives one where there is no input. `load_samples` does all of it for a command; `list_input_files`
-opens up folders, patterns and lists, and a `Recipe` reads their files one by one.
+`choose_preprocessing` chooses the range of images for a model; `read_samples` converts images, arrays
+and text to samples; `default_sample` is used if there is no input. `load_samples` does all of it;
+`list_input_files` expands folders, patterns and lists, and an `InputPipeline` reads files one by one.
 """
 
 from actviz.inputs.default_input import default_sample
@@ -17,7 +16,7 @@ from actviz.inputs.preprocessing import (
     choose_preprocessing,
     parse_preprocessing,
 )
-from actviz.inputs.reading import read_samples, stream
+from actviz.inputs.reading import read_samples
 from actviz.inputs.sources import (
     InputArguments,
     InputPipeline,
@@ -53,5 +52,4 @@ __all__ = [
     "parse_shard",
     "read_names",
     "read_samples",
-    "stream",
 ]

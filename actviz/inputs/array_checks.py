@@ -1,7 +1,7 @@
-"""Arrays against the inputs of a network: never resized, rescaled or rounded.
+"""Check arrays against the inputs of a network; they are never resized, rescaled or rounded.
 
-The only freedoms are those that change no number: a missing batch axis, another dtype
-that can hold the same numbers, and the order of the axes when `--layout` names it.
+The only conversions are those that keep all values: a batch axis is added, the dtype is changed if
+it can represent the values, and axes are moved if `--layout` says so.
 """
 
 from __future__ import annotations
@@ -25,19 +25,18 @@ _IMAGE_RANK = 4
 
 
 def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOptions) -> NDArray[Any]:
-    """Return an array with a batch axis, in the axes and dtype of an input.
+    """Return an array with a batch axis, in the layout and dtype of an input.
 
     Raises
     ------
     InputError
-        When shape or values do not fit, or the order of the axes is in doubt.
-
+        When shape or values do not fit, or the layout is ambiguous.
     """
     if not spec.shape:
         return _as_given(array, spec, path)
     rank = len(spec.shape)
     if spec.dtype == "string" and spec.shape[1:] == (1,) and array.ndim == 1:
-        array = array[:, None]  # a list of texts is one text a sample
+        array = array[:, None]  # a list of strings: one per sample
     batch = array if array.ndim == rank else array[None]
     if batch.ndim != rank:
         raise InputError(_wrong_shape(array, spec, path))
@@ -52,7 +51,7 @@ def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOpt
 
 
 def _as_given(array: NDArray[Any], spec: TensorSpec, path: str) -> NDArray[Any]:
-    """Return an array for an input of which the file tells no shape: its batch axis is there."""
+    """Return an array for an input of unknown shape, which must have a batch axis."""
     if array.ndim < 1 or not len(array):
         message = f"{path}: the file of the model does not tell the shape of its input; give an array with the batch axis first."
         raise InputError(message)
@@ -60,50 +59,48 @@ def _as_given(array: NDArray[Any], spec: TensorSpec, path: str) -> NDArray[Any]:
 
 
 def is_token(spec: TensorSpec) -> bool:
-    """Tell whether an input takes whole numbers only: by its dtype, or because it looks them up."""
+    """Return True if an input takes integers only: by its dtype, or as indices into a table."""
     return spec.limit is not None or spec.dtype.startswith(("int", "uint", "bool"))
 
 
 def check_tokens(array: NDArray[Any], spec: TensorSpec, path: str) -> None:
-    """Refuse numbers that the table behind an input has no entry for.
+    """Refuse values that are no index of the table that an input is looked up in.
 
-    The network itself would fail deep inside, or give zeros without a word on a graphics
-    card; a fraction would silently be cut off.
+    The network would fail inside a layer, or silently return zeros on a GPU; fractions would be
+    truncated.
 
     Raises
     ------
     InputError
-        When there is one, with its position in the array as it was given.
-
+        When there is one, with its index in the array.
     """
     if spec.limit is None or array.dtype.kind not in "iufb":
         return
-    right = (array >= 0) & (array < spec.limit)
+    valid = (array >= 0) & (array < spec.limit)
     if array.dtype.kind == "f":
-        right &= np.trunc(array) == array
-    if right.all():
+        valid &= np.trunc(array) == array
+    if valid.all():
         return
-    place = tuple(int(index) for index in np.argwhere(~right)[0])
-    at = f" at {list(place)}" if place else ""
-    message = f"{path}: the value {array[place]}{at} is outside the vocabulary; {allowed_text(spec.limit)}."
+    first = tuple(int(index) for index in np.argwhere(~valid)[0])
+    at = f" at {list(first)}" if first else ""
+    message = f"{path}: the value {array[first]}{at} is outside the vocabulary; {allowed_text(spec.limit)}."
     raise InputError(message)
 
 
 def allowed_text(limit: int) -> str:
-    """Say which whole numbers a table of `limit` entries allows."""
+    """Return the end of a message: which indices a table of `limit` entries has."""
     return f"whole numbers from 0 to {limit - 1:,} were expected"
 
 
 def as_input_array(values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
-    """Return a batch given from Python as an array for an input: nothing is reshaped or rounded.
+    """Return a batch from the Python interface as an array for an input, without reshaping or rounding.
 
-    Texts may be of dtype ``U``, bytes in UTF-8, or objects that are all one or the other.
+    Strings may be of dtype ``U``, UTF-8 bytes, or objects of either type.
 
     Raises
     ------
     InputError
-        When shape, dtype or values are not what the input takes; with the input's name.
-
+        When shape, dtype or values do not fit the input; with its name.
     """
     where = f'input "{escape(spec.name, 60)}"'
     try:
@@ -136,16 +133,15 @@ def _as_text(array: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
-    """Return an array in the dtype of an input, if its numbers survive that.
+    """Return an array in the dtype of an input.
 
-    Floats may lose digits but not become infinite; whole numbers must stay what they
-    are; floats become whole numbers only where they are; text is for text inputs alone.
+    Floats may lose precision but not overflow; integers must keep their values; floats are converted
+    to integers only if they are integral; strings are for string inputs only.
 
     Raises
     ------
     InputError
-        When a value cannot be held.
-
+        When a value cannot be represented.
     """
     if (dtype == "string") != (array.dtype.kind == "U"):
         message = (
@@ -181,18 +177,17 @@ def _check_text(array: NDArray[Any], path: str) -> None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names of inputs for a message: escaped, at most eight."""
+    """Return names of inputs for a message: escaped, the first eight."""
     return ", ".join(escape(name, 40) for name in names[:8]) + (", ..." if len(names) > 8 else "")  # noqa: PLR2004  (eight are shown)
 
 
 def array_dtype(dtype: str) -> np.dtype[Any]:
-    """Return the dtype in which an input is fed: bfloat16 is unknown to numpy, so float32.
+    """Return the NumPy dtype of the values for an input; float32 for bfloat16 and float8, which NumPy lacks.
 
     Raises
     ------
     ModelError
-        When no array has such a dtype: the input is the handle of a variable or a table.
-
+        When no array has the dtype: the input is the handle of a variable or a table.
     """
     try:
         return np.dtype("float32" if dtype.startswith(("bfloat", "float8")) else dtype)
@@ -202,22 +197,21 @@ def array_dtype(dtype: str) -> np.dtype[Any]:
 
 
 def check_finite(values: NDArray[Any], path: str, options: InputOptions) -> tuple[str, ...]:
-    """Refuse NaN and infinity, or count them in a note where they are allowed.
+    """Refuse NaN and infinity, or return a note with their number if `options` allow them.
 
     Raises
     ------
     InputError
-        When there is one and `options` do not allow it.
-
+        When there are some and they are not allowed.
     """
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return ()
     nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-    found = f"{nan:,} NaN and {infinite:,} infinite of {values.size:,} values"
+    counts = f"{nan:,} NaN and {infinite:,} infinite of {values.size:,} values"
     if not options.allow_nonfinite:
-        message = f"{path}: {found}; finite numbers were expected. Use --allow-nonfinite to feed them as they are."
+        message = f"{path}: {counts}; finite numbers were expected. Use --allow-nonfinite to feed them as they are."
         raise InputError(message)
-    return (f"{path}: {found} are fed as they are.",)
+    return (f"{path}: {counts} are fed as they are.",)
 
 
 def _in_layout(
@@ -227,11 +221,10 @@ def _in_layout(
     path: str,
     options: InputOptions,
 ) -> NDArray[Any]:
-    """Return a batch of images in the order of the network's axes.
+    """Return a batch of images in the layout of the network.
 
-    `--layout` decides where it is given. Without it the network's own order is taken;
-    an array that only fits the other order, or that fits both and reads differently, is
-    refused: the wrong picture would be fed without a sign of it.
+    Without `--layout`, the array must have that layout. An array that fits only the other layout, or
+    both with different results, is refused, as a wrong image would go unnoticed.
     """
     shape = image_shape(spec) if len(spec.shape) == _IMAGE_RANK else None
     if shape is None:
@@ -267,10 +260,10 @@ def _wrong_shape(array: NDArray[Any], spec: TensorSpec, path: str) -> str:
 
 
 def _changed(array: NDArray[Any], converted: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which numbers would not stay what they are, when one side is whole numbers.
+    """Return which values a conversion from or to integers changes.
 
-    A range is compared as numbers, not by converting back alone: beyond the range that
-    conversion is undefined and may come back equal by chance.
+    Ranges are compared too: converting back is not enough, as conversion of values out of range is
+    undefined and may give equal values by chance.
     """
     changed: NDArray[np.bool_]
     if array.dtype.kind == "b":

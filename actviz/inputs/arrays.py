@@ -1,4 +1,4 @@
-"""`.npz` files as inputs: the directory is checked first, then only the arrays needed are read; never a pickle."""
+"""Read `.npz` files as inputs: the directory is checked first, then the required arrays are read; pickles never are."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str, NDArray[Any]]:
     """Return the arrays for the inputs `names` from a `.npz` archive.
 
-    An archive with a single array serves a single input whatever its name; otherwise
-    each input needs an array of its name. Other arrays are not read.
+    A single array is used for a single input whatever its name; otherwise each input needs an array of
+    its name. Other arrays are not read.
 
     Raises
     ------
     ActvizError
-        When the archive is malformed, unsafe, beyond a limit or lacks an input.
-
+        When the archive is malformed, unsafe or too large, or lacks an input.
     """
     try:
         archive = open_archive(BytesIO(content), path, ARRAYS)
@@ -51,11 +50,11 @@ def _chosen(keys: tuple[str, ...], names: tuple[str, ...], path: str) -> dict[st
         return {names[0]: keys[0]}
     missing = [name for name in names if name not in keys]
     if missing:
-        lacks = ", ".join(escape(name, 40) for name in missing[:5])
-        holds = ", ".join(escape(key, 40) for key in keys[:8]) + (
+        lacking = ", ".join(escape(name, 40) for name in missing[:5])
+        available = ", ".join(escape(key, 40) for key in keys[:8]) + (
             ", ..." if len(keys) > 8 else ""  # noqa: PLR2004  (eight are shown)
         )
-        message = f"{path}: no array for the input {lacks}; it holds {holds}. Save it with numpy.savez(file, NAME=array) by the inputs' names."
+        message = f"{path}: no array for the input {lacking}; it holds {available}. Save it with numpy.savez(file, NAME=array) by the inputs' names."
         raise InputError(message)
     return {name: name for name in names}
 

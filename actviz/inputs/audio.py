@@ -1,6 +1,6 @@
-"""WAV files as 1-D audio: samples of -1..1 at the rate of the file, resampled only on request.
+"""Read WAV files as 1-D audio with values -1..1; they are resampled only on request.
 
-The parser is our own because `wave` of the standard library reads neither floats nor, before
+The `wave` module of the standard library is not used because it reads neither floats nor, before
 Python 3.12, the extensible header that most programs write for 24 bits.
 """
 
@@ -33,22 +33,22 @@ _FORMATS = {2: "ADPCM", 6: "A-law", 7: "mu-law", 17: "ADPCM", 85: "MP3"}
 _STEREO = 2
 _TO_THE_END = 0xFFFF_FFFF
 _USUAL_RATES = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-# Zero crossings of the resampling filter to either side, and the shape of its Kaiser window:
-# those of scipy.signal.resample_poly.
+# Zero crossings on each side of the resampling filter, and beta of its Kaiser window, as in
+# scipy.signal.resample_poly.
 _CROSSINGS, _BETA = 10, 5.0
-_BLOCK = 1 << 22  # weights at a time
+_BLOCK = 1 << 22  # filter weights in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """The samples of a WAV file: float32 ``(sample, channel)``, -1..1, at `rate` a second."""
+    """The samples of a WAV file: float32 ``(sample, channel)``, -1..1, `rate` samples per second."""
 
     values: NDArray[np.float32]
     rate: int
 
 
 def takes_audio(spec: TensorSpec) -> bool:
-    """Return whether an input may be 1-D audio: ``(batch, sample)``, or one or two channels of it."""
+    """Return True if an input may be 1-D audio: ``(batch, sample)``, or with an axis of one or two channels."""
     if spec.dtype == "string" or spec.limit is not None or spec.words:
         return False
     rank = len(spec.shape)
@@ -56,7 +56,7 @@ def takes_audio(spec: TensorSpec) -> bool:
 
 
 def _channel_axis(spec: TensorSpec) -> int:
-    """Return the axis of channels of an input of rank 3: the last, unless steps come last."""
+    """Return the channel axis of an input of rank 3: the last one, unless that is the step axis."""
     return 1 if spec.axes[-1:] == ("step",) else 2
 
 
@@ -66,7 +66,7 @@ def sample_of_wav(content: bytes, spec: TensorSpec, options: InputOptions, path:
     Raises
     ------
     InputError
-        When the file is damaged or coded, or its length or channels do not fit.
+        When the file is damaged or in another encoding, or its length or channels do not fit.
     LimitError
         When it is too long.
     """
@@ -83,19 +83,18 @@ def sample_of_wav(content: bytes, spec: TensorSpec, options: InputOptions, path:
     resampled = resample(sound, options.sample_rate or sound.rate, label)
     axis = _channel_axis(spec)
     rank = len(spec.shape)
-    values, word = _channels(resampled.values, 1 if rank == 2 else spec.shape[axis] or 1, label)  # noqa: PLR2004
+    values, mixing = _channels(resampled.values, 1 if rank == 2 else spec.shape[axis] or 1, label)  # noqa: PLR2004
     _check_length(sound, resampled, spec.shape[1 if rank == 2 else 3 - axis], label)  # noqa: PLR2004
     fed = values[:, 0] if rank == 2 else (values.T if axis == 1 else values)  # noqa: PLR2004
     batch = {spec.name: to_dtype(np.ascontiguousarray(fed)[None], spec.dtype, f"{label}: a sound of -1..1")}
-    text = f"{len(values):,} samples at {resampled.rate:,} Hz, {word}, -1..1"
-    made = sample_of_arrays(batch, (spec,), path.name, tuple(notes), text)
-    return replace(made, fed=text)
+    text = f"{len(values):,} samples at {resampled.rate:,} Hz, {mixing}, -1..1"
+    return replace(sample_of_arrays(batch, (spec,), path.name, tuple(notes), text), fed=text)
 
 
 def _channels(values: NDArray[np.float32], wanted: int, path: str) -> tuple[NDArray[np.float32], str]:
-    """Return the channels that an input takes, and how they were made.
+    """Return the values with the channels of an input, and a description of the conversion.
 
-    Two become one by their mean, one becomes two by repetition; nothing else is known.
+    Stereo is converted to mono by the mean, mono to stereo by repetition; other numbers are refused.
     """
     count = values.shape[1]
     names = {1: "mono", _STEREO: "stereo"}
@@ -110,7 +109,7 @@ def _channels(values: NDArray[np.float32], wanted: int, path: str) -> tuple[NDAr
 
 
 def _check_length(sound: Sound, resampled: Sound, wanted: int | None, path: str) -> None:
-    """Refuse a sound of another length than an input takes; say which rate would fit, if one in use does."""
+    """Refuse a sound of the wrong length; suggest a usual sample rate at which it would fit."""
     count = len(resampled.values)
     if wanted is None or count == wanted:
         return
@@ -123,17 +122,17 @@ def _check_length(sound: Sound, resampled: Sound, wanted: int | None, path: str)
 
 
 def read_wav(content: bytes, path: str) -> Sound:
-    """Read the samples of a WAV file: PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64.
+    """Read a WAV file of PCM with 8, 16, 24 or 32 bits, or of floats with 32 or 64 bits.
 
-    PCM is divided by its largest magnitude, 128 (with 8 bits, whose middle is 128), 32,768,
-    8,388,608 or 2,147,483,648; floats are taken as they are.
+    PCM is divided by its largest magnitude: 128 (8 bits, which are unsigned with zero at 128), 32,768,
+    8,388,608 or 2,147,483,648. Floats are not scaled.
 
     Raises
     ------
     InputError
-        When the file is truncated or damaged, or holds another coding.
+        When the file is truncated, damaged or in another encoding.
     LimitError
-        When it holds more values than are read.
+        When it has more than `MAX_VALUES` values.
     """
     chunks = _chunks(content, path)
     head, data = chunks.get(b"fmt "), chunks.get(b"data")
@@ -163,19 +162,19 @@ def read_wav(content: bytes, path: str) -> Sound:
 
 
 def _chunks(content: bytes, path: str) -> dict[bytes, memoryview]:
-    """Return the format and the data of a RIFF file, the first of each; others are passed over."""
-    view, place, found = memoryview(content), 12, dict[bytes, memoryview]()
+    """Return the chunks of a RIFF file up to the data, by name."""
+    view, position, chunks = memoryview(content), 12, dict[bytes, memoryview]()
     for _ in range(MAX_CHUNKS):
-        if place + 8 > len(content) or b"data" in found:
-            return found
-        name, size = bytes(view[place : place + 4]), int.from_bytes(view[place + 4 : place + 8], "little")
-        rest = len(content) - place - 8
-        if name == b"data" and size == _TO_THE_END:  # written to a pipe, so that its length was not known
+        if position + 8 > len(content) or b"data" in chunks:
+            return chunks
+        name, size = bytes(view[position : position + 4]), int.from_bytes(view[position + 4 : position + 8], "little")
+        rest = len(content) - position - 8
+        if name == b"data" and size == _TO_THE_END:  # of unknown length, as it was written to a pipe
             size = rest
         if size > rest:
             raise _damaged(path)
-        found.setdefault(name, view[place + 8 : place + 8 + size])
-        place += 8 + size + size % 2
+        chunks.setdefault(name, view[position + 8 : position + 8 + size])
+        position += 8 + size + size % 2
     message = f"{path}: more than {MAX_CHUNKS:,} chunks in the WAV file; save it again without them."
     raise LimitError(message)
 
@@ -190,7 +189,7 @@ def _samples(data: memoryview, code: int, width: int) -> NDArray[np.float32]:
             return np.frombuffer(data, f"<f{width}").astype(np.float32)
     if width == 1:
         return ((np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128).astype(np.float32)
-    if width == 3:  # noqa: PLR2004  (24 bits: three bytes as the upper ones of four)
+    if width == 3:  # noqa: PLR2004  (24 bits: the upper three of four bytes)
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         return (wide.view("<i4")[:, 0] / np.float64(2**31)).astype(np.float32)
@@ -203,10 +202,10 @@ def _resampled_length(count: int, rate: int, wanted: int) -> int:
 
 
 def resample(sound: Sound, rate: int, path: str) -> Sound:
-    """Return a sound at another rate, through a low-pass filter of half the lower of both rates.
+    """Resample a sound with a low-pass filter at half the lower of both rates.
 
-    The method and the filter are those of ``scipy.signal.resample_poly``: a windowed sinc,
-    of which each output value takes the phase that it needs.
+    Method and filter are those of ``scipy.signal.resample_poly``: a windowed sinc, evaluated at the
+    phase of each output value.
 
     Raises
     ------
@@ -228,13 +227,13 @@ def resample(sound: Sound, rate: int, path: str) -> Sound:
     divisor = math.gcd(rate, sound.rate)
     up, down = rate // divisor, sound.rate // divisor
     half = _CROSSINGS * max(up, down)
-    places = np.arange(-half, half + 1)
+    taps_at = np.arange(-half, half + 1)
     window = np.kaiser(2 * half + 1, _BETA)
-    taps = np.sinc(places / max(up, down)) * window
+    taps = np.sinc(taps_at / max(up, down)) * window
     taps *= up / taps.sum()
-    reach = half // up + 1  # input values to either side of an output value
+    reach = half // up + 1  # input values on each side of an output value
     padded = np.pad(sound.values.astype(np.float64), ((reach, reach), (0, 0)))
-    found = np.empty((length, channels), np.float32)
+    values = np.empty((length, channels), np.float32)
     around = np.arange(-reach, reach + 1)
     block = max(1, _BLOCK // len(around))
     for start in range(0, length, block):
@@ -242,5 +241,5 @@ def resample(sound: Sound, rate: int, path: str) -> Sound:
         centre = position // up
         tap = (position[:, None] - (centre[:, None] + around) * up) + half
         weight = np.where((tap >= 0) & (tap < len(taps)), taps[np.clip(tap, 0, len(taps) - 1)], 0)
-        found[start : start + block] = np.einsum("ok,okc->oc", weight, padded[centre[:, None] + around + reach])
-    return Sound(found, rate)
+        values[start : start + block] = np.einsum("ok,okc->oc", weight, padded[centre[:, None] + around + reach])
+    return Sound(values, rate)

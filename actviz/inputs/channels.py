@@ -1,7 +1,7 @@
-"""From the bands of an image to the channels of an input: only by conversions that are known.
+"""Convert the bands of an image to the channels of an input.
 
-A band is never dropped without a word. Colour becomes grey, grey becomes colour, and alpha is
-mixed with a background; anything else is refused, with the numbers on both sides.
+Color is converted to gray and back, and alpha is blended with a background. Other conversions are
+refused; no band is dropped silently.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GREY, COLOUR, BANDS = "grey", "colour", "bands"
 GREY_CHANNELS, COLOUR_CHANNELS = 1, 3
-# Into which numbers of channels grey and colour convert, without and with alpha.
+# Numbers of channels that gray and color can be converted to, without and with alpha.
 _KNOWN = (
     {GREY: (GREY_CHANNELS, COLOUR_CHANNELS), COLOUR: (COLOUR_CHANNELS, GREY_CHANNELS)},
     {GREY: (GREY_CHANNELS, COLOUR_CHANNELS, COLOUR_CHANNELS + 1), COLOUR: (COLOUR_CHANNELS, GREY_CHANNELS)},
@@ -29,16 +29,17 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's conversion to
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An image as it is fed before resizing: uint8 0..255 or float32 0..1.
+    """A decoded image before it is resized.
 
     Parameters
     ----------
     values
-        uint8 or float32, ``(row, column, channel)``, or ``(frame, row, column, channel)`` where frames were asked for.
+        uint8 0..255 or float32 0..1, ``(row, column, channel)``, or ``(frame, row, column, channel)`` if
+        frames were requested.
     notes
-        Lines about how it was read.
+        How the file was read.
     alpha
-        Whether the last channel is opacity.
+        Whether the last channel is alpha.
     """
 
     values: Array
@@ -48,16 +49,16 @@ class DecodedImage:
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """An image as its file stores it, before its bands become channels.
+    """An image with the bands of its file.
 
     Parameters
     ----------
     values
         ``(row, column, band)``, uint8 0..255 or float32 0..1.
     meaning
-        `GREY` (one band), `COLOUR` (red, green, blue) or `BANDS` (any number), alpha not counted.
+        `GREY` (one band), `COLOUR` (red, green, blue) or `BANDS` (any number), without alpha.
     alpha
-        Whether the last band is opacity, not multiplied into the others.
+        Whether the last band is straight alpha, not multiplied into the others.
     """
 
     values: NDArray[Any]
@@ -66,43 +67,43 @@ class Bands:
 
 
 def can_convert(meaning: str, *, count: int, alpha: bool, channels: int) -> bool:
-    """Return whether an image of `count` bands, alpha included, has a known conversion into `channels`."""
+    """Return True if an image of `count` bands, including alpha, can be converted to `channels`."""
     return channels == count or channels in (
         _KNOWN[alpha][meaning] if meaning != BANDS else (count - 1,) if alpha else ()
     )
 
 
 def check_channels(meaning: str, *, count: int, alpha: bool, channels: int, path: str) -> None:
-    """Refuse an image whose bands have no known conversion into the channels of an input.
+    """Refuse an image whose bands cannot be converted to the channels of an input.
 
     Raises
     ------
     InputError
-        With the number of bands, what they are, and the number of channels.
+        When they cannot; with both numbers and the meaning of the bands.
     """
     if can_convert(meaning, count=count, alpha=alpha, channels=channels):
         return
     names = {GREY: "grey", COLOUR: "red, green, blue", BANDS: "bands without a colour"}[meaning]
-    held = f"{count} band{'s' if count != 1 else ''} ({names}{', alpha' if alpha else ''})"
-    message = f"{path}: the image has {held}, the input takes {channels} channels, and no conversion between them is known; give an image with {channels} bands (such as a TIFF), or give an array of that shape (.npy)."
+    bands = f"{count} band{'s' if count != 1 else ''} ({names}{', alpha' if alpha else ''})"
+    message = f"{path}: the image has {bands}, the input takes {channels} channels, and no conversion between them is known; give an image with {channels} bands (such as a TIFF), or give an array of that shape (.npy)."
     raise InputError(message)
 
 
 def to_channels(bands: Bands, channels: int | None, background: tuple[int, int, int], path: str) -> DecodedImage:
-    """Return bands as the channels of an input.
+    """Convert bands to the channels of an input.
 
     Parameters
     ----------
     channels
-        How many the input takes; ``None`` (any): as many as there are bands, or three of an
-        image in grey or colour, as most networks of free input were trained on.
+        Channels of the input. If ``None`` (any number), gray and color images get three, as most
+        networks with a free number were trained on color; other images keep their bands.
     background
-        Red, green and blue, 0..255, that shows through where alpha is dropped.
+        Red, green and blue, 0..255, to blend with where alpha is dropped.
 
     Raises
     ------
     InputError
-        When no conversion is known.
+        When the conversion is not supported.
     """
     count = bands.values.shape[2]
     if channels is None:
@@ -129,7 +130,7 @@ def _as_float(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _without_opaque(bands: Bands, channels: int, path: str) -> NDArray[Any]:
-    """Return bands without their alpha, which no colour can show through: it must be opaque everywhere."""
+    """Return bands without alpha, which must be opaque, as bands cannot be blended with a background color."""
     alpha, full = bands.values[:, :, -1], 255 if bands.values.dtype == np.uint8 else 1
     if (alpha != full).any():
         message = f"{path}: the image has {channels} bands and an alpha channel that is not opaque, the input takes {channels} channels; save the bands without alpha, or give an array (.npy)."
@@ -138,7 +139,7 @@ def _without_opaque(bands: Bands, channels: int, path: str) -> NDArray[Any]:
 
 
 def _on_background(values: NDArray[np.float32], background: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Return grey or colour with alpha as colour in front of a background; grey stays grey in front of grey."""
+    """Blend gray or color with a background; the result is gray if both are."""
     colour, alpha = values[:, :, :-1], values[:, :, -1:]
     behind = np.array(background, np.float32) / np.float32(255)
     if colour.shape[2] == GREY_CHANNELS and len(set(background)) == 1:

@@ -1,8 +1,8 @@
-"""A process that decodes images whose work is not bounded by their pixels, with a limit on its CPU time.
+"""Decode images in a process with a limit on CPU time, if the work is not bounded by their pixels.
 
-It gets the bytes of a file and gives pixels back, through pipes; it opens no file. One process
-serves the whole command, and starts with the first image that needs it (0.2 s of CPU). A limit
-of CPU time, not of time, keeps its promise on a machine that does other things.
+The process receives the bytes of a file and returns pixels through pipes; it opens no file. One
+process is started for the first image that needs it (0.2 s of CPU time) and serves the whole command.
+CPU time is limited, not elapsed time, so that the limit does not depend on the load of the machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from actviz.system import processes, resource_limits
 from actviz.system.channel import Channel, ClosedError, SilentError
 
 CPU_SECONDS = 20.0
-# What an image waits for at most, should the process stand still without computing anything.
+# Limit on elapsed time, in case the process hangs without using CPU time.
 WALL_SECONDS = 600.0
 MAX_MEMORY = 6 << 30
 PROGRAM = "from actviz.inputs.decoder import main; main()"
@@ -31,7 +31,7 @@ PROGRAM = "from actviz.inputs.decoder import main; main()"
 
 @dataclass(frozen=True, slots=True)
 class DecoderLimits:
-    """Seconds of CPU time for each image, and bytes of memory: the first message to the process."""
+    """The first message to the process: seconds of CPU time per image, and bytes of memory."""
 
     seconds: float
     memory: int
@@ -73,7 +73,7 @@ class _Process:
         Raises
         ------
         ClosedError, SilentError
-            When the process is gone, or does nothing.
+            When the process ended, or does not answer.
         """
         if self._limits is not None:
             self._channel.send(self._limits, WALL_SECONDS)
@@ -88,7 +88,7 @@ class _Process:
 
 
 class Decoder:
-    """Decodes images in a process that is started for the first, one at a time."""
+    """Decodes images one at a time in a process, which is started for the first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -100,7 +100,7 @@ class Decoder:
         Raises
         ------
         LimitError
-            When it takes more CPU time or memory than is allowed, or the decoder crashes.
+            When it exceeds the limit on CPU time or memory, or the decoder crashes.
         InputError
             When the file is truncated or damaged, or has no such frame.
         """
@@ -114,7 +114,7 @@ class Decoder:
                 if isinstance(failure, SilentError):
                     processes.kill(process.process)
                 raise _crash_error(path, process.end(), process.seconds) from None
-            except BaseException:  # interrupted between request and reply: the next reply would be this one's
+            except BaseException:  # interrupted: the reply would be taken for that of the next request
                 self._process = None
                 processes.kill(process.process)
                 raise
@@ -138,7 +138,7 @@ def _crash_error(path: str, code: int, seconds: float) -> LimitError:
 
 
 def main() -> None:
-    """Decode what the command asks for until it closes the pipe."""
+    """Decode images until the command closes the pipe."""
     import resource
 
     reader, writer = map(int, sys.argv[1:])
@@ -157,17 +157,17 @@ def main() -> None:
 
 
 def _end_with_command(reader: int) -> None:
-    """End when the command does, also in the middle of an image."""
+    """End this process when the command ends, even while an image is decoded."""
     import select
 
     poll = select.poll()
-    poll.register(reader, 0)  # that the other end is closed is always reported
+    poll.register(reader, 0)  # a closed pipe is always reported
     poll.poll()
     os._exit(0)
 
 
 def _reply(request: DecodeRequest, seconds: float) -> DecodeReply:
-    """Decode an image while a timer of CPU time runs, which kills this process."""
+    """Decode an image under a timer of CPU time that kills this process."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return DecodeReply(decode_here(request.content.tobytes(), request.kind, request.path, request.wanted))

@@ -1,4 +1,4 @@
-"""PNG files of 16 bits and several bands, of which Pillow would drop the lower half of each sample."""
+"""Decode PNG files with several bands of 16 bits, of which Pillow would drop the lower 8."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
-    """Decode a PNG file of 16 bits; see `images.decode`. An animation is left to Pillow."""
+    """Decode a PNG file of 16 bits; see `images.decode`. Animations are decoded by Pillow."""
     with pillow_images.guarded(path, "PNG", wanted.options.maximum_pixels):
         image = pillow_images.open_image(content, "PNG")
         pillow_images.check_pixels(image.size[::-1], path, wanted.options.maximum_pixels)
@@ -32,6 +32,6 @@ def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
         alpha = count in {2, COLOUR_CHANNELS + 1}
         meaning = COLOUR if count >= COLOUR_CHANNELS else GREY
         bands = Bands(pillow_images.scaled(samples, 16, path), meaning, alpha)
-        found = to_channels(bands, wanted.channels, wanted.background, path)
-        values = found.values[None] if wanted.frames else found.values
-        return DecodedImage(np.ascontiguousarray(values), tuple(notes), found.alpha)
+        image_channels = to_channels(bands, wanted.channels, wanted.background, path)
+        values = image_channels.values[None] if wanted.frames else image_channels.values
+        return DecodedImage(np.ascontiguousarray(values), tuple(notes), image_channels.alpha)

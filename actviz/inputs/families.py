@@ -1,7 +1,6 @@
-"""Families of `keras.applications`, told by a model's name or by the names of its layers.
+"""Recognize families of `keras.applications` by the name of a model or the names of its layers.
 
-Both are guesses: anybody may give these names, and take them away. They only serve where
-nothing in the graph tells the range.
+Names can be chosen freely, so this is a guess, used only if the graph does not determine the range.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Family(NamedTuple):
-    """A family: how its models are named, some layers that all of them have, and its range.
+    """A family: patterns of model names, of layers that all its models have, and its input range.
 
-    `layers` are patterns; each must fit the name of some layer. `inner` is the range behind
-    the Rescaling or Normalization that the family has in its own graph (``""``: it has
-    none), which is what it takes where that was left out (`include_preprocessing=False`).
+    Each pattern of `layers` must match a layer. `inner` is the range after the Rescaling or
+    Normalization layer of the family (``""``: it has none): the input range of models without that
+    layer (`include_preprocessing=False`).
     """
 
     name: str
@@ -28,8 +27,8 @@ class Family(NamedTuple):
     inner: str = ""
 
 
-# The longer names come first: resnet50v2 is no resnet50, mobilenetv3 no mobilenet. Layers
-# are those of Keras 2 and 3, as an `.h5` file, a graph and TFLite spell them.
+# Longer names come first: resnet50v2 is not a resnet50, mobilenetv3 not a mobilenet. Layer names are
+# those of Keras 2 and 3 in `.h5` files, graphs and TFLite.
 FAMILIES: tuple[Family, ...] = (
     Family("ResNetV2", r"resnet\d+v2", ("conv1_conv", "conv2_block1_preact_(bn|relu)"), "-1..1"),
     Family("ResNet-RS", r"resnet[-_]?rs[-_]?\d*", (r"BlockGroup2__block_0_\w+",), "0..255", "torch"),
@@ -59,15 +58,15 @@ FAMILIES: tuple[Family, ...] = (
     Family("InceptionV3", r"inception[-_]?v3", ("mixed0", "mixed1"), "-1..1"),
     Family("NASNet", r"nasnet([-_]?(large|mobile))?", ("stem_conv1", r"reduction_conv_1_stem_1|adjust_bn_stem_1"), "-1..1"),
 )  # fmt: skip
-# What Keras adds to the name of a layer's inner layers, and TFLite leaves of a folded pair.
+# Suffixes that Keras gives to related layers; TFLite keeps that of the last layer of a fused pair.
 _ENDINGS = r"(_?(bn|BN|relu|act|activation|batchnorm))?"
 
 
 def by_name(name: str) -> Family | None:
-    """Return the family of a model's name.
+    """Return the family that a model name belongs to, or ``None``.
 
-    The name must begin with the family's own, as Keras gives it; it may go on after an
-    underscore or hyphen (``vgg16_1``). ``my_vgg16_like`` is somebody's own network.
+    The name must start with that of the family as Keras spells it, and may continue after an
+    underscore or hyphen (``vgg16_1``). ``my_vgg16_like`` does not match.
     """
     for family in FAMILIES:
         if re.fullmatch(rf"{family.model}([-_].*)?", name, re.IGNORECASE | re.DOTALL):
@@ -76,10 +75,10 @@ def by_name(name: str) -> Family | None:
 
 
 def by_layers(names: Iterable[str]) -> Family | None:
-    """Return the family whose layers are among some layers, the model being called otherwise."""
-    held = {re.sub(r"_\d+$", "", name) for name in names} | set(names)
+    """Return the family all of whose layer patterns match one of the names, or ``None``."""
+    all_names = {re.sub(r"_\d+$", "", name) for name in names} | set(names)
     for family in FAMILIES:
         patterns = [re.compile(f"(?:{pattern}){_ENDINGS}") for pattern in family.layers]
-        if all(any(pattern.fullmatch(name) for name in held) for pattern in patterns):
+        if all(any(pattern.fullmatch(name) for name in all_names) for pattern in patterns):
             return family
     return None

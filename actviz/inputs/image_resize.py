@@ -1,7 +1,7 @@
-"""Where the pixels of an image go when the network wants another size.
+"""Resize images to the size of an input.
 
-Bytes are resampled as bytes and floats as floats, always with an antialiased bicubic
-filter; an image that already has the size is not touched.
+Bytes are resampled as bytes and floats as floats, with an antialiased bicubic filter; an image that
+has the size already is not changed.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ FRAME_AXES = ("step", "plane")
 
 @dataclass(frozen=True, slots=True)
 class ImageShape:
-    """How an input takes an image: rows and columns (``None``: any) and channels.
+    """The image shape of an input: rows and columns (``None``: any size) and channels.
 
-    `order` holds the positions of row, column and channel among the axes after the batch
-    axis; it has two entries where the input has no channel axis and so takes grey.
-    `any_channels` says that the number of channels is free; then `channels` is that of colour.
-    `frame_axis` is the position of the axis of frames or planes among the same axes, and
-    `frames` its size; ``None`` where the input takes one image, or any number of them.
+    `order` holds the indices of row, column and channel among the axes after the batch axis; it has
+    two entries if the input has no channel axis and takes gray. `any_channels` is true if the number
+    of channels is free; then `channels` is 3. `frame_axis` is the index of the axis of frames or planes
+    among the same axes, ``None`` if the input takes one image; `frames` is its size, ``None`` for any.
     """
 
     rows: int | None
@@ -56,12 +55,11 @@ class ImageShape:
 
 @dataclass(frozen=True, slots=True)
 class ResizePlan:
-    """How an image of one size becomes one of another.
+    """How an image is resized.
 
-    `box` is the part that is read (top, left, bottom, right; fractions of a pixel are
-    allowed), `inner` the size it is scaled to, `size` the size in the end, with the
-    background around. `word` says it: ``""`` where nothing is done, else ``scaled``,
-    ``cropped``, ``padded`` or ``stretched 1.5 : 1``.
+    The part `box` (top, left, bottom, right in pixels, possibly fractional) is scaled to `inner` and
+    centered in an image of `size`. `word` describes it: ``""`` if the image is not changed, else
+    ``scaled``, ``cropped``, ``padded`` or ``stretched 1.5 : 1``.
     """
 
     box: tuple[float, float, float, float]
@@ -71,7 +69,7 @@ class ResizePlan:
 
     @property
     def picture(self) -> tuple[int, int, int, int] | None:
-        """Return where the image lies inside its padding (top, left, bottom, right), ``None`` without padding."""
+        """Return the image inside its padding (top, left, bottom, right in pixels), or ``None`` without padding."""
         if self.inner == self.size:
             return None
         top, left = ((whole - part) // 2 for whole, part in zip(self.size, self.inner, strict=True))
@@ -79,7 +77,7 @@ class ResizePlan:
 
 
 def image_shape(spec: TensorSpec) -> ImageShape | None:
-    """Tell how an input takes an image, ``None`` if its rank is not that of one."""
+    """Return the image shape of an input, or ``None`` if it does not have the rank of an image."""
     axes, sizes = spec.axes[1:], spec.shape[1:]
     if len(spec.shape) == _RANK_WITHOUT:
         return ImageShape(sizes[0], sizes[1], 1, (0, 1))
@@ -97,24 +95,23 @@ def _shape_of(sizes: tuple[int | None, ...], order: tuple[int, int, int]) -> Ima
 
 
 def frames_shape(spec: TensorSpec) -> ImageShape | None:
-    """Tell how an input takes the frames or planes of an image, ``None`` if it does not."""
+    """Return the image shape of an input that takes frames or planes, or ``None`` for any other."""
     axes = spec.axes[1:]
-    along = next((name for name in FRAME_AXES if name in axes), None)
-    if len(spec.shape) != _RANK_WITH_FRAMES or along is None or not {"row", "column", "channel"} <= set(axes):
+    frame_axis = next((name for name in FRAME_AXES if name in axes), None)
+    if len(spec.shape) != _RANK_WITH_FRAMES or frame_axis is None or not {"row", "column", "channel"} <= set(axes):
         return None
     order = (axes.index("row"), axes.index("column"), axes.index("channel"))
-    position = axes.index(along)
+    position = axes.index(frame_axis)
     return replace(_shape_of(spec.shape[1:], order), frame_axis=position, frames=spec.shape[1:][position])
 
 
 def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
-    """Return how an input takes an image.
+    """Return the image shape of an input.
 
     Raises
     ------
     InputError
-        When it does not: another rank or dtype.
-
+        When rank or dtype of the input are not those of images.
     """
     if not spec.shape:
         message = f"{path}: the model file does not tell the size of its input, so an image cannot be fitted to it; give an array with the batch axis first (.npy)."
@@ -127,25 +124,25 @@ def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
 
 
 def check_frames(count: int, shape: ImageShape, spec: TensorSpec, path: str) -> None:
-    """Refuse an image of another number of frames than an input takes.
+    """Refuse an image with a different number of frames than the input has.
 
     Raises
     ------
     InputError
-        With both numbers.
+        When the numbers differ; with both.
     """
     if shape.frames is None or count == shape.frames:
         return
     noun = "planes" if "plane" in spec.axes else "frames"
-    held = "one frame" if count == 1 else f"{count:,} frames"
-    message = f"{path}: the image has {held}, the input {shape_text(spec.shape)} takes {shape.frames:,} {noun}; give an animation or a TIFF with {shape.frames:,} pages, or an array of that shape (.npy)."
+    available = "one frame" if count == 1 else f"{count:,} frames"
+    message = f"{path}: the image has {available}, the input {shape_text(spec.shape)} takes {shape.frames:,} {noun}; give an animation or a TIFF with {shape.frames:,} pages, or an array of that shape (.npy)."
     raise InputError(message)
 
 
 def target_size(own: Size, shape: ImageShape) -> Size:
-    """Return the size that is fed: what is free keeps the image's own size or its shape.
+    """Return the size of the input for an image: free sizes follow the image.
 
-    Where one side is given and the other free, the free one follows in proportion.
+    If one side is free, the aspect ratio is kept.
     """
     rows, columns = shape.rows, shape.columns
     if rows is None and columns is None:
@@ -159,11 +156,10 @@ def target_size(own: Size, shape: ImageShape) -> Size:
 
 
 def plan(own: Size, size: Size, how: str) -> ResizePlan:
-    """Work out how an image gets to `size`; `how` is ``stretch``, ``crop`` or ``pad``.
+    """Plan the resizing of an image to `size`; `how` is ``stretch``, ``crop`` or ``pad``.
 
-    ``stretch`` scales each side by its own factor, ``pad`` both by the smaller one and so
-    shows everything, ``crop`` both by the larger one and so fills everything; where the
-    factors agree within a pixel it is a plain scaling.
+    ``stretch`` scales each side by its own factor, ``pad`` both by the smaller one, ``crop`` both by
+    the larger one. If the factors agree within a pixel, the image is scaled.
     """
     whole = (0.0, 0.0, float(own[0]), float(own[1]))
     if own == size:
@@ -180,25 +176,24 @@ def plan(own: Size, size: Size, how: str) -> ResizePlan:
         return ResizePlan(whole, size, size, f"stretched {_ratio(max(factors) / factor)} : 1")
     if how == "pad":
         return ResizePlan(whole, inner, size, "padded")
-    seen = size[0] / max(factors), size[1] / max(factors)
-    top, left = (own[0] - seen[0]) / 2, (own[1] - seen[1]) / 2
-    box = (max(0.0, top), max(0.0, left), min(top + seen[0], own[0]), min(left + seen[1], own[1]))
+    rows, columns = size[0] / max(factors), size[1] / max(factors)
+    top, left = (own[0] - rows) / 2, (own[1] - columns) / 2
+    box = (max(0.0, top), max(0.0, left), min(top + rows, own[0]), min(left + columns, own[1]))
     return ResizePlan(box, size, size, "cropped")
 
 
 def _ratio(value: float) -> str:
-    """Return a ratio above 1 with three digits, more where it would look like 1."""
+    """Return a ratio above 1 with three digits, or more if it would be rounded to 1."""
     return next((text for digits in (3, 4, 5) if (text := f"{value:.{digits}g}") != "1"), f"{value:.8g}")
 
 
 def resize(
     picture: NDArray[Any], wanted: ResizePlan, background: tuple[int, int, int], *, alpha: bool = False
 ) -> NDArray[Any]:
-    """Carry out a plan on ``(row, column, channel)``; uint8 stays uint8, float32 float32.
+    """Resize an image ``(row, column, channel)`` as planned; the dtype, uint8 or float32, is kept.
 
-    Floats may not leave the range of the image by the filter's overshoot. `alpha` says that
-    the last channel is opacity: Pillow weights colours by it, which would falsify the other
-    bands where the last is one like them.
+    Floats are clipped to the range of the image, as the filter overshoots. `alpha` is true if the
+    last channel is alpha: Pillow weights the others by it, which would be wrong for other bands.
     """
     if not wanted.word:
         return picture
@@ -212,20 +207,19 @@ def resize(
     inner = inner if inner.ndim == picture.ndim else inner[:, :, None]
     if wanted.inner == wanted.size:
         return inner
-    page = _ground(picture, wanted.size, background, alpha=alpha)
+    page = _background_page(picture, wanted.size, background, alpha=alpha)
     top, left, bottom, right = wanted.picture or (0, 0, *wanted.size)
     page[top:bottom, left:right] = inner
     return page
 
 
 def check_pixels(size: Size, limit: int, path: str) -> None:
-    """Refuse to make an image of more than `limit` pixels.
+    """Refuse a size of more than `limit` pixels, before memory is allocated.
 
     Raises
     ------
     LimitError
-        Before anything of that size is allocated.
-
+        When it is refused.
     """
     if size[0] * size[1] > limit:
         message = f"{path}: {size[0]:,} x {size[1]:,} pixels would be fed, at most {limit:,} in all are; give a smaller image or raise --max-pixels."
@@ -233,7 +227,7 @@ def check_pixels(size: Size, limit: int, path: str) -> None:
 
 
 def shrink(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return ``(row, column, RGB)`` with no side above `side`, averaged, in proportion."""
+    """Return an image ``(row, column, RGB)`` reduced by averaging to at most `side` pixels per side."""
     rows, columns = picture.shape[:2]
     factor = side / max(rows, columns)
     if factor >= 1:
@@ -245,7 +239,7 @@ def shrink(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def shape_text(shape: tuple[int | None, ...]) -> str:
-    """Return a shape in words, ``(any, 28, 28, 1)``."""
+    """Return a shape as text: ``(any, 28, 28, 1)``."""
     return f"({', '.join('any' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
 
 
@@ -262,8 +256,10 @@ def _resample(plane: NDArray[Any], wanted: ResizePlan) -> NDArray[Any]:
     return np.asarray(resized)
 
 
-def _ground(picture: NDArray[Any], size: Size, background: tuple[int, int, int], *, alpha: bool) -> NDArray[Any]:
-    """Return a page of the background: by its brightness where bands are no colours, with full alpha."""
+def _background_page(
+    picture: NDArray[Any], size: Size, background: tuple[int, int, int], *, alpha: bool
+) -> NDArray[Any]:
+    """Return an image of the background color, or of its luminance if the bands are no colors, with opaque alpha."""
     red, green, blue = background
     grey = round(0.299 * red + 0.587 * green + 0.114 * blue)
     channels = picture.shape[2]

@@ -1,4 +1,4 @@
-"""Image files as arrays: recognised by content, decoded within limits, every band or none."""
+"""Decode image files to arrays within limits; the format is detected from the content."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DECODERS", "DecodedImage", "decode"]
 
-# A file that ends before its end mark was cut, even if enough is left to fill all rows.
+# A file without its end marker is truncated, even if all rows can be decoded.
 _END_MARKS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 
 
-def decode(  # noqa: PLR0913  (frames are the exception)
+def decode(  # noqa: PLR0913  (`frames` is rarely given)
     content: bytes, kind: str, path: str, channels: int | None, options: InputOptions, *, frames: bool = False
 ) -> DecodedImage:
     """Decode an image file into `channels` channels.
@@ -26,23 +26,21 @@ def decode(  # noqa: PLR0913  (frames are the exception)
     Parameters
     ----------
     kind
-        What `sniff.kind_of` says.
+        The format, from `file_type.kind_of`.
     path
-        What messages call the file.
+        Name of the file in messages.
     channels
-        How many the input takes; ``None``: any, so that the image decides.
+        Channels of the input; ``None``: any number.
     frames
         Return all frames or pages, ``(frame, row, column, channel)``, instead of one.
 
     Raises
     ------
     InputError
-        When the file is truncated or damaged, has no such frame, or its bands have no known
-        conversion into the channels.
+        When the file is truncated or damaged, has no such frame, or its bands cannot be converted
+        to the channels.
     LimitError
-        When it has more pixels than `options` allow, or more frames, scans or texts than are
-        read, or takes too long; the first three before anything is decoded.
-
+        When it exceeds a limit on pixels, frames, scans or texts (checked before decoding) or on time.
     """
     end_mark = _END_MARKS.get(kind)
     if end_mark is not None and end_mark not in content:
@@ -51,7 +49,7 @@ def decode(  # noqa: PLR0913  (frames are the exception)
     wanted = Wanted(channels, frames, options)
     if image_structure.is_bounded(kind, content, path):
         return pillow_images.decode(content, kind, path, wanted)
-    # What is bounded is decoded here: the way to a process and back would cost a digit as much as it takes to decode.
+    # Other images are decoded in another process: for a small digit, the transfer takes as long as decoding.
     from actviz.inputs.decoder import DECODER
 
     return DECODER.decode(content, kind, path, wanted)

@@ -1,4 +1,4 @@
-"""What a command line names as inputs, as a list of files: folders, patterns and lists opened up."""
+"""Expand the folders, patterns and lists of a command line into input files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file to read; `name` is what figures call it."""
+    """A file to read; `name` is its name in figures."""
 
     path: Path
     name: str
@@ -34,12 +34,12 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class InputPaths:
-    """What names the inputs: `paths` of the command line and `lists`, files that hold more.
+    """The `paths` of the command line, and `lists`, files that list more paths.
 
-    A path may be a file, a folder (all inputs in it and below), a pattern such as
-    ``'images/*.png'`` that the shell left alone, or ``@FILE``, a list. A list has a path a
-    line, or between NUL bytes where `separated_by_nul`; ``-`` is standard input. The folder
-    `without` is left out: results may lie among the inputs.
+    A path may be a file, a folder (all inputs in it and its subfolders), a pattern such as
+    ``'images/*.png'`` that the shell did not expand, or ``@FILE``, a list. A list has one path per
+    line, or separated by NUL bytes if `separated_by_nul` is set; ``-`` is standard input. The folder
+    `without` is skipped, as results may be written among the inputs.
     """
 
     paths: tuple[Path, ...] = ()
@@ -49,37 +49,37 @@ class InputPaths:
 
 
 def list_input_files(asked: InputPaths, *, text: bool = False, sound: bool = False) -> list[InputFile]:
-    """Return the files that are asked for, in the order given, those of a folder sorted.
+    """Return the input files in the order given; those of a folder are sorted.
 
-    In folders, files count by their suffix; `text` and `sound` say whether those do too.
-    A file that does not exist is an entry as well: reading it tells.
+    In folders, files are selected by suffix; `text` and `sound` include those suffixes. Files that do
+    not exist are included, so that reading them reports it.
 
     Raises
     ------
     InputError
-        When a list cannot be read, or nothing is found although something was asked for.
+        When a list cannot be read, or there are no files although a path was given.
     UsageError
         When a list names another list.
     """
     suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset()) | (SOUND_SUFFIXES if sound else frozenset())
-    found = [entry for path in asked.paths for entry in _of_path(path, suffixes, asked)]
+    files = [entry for path in asked.paths for entry in _of_path(path, suffixes, asked)]
     for name in asked.lists:
-        found += [entry for path in _listed(name, asked.separated_by_nul) for entry in _of_path(path, suffixes, asked)]
-    if not found and (asked.paths or asked.lists):
+        files += [entry for path in _listed(name, asked.separated_by_nul) for entry in _of_path(path, suffixes, asked)]
+    if not files and (asked.paths or asked.lists):
         lists = ("standard input" if name == STANDARD_INPUT else name for name in asked.lists)
         what = ", ".join(escape(str(name), 80) for name in (*asked.paths, *lists)[:3])
         message = f"{what}: no input found there; images ({', '.join(sorted(SUFFIXES)[:4])}, ...) or arrays (.npy, .npz) were expected."
         raise InputError(message)
-    return found
+    return files
 
 
 def _of_path(path: Path, suffixes: frozenset[str], asked: InputPaths) -> Iterator[InputFile]:
     text = str(path)
-    if _is_folder(path):
+    if file_system.is_folder(path):
         if not any(file_system.exists(path / name) for name in ("saved_model.pb", "saved_model.pbtxt")):
             yield from _of_folder(path, suffixes, asked.without)
             return
-    elif not _exists(path):
+    elif not file_system.exists(path):
         if text.startswith("@") and len(text) > 1:
             for inner in _listed(text[1:], asked.separated_by_nul):
                 yield from _of_path(_no_list(inner), suffixes, asked)
@@ -109,52 +109,38 @@ def _of_folder(folder: Path, suffixes: frozenset[str], without: Path | None) -> 
 
 
 def _listed(name: str, separated_by_nul: bool) -> list[Path]:  # noqa: FBT001  (the option's own value)
-    """Return the paths in a list: one a line, blank lines left out."""
+    """Return the paths in a list, without blank lines."""
     if name == STANDARD_INPUT:
         content = streams.read_standard_input(MAXIMUM_LIST_BYTES)
     else:
         content = file_system.read_bytes(Path(name), MAXIMUM_LIST_BYTES)
-    mark = b"\0" if separated_by_nul or (b"\0" in content) else b"\n"
-    lines = [line.removesuffix(b"\r") if mark == b"\n" else line for line in content.split(mark)]
+    separator = b"\0" if separated_by_nul or (b"\0" in content) else b"\n"
+    lines = [line.removesuffix(b"\r") if separator == b"\n" else line for line in content.split(separator)]
     return [Path(line.decode("utf-8", "surrogateescape")) for line in lines if line.strip()]
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return file_system.is_folder(path)
-    except (OSError, ValueError):
-        return False  # opening it fails for the same reason, and says which
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return file_system.exists(path)
-    except (OSError, ValueError):
-        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One part of several that a batch is cut into: `number` from 1 to `count`."""
+    """One of `count` parts of a batch; `number` counts from 1."""
 
     number: int = 1
     count: int = 1
 
-    def holds(self, place: int) -> bool:
-        """Tell whether the item at a place of the whole batch belongs to this part."""
-        return place % self.count == self.number - 1
+    def holds(self, index: int) -> bool:
+        """Return True if the item at `index` of the whole batch belongs to this part."""
+        return index % self.count == self.number - 1
 
 
 def parse_shard(text: str) -> Shard:
-    """Read ``2/8``: the second of eight parts.
+    """Parse ``2/8``: the second of eight parts.
 
     Raises
     ------
     UsageError
-        When it is no such thing.
+        When it has another form, or the number is out of range.
     """
-    found = _SHARD.fullmatch(text)
-    number, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = _SHARD.fullmatch(text)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not count:
         message = f"--shard {escape(text, 40)}: give N/M, the part and how many there are, for instance 2/8."
         raise UsageError(message)

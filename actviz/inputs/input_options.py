@@ -1,4 +1,4 @@
-"""What a person can ask of the inputs: one frozen record, checked when it is made."""
+"""Options for reading inputs."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ MAX_RATE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class InputOptions:
-    """How files become what the network is fed.
+    """How files are converted to the inputs of a network.
 
     Parameters
     ----------
     resize
-        What happens to an image of another size. ``stretch``: scaled to the size whatever
-        its proportions, as Keras's own loaders do. ``crop``: scaled to cover, then cut
-        around the centre. ``pad``: scaled to fit inside, the rest filled with `background`.
+        How an image of another size is resized. ``stretch``: without keeping the aspect ratio, as
+        Keras's loaders do. ``crop``: scaled to cover the size, then cropped to the center. ``pad``:
+        scaled to fit, then padded with `background`.
     preprocess
-        ``auto`` or a range that `parse_preprocessing` knows. Arrays are never rescaled.
+        ``auto`` or a value of `parse_preprocessing`. Arrays are never rescaled.
     invert
-        Turn images into their negative (ink on paper becomes light on black).
+        Invert images (dark ink on paper becomes light on black).
     layout
-        How the axes of an array for an image input lie; ``auto`` takes the network's own
-        order and refuses an array that could be read both ways.
+        Layout of arrays for image inputs; ``auto`` is that of the network, and arrays that fit both
+        layouts are refused.
     allow_nonfinite
         Accept NaN and infinity, counted in a note.
     maximum_pixels
-        Most pixels of an image, read from its header before anything is decoded.
+        Largest number of pixels of an image, checked before it is decoded.
     frame
-        Which frame of an animation, or page of a TIFF, is read; the first is 0.
+        Index of the frame of an animation, or page of a TIFF; the first is 0.
     background
-        RGB, 0..255, or a name or ``#rrggbb``: what shows through transparent pixels and fills borders.
+        RGB, 0..255, a color name or ``#rrggbb``; used behind transparent pixels and for padding.
     seed
-        Of the noise that stands in where no input is given.
+        Seed of the noise that is used if no input is given.
     sample_rate
-        Samples a second that sounds are resampled to; ``None``: fed at their own rate.
+        Rate in Hz that sounds are resampled to; ``None``: not resampled.
     stateful
-        Run the samples of one input in order, each on the state that the one before left.
+        Run the samples of one input in order, each with the state after the previous one.
 
     """
 
@@ -61,7 +61,7 @@ class InputOptions:
     stateful: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing, before any file is opened."""
+        """Check the values before any file is opened."""
         _one_of("--resize", self.resize, RESIZES)
         _one_of("--layout", self.layout, LAYOUTS)
         if self.preprocess != AUTO:
@@ -81,13 +81,12 @@ class InputOptions:
 
 
 def parse_colour(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:
-    """Return red, green and blue (0..255) of a colour, a name or ``#rrggbb``.
+    """Return red, green and blue (0..255) of a color, given as such, as a name or as ``#rrggbb``.
 
     Raises
     ------
     UsageError
-        When it is none of these.
-
+        When it is no color.
     """
     if isinstance(colour, tuple):
         return colour

@@ -1,4 +1,4 @@
-"""Lists of names: of classes, or of the words of an input."""
+"""Read files of labels: names of classes, or the words of an input."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LIMIT = 16 << 20
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Return the names in a file: one a line, a JSON list, or a JSON object by index.
+    """Return the names in a file with one name per line, a JSON list, or a JSON object by index.
 
-    An object has the keys ``"0"``, ``"1"`` and so on; where its values are lists, as in the
-    class index of ImageNet, the last entry is the name.
+    The keys of an object are ``"0"``, ``"1"`` and so on; if its values are lists, as in the class index
+    of ImageNet, the last item is the name.
 
     Raises
     ------
     InputError
-        When the file cannot be read, is no UTF-8, holds no names, or leaves an index out.
+        When the file cannot be read, is not UTF-8, has no names, or an index is missing.
     """
     try:
         content = file_system.read_bytes(path, _LIMIT, InputError).decode("utf-8-sig")
@@ -31,9 +31,9 @@ def read_names(path: Path) -> tuple[str, ...]:
         message = f"{path}: this is no UTF-8 text; give a file with one name a line, or JSON."
         raise InputError(message) from None
     if content.lstrip()[:1] in {"[", "{"}:
-        found = _from_json(content, path)
-        if found is not None:
-            return found
+        from_json = _from_json(content, path)
+        if from_json is not None:
+            return from_json
     names = [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
     if not any(names):
         message = f"{path}: there is no name in the file; one a line was expected."
@@ -42,7 +42,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def _from_json(content: str, path: Path) -> tuple[str, ...] | None:
-    """Return the names in a JSON text; ``None`` for a list of lines such as ``[PAD]``."""
+    """Return the names in JSON; ``None`` if it is invalid but may be lines such as ``[PAD]``."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -59,9 +59,9 @@ def _from_json(content: str, path: Path) -> tuple[str, ...] | None:
 
 
 def _by_index(value: dict[str, Any], path: Path) -> list[Any]:
-    missing = next((place for place in range(len(value)) if str(place) not in value), None)
+    missing = next((index for index in range(len(value)) if str(index) not in value), None)
     if missing is not None:
         message = f"{path}: there is no name for index {missing}; the keys 0 to {len(value) - 1} were expected."
         raise InputError(message)
-    names = [value[str(place)] for place in range(len(value))]
+    names = [value[str(index)] for index in range(len(value))]
     return [name[-1] if isinstance(name, list) and name else name for name in names]

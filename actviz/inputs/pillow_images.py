@@ -1,8 +1,8 @@
-"""Images as Pillow decodes them: an allow-list of formats, within a limit of pixels.
+"""Decode images with Pillow: allowed formats only, within a limit on pixels.
 
-An image is what a person sees in a viewer: turned as its EXIF block says, in front of a
-stated background where it is transparent, in grey or in colour. Colour profiles are not
-applied, as in the programs that networks are trained with.
+Images are decoded as a viewer shows them: rotated by their EXIF orientation, blended with the
+background where they are transparent, in gray or in color. Color profiles are not applied, as in
+training pipelines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-# The decoders that may see a file, by what `sniff.kind_of` says; Pillow has forty more.
+# The decoders that may read a file, by `file_type.kind_of`; Pillow has forty more.
 DECODERS = {
     "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -38,7 +38,7 @@ DECODERS = {
     "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
 }
-# Without a handler of its own Pillow's log goes to stderr; libtiff writes there itself.
+# Without a handler, Pillow's log messages go to stderr.
 _NO_HANDLER = logging.NullHandler()
 _ORIENTATION = 0x0112
 _SIXTEEN_BITS = 65_535
@@ -47,16 +47,16 @@ _WITH_ALPHA = 4
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an image is decoded into.
+    """What an image is decoded to.
 
     Parameters
     ----------
     channels
-        How many the input takes; ``None``: any.
+        Channels of the input; ``None``: any number.
     frames
-        Whether it takes frames or planes, so that all are decoded.
+        Whether all frames are decoded, as the input takes frames or planes.
     options
-        What was asked for.
+        The options of the user.
     """
 
     channels: int | None
@@ -65,7 +65,7 @@ class Wanted:
 
     @property
     def background(self) -> tuple[int, int, int]:
-        """Red, green and blue, 0..255, of what shows through transparent pixels."""
+        """Red, green and blue, 0..255, behind transparent pixels."""
         return parse_colour(self.options.background)
 
 
@@ -79,20 +79,20 @@ def decode(content: bytes, kind: str, path: str, wanted: Wanted) -> DecodedImage
 
 
 def _decode_frame(image: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
-    """Decode the frame that `_open` went to."""
+    """Decode the frame that `_open` selected."""
     notes = frame_notes(path, wanted.options.frame) if getattr(image, "is_animated", False) else []
     image.load()
     turned, damaged = upright(image)
     notes += damaged_notes(path) if damaged else []
-    found = channels_of(turned, image, path, wanted)
-    return DecodedImage(found.values, (*notes, *found.notes), found.alpha)
+    decoded = channels_of(turned, image, path, wanted)
+    return DecodedImage(decoded.values, (*notes, *decoded.notes), decoded.alpha)
 
 
 def _decode_frames(image: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
-    """Decode all frames of an animation, or pages of a file, one size each."""
-    # An animated PNG may begin with a picture for programs that show no animations.
+    """Decode all frames of an animation or pages of a file, which must have equal sizes."""
+    # An animated PNG may start with a default image for programs without animations.
     number = 1 if image.info.get("default_image") else 0
-    found: list[DecodedImage] = []
+    frames: list[DecodedImage] = []
     pixels = 0
     while True:
         try:
@@ -100,19 +100,19 @@ def _decode_frames(image: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
         except EOFError:
             break
         pixels += image.width * image.height
-        check_frames(len(found) + 1, pixels, path, wanted.options.maximum_pixels)
+        check_frames(len(frames) + 1, pixels, path, wanted.options.maximum_pixels)
         image.load()
-        found.append(channels_of(upright(image)[0], image, path, wanted))
+        frames.append(channels_of(upright(image)[0], image, path, wanted))
         number += 1
-    return joined(found, path)
+    return joined(frames, path)
 
 
 @contextlib.contextmanager
 def guarded(path: str, kind: str, max_pixels: int) -> Iterator[None]:
-    """Run the decoder so that no setting of the process or text of Pillow's gets through.
+    """Run a decoder with Pillow's limits set, without its warnings, and convert its exceptions.
 
-    Pillow's limits are globals and Python's warning filters are too, so one image is
-    decoded at a time. Whatever a decoder raises on a damaged file is that file's fault.
+    Pillow's limits and Python's warning filters are global, so only one image is decoded at a time.
+    Any exception of a decoder is taken for a damaged file.
     """
     from PIL import Image, ImageFile
 
@@ -138,7 +138,7 @@ def guarded(path: str, kind: str, max_pixels: int) -> Iterator[None]:
 
 
 def open_image(content: bytes, kind: str) -> ImageFile:
-    """Return an image whose header is read, by the decoder of its kind alone."""
+    """Open an image with the decoder of its format only, which reads the header."""
     module, name = DECODERS[kind]
     image: ImageFile = getattr(importlib.import_module(module), name)(BytesIO(content))
     return image
@@ -157,12 +157,12 @@ def _open(content: bytes, kind: str, path: str, options: InputOptions) -> ImageF
 
 
 def check_pixels(size: tuple[int, int], path: str, limit: int) -> None:
-    """Refuse an image of `size` (rows, columns) with more pixels than `limit`, or with none.
+    """Refuse an image of `size` (rows, columns) with more pixels than `limit` or with none, before it is decoded.
 
     Raises
     ------
     LimitError, InputError
-        Before it is decoded.
+        When it is refused.
     """
     rows, columns = size
     if rows * columns > limit:
@@ -174,12 +174,12 @@ def check_pixels(size: tuple[int, int], path: str, limit: int) -> None:
 
 
 def check_frames(count: int, pixels: int, path: str, limit: int) -> None:
-    """Refuse frames that have more pixels than `limit` together, or are more than `MAX_FRAMES`.
+    """Refuse frames with more than `limit` pixels in total or more than `MAX_FRAMES` frames.
 
     Raises
     ------
     LimitError
-        Before they are decoded.
+        When they are refused.
     """
     if count > MAX_FRAMES:
         raise too_many(path, f"more than {MAX_FRAMES:,}", "frames", MAX_FRAMES)
@@ -189,27 +189,27 @@ def check_frames(count: int, pixels: int, path: str, limit: int) -> None:
 
 
 def no_frame(path: str, frame: int) -> InputError:
-    """Return the error of an image without the frame that was asked for."""
+    """Return the error for an image without frame `frame`."""
     return InputError(f"{path}: there is no frame {frame}; the first is --frame 0.")
 
 
 def frame_notes(path: str, frame: int) -> list[str]:
-    """Return what is noted about an image of several frames of which one is read."""
+    """Return the note on an image of several frames of which one is read."""
     return [f"{path}: it has several frames; frame {frame} is read (--frame N for another)."]
 
 
 def damaged_notes(path: str) -> list[str]:
-    """Return what is noted about an image whose EXIF block cannot be read."""
+    """Return the note on an image whose EXIF block cannot be read."""
     return [f"{path}: its EXIF block is damaged, so it is read as not turned."]
 
 
 def joined(frames: list[DecodedImage], path: str) -> DecodedImage:
-    """Return frames as one array, frame axis first.
+    """Stack frames along a new first axis.
 
     Raises
     ------
     InputError
-        When they have different sizes.
+        When there is none, or they have different sizes.
     """
     if not frames:
         message = f"{path}: the image has no frame; give another."
@@ -224,7 +224,7 @@ def joined(frames: list[DecodedImage], path: str) -> DecodedImage:
 
 
 def orientation_of(image: Image) -> tuple[int, bool]:
-    """Return the orientation that an EXIF block tells, 1 to 8, and whether the block is damaged."""
+    """Return the EXIF orientation, 1 to 8, and whether the EXIF block is damaged."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001  (a damaged block raises anything; the pixels are fine)
@@ -233,7 +233,7 @@ def orientation_of(image: Image) -> tuple[int, bool]:
 
 
 def upright(image: Image) -> tuple[Image, bool]:
-    """Return the image turned as its EXIF block says, and whether that block is damaged."""
+    """Return the image transposed by its EXIF orientation, and whether the EXIF block is damaged."""
     from PIL.Image import Transpose
 
     orientation, damaged = orientation_of(image)
@@ -250,23 +250,23 @@ def upright(image: Image) -> tuple[Image, bool]:
 
 
 def turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return ``(row, column, band)`` turned by an orientation as EXIF and TIFF tell it; see `upright`."""
+    """Return an array ``(row, column, band)`` transposed by an EXIF or TIFF orientation; see `upright`."""
     quarters, mirrored = {
         2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)
     }.get(orientation, (0, False))  # fmt: skip
-    found = np.rot90(values, quarters)
-    return np.ascontiguousarray(found[:, ::-1] if mirrored else found)
+    rotated = np.rot90(values, quarters)
+    return np.ascontiguousarray(rotated[:, ::-1] if mirrored else rotated)
 
 
 def channels_of(image: Image, source: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
-    """Return a decoded image as channels: deep grey images as float 0..1, others as uint8.
+    """Return the channels of an image: float32 0..1 for gray of more than 8 bits, else uint8.
 
-    `source` is the image before it was turned.
+    `source` is the image before it was transposed.
 
     Raises
     ------
     InputError
-        When no conversion of its bands is known.
+        When its bands cannot be converted.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         return to_channels(_deep(image, source, path, wanted), wanted.channels, wanted.background, path)
@@ -274,15 +274,15 @@ def channels_of(image: Image, source: ImageFile, path: str, wanted: Wanted) -> D
 
 
 def plain(image: Image, path: str, wanted: Wanted) -> DecodedImage:
-    """Return an image of 8 bits a band or fewer as grey, grey with alpha, colour, or colour with alpha.
+    """Return an image of at most 8 bits per band as gray or color, with or without alpha.
 
-    CMYK is read as red = 255 - cyan - black and so on, without a profile; CIELAB goes
-    through its defined white point to sRGB; grey is 0.299 red + 0.587 green + 0.114 blue.
+    CMYK is converted without a profile (red = 255 - cyan - black), CIELAB with its white point to
+    sRGB; gray is 0.299 red + 0.587 green + 0.114 blue.
 
     Raises
     ------
     InputError
-        When no conversion of its bands is known.
+        When its bands cannot be converted.
     """
     channels = COLOUR_CHANNELS if wanted.channels is None else wanted.channels
     if image.mode == "LAB":
@@ -298,14 +298,14 @@ def plain(image: Image, path: str, wanted: Wanted) -> DecodedImage:
     mode = {1: "L", 2: "LA", COLOUR_CHANNELS: "RGB", _WITH_ALPHA: "RGBA"}[channels]
     keeps = mode in {"LA", "RGBA"}
     if alpha and not keeps:
-        image = _laid_on(image.convert("RGBA"), wanted.background)
+        image = _blended(image.convert("RGBA"), wanted.background)
     elif image.mode == "P":
         image = image.convert("RGBA" if alpha else "RGB")
     values = np.asarray(image if image.mode == mode else image.convert(mode))
     return DecodedImage(values[:, :, None] if values.ndim == 2 else values, alpha=keeps)  # noqa: PLR2004  (row, column)
 
 
-def _laid_on(image: Image, background: tuple[int, int, int]) -> Image:
+def _blended(image: Image, background: tuple[int, int, int]) -> Image:
     from PIL import Image as pillow  # noqa: N813  (the module, not the class)
 
     ground = pillow.new("RGBA", image.size, (*background, 255))
@@ -324,30 +324,29 @@ def _from_lab(image: Image) -> Image:
 
 
 def _deep(image: Image, source: ImageFile, path: str, wanted: Wanted) -> Bands:
-    """Return a grey image of more than 8 bits as float32 0..1, with alpha where one grey is transparent."""
+    """Return gray of more than 8 bits as float32 0..1, with alpha if the file declares a transparent value."""
     raw = np.asarray(image)
     grey = scaled(raw, 16, path)[:, :, None]
-    clear = source.info.get("transparency")
-    if not isinstance(clear, int):
+    transparent = source.info.get("transparency")
+    if not isinstance(transparent, int):
         return Bands(grey, GREY, alpha=False)
     if wanted.channels == 1 and len(set(wanted.background)) > 1:
         grey = grey.repeat(COLOUR_CHANNELS, axis=2)
-    opaque = np.where(raw == clear, np.float32(0), np.float32(1))[:, :, None]
+    opaque = np.where(raw == transparent, np.float32(0), np.float32(1))[:, :, None]
     return Bands(np.concatenate([grey, opaque], axis=2), GREY if grey.shape[2] == 1 else COLOUR, alpha=True)
 
 
 def scaled(raw: NDArray[Any], bits: int, path: str) -> NDArray[np.float32]:
-    """Return samples of any depth as float32 0..1.
+    """Return samples of any bit depth as float32 0..1.
 
-    Whole numbers of `bits` bits are divided by the largest that these hold: 255, 4,095,
-    65,535. Those of more than 16 bits, and signed ones, count as 16-bit if they fit, since
-    programs do not agree on what else they mean. Floats are taken as they are and must lie
-    in 0..1 (NaN and infinity are judged later, with those of arrays).
+    Integers of `bits` bits are divided by their maximum: 255, 4,095 or 65,535. Those of more than 16
+    bits, and signed ones, are taken for 16-bit values if they fit, as there is no convention for them.
+    Floats must be in 0..1 (NaN and infinity are checked later, as in arrays).
 
     Raises
     ------
     InputError
-        When a value is beyond its range.
+        When a value is out of range.
     """
     if raw.dtype.kind == "f":
         low, high = _ends(raw[np.isfinite(raw)])

@@ -1,4 +1,4 @@
-"""From paths to samples: each file is opened once, recognised by content, and read."""
+"""Read input files as samples; the type is detected from the content."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actviz.records import Sample, TensorSpec
 
     class _Rows(Protocol):
-        """Samples by number, each with a batch axis of one."""
+        """Samples by index, each with a batch axis of size 1."""
 
         def __len__(self) -> int: ...
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 MAX_IMAGE_BYTES = 1 << 30
-# Arrays beyond this are read in parts of about this size.
+# Larger arrays are read in parts of about this size.
 CHUNK_BYTES = 16 << 20
 LINES = "lines"
 _MODEL_FOLDER = ("saved_model.pb", "saved_model.pbtxt")
@@ -50,40 +50,22 @@ def read_samples(
     preprocessing: Preprocessing,
     options: InputOptions,
 ) -> list[Sample]:
-    """Return the samples of one file: one of an image, as many as an array or a text holds.
+    """Return the samples of a file.
 
     Raises
     ------
     ActvizError
-        When the file cannot be read, is unsafe, beyond a limit, or does not fit.
-
+        When the file cannot be read, is unsafe or too large, or does not fit the inputs.
     """
-    return list(stream(path, specs, preprocessing, options))
-
-
-def stream(
-    path: str | Path,
-    specs: tuple[TensorSpec, ...],
-    preprocessing: Preprocessing,
-    options: InputOptions,
-) -> Iterator[Sample]:
-    """Yield the samples of one file, each made when it is asked for.
-
-    Raises
-    ------
-    ActvizError
-        As `read_samples`; everything but a NaN in a later sample shows before the first is made.
-
-    """
-    yield from samples_in(open_input(path, specs), specs, preprocessing, options)
+    return list(samples_in(open_input(path, specs), specs, preprocessing, options))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedInput:
-    """A file that is known to be an input, not decoded yet.
+    """An input file of a known type that is not decoded yet.
 
-    `kind` is what `sniff.kind_of` says, or ``lines``; `content` are its bytes, and empty
-    where `header` describes an array so large that its samples are read one by one.
+    `kind` is that of `file_type.kind_of`, or ``lines``. `content` is empty for an array that is too
+    large for memory; `header` is set then.
     """
 
     path: Path
@@ -93,27 +75,26 @@ class OpenedInput:
 
     @property
     def is_image(self) -> bool:
-        """Tell whether the file is one image."""
+        """Return True if the file is an image."""
         return self.kind in DECODERS
 
     @property
     def count(self) -> int:
-        """The number of samples, where it is known before they are read: else 1."""
+        """The number of samples of an array with `header`, else 1."""
         return 1 if self.header is None else self.header.shape[0]
 
     def digest(self) -> str:
-        """Return the SHA-256 of the bytes of the file, which are all there."""
+        """Return the SHA-256 of `content`."""
         return hashlib.sha256(self.content).hexdigest()
 
 
 def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> OpenedInput:
-    """Read a file once it is known to be an input; arrays that are large stay on the disk.
+    """Open an input file and read its content, except that of large arrays.
 
     Raises
     ------
     ActvizError
-        When the file cannot be read, is no input, or beyond a limit.
-
+        When the file cannot be read, is no input or is too large.
     """
     path = Path(path)
     label = str(path)
@@ -124,7 +105,7 @@ def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> OpenedInput:
 def samples_in(
     opened: OpenedInput, specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions
 ) -> Iterator[Sample]:
-    """Yield the samples of an opened file, each made when it is asked for; see `stream`."""
+    """Yield the samples of an opened file lazily; see `read_samples`."""
     path, kind, content = opened.path, opened.kind, opened.content
     label = str(path)
     if opened.is_image:
@@ -152,17 +133,17 @@ def samples_in(
         rows = _RowsOnDisk(path, opened.header, specs[0], options)
         yield from _samples({specs[0].name: rows}, specs, preprocessing, options, path)
         return
-    given = _arrays(kind, content, specs, label)
+    arrays = _arrays(kind, content, specs, label)
     batches = {}
     for spec in specs:
         where = label if len(specs) == 1 else f"{label}[{spec.name}]"
-        batch = to_batch(given[spec.name], spec, where, options)
+        batch = to_batch(arrays[spec.name], spec, where, options)
         batches[spec.name] = [batch[number : number + 1] for number in range(len(batch))]
     yield from _samples(batches, specs, preprocessing, options, path)
 
 
 class _RowsOnDisk:
-    """The samples of a large `.npy` file, read some at a time as they are asked for in order."""
+    """The samples of a large `.npy` file, read in blocks; efficient if accessed in order."""
 
     def __init__(self, path: Path, header: npy.NpyHeader, spec: TensorSpec, options: InputOptions) -> None:
         self._path, self._header, self._spec, self._options = path, header, spec, options
@@ -178,11 +159,11 @@ class _RowsOnDisk:
     def __getitem__(self, number: int) -> NDArray[Any]:
         if not self._start <= number < self._start + len(self._batch):
             self._batch = self._read(number)
-        place = number - self._start
-        return self._batch[place : place + 1]
+        index = number - self._start
+        return self._batch[index : index + 1]
 
     def _read(self, number: int) -> NDArray[Any]:
-        """Read samples from `number` on; the file must be the one that was opened first."""
+        """Read samples from `number` on; the file must not have changed since the first call."""
         label = str(self._path)
         count = min(self._count, len(self) - number)
         with file_system.reading(self._path) as (file, _):
@@ -199,14 +180,14 @@ class _RowsOnDisk:
 
 
 def _stays_on_disk(header: npy.NpyHeader, spec: TensorSpec, size: int) -> bool:
-    """Tell whether the samples of an array are read one by one: it is large, and they lie in a row."""
+    """Return True if the samples of an array are read in blocks: it is large and in C order."""
     ranks = {len(spec.shape)} if spec.shape else set(range(1, npy.MAX_RANK + 1))
     texts = spec.dtype == "string"
     return size > CHUNK_BYTES and len(header.shape) in ranks and header.shape[0] > 1 and not (header.fortran or texts)
 
 
 def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> OpenedInput:
-    """Read a file once it is known to be an input; huge or foreign ones are not read."""
+    """Detect the type of a file and read it, unless it is no input or too large."""
     with file_system.reading(path) as (file, size):
         head = file.read(file_type.HEAD_BYTES)
         kind = file_type.kind_of(head)
@@ -230,7 +211,7 @@ def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> OpenedInput:
 
 
 def _lines_or_refused(head: bytes, size: int, label: str, specs: tuple[TensorSpec, ...]) -> str:
-    """Take a file of no known kind for lines where the input takes them, or refuse it."""
+    """Return `LINES` for a file of unknown type if the input takes lines of text, or refuse it."""
     takes = [text_files.takes_lines(spec) for spec in specs]
     text = all(spec.dtype == "string" for spec in specs)
     if any(takes) and file_type.is_lines(head, size, label, text=text):
@@ -250,14 +231,14 @@ def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str
 
 
 def _samples(
-    given: Mapping[str, _Rows],
+    inputs: Mapping[str, _Rows],
     specs: tuple[TensorSpec, ...],
     preprocessing: Preprocessing,
     options: InputOptions,
     path: Path,
 ) -> Iterator[Sample]:
-    """Yield what each row of the inputs holds; a row has a batch axis of one."""
-    counts = {len(rows) for rows in given.values()}
+    """Yield one sample for each row of the inputs; a row has a batch axis of size 1."""
+    counts = {len(rows) for rows in inputs.values()}
     if len(counts) != 1:
         message = f"{path}: the inputs hold different numbers of samples ({', '.join(str(count) for count in sorted(counts))}); the same number of each was expected."
         raise InputError(message)
@@ -265,7 +246,7 @@ def _samples(
     for number in range(count):
         name = path.name if count == 1 else f"{path.name}[{number}]"
         label = str(path) if count == 1 else f"{path}[{number}]"
-        values = {key: rows[number] for key, rows in given.items()}
+        values = {key: rows[number] for key, rows in inputs.items()}
         notes = _array_notes(values, specs, preprocessing, options, label) if not number else ()
         for value in values.values():
             notes += check_finite(value, label, options)
@@ -279,10 +260,10 @@ def _array_notes(
     options: InputOptions,
     label: str,
 ) -> tuple[str, ...]:
-    """Say what was not done to an array and what in its values looks like a mistake.
+    """Return notes on options that do not apply to arrays, and on values that are probably wrong.
 
-    Bytes for a network that takes small numbers, and small numbers for one that takes
-    bytes, are both silent: the figure is drawn and means nothing.
+    Values 0..255 for a network that expects 0..1, and the reverse, cause no error, but the figures are
+    meaningless.
     """
     notes = []
     if options.invert:
@@ -300,11 +281,8 @@ def _array_notes(
 
 
 def _check_folder(path: Path, label: str) -> None:
-    try:
-        if not file_system.is_folder(path):
-            return
-    except OSError:
-        return  # opening it fails for the same reason, and says which
+    if not file_system.is_folder(path):
+        return
     if any(file_system.exists(path / name) for name in _MODEL_FOLDER):
         raise file_type.model_refusal(label)
     message = f"{label}: this is a folder; name the files in it, for instance {label}/*.png."

@@ -1,4 +1,4 @@
-"""Pictures and arrays as samples: the values, what they look like, and how to say it."""
+"""Convert images and arrays to samples: values, thumbnails and descriptions."""
 
 from __future__ import annotations
 
@@ -43,16 +43,15 @@ def sample_of_image(
     options: InputOptions,
     source: Path,
 ) -> Sample:
-    """Return a decoded image as the sample of a network with one input.
+    """Return a decoded image as a sample for a network with one input.
 
-    Inverted if asked, then resized, then brought into the range, dtype and order of axes
-    of the input.
+    The image is inverted if `options` say so, resized, and converted to the range, dtype and axis
+    order of the input.
 
     Raises
     ------
     ActvizError
-        When the input takes no image or not that range, or it would be too large.
-
+        When the input does not take images or that range, or the result would be too large.
     """
     path = str(source)
     shape = image_resize.check_takes_images(spec, path)
@@ -63,12 +62,12 @@ def sample_of_image(
     size = image_resize.target_size(own, shape)
     image_resize.check_pixels((len(frames) * size[0], size[1]), options.maximum_pixels, path)
     plan = image_resize.plan(own, size, options.resize)
-    fed, whole = [], []
+    fed, pictures = [], []
     for frame in frames:
         picture = negative(frame, alpha=image.alpha) if options.invert else frame
         picture = image_resize.resize(picture, plan, parse_colour(options.background), alpha=image.alpha)
         fed.append(_in_dtype(apply(picture, preprocessing), spec, preprocessing, path))
-        whole.append(_seen(picture, fed[-1], preprocessing))
+        pictures.append(_as_fed(picture, fed[-1], preprocessing))
     if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
         notes += (f"{path}: the input has no channel axis; the image is fed as grey rows and columns.",)
     values = {spec.name: to_axes(fed[0] if shape.frame_axis is None else np.stack(fed), shape)[None]}
@@ -77,29 +76,29 @@ def sample_of_image(
         text.append("inverted")
     if plan.word:
         text.append(f"{plan.word} from {sizes_text(own)}")
-    shown = sorted({round(place) for place in np.linspace(0, len(whole) - 1, SHOWN_PICTURES)})
+    shown = sorted({round(index) for index in np.linspace(0, len(pictures) - 1, SHOWN_PICTURES)})
     return Sample(
         source.name,
         values,
-        row_of_pictures([image_resize.shrink(whole[number], THUMBNAIL_SIDE) for number in shown]),
+        row_of_pictures([image_resize.shrink(pictures[index], THUMBNAIL_SIDE) for index in shown]),
         ", ".join([*text, *_shown_bands(fed[0], alpha=image.alpha)]),
         digest(values),
         notes,
         ranges=(preprocessing.description,),
-        pictures={spec.name: whole[0] if shape.frame_axis is None else np.stack(whole)},
+        pictures={spec.name: pictures[0] if shape.frame_axis is None else np.stack(pictures)},
         fitting=plan.word,
         padding={} if plan.picture is None else {spec.name: plan.picture},
     )
 
 
 def _sizes_texts(fed: Sequence[NDArray[Any]], shape: ImageShape) -> list[str]:
-    """Return the number of frames, where an input takes frames, and the size of one."""
+    """Return the number of frames, if the input takes frames, and the size of one."""
     frames = [] if shape.frame_axis is None else [f"{len(fed):,} frame{'s' if len(fed) != 1 else ''}"]
     return [*frames, image_resize.TIMES.join(str(side) for side in fed[0].shape[: len(shape.order)])]
 
 
 def _shown_bands(fed: NDArray[Any], *, alpha: bool) -> list[str]:
-    """Return which bands the pictures of an input show, where these are not all."""
+    """Return which bands the thumbnail shows, if it does not show all."""
     count = fed.shape[2] - alpha
     if count in {1, 3}:
         return []
@@ -113,26 +112,26 @@ def sample_of_arrays(
     notes: tuple[str, ...] = (),
     origin: str = "as given",
 ) -> Sample:
-    """Return arrays with a batch axis of one, in the inputs' own dtypes, as a sample.
+    """Return arrays with a batch axis of size 1, in the dtypes of the inputs, as a sample.
 
-    `origin` says in the text where the numbers come from.
+    `origin` is the part of the description that says where the values come from.
     """
-    found = {spec.name: array_picture(values[spec.name][0], spec) for spec in specs}
-    pictures = {name: one[0] for name, one in found.items() if one is not None}
+    with_range = {spec.name: array_picture(values[spec.name][0], spec) for spec in specs}
+    pictures = {name: item[0] for name, item in with_range.items() if item is not None}
     small = [image_resize.shrink(picture, THUMBNAIL_SIDE) for picture in pictures.values() if picture.ndim == 3]  # noqa: PLR2004  (not several frames)
-    texts = {spec.name: _fed_text(values[spec.name], origin, found[spec.name]) for spec in specs}
+    texts = {spec.name: _fed_text(values[spec.name], origin, with_range[spec.name]) for spec in specs}
     words = only([words_by_step(values[spec.name][0], spec) for spec in specs])
     fed = join_descriptions(texts) if len(texts) > 1 else "".join(texts.values())
     return Sample(name, values, row_of_pictures(small), fed, digest(values), notes, words, pictures=pictures)
 
 
 def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
-    """Return samples of one input each, by the inputs' names, as one sample of all of them."""
+    """Combine samples of one input each, by input name, into one sample."""
     values = {key: value for sample in samples.values() for key, value in sample.values.items()}
     notes = tuple(dict.fromkeys(note for sample in samples.values() for note in sample.notes))
-    said = {key: sample.ranges for key, sample in samples.items() if sample.ranges}
-    same = len(set(said.values())) == 1
-    ranges = tuple(text if same else f"{key} {text}" for key, texts in said.items() for text in texts)
+    by_input = {key: sample.ranges for key, sample in samples.items() if sample.ranges}
+    same = len(set(by_input.values())) == 1
+    ranges = tuple(text if same else f"{key} {text}" for key, texts in by_input.items() for text in texts)
     return Sample(
         name,
         values,
@@ -150,20 +149,20 @@ def join(samples: Mapping[str, Sample], name: str, stem: str) -> Sample:
 
 
 def join_descriptions(texts: Mapping[str, str]) -> str:
-    """Join what each input was fed, by name, in few words: four of them, and how many more."""
+    """Join descriptions by input name: the first four, and the number of the others."""
     shown = [f"{name} {text}" for name, text in itertools.islice(texts.items(), SHOWN_INPUTS)]
     rest = len(texts) - len(shown)
     return "; ".join(shown) + (f"; and {rest} more" if rest else "")
 
 
-def only(found: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    """Return the words of the one input that has some; two would name each other's steps."""
-    words = [item for item in found if item is not None]
+def only(words_of_inputs: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """Return the words if only one input has some: with two, steps could not be labeled unambiguously."""
+    words = [item for item in words_of_inputs if item is not None]
     return words[0] if len(words) == 1 else None
 
 
 def words_by_step(texts: NDArray[Any], spec: TensorSpec) -> tuple[str, ...] | None:
-    """Return the words of a text without batch axis, one a step, ``None`` where that is not known."""
+    """Return the words of a text without batch axis, one per step, or ``None`` if they are unknown."""
     if spec.dtype != "string" or texts.ndim > 1:
         return None
     if texts.size == 1 and spec.shape[1:] in {(), (1,)}:
@@ -172,21 +171,23 @@ def words_by_step(texts: NDArray[Any], spec: TensorSpec) -> tuple[str, ...] | No
 
 
 def row_of_pictures(pictures: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8] | None:
-    """Return pictures ``(row, column, RGB)`` side by side, ``None`` if there is none.
+    """Return pictures ``(row, column, RGB)`` side by side, or ``None`` if there are none.
 
-    The lower ones grow by a whole factor, as far as that goes below the height of the
-    highest, and are centred on grey, with a gap of it between neighbours: pictures often
-    have white borders of their own.
+    Smaller ones are enlarged by an integer factor to at most the height of the highest, and centered on
+    gray with gaps, as pictures often have white borders.
     """
-    found = [picture for picture in pictures if picture is not None][:SHOWN_PICTURES]
-    if len(found) < 2:  # noqa: PLR2004  (nothing to put side by side)
-        return found[0] if found else None
-    height = max(picture.shape[0] for picture in found)
-    grown = [_grown(picture, height // picture.shape[0]) for picture in found]
+    shown = [picture for picture in pictures if picture is not None][:SHOWN_PICTURES]
+    if len(shown) < 2:  # noqa: PLR2004  (a single picture)
+        return shown[0] if shown else None
+    height = max(picture.shape[0] for picture in shown)
+    factors = [height // picture.shape[0] for picture in shown]
+    enlarged = [p.repeat(factor, axis=0).repeat(factor, axis=1) for p, factor in zip(shown, factors, strict=True)]
     gap = max(1, height // 16)
-    page = np.full((height, sum(one.shape[1] for one in grown) + gap * (len(grown) - 1), 3), _GREY, np.uint8)
+    page = np.full(
+        (height, sum(picture.shape[1] for picture in enlarged) + gap * (len(enlarged) - 1), 3), _GREY, np.uint8
+    )
     column = 0
-    for picture in grown:
+    for picture in enlarged:
         rows, columns = picture.shape[:2]
         top = (height - rows) // 2
         page[top : top + rows, column : column + columns] = picture
@@ -194,12 +195,8 @@ def row_of_pictures(pictures: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.
     return page
 
 
-def _grown(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
 def negative(picture: NDArray[Any], *, alpha: bool) -> NDArray[Any]:
-    """Return the negative of ``(row, column, channel)``; where the last channel is `alpha`, it stays."""
+    """Return an inverted image ``(row, column, channel)``; the last channel is kept if it is `alpha`."""
     top = _BYTE if picture.dtype == np.uint8 else 1
     inverted: NDArray[Any] = top - picture
     if alpha:
@@ -208,7 +205,7 @@ def negative(picture: NDArray[Any], *, alpha: bool) -> NDArray[Any]:
 
 
 def to_axes(fed: NDArray[Any], shape: ImageShape) -> NDArray[Any]:
-    """Put ``(row, column, channel)``, or ``(frame, row, column, channel)``, into the order of an input's axes, in memory too."""
+    """Return ``([frame,] row, column, channel)`` in the axis order of an input, C-contiguous."""
     if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
         return np.ascontiguousarray(fed[:, :, 0])
     order = shape.order if shape.frame_axis is None else (shape.frame_axis, *shape.order)
@@ -216,7 +213,7 @@ def to_axes(fed: NDArray[Any], shape: ImageShape) -> NDArray[Any]:
 
 
 def digest(values: dict[str, NDArray[Any]]) -> str:
-    """Return the SHA-256 over dtype, shape and bytes of every value, in order of the names."""
+    """Return the SHA-256 of dtype, shape and bytes of all arrays, sorted by name."""
     total = hashlib.sha256()
     for name in sorted(values):
         array = values[name]
@@ -225,28 +222,28 @@ def digest(values: dict[str, NDArray[Any]]) -> str:
     return total.hexdigest()
 
 
-def _seen(picture: NDArray[Any], fed: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return what was fed, ``(row, column, channel)``, as a picture, uint8 ``(row, column, RGB)``.
+def _as_fed(picture: NDArray[Any], fed: NDArray[Any], preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Return preprocessed values ``(row, column, channel)`` as a picture, uint8 ``(row, column, RGB)``.
 
-    It was made of `picture`, and is that where each of its 256 bytes comes back as it was.
+    If all 256 byte values survive preprocessing, it is `picture`, from which the values were computed.
     """
     if picture.dtype == np.uint8 and fed.dtype.kind == "f":
         levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], picture.shape[2], axis=2)
-        with np.errstate(over="ignore"):  # of float16, by levels that may not occur
-            brought = as_picture(undo(apply(levels, preprocessing).astype(fed.dtype), preprocessing))
-        if np.array_equal(brought, _in_colour(levels)):
+        with np.errstate(over="ignore"):  # float16 may overflow for levels that do not occur
+            restored = as_picture(undo(apply(levels, preprocessing).astype(fed.dtype), preprocessing))
+        if np.array_equal(restored, _in_colour(levels)):
             return _in_colour(picture)
     return as_picture(undo(fed, preprocessing))
 
 
 def as_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Return ``(row, column, channel)`` of values 0..1 as uint8 ``(row, column, RGB)``."""
+    """Return an image ``(row, column, channel)`` of values 0..1 as uint8 ``(row, column, RGB)``."""
     finite = np.nan_to_num(picture, nan=0.0, posinf=1.0, neginf=0.0)
     return _in_colour(np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8))
 
 
 def _in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ``(row, column, channel)`` as ``(row, column, RGB)``: grey thrice, without a fourth channel."""
+    """Return ``(row, column, channel)`` as ``(row, column, RGB)``: gray is repeated, a fourth channel dropped."""
     return (
         np.repeat(pixels[:, :, :1], 3, axis=2)
         if pixels.shape[2] < 3  # noqa: PLR2004  (RGB)
@@ -258,13 +255,12 @@ Ends = tuple[float, float]
 
 
 def array_picture(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.uint8], Ends] | None:
-    """Return an array without batch axis as a picture and the values that are black and white in it.
+    """Return an array without batch axis as a picture, and its values that are black and white.
 
-    The picture is uint8 ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input
-    that takes frames or planes; ``None`` if the array is no picture. It is spread from the
-    smallest value of the channels shown to the largest, whatever range they seem to be of: an
-    array of 0..1.01 taken for 0..255 would be black. One value alone is black where it is 0,
-    else grey.
+    The picture is uint8 ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` for an input of frames
+    or planes; the result is ``None`` if the array does not have the shape of images. It is scaled from
+    the minimum to the maximum of the channels shown; no range is guessed, as an array of 0..1.01 taken
+    for 0..255 would be black. A constant array is black if it is 0, else gray.
     """
     shape = image_resize.image_shape(spec) or image_resize.frames_shape(spec)
     if shape is None or array.dtype.kind == "U" or len(shape.order) != 3:  # noqa: PLR2004  (row, column, channel)
@@ -276,15 +272,15 @@ def array_picture(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.uin
     picture = picture[..., :3].astype(np.float64)
     low, high = _ends(picture)
     with np.errstate(all="ignore"):
-        spread = (picture / 2 - low / 2) / (high / 2 - low / 2)
+        scaled = (picture / 2 - low / 2) / (high / 2 - low / 2)
     if not high / 2 - low / 2 > 0:
-        spread = np.full(picture.shape, 0.5 if low else 0.0)
-    flat = as_picture(spread.reshape(-1, *spread.shape[-2:]))
-    return flat.reshape(*spread.shape[:-1], 3), (low, high)
+        scaled = np.full(picture.shape, 0.5 if low else 0.0)
+    flat = as_picture(scaled.reshape(-1, *scaled.shape[-2:]))
+    return flat.reshape(*scaled.shape[:-1], 3), (low, high)
 
 
 def range_text(array: NDArray[Any]) -> str:
-    """Say which values an array holds: ``values -1.2..3.5``, with real minus signs."""
+    """Return the range of an array as text: ``values -1.2..3.5``, with minus signs, not hyphens."""
     if array.dtype.kind == "U":
         return "text"
     if array.dtype.kind == "b":
@@ -298,9 +294,9 @@ def _number(value: float) -> str:
 
 
 def _fed_text(array: NDArray[Any], origin: str, picture: tuple[NDArray[np.uint8], Ends] | None) -> str:
-    """Say what an array with a batch axis of one holds; a single text says it by itself.
+    """Describe an array with a batch axis of size 1; a single string is quoted.
 
-    Of an array that is shown as a picture it says which values are black and white there.
+    If it is shown as a picture, the description says which values are black and white.
     """
     if array.dtype.kind == "U" and array.size == 1:
         return shortened(str(array.ravel()[0]))
@@ -315,12 +311,12 @@ def _fed_text(array: NDArray[Any], origin: str, picture: tuple[NDArray[np.uint8]
 
 
 def shortened(text: str) -> str:
-    """Return a text in quotes, cut where it is long."""
+    """Return a text in quotes, truncated to `SHOWN_TEXT` characters."""
     return f'"{text if len(text) <= SHOWN_TEXT else text[: SHOWN_TEXT - 3] + "..."}"'
 
 
 def sizes_text(sizes: tuple[int, ...]) -> str:
-    """Return sizes as ``28 x 28 x 1`` (with multiplication signs); an input without axes is a ``single value``."""
+    """Return sizes as ``28 x 28 x 1`` (with multiplication signs), or ``single value`` for no axes."""
     return image_resize.TIMES.join(str(size) for size in sizes) or "single value"
 
 

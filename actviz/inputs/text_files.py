@@ -1,9 +1,8 @@
-"""Text files as inputs: each line that is not empty is one sample.
+"""Read text files as inputs: each nonempty line is one sample.
 
-For an input of text, a line is one text, or its words are the steps where the input takes
-several. For an input of numbers, a line holds the numbers of one vector, with spaces or
-commas between them. Nothing is guessed, filled up or left out: what is no number is named
-with its line and column.
+For an input of strings, a line is one string, or its words are the steps if the input has several.
+For an input of numbers, a line has the numbers of one vector, separated by spaces or commas.
+Nothing is guessed, padded or skipped: an invalid number is reported with line and column.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MAX_WORD_BYTES = 1 << 30
 LONGEST_NUMBER = 64
 UTF_8_MARK = b"\xef\xbb\xbf"
 VECTOR_RANK = 2
-# What TensorFlow takes for white space; others, such as no-break spaces, are part of a word.
+# White space as TensorFlow defines it; other spaces, such as no-break spaces, are part of a word.
 SPACES = re.compile(r"[ \t\n\v\f\r]+")
 WHOLE = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE)
@@ -40,24 +39,22 @@ LARGEST = 1 << 63
 
 
 def takes_lines(spec: TensorSpec) -> bool:
-    """Tell whether lines of a text file can be samples of an input: text, or numbers in a vector."""
+    """Return True if lines of text can be samples of an input: strings, or vectors of numbers."""
     return len(spec.shape) <= VECTOR_RANK
 
 
 def parse_rows(content: bytes, spec: TensorSpec, path: str) -> list[NDArray[Any]]:
-    """Return the samples of a text file: arrays with a batch axis of one, in the input's dtype.
+    """Return the samples of a text file: arrays with a batch axis of size 1, in the dtype of the input.
 
-    For text inputs, of shape ``(batch,)`` or ``(batch, 1)``: a line each, without the
-    white space around it; of shape ``(batch, step)``: the words of a line. For inputs of
-    numbers, of shape ``(batch, unit)``: the numbers of a line.
+    Each is a stripped line for inputs of strings of shape ``(batch,)`` or ``(batch, 1)``, the words of
+    a line for ``(batch, step)``, and the numbers of a line for inputs of numbers, ``(batch, unit)``.
 
     Raises
     ------
     InputError
-        When the file is not UTF-8, or a line is not what the input takes; with the line.
+        When the file is not UTF-8, or a line does not fit the input; with the number of the line.
     LimitError
-        When it holds more than is ever read.
-
+        When it exceeds a limit of this module.
     """
     rows: list[NDArray[Any]] = []
     cells = 0
@@ -78,16 +75,16 @@ def parse_rows(content: bytes, spec: TensorSpec, path: str) -> list[NDArray[Any]
 
 
 def split_into_steps(text: str, split: str) -> tuple[str, ...] | None:
-    """Return the words of a text, one for each step that the network makes of it.
+    """Split a text into words as the network does, one per step.
 
-    `split` is that of a `TensorSpec`. A word of nothing but punctuation vanishes where the
-    network drops punctuation. ``None`` where the rule is not known.
+    `split` is that of a `TensorSpec`. If the network strips punctuation, words of punctuation only are
+    dropped. Return ``None`` if the rule is unknown.
     """
     if split == "character":
         return tuple(text)
     words = tuple(word for word in SPACES.split(text) if word)
     if split == "punctuation":
-        return tuple(word for word in words if any(mark not in PUNCTUATION for mark in word))
+        return tuple(word for word in words if any(character not in PUNCTUATION for character in word))
     return words if split == "whitespace" else None
 
 
@@ -95,7 +92,7 @@ PUNCTUATION = frozenset("!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'")
 
 
 def _lines(content: bytes, path: str) -> Iterator[tuple[int, str]]:
-    """Yield the number, from 1, and the text of every line that is not empty."""
+    """Yield number (from 1) and text of every nonempty line."""
     try:
         text = content.removeprefix(UTF_8_MARK).decode("utf-8")
     except UnicodeDecodeError as failure:
@@ -121,7 +118,7 @@ def _check_count(cells: int, samples: int, where: str) -> None:
 
 
 def _row(line: str, spec: TensorSpec, where: str) -> NDArray[Any]:
-    """Return what a line holds, ``(1, unit)``, in the dtype of the input."""
+    """Return the values of a line, ``(1, unit)``, in the dtype of the input."""
     if spec.dtype != "string":
         return _numbers(line, spec, where)
     return np.array([[line]]) if spec.shape[1:] in {(), (1,)} else _words(line, where)
@@ -155,7 +152,7 @@ def _numbers(line: str, spec: TensorSpec, where: str) -> NDArray[Any]:
 
 
 def _whole(cell: str) -> int | None:
-    """Return a whole number of at most 64 bits (``7``, ``7.0`` or ``7e0``), ``None`` for anything else."""
+    """Parse an integer of at most 64 bits (``7``, ``7.0`` or ``7e0``); return ``None`` for anything else."""
     if len(cell) > LONGEST_NUMBER or not NUMBER.fullmatch(cell):
         return None
     if not WHOLE.fullmatch(cell) and not float(cell).is_integer():
@@ -165,7 +162,7 @@ def _whole(cell: str) -> int | None:
 
 
 def _number(cell: str) -> float | None:
-    """Return a number, NaN and infinity by their names included, ``None`` for anything else."""
+    """Parse a number, ``nan`` or ``inf``; return ``None`` for anything else."""
     if len(cell) > LONGEST_NUMBER or not NUMBER.fullmatch(cell):
         return None
     value = float(cell)
@@ -173,7 +170,7 @@ def _number(cell: str) -> float | None:
 
 
 def _ragged(wrong: dict[int, int], spec: TensorSpec, path: str) -> str:
-    """Name the first line of a wrong length, and the other lengths."""
+    """Return the message on lines of a wrong length: the first one, and the other lengths."""
     length, line = next(iter(wrong.items()))
     noun = ("word" if spec.dtype == "string" else "number") + ("s" if length != 1 else "")
     others = sorted(set(wrong) - {length})

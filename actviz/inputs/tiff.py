@@ -1,8 +1,7 @@
-"""TIFF files: every band of every page, with tifffile; what is a colour space, with Pillow.
+"""Decode TIFF files with tifffile, or with Pillow if they use a color space.
 
-tifffile reads bands that Pillow has no mode for: several of 16 bits or floats, four and more,
-stored one after another or pixel by pixel, in strips or tiles. Palettes, CMYK, CIELAB and
-YCbCr are not bands but colours, and Pillow knows what they look like.
+tifffile reads bands for which Pillow has no mode: several of 16 bits or floats, more than four,
+planar or interleaved, in strips or tiles. Pillow converts palettes, CMYK, CIELAB and YCbCr.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
 
     from actviz.inputs.pillow_images import Wanted
 
-MAX_BYTES = 2 << 30  # of one page, unpacked
+MAX_BYTES = 2 << 30  # of a decompressed page
 _ORIENTATION = 274
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-# The rest of the photometric interpretations that stand for bands: masks, raw sensors, depth maps.
+# These and the other photometric interpretations that are bands: masks, raw sensor data, depth maps.
 _BANDS = frozenset({_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, 4, 32803, 34892, 51177})
 _UNSPECIFIED, _ASSOCIATED = 0, 1
-# None, CCITT, LZW, JPEG, deflate (twice), PackBits, LZMA, Zstandard (twice), WebP: what is in use, and
-# of the forty that imagecodecs knows no more.
+# None, CCITT, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard (two codes) and WebP: the common
+# ones of the forty that imagecodecs supports.
 _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 34926, 50000, 50001})
 _BYTE = 8
 
@@ -44,7 +43,7 @@ def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
         import tifffile
 
         with tifffile.TiffFile(BytesIO(content)) as file:
-            # Smaller copies of a page, and masks, are no pages of their own.
+            # Reduced copies and masks are not counted as pages.
             pages = [page.aspage() for page in file.pages]
             pages = [page for page in pages if not page.subfiletype & 5] or pages  # reduced: 1, mask: 4
             if int(pages[0].photometric) not in _BANDS:
@@ -52,33 +51,33 @@ def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
             stacked = _stacked(file, pages)
             if wanted.frames:
                 return _frames(pages, stacked, path, wanted)
-            return _one(pages, stacked, path, wanted)
+            return _selected(pages, stacked, path, wanted)
 
 
-def _one(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> DecodedImage:
-    """Return the page that was asked for."""
+def _selected(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> DecodedImage:
+    """Return the page that the options select."""
     number = wanted.options.frame
     count = stacked if len(pages) == 1 else len(pages)
     if number >= count:
         raise pillow_images.no_frame(path, number)
-    found = _decoded(pages[number] if number < len(pages) else pages[0], path, wanted, number if stacked > 1 else 0)
+    page = _decoded(pages[number] if number < len(pages) else pages[0], path, wanted, number if stacked > 1 else 0)
     notes = pillow_images.frame_notes(path, number) if count > 1 else []
-    return DecodedImage(found.values, (*notes, *found.notes), found.alpha)
+    return DecodedImage(page.values, (*notes, *page.notes), page.alpha)
 
 
 def _frames(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> DecodedImage:
-    """Return all pages, or all planes of one that holds several."""
-    found, pixels = [], 0
+    """Return all pages, or all planes of a single page."""
+    frames, pixels = [], 0
     for number in range(stacked if len(pages) == 1 else len(pages)):
         page = pages[min(number, len(pages) - 1)]
         pixels += page.imagelength * page.imagewidth
         pillow_images.check_frames(number + 1, pixels, path, wanted.options.maximum_pixels)
-        found.append(_decoded(page, path, wanted, number if stacked > 1 else 0))
-    return pillow_images.joined(found, path)
+        frames.append(_decoded(page, path, wanted, number if stacked > 1 else 0))
+    return pillow_images.joined(frames, path)
 
 
 def _stacked(file: TiffFile, pages: Sequence[TiffPage]) -> int:
-    """Return how many planes the only page of a file stands for: ImageJ describes large stacks by one page."""
+    """Return the number of planes of a single page: ImageJ describes large stacks by one page."""
     if len(pages) > 1:
         return 1
     if pages[0].imagedepth > 1:
@@ -92,7 +91,7 @@ def _decoded(page: TiffPage, path: str, wanted: Wanted, plane: int) -> DecodedIm
 
 
 def _check(page: TiffPage, path: str, wanted: Wanted) -> None:
-    """Refuse a page by what its directory declares, before anything is unpacked."""
+    """Refuse a page by the sizes and codes in its directory, before it is decompressed."""
     pillow_images.check_pixels((page.imagelength, page.imagewidth), path, wanted.options.maximum_pixels)
     size = np.dtype(page.dtype or np.uint8).itemsize
     chunk = int(np.prod(page.chunks, dtype=object)) * size
@@ -107,7 +106,7 @@ def _check(page: TiffPage, path: str, wanted: Wanted) -> None:
 
 
 def _samples(page: TiffPage, path: str, plane: int) -> NDArray[Any]:
-    """Return the samples of a page, or of one of its planes, as ``(row, column, band)``."""
+    """Return the samples of a page or of one of its planes, ``(row, column, band)``."""
     if plane and page.imagedepth == 1:  # the planes of ImageJ follow the first, uncompressed
         size, start = page.nbytes, page.dataoffsets[0] + plane * page.nbytes
         page.parent.filehandle.seek(start)
@@ -128,12 +127,12 @@ def _samples(page: TiffPage, path: str, plane: int) -> NDArray[Any]:
 
 def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wanted) -> DecodedImage:
     """Return the samples of a page as the channels of an input."""
-    extra = tuple(int(one) for one in page.extrasamples)
-    # More than one kind of opacity, or one that is not the last, is read as bands like others.
+    extra = tuple(map(int, page.extrasamples))
+    # Several alpha bands, or one that is not the last, are read like other bands.
     alpha = bool(extra) and extra[-1] != _UNSPECIFIED and not any(extra[:-1])
     count = samples.shape[2] - alpha
     kind = int(page.photometric)
-    # Some writers leave out which samples are extra ones: then they are bands like any other.
+    # Some writers do not declare extra samples; they are read like other bands.
     expected, name = (COLOUR_CHANNELS, COLOUR) if kind == _RGB else (1, GREY)
     meaning = name if count == expected else BANDS
     values = _scaled(page, samples, path, alpha=alpha)
@@ -143,12 +142,11 @@ def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wante
         values = _divided(values)
     if values.dtype == np.uint8 and meaning in {GREY, COLOUR}:
         return _by_pillow(values, path, wanted)
-    found = to_channels(Bands(values, meaning, alpha), wanted.channels, wanted.background, path)
-    return DecodedImage(found.values, found.notes, found.alpha)
+    return to_channels(Bands(values, meaning, alpha), wanted.channels, wanted.background, path)
 
 
 def _scaled(page: TiffPage, samples: NDArray[Any], path: str, *, alpha: bool) -> NDArray[Any]:
-    """Return samples as uint8 0..255 where they have 8 bits or a divisor of them, else as float32 0..1."""
+    """Return samples as uint8 0..255 if they have 1, 2, 4 or 8 bits, else as float32 0..1."""
     bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
     if samples.dtype.kind == "b":
         samples, bits = samples.astype(np.uint8), 1
@@ -164,18 +162,18 @@ def _scaled(page: TiffPage, samples: NDArray[Any], path: str, *, alpha: bool) ->
 
 
 def _divided(values: NDArray[Any]) -> NDArray[Any]:
-    """Return bands that were multiplied by their alpha without it, as Pillow does."""
+    """Convert premultiplied alpha to straight alpha as Pillow does."""
     full = 255 if values.dtype == np.uint8 else 1
     alpha = values[:, :, -1:].astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
         straight = np.where(alpha > 0, np.minimum(values[:, :, :-1] * np.float32(full) / alpha, full), 0)
     if values.dtype == np.uint8:
-        straight = straight.astype(np.uint8)  # cut, not rounded, as Pillow does
+        straight = straight.astype(np.uint8)  # truncated as in Pillow
     return np.concatenate([straight.astype(values.dtype), values[:, :, -1:]], axis=2)
 
 
 def _by_pillow(values: NDArray[np.uint8], path: str, wanted: Wanted) -> DecodedImage:
-    """Return grey or colour of 8 bits by the conversions that other formats go through."""
+    """Convert gray or color of 8 bits with Pillow, as for other formats."""
     from PIL import Image
 
     flat = np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values)

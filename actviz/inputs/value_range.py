@@ -1,8 +1,7 @@
-"""For which range of pixel values the constant arithmetic at the head of a network is made.
+"""Infer the range of pixel values from the constant arithmetic at the start of a network.
 
-Pure functions of numbers. Arithmetic exists to turn one usual range into another, so the
-range is the one of 0..255, 0..1 and -1..1 whose image under it is a convention; arithmetic
-that makes a convention of none of them tells nothing.
+Such arithmetic converts one usual range to another. So the range is that of 0..255, 0..1 and -1..1
+which the arithmetic maps to a convention; if there is none, the range is unknown.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ NARROWEST_FIRST = ("0..1", "-1..1", "0..255")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SLACK = 0.02
-"""How far the ends of an image may be from those of a convention, in widths of it: 1/256 and 1/128 are in use."""
+"""Tolerance of the ends of a mapped range, relative to its width: factors of 1/256 and 1/128 are in use."""
 NEAR = 0.006
-"""How far means and deviations may be from ImageNet's, which are printed with two to four digits."""
+"""Tolerance of means and deviations from those of ImageNet, which are published with two to four digits."""
 IDENTITY = 1e-3
 LEAST_DEVIATION = 0.05
 MEANS = (0.3, 0.55)
-"""Where subtracted means lie in 0..255, in widths: ImageNet's are 0.41..0.49, those of faces from 0.36."""
+"""Range of subtracted means, relative to the width: ImageNet's are 0.41..0.49, those of faces start at 0.36."""
 
 
 class Match(NamedTuple):
-    """A range, the convention that arithmetic makes of it, and the arithmetic in words."""
+    """A range, the convention that the arithmetic maps it to, and the arithmetic as a formula."""
 
     name: str
     convention: str
@@ -38,7 +37,7 @@ class Match(NamedTuple):
 
 
 def match(scale: Sequence[float], offset: Sequence[float], *, turned: bool = False) -> Match | None:
-    """Return the range that ``x * scale + offset`` is made for, ``None`` where it tells nothing.
+    """Return the range that ``x * scale + offset`` maps to a convention, or ``None``.
 
     Parameters
     ----------
@@ -56,12 +55,12 @@ def match(scale: Sequence[float], offset: Sequence[float], *, turned: bool = Fal
 
 
 def is_identity(scale: Iterable[float], offset: Iterable[float]) -> bool:
-    """Return True where arithmetic leaves every number as it is."""
+    """Return True if the arithmetic changes no number."""
     return all(abs(number - 1) <= IDENTITY for number in scale) and all(abs(number) <= IDENTITY for number in offset)
 
 
 def formula(scale: Sequence[float], offset: Sequence[float], *, turned: bool = False) -> str:
-    """Return ``x * scale + offset`` as a person would write it."""
+    """Return ``x * scale + offset`` in its simplest form."""
     text = _variable(turned=turned)
     if turned:
         scale, offset = scale[::-1], offset[::-1]
@@ -74,18 +73,18 @@ def formula(scale: Sequence[float], offset: Sequence[float], *, turned: bool = F
 
 
 def listed(numbers: Sequence[float]) -> str:
-    """Return up to three numbers for a message, one where all are equal."""
+    """Return up to three numbers as text, or one if all are equal."""
     kept = numbers[:1] if len(set(numbers)) == 1 else numbers
     shown = "/".join(f"{number:.4g}" for number in kept[:3])
     return shown if len(kept) <= 3 else f"{shown}/..."  # noqa: PLR2004  (three are shown)
 
 
 def _span(pairs: list[tuple[float, float]], *, turned: bool) -> Match | None:
-    """Match a range that becomes another one end to end, as by ``x / 127.5 - 1``."""
+    """Match arithmetic that maps one range to another, as ``x / 127.5 - 1`` does."""
     for name, (low, high) in CANDIDATES.items():
         for convention, (least, most) in SPANS.items():
             if name == convention and min(a for a, _ in pairs) > 0:
-                continue  # it moves a range onto itself, which any range would be
+                continue  # the identity maps every range to itself
             slack = SLACK * (most - least)
             images = [sorted((low * a + b, high * a + b)) for a, b in pairs]
             if all(abs(image[0] - least) <= slack and abs(image[1] - most) <= slack for image in images):
@@ -94,7 +93,7 @@ def _span(pairs: list[tuple[float, float]], *, turned: bool) -> Match | None:
 
 
 def _means_subtracted(pairs: list[tuple[float, float]], *, turned: bool) -> Match | None:
-    """Match what subtracts the mean of many images and keeps a width of 255, as the models of caffe."""
+    """Match arithmetic that subtracts the mean of a dataset and keeps a width of 255, as in models from Caffe."""
     for name, (low, high) in CANDIDATES.items():
         width = high - low
         means = [(-b / a - low) / width for a, b in pairs]
@@ -108,7 +107,7 @@ def _means_subtracted(pairs: list[tuple[float, float]], *, turned: bool) -> Matc
 
 
 def _standardised(pairs: list[tuple[float, float]], *, turned: bool) -> Match | None:
-    """Match what subtracts a mean and divides by a deviation: of the narrowest range that can have both.
+    """Match standardization by a mean and deviation, for the narrowest range in which both are possible.
 
     Numbers between `low` and `high` with mean `m` have at most the variance
     ``(high - m) * (m - low)`` (Bhatia and Davis, 2000).

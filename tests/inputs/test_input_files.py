@@ -15,8 +15,9 @@ from PIL import Image
 from threats import threat
 
 from actviz.errors import InputError, LimitError
-from actviz.inputs import PREPROCESSINGS, InputOptions, default_sample, read_samples, stream
+from actviz.inputs import PREPROCESSINGS, InputOptions, default_sample, read_samples
 from actviz.inputs.default_input import find_photograph
+from actviz.inputs.reading import open_input, samples_in
 from actviz.records import TensorSpec
 from actviz.system import file_system
 
@@ -187,7 +188,8 @@ def test_streams_make_one_sample_at_a_time(tmp_path):
     array = np.zeros((3, 28, 28, 1))
     array[2] = np.nan
     np.save(tmp_path / "a.npy", array)
-    samples = stream(tmp_path / "a.npy", (IMAGE,), PREPROCESSINGS["0..1"], InputOptions())
+    opened = open_input(tmp_path / "a.npy", (IMAGE,))
+    samples = samples_in(opened, (IMAGE,), PREPROCESSINGS["0..1"], InputOptions())
     assert [next(samples).name, next(samples).name] == ["a.npy[0]", "a.npy[1]"]
     with pytest.raises(InputError, match="784 NaN"):
         next(samples)

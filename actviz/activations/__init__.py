@@ -1,39 +1,35 @@
-"""Activations in a file: an `.npz` that numpy opens, without any pickle.
+"""Files of activations: `.npz` files without pickles that NumPy can load.
 
-A file holds, for each layer, one array under the layer's address::
+A file has one array per layer, under the layer's address::
 
-    numpy.load("out.npz")["conv_intermediate"]      # batch axis first, the layer's own dtype
+    numpy.load("out.npz")["conv_intermediate"]      # batch axis first, dtype of the layer
 
-Entry 0 of the batch axis is the first input, and so on. numpy has no bfloat16 and no
-float8: those are stored as float32. Text is stored as fixed-width unicode.
+Index 0 of the batch axis is the first input, and so on. bfloat16 and float8, which NumPy lacks, are
+stored as float32, strings as fixed-width Unicode.
 
-Two more arrays belong to actviz, and no address is spelled as they are:
+Two more arrays have names that no address has:
 
 ``actviz.json``
-    One string (no axes): JSON that says what the arrays are. Read it with
+    A string (no axes) with JSON that describes the arrays. Read it with
     ``json.loads(str(file["actviz.json"]))``. `actviz` and `schema` are versions; `model`,
-    `configuration` (SHA-256), `inputs`, `preprocessing` and `versions` say what computed
-    the numbers. `layers` lists every layer of the model in its order: `address`, `name`,
-    `index`, `class`, `shape` and `dtype` as computed, and, for those in the file, `key`
-    (the name of the array), `axes`, `signed` and `weights` (SHA-256 of the weights read);
-    `left_out` says why a layer that was asked for is missing. `samples` lists the inputs:
-    `name`, `fed` (in words), `sha256` of the fed values, `picture` and `words`.
+    `configuration` (SHA-256), `inputs`, `preprocessing` and `versions` describe how the values were
+    computed. `layers` lists all layers of the model in order: `address`, `name`, `index`, `class`,
+    `shape` and `dtype` as computed, and, for layers in the file, `key` (the name of the array),
+    `axes`, `signed` and `weights` (SHA-256 of the weights); `left_out` is the reason why a
+    selected layer is missing. `samples` lists the inputs: `name`, `fed` (a description), `sha256`
+    of the values, `picture` and `words`.
 ``actviz.fed``
-    Pictures of what was fed, uint8. Their sizes ``[row, column]`` stand as `picture` with
-    each input, `null` where it is no picture. Where all are of one size the array is
-    ``(input, row, column, RGB)``, otherwise the same bytes, one picture after another,
-    without axes.
+    Thumbnails of the inputs, uint8. The size ``[row, column]`` of each is `picture` of the input,
+    `null` if it has none. If all have the same size the array is ``(input, row, column, RGB)``,
+    else a one-dimensional array of all their bytes in order.
 
-A key is the address itself unless that would be no safe file name in an unpacked archive
-or differs from another key by case alone: then it ends in ``~`` and a hash, and
-``actviz.json`` tells the two apart.
+A key is the address, unless that is no safe file name in an extracted archive or differs from another
+key only by case: then it ends in ``~`` and a hash, and ``actviz.json`` has both.
 
-All inputs of a file have the same size: arrays have one shape, and every other way (an
-array for each input, padding) would make a file in which an address no longer names one
-array. An input that gives other shapes than the first is refused, and can be written
-to a file of its own.
+All inputs of a file have the same size, as each layer has one array. An input that gives other shapes
+than the first is refused and can be written to another file.
 
-The same activations give the same bytes: members have a fixed date and a fixed order.
+Equal activations give equal bytes: members have a fixed date and order.
 """
 
 from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput, layers_metadata, model_metadata

@@ -1,4 +1,4 @@
-"""One array of an open `.npz` or `.npy` file, read when and as far as it is asked for."""
+"""An array of an open `.npz` or `.npy` file that is read lazily and in parts."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _READABLE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 class LazyArray:
-    """An array whose header has been checked.
+    """An array whose header has been read and checked.
 
-    Its first axis may be read entry by entry, forwards without reading anything twice, once
-    the checksum has been compared: before the first value is returned.
+    Entries along the first axis can be read in ascending order without reading data twice, after the
+    checksum was verified once before the first entry.
 
     Parameters
     ----------
     label
-        What errors call it.
+        Name of the array in messages.
     size
-        Its bytes in all, header included.
+        Its size in bytes, including the header.
     start
-        Opens it at its first byte.
+        Opens a stream at its first byte.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class LazyArray:
         self._stream: BinaryIO | None = None
         self._next = 0
         self._checked = False
-        with self._damage_is_said():
+        with self._damage_reported():
             head = self._head()
         self.header: NpyHeader = read_header(head, size, label, LARGEST, with_complex=True)
 
@@ -66,21 +66,21 @@ class LazyArray:
         return self.header.shape
 
     def as_batch(self) -> LazyArray:
-        """Return the same array as the one entry of a batch."""
+        """Return the array with a new batch axis of size 1."""
         batch = copy.copy(self)
         batch.header = replace(self.header, shape=(1, *self.shape))
         return batch
 
     def entry(self, number: int, order: Sequence[int] | None = None) -> NDArray[Any]:
-        """Return one entry along the first axis, which is kept with a size of one.
+        """Return one entry along the first axis, which is kept with size 1.
 
         Parameters
         ----------
         number
-            Which entry, from 0.
+            Index of the entry.
         order
-            The other axes, counted from 0, in the order in which they lie in memory, the slowest
-            first; ``None``: as they are. The array that is returned has its own order of axes.
+            Memory order of the other axes, counted from 0, the slowest first; ``None``: C order. It does
+            not change the order of axes of the result.
 
         Raises
         ------
@@ -90,47 +90,47 @@ class LazyArray:
             When the entry has more than 2 GiB.
         """
         count, *rest = self.shape
-        one = NpyHeader((1, *rest), self.header.fortran, self.header.dtype, 0)
-        self._check_limit(self.header.data_bytes if self.header.fortran and count > 1 else one.data_bytes)
+        entry = NpyHeader((1, *rest), self.header.fortran, self.header.dtype, 0)
+        self._check_limit(self.header.data_bytes if self.header.fortran and count > 1 else entry.data_bytes)
         if self.header.fortran and count > 1:
             return self.whole()[number : number + 1]
-        if not one.data_bytes:
-            return array_of(b"", one, self._label)
-        lying = tuple(range(len(rest))) if order is None else tuple(order)
-        # Of an array in Fortran order the last axis is the slowest in the file.
+        if not entry.data_bytes:
+            return array_of(b"", entry, self._label)
+        memory_order = tuple(range(len(rest))) if order is None else tuple(order)
+        # In Fortran order the last axis is the slowest.
         stored = tuple(reversed(range(len(rest)))) if self.header.fortran else tuple(range(len(rest)))
-        memory = np.empty([rest[axis] for axis in lying], self.header.dtype.newbyteorder("="))
-        values = memory.transpose(np.argsort(lying)) if rest else memory
-        with self._damage_is_said():
-            self._fill(self._stream_at(number, one.data_bytes), values.transpose(stored))
+        memory = np.empty([rest[axis] for axis in memory_order], self.header.dtype.newbyteorder("="))
+        values = memory.transpose(np.argsort(memory_order)) if rest else memory
+        with self._damage_reported():
+            self._fill(self._stream_at(number, entry.data_bytes), values.transpose(stored))
             self._next = number + 1
         return values[None]
 
     def blocks(self, step: int) -> Iterator[NDArray[Any]]:
-        """Yield all entries in order, `step` at a time.
+        """Yield all entries in order in blocks of `step`.
 
-        Nothing is read twice, so the checksum is compared after the last value.
+        Data is read once, so the checksum is verified only after the last block.
 
         Raises
         ------
         InputError
             When the file is damaged.
         LimitError
-            When one block has more than 2 GiB.
+            When a block has more than 2 GiB.
         """
         count, *rest = self.shape
-        one = NpyHeader((1, *rest), self.header.fortran, self.header.dtype, 0)
+        entry = NpyHeader((1, *rest), self.header.fortran, self.header.dtype, 0)
         if not self.header.data_bytes or self.header.fortran:
             yield self.whole()
             return
-        self._check_limit(one.data_bytes * min(step, count))
-        with self._damage_is_said():
+        self._check_limit(entry.data_bytes * min(step, count))
+        with self._damage_reported():
             stream = self._start()
             stream.read(self.header.start)
         with stream:
             for first in range(0, count, step):
-                part = replace(one, shape=(min(step, count - first), *rest))
-                with self._damage_is_said():
+                part = replace(entry, shape=(min(step, count - first), *rest))
+                with self._damage_reported():
                     content = stream.read(part.data_bytes)
                     if len(content) != part.data_bytes:
                         raise EOFError
@@ -147,8 +147,8 @@ class LazyArray:
             When it is larger.
         """
         self._check_limit(self.header.data_bytes, limit)
-        with self._damage_is_said():
-            content = self._everything()
+        with self._damage_reported():
+            content = self._read_all()
         return array_of(content, self.header, self._label)
 
     def _check_limit(self, size: int, limit: int = MAX_BYTES) -> None:
@@ -157,8 +157,8 @@ class LazyArray:
             raise LimitError(message)
 
     @contextlib.contextmanager
-    def _damage_is_said(self) -> Iterator[None]:
-        """Turn what zipfile and zlib raise on damaged bytes into one line."""
+    def _damage_reported(self) -> Iterator[None]:
+        """Convert the exceptions of zipfile and zlib on damaged data to `InputError`."""
         try:
             yield
         except DAMAGED:
@@ -169,7 +169,7 @@ class LazyArray:
         with self._start() as stream:
             return stream.read(HEAD_BYTES)
 
-    def _everything(self) -> bytes:
+    def _read_all(self) -> bytes:
         with self._start() as stream:
             content = stream.read(self._size + 1)
         if len(content) != self._size:
@@ -177,9 +177,9 @@ class LazyArray:
         return content
 
     def _fill(self, stream: BinaryIO, target: NDArray[Any]) -> None:
-        """Read values in C order into an array that lies in memory in any order, piece by piece.
+        """Read values in C order into an array of any memory order, in chunks.
 
-        The whole at once would be in memory twice: 2 GB as they are in the file, and as they are drawn.
+        Reading all at once would need the memory of up to 2 GiB twice.
         """
         if target.nbytes > CHUNK and target.ndim:
             step = max(1, CHUNK // (target.nbytes // len(target)))
@@ -193,10 +193,10 @@ class LazyArray:
         target[...] = array_of(content, NpyHeader(target.shape, False, self.header.dtype, 0), self._label)  # noqa: FBT003
 
     def _stream_at(self, number: int, size: int) -> BinaryIO:
-        """Return a stream at one entry of `size` bytes: forwards in one stream, backwards from its beginning."""
+        """Return a stream at an entry of `size` bytes; it is opened again only to go backwards."""
         if not self._checked:
             self._checked = True
-            self._compare_checksum()
+            self._verify_checksum()
         if self._stream is None or number < self._next:
             self.close()
             self._stream = self._start()
@@ -205,8 +205,8 @@ class LazyArray:
         self._stream.seek((number - self._next) * size, io.SEEK_CUR)
         return self._stream
 
-    def _compare_checksum(self) -> None:
-        """Read everything once: zipfile compares at the end."""
+    def _verify_checksum(self) -> None:
+        """Read the whole member: zipfile verifies the checksum at the end."""
         with self._start() as stream:
             while stream.read(CHUNK):
                 pass
@@ -224,7 +224,7 @@ def open_member(archive: Archive, member: str, label: str) -> LazyArray:
     Raises
     ------
     ActvizError
-        When the member is missing, packed in an unusual way, or no array that is read.
+        When the member is missing, its compression is not supported, or it is no supported array.
     """
     info = archive.info(member)
     if info.compress_type not in _READABLE:
@@ -234,7 +234,7 @@ def open_member(archive: Archive, member: str, label: str) -> LazyArray:
 
 
 def open_npy(file: BinaryIO, size: int, label: str) -> LazyArray:
-    """Return the array in an open `.npy` file of `size` bytes, which stays open."""
+    """Return the array in an open `.npy` file of `size` bytes, which the caller must keep open."""
 
     def start() -> BinaryIO:
         file.seek(0)

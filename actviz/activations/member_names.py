@@ -1,4 +1,4 @@
-"""Names of arrays: a layer's address, where that is a safe name inside an archive."""
+"""Names of arrays in an archive: the address of the layer, if that is a safe name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _FORBIDDEN = frozenset('\\:*?"<>|')
 
 
 class MemberNames:
-    """Hands out names that differ, also after unpacking where case is ignored."""
+    """Assigns unique names, which also differ on file systems that ignore case."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def take(self, address: str) -> str:
-        """Return the key of an address: itself, or a readable part of it with ``~`` and a hash."""
+        """Return the key for an address: the address, or a readable part of it with ``~`` and a hash."""
         key, number = address, 0
         while not is_safe(key) or _folded(key) in self._taken:
             content = f"{address}\0{number}".encode("utf-8", "surrogatepass")
@@ -32,9 +32,9 @@ class MemberNames:
 
 
 def is_safe(key: str) -> bool:
-    """Tell whether a key can be the path of a file in any folder, and is no name of actviz's own.
+    """Return True if a key is a valid relative path on every file system, and not reserved.
 
-    ``a.npy`` is none: numpy would take it for ``a``.
+    Names such as ``a.npy`` are not safe, as NumPy loads that array as ``a``.
     """
     if not key.isprintable() or _FORBIDDEN & set(key) or len(key.encode()) > LONGEST:
         return False

@@ -1,4 +1,4 @@
-"""What the arrays of a file are; see the package for the fields, and `metadata_json` for the text."""
+"""Metadata of a file of activations; see the package for the fields, `metadata_json` for the format."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class ArrayEntry:
-    """One array: its key, its layer, and what `records.Activation` says of its values.
+    """An array: its key, its layer, and the fields of `records.Activation` that describe its values.
 
-    `axes` are those of the array, batch first; `geometry` says where its maps lie in the input,
-    `step_order` how its steps follow those of the input.
+    `axes` are the axes of the array, batch first; `geometry` relates positions in its maps to the input,
+    `step_order` its steps to those of the input.
     """
 
     key: str
@@ -36,9 +36,9 @@ class ArrayEntry:
 
 @dataclass(frozen=True, slots=True)
 class SavedInput:
-    """One input, without its values.
+    """An input, without its values.
 
-    `picture` is the size (row, column) of its picture, `padding` that of the `Sample`.
+    `picture` is the size (rows, columns) of its thumbnail, `padding` is that of the `Sample`.
     """
 
     name: str
@@ -51,11 +51,10 @@ class SavedInput:
 
 @dataclass(frozen=True, slots=True)
 class ActivationMetadata:
-    """Where the arrays of a file come from.
+    """How the arrays of a file were computed.
 
-    `layers` are all layers of the model, in its order; `entries` those in the file, by
-    address; `left_out` the reasons of those that are not. `given` is false where no input
-    was given and something stood in.
+    `layers` are all layers of the model in order; `entries` are the arrays by address; `left_out` holds
+    the reasons why other layers are missing. `given` is false if the default input was used.
     """
 
     model: str
@@ -73,24 +72,24 @@ class ActivationMetadata:
 def model_metadata(
     facts: ModelFacts, preprocessing: str, versions: Mapping[str, str], *, given: bool
 ) -> ActivationMetadata:
-    """Describe a model, before anything is known of arrays and inputs."""
+    """Return the metadata of a model, without arrays and inputs."""
     names = tuple(spec.name for spec in facts.inputs)
     return ActivationMetadata(facts.file, facts.digest, names, preprocessing, given, versions, facts.layers)
 
 
 def layers_metadata(model: str, activations: Mapping[str, Activation]) -> ActivationMetadata:
-    """Describe activations of which nothing else is known than what they say themselves."""
+    """Return metadata made of activations alone, if the model is unknown."""
     layers = tuple(
         LayerInfo(
             address=address,
             name=address,
             index=index,
-            kind=one.kind,
-            shape=(None, *one.values.shape[1:]),
-            dtype=one.values.dtype.name,
+            kind=activation.kind,
+            shape=(None, *activation.values.shape[1:]),
+            dtype=activation.values.dtype.name,
             parameters=None,
-            axes=one.axes,
+            axes=activation.axes,
         )
-        for index, (address, one) in enumerate(activations.items())
+        for index, (address, activation) in enumerate(activations.items())
     )
     return ActivationMetadata(model, layers=layers)

@@ -1,4 +1,4 @@
-"""The text of ``actviz.json`` and what it may hold; imported where a file is read or written, for `msgspec`."""
+"""Read and write ``actviz.json``; imported only where it is used, as msgspec is."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class _File(msgspec.Struct):
 
 
 def to_json(metadata: ActivationMetadata) -> str:
-    """Return the text of ``actviz.json``: ASCII, the same for equal metadata."""
+    """Return the content of ``actviz.json``: ASCII, equal for equal metadata."""
     file = _File(
         VERSION,
         SCHEMA,
@@ -88,7 +88,7 @@ def to_json(metadata: ActivationMetadata) -> str:
             for record in metadata.samples
         ],
     )
-    # Python's json writes lone surrogates in names, as escapes.
+    # Python's json escapes lone surrogates in names, which msgspec refuses.
     return json.dumps(msgspec.to_builtins(file), separators=(",", ":"), allow_nan=False)
 
 
@@ -101,19 +101,19 @@ def _layer(layer: LayerInfo, metadata: ActivationMetadata) -> _LayerJson:
     record.key, record.axes, record.signed, record.weights = entry.key, entry.axes, entry.signed, entry.weights_digest
     record.bounds = UNSET if entry.bounds is None else entry.bounds
     if entry.geometry is not None:
-        place = entry.geometry
-        record.geometry = _GeometryJson(place.input, place.size, place.offset, place.stride, place.field)
+        geometry = entry.geometry
+        record.geometry = _GeometryJson(geometry.input, geometry.size, geometry.offset, geometry.stride, geometry.field)
     record.step_order = entry.step_order  # type: ignore[assignment]  # one of the literals
     return record
 
 
 def from_json(text: str, file: str) -> ActivationMetadata:
-    """Read the text of ``actviz.json``, which is not trusted.
+    """Parse the content of ``actviz.json``, which is not trusted.
 
     Raises
     ------
     InputError
-        When it is not JSON, lacks a field, or holds a value that is not possible.
+        When it is not JSON, a field is missing or a value is invalid.
     """
     try:
         parsed = parse_json(text.encode("utf-8", "surrogatepass"), file)
@@ -132,7 +132,7 @@ def from_json(text: str, file: str) -> ActivationMetadata:
 
 
 class _InvalidMetadataError(Exception):
-    """Values that are each of the right type do not fit together."""
+    """Values of the right types that contradict each other."""
 
 
 def _damaged(file: str, what: str) -> InputError:
@@ -188,7 +188,7 @@ def _metadata(file: _File) -> ActivationMetadata:
 
 
 def _entry(layer: _LayerJson, key: str) -> ArrayEntry:
-    axes, signed, weights, bounds, place = layer.axes, layer.signed, layer.weights, layer.bounds, layer.geometry
+    axes, signed, weights, bounds, area = layer.axes, layer.signed, layer.weights, layer.bounds, layer.geometry
     if axes is UNSET or signed is UNSET or weights is UNSET:
         message = f'the layer "{layer.address}" has an array, but lacks axes, signed or weights'
         raise _InvalidMetadataError(message)
@@ -198,7 +198,7 @@ def _entry(layer: _LayerJson, key: str) -> ArrayEntry:
     if bounds is not UNSET and not bounds[0] < bounds[1]:
         message = f"bounds {bounds[0]:g} and {bounds[1]:g}, of which the first is not below the second"
         raise _InvalidMetadataError(message)
-    geometry = None if place is UNSET else Geometry(place.input, place.size, place.offset, place.stride, place.field)
+    geometry = None if area is UNSET else Geometry(area.input, area.size, area.offset, area.stride, area.field)
     return ArrayEntry(
         key,
         layer.address,

@@ -1,4 +1,4 @@
-"""Saved activations, opened: what was computed from what, and the arrays, read lazily."""
+"""Open files of activations: metadata, and arrays that are read lazily."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from actviz.records import Axes
 
 MAXIMUM_TEXT = 256 << 20
-# Axes as renderers lay them out, the slowest first.
+# Memory order of axes in renderers, the slowest first.
 DRAWN = ("channel", "unit", "head", "plane", "step", "query", "row", "column", "key")
 
 
@@ -35,13 +35,13 @@ class SavedActivations:
     Parameters
     ----------
     name
-        What errors call the file.
+        Name of the file in messages.
     description
-        What the arrays are.
+        The metadata.
     arrays
-        Those opened so far, by key.
+        Arrays that are open already, by key.
     archive
-        Where others are opened from.
+        The archive of the other arrays.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SavedActivations:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the arrays; the file itself belongs to whoever opened it."""
+        """Close the arrays; the file is closed by the caller who opened it."""
         for array in self._arrays.values():
             array.close()
 
@@ -71,18 +71,18 @@ class SavedActivations:
         return len(self.description.samples)
 
     def activation(self, address: str, number: int) -> Activation:
-        """Return what a layer gave for one input: a batch of one.
+        """Return the activation of a layer for one input, with a batch axis of size 1.
 
         Raises
         ------
         ActvizError
-            When the array is damaged, unsafe, too large, or is not what is said of it.
+            When the array is damaged, unsafe, too large, or contradicts the metadata.
         """
         entry = self.description.entries[address]
         return _activation(entry, self._array(entry).entry(number, _as_drawn(entry.axes[1:])))
 
     def whole(self, address: str) -> Activation:
-        """Return what a layer gave for all inputs.
+        """Return the activation of a layer for all inputs.
 
         Raises
         ------
@@ -93,36 +93,37 @@ class SavedActivations:
         return _activation(entry, self._array(entry).whole(LARGEST))
 
     def blocks(self, address: str, step: int) -> Iterator[NDArray[Any]]:
-        """Yield what a layer gave for all inputs in order, `step` inputs at a time.
+        """Yield the values of a layer for all inputs in order, in blocks of `step` inputs.
 
         Raises
         ------
         ActvizError
-            As `activation`; damage may show after the last value only.
+            As `activation`; damage may be detected only after the last block.
         """
         return self._array(self.description.entries[address]).blocks(step)
 
     def shape(self, address: str) -> tuple[int, ...]:
-        """Return the shape of a layer's array, inputs first."""
+        """Return the shape of the array of a layer, batch axis first."""
         return self._array(self.description.entries[address]).shape
 
     def row_bytes(self, address: str) -> int:
-        """Return the bytes that a layer gave for one input."""
+        """Return the size of the values of a layer for one input in bytes."""
         array = self._array(self.description.entries[address])
         return array.header.data_bytes // max(1, array.shape[0])
 
     def sample(self, number: int) -> Sample:
-        """Return one input as far as it is known: without its values."""
-        fed = self.description.samples[number]
-        return Sample(fed.name, {}, self._picture(number), fed.fed, fed.digest, (), fed.words, padding=fed.padding)
+        """Return an input without its values, which are not saved."""
+        saved = self.description.samples[number]
+        picture = self._picture(number)
+        return Sample(saved.name, {}, picture, saved.fed, saved.digest, (), saved.words, padding=saved.padding)
 
     def length(self, address: str) -> int:
-        """Return for how many inputs the file holds a layer."""
+        """Return the number of inputs in the array of a layer."""
         return self._array(self.description.entries[address]).shape[0]
 
     def _array(self, entry: ArrayEntry) -> LazyArray:
         array = self._open(entry.key)
-        # Arrays of anybody may be of different lengths; those that actviz wrote are not.
+        # Arrays from other programs may have different lengths, those in files of actviz may not.
         unequal = self._archive is not None and array.shape[:1] != (self.count,)
         if len(array.shape) != len(entry.axes) or unequal:
             axes = ", ".join(entry.axes)
@@ -136,32 +137,31 @@ class SavedActivations:
         return self._arrays[key]
 
     def _picture(self, number: int) -> NDArray[np.uint8] | None:
-        """Return the picture of an input, uint8 ``(row, column, RGB)``, where it has one."""
+        """Return the thumbnail of an input, uint8 ``(row, column, RGB)``, or ``None``."""
         size = self.description.samples[number].picture
         if size is None:
             return None
         array = self._open(PICTURES)
         sizes = [sample.picture for sample in self.description.samples]
-        pixels = [0 if one is None else one[0] * one[1] * 3 for one in sizes]
-        before = sum(one is not None for one in sizes[:number])
-        if array.header.dtype != np.uint8 or array.header.data_bytes != sum(pixels):
+        lengths = [0 if item is None else item[0] * item[1] * 3 for item in sizes]
+        if array.header.dtype != np.uint8 or array.header.data_bytes != sum(lengths):
             message = f"{self._name}[{PICTURES}]: does not hold the pictures that actviz.json tells of; write the file again with actviz extract."
             raise InputError(message)
-        if array.shape == (sum(one is not None for one in sizes), *size, 3):
-            picture: NDArray[np.uint8] = array.entry(before)[0]
+        if array.shape == (sum(item is not None for item in sizes), *size, 3):
+            picture: NDArray[np.uint8] = array.entry(sum(item is not None for item in sizes[:number]))[0]
         else:
-            start = sum(pixels[:number])
-            picture = array.whole(LARGEST).reshape(-1)[start : start + pixels[number]].reshape(*size, 3)
+            start = sum(lengths[:number])
+            picture = array.whole(LARGEST).reshape(-1)[start : start + lengths[number]].reshape(*size, 3)
         return picture
 
 
 def open_saved(file: BinaryIO, name: str) -> SavedActivations | None:
-    """Open the activations in an open `.npz` file; ``None`` where they are not actviz's.
+    """Open the activations in an open `.npz` file; return ``None`` if actviz did not write it.
 
     Raises
     ------
     ActvizError
-        When the archive or its description is damaged, unsafe or beyond a limit.
+        When the archive or its metadata is damaged, unsafe or too large.
     """
     from actviz.activations.metadata_json import from_json
 
@@ -178,12 +178,12 @@ def open_saved(file: BinaryIO, name: str) -> SavedActivations | None:
 
 
 def not_activations(name: str, what: str) -> str:
-    """Return the message about a file that another command takes."""
+    """Return the message for a file that belongs to another command."""
     return f"{name}: this is {what}, not activations; draw what a model computes with: actviz show MODEL INPUT."
 
 
 def read_description(path: Path) -> dict[str, str] | None:
-    """Return what a file of activations says it is of, ``None`` when actviz did not write it."""
+    """Return the model of a file of activations, or ``None`` if actviz did not write it."""
     try:
         with file_system.reading(path, OutputError) as (file, _):
             saved = open_saved(file, str(path))
@@ -193,7 +193,7 @@ def read_description(path: Path) -> dict[str, str] | None:
 
 
 def _as_drawn(axes: Axes) -> list[int]:
-    """Return axes, by their positions, in the order in which figures need them: so that drawing copies nothing."""
+    """Return the indices of axes in the memory order of renderers, so that drawing copies nothing."""
     return sorted(range(len(axes)), key=lambda position: DRAWN.index(axes[position]) if axes[position] in DRAWN else -1)
 
 

@@ -1,4 +1,4 @@
-"""Arrays of anybody, with axes named by the person who has them."""
+"""Open arrays from other programs, with axes named by the user."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ KIND = "array"
 
 
 def parse_axes(text: str) -> Axes:
-    """Read ``row,column,channel`` or ``batch,row,column,channel``.
+    """Parse ``row,column,channel`` or ``batch,row,column,channel``.
 
     Raises
     ------
     UsageError
-        For an axis that there is not, one that is named twice, or a batch that is not first.
+        For an unknown axis, one that is named twice, or a batch axis that is not first.
     """
     axes = tuple(name.strip() for name in text.split(","))
     shown = escape(text, 80)
@@ -45,10 +45,10 @@ def parse_axes(text: str) -> Axes:
 
 
 def fitted(axes: Axes, shape: tuple[int, ...]) -> Axes | None:
-    """Return the axes of an array, ``None`` where those named do not fit it.
+    """Return the axes of an array, or ``None`` if the names do not fit its number of axes.
 
-    Their number tells: as many names as axes name each of them; one name less leaves the
-    first axis to be the batch, unless the names begin with ``batch`` themselves.
+    If there is one name less than axes, the first axis is the batch axis, unless the names start with
+    ``batch``.
     """
     if len(axes) == len(shape) or (len(axes) + 1 == len(shape) and axes[0] != "batch"):
         return axes if len(axes) == len(shape) else ("batch", *axes)
@@ -56,23 +56,23 @@ def fitted(axes: Axes, shape: tuple[int, ...]) -> Axes | None:
 
 
 def open_array(file: BinaryIO, size: int, name: str, stem: str, axes: Axes) -> SavedActivations:
-    """Open a `.npy` file of `size` bytes; its array is addressed as `stem`.
+    """Open a `.npy` file of `size` bytes; the address of its array is `stem`.
 
     Raises
     ------
     ActvizError
-        When it is no array that is read, or has other axes.
+        When the array is not supported, or the axes do not fit.
     """
     return _saved({stem: open_npy(file, size, name)}, name, axes)
 
 
 def open_arrays(file: BinaryIO, name: str, axes: Axes) -> SavedActivations:
-    """Open every array of a `.npz` file that the axes fit.
+    """Open all arrays of a `.npz` file that the axes fit.
 
     Raises
     ------
     ActvizError
-        When the archive is damaged, or no array in it has such axes.
+        When the archive is damaged, or the axes fit no array.
     """
     archive = open_archive(file, name, ARRAYS)
     keys = [member.removesuffix(".npy") for member in archive.members if member.endswith(".npy")]
@@ -84,7 +84,7 @@ def open_arrays(file: BinaryIO, name: str, axes: Axes) -> SavedActivations:
 
 
 def _saved(arrays: Mapping[str, LazyArray], name: str, axes: Axes) -> SavedActivations:
-    """Describe arrays as layers of a model that is not known; leave out those of other axes."""
+    """Return arrays as the activations of an unknown model; those that the axes do not fit are left out."""
     entries, left_out, layers, fitting = {}, {}, [], {}
     for index, (key, array) in enumerate(arrays.items()):
         named = fitted(axes, array.shape)

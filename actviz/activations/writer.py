@@ -1,10 +1,9 @@
-"""Activations of many inputs into one file, with memory that does not grow with their number.
+"""Write the activations of many inputs to one file, with memory that does not grow with their number.
 
-An archive holds its members one after another, but activations come input by input, so
-they wait in a scratch file: a record of constant size for each input, in which every layer
-has its place. At the end each layer's rows are read out of the records, in order, into
-the archive. That costs the disk each value twice, and makes the number of inputs free: it
-need not be known before, and an input that fails leaves no gap.
+An archive has one member per layer, but activations arrive input by input. So they are collected in a
+scratch file with a record of constant size per input, in which each layer has a fixed offset; at the
+end the rows of each layer are copied to the archive. Each value is written twice, but the number of
+inputs need not be known in advance, and a failing input leaves no gap.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ _NUMBERS = frozenset("biufc")
 
 @dataclass(slots=True)
 class _ArrayLayout:
-    """The place of one layer in every record: `shape` of a row and where its bytes begin.
+    """The position of a layer in each record: `shape` of a row and `offset` in bytes.
 
-    Text has no constant size: `texts` holds a line of JSON for each input instead, and
-    `width` is the longest text so far.
+    Strings have no constant size: `texts` has a line of JSON per input instead, and `width` is the
+    length of the longest string so far.
     """
 
     entry: ArrayEntry
@@ -64,12 +63,12 @@ class _ArrayLayout:
 
 
 class ActivationWriter:
-    """Takes the activations of one input after another, then writes them all as an `.npz`.
+    """Collects the activations of one input after another, then writes them to an `.npz` file.
 
     Parameters
     ----------
     folder
-        Where intermediate results lie once they are more than 64 MiB: beside the output.
+        Folder of the output; intermediate results of more than 64 MiB are kept there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,11 +82,11 @@ class ActivationWriter:
         self.left_out: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        """Return the collector itself."""
+        """Return the writer itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Drop the intermediate results."""
+        """Delete the intermediate results."""
         self._files.close()
 
     @property
@@ -97,25 +96,25 @@ class ActivationWriter:
 
     @property
     def addresses(self) -> list[str]:
-        """The layers that the file will have."""
+        """The addresses of the layers in the file."""
         return list(self._columns or ())
 
-    def add(self, sample: Sample, found: Mapping[str, Activation]) -> None:
-        """Take the activations of one input: each with a batch axis of one.
+    def add(self, sample: Sample, activations: Mapping[str, Activation]) -> None:
+        """Add the activations of one input, each with a batch axis of size 1.
 
-        The first input settles which layers can be stored (`left_out` says why others are
-        not) and their shapes.
+        The first input determines which layers are stored (`left_out` has the reasons for the others)
+        and their shapes.
 
         Raises
         ------
         InputError
-            When a layer has another shape than for the first input; nothing is taken.
+            When a layer has another shape than for the first input; nothing is added.
         OutputError
             When the disk is full.
         """
         if self._columns is None:
-            self._columns = self._settle(found)
-        rows = [(column, _storable(found[address].values)) for address, column in self._columns.items()]
+            self._columns = self._layout(activations)
+        rows = [(column, _storable(activations[address].values)) for address, column in self._columns.items()]
         for column, values in rows:
             if values.shape != (1, *column.shape) or _dtype(values) != column.dtype:
                 raise InputError(self._other_shape(column, values, sample))
@@ -139,36 +138,36 @@ class ActivationWriter:
     def write(self, file: BinaryIO, about: ActivationMetadata, *, compress: bool = False) -> None:
         """Write the archive to an empty, seekable file.
 
-        `about` describes the model; layers, inputs and what was left out are added here.
-        Arrays that would pack so small that readers take them for a zip bomb stay unpacked.
+        `about` describes the model; arrays, inputs and reasons are added to it. Arrays that would be
+        compressed so much that readers take them for a zip bomb are stored uncompressed.
         """
         from actviz.activations.metadata_json import to_json
 
         columns = self._columns or {}
-        said = replace(
+        metadata = replace(
             about,
             entries={address: column.entry for address, column in columns.items()},
             samples=tuple(self._samples),
             left_out=self.left_out,
         )
-        suspicious = self._archive(file, to_json(said), frozenset() if compress else None)
+        suspicious = self._archive(file, to_json(metadata), frozenset() if compress else None)
         if suspicious:
             file.seek(0)
             file.truncate()
-            self._archive(file, to_json(said), suspicious)
+            self._archive(file, to_json(metadata), suspicious)
 
-    def _archive(self, file: BinaryIO, said: str, stored: frozenset[str] | None) -> frozenset[str]:
-        """Write every member, packed but for those in `stored` (``None``: none is packed).
+    def _archive(self, file: BinaryIO, metadata: str, stored: frozenset[str] | None) -> frozenset[str]:
+        """Write all members, compressed except those in `stored` (``None``: none is compressed).
 
-        Return the members that unpack to suspiciously much.
+        Return the members with a suspiciously high compression ratio.
         """
         with zipfile.ZipFile(file, "w") as archive:
-            for name, header, size, chunks in self._members(said):
+            for name, header, size, chunks in self._members(metadata):
                 info = zipfile.ZipInfo(name, EPOCH)
                 info.create_system, info.external_attr = UNIX, PLAIN_FILE
                 info.file_size = len(header) + size
-                packed = stored is not None and name not in stored
-                info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+                compress = stored is not None and name not in stored
+                info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
                 with archive.open(info, "w") as member:
                     member.write(header)
                     for chunk in chunks:
@@ -179,15 +178,14 @@ class ActivationWriter:
                 if info.file_size > max(ARRAYS.floor, ARRAYS.ratio * info.compress_size)
             )
 
-    def _members(self, said: str) -> Iterator[tuple[str, bytes, int, Iterator[bytes]]]:
-        """Yield name, header, number of bytes and the bytes of every array."""
-        text = np.array(said)
+    def _members(self, metadata: str) -> Iterator[tuple[str, bytes, int, Iterator[bytes]]]:
+        """Yield name, header, size in bytes and content of every array."""
+        text = np.array(metadata)
         yield _member(DESCRIPTION, text.dtype, (), iter([text.tobytes()]))
         sizes = [sample.picture for sample in self._samples if sample.picture is not None]
         if sizes:
             count = sum(rows * columns * 3 for rows, columns in sizes)
-            alike = len(set(sizes)) == 1
-            shape = (len(sizes), *sizes[0], 3) if alike else (count,)
+            shape = (len(sizes), *sizes[0], 3) if len(set(sizes)) == 1 else (count,)
             yield _member(PICTURES, np.dtype(np.uint8), shape, _read(self._pictures, 0, count))
         for column in (self._columns or {}).values():
             dtype = np.dtype(f"U{column.width}") if column.texts is not None else column.dtype
@@ -206,10 +204,11 @@ class ActivationWriter:
         for _ in range(self.count):
             yield np.array(json.loads(lines.readline()), f"U{column.width}").tobytes()
 
-    def _settle(self, found: Mapping[str, Activation]) -> dict[str, _ArrayLayout]:
+    def _layout(self, activations: Mapping[str, Activation]) -> dict[str, _ArrayLayout]:
+        """Return the layout of the layers that can be stored, and note why others cannot."""
         columns: dict[str, _ArrayLayout] = {}
         keys = MemberNames()
-        for address, activation in found.items():
+        for address, activation in activations.items():
             reason = _obstacle(activation)
             if reason is not None:
                 self.left_out[address] = reason
@@ -233,16 +232,16 @@ class ActivationWriter:
         return columns
 
     def _other_shape(self, column: _ArrayLayout, values: NDArray[Any], sample: Sample) -> str:
-        have, want = _sizes(values.shape[1:]), _sizes(column.shape)
+        shape, expected = _sizes(values.shape[1:]), _sizes(column.shape)
         first = escape(self._samples[0].name, 80)
-        return f'{escape(sample.name, 80)}: layer "{escape(column.entry.address, 80)}" gives {have}, but {want} for {first}; one file holds inputs of one size, write this one to a file of its own.'
+        return f'{escape(sample.name, 80)}: layer "{escape(column.entry.address, 80)}" gives {shape}, but {expected} for {first}; one file holds inputs of one size, write this one to a file of its own.'
 
     def _scratch(self, in_memory: int) -> BinaryIO:
         return self._files.enter_context(temporary_files.scratch_file(self._folder, in_memory))
 
 
 def _obstacle(activation: Activation) -> str | None:
-    """Say why the output of a layer for one input is no row of an array, ``None`` if it is."""
+    """Return why the output of a layer for one input cannot be stored, or ``None`` if it can."""
     values = activation.values
     if values.ndim == 0 or values.shape[0] != 1:
         return f"its values ({_sizes(values.shape)}) have no batch axis"
@@ -257,12 +256,12 @@ def _obstacle(activation: Activation) -> str | None:
 
 
 def _is_small_float(dtype: np.dtype[Any]) -> bool:
-    """Tell bfloat16 and the float8s of ml_dtypes, which numpy cannot write."""
+    """Return True for bfloat16 and the float8 types of ml_dtypes, which NumPy cannot write."""
     return dtype.names is None and "float" in dtype.name and dtype.kind not in _NUMBERS
 
 
 def _storable(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values in a dtype that a `.npy` file has: numbers as they are, text as objects."""
+    """Return values in a dtype that a `.npy` file can have; strings as objects."""
     if values.dtype.kind == "S":
         return values.astype(object)
     if values.dtype.kind not in "OU" and _is_small_float(values.dtype):
@@ -275,7 +274,7 @@ def _text(item: str | bytes) -> str:
 
 
 def _dtype(values: NDArray[Any]) -> np.dtype[Any]:
-    """Return the dtype of a column: any text is one kind, whatever its width."""
+    """Return the dtype of a column: object for strings of any width."""
     return np.dtype(object) if values.dtype.kind in "OU" else values.dtype.newbyteorder("=")
 
 
@@ -286,19 +285,19 @@ def _bytes(values: NDArray[Any]) -> memoryview:
 
 
 def _read(file: BinaryIO, start: int, size: int) -> Iterator[bytes]:
-    for place in range(start, start + size, CHUNK):
-        file.seek(place)
-        yield file.read(min(CHUNK, start + size - place))
+    for position in range(start, start + size, CHUNK):
+        file.seek(position)
+        yield file.read(min(CHUNK, start + size - position))
 
 
 def _member(
     key: str, dtype: np.dtype[Any], shape: tuple[int, ...], chunks: Iterator[bytes]
 ) -> tuple[str, bytes, int, Iterator[bytes]]:
-    head = io.BytesIO()
-    described = {"descr": numpy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    numpy_format.write_array_header_1_0(head, described)
+    header = io.BytesIO()
+    fields = {"descr": numpy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    numpy_format.write_array_header_1_0(header, fields)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    return f"{key}.npy", head.getvalue(), size, chunks
+    return f"{key}.npy", header.getvalue(), size, chunks
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

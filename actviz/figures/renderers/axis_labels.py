@@ -1,8 +1,8 @@
-"""Numbers or words along the sides of a map, as many as can be read.
+"""Numbers or words along the sides of a map, as many as are legible.
 
 ::
 
-          0    5    10        numbers, or words turned upwards
+          0    5    10        numbers, or words rotated by 90 degrees
     the   [map            ]
     cat   [               ]
 """
@@ -27,10 +27,10 @@ _TICK, _GAP = 4, 3
 
 @dataclass(frozen=True, slots=True)
 class AxisLabels:
-    """One side of a map: what it is called, and the name of each place along it.
+    """The labels of one axis of a map: `names` has one entry for each index.
 
-    `each` says that no name can be worked out from its neighbours, so that all of them
-    are written where there is room: words, or numbers that are out of order.
+    `each` is true if a name cannot be inferred from its neighbors, as for words or numbers that are not
+    consecutive, so that all names are written if there is room.
     """
 
     axis_name: str
@@ -39,7 +39,7 @@ class AxisLabels:
 
     @classmethod
     def of(cls, axis_name: str, numbers: Sequence[int], words: Sequence[str] = ()) -> AxisLabels:
-        """Return the axis of some places; `words`, where there are any, name all places."""
+        """Return the labels of the indices `numbers`, with a word for each if there are `words`."""
         if words:
             font = text.get_font(FONT_SIZE)
             named = (font.fit(text.shown(f"{number} {words[number]}", 80), LONGEST) for number in numbers)
@@ -50,55 +50,55 @@ class AxisLabels:
 
     @property
     def widest(self) -> int:
-        """The width of the widest name in pixels."""
+        """Width of the widest name in pixels."""
         font = text.get_font(FONT_SIZE)
         if self.each:
             return max(map(font.width, self.names), default=0)
         return font.width("0") * max(map(len, self.names), default=0)
 
     def turned(self, zoom: int) -> bool:
-        """Whether names above places of `zoom` pixels must be turned upwards."""
+        """Return True if names above columns of `zoom` pixels must be rotated."""
         return self.each and self.widest > zoom - 2
 
 
 def minimum_zoom(axis: AxisLabels) -> int:
-    """Return how many pixels a place needs for its name to stand beside it."""
+    """Return the zoom at which every name has room beside its row."""
     return text.get_font(FONT_SIZE).height if axis.each else 1
 
 
 def left_margin(axis: AxisLabels) -> int:
-    """Return the width that names to the left of a map need."""
+    """Return the width of the labels to the left of a map in pixels."""
     return axis.widest + _TICK + _GAP
 
 
 def top_margin(axis: AxisLabels, zoom: int) -> int:
-    """Return the height that names above a map need."""
+    """Return the height of the labels above a map in pixels."""
     height = axis.widest if axis.turned(zoom) else text.get_font(FONT_SIZE).height
     return height + _TICK + _GAP
 
 
 def overhang(axis: AxisLabels, zoom: int) -> int:
-    """Return by how much a name above the last place may reach beyond the map."""
+    """Return by how many pixels the name above the last column may extend beyond the map."""
     return 0 if axis.turned(zoom) else max(0, -(-(axis.widest - zoom) // 2))
 
 
-def label_interval(zoom: int, room: int) -> int:
-    """Return how many places of `zoom` pixels apart names that need `room` pixels stand."""
+def label_interval(zoom: int, pixels: int) -> int:
+    """Return the interval of labels, 1, 2 or 5 times a power of ten, at which `pixels` fit between them."""
     power = 1
     while True:
         for step in (power, 2 * power, 5 * power):
-            if step * zoom >= room:
+            if step * zoom >= pixels:
                 return step
         power *= 10
 
 
 def label_size(axis: AxisLabels, zoom: int, *, above: bool) -> int:
-    """Return how many pixels along a map a name needs, `above` it or to its left."""
+    """Return the pixels that a name takes along the axis, `above` the map or to its left."""
     return text.get_font(FONT_SIZE).height if not above or axis.turned(zoom) else axis.widest + 8
 
 
 def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
-    """Write the names of the places `part` to the left of a map whose top left is `corner`."""
+    """Write the names of the rows `part` to the left of a map whose top left pixel is `corner`."""
     font, color = text.get_font(FONT_SIZE), canvas.theme.muted
     for index in _labelled_indices(part, label_interval(zoom, label_size(axis, zoom, above=False))):
         middle = corner[0] + (index - part.start) * zoom + zoom // 2
@@ -109,7 +109,7 @@ def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner
 
 
 def write_above(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
-    """Write the names of the places `part` above a map whose top left is `corner`."""
+    """Write the names of the columns `part` above a map whose top left pixel is `corner`."""
     font, color, turned = text.get_font(FONT_SIZE), canvas.theme.muted, axis.turned(zoom)
     for index in _labelled_indices(part, label_interval(zoom, label_size(axis, zoom, above=True))):
         middle = corner[1] + (index - part.start) * zoom + zoom // 2
@@ -122,5 +122,5 @@ def write_above(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corne
 
 
 def _labelled_indices(part: range, step: int) -> range:
-    """Return the places with a name: multiples of `step`, counted from the start of the axis."""
+    """Return the indices in `part` that are labelled: the multiples of `step`."""
     return range(-(-part.start // step) * step, part.stop, step)

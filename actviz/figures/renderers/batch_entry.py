@@ -1,4 +1,4 @@
-"""One entry of a batch: its axes in order, its masked steps, the words of its steps."""
+"""One entry of a batch: its values with the axes in a given order, its masked steps, the names of its steps."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ if TYPE_CHECKING:
 
 
 def step_words(activation: Activation, context: Context, count: int) -> tuple[str, ...]:
-    """Return the words of the input in the order of an activation's `count` steps, none where they do not fit."""
+    """Return the words of the input in the order of the `count` steps of an activation, or none if their number differs."""
     if len(context.steps) != count or activation.step_order == MIXED:
         return ()
     return context.steps[::-1] if activation.step_order == REVERSED else context.steps
 
 
 def maps_in_order(activation: Activation, index: int, order: Axes) -> NDArray[Any]:
-    """Return one entry of the batch with its axes in this order, contiguous; an axis it does not have has length 1."""
+    """Return one entry of the batch with its axes in `order`, contiguous; an axis that it lacks has length 1."""
     axes, values = activation.axes[1:], activation.values[index]
-    turned = values.transpose([axes.index(name) for name in order if name in axes])
-    lengths = iter(turned.shape)
+    transposed = values.transpose([axes.index(name) for name in order if name in axes])
+    lengths = iter(transposed.shape)
     shape = [next(lengths) if name in axes else 1 for name in order]
-    return np.ascontiguousarray(channel_statistics.as_numbers(turned.reshape(shape)))
+    return np.ascontiguousarray(channel_statistics.as_numbers(transposed.reshape(shape)))
 
 
 def masked_steps(activation: Activation, index: int) -> list[int]:
-    """Return the steps of one entry of the batch that the network leaves out."""
+    """Return the indices of the masked steps of one entry of the batch."""
     mask = activation.mask
     if mask is None or "step" not in activation.axes:
         return []
     if mask.shape[1] != activation.values.shape[activation.axes.index("step")]:
         return []
-    found: list[int] = np.flatnonzero(~mask[index]).tolist()
-    return found
+    steps: list[int] = np.flatnonzero(~mask[index]).tolist()
+    return steps
 
 
 def unmasked_steps(activation: Activation, masked_steps: Sequence[int], count: int) -> list[int]:
-    """Return the steps that are drawn of `count`.
+    """Return the indices of the steps, `count` of them, that are not masked.
 
     Raises
     ------
     UsageError
-        When all of them are masked.
+        If all steps are masked.
     """
     if len(masked_steps) == count:
         message = f"layer {activation.address!r}: all {count} steps are masked on this input, so there is nothing to draw; give another input."

@@ -1,4 +1,4 @@
-"""Maps laid over the picture that the network was fed: which picture, and the figure."""
+"""Overlays: maps drawn over the input picture."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LAID = ({"row", "column"}, {"row", "column", "step"}, {"row", "column", "plane"
 
 
 def overlay_for(activation: Activation, context: Context, *, dark: bool = False) -> Overlay:
-    """Return the picture to lay an activation's maps over, on a light page or a dark one.
+    """Return the overlay on the input picture of an activation, for a light or a dark page.
 
     Raises
     ------
     UsageError
-        When it is no map of rows and columns, or its input is no picture.
+        If the activation has no rows and columns, or its input is not a picture.
     """
     name, geometry = activation.address, activation.geometry
     if set(activation.axes) - {"batch", "channel"} not in _LAID:
@@ -42,36 +42,35 @@ def overlay_for(activation: Activation, context: Context, *, dark: bool = False)
     if picture.ndim > 3:  # noqa: PLR2004  (frames)
         words = f"over the mean of the {len(picture)} frames of the input"
         picture = np.rint(picture.mean(axis=0)).astype(np.uint8)
-    found = geometry or _stretched(activation, (picture.shape[0], picture.shape[1]))
-    return Overlay(to_grey(picture), found, geometry is not None, dark, words)
+    known = geometry or _stretched(activation, (picture.shape[0], picture.shape[1]))
+    return Overlay(to_grey(picture), known, geometry is not None, dark, words)
 
 
 def overlays_for_frames(
     activation: Activation, context: Context, along: str, *, dark: bool = False
 ) -> tuple[Overlay, ...]:
-    """Return what each frame of an activation is laid over, one for each along its axis ``step`` or ``plane``.
+    """Return the overlay of each frame of an activation along its axis ``step`` or ``plane``.
 
-    Frame by frame where the input has as many; otherwise the frame at the same share of the way,
-    which the caption says.
+    If the input has another number of frames, the frame at the same relative position is used, and the
+    caption says so.
 
     Raises
     ------
     UsageError
-        When its input is no picture.
+        If its input is not a picture.
     """
     whole = overlay_for(activation, context, dark=dark)
     picture = spatial.picture_of(activation, context)
     count = int(activation.values.shape[activation.axes.index(along)])
     if picture is None or picture.ndim == 3:  # noqa: PLR2004  (one picture)
         return (whole,) * count
-    given = len(picture)
-    places = [min(given - 1, int((frame + 0.5) * given / count)) for frame in range(count)]
+    input_frames = len(picture)
+    indices = [min(input_frames - 1, int((frame + 0.5) * input_frames / count)) for frame in range(count)]
     words = f"each {along} over that of the input with its number"
-    if given != count:
-        words = f"each {along} over the frame at the same share of the {given} of the input: which it sees is not known"
+    if input_frames != count:
+        words = f"each {along} over the frame at the same share of the {input_frames} of the input: which it sees is not known"
     grey = to_grey(picture)
-    laid: list[Overlay] = [replace(whole, grey=grey[geometry], frames=words) for geometry in places]
-    return tuple(laid)
+    return tuple(replace(whole, grey=grey[index], frames=words) for index in indices)
 
 
 def _stretched(activation: Activation, sizes: tuple[int, int]) -> Geometry:
@@ -81,7 +80,7 @@ def _stretched(activation: Activation, sizes: tuple[int, int]) -> Geometry:
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen channel over the input; see `Renderer`."""
+    """Draw the selected channels over the input; see `Renderer`."""
     along = next((name for name in ("step", "plane") if name in activation.axes), None)
     if along is not None and style.project is None and not spatial.accepts(activation.axes):
         laid = overlays_for_frames(activation, context, along, dark=style.dark)
@@ -101,11 +100,11 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
 
 
 def _maps(activation: Activation, index: int, along: str | None, style: Style) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return one map a channel, ``(channel, row, column)``, and what was done to get one of frames."""
+    """Return one map for each channel, ``(channel, row, column)``, and notes about a projection over frames."""
     if along is None or style.project is None:
         return spatial.maps_of(activation, index), ()
     masked = batch_entry.masked_steps(activation, index) if along == "step" else []
     strips = frames.maps_of(activation, index, along)
     shown = batch_entry.unmasked_steps(activation, masked, strips.shape[1])
-    maps, said = frames.project(strips[:, shown], along, style.project)
-    return maps, (said,)
+    maps, note = frames.project(strips[:, shown], along, style.project)
+    return maps, (note,)

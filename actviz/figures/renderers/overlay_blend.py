@@ -1,10 +1,9 @@
-"""Maps laid over the picture that the network was fed, each value where it looks.
+"""Blending of maps with the input picture.
 
-The picture is drawn in grey. A value colours the pixels that it is nearest to, the more
-solid the further it is from zero, so that the picture shows through where a filter finds
-nothing. Which pixels these are follows from the strides and paddings of the layers before
-(`actviz.records.Geometry`); pixels beyond the map, as along the borders of a convolution
-without padding, stay pale, or dim on a dark page.
+The picture is drawn in grey. Each pixel has the color of the value whose receptive field is centered
+nearest to it, with an opacity that grows with the distance of the value from zero. The positions follow
+from strides and paddings of the preceding layers (`actviz.records.Geometry`). Pixels outside the map,
+such as the borders of a convolution without padding, are pale, on a dark page dim.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Geometry
 
-# The grey of black and of white in the picture: colours stand out from both.
+# The grey levels of black and white in the picture; colors contrast with both.
 DARK, LIGHT = 40, 225
-# What is beyond the map is mixed with this, half and half.
+# Pixels outside the map are the mean of this and the picture.
 _PALE, _DIM = 250, 24
-# How solid the strongest value is, and by which power of its share weaker ones are.
+# The opacity of the strongest value, and the exponent of the relative magnitude for the others.
 _SOLID, _POWER = 0.88, 0.6
 _LUMINANCE = (0.299, 0.587, 0.114)
 _WHOLE = 255
@@ -35,12 +34,18 @@ _WHOLE = 255
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A picture to lay maps over, and where their values lie on it.
+    """A picture below maps, and the positions of their values on it.
 
-    `grey` is uint8 ``(row, column)``, DARK to LIGHT. `aligned` is false where the place of
-    the map is not known, so that it is stretched over the whole picture; `frames` says which
-    frame of the input the picture is, where it has several. `dark` is for
-    dark pages, where what is beyond the map is darkened, not lightened.
+    Attributes
+    ----------
+    grey
+        Shape ``(row, column)``, uint8, from `DARK` to `LIGHT`.
+    aligned
+        Whether the position of the map in the input is known; if not, it is stretched over the picture.
+    dark
+        Whether the page is dark, so that pixels outside the map are darkened rather than lightened.
+    frames
+        Which frame of the input the picture is, if the input has several.
     """
 
     grey: NDArray[np.uint8]
@@ -51,16 +56,16 @@ class Overlay:
 
     @property
     def reduction_note(self) -> str:
-        """How values were brought into pixels."""
+        """Description of how values become pixels, for the manifest."""
         return "overlay: each pixel has the colour of the nearest value, mixed with the picture"
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Rows and columns of the picture."""
+        """Numbers of rows and columns of the picture."""
         return self.grey.shape[0], self.grey.shape[1]
 
     def painted(self, prepared: PreparedMaps, sizes: tuple[int, int]) -> NDArray[np.uint32]:
-        """Return the chosen maps over the picture, packed, ``(tile, row, column)`` of `sizes`."""
+        """Return the packed pixels of the selected maps over the picture, ``(tile, row, column)``, of `sizes`."""
         rows, columns = (self._nearest(prepared, axis, size) for axis, size in ((0, sizes[0]), (1, sizes[1])))
         ground = _resized(self.grey, sizes).astype(np.float32)
         inside = np.logical_and.outer(rows >= 0, columns >= 0)
@@ -85,19 +90,19 @@ class Overlay:
         return nearest_indices(geometry.offset[axis], geometry.stride[axis], count, (geometry.size[axis], length))
 
     def bar(self, bar: ColorBar, prepared: PreparedMaps) -> ColorBar:
-        """Return a colour bar in two halves: what a value looks like over black and over white."""
+        """Return a color bar in two halves: the colors over black and over white."""
         over = [_blended_table(prepared, grey) for grey in (DARK, LIGHT)]
         notes = ("upper half of the bar: over black, lower half: over white", *bar.notes)
         return ColorBar(over[0], bar.ticks, notes, bar.nonfinite_colors, bar.levels, over[1])
 
     def record(self) -> dict[str, Any]:
-        """Return what a manifest says of where values lie in the input."""
+        """Return the positions of values in the input for the manifest."""
         geometry = self.geometry
         position = {"size": list(geometry.size), "offset": list(geometry.offset), "stride": list(geometry.stride)}
         return {"input": geometry.input, "aligned": self.aligned, **position, "field": list(geometry.field)}
 
     def notes(self, counts: tuple[int, int]) -> tuple[str, ...]:
-        """Return what the caption says of where the values of maps of so many rows and columns lie."""
+        """Return the notes about the positions of the values of maps of `counts` rows and columns."""
         geometry = self.geometry
         over = (self.frames,) if self.frames else ()
         if not self.aligned:
@@ -109,41 +114,41 @@ class Overlay:
 
     @property
     def border(self) -> str:
-        """What the caption says of pixels beyond the map."""
+        """Note about pixels outside the map."""
         return f"{'dim' if self.dark else 'pale'}: beyond the map"
 
     def leaves_border(self, counts: tuple[int, int]) -> bool:
-        """Tell whether a map of so many rows and columns leaves pixels at its borders."""
+        """Return True if maps of `counts` rows and columns do not cover all pixels."""
         geometry = self.geometry
-        places = zip(geometry.offset, geometry.stride, counts, geometry.size, strict=True)
+        axes = zip(geometry.offset, geometry.stride, counts, geometry.size, strict=True)
         return any(
-            (nearest_indices(offset, stride, count, (size, size)) < 0).any() for offset, stride, count, size in places
+            (nearest_indices(offset, stride, count, (size, size)) < 0).any() for offset, stride, count, size in axes
         )
 
 
 def nearest_indices(offset: float, stride: float, count: int, sizes: tuple[int, int]) -> NDArray[np.int64]:
-    """Return the number of the value that each pixel along an axis is nearest to, -1 beyond the map.
+    """Return the index of the nearest value for each pixel along an axis, -1 outside the map.
 
-    Values lie at `offset`, `offset` + `stride`, ...; each owns half a stride to either side.
+    Values are at `offset`, `offset` + `stride`, ...; each covers half a stride to either side.
 
     Parameters
     ----------
     count
         The number of values.
     sizes
-        The length of the axis in the unit of `offset`, and in pixels to be drawn.
+        The length of the axis in the unit of `offset`, and in drawn pixels.
     """
     size, length = sizes
     middles = (np.arange(length) + 0.5) * (size / length) - 0.5
-    places = np.floor((middles - offset) / stride + 0.5).astype(np.int64)
-    return np.where((places >= 0) & (places < count), places, -1)
+    indices = np.floor((middles - offset) / stride + 0.5).astype(np.int64)
+    return np.where((indices >= 0) & (indices < count), indices, -1)
 
 
 def opacities(prepared: PreparedMaps) -> NDArray[np.float32]:
-    """Return how solid each step of the table is, 0..1: nothing at zero, most where it is furthest from that."""
+    """Return the opacity of each color step, 0..1, ``(step,)``: 0 at zero, largest farthest from zero."""
     share = np.arange(colors.STEPS) / (colors.STEPS - 1)
     if prepared.requested_range is not None and not prepared.signed:
-        # Zero may lie anywhere in a range that was given, or outside.
+        # Zero may be anywhere in a requested range, or outside.
         low, high = prepared.requested_range
         largest = max(abs(low), abs(high)) or 1.0
         share = np.abs(low / largest * (1 - share) + high / largest * share)
@@ -153,7 +158,7 @@ def opacities(prepared: PreparedMaps) -> NDArray[np.float32]:
 
 
 def _blended_table(prepared: PreparedMaps, grey: int) -> colors.ColorTable:
-    """Return the table of a figure as it looks over one grey."""
+    """Return the colormap of a figure blended with one grey level."""
     share = opacities(prepared)[:, None]
     mixed = np.rint(grey * (1 - share) + prepared.table.colors * share).astype(np.uint8)
     return colors.ColorTable(
@@ -162,7 +167,7 @@ def _blended_table(prepared: PreparedMaps, grey: int) -> colors.ColorTable:
 
 
 def _resized(grey: NDArray[np.uint8], sizes: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the picture in another size: whole factors repeat pixels, anything else averages."""
+    """Return the picture in another size: integer factors repeat pixels, others average."""
     if grey.shape == sizes:
         return grey
     rows, columns = grey.shape

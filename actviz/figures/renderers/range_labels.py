@@ -1,4 +1,4 @@
-"""What is written below each tile: the range of its values, or its state."""
+"""Labels of tiles: the range of values of each tile, or its state."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FONT_SIZE = 10
 
 
 def labels_below(prepared: PreparedMaps, width: int, *, fixed: bool = False) -> list[str]:
-    """Return what is written below each tile: the smallest and the largest of its values.
+    """Return the label below each drawn tile: the smallest and the largest of its values.
 
-    With percentiles of its own it is the ends of its colours. Tiles of one value have that
-    value. Both ends are written, in fewer digits where there is little room; where `room` is
-    `fixed` and not even these fit, the end further from zero, with its sign (`has_one_end`).
-    A state (``dead``) wins over numbers.
+    For percentiles of each tile these are its color limits; a tile of one value has that value. Numbers
+    are shortened to `width` pixels; if not even one digit each fits and `width` is `fixed`, only the limit
+    farther from zero is written, with its sign (see `has_single_limit`). A state such as ``dead``
+    replaces the numbers.
     """
     font, channels = text.get_font(FONT_SIZE), prepared.channels
     ranges = prepared.written_ranges()
@@ -32,12 +32,14 @@ def labels_below(prepared: PreparedMaps, width: int, *, fixed: bool = False) -> 
         if prepared.maps[0].size > 1
         else [text.number(high) for _, high in ranges]
     )
-    if max(map(font.width, labels)) > width:
-        shorter = _short_pair if prepared.maps[0].size > 1 else _short_high
-        labels = [
-            words if font.width(words) <= width or channel in near else shorter(pair, font, width, fixed=fixed)
-            for channel, words, pair in zip(channels, labels, ranges, strict=True)
-        ]
+    labels = [
+        label
+        if font.width(label) <= width or channel in near
+        else _short_pair(pair, font, width, fixed=fixed)
+        if prepared.maps[0].size > 1
+        else text.fitting_number(pair[1], font, width)
+        for channel, label, pair in zip(channels, labels, ranges, strict=True)
+    ]
     for index, (state, channel) in enumerate(zip(prepared.states(), channels, strict=True)):
         if state == "dead":
             labels[index] = "dead"
@@ -47,26 +49,20 @@ def labels_below(prepared: PreparedMaps, width: int, *, fixed: bool = False) -> 
         elif state == "nonfinite" and np.isnan(prepared.numbers.maximum[channel]):
             labels[index] = "NaN" if prepared.numbers.nan[channel] else text.INFINITY
         elif channel in faint:
-            words = f"{text.ALMOST} 0: {text.number(float(prepared.numbers.strength[channel]), 2)}"
-            labels[index] = words if font.width(words) <= width or not fixed else f"{text.ALMOST} 0"
+            label = f"{text.ALMOST} 0: {text.number(float(prepared.numbers.strength[channel]), 2)}"
+            labels[index] = label if font.width(label) <= width or not fixed else f"{text.ALMOST} 0"
     return labels
 
 
-def has_single_limit(words: Sequence[str]) -> bool:
-    """Return True if `words`, those of `below`, hold a tile with only one of its two ends."""
-    return any(word.lstrip(text.MINUS)[:1].isdigit() and ".." not in word for word in words)
+def has_single_limit(labels: Sequence[str]) -> bool:
+    """Return True if one of the labels of `labels_below` has only one of its two limits."""
+    return any(label.lstrip(text.MINUS)[:1].isdigit() and ".." not in label for label in labels)
 
 
-def _short_pair(ranges: tuple[float, float], font: text.Font, width: int, *, fixed: bool) -> str:
-    """Return both ends in as many digits as fit; the one further from zero where `fixed` room holds no two."""
-    words = [text.range_text(*ranges, digits) for digits in (2, 1)]
-    fits = next((one for one in words if font.width(one) <= width), None)
-    if fits is None and fixed:
-        return text.fitting_number(max(ranges, key=abs), font, width)
-    return fits or words[0]
-
-
-def _short_high(ranges: tuple[float, float], font: text.Font, width: int, *, fixed: bool) -> str:
-    """Return the upper end in as many digits as fit."""
-    del fixed
-    return text.fitting_number(ranges[1], font, width)
+def _short_pair(limits: tuple[float, float], font: text.Font, width: int, *, fixed: bool) -> str:
+    """Return both limits with as many digits as fit, or the one farther from zero if two do not fit in a `fixed` width."""
+    labels = [text.range_text(*limits, digits) for digits in (2, 1)]
+    fitting = next((label for label in labels if font.width(label) <= width), None)
+    if fitting is None and fixed:
+        return text.fitting_number(max(limits, key=abs), font, width)
+    return fitting or labels[0]

@@ -1,4 +1,4 @@
-"""Many values brought into fewer: maps too large for a picture, and channels as one map."""
+"""Reductions: block means of maps too large for a picture, and channels reduced to one map."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ BUDGET = 16_000_000
 
 
 def block_factors(count: int, rows: int, columns: int, budget: int = BUDGET) -> tuple[int, int]:
-    """Return how many values down and across become one, so that `budget` values are left.
+    """Return the height and width of the blocks that are averaged so that at most `budget` values remain.
 
-    The longer side is divided first, until both are alike; (1, 1) where everything fits.
+    The longer side is divided first; (1, 1) if all values fit.
     """
     down = across = 1
     while count * -(-rows // down) * -(-columns // across) > budget and (rows > down or columns > across):
@@ -35,9 +35,9 @@ def block_factors(count: int, rows: int, columns: int, budget: int = BUDGET) -> 
 
 
 def block_means(maps: NDArray[Any], down: int, across: int) -> NDArray[np.float64]:
-    """Return the mean of each block of ``(tile, row, column)``; blocks at the ends are smaller.
+    """Return the mean of each block of `down` rows and `across` columns, float64 ``(tile, row, column)``.
 
-    A block with a NaN or an infinity becomes one.
+    Blocks at the ends may be smaller. The mean of a block with a NaN or an infinity is not finite.
     """
     values = maps.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -48,13 +48,13 @@ def block_means(maps: NDArray[Any], down: int, across: int) -> NDArray[np.float6
                 shape = [1, 1, 1]
                 shape[axis] = len(starts)
                 counts = np.minimum(factor, size - starts).reshape(shape)
-                # Divided before they are added, so that the sum of huge values stays finite.
+                # Divide before adding, so that sums of huge values stay finite.
                 values = np.add.reduceat(values / np.repeat(counts, counts.ravel(), axis=axis), starts, axis=axis)
     return values
 
 
 def block_mean_note(axis_names: tuple[str, str], block: tuple[int, int]) -> str:
-    """Return how values were brought together, in words, for a figure and its manifest."""
+    """Return the description of block means for a caption and the manifest."""
     blocks = " by ".join(f"{factor} {noun}s" for factor, noun in zip(block, axis_names, strict=True) if factor > 1)
     return f"each value drawn is the mean of {blocks}"
 
@@ -66,12 +66,12 @@ REDUCTIONS = {"mean": "mean", "max": "maximum", "l2": "L2 norm"}
 def reduce_channels(
     activation: Activation, index: int, style: Style, context: Context | None = None
 ) -> tuple[Activation, str]:
-    """Return one entry of the batch with its chosen channels as one map, and how that is said.
+    """Return one entry of the batch with its selected channels reduced to one map, and the description of that.
 
     Raises
     ------
     UsageError
-        When there are no channels, or the style means nothing.
+        If the activation has no channels, or the style is invalid.
     """
     name = activation.address
     if style.reduce not in REDUCTIONS:
@@ -103,7 +103,7 @@ def reduce_channels(
 
 
 def values_in_image(values: NDArray[Any], axes: Axes, activation: Activation, context: Context | None) -> NDArray[Any]:
-    """Return the values of one entry of the batch, which has `axes`, that count in strengths: not those of padding."""
+    """Return the values of one entry of the batch, with these `axes`, without those of padding."""
     if context is None or set(axes) - {"channel"} != {"row", "column"}:
         return values
     down, across = axes.index("row"), axes.index("column")
@@ -116,12 +116,12 @@ def values_in_image(values: NDArray[Any], axes: Axes, activation: Activation, co
 
 
 def as_drawn(activation: Activation, style: Style) -> Activation:
-    """Return the first entry of the batch as `style.reduce` draws it; what it cannot reduce stays as it is.
+    """Return the first entry of the batch reduced as in `style.reduce`, or unchanged if it cannot be reduced.
 
     Raises
     ------
     UsageError
-        When the style means nothing.
+        If the style is invalid.
     """
     if style.reduce is None or "channel" not in activation.axes or activation.values.dtype.kind in "OSUTc":
         return activation
@@ -133,9 +133,9 @@ def as_drawn(activation: Activation, style: Style) -> Activation:
 
 
 def _reduced(flat: NDArray[Any], how: str) -> NDArray[Any]:
-    """Return ``(channel, value)`` as one value for each place; one NaN makes it NaN.
+    """Reduce ``(channel, value)`` over channels to ``(value,)``; NaN in any channel gives NaN.
 
-    The maximum is the value of largest magnitude, with its sign.
+    ``max`` is the value of largest magnitude, with its sign.
     """
     with np.errstate(all="ignore"):
         if how == "max":
@@ -144,7 +144,7 @@ def _reduced(flat: NDArray[Any], how: str) -> NDArray[Any]:
         if how == "mean":
             mean: NDArray[Any] = (wide / len(wide)).sum(axis=0)
             return mean
-        # Powers of two keep the squares of huge values finite and of tiny ones above 0.
+        # Scaling by a power of two keeps squares of huge values finite and squares of tiny values above 0.
         largest = np.abs(wide[np.isfinite(wide)]).max(initial=0.0)
         factor = 2.0 ** -float(np.clip(np.frexp(largest)[1], -1000, 1000))
         root: NDArray[Any] = np.sqrt(((wide * factor) ** 2).sum(axis=0)) / factor

@@ -259,7 +259,7 @@ class KerasNetwork(FileNetwork):
 
         wanted = {address: self._describer.outputs[address] for address in addresses}
         steps = self._graph.ancestors([ref.node for ref in wanted.values()])
-        return SubModel(self._graph, self._file.name, steps, wanted, self._file.weights, self._custom)
+        return SubModel(self._graph, self._file.name, steps, self._file.weights, self._custom, wanted=wanted)
 
     def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
         layers = self._describer.describe(parameters or {})

@@ -105,7 +105,7 @@ def canonical(config: Any, version: str, file: str) -> Json:
 
 
 def is_keras_3(version: str) -> bool:
-    """Tell whether a Keras version string is of Keras 3 or later."""
+    """Return True if a Keras version string is of Keras 3 or later."""
     major = version.split(".", maxsplit=1)[0]
     return major.isdigit() and int(major) >= 3  # noqa: PLR2004  (the number is the name)
 
@@ -309,7 +309,7 @@ def _plain_number(value: Any) -> Any:
 
 
 def _is_removed(kind: str, name: str, value: object, file: str) -> bool:
-    """Tell whether an argument no longer exists; refuse where it meant something."""
+    """Return True if an argument no longer exists; refuse where it meant something."""
     if name not in REMOVED_KEYS or (name == "groups" and facts_of(OLDER_NAMES.get(kind, kind)).groups):
         return False
     if REMOVED_KEYS[name] and value not in REMOVED_KEYS[name]:

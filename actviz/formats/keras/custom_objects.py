@@ -34,12 +34,12 @@ class CustomObjects:
         self._given: dict[str, Any] | None = None
 
     def __bool__(self) -> bool:
-        """Tell whether the model needs any."""
+        """Return True if the model needs any."""
         return bool(self._needed)
 
     @property
     def allow_code(self) -> bool:
-        """Tell whether the file's own Lambda layers may run."""
+        """True if the file's own Lambda layers may run."""
         return self._trust.allow_code
 
     def by_name(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A Keras file opened once: its checked configuration and the place of its weights."""
+"""Open a Keras file: check and parse its configuration, and locate its weights."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from actviz.gate import (
     well_formed,
 )
 from actviz.gate.archive import CHECKED_AT_ONCE
+from actviz.gate.trust import NO_FLAG
 from actviz.system.file_system import FileStamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 CONFIGURATION_BYTES = 64 << 20
 WEIGHTS = "model.weights.h5"
 NAMED = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
+METADATA_BYTES = 1 << 20
 HEAD_BYTES = 4096
 _HISTORY_WORD = re.compile(rb"[Hh]istory|loss")
 _TABLE = re.compile(rb"(epoch[,;\t]|(.*[,;\t])?(val_)?loss([,;\t\r]|$))")
@@ -51,8 +53,8 @@ ASSET_BYTES = 256 << 20
 class ModelConfiguration:
     """A checked configuration.
 
-    `digest` is the SHA-256 of its canonical form; `code` lists what in it needs code that is
-    not Keras's (``lam (Lambda)``), `custom` the registered names that the user has to give.
+    `digest` is the SHA-256 of its canonical form; `code` lists the layers that need code other
+    than Keras's (``lam (Lambda)``), `custom` the registered names that the user has to give.
     """
 
     graph: LayerGraph
@@ -63,9 +65,9 @@ class ModelConfiguration:
 
 @dataclass(frozen=True)
 class KerasFile:
-    """What a `.keras` or `.h5` file holds.
+    """The content of a `.keras` or `.h5` file.
 
-    `writer` is for people (``Keras 3.15.1``), `version` the bare number.
+    `writer` is the text for users (``Keras 3.15.1``), `version` the bare version.
     """
 
     path: Path
@@ -81,20 +83,20 @@ class KerasFile:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return lines worth saying about the file: that its name says something else than it is."""
+        """Notes about the file: a suffix that does not match its format."""
         is_named, kind = NAMED.get(self.path.suffix.lower(), ""), {"keras": "a .keras archive", "hdf5": "HDF5"}
         if not is_named or self.format not in kind or is_named == self.format:
             return ()
         return (f"{self.name}: this is {kind[self.format]}, not what its name says; it is opened as what it is.",)
 
     def close(self) -> None:
-        """Close the file; weights that were not read yet cannot be read any more."""
+        """Close the file; weights cannot be read afterwards."""
         self.file.close()
         if self.checkpoint is not None:
             self.checkpoint.close()
 
     def check_unchanged(self) -> None:
-        """Refuse a file that was written to since it was opened."""
+        """Raise ModelChangedError if the file was modified since it was opened."""
         if stamp(self.file) != self.stamp:
             raise ModelChangedError(self.name)
         if self.checkpoint is not None:
@@ -110,7 +112,7 @@ def open_keras_file(path: Path, weights: Path | None = None, trust: TrustPolicy 
     Raises
     ------
     ModelError, UnsafeError, LimitError
-        When it is no model, must not be loaded, or is too large.
+        When it is not a model, is unsafe, or is too large.
     """
     if is_folder(path) and exists(path / "config.json"):
         return _from_folder(path, trust)
@@ -121,31 +123,31 @@ def open_keras_file(path: Path, weights: Path | None = None, trust: TrustPolicy 
     try:
         if weights is not None:
             return _from_parts(path, file, status, weights, trust)
-        return _recognised(path, file, status, trust)
+        return _from_file(path, file, status, trust)
     except BaseException:
         file.close()
         raise
 
 
-def _recognised(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
+def _from_file(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
     name = path.name
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if head.startswith(file_type.HDF5):
         if ends_as_archive(file, status.size):
-            message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; there is no flag that allows it."
+            message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; {NO_FLAG}."
             raise UnsafeError(message)
         return _from_hdf5(path, file, status, trust)
     if head.startswith(file_type.ZIP):
         return _from_archive(path, file, status, trust)
-    if any(head.startswith(file_type.HDF5, place) for place in (512, 1024, 2048)):
-        message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; there is no flag that allows it."
+    if any(head.startswith(file_type.HDF5, offset) for offset in (512, 1024, 2048)):
+        message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; {NO_FLAG}."
         raise UnsafeError(message)
-    raise ModelError(_what_it_is(name, head, status.size))
+    raise ModelError(_not_a_model(name, head, status.size))
 
 
-def _what_it_is(name: str, head: bytes, size: int) -> str:
-    """Say in plain words what a file that is no model is."""
+def _not_a_model(name: str, head: bytes, size: int) -> str:
+    """Return the message about a file that is not a model, which names its actual type."""
     if size == 0:
         return f"{name}: the file is empty; a .keras or .h5 file saved with model.save(...) was expected."
     if file_type.is_lfs_pointer(head):
@@ -153,31 +155,31 @@ def _what_it_is(name: str, head: bytes, size: int) -> str:
     if file_type.is_image(head) or file_type.kind_of(head) == "WAV":
         return f"{name}: this is an image, not a model; the model is the first argument and the inputs follow it."
     if head.startswith(file_type.NPY) and b"'|O" in head and _HISTORY_WORD.search(head):
-        return _history(name, "a History saved with numpy.save")
+        return _is_history(name, "a History saved with numpy.save")
     if head.startswith(file_type.NPY):
         return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
     if file_type.is_binary_pickle(head) and _HISTORY_WORD.search(head):
-        return _history(name, "a pickled History") + " Nothing was unpickled."
+        return _is_history(name, "a pickled History") + " Nothing was unpickled."
     if file_type.is_binary_pickle(head):
         return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
-    return _what_text(name, head, size)
+    return _not_a_model_text(name, head, size)
 
 
-def _history(name: str, what: str) -> str:
-    """Say that a file is the record of a training, and which command it is for."""
+def _is_history(name: str, what: str) -> str:
+    """Return the message about a file that holds a training history, which names the command for it."""
     return (
         f"{name}: this is {what}, the record of a training without its layers; draw its curves with:"
         f" actviz history {name}; the model itself is saved with model.save(...)."
     )
 
 
-def _what_text(name: str, head: bytes, size: int) -> str:
+def _not_a_model_text(name: str, head: bytes, size: int) -> str:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"{") and (b'"loss"' in head or b'"accuracy"' in head or b'"epoch"' in head):
-        return _history(name, "a History as JSON")
+        return _is_history(name, "a History as JSON")
     first_line = text.split(b"\n", 1)[0]
     if _is_text(head) and _TABLE.match(first_line):
-        return _history(name, "a table as CSVLogger writes it")
+        return _is_history(name, "a table as CSVLogger writes it")
     if text.startswith(b"{") and b"class_name" in head:
         return f"{name}: this JSON holds an architecture but no weights; give them with --weights, or save the whole model with model.save(...)."
     kind = "no Keras file" if b"\0" in head or not _is_text(head) else "a text file"
@@ -194,17 +196,15 @@ def _is_text(head: bytes) -> bool:
 
 
 def _from_folder(path: Path, trust: TrustPolicy) -> KerasFile:
-    """Open the folder that a `.keras` archive was unpacked to; links in it are refused."""
+    """Open the folder of an unpacked `.keras` archive; symbolic links in it are refused."""
     name = path.name
     for member in ("config.json", "metadata.json", WEIGHTS):
         if is_link(path / member):
-            message = f'{name}: refused: "{member}" in the folder is a link; there is no flag that allows it.'
+            message = f'{name}: refused: "{member}" in the folder is a link; {NO_FLAG}.'
             raise UnsafeError(message)
     raw = read_bytes(path / "config.json", CONFIGURATION_BYTES, ModelError)
-    version = ""
-    if exists(path / "metadata.json"):
-        metadata = parse_json(read_bytes(path / "metadata.json", 1 << 20, ModelError), name)
-        version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+    metadata = path / "metadata.json"
+    version = _version(read_bytes(metadata, METADATA_BYTES, ModelError), name) if exists(metadata) else ""
     configuration = read_configuration(raw, version, name, trust)
     file, status = open_regular(path / WEIGHTS, ModelError, "weights file")
     try:
@@ -216,8 +216,14 @@ def _from_folder(path: Path, trust: TrustPolicy) -> KerasFile:
     return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
 
 
+def _version(metadata: bytes, name: str) -> str:
+    """Return the Keras version in the JSON of an archive's metadata, ``""`` if there is none."""
+    parsed = parse_json(metadata, name)
+    return str(parsed.get("keras_version", "")) if isinstance(parsed, dict) else ""
+
+
 def _from_parts(path: Path, file: BinaryIO, status: FileStamp, weights: Path, trust: TrustPolicy) -> KerasFile:
-    """Join the JSON of an architecture and the HDF5 file of its weights, of either layout."""
+    """Open the JSON of an architecture with the HDF5 file of its weights, in either layout."""
     name = path.name
     raw = file.read(min(status.size, CONFIGURATION_BYTES) + 1)
     if not raw.lstrip().startswith(b"{"):
@@ -233,17 +239,14 @@ def _from_parts(path: Path, file: BinaryIO, status: FileStamp, weights: Path, tr
         root = open_hdf5(source, weights.name, stored.size)
         group = root.get("model_weights", root)
         legacy = "layer_names" in group.attrs or "layer_names0" in group.attrs
-        found = (
-            NamedWeights(group, configuration.graph, weights.name)
-            if legacy
-            else TreeWeights(root, configuration.graph, weights.name)
-        )
+        layout, parent = (NamedWeights, group) if legacy else (TreeWeights, root)
+        stored_weights = layout(parent, configuration.graph, weights.name)
     except BaseException:
         source.close()
         raise
     file.close()
     writer = f"Keras {escape(version or '1', 40)}"
-    return KerasFile(path, name, "json", writer, version, configuration, found, source, stored)
+    return KerasFile(path, name, "json", writer, version, configuration, stored_weights, source, stored)
 
 
 def _from_hdf5(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
@@ -289,10 +292,8 @@ def _from_archive(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPol
         message = f"{name}: this zip archive is no Keras model (it holds no config.json); save it with model.save(...)."
         raise ModelError(message)
     raw = archive.read("config.json", CONFIGURATION_BYTES)
-    version = ""
-    if "metadata.json" in archive.members:
-        metadata = parse_json(archive.read("metadata.json", 1 << 20), name)
-        version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+    has_metadata = "metadata.json" in archive.members
+    version = _version(archive.read("metadata.json", METADATA_BYTES), name) if has_metadata else ""
     configuration = read_configuration(raw, version, name, trust)
     size = archive.info(WEIGHTS).file_size
     check = partial(archive.check, WEIGHTS)

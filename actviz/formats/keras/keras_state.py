@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def draws(kind: str, config: dict[str, Any]) -> bool:
-    """Tell whether a saved call of a TensorFlow function draws random numbers."""
+    """Return True if a saved call of a TensorFlow function draws random numbers."""
     if kind not in CALLS:
         return False
     name, _ = named_call(kind, config)
@@ -75,7 +75,7 @@ class LayerState:
             variable.assign(value)
 
     def look(self) -> bool:
-        """Tell whether a call has ever changed a variable that is watched."""
+        """Return True if a call has ever changed a variable that is watched."""
         import numpy as np
 
         if not self.changed:

@@ -63,7 +63,7 @@ def _code(text: str) -> types.CodeType | None:
 
 
 def _is_of_this_python(code: types.CodeType, raw: bytes) -> bool:
-    """Tell whether bytecode can be of this Python: its opcodes, caches and arguments fit.
+    """Return True if bytecode can be of this Python: its opcodes, caches and arguments fit.
 
     Nothing in the file says which Python wrote it. Each version numbers its opcodes and
     sizes their inline caches anew. An interpreter gives bytecode back with the caches
@@ -84,7 +84,7 @@ def _is_of_this_python(code: types.CodeType, raw: bytes) -> bool:
 
 
 def _fits(item: dis.Instruction, code: types.CodeType) -> bool:
-    """Tell whether an instruction's argument is within the tables of its code."""
+    """Return True if an instruction's argument is within the tables of its code."""
     if item.arg is None:
         return True
     if item.opcode in dis.hasconst:

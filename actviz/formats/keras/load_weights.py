@@ -166,7 +166,7 @@ def _check_shape(variable: Any, dataset: Any, entry: LayerNode, file: str) -> No
 
 
 def _holds_numbers(dtype: Any) -> bool:
-    """Tell whether a dtype, or its name in a checkpoint, is one of numbers."""
+    """Return True if a dtype, or its name in a checkpoint, is one of numbers."""
     if isinstance(dtype, str):
         return dtype not in ("", "string", "object")
     return dtype.kind in "fiub" or (dtype.kind == "V" and dtype.itemsize in SHORT_FLOATS)

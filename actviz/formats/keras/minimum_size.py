@@ -22,7 +22,7 @@ MAX_SIZE = 1 << 14
 
 
 def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | None = None) -> bool:
-    """Tell whether every call gives something for inputs of these sizes, as far as its rule is known.
+    """Return True if every call gives something for inputs of these sizes, as far as its rule is known.
 
     `inputs` are shapes, batch axis first, by the number of the input's node; `steps` the numbers
     of the calls, ``None``: all.

@@ -87,7 +87,7 @@ def _subclassed_graph(model: Json) -> LayerGraph:
 
 
 def _is_shape(shape: Any) -> bool:
-    """Tell whether a shape is a list of sizes, open ones ``None``, of a rank that arrays can have."""
+    """Return True if a shape is a list of sizes, open ones ``None``, of a rank that arrays can have."""
     if not isinstance(shape, (list, tuple)) or len(shape) > MAXIMUM_RANK:
         return False
     return all(size is None or (type(size) is int and 0 <= size < MAXIMUM_SIZE) for size in shape)

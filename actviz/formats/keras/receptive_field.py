@@ -1,10 +1,9 @@
-"""Where the values of a map lie in the input picture: worked out from configurations alone.
+"""Compute the receptive fields of feature maps from layer configurations.
 
-A value of a convolution's map sees a window of the map before, and that, through all the
-layers before, a window of the input. Both edges of the window move evenly from value to
-value, so that two numbers an axis (the window of the first value) and a step tell where
-all of them lie. What mixes places freely (Reshape, attention, code of somebody's own) ends
-that: maps behind it have no place.
+A value of a feature map depends on a window of the input image. The window moves by a constant
+stride from value to value, so the window of the first value and the stride describe all of
+them. Layers that mix positions (Reshape, attention, custom code) end that: maps after them have
+no receptive field.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 Known = dict[TensorRef, tuple["Shape | None", "Axes"]]
 
-# Operations that compute each value from those at the same row and column.
+# Operations that compute each value from the values at the same row and column.
 POINTWISE_OPERATIONS = frozenset(
     {
         "Divide", "TrueDivide", "Power", "Square", "Sqrt", "Rsqrt", "Absolute", "Abs", "Negative", "Exp", "Log", "Clip",
@@ -47,14 +46,14 @@ _STRIDE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class ReceptiveField:
-    """What is known of one map: the input that it looks at, that input's size, and both axes."""
+    """The receptive field of a feature map: the input, its size ``(rows, columns)``, and the geometry of both axes."""
 
     input: str
     size: tuple[int, int]
     spans: tuple[AxisGeometry, AxisGeometry]
 
     def geometry(self) -> Geometry:
-        """Return it as the rest of actviz knows it."""
+        """Return the field as a `Geometry`."""
         rows, columns = self.spans
         return Geometry(
             self.input,
@@ -66,27 +65,27 @@ class ReceptiveField:
 
 
 def output_geometries(graph: LayerGraph, known: Known, sizes: Mapping[str, Shape]) -> dict[TensorRef, Geometry]:
-    """Return where the first output of each call lies in the input, for those of which it is known.
+    """Return the receptive field of the first output of each call, where it is known.
 
     Parameters
     ----------
     graph
         The calls.
     known
-        Shapes and axis names of their outputs, as far as they are known.
+        Shapes and axis names of the outputs, as far as they are known.
     sizes
-        The shapes of what is fed, by input name, batch axis first.
+        The shapes of the input arrays by name, batch axis first.
     """
-    found: dict[int, ReceptiveField] = {}
+    by_node: dict[int, ReceptiveField] = {}
     for number, node in enumerate(graph.nodes):
         entry = graph.entries[node.entry]
         if entry.kind == "InputLayer":
-            place = _input_field(entry, known.get(TensorRef(number, 0), (None, ()))[1], sizes.get(entry.name))
+            field = _input_field(entry, known.get(TensorRef(number, 0), (None, ()))[1], sizes.get(entry.name))
         else:
-            place = _call_field(entry, node, known, found)
-        if place is not None and min(span.size for span in place.spans) > 0:
-            found[number] = place
-    return {TensorRef(number, 0): place.geometry() for number, place in found.items()}
+            field = _call_field(entry, node, known, by_node)
+        if field is not None and min(span.size for span in field.spans) > 0:
+            by_node[number] = field
+    return {TensorRef(number, 0): field.geometry() for number, field in by_node.items()}
 
 
 def _input_field(entry: LayerNode, axes: Axes, shape: Shape | None) -> ReceptiveField | None:
@@ -99,7 +98,7 @@ def _input_field(entry: LayerNode, axes: Axes, shape: Shape | None) -> Receptive
 
 
 def _call_field(
-    entry: LayerNode, node: CallNode, known: Known, found: Mapping[int, ReceptiveField]
+    entry: LayerNode, node: CallNode, known: Known, by_node: Mapping[int, ReceptiveField]
 ) -> ReceptiveField | None:
     sources = list(refs((node.args, node.kwargs)))
     if entry.custom or not sources or any(ref.output for ref in sources):
@@ -111,11 +110,11 @@ def _call_field(
             return None
     elif not _is_pointwise(entry):
         rule = facts_of(entry.kind).window
-        place = found.get(sources[0].node) if len(sources) == 1 else None
-        return _apply_window(rule, entry.config, place) if rule and place else None
-    if any(ref.node not in found and not _is_spatially_constant(known.get(ref)) for ref in sources):
+        field = by_node.get(sources[0].node) if len(sources) == 1 else None
+        return _apply_window(rule, entry.config, field) if rule and field else None
+    if any(ref.node not in by_node and not _is_spatially_constant(known.get(ref)) for ref in sources):
         return None
-    return _merge_fields([found[ref.node] for ref in sources if ref.node in found])
+    return _merge_fields([by_node[ref.node] for ref in sources if ref.node in by_node])
 
 
 def _is_pointwise(entry: LayerNode) -> bool:
@@ -125,34 +124,34 @@ def _is_pointwise(entry: LayerNode) -> bool:
 
 
 def _is_spatially_constant(described: tuple[Shape | None, Axes] | None) -> bool:
-    """Tell whether a tensor has one row and column, so that it says the same at every place."""
+    """Return True if a tensor has one row and one column, so that it is broadcast over all positions."""
     if described is None or described[0] is None or len(described[0]) != len(described[1]):
         return False
     sizes = dict(zip(described[1], described[0], strict=True))
     return sizes.get("row") == 1 and sizes.get("column") == 1
 
 
-def _merge_fields(places: Sequence[ReceptiveField]) -> ReceptiveField | None:
-    """Return the place of maps that are computed from several, value by value: they see what all of those see."""
-    whole = [place for place in places if max(span.size for span in place.spans) > 1] or list(places)
-    if not whole or len({place.input for place in whole}) > 1:
+def _merge_fields(fields: Sequence[ReceptiveField]) -> ReceptiveField | None:
+    """Return the receptive field of a pointwise combination of maps: the union of their fields."""
+    whole = [field for field in fields if max(span.size for span in field.spans) > 1] or list(fields)
+    if not whole or len({field.input for field in whole}) > 1:
         return None
-    rows, columns = (_merge_axis([place.spans[axis] for place in whole]) for axis in (0, 1))
+    rows, columns = (_merge_axis([field.spans[axis] for field in whole]) for axis in (0, 1))
     return replace(whole[0], spans=(rows, columns)) if rows and columns else None
 
 
 def _merge_axis(spans: Sequence[AxisGeometry]) -> AxisGeometry | None:
-    one = spans[0]
-    if any(span.size != one.size or abs(span.stride - one.stride) > _STRIDE_TOLERANCE for span in spans):
+    first = spans[0]
+    if any(span.size != first.size or abs(span.stride - first.stride) > _STRIDE_TOLERANCE for span in spans):
         return None
-    return replace(one, first=min(span.first for span in spans), last=max(span.last for span in spans))
+    return replace(first, first=min(span.first for span in spans), last=max(span.last for span in spans))
 
 
-def _apply_window(rule: WindowRule, config: Json, place: ReceptiveField) -> ReceptiveField | None:
+def _apply_window(rule: WindowRule, config: Json, field: ReceptiveField) -> ReceptiveField | None:
     try:
-        spans = rule(config, place.spans, 0), rule(config, place.spans, 1)
+        spans = rule(config, field.spans, 0), rule(config, field.spans, 1)
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
         return None
     if spans[0] is None or spans[1] is None:
         return None
-    return replace(place, spans=(spans[0], spans[1]))
+    return replace(field, spans=(spans[0], spans[1]))

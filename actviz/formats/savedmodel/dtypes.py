@@ -87,7 +87,7 @@ def shape_at(node: GraphNode, output: int) -> Shape | None:
 
 
 def first_channels(node: GraphNode) -> bool:
-    """Tell whether a node computes with the channels before the rows."""
+    """Return True if a node computes with the channels before the rows."""
     from actviz.formats.savedmodel.proto import attribute_text
 
     return attribute_text(node, "data_format").startswith("NC")

@@ -78,7 +78,7 @@ class SubgraphRunner:
 
     @property
     def alone(self) -> bool:
-        """Whether a run leaves something behind, so that each sample has to be run by itself."""
+        """True if a run leaves something behind, so that each sample has to be run by itself."""
         return bool(self._cut.writes) or self._cut.draws
 
     def begin(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A SavedModel folder: which file in it is the model, read once and within limits."""
+"""Read the files of a SavedModel folder, and recognize frozen graphs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ HEAD_BYTES = 4096
 FIRST_NODE = 0x0A
 NODE_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.\\/>-]*")
 GRAPH_BYTES = (1 << 31) - 1
-"""No protocol buffer may be larger."""
+"""The maximum size of a protocol buffer."""
 
 
 def is_saved_model(path: Path) -> bool:
-    """Tell whether a path is a folder with a SavedModel in it, in either form."""
+    """Return True if a path is a folder with a SavedModel in it, in either form."""
     return is_folder(path) and (exists(path / SAVED_MODEL) or exists(path / AS_TEXT))
 
 
@@ -34,7 +34,7 @@ def read_saved_model(path: Path) -> list[MetaGraph]:
     ------
     UnsafeError
         When there is a `saved_model.pbtxt`, which other loaders prefer or fall back to, or
-        when the file is a link.
+        when the file is a symbolic link.
     ModelError
         When it is missing, damaged or holds no graph.
     """
@@ -43,20 +43,20 @@ def read_saved_model(path: Path) -> list[MetaGraph]:
     refuse_link(path / SAVED_MODEL, name)
     content = memoryview(read_bytes(path / SAVED_MODEL, GRAPH_BYTES, ModelError))
     try:
-        found = [parse_meta_graph(message) for message in all_bytes(content, 2)]
+        graphs = [parse_meta_graph(message) for message in all_bytes(content, 2)]
     except MalformedProtobuf:
         message = (
             f"{name}: {SAVED_MODEL} ({len(content):,} bytes) is truncated or damaged; copy or save the model again."
         )
         raise ModelError(message) from None
-    if not found:
+    if not graphs:
         message = f"{name}: {SAVED_MODEL} ({len(content):,} bytes) holds no graph; save the model again."
         raise ModelError(message)
-    return found
+    return graphs
 
 
 def is_frozen_graph(path: Path) -> bool:
-    """Tell whether a file begins like a graph of operations: with one that has a name and an operation.
+    """Return True if a file begins like a graph of operations: with one that has a name and an operation.
 
     Any bytes may: other formats are asked for first by what they begin with.
     """
@@ -68,10 +68,10 @@ def is_frozen_graph(path: Path) -> bool:
     if len(head) < 2 or head[0] != FIRST_NODE:  # noqa: PLR2004  (the field and its length)
         return False
     try:
-        length, place = varint(head, 1)
-        if length > size - place:
+        length, offset = varint(head, 1)
+        if length > size - offset:
             return False
-        names = _first_texts(head[place : place + length])
+        names = _first_texts(head[offset : offset + length])
     except MalformedProtobuf:
         return False
     return len(names) == 2 and all(NODE_NAME.fullmatch(name) for name in names)  # noqa: PLR2004  (name and operation)
@@ -79,19 +79,19 @@ def is_frozen_graph(path: Path) -> bool:
 
 def _first_texts(message: memoryview) -> list[str]:
     """Return the first two texts of a node, its name and its operation, however long it is."""
-    found = []
-    place = 0
+    texts = []
+    offset = 0
     for tag in (0x0A, 0x12):
-        if place >= len(message) or message[place] != tag:
+        if offset >= len(message) or message[offset] != tag:
             return []
-        length, place = varint(message, place + 1)
-        found.append(bytes(message[place : place + length]).decode("latin-1"))
-        place += length
-    return found
+        length, offset = varint(message, offset + 1)
+        texts.append(bytes(message[offset : offset + length]).decode("latin-1"))
+        offset += length
+    return texts
 
 
 def refuse_text_form(path: Path) -> None:
-    """Refuse a SavedModel in the form of text, which is not read and so cannot be checked."""
+    """Raise UnsafeError for a SavedModel in text form, which is not parsed and so cannot be checked."""
     if exists(path / AS_TEXT):
         message = f"{path.name}: refused: {AS_TEXT}, the text form of a SavedModel, is never opened; save the model again, or remove it if {SAVED_MODEL} lies beside it. There is no flag that allows it."
         raise UnsafeError(message)

@@ -72,7 +72,7 @@ def topological_order(flat: InlinedGraph, numbers: Sequence[int]) -> list[int]:
 
 
 def runs(flat: InlinedGraph, inputs: Mapping[int, Shape], numbers: Sequence[int]) -> bool:
-    """Tell whether the windows of every node, `in_order`, fit into what it is given, as far as that is known."""
+    """Return True if the windows of every node, `in_order`, fit into what it is given, as far as that is known."""
     known: dict[int, Shape | None] = dict(inputs)
     for number in numbers:
         if number in inputs:

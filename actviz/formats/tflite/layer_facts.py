@@ -103,7 +103,7 @@ class TensorFacts:
         return (None, *free[1:]) if self.has_batch(number) else (None, *free)
 
     def has_batch(self, number: int) -> bool:
-        """Tell whether the first axis of a tensor is that of the samples."""
+        """Return True if the first axis of a tensor is that of the samples."""
         tensor = self._tensors[number]
         if not tensor.shape or tensor.free is None:
             return False
@@ -279,7 +279,7 @@ def batch_size(model: TFLiteModel) -> int:
 
 
 def _is_weight(tensor: TFLiteTensor) -> bool:
-    """Tell whether a constant is a weight: real numbers, and more than one of them."""
+    """Return True if a constant is a weight: real numbers, and more than one of them."""
     real = tensor.dtype.startswith(("float", "bfloat")) or tensor.quantization is not None
     return real and math.prod(tensor.shape or ()) > MAX_WEIGHTED
 

@@ -24,7 +24,7 @@ def select_layers(
     wanted: Sequence[str],
     file: str,
     command: str = "actviz layers",
-    gone: Mapping[str, str] | None = None,
+    removed_layers: Mapping[str, str] | None = None,
 ) -> list[LayerInfo]:
     """Return the layers that addresses select, each once, in the order given.
 
@@ -38,7 +38,7 @@ def select_layers(
         Path of the model or file, for error messages.
     command
         The command that lists the layers of such a file, for error messages.
-    gone
+    removed_layers
         By address, the reason why the file holds no values of a layer.
 
     Raises
@@ -52,7 +52,7 @@ def select_layers(
         whole = _exact(layers, text)
         for part in [text] if whole else text.split(","):
             if not whole:
-                _check_gone(layers, part.strip(), gone or {}, listing)
+                _check_removed(layers, part.strip(), removed_layers or {}, listing)
             for layer in whole or _resolve(layers, part.strip(), listing):
                 found.setdefault(layer.address, layer)
     return list(found.values())
@@ -65,12 +65,12 @@ def _exact(layers: Sequence[LayerInfo], text: str) -> list[LayerInfo]:
     ]
 
 
-def _check_gone(layers: Sequence[LayerInfo], text: str, gone: Mapping[str, str], listing: str) -> None:
+def _check_removed(layers: Sequence[LayerInfo], text: str, removed_layers: Mapping[str, str], listing: str) -> None:
     """Refuse a layer whose output a converter removed, with the reason."""
-    lost = [address for address in gone if text in {address, address.rpartition("/")[2]}]
+    lost = [address for address in removed_layers if text in {address, address.rpartition("/")[2]}]
     there = any(text in {layer.address, layer.name, layer.address.rpartition("/")[2]} for layer in layers)
     if lost and not there:
-        message = f'"{escape(text, 80)}" has no values of its own in this file: {escape(gone[lost[0]], 300)}; list the layers with: {listing}'
+        message = f'"{escape(text, 80)}" has no values of its own in this file: {escape(removed_layers[lost[0]], 300)}; list the layers with: {listing}'
         raise UsageError(message)
 
 

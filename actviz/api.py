@@ -92,7 +92,7 @@ class OpenNetwork:
         if addresses is None:
             return self._network.activations(batch)
         wanted = [addresses] if isinstance(addresses, str) else addresses
-        chosen = select_layers(self.layers, wanted, str(self._path), gone=self.facts.gone)
+        chosen = select_layers(self.layers, wanted, str(self._path), removed_layers=self.facts.removed_layers)
         return self._network.activations(batch, [layer.address for layer in chosen])
 
     def close(self) -> None:

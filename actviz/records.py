@@ -128,7 +128,7 @@ class ModelFacts:
 
     `names` holds the name of the model and those of the nested models it starts with, by
     which a known family is recognised. `code` lists what in the file could run code.
-    `digest` is the SHA-256 (hexadecimal) of the checked configuration. `gone` maps addresses
+    `digest` is the SHA-256 (hexadecimal) of the checked configuration. `removed_layers` maps addresses
     of layers whose output a converter removed to the reason. `labels` are the class names
     that the file assigns to the units of its last layer.
     """
@@ -142,7 +142,7 @@ class ModelFacts:
     operations: tuple[InputOperation, ...]
     code: tuple[str, ...]
     digest: str
-    gone: dict[str, str] = field(default_factory=dict)
+    removed_layers: dict[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
 
 

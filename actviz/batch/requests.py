@@ -84,7 +84,11 @@ def gather_all(
 
 def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers that the request names, none where it leaves that open."""
-    return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone) if request.layers else ()
+    return (
+        select_layers(facts.layers, request.layers, str(request.model), removed_layers=facts.removed_layers)
+        if request.layers
+        else ()
+    )
 
 
 def feed(

@@ -66,7 +66,7 @@ def table(result: LayersResult) -> str:
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *_missing(facts.gone)])
+    return "\n".join([*lines, *_missing(facts.removed_layers)])
 
 
 def _missing(reasons: Mapping[str, str]) -> list[str]:

@@ -94,7 +94,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
 def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers asked for, else all but the scores of attention, which cost a call more."""
     if request.layers:
-        return select_layers(facts.layers, request.layers, str(request.model), gone=facts.gone)
+        return select_layers(facts.layers, request.layers, str(request.model), removed_layers=facts.removed_layers)
     return [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
 
 

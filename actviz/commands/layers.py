@@ -87,7 +87,7 @@ def as_json(result: LayersResult) -> dict[str, Any]:
             }
             for spec in facts.inputs
         ],
-        "gone": dict(facts.gone),
+        "gone": dict(facts.removed_layers),
         "layers": [_layer(layer, drawn) for layer, drawn in zip(facts.layers, result.drawn_as, strict=True)],
     }
 

@@ -126,7 +126,12 @@ class _LayerSelection:
     def layers(self) -> list[LayerInfo]:
         """Return the layers to draw: those asked for, else what a sheet shows."""
         if self.request.layers:
-            return select_layers(self.facts.layers, self.request.layers, str(self.request.model), gone=self.facts.gone)
+            return select_layers(
+                self.facts.layers,
+                self.request.layers,
+                str(self.request.model),
+                removed_layers=self.facts.removed_layers,
+            )
         if any(layer.shape is None for layer in self.facts.layers):
             self.facts = self.worker.complete()
         layers = figure_writer.drawable(self.facts.layers)

@@ -56,7 +56,7 @@ def check(path):
     try:
         with open_network(path) as network:
             found = {unquote(name): item.values for name, item in network.activations(fed(inputs, network)).items()}
-            gone = {unquote(name) for name in network.facts.gone}
+            gone = {unquote(name) for name in network.facts.removed_layers}
             ends = {unquote(layer.address): ends_of(network, layer.address) for layer in network.layers}
     except ActvizError as failure:
         return Outcome(path, refused=failure.message)

@@ -241,7 +241,7 @@ class TFLiteNetwork(FileNetwork):
             operations=tuple(operations),
             code=(),
             digest=self._configuration_digest(),
-            gone=self._naming.removed,
+            removed_layers=self._naming.removed,
             labels=self._labels(layers),
         )
 

@@ -140,7 +140,7 @@ def test_the_model_before_and_after_conversion(name):
         inputs = noise(before, 2)
         right = before.activations(inputs)
         found = after.activations(inputs)
-        gone = after.facts.gone
+        gone = after.facts.removed_layers
     shared = [address for address in right if address in found]
     assert {"act", "sep", "lin_b", "after_plus", "bn_after_relu", "up", "tr", "gap", "r", "hid2"} <= set(shared)
     assert {"c_nobias", "bn", "lin", "plus", "hid", "bn_dense", "logits"} <= set(gone)
@@ -170,7 +170,7 @@ def test_the_same_figure(address):
 # ------------------------------------------------------------------ what is said
 def test_what_the_converter_took_away_is_said():
     with open_network(FUSED) as network:
-        assert network.facts.gone == {
+        assert network.facts.removed_layers == {
             "c1": "fused into relu6 by the converter",
             "c2": "fused into batch_normalization_1 by the converter",
             "batch_normalization": "fused into relu6 by the converter",
@@ -183,7 +183,7 @@ def test_what_may_not_be_the_layer_s_own_end_is_not_called_so():
         addresses = [layer.address for layer in network.layers]
         assert "logits" not in addresses
         assert {"logits/BiasAdd", "output_0"} <= set(addresses)
-        assert "does not tell" in network.facts.gone["logits"]
+        assert "does not tell" in network.facts.removed_layers["logits"]
 
 
 def test_asking_for_what_is_gone(actviz):

@@ -24,19 +24,19 @@ RENDERERS: dict[str, Renderer] = {
     "attention": attention,
     "montage": slices,
 }
-"""Every renderer by the name that `actviz layers` prints; the first that accepts the axes draws them."""
+"""Renderers by the name that `actviz layers` prints; the first one that accepts the axes is used."""
 
-# Text, objects and complex numbers have no order that a scale of colours could show.
+# Text, objects and complex numbers have no order that a color scale could show.
 _UNDRAWN = {"O": "objects", "S": "text", "U": "text", "T": "text", "c": "complex numbers"}
 
 
 def kind_of(axes: Axes) -> str | None:
-    """Return the name of the renderer for these axes, ``None`` where nothing draws them."""
+    """Return the name of the renderer for these axes, ``None`` if there is none."""
     return next((name for name, renderer in RENDERERS.items() if renderer.accepts(axes)), None)
 
 
 def renderer_of(axes: Axes) -> Renderer | None:
-    """Return the renderer for these axes, ``None`` where nothing draws them."""
+    """Return the renderer for these axes, ``None`` if there is none."""
     return RENDERERS.get(kind_of(axes) or "")
 
 
@@ -46,10 +46,10 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     Raises
     ------
     UsageError
-        When nothing draws such axes or such values, or the style asks for what this
-        activation does not have.
+        If the axes or values cannot be drawn, or the style requests what the activation does
+        not have.
     LimitError
-        When the figure would be too large.
+        If the figure would be too large.
     """
     name, values = activation.address, activation.values
     if values.dtype.kind in _UNDRAWN:
@@ -82,7 +82,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
 
 
 def _draw_reduced(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw the chosen channels of an entry as one map, and record how they were reduced."""
+    """Draw the selected channels of an entry reduced to one map, and record the reduction."""
     reduced, note = reduction.reduce_channels(activation, index, style, context)
     rest = replace(style, reduce=None, channels=None, sort="index", top=None)
     picture = draw(reduced, 0, replace(context, reduced=note), rest)

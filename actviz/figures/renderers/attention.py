@@ -1,4 +1,4 @@
-"""Attention: one map a head, how much each query takes of each key."""
+"""Attention: one map for each head, the weight of each key for each query."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ORDER = ("head", "query", "key")
 
 
 def accepts(axes: Axes) -> bool:
-    """Tell whether the axes are head, query and key."""
+    """Return True if the axes are head, query and key."""
     return axes[:1] == ("batch",) and sorted(axes[1:]) == sorted(_ORDER)
 
 
@@ -33,12 +33,12 @@ def channel_axes(axes: Axes) -> Axes:  # noqa: ARG001  (as in every renderer)
 
 
 def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
-    """Return a tile for each head; see `Renderer`."""
+    """Return one tile for each head; see `Renderer`."""
     return SheetTiles(maps_of(activation, index), "head")
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen head as a map with queries down and keys across; see `Renderer`."""
+    """Draw each selected head as a map with queries down and keys across; see `Renderer`."""
     maps = maps_of(activation, index)
     heads, queries, keys = maps.shape
     by = reduction.block_factors(heads, queries, keys) if not style.zoom else (1, 1)
@@ -69,5 +69,5 @@ def _names(heads: int) -> tuple[str, ...]:
     return tuple(f"head {head}" for head in range(heads))
 
 
-def _axis(noun: str, count: int, by: int, words: tuple[str, ...]) -> AxisLabels:
-    return AxisLabels.of(noun, range(0, count, by), words if by == 1 else ())
+def _axis(name: str, count: int, by: int, words: tuple[str, ...]) -> AxisLabels:
+    return AxisLabels.of(name, range(0, count, by), words if by == 1 else ())

@@ -1,4 +1,4 @@
-"""Strips of frames: a block for each channel, its steps or planes side by side.
+"""Strips of frames: one block for each channel with its steps or planes side by side.
 
 ::
 
@@ -8,7 +8,7 @@
     1        0      1      2      3
     dead     [    ] [    ] [    ] [    ]
 
-All frames of a channel share one range of colours, so that they compare.
+All frames of a channel have the same color limits, so that they can be compared.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ class FramesRenderer:
     along: str
 
     def accepts(self, axes: Axes) -> bool:
-        """Return True if the axes are this one, row and column, with channels or without."""
+        """Return True if the axes are `along`, row and column, with or without channels."""
         frame = (self.along, "row", "column")
         return axes[:1] == ("batch",) and sorted(axes[1:]) in (sorted(frame), sorted((*frame, "channel")))
 
     def channel_axes(self, axes: Axes) -> Axes:
-        """Return the axis of the channels, if there is one."""
+        """Return the axis of channels, if there is one."""
         return ("channel",) if "channel" in axes else ()
 
     def draw(self, activation: Activation, index: int, context: Context, style: Style) -> Picture:
-        """Draw every chosen channel, its frames side by side."""
+        """Draw the frames of each selected channel side by side."""
         return draw(activation, index, context, style, self.along)
 
     def sheet_tiles(self, activation: Activation, index: int) -> SheetTiles:
-        """Return a tile for each channel: of its frames the value of largest magnitude at each position."""
+        """Return one tile for each channel: the value of largest magnitude over frames at each position."""
         masked = batch_entry.masked_steps(activation, index) if self.along == "step" else []
         maps, note = project(np.delete(maps_of(activation, index, self.along), masked, axis=1), self.along)
         note += f", {len(masked)} masked" if masked else ""
@@ -75,9 +75,9 @@ class FramesRenderer:
 def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies below)
     activation: Activation, index: int, context: Context, style: Style, along: str, over: tuple[Overlay, ...] = ()
 ) -> Picture:
-    """Draw every chosen channel as a strip of frames along an axis, ``step`` or ``plane``.
+    """Draw each selected channel as a strip of frames along an axis, ``step`` or ``plane``.
 
-    `over` is what each frame is laid over, one for each along the axis.
+    `over` is the overlay of each frame, if there is one.
     """
     frames = maps_of(activation, index, along)
     masked = batch_entry.masked_steps(activation, index) if along == "step" else []
@@ -106,7 +106,7 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
 
 @dataclass(frozen=True, slots=True)
 class _FrameMaps:
-    """The frames to draw: `shape` is ``(channel, along, row, column)``, `shown` the frames not masked."""
+    """The frames to draw: `shape` is ``(channel, along, row, column)``, `shown` the unmasked frames."""
 
     prepared: PreparedMaps
     shape: tuple[int, ...]
@@ -115,7 +115,7 @@ class _FrameMaps:
     over: tuple[Overlay, ...] = ()
 
     def size(self, style: Style) -> tuple[int, int]:
-        """Return the rows and columns that are painted for each frame."""
+        """Return the height and width of `painted` for each frame."""
         if not self.over:
             return self.shape[2], self.shape[3]
         rows, columns = self.over[0].sizes
@@ -123,7 +123,7 @@ class _FrameMaps:
         return rows * factor, columns * factor
 
     def painted(self, style: Style) -> NDArray[np.uint32]:
-        """Return the colours of the chosen channels, ``(channel, shown, row, column)``."""
+        """Return the packed pixels of the selected channels, ``(channel, frame, row, column)``."""
         if not self.over:
             return self.prepared.painted().reshape(-1, len(self.shown), *self.shape[2:])
         maps = self.prepared.maps.reshape(len(self.prepared.maps), len(self.shown), *self.shape[2:])
@@ -135,7 +135,7 @@ class _FrameMaps:
         return np.stack(laid, axis=1)
 
     def tile(self, index: int, frame: int, box: tuple[int, int, int, int], states: list[str]) -> Tile:
-        """Return the tile of one frame of the channel at a place."""
+        """Return the tile of one frame of the channel drawn at `index`."""
         channel = self.prepared.channels[index]
         low, high = float(self.prepared.low[channel]), float(self.prepared.high[channel])
         indices = (channel, frame) if "channel" in self.axes[0] else (frame,)
@@ -165,15 +165,15 @@ def _draw_projection(
 
 
 def project(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray[Any], str]:
-    """Return ``(channel, along, row, column)`` as one map a channel, and what was done, in words.
+    """Project ``(channel, along, row, column)`` to ``(channel, row, column)``, and return a description as well.
 
-    Of each place it is the value of largest magnitude with its sign, so that a filter that
-    answers with -0.3 does not look like one of 0.06.
+    The result is the value of largest magnitude with its sign, so that a strong negative value is not
+    replaced by a weak positive one.
 
     Raises
     ------
     UsageError
-        When nothing is projected so.
+        If the projection `how` does not exist.
     """
     if how not in PROJECTIONS:
         message = f"nothing is projected by {how!r}; use {', '.join(PROJECTIONS)}."
@@ -184,7 +184,7 @@ def project(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray
 
 
 def _draw_bare(frame_maps: _FrameMaps, style: Style) -> Picture:
-    """Draw channels downwards and their frames across, one pixel between them; masked ones stay out."""
+    """Draw channels down and their unmasked frames across, one pixel apart."""
     painted = frame_maps.painted(style)
     rows, columns = painted.shape[2:]
     zoom = 1 if frame_maps.over else style.zoom or 1
@@ -202,14 +202,14 @@ def _draw_bare(frame_maps: _FrameMaps, style: Style) -> Picture:
 
 
 def _channel_and_frame(index: int, shown: list[int]) -> tuple[int, int]:
-    """Return the channel's place and the frame of the tile at a place of a bare mosaic."""
+    """Return the index of the channel and the frame of a tile of a bare mosaic."""
     channel, frame = divmod(index, len(shown))
     return channel, shown[frame]
 
 
 @dataclass(frozen=True, slots=True)
 class _FramesPlan:
-    """Sizes: blocks in `rows` by `columns`, frames in lines of `per_line`."""
+    """Layout of blocks, one for each channel, and of their frames in lines of `per_line`."""
 
     zoom: tuple[int, int]
     frame: tuple[int, int]
@@ -279,7 +279,7 @@ def _strengths(prepared: PreparedMaps) -> list[float]:
 def _write_gutter(
     canvas: page_layout.Canvas, prepared: PreparedMaps, plan: _FramesPlan, index: int, at: tuple[tuple[int, int], float]
 ) -> None:
-    """Write channel number, range and strength to the left of its frames."""
+    """Draw number, range and strength of a channel to the left of its frames."""
     small, name, theme = text.get_font(_FONT_SIZE), text.get_font(_NAME, bold=True), canvas.theme
     (row, left), share = at
     if prepared.total > 1:
@@ -299,7 +299,7 @@ def _draw_frames(
     channel: tuple[int, NDArray[np.uint32], list[str]],
     corner: tuple[int, int],
 ) -> list[Tile]:
-    """Draw the frames of one channel in lines, masked ones hatched."""
+    """Draw the frames of one channel in lines, masked frames hatched."""
     index, painted, states = channel
     small, theme = text.get_font(_FONT_SIZE), canvas.theme
     drawn = dict(zip(frame_maps.shown, painted, strict=True))

@@ -1,11 +1,11 @@
-"""Maps as a grid of tiles: what spatial layers, attention and everything flattened share.
+"""Grid of tiles: the drawing of spatial maps, attention maps and slices.
 
 ::
 
 0        1        2
 [tile]   [tile]   [tile]
-====--   ===---   ------     strength beside the layer's strongest
-0..3.1   0..2.2   dead       range of the colours
+====--   ===---   ------     strength relative to the strongest channel
+0..3.1   0..2.2   dead       range of the values
 """
 
 from __future__ import annotations
@@ -47,22 +47,38 @@ _LARGEST_ZOOM = 64
 _THINNEST = 12
 _NARROWEST = 38
 _FONT_SIZE = 10
-_MOST_WORDS = 64
-# Beyond so many tiles a cell is as wide as its tile: room for both ends would double the page.
-_MOST_WIDENED = 1024
+_MAX_LABELS = 64
+# With more tiles cells are as wide as their tiles: room for both limits would double the page.
+_MAX_WIDENED = 1024
 _LABEL_GAP, _BAR, _CELL_GAP, _ROW_GAP = 2, 3, 8, 12
 
 
 @dataclass(frozen=True, slots=True)
 class TileSet:
-    """The maps of one activation, ``(tile, row, column)``, and what they are called.
+    """The maps of one activation and how they are labelled.
 
-    `noun` is what one of them is; `axes` names the activation's axes that tiles run over,
-    and those that run down and across in them; `names` stand above tiles instead of their
-    numbers. `indices` are the places along several axes of tiles. `rulers` (down, across)
-    stand beside every tile. `notes` go into the caption, `reduced` says how values were
-    brought together, if they were. `over` is the picture that maps are laid over.
-    `front`, uint8 ``(row, column, RGB)``, is a picture that stands before the tiles.
+    Attributes
+    ----------
+    maps
+        Shape ``(tile, row, column)``.
+    tile_name
+        The name of one tile, such as ``filter``.
+    axes
+        The axes of the activation along tiles, down a tile and across a tile.
+    names
+        Labels above tiles instead of their numbers.
+    indices
+        The indices of each tile along several axes.
+    side_labels
+        Labels of the axes down and across, drawn beside every tile.
+    notes
+        Parts of the caption.
+    reduced
+        The description of a reduction of values, if there is one.
+    over
+        The picture below the maps of an overlay.
+    input_image
+        A picture drawn before the tiles, uint8 ``(row, column, RGB)``.
     """
 
     maps: NDArray[Any]
@@ -77,26 +93,26 @@ class TileSet:
     input_image: NDArray[np.uint8] | None = None
 
     def sizes(self, count: int, zoom: int | None) -> tuple[int, int]:
-        """Return the height and width of what is painted for each of `count` tiles."""
+        """Return the height and width of `painted` for each of `count` tiles."""
         if self.over is None:
             return self.maps.shape[1], self.maps.shape[2]
         factor = zoom or min(choose_zoom(count, *self.over.sizes))
         return self.over.sizes[0] * factor, self.over.sizes[1] * factor
 
     def painted(self, prepared: PreparedMaps, zoom: int | None) -> NDArray[np.uint32]:
-        """Return the colours of the tiles to draw, of the height and width that `sizes` tells."""
+        """Return the packed pixels of the tiles to draw, of the height and width of `sizes`."""
         if self.over is None:
             return prepared.painted()
         return self.over.painted(prepared, self.sizes(len(prepared.channels), zoom))
 
     def bar(self, prepared: PreparedMaps, labels: Sequence[str]) -> page_layout.ColorBar:
-        """Return the colour bar of the tiles, below which `words` stand."""
+        """Return the color bar of tiles with these `labels` below them."""
         bar = color_bar(prepared, self.tile_name, labels)
         return bar if self.over is None else self.over.bar(bar, prepared)
 
 
 def draw(activation: Activation, tile_set: TileSet, context: Context, style: Style) -> Picture:
-    """Draw every chosen map of a deck as a tile."""
+    """Draw the selected maps of a tile set as tiles."""
     maps = tile_set.maps
     scale = prepared_maps.scale_for(style, maps)
     is_map = tile_set.axes[1:] == ("row", "column")
@@ -133,7 +149,7 @@ def draw(activation: Activation, tile_set: TileSet, context: Context, style: Sty
 
 
 def _draw_input_image(canvas: page_layout.Canvas, picture: NDArray[np.uint8], box: Box) -> None:
-    """Draw a picture as it is where the first tile would be."""
+    """Draw the input picture in the place of the first tile."""
     top, left, bottom, right = box
     if picture.shape[:2] != (bottom - top, right - left):
         image = Image.fromarray(picture).resize((right - left, bottom - top), Image.Resampling.NEAREST)
@@ -175,7 +191,7 @@ def _draw_bare(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> Pictu
 
 @dataclass(frozen=True, slots=True)
 class _GridPlan:
-    """Sizes of a grid: the tile, the cell around it, and what is written below it."""
+    """Layout of a grid: sizes of a tile and the cell around it, and the labels of tiles."""
 
     zoom: tuple[int, int]
     rows: int
@@ -197,11 +213,10 @@ class _GridPlan:
 
 
 def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
-    """Return how many pixels a value gets, down and right, for `count` maps.
+    """Return the height and width in pixels of a value, for `count` maps of `height` by `width` values.
 
-    A whole factor that brings the longer side to what a page of so many tiles has room
-    for. A map of one row or column would stay a hair line: its thin side grows further,
-    to 12 pixels, and the caption says so.
+    An integer factor with which the longer side fits the tile size for `count` tiles. The shorter side of
+    a map that would be thinner than 12 pixels is enlarged further, and the caption says so.
     """
     side = next((side for most, side in _SIDES if count <= most), _SMALLEST_SIDE)
     zoom = max(1, min(_LARGEST_ZOOM, side // max(height, width)))
@@ -227,7 +242,7 @@ def _plan(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> _GridPlan:
     tile = height * zoom[0], width * zoom[1]
     font = text.get_font(_FONT_SIZE)
     width = max(tile[1], _NARROWEST)
-    labels = labels_below(prepared, width, fixed=count > _MOST_WIDENED)
+    labels = labels_below(prepared, width, fixed=count > _MAX_WIDENED)
     if tile_set.names:
         names = [tile_set.names[channel] for channel in prepared.channels]
         numbers = max(map(font.width, names))
@@ -243,10 +258,10 @@ def _plan(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> _GridPlan:
 
 
 def _readable(zoom: tuple[int, int], side_labels: tuple[AxisLabels, AxisLabels]) -> tuple[int, int]:
-    """Return a zoom at which words beside a map have room, where they are not many."""
+    """Return a zoom at which labels beside a map fit, unless there are more than 64."""
     thinnest = (
         max(map(axis_labels.minimum_zoom, side_labels))
-        if max(len(axis.names) for axis in side_labels) <= _MOST_WORDS
+        if max(len(axis.names) for axis in side_labels) <= _MAX_LABELS
         else 1
     )
     return max(zoom[0], thinnest), max(zoom[1], thinnest)
@@ -265,7 +280,7 @@ def _tiles(prepared: PreparedMaps, tile_set: TileSet, grid: mosaic.TileGrid) -> 
 
 
 def mark_states(canvas: page_layout.Canvas, tiles: list[Tile]) -> None:
-    """Hatch dead tiles, frame constant and non-finite ones."""
+    """Hatch dead tiles, outline constant and non-finite ones."""
     for tile in tiles:
         if tile.state == "dead":
             hatch(canvas, tile.box)
@@ -276,10 +291,10 @@ def mark_states(canvas: page_layout.Canvas, tiles: list[Tile]) -> None:
 def hatch(
     canvas: page_layout.Canvas, box: Box, color: colors.RGB | None = None, origin: tuple[int, int] | None = None
 ) -> None:
-    """Fill the box of a dead tile with light diagonal lines: nothing like a dark map.
+    """Fill the box of a dead tile with light diagonal lines, which do not resemble a dark map.
 
-    In a `color` of their own the lines fall to the right, for what is left out rather
-    than dead. Boxes with one `origin`, a pixel, have lines that run on across them.
+    With a `color` the lines run in the other direction, for masked rather than dead parts. The lines of
+    boxes with the same `origin`, a pixel, are continuous.
     """
     top, left, bottom, right = box
     up, before = origin or (top, left)
@@ -298,7 +313,7 @@ def _outline(canvas: page_layout.Canvas, box: Box, color: colors.RGB) -> None:
 
 
 def _write(canvas: page_layout.Canvas, prepared: PreparedMaps, tiles: list[Tile], plan: _GridPlan) -> None:
-    """Write number, range and strength of every tile, a row of tiles at a time: the hot loop of a large figure."""
+    """Draw number, range and strength of all tiles, one row of tiles at a time, since this dominates the time of a large figure."""
     font, theme = text.get_font(_FONT_SIZE), canvas.theme
     labels_below = 1 + _LABEL_GAP + _BAR + _LABEL_GAP
     for start in range(0, len(tiles), plan.columns):
@@ -312,7 +327,7 @@ def _write(canvas: page_layout.Canvas, prepared: PreparedMaps, tiles: list[Tile]
 
 
 def _draw_strengths(canvas: page_layout.Canvas, prepared: PreparedMaps, first: Box, plan: _GridPlan) -> None:
-    """Draw the bar below every tile, as long as its share of the layer's strongest."""
+    """Draw the strength of every tile, relative to the strongest channel, as a bar below it."""
     largest = prepared.strength
     width = plan.tile[1]
     lengths = np.ceil(largest[prepared.channels] / (float(largest.max()) or 1.0) * width)
@@ -336,16 +351,16 @@ def _write_side_labels(
 def color_bar(
     prepared: PreparedMaps, tile_name: str, labels: Sequence[str], where: str = "below"
 ) -> page_layout.ColorBar:
-    """Return the colour bar of tiles that are called `noun`, with what it means.
+    """Return the color bar, with notes, of tiles called `tile_name`.
 
-    `where` is the side of a tile on which its range, one of `words`, and its strength stand.
+    `where` is the side of a tile on which its range, one of `labels`, and its strength are drawn.
     """
     notes: list[str] = []
     if prepared.total > 1:
         notes.append(f"line {where} a tile: its largest |value| compared with that of the strongest {tile_name}")
     if prepared.scale.kind == "filter":
-        ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if has_single_limit(labels) else "")
-        return color_bars.bar_per_tile(prepared, tile_name, f"{where} it: {ends}", notes)
+        range_note = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if has_single_limit(labels) else "")
+        return color_bars.bar_per_tile(prepared, tile_name, f"{where} it: {range_note}", notes)
     return color_bars.shared_bar(prepared, [captions.scale_note(prepared, "the whole layer"), *notes])
 
 

@@ -1,4 +1,4 @@
-"""What every renderer settles before it draws: numbers, channels, ranges, words."""
+"""Preparation of maps for drawing: statistics, selected channels, color limits and colormap."""
 
 from __future__ import annotations
 
@@ -22,24 +22,34 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Style
 
 
-_MOST_LEVELS, _MOST_NAMES = 12, 8
+_MAX_LEVELS, _MAX_NAMES = 12, 8
 
 TileAxes = tuple[tuple[str, ...], str | None, str | None]
-"""The axes of an activation that tiles run over, and those that run down and across in a tile."""
+"""The axes of an activation along tiles, down a tile and across a tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedMaps:
-    """One activation of one input, ready to be drawn.
+    """The maps of one activation for one input, ready to be drawn.
 
-    `maps` is ``(channel, row, column)``, float32 or float64, all channels; `numbers` are
-    theirs. `channels` are the ones to draw, in order. `low` and `high` are the values at
-    the ends of `table` for every channel, float64 ``(channel,)``. `levels` are the values
-    of whole numbers or truths where there are few of them, in order, and their words.
-    `given` is the range that the scale asked for, so that values may lie beyond it.
-    `distribution` is that of the layer's finite values, where a histogram is wanted.
-    `step_order` is that of the activation. `inside` are the numbers of what is centred in
-    the image, where it was padded: orders and strengths are by these.
+    Attributes
+    ----------
+    maps
+        All channels, ``(channel, row, column)``, float32 or float64.
+    numbers
+        Statistics of `maps`.
+    channels
+        The channels to draw, in order.
+    low, high
+        Color limits of each channel, float64 ``(channel,)``.
+    levels
+        Value and name of each level, ascending, if the values are a few integers or booleans.
+    requested_range
+        The color limits that the scale requests; values may lie outside.
+    distribution
+        Distribution of the finite values of the layer, if a histogram is drawn.
+    image_numbers
+        Statistics of the part of `maps` without padding, which orders and strengths are computed from.
     """
 
     maps: NDArray[Any]
@@ -58,71 +68,71 @@ class PreparedMaps:
 
     @property
     def strength(self) -> NDArray[np.float64]:
-        """Return the largest magnitude of each channel, ``(channel,)``, that of padding left out."""
+        """Largest magnitude of each channel, ``(channel,)``, without padding."""
         return (self.image_numbers or self.numbers).strength
 
     @property
     def total(self) -> int:
-        """The number of channels of the layer."""
+        """Number of channels of the layer."""
         return len(self.maps)
 
     def shown(self) -> NDArray[Any]:
-        """Return the maps to draw, in order: ``(tile, row, column)``."""
+        """Return the maps to draw in order, ``(tile, row, column)``."""
         return self.maps if self.whole else self.maps[self.channels]
 
     @property
     def whole(self) -> bool:
-        """Whether all channels are drawn in their own order."""
+        """Whether all channels are drawn in the order of the layer."""
         return self.channels == list(range(self.total))
 
     def steps(self) -> NDArray[np.uint8]:
-        """Return the step of the colour table of each value to draw."""
+        """Return the color step of each value to draw, uint8 ``(tile, row, column)``."""
         low, high = self.low[self.channels], self.high[self.channels]
         return colors.values_to_steps(self.shown(), low, high, signed=self.signed)
 
     def painted(self) -> NDArray[np.uint32]:
-        """Return the packed colours of the values to draw, ``(tile, row, column)``."""
+        """Return the packed pixels of the maps to draw, uint32 ``(tile, row, column)``."""
         pixels = colors.steps_to_pixels(self.steps(), self.table)
         if not self.numbers.finite:
             colors.paint_nonfinite(pixels, self.shown(), self.table)
         return pixels
 
     def written_ranges(self) -> list[tuple[float, float]]:
-        """Return the two numbers to write beside each tile: smallest and largest value, or the ends of its colours.
+        """Return the two numbers to write beside each tile.
 
-        The latter where these are percentiles of the tile's own values.
+        These are its smallest and largest value, or its color limits if they are percentiles of the tile.
         """
-        ends = (
+        limits = (
             (self.low, self.high) if self.scale.per_tile_percentiles else (self.numbers.minimum, self.numbers.maximum)
         )
-        low, high = (end[self.channels].tolist() for end in ends)
+        low, high = (values[self.channels].tolist() for values in limits)
         return list(zip(low, high, strict=True))
 
     def states(self) -> list[str]:
-        """Return the state of each channel to draw."""
+        """Return the state of each channel to draw, such as ``dead``."""
         return [channel_statistics.STATES[code] for code in self.numbers.state[self.channels].tolist()]
 
     @property
     def clips(self) -> bool:
-        """Whether values may lie beyond the ends of their colours."""
+        """Whether values may lie outside their color limits."""
         return self.requested_range is not None or self.scale.per_tile_percentiles
 
     def clipped_of_tiles(self) -> list[tuple[int, int]]:
-        """Count the values of each tile to draw that lie below and above the range of their colours."""
+        """Return the numbers of values below and above the color limits for each tile to draw."""
         if not self.clips:
             return [(0, 0)] * len(self.channels)
         low, high = self.low[self.channels].tolist(), self.high[self.channels].tolist()
-        return [colors.count_clipped(*one) for one in zip(self.shown(), low, high, strict=True)]
+        return list(map(colors.count_clipped, self.shown(), low, high))
 
     def clipped(self) -> tuple[int, int]:
-        """Count the values drawn that lie below and above the range of their colours."""
+        """Return the numbers of drawn values below and above their color limits."""
         if self.requested_range is not None:
             return colors.count_clipped(self.shown(), *self.requested_range)
         counts = self.clipped_of_tiles() if self.clips else []
         return sum(below for below, _ in counts), sum(above for _, above in counts)
 
     def record(self, style: Style, axes: TileAxes | None = None) -> dict[str, Any]:
-        """Return what a manifest records about the figure; `axes` as it was drawn."""
+        """Return the record of the figure in the manifest; `axes` are those of the tiles."""
         record = channel_statistics.layer_numbers(self.maps, self.numbers)
         below, above = self.clipped()
         record.update(
@@ -152,9 +162,9 @@ class PreparedMaps:
 
 
 def scale_for(style: Style, maps: NDArray[Any]) -> ColorScale:
-    """Return the scale for maps ``(channel, row, column)``; one value has no range of its own.
+    """Return the scale for maps ``(channel, row, column)``.
 
-    Every tile of one value would have the last colour.
+    Tiles of one value cannot each have their own range, since all would have the last color.
     """
     scale = color_scale.parse_scale(style.scale)
     return color_scale.resolve_scale(scale, per_tile=maps[0].size > 1, reason="one value has no range of its own")
@@ -163,17 +173,15 @@ def scale_for(style: Style, maps: NDArray[Any]) -> ColorScale:
 def prepare(
     activation: Activation, maps: NDArray[Any], style: Style, scale: ColorScale, part: padding.Region | None = None
 ) -> PreparedMaps:
-    """Settle what is drawn of `maps`, ``(channel, row, column)``, and in which colours.
+    """Select the channels of `maps`, ``(channel, row, column)``, and their color limits and colormap.
 
-    `part` are the rows and columns that count in orders and strengths, ``None``: all.
-
-    The range decides the colormap: a scale that was given, whatever the values are, so that
-    figures on one scale look alike.
+    `part` are the rows and columns that orders and strengths are computed from (``None``: all). A requested
+    range determines the colormap independently of the values, so that figures with the same scale look alike.
 
     Raises
     ------
     UsageError
-        When the style asks for channels, a measure, a scale or a colormap there is not.
+        If the channels, measure, scale or colormap of the style do not exist.
     """
     _check_style(style)
     levels = _named_levels(activation, maps)
@@ -213,11 +221,11 @@ def _scale_for_values(
     *,
     whole: bool,
 ) -> ColorScale:
-    """Return the scale that an activation is drawn on, where none or one range a tile was asked for.
+    """Return the scale adapted to the values of an activation.
 
-    Where the activation function has bounds and nothing else was asked for, these are the ends,
-    so that 0.22 of a sigmoid does not have the colour of 1. Values beyond them show that the
-    function is not what the file says; then they decide. `whole` numbers have one colour each.
+    With the default scale the bounds of the activation function are the color limits, so that 0.22 of a
+    sigmoid does not have the color of 1, unless values outside show that the recorded function is wrong.
+    Integers (`whole`) have one color each.
     """
     if style.scale == "auto" and activation.bounds is not None and not whole:
         low, high = activation.bounds
@@ -231,10 +239,10 @@ def _scale_for_values(
 def _percentile_limits(
     scale: ColorScale, maps: NDArray[Any], numbers: channel_statistics.ChannelStatistics, *, signed: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ends of each channel's colours between two percentiles of its own values.
+    """Return color limits between two percentiles of each channel, two arrays ``(channel,)``.
 
-    In a signed layer zero stays in the middle. Where both percentiles are the same value, the
-    channel has the range of all its values.
+    In a signed layer zero stays in the middle. If both percentiles are equal, the limits are those of
+    all values of the channel.
     """
     low, high = np.nan_to_num(channel_statistics.percentiles_of_channels(maps, (scale.low, scale.high)), nan=0.0)
     if signed:
@@ -262,10 +270,9 @@ def _check_style(style: Style) -> None:
 def _requested_range(
     address: str, scale: ColorScale, style: Style, layer: tuple[NDArray[Any], channel_statistics.ChannelStatistics]
 ) -> tuple[float, float] | None:
-    """Return the range that a scale asks for, ``None`` where the layer's own values decide.
+    """Return the color limits that a scale requests, ``None`` if they are computed from each layer.
 
-    Percentiles on both sides of zero make a range with zero in the middle; two that are
-    the same value make none.
+    Percentiles of opposite sign give limits with zero in the middle; equal percentiles give ``None``.
     """
     if scale.kind in {"fixed", "bounds"}:
         return scale.low, scale.high
@@ -276,7 +283,7 @@ def _requested_range(
     if scale.kind not in color_scale.RANGES_BY_ADDRESS:
         return None
     if address not in style.ranges:
-        known = ", ".join(f"{name!r}" for name in list(style.ranges)[:_MOST_NAMES]) or "none"
+        known = ", ".join(f"{name!r}" for name in list(style.ranges)[:_MAX_NAMES]) or "none"
         message = f"scale {scale}: no range is known of layer {address!r}, only of {known}; choose another scale."
         raise UsageError(message)
     low, high = style.ranges[address]
@@ -287,21 +294,21 @@ def _requested_range(
 
 
 def _named_levels(activation: Activation, maps: NDArray[Any]) -> tuple[tuple[float, str], ...]:
-    """Return the few whole numbers or truths that an activation holds, none where it has others."""
+    """Return value and name of each level if an activation holds at most 12 integers or booleans, else none."""
     kind = activation.values.dtype.kind
     if kind not in "biu" or not maps.size:
         return ()
-    found = np.unique(maps)
-    if len(found) > _MOST_LEVELS:
+    levels = np.unique(maps)
+    if len(levels) > _MAX_LEVELS:
         return ()
-    words = {0.0: "false", 1.0: "true"} if kind == "b" else {}
-    return tuple((value, words.get(value, text.number(value, 6))) for value in found.tolist())
+    names = {0.0: "false", 1.0: "true"} if kind == "b" else {}
+    return tuple((value, names.get(value, text.number(value, 6))) for value in levels.tolist())
 
 
 def histogram(prepared: PreparedMaps, *, reduced: bool = False) -> FigureHistogram | None:
-    """Return the histogram of a figure, ``None`` where none is wanted or there is no finite value.
+    """Return the histogram of a figure, ``None`` if none is requested or no value is finite.
 
-    `reduced` says that the values were brought together from others of the layer.
+    `reduced` is true if each value is computed from several values of the layer.
     """
     if prepared.distribution is None:
         return None

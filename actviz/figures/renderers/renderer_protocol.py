@@ -1,4 +1,4 @@
-"""What a renderer is: a new kind of axes is one module that fits `Renderer` and one line in `RENDERERS`."""
+"""The interface of renderers. A new kind of axes needs one module that implements `Renderer` and one line in `RENDERERS`."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Axes, Context, Picture, Style
 
 FILTER, MAP = "filter", "map"
-"""Names of tiles with a meaning for a sheet: channels that `Style.channels` chooses among, and a map that stands alone."""
+"""Tile names that a sheet distinguishes: channels that `Style.channels` selects, and a single map."""
 
 
 @dataclass(frozen=True, slots=True)
 class SheetTiles:
-    """One entry of a batch as a sheet shows it.
+    """The tiles of one entry of a batch on a sheet.
 
     Attributes
     ----------
     maps
-        Shape ``(tile, row, column)``, contiguous, masked steps left out.
+        Shape ``(tile, row, column)``, contiguous, without masked steps.
     tile_name
-        What one tile is called: ``head``; see `FILTER` and `MAP`.
+        The name of one tile, such as ``head``; see `FILTER` and `MAP`.
     note
-        What the sheet writes behind the number of tiles.
+        Text after the number of tiles.
     masked
         Indices of the masked steps along `masked_axis` of `maps`, hatched on the sheet.
     reduced
-        Whether a value of `maps` stands for several of the activation.
+        Whether each value of `maps` is computed from several values of the activation.
     strip
         Whether the tiles, ``(unit, 1, 1)``, are drawn as one strip of cells.
     """
@@ -47,11 +47,11 @@ class Renderer(Protocol):
     """A module or object that draws activations of one kind of axes."""
 
     def accepts(self, axes: Axes) -> bool:
-        """Return True if activations with these axes, batch first, are drawn here."""
+        """Return True if the renderer draws activations with these axes, batch first."""
         ...
 
     def channel_axes(self, axes: Axes) -> Axes:
-        """Return the axes that `Tile.channel` counts along, the last one fastest; none where a tile is the whole entry."""
+        """Return the axes that `Tile.channel` counts along, the last one fastest; none if one tile is the whole entry."""
         ...
 
     def draw(self, activation: Activation, index: int, context: Context, style: Style) -> Picture:
@@ -60,12 +60,12 @@ class Renderer(Protocol):
         Raises
         ------
         UsageError
-            When the style asks for what this activation does not have.
+            If the style requests what the activation does not have.
         LimitError
-            When the figure would be too large.
+            If the figure would be too large.
         """
         ...
 
     def sheet_tiles(self, activation: Activation, index: int) -> SheetTiles:
-        """Return one entry of the batch, of whose steps at least one is not masked, as the tiles of a sheet."""
+        """Return the tiles of one entry of the batch, which has at least one unmasked step, for a sheet."""
         ...

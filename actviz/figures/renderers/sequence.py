@@ -1,8 +1,7 @@
-"""Sequences: one heat map of steps by units, in lines where it is long.
+"""Sequences: a heat map of steps by units.
 
-Words along the steps stand beside rows, so that they can be read; otherwise the longer
-of the two axes runs across. A map that is wider than a page goes on in the next line, a
-list of words in the next column.
+Steps with words run down, so that the words are legible; otherwise the longer axis runs across. A map that
+is larger than a page is broken into panels.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ _PAIR = 2
 
 
 def accepts(axes: Axes) -> bool:
-    """Tell whether there is a batch and two other axes that are not those of space."""
+    """Return True if there are a batch and two other axes that are not row and column."""
     return axes[:1] == ("batch",) and len(axes) == _PAIR + 1 and set(axes[1:]) != _SPACE
 
 
 def tile_names(axes: Axes) -> tuple[str, str]:
-    """Return which axis is that of the steps and which that of the units."""
+    """Return the names of the axis of steps and the axis of units."""
     first, second = axes[1:]
     return (second, first) if first in _UNITS and second not in _UNITS else (first, second)
 
@@ -50,7 +49,7 @@ def maps_of(activation: Activation, index: int) -> NDArray[Any]:
 
 
 def channel_axes(axes: Axes) -> Axes:
-    """Return the axis of the units; see `Renderer`."""
+    """Return the axis of units; see `Renderer`."""
     return tile_names(axes)[1:]
 
 
@@ -66,10 +65,10 @@ def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen unit at every step; see `Renderer`.
+    """Draw the selected units at every step; see `Renderer`.
 
-    Rows of one heat map are read against each other, so ``auto`` means ``layer`` here. With
-    ``filter`` each unit has its own range, which stands beside its number.
+    Units of one heat map are compared with each other, so the scale ``auto`` means ``layer``. With
+    ``filter`` each unit has its own range, which is written beside its number.
     """
     maps = maps_of(activation, index)
     step, unit = tile_names(activation.axes)
@@ -107,7 +106,7 @@ def _scale(style: Style, maps: NDArray[Any]) -> ColorScale:
 
 
 def _unit_names(prepared: PreparedMaps, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what stands beside the number of every unit: its label, and its range if it has its own."""
+    """Return the text beside the number of every unit: its label, and its range if it has its own."""
     named = labels if len(labels) == prepared.total else ()
     if prepared.scale.kind != "filter":
         return named
@@ -121,9 +120,9 @@ def _unit_names(prepared: PreparedMaps, labels: tuple[str, ...]) -> tuple[str, .
 
 @dataclass(frozen=True, slots=True)
 class _SequenceMatrix:
-    """The colours of the chosen units at all steps, ``(unit, step)``, and which steps are masked.
+    """The pixels of the selected units at all steps, ``(unit, step)``, and the masked steps.
 
-    `by` says how many steps and units were brought together into one.
+    `block` is the number of steps and units that are averaged into one pixel.
     """
 
     pixels: NDArray[np.uint32]
@@ -155,7 +154,7 @@ def _matrix(
 
 
 def _fill_masked(maps: NDArray[Any], prepared: PreparedMaps, masked: list[int]) -> NDArray[Any]:
-    """Return the chosen units ``(1, step, unit)`` with the nearest step before in place of masked ones."""
+    """Return the selected units ``(1, step, unit)`` with masked steps replaced by the preceding unmasked step."""
     steps = np.arange(maps.shape[1])
     steps[masked] = -1
     steps = np.maximum.accumulate(steps)
@@ -165,7 +164,7 @@ def _fill_masked(maps: NDArray[Any], prepared: PreparedMaps, masked: list[int]) 
 
 
 def _whole_blocks(masked: list[int], block: int, steps: int) -> list[int]:
-    """Return the blocks of steps all of which are masked."""
+    """Return the blocks of which all steps are masked."""
     counts = np.bincount(np.array(masked, dtype=int) // block, minlength=-(-steps // block))
     sizes = np.minimum(block, steps - np.arange(len(counts)) * block)
     blocks: list[int] = np.flatnonzero(counts == sizes).tolist()
@@ -186,7 +185,7 @@ def _record(
 
 
 def _draw_bare(matrix: _SequenceMatrix, prepared: PreparedMaps, style: Style, axes: tuple[str, str]) -> Picture:
-    """Draw steps downwards and units across, one value `zoom` pixels wide; masked steps have the page's colour."""
+    """Draw steps down and units across, `zoom` pixels for each value; masked steps have the color of the page."""
     zoom = style.zoom or 1
     pixels = matrix.pixels.T.copy()
     pixels[matrix.masked] = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
@@ -226,7 +225,7 @@ def _draw_panels(
 
 @dataclass(frozen=True, slots=True)
 class _SequencePanel:
-    """A part of the map: its rows and columns, and its top left pixel."""
+    """A panel of the map: its rows and columns, and its top left pixel."""
 
     rows: range
     columns: range
@@ -234,7 +233,7 @@ class _SequencePanel:
     plan: SequencePlan
 
     def tiles(self, prepared: PreparedMaps, states: list[str]) -> list[Tile]:
-        """Return a tile for each unit, with the steps that it shows."""
+        """Return one tile for each unit, with the range of its steps."""
         steps = self.rows if self.plan.steps_down else self.columns
         part = (steps.start, 0, steps.stop, 1) if self.plan.steps_down else (0, steps.start, 1, steps.stop)
         units = self.columns if self.plan.steps_down else self.rows
@@ -249,13 +248,13 @@ class _SequencePanel:
         return self._row_box(step) if self.plan.steps_down else self._column_box(step)
 
     def hatch_dead(self, canvas: page_layout.Canvas, states: list[str]) -> None:
-        """Hatch units that are zero at every step."""
+        """Hatch units that are 0 at every step."""
         for unit in self.columns if self.plan.steps_down else self.rows:
             if states[unit] == "dead":
                 grid.hatch(canvas, self.unit_box(unit), origin=self.corner)
 
     def hatch_masked(self, canvas: page_layout.Canvas, masked: list[int]) -> None:
-        """Hatch steps that the network leaves out."""
+        """Hatch masked steps."""
         steps = self.rows if self.plan.steps_down else self.columns
         for step in masked:
             if step in steps:

@@ -1,4 +1,4 @@
-"""How a heat map of steps by units is broken into panels that fit a page."""
+"""Layout of a heat map of steps by units: orientation, zoom and panels that fit a page."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)  # times a power of ten
 
 @dataclass(frozen=True, slots=True)
 class SequencePlan:
-    """How a map of `down` by `across` is broken into panels of `size_of_panel` places.
+    """Division of a map of `down` by `across` into panels of `panel` rows and columns.
 
-    `steps_down` says which of the axes runs down. Panels follow each other downwards where
-    columns are broken, and to the right where rows are.
+    `steps_down` is true if steps run down. Panels are stacked downwards if columns are divided, and to
+    the right if rows are divided.
     """
 
     down: AxisLabels
@@ -45,17 +45,17 @@ class SequencePlan:
 
     @property
     def margins(self) -> tuple[int, int]:
-        """What stands above and to the left of a panel."""
+        """Height of the labels above a panel and width of those to its left."""
         return axis_labels.top_margin(self.across, self.zoom[1]), axis_labels.left_margin(self.down)
 
     @property
     def counts(self) -> tuple[int, int]:
-        """How many panels there are, downwards through rows and across through columns."""
+        """Numbers of panels that rows and columns are divided into."""
         return -(-len(self.down.names) // self.panel[0]), -(-len(self.across.names) // self.panel[1])
 
     @property
     def step(self) -> tuple[int, int]:
-        """What leads from a panel to the next below and to the right."""
+        """Distances from a panel to the next below and to the right."""
         above, beside = self.margins
         height, width = (size * zoom for size, zoom in zip(self.panel, self.zoom, strict=True))
         over = max(axis_labels.overhang(self.across, self.zoom[1]), 1)
@@ -70,8 +70,8 @@ class SequencePlan:
         return stacked * self.step[0] - _BETWEEN_LINES + 2, beside * self.step[1] - _BETWEEN_COLUMNS
 
     def panels(self) -> list[tuple[range, range, tuple[int, int]]]:
-        """Return rows, columns and the top left pixel of each panel."""
-        panels_ = []
+        """Return the rows, the columns and the top left pixel of each panel."""
+        panels = []
         above, beside = self.margins
         rows, columns = self.counts
         for index in range(max(rows, columns)):
@@ -83,8 +83,8 @@ class SequencePlan:
             )
             top = self.top + above + (self.step[0] * index if rows == 1 else 0)
             left = self.left + beside + (self.step[1] * index if rows > 1 else 0)
-            panels_.append((*part, (top, left)))
-        return panels_
+            panels.append((*part, (top, left)))
+        return panels
 
 
 def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequencePlan:
@@ -109,16 +109,15 @@ def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequenceP
 
 
 def _page_side(height: int, width: int) -> int:
-    """Return how many pixels wide a page for a map of that size is: a little wider than high."""
+    """Return the width of a page, a little wider than high, for a map of this size in pixels."""
     return round(math.sqrt(1.4 * height * width))
 
 
 def choose_zoom(rows: int, columns: int, thinnest_row: int = 1, thinnest_column: int = 1) -> tuple[int, int]:
-    """Return how many pixels a value gets, down and right.
+    """Return the height and width of a value in pixels.
 
-    The largest whole factor with which the map, broken into lines, stays on a page of
-    1200 by 1300 pixels. A map of few rows would stay a hair line: rows grow to 12 pixels
-    together, and to what their names need.
+    The largest integer factor with which the map, broken into lines, fits a page of 1200 by 1300 pixels.
+    All rows together are at least 12 pixels high, and each at least as high as its name.
     """
     for zoom in range(_LARGEST, 0, -1):
         down = max(zoom, -(-_THINNEST // rows), thinnest_row)
@@ -130,9 +129,9 @@ def choose_zoom(rows: int, columns: int, thinnest_row: int = 1, thinnest_column:
 
 
 def places_per_panel(count: int, zoom: int, pixels: int) -> int:
-    """Return how many of `count` places stand in a line of `room` pixels.
+    """Return how many of `count` values are in a panel of `pixels` pixels.
 
-    All, if they fit; else a number people count in, with which lines are about alike.
+    All, if they fit; otherwise a round number with which panels have similar sizes.
     """
     if count * zoom <= pixels:
         return count

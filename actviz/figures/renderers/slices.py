@@ -1,6 +1,6 @@
-"""Axes that no other renderer knows: every slice along all but two of them, as a grid.
+"""Slices: the renderer of all other axes, a grid of maps of two axes.
 
-Above a slice is its index along each of the other axes.
+The label of a slice is its index along each of the other axes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LEAST = 3
 
 
 def accepts(axes: Axes) -> bool:
-    """Tell whether there is a batch and at least three other axes."""
+    """Return True if there are a batch and at least three other axes."""
     return axes[:1] == ("batch",) and len(axes) > _LEAST
 
 
 def order(axes: Axes) -> Axes:
-    """Return the axes without the batch: those that slices run over, then down and across."""
+    """Return the axes without the batch: those along slices, then down and across."""
     last = _SPACE if set(_SPACE) <= set(axes) else axes[-2:]
     return (*(name for name in axes[1:] if name not in last), *last)
 
@@ -39,17 +39,17 @@ def maps_of(activation: Activation, index: int) -> NDArray[Any]:
 
 
 def channel_axes(axes: Axes) -> Axes:
-    """Return the axes that slices run over; see `Renderer`."""
+    """Return the axes along slices; see `Renderer`."""
     return order(axes)[:-2]
 
 
 def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
-    """Return a tile for each slice; see `Renderer`."""
+    """Return one tile for each slice; see `Renderer`."""
     return SheetTiles(maps_of(activation, index), "slice")
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen slice as a tile; see `Renderer`."""
+    """Draw each selected slice as a tile; see `Renderer`."""
     named = order(activation.axes)
     sizes = [activation.values.shape[activation.axes.index(name)] for name in named[:-2]]
     indices = tuple(np.ndindex(*sizes))

@@ -1,4 +1,4 @@
-"""Maps of space: axes row and column, with channels or without."""
+"""Spatial maps: axes row and column, with or without channels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def accepts(axes: Axes) -> bool:
-    """Tell whether the axes are row and column, with channels or without."""
+    """Return True if the axes are row and column, with or without channels."""
     return axes[:1] == ("batch",) and sorted(axes[1:]) in (
         ["column", "row"],
         ["channel", "column", "row"],
@@ -29,34 +29,34 @@ def maps_of(activation: Activation, index: int) -> NDArray[Any]:
 
 
 def channel_axes(axes: Axes) -> Axes:
-    """Return the axis of the channels, if there is one; see `Renderer`."""
+    """Return the axis of channels, if there is one; see `Renderer`."""
     return ("channel",) if "channel" in axes else ()
 
 
 def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
-    """Return a tile for each channel; see `Renderer`."""
+    """Return one tile for each channel; see `Renderer`."""
     return SheetTiles(maps_of(activation, index), FILTER if "channel" in activation.axes else MAP)
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen channel as a tile; see `Renderer`.
+    """Draw each selected channel as a tile; see `Renderer`.
 
-    The channels of a picture that is fed are drawn as greys on one scale, beside it.
+    The channels of an input picture are drawn in grey on one scale, beside the picture.
     """
     tiles = channel_axes(activation.axes)
     tile_set = grid.TileSet(maps_of(activation, index), FILTER if tiles else MAP, (tiles, "row", "column"))
     if activation.kind == "InputLayer":
         scale = "layer" if style.scale == "auto" else style.scale
         style = replace(style, cmap=style.cmap or "gray", scale=scale)
-        fed = picture_of(activation, context) if len(tile_set.maps) > 1 else None
-        tile_set = replace(tile_set, tile_name="channel" if tiles else MAP, input_image=fed)
+        picture = picture_of(activation, context) if len(tile_set.maps) > 1 else None
+        tile_set = replace(tile_set, tile_name="channel" if tiles else MAP, input_image=picture)
     return grid.draw(activation, tile_set, context, style)
 
 
 def picture_of(activation: Activation, context: Context) -> NDArray[np.uint8] | None:
-    """Return the picture that an activation's values come of, ``None`` where it is not known which.
+    """Return the input picture that an activation is computed from, ``None`` if it is unknown.
 
-    It is ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` of an input of frames or planes.
+    Its shape is ``(row, column, RGB)``, or ``(frame, row, column, RGB)`` for an input of frames or planes.
     """
     geometry, pictures = activation.geometry, context.pictures
     if not pictures:

@@ -1,8 +1,8 @@
-"""Vectors: one number a unit, each findable and, up to a few hundred, written out.
+"""Vectors: one value for each unit.
 
-Up to 64 units are bars from zero; up to 512 a table of swatches with their values; more
-are a strip of cells in rows that is read by its row and column labels, where the strongest
-are named. Where units are out of order, the labels of a strip count places.
+Up to 64 units are drawn as bars from zero, up to 512 as a table of swatches with their values, more as
+cells with row and column labels, of which the strongest are listed. If units are not consecutive, the
+labels of cells count positions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_AXES = 2  # the batch and one more
 
 
 def accepts(axes: Axes) -> bool:
-    """Tell whether the axes are a batch of vectors, or of single numbers."""
+    """Return True if the axes are those of a batch of vectors or of single numbers."""
     return axes[:1] == ("batch",) and len(axes) <= _MOST_AXES
 
 
@@ -46,7 +46,7 @@ def maps_of(activation: Activation, index: int) -> NDArray[Any]:
 
 
 def channel_axes(axes: Axes) -> Axes:
-    """Return the axis of the units, if there is one; see `Renderer`."""
+    """Return the axis of units, if there is one; see `Renderer`."""
     return axes[1:]
 
 
@@ -56,9 +56,9 @@ def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:
-    """Draw every chosen unit; see `Renderer`.
+    """Draw the selected units; see `Renderer`.
 
-    One number has no range of its own, so ``filter`` means ``layer`` here.
+    A unit has one value, so the scale ``filter`` means ``layer``.
     """
     values = maps_of(activation, index)
     prepared = prepared_maps.prepare(activation, values, style, prepared_maps.scale_for(style, values))
@@ -90,7 +90,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
 
 
 def _names(prepared: PreparedMaps, words: Sequence[str]) -> list[str]:
-    """Return what every unit of the layer is called: its number, and its word if it has one."""
+    """Return the label of every unit of the layer: its number, and its name if it has one."""
     if len(words) != prepared.total:
         return list(map(str, range(prepared.total)))
     font = text.get_font(_FONT_SIZE)
@@ -116,7 +116,7 @@ def _notes(prepared: PreparedMaps, plan: _VectorPlan, unit_name: str) -> list[st
 
 
 def in_order(channels: Sequence[int]) -> bool:
-    """Tell whether channels follow each other without a gap."""
+    """Return True if channels are consecutive."""
     return list(channels) == list(range(channels[0], channels[0] + len(channels)))
 
 
@@ -145,17 +145,17 @@ def _tiles(prepared: PreparedMaps, boxes: Sequence[tuple[int, int, int, int]]) -
 
 
 def cell_columns(count: int) -> int:
-    """Return how many cells of a large vector stand in a row: a number people count in.
+    """Return how many cells of a large vector are in a row: 50, 100, 200, 500 or 1000.
 
-    50, 100, 200, 500 or 1000: the least that gives at most as many rows as columns, so
-    that row label plus column label is the unit.
+    The smallest of these that gives at most as many rows as columns. The number of a unit is the sum of
+    its row label and its column label.
     """
     return next((most for most in (50, 100, 200, 500) if count <= most * most), 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class _VectorPlan:
-    """A body: its size, and what is drawn where."""
+    """Layout of a vector: the size of the body, the grid of swatches and the labels."""
 
     size: tuple[int, int]
     grid: mosaic.TileGrid
@@ -236,10 +236,9 @@ class _Bars(_VectorPlan):
 
 
 def _bar_ends(prepared: PreparedMaps, length: int) -> tuple[int, list[int]]:
-    """Return where zero and the end of each bar lie, in pixels from the bar's left.
+    """Return the positions of zero and of the end of each bar, in pixels from the left of the bars.
 
-    Computed from the steps of the colours, so that bar and colour cannot disagree; what
-    is not finite has no bar.
+    Computed from color steps, so that bar and color agree. Non-finite values have no bar.
     """
     low, high = float(prepared.low[0]), float(prepared.high[0])
     bar_ends: NDArray[Any] = np.array([low, high])

@@ -17,7 +17,7 @@ import numpy as np
 
 from actviz.errors import ActvizError, LimitError, error_of_code
 from actviz.inputs.channels import DecodedImage  # noqa: TC001  (read at run time by `system.serialization`)
-from actviz.inputs.pillow_images import Wanted  # noqa: TC001  (read at run time by `system.serialization`)
+from actviz.inputs.pillow_images import DecodeTarget  # noqa: TC001  (read at run time by `system.serialization`)
 from actviz.records import Array  # noqa: TC001  (read at run time by `system.serialization`)
 from actviz.system import processes, resource_limits
 from actviz.system.channel import Channel, ClosedError, SilentError
@@ -44,7 +44,7 @@ class DecodeRequest:
     content: Array
     kind: str
     path: str
-    wanted: Wanted
+    target: DecodeTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Decoder:
         self._lock = threading.Lock()
         self._process: _Process | None = None
 
-    def decode(self, content: bytes, kind: str, path: str, wanted: Wanted) -> DecodedImage:
+    def decode(self, content: bytes, kind: str, path: str, target: DecodeTarget) -> DecodedImage:
         """Decode an image; see `images.decode`.
 
         Raises
@@ -104,7 +104,7 @@ class Decoder:
         InputError
             When the file is truncated or damaged, or has no such frame.
         """
-        request = DecodeRequest(np.frombuffer(content, np.uint8), kind, path, wanted)
+        request = DecodeRequest(np.frombuffer(content, np.uint8), kind, path, target)
         with self._lock:
             process = self._process = self._process or _Process()
             try:
@@ -170,7 +170,7 @@ def _reply(request: DecodeRequest, seconds: float) -> DecodeReply:
     """Decode an image under a timer of CPU time that kills this process."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        return DecodeReply(decode_here(request.content.tobytes(), request.kind, request.path, request.wanted))
+        return DecodeReply(decode_here(request.content.tobytes(), request.kind, request.path, request.target))
     except ActvizError as failure:
         return DecodeReply(None, failure.message, failure.exit_code)
     except MemoryError:
@@ -180,18 +180,18 @@ def _reply(request: DecodeRequest, seconds: float) -> DecodeReply:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def decode_here(content: bytes, kind: str, path: str, wanted: Wanted) -> DecodedImage:
+def decode_here(content: bytes, kind: str, path: str, target: DecodeTarget) -> DecodedImage:
     """Decode an image in this process; see `images.decode`."""
     from actviz.inputs import image_structure, pillow_images
 
     if kind == "TIFF":
         from actviz.inputs import tiff
 
-        return tiff.decode(content, path, wanted)
+        return tiff.decode(content, path, target)
     if kind == "GIF":
         image_structure.check_gif(content, path)
     if kind == "PNG" and image_structure.is_deep_png(content):
         from actviz.inputs import deep_png
 
-        return deep_png.decode(content, path, wanted)
-    return pillow_images.decode(content, kind, path, wanted)
+        return deep_png.decode(content, path, target)
+    return pillow_images.decode(content, kind, path, target)

@@ -10,18 +10,18 @@ from actviz.inputs import pillow_images
 from actviz.inputs.channels import COLOUR, COLOUR_CHANNELS, GREY, Bands, DecodedImage, to_channels
 
 if TYPE_CHECKING:
-    from actviz.inputs.pillow_images import Wanted
+    from actviz.inputs.pillow_images import DecodeTarget
 
 
-def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
+def decode(content: bytes, path: str, target: DecodeTarget) -> DecodedImage:
     """Decode a PNG file of 16 bits; see `images.decode`. Animations are decoded by Pillow."""
-    with pillow_images.guarded(path, "PNG", wanted.options.maximum_pixels):
+    with pillow_images.guarded(path, "PNG", target.options.maximum_pixels):
         image = pillow_images.open_image(content, "PNG")
-        pillow_images.check_pixels(image.size[::-1], path, wanted.options.maximum_pixels)
+        pillow_images.check_pixels(image.size[::-1], path, target.options.maximum_pixels)
         if getattr(image, "is_animated", False):
-            return pillow_images.decode(content, "PNG", path, wanted)
-        if wanted.options.frame:
-            raise pillow_images.no_frame(path, wanted.options.frame)
+            return pillow_images.decode(content, "PNG", path, target)
+        if target.options.frame:
+            raise pillow_images.no_frame(path, target.options.frame)
         import imagecodecs
 
         samples = imagecodecs.png_decode(content)
@@ -32,6 +32,6 @@ def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
         alpha = count in {2, COLOUR_CHANNELS + 1}
         meaning = COLOUR if count >= COLOUR_CHANNELS else GREY
         bands = Bands(pillow_images.scaled(samples, 16, path), meaning, alpha)
-        image_channels = to_channels(bands, wanted.channels, wanted.background, path)
-        values = image_channels.values[None] if wanted.frames else image_channels.values
+        image_channels = to_channels(bands, target.channels, target.background, path)
+        values = image_channels.values[None] if target.frames else image_channels.values
         return DecodedImage(np.ascontiguousarray(values), tuple(notes), image_channels.alpha)

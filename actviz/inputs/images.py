@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from actviz.errors import InputError
 from actviz.inputs import image_structure, pillow_images
 from actviz.inputs.channels import DecodedImage
-from actviz.inputs.pillow_images import DECODERS, Wanted
+from actviz.inputs.pillow_images import DECODERS, DecodeTarget
 
 if TYPE_CHECKING:
     from actviz.inputs.input_options import InputOptions
@@ -46,10 +46,10 @@ def decode(  # noqa: PLR0913  (`frames` is rarely given)
     if end_mark is not None and end_mark not in content:
         message = f"{path}: the {kind} image is truncated (no end mark); copy or save it again."
         raise InputError(message)
-    wanted = Wanted(channels, frames, options)
+    target = DecodeTarget(channels, frames, options)
     if image_structure.is_bounded(kind, content, path):
-        return pillow_images.decode(content, kind, path, wanted)
+        return pillow_images.decode(content, kind, path, target)
     # Other images are decoded in another process: for a small digit, the transfer takes as long as decoding.
     from actviz.inputs.decoder import DECODER
 
-    return DECODER.decode(content, kind, path, wanted)
+    return DECODER.decode(content, kind, path, target)

@@ -46,7 +46,7 @@ _WITH_ALPHA = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DecodeTarget:
     """What an image is decoded to.
 
     Parameters
@@ -69,26 +69,26 @@ class Wanted:
         return parse_colour(self.options.background)
 
 
-def decode(content: bytes, kind: str, path: str, wanted: Wanted) -> DecodedImage:
+def decode(content: bytes, kind: str, path: str, target: DecodeTarget) -> DecodedImage:
     """Decode an image file with Pillow; see `images.decode`."""
-    with guarded(path, kind, wanted.options.maximum_pixels):
-        image = _open(content, kind, path, wanted.options)
-        if wanted.frames:
-            return _decode_frames(image, path, wanted)
-        return _decode_frame(image, path, wanted)
+    with guarded(path, kind, target.options.maximum_pixels):
+        image = _open(content, kind, path, target.options)
+        if target.frames:
+            return _decode_frames(image, path, target)
+        return _decode_frame(image, path, target)
 
 
-def _decode_frame(image: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
+def _decode_frame(image: ImageFile, path: str, target: DecodeTarget) -> DecodedImage:
     """Decode the frame that `_open` selected."""
-    notes = frame_notes(path, wanted.options.frame) if getattr(image, "is_animated", False) else []
+    notes = frame_notes(path, target.options.frame) if getattr(image, "is_animated", False) else []
     image.load()
     turned, damaged = upright(image)
     notes += damaged_notes(path) if damaged else []
-    decoded = channels_of(turned, image, path, wanted)
+    decoded = channels_of(turned, image, path, target)
     return DecodedImage(decoded.values, (*notes, *decoded.notes), decoded.alpha)
 
 
-def _decode_frames(image: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
+def _decode_frames(image: ImageFile, path: str, target: DecodeTarget) -> DecodedImage:
     """Decode all frames of an animation or pages of a file, which must have equal sizes."""
     # An animated PNG may start with a default image for programs without animations.
     number = 1 if image.info.get("default_image") else 0
@@ -100,9 +100,9 @@ def _decode_frames(image: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
         except EOFError:
             break
         pixels += image.width * image.height
-        check_frames(len(frames) + 1, pixels, path, wanted.options.maximum_pixels)
+        check_frames(len(frames) + 1, pixels, path, target.options.maximum_pixels)
         image.load()
-        frames.append(channels_of(upright(image)[0], image, path, wanted))
+        frames.append(channels_of(upright(image)[0], image, path, target))
         number += 1
     return joined(frames, path)
 
@@ -258,7 +258,7 @@ def turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(rotated[:, ::-1] if mirrored else rotated)
 
 
-def channels_of(image: Image, source: ImageFile, path: str, wanted: Wanted) -> DecodedImage:
+def channels_of(image: Image, source: ImageFile, path: str, target: DecodeTarget) -> DecodedImage:
     """Return the channels of an image: float32 0..1 for gray of more than 8 bits, else uint8.
 
     `source` is the image before it was transposed.
@@ -269,11 +269,11 @@ def channels_of(image: Image, source: ImageFile, path: str, wanted: Wanted) -> D
         When its bands cannot be converted.
     """
     if image.mode == "F" or image.mode.startswith("I"):
-        return to_channels(_deep(image, source, path, wanted), wanted.channels, wanted.background, path)
-    return plain(image, path, wanted)
+        return to_channels(_deep(image, source, path, target), target.channels, target.background, path)
+    return plain(image, path, target)
 
 
-def plain(image: Image, path: str, wanted: Wanted) -> DecodedImage:
+def plain(image: Image, path: str, target: DecodeTarget) -> DecodedImage:
     """Return an image of at most 8 bits per band as gray or color, with or without alpha.
 
     CMYK is converted without a profile (red = 255 - cyan - black), CIELAB with its white point to
@@ -284,7 +284,7 @@ def plain(image: Image, path: str, wanted: Wanted) -> DecodedImage:
     InputError
         When its bands cannot be converted.
     """
-    channels = COLOUR_CHANNELS if wanted.channels is None else wanted.channels
+    channels = COLOUR_CHANNELS if target.channels is None else target.channels
     if image.mode == "LAB":
         image = _from_lab(image)
     elif image.mode in {"La", "RGBa"}:
@@ -298,7 +298,7 @@ def plain(image: Image, path: str, wanted: Wanted) -> DecodedImage:
     mode = {1: "L", 2: "LA", COLOUR_CHANNELS: "RGB", _WITH_ALPHA: "RGBA"}[channels]
     keeps = mode in {"LA", "RGBA"}
     if alpha and not keeps:
-        image = _blended(image.convert("RGBA"), wanted.background)
+        image = _blended(image.convert("RGBA"), target.background)
     elif image.mode == "P":
         image = image.convert("RGBA" if alpha else "RGB")
     values = np.asarray(image if image.mode == mode else image.convert(mode))
@@ -323,14 +323,14 @@ def _from_lab(image: Image) -> Image:
     return converted
 
 
-def _deep(image: Image, source: ImageFile, path: str, wanted: Wanted) -> Bands:
+def _deep(image: Image, source: ImageFile, path: str, target: DecodeTarget) -> Bands:
     """Return gray of more than 8 bits as float32 0..1, with alpha if the file declares a transparent value."""
     raw = np.asarray(image)
     grey = scaled(raw, 16, path)[:, :, None]
     transparent = source.info.get("transparency")
     if not isinstance(transparent, int):
         return Bands(grey, GREY, alpha=False)
-    if wanted.channels == 1 and len(set(wanted.background)) > 1:
+    if target.channels == 1 and len(set(target.background)) > 1:
         grey = grey.repeat(COLOUR_CHANNELS, axis=2)
     opaque = np.where(raw == transparent, np.float32(0), np.float32(1))[:, :, None]
     return Bands(np.concatenate([grey, opaque], axis=2), GREY if grey.shape[2] == 1 else COLOUR, alpha=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tifffile import TiffFile, TiffPage
 
-    from actviz.inputs.pillow_images import Wanted
+    from actviz.inputs.pillow_images import DecodeTarget
 
 MAX_BYTES = 2 << 30  # of a decompressed page
 _ORIENTATION = 274
@@ -36,10 +36,10 @@ _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 34926, 5
 _BYTE = 8
 
 
-def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
+def decode(content: bytes, path: str, target: DecodeTarget) -> DecodedImage:
     """Decode a TIFF file; see `images.decode`."""
     check_tiff(content, path)
-    with pillow_images.guarded(path, "TIFF", wanted.options.maximum_pixels):
+    with pillow_images.guarded(path, "TIFF", target.options.maximum_pixels):
         import tifffile
 
         with tifffile.TiffFile(BytesIO(content)) as file:
@@ -47,32 +47,32 @@ def decode(content: bytes, path: str, wanted: Wanted) -> DecodedImage:
             pages = [page.aspage() for page in file.pages]
             pages = [page for page in pages if not page.subfiletype & 5] or pages  # reduced: 1, mask: 4
             if int(pages[0].photometric) not in _BANDS:
-                return pillow_images.decode(content, "TIFF", path, wanted)
+                return pillow_images.decode(content, "TIFF", path, target)
             stacked = _stacked(file, pages)
-            if wanted.frames:
-                return _frames(pages, stacked, path, wanted)
-            return _selected(pages, stacked, path, wanted)
+            if target.frames:
+                return _frames(pages, stacked, path, target)
+            return _selected(pages, stacked, path, target)
 
 
-def _selected(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> DecodedImage:
+def _selected(pages: Sequence[TiffPage], stacked: int, path: str, target: DecodeTarget) -> DecodedImage:
     """Return the page that the options select."""
-    number = wanted.options.frame
+    number = target.options.frame
     count = stacked if len(pages) == 1 else len(pages)
     if number >= count:
         raise pillow_images.no_frame(path, number)
-    page = _decoded(pages[number] if number < len(pages) else pages[0], path, wanted, number if stacked > 1 else 0)
+    page = _decoded(pages[number] if number < len(pages) else pages[0], path, target, number if stacked > 1 else 0)
     notes = pillow_images.frame_notes(path, number) if count > 1 else []
     return DecodedImage(page.values, (*notes, *page.notes), page.alpha)
 
 
-def _frames(pages: Sequence[TiffPage], stacked: int, path: str, wanted: Wanted) -> DecodedImage:
+def _frames(pages: Sequence[TiffPage], stacked: int, path: str, target: DecodeTarget) -> DecodedImage:
     """Return all pages, or all planes of a single page."""
     frames, pixels = [], 0
     for number in range(stacked if len(pages) == 1 else len(pages)):
         page = pages[min(number, len(pages) - 1)]
         pixels += page.imagelength * page.imagewidth
-        pillow_images.check_frames(number + 1, pixels, path, wanted.options.maximum_pixels)
-        frames.append(_decoded(page, path, wanted, number if stacked > 1 else 0))
+        pillow_images.check_frames(number + 1, pixels, path, target.options.maximum_pixels)
+        frames.append(_decoded(page, path, target, number if stacked > 1 else 0))
     return pillow_images.joined(frames, path)
 
 
@@ -85,14 +85,14 @@ def _stacked(file: TiffFile, pages: Sequence[TiffPage]) -> int:
     return int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
 
 
-def _decoded(page: TiffPage, path: str, wanted: Wanted, plane: int) -> DecodedImage:
-    _check(page, path, wanted)
-    return _in_channels(page, _samples(page, path, plane), path, wanted)
+def _decoded(page: TiffPage, path: str, target: DecodeTarget, plane: int) -> DecodedImage:
+    _check(page, path, target)
+    return _in_channels(page, _samples(page, path, plane), path, target)
 
 
-def _check(page: TiffPage, path: str, wanted: Wanted) -> None:
+def _check(page: TiffPage, path: str, target: DecodeTarget) -> None:
     """Refuse a page by the sizes and codes in its directory, before it is decompressed."""
-    pillow_images.check_pixels((page.imagelength, page.imagewidth), path, wanted.options.maximum_pixels)
+    pillow_images.check_pixels((page.imagelength, page.imagewidth), path, target.options.maximum_pixels)
     size = np.dtype(page.dtype or np.uint8).itemsize
     chunk = int(np.prod(page.chunks, dtype=object)) * size
     if max(page.nbytes, chunk) > MAX_BYTES:
@@ -125,7 +125,7 @@ def _samples(page: TiffPage, path: str, plane: int) -> NDArray[Any]:
     return np.moveaxis(values, axes.index("S"), 2)
 
 
-def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wanted) -> DecodedImage:
+def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, target: DecodeTarget) -> DecodedImage:
     """Return the samples of a page as the channels of an input."""
     extra = tuple(map(int, page.extrasamples))
     # Several alpha bands, or one that is not the last, are read like other bands.
@@ -141,8 +141,8 @@ def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, wanted: Wante
     if alpha and extra[-1] == _ASSOCIATED:
         values = _divided(values)
     if values.dtype == np.uint8 and meaning in {GREY, COLOUR}:
-        return _by_pillow(values, path, wanted)
-    return to_channels(Bands(values, meaning, alpha), wanted.channels, wanted.background, path)
+        return _by_pillow(values, path, target)
+    return to_channels(Bands(values, meaning, alpha), target.channels, target.background, path)
 
 
 def _scaled(page: TiffPage, samples: NDArray[Any], path: str, *, alpha: bool) -> NDArray[Any]:
@@ -172,10 +172,10 @@ def _divided(values: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([straight.astype(values.dtype), values[:, :, -1:]], axis=2)
 
 
-def _by_pillow(values: NDArray[np.uint8], path: str, wanted: Wanted) -> DecodedImage:
+def _by_pillow(values: NDArray[np.uint8], path: str, target: DecodeTarget) -> DecodedImage:
     """Convert gray or color of 8 bits with Pillow, as for other formats."""
     from PIL import Image
 
     flat = np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values)
     mode = {1: "L", 2: "LA", COLOUR_CHANNELS: "RGB", COLOUR_CHANNELS + 1: "RGBA"}[values.shape[2]]
-    return pillow_images.plain(Image.frombytes(mode, (values.shape[1], values.shape[0]), flat.tobytes()), path, wanted)
+    return pillow_images.plain(Image.frombytes(mode, (values.shape[1], values.shape[0]), flat.tobytes()), path, target)

@@ -1,4 +1,4 @@
-"""The command's side: start the worker, ask it, and survive whatever happens to it."""
+"""The client of the worker: start it, send requests, and convert its failures to errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What inference needs from the environment; everything else (tokens, keys) stays behind.
+# Environment variables that inference needs; everything else (tokens, keys) is not passed on.
 KEPT_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES", "PYTHONUSERBASE", "VIRTUAL_ENV", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
@@ -44,14 +44,14 @@ NOWHERE = os.devnull + "/actviz"
 
 
 class WorkerCrashedError(LimitError):
-    """The child died, hung or took too much memory; the next question starts a new one."""
+    """The worker crashed, hung or used too much memory; the next request starts a new one."""
 
 
 class Worker:
-    """A child process that holds one open model.
+    """A child process with an open model.
 
-    The child starts with the object, so that it loads its libraries while the command does
-    other things. It is killed, not asked to leave: nobody waits for TensorFlow's tear-down.
+    It is started by the constructor, so that it imports its libraries while the command does other
+    work. It is killed at the end, so that there is no wait for TensorFlow's shutdown.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ class Worker:
         self._memory = memory_limit() if options.memory is None else options.memory
         self._notes: dict[str, bool] = {}  # whether each was returned
         self._dead = self._computed = self._changed = False
-        # The stamps of the first look count for the whole run: a child that is started again reads the same model.
+        # These stamps are kept for the whole run, so that a restarted child must read the same model.
         self._files: dict[str, FileStamp] = {}
         self._before = _stamps_of_model(options)
-        if not is_folder(options.model):  # read in any case, also where the child dies of it before it says so
+        if not is_folder(options.model):  # it is read even if the child crashes before reporting it
             self._files.update(self._before)
         self._start()
 
@@ -79,11 +79,11 @@ class Worker:
             PROGRAM, environment(verbose=options.verbose), errors="shown" if options.verbose else "kept"
         )
         self._channel = Channel(reader, writer)
-        # Python objects of a caller stay in its process.
+        # Python objects are not sent.
         trust = dataclasses.replace(options.trust, objects={})
         try:
             self._channel.send(dataclasses.replace(options, trust=trust, memory=self._memory))
-        except ClosedError:  # the next request finds a dead process, and says why
+        except ClosedError:  # the next request reports why the process ended
             self.stop()
 
     def __enter__(self) -> Self:
@@ -96,26 +96,26 @@ class Worker:
         Raises
         ------
         ModelChangedError
-            When the model changed meanwhile, in place of any failure that may follow from that.
+            When the model changed, in place of another error, which may be a consequence.
         """
         self.close()
         if kind is None or (isinstance(failure, ActvizError) and not isinstance(failure, OutputError)):
             self.check_unchanged()
 
     def check_unchanged(self) -> None:
-        """Refuse a model of which a file that was read has been written to, replaced or removed since.
+        """Raise an error if a file of the model was written to, replaced or removed after it was read.
 
         Raises
         ------
         ModelChangedError
-            When one has.
+            When that is the case.
         """
         if self._changed or any(has_changed(path, before) for path, before in self._files.items()):
             self._changed = True
             raise ModelChangedError(self._name) from None
 
     def facts(self) -> ModelFacts:
-        """Return what the model file says."""
+        """Return the facts about the model that the file contains."""
         return self._ask_facts(Request("facts"))
 
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
@@ -123,7 +123,7 @@ class Worker:
         return self._ask_facts(Request("complete", shapes or {}))
 
     def prepare(self) -> None:
-        """Let the worker import TensorFlow in the meantime; there is no reply."""
+        """Let the worker import TensorFlow in the background; there is no reply."""
         self._send(Request("prepare"))
 
     def activations(
@@ -134,7 +134,7 @@ class Worker:
         separate: bool = False,
         state: str = "file",
     ) -> dict[str, Activation]:
-        """Compute the outputs of some layers for a batch; see `formats.protocol.Network`."""
+        """Compute the outputs of some layers for a batch; see `formats.network_protocol.Network`."""
         self.ask_activations(batch, addresses, separate=separate, state=state)
         return self.take_activations()
 
@@ -146,7 +146,7 @@ class Worker:
         separate: bool = False,
         state: str = "file",
     ) -> None:
-        """Let the child compute outputs of some layers for a batch; `take_activations` takes them."""
+        """Request the outputs of some layers for a batch; `take_activations` returns them."""
         self._send(Request("activations", {}, batch, tuple(addresses), separate, state))
 
     def take_activations(self) -> dict[str, Activation]:
@@ -169,7 +169,7 @@ class Worker:
         samples: Sequence[int],
         state: str = "file",
     ) -> None:
-        """Let the worker compute statistics of some layers for a batch; `numbers` returns them.
+        """Request statistics of some layers for a batch; `numbers` returns them.
 
         `cuts`, `samples` and `state` are those of `Request`.
         """
@@ -234,7 +234,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
-        """Raise the error for the user where the worker is gone, silent, or sends what is not a reply."""
+        """Convert errors of the channel to errors for the user."""
         try:
             yield
         except MalformedError:
@@ -255,9 +255,9 @@ class Worker:
         return self._kill("the model's process sent a malformed reply; the file is damaged or hostile.")
 
     def _watch(self) -> None:
-        """Kill a child that takes too much memory, before the machine suffers."""
-        held = memory_used(self._process.pid)
-        if held is not None and held > self._memory:
+        """Kill a child that uses too much memory, before the machine runs out of it."""
+        used = memory_used(self._process.pid)
+        if used is not None and used > self._memory:
             raise self._kill(
                 f"takes more than {self._memory >> 20:,} MiB of memory; choose fewer layers or smaller inputs, or raise --max-memory."
             )
@@ -289,18 +289,18 @@ class Worker:
 
 
 def _stamps_of_model(options: ModelOptions) -> dict[str, FileStamp]:
-    """Return the stamps of the files that the child may read, before it starts: it opens some of them much later."""
+    """Return the stamps of the files that the child may read; taken before it starts, as it opens some much later."""
     paths = [options.model] if options.weights is None else [options.model, options.weights]
     if is_folder(options.model):
         for folder in (options.model, *(options.model / name for name in FOLDERS_OF_MODEL)):
             with contextlib.suppress(ActvizError):
                 paths += list_folder(folder)
-    found = {os.fspath(path): regular_file_stamp(path) for path in paths}
-    return {path: before for path, before in found.items() if before is not None}
+    stamps = {os.fspath(path): regular_file_stamp(path) for path in paths}
+    return {path: stamp for path, stamp in stamps.items() if stamp is not None}
 
 
 def _ending(code: int) -> str:
-    """Return how a child ended that said nothing of it, from its exit code."""
+    """Return a message on the end of a child from its exit code."""
     limit = shortage.address_space()
     if code < 0:
         with contextlib.suppress(ValueError):
@@ -317,7 +317,7 @@ class WorkerBugError(Exception):
 
 
 def environment(*, verbose: bool) -> dict[str, str]:
-    """Return the environment of a child: without secrets, and the same for every caller."""
+    """Return the environment of a child, without secrets."""
     kept = processes.plain_environment(KEPT_VARIABLES)
     kept |= {
         "KERAS_BACKEND": "tensorflow",
@@ -327,17 +327,17 @@ def environment(*, verbose: bool) -> dict[str, str]:
         "HDF5_PLUGIN_PRELOAD": "::",
         "HDF5_USE_FILE_LOCKING": "FALSE",
     }
-    # NumPy's own threads are not used, and where they cannot be started OpenBLAS hangs for a minute.
+    # NumPy's threads are not used, and if they cannot be started OpenBLAS hangs for a minute.
     kept["OPENBLAS_NUM_THREADS"] = "1"
-    # Without oneDNN, which TensorFlow switches on by itself only on processors with AVX-512 or VNNI,
-    # its CPU kernels compute no channels_first convolutions and no dilated transposed ones.
+    # TensorFlow enables oneDNN by default only on processors with AVX-512 or VNNI. Without it, its CPU
+    # kernels support neither channels_first convolutions nor dilated transposed ones.
     kept["TF_ENABLE_ONEDNN_OPTS"] = "1"
     kept.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     return kept
 
 
 def traceback_of(failure: BaseException) -> str:
-    """Return a bug's traceback for a report, escaped line by line."""
+    """Return the traceback of a bug, escaped line by line."""
     import traceback
 
     lines = "".join(traceback.format_exception(failure)).splitlines()

@@ -22,19 +22,19 @@ class ModelOptions:
     Parameters
     ----------
     model, weights
-        The file, and that of the weights if the model is the JSON of an architecture.
+        The file, and the weights if it is the JSON of an architecture.
     trust
-        Code that may run beside the model.
+        Which code of the model may run.
     timeout
         Seconds of silence after which the worker is killed.
     verbose
         Whether libraries in the worker print to standard error.
     memory
-        Bytes that the worker may hold before it is killed (``None``: four fifths of the machine's).
+        Memory of the worker in bytes above which it is killed (``None``: four fifths of the machine's).
     strict
         Whether notes, such as weights that are NaN, are errors.
     choice
-        Which model, or graph, of the file is meant.
+        Which model or graph of the file is opened.
     open_timeout
         Seconds of processor time for reading the file, without importing TensorFlow.
     """
@@ -52,10 +52,10 @@ class ModelOptions:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the worker is to do; the fields after `ask` are the arguments of `formats.network_protocol.Network`.
+    """A request to the worker; the fields after `ask` are arguments of `formats.network_protocol.Network`.
 
-    `prepare` has no reply. `cuts` are the values at and beyond which one counts as saturated, by address;
-    `samples` the numbers of the inputs, without copies that fill the batch up.
+    `prepare` has no reply. `cuts` are the limits at and beyond which a value counts as saturated, by
+    address; `samples` are the indices of the inputs, without copies that fill up the batch.
     """
 
     ask: Literal["facts", "complete", "prepare", "versions", "activations", "numbers"]
@@ -72,8 +72,8 @@ class Request:
 class BatchStatistics:
     """Statistics of the layers for one batch, without their values.
 
-    `state` is that of a `StatisticsReducer`; `left_out` the dtypes of layers without real numbers, by address.
-    `mixed` means that the outputs are not one for each input of the batch: nothing was counted.
+    `state` is that of a `StatisticsReducer`; `left_out` has the dtypes of layers without real numbers, by
+    address. `mixed` is true if a layer does not have one output per input: then there are no statistics.
     """
 
     state: dict[str, Array]
@@ -83,7 +83,7 @@ class BatchStatistics:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFailure:
-    """Why there is no result: an `ActvizError` of exit code `code`, or a bug with its traceback (`code` 0)."""
+    """An error in place of a result: an `ActvizError` with its exit code, or the traceback of a bug (`code` 0)."""
 
     text: str
     code: int = 0

@@ -1,4 +1,4 @@
-"""The worker's side: open one model, answer requests about it, import as little as possible."""
+"""The worker process: open a model and answer requests, with as few imports as possible."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actviz.records import Activation
 
 # Keras imports these if they are installed, for features that inference does not use.
-# Blocking them saves 0.3 s, and 0.9 s beside a data-science stack.
+# Blocking them saves 0.3 s, and 0.9 s if many of them are installed.
 NOT_NEEDED = frozenset(
     {
         "matplotlib",
@@ -49,7 +49,7 @@ NOT_NEEDED = frozenset(
 
 
 class _ImportBlocker:
-    """A finder for which some optional packages are not installed."""
+    """A finder that makes some optional packages appear to be missing."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -75,8 +75,8 @@ def main() -> None:
 
 def _prepare_process(options: ModelOptions) -> None:
     if not options.verbose:
-        # Native libraries write to the pipe that the command reads when this process has died; Python,
-        # for which a full pipe is an error, writes nowhere.
+        # The output of native libraries goes to a pipe that the command reads after this process has
+        # ended. Output of Python is discarded, as a full pipe would raise an error.
         discard_stderr()
     _protect(options.memory)
     set_parse_time_limit(options.open_timeout)
@@ -86,15 +86,15 @@ def _prepare_process(options: ModelOptions) -> None:
 
 
 class _ReportingChannel(Channel):
-    """A channel whose replies also hold the files that were opened, so that the command notices when one changes."""
+    """A channel whose replies include the files that were opened, so that the command detects changes."""
 
     def reply(self, reply: Reply) -> None:
-        """Send a reply with the files that were opened since the last one."""
+        """Send a reply with the files opened since the last one."""
         self.send(replace(reply, files=opened_files()))
 
 
 def _protect(memory: int | None) -> None:
-    """Allow no core dumps, at most `memory` bytes of data, and no Ctrl-C from the terminal."""
+    """Disable core dumps and Ctrl-C, and limit the data of this process to `memory` bytes."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -113,7 +113,7 @@ def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
         request = channel.receive(Request)
         if request.ask == "prepare":
             if network is not None:
-                with contextlib.suppress(Exception):  # there is no reply; the next request fails likewise
+                with contextlib.suppress(Exception):  # there is no reply; the next request fails in the same way
                     _prepare(network, verbose=options.verbose)
             continue
         try:
@@ -136,7 +136,7 @@ def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
 
 
 def _failed(name: str, failure: Exception, *, computed: bool = True) -> Reply:
-    """Return the reply for an exception: an error of the user, a limit of the machine, else a bug."""
+    """Return the reply for an exception: an error of the user, a limit of the machine, or a bug."""
     kind = shortage.shortage_of(failure)
     if isinstance(failure, MemoryError) and not shortage.ends_run(shortage.MEMORY, computed=computed):
         text = f"{name}: out of memory; choose fewer layers or smaller inputs, or raise --max-memory."
@@ -160,7 +160,7 @@ def _open(options: ModelOptions) -> Network:
 
 
 def _prepare(network: Network, *, verbose: bool) -> None:
-    """Import what the network computes with, quietly."""
+    """Import the libraries that the network needs, without their messages."""
     import logging
     import warnings
 
@@ -183,7 +183,7 @@ def _answer(network: Network, request: Request) -> Reply:
 
 
 class ResponseQueue:
-    """Computes statistics of one batch while the network computes the next, and replies in order."""
+    """Computes the statistics of a batch while the network computes the next one; replies are in order."""
 
     def __init__(self, channel: _ReportingChannel, name: str) -> None:
         self._channel, self._name = channel, name
@@ -198,7 +198,7 @@ class ResponseQueue:
             self._last = None
 
     def answer_numbers(self, network: Network, request: Request) -> None:
-        """Compute a batch; its statistics are computed and sent while the caller goes on."""
+        """Compute a batch; its statistics are computed and sent in the background."""
         expect_many = getattr(network, "expect_many", None)
         if expect_many is not None:
             expect_many()
@@ -226,7 +226,7 @@ class ResponseQueue:
             if activation.values.dtype.kind in "OSUTc"
         }
         reducer = StatisticsReducer(request.cuts)
-        # The largest first, so that no thread is left alone with one at the end.
+        # The largest first, so that the threads finish at about the same time.
         addresses = sorted(activations.keys() - left_out.keys(), key=lambda address: -activations[address].values.size)
         update = reducer.update
         list(self._pool.map(lambda address: update(address, [activations[address]], request.samples), addresses))

@@ -18,7 +18,7 @@ from threats import threat
 from actviz.errors import ActvizError, InputError, LimitError
 from actviz.inputs import PREPROCESSINGS, InputOptions, decoder, image_structure, read_samples
 from actviz.inputs.decoder import Decoder
-from actviz.inputs.pillow_images import Wanted
+from actviz.inputs.pillow_images import DecodeTarget
 from actviz.records import TensorSpec
 
 SPEC = TensorSpec("image", (None, 8, 8, 3), "float32", ("batch", "row", "column", "channel"))
@@ -166,12 +166,12 @@ def lzw_bomb(side=6000):
 
 @threat(82, 6)
 def test_what_takes_too_long_is_ended_and_the_next_is_decoded(impatient):
-    wanted = Wanted(1)
+    wanted = DecodeTarget(1)
     small = io.BytesIO()
     Image.new("L", (3, 2), 7).save(small, "TIFF")
     assert impatient.decode(small.getvalue(), "TIFF", "small.tif", wanted).values.shape == (2, 3, 1)
     with pytest.raises(LimitError, match=r"bomb\.gif: decoding it took more than 0\.5 s of CPU time"):
-        impatient.decode(slow_gif(), "GIF", "bomb.gif", Wanted(3, frames=True))
+        impatient.decode(slow_gif(), "GIF", "bomb.gif", DecodeTarget(3, frames=True))
     assert impatient.decode(small.getvalue(), "TIFF", "small.tif", wanted).values.shape == (2, 3, 1)
 
 
@@ -188,7 +188,7 @@ def slow_gif():
 def test_a_decoder_that_dies_costs_one_image(impatient):
     small = io.BytesIO()
     Image.new("L", (3, 2), 7).save(small, "TIFF")
-    wanted = Wanted(1)
+    wanted = DecodeTarget(1)
     impatient.decode(small.getvalue(), "TIFF", "a.tif", wanted)
     os.kill(impatient._process.process.pid, 9)
     with pytest.raises(LimitError, match=r"a\.tif: the image decoder crashed \(SIGKILL\)"):
@@ -209,7 +209,7 @@ def test_errors_keep_their_class_and_text(tmp_path):
 def test_the_decoder_ends_with_the_command(impatient):
     small = io.BytesIO()
     Image.new("L", (3, 2), 7).save(small, "TIFF")
-    impatient.decode(small.getvalue(), "TIFF", "a.tif", Wanted(1))
+    impatient.decode(small.getvalue(), "TIFF", "a.tif", DecodeTarget(1))
     impatient._process._channel.close()
     assert impatient._process.process.wait(20) == 0
 

@@ -177,7 +177,7 @@ def test_a_start_that_fails_leaves_no_file_open(tmp_path, monkeypatch, failure):
     opened = []
     scratch = temporary_files.scratch_file
     monkeypatch.setattr(temporary_files, "scratch_file", lambda *given: opened.append(scratch(*given)) or opened[-1])
-    monkeypatch.setattr(Manifest, "_take_in", take_in)
+    monkeypatch.setattr(Manifest, "_merge", take_in)
     with pytest.raises(failure):
         Manifest(tmp_path, "m.h5", overwrite=True)
     assert [file.closed for file in opened] == [True]

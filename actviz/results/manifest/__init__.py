@@ -1,7 +1,7 @@
-"""The file `manifest.json` of a folder of figures: what was made, from what, with which numbers.
+"""The file `manifest.json` of an output folder: a record of each figure and each failure.
 
-`Manifest` keeps the records of one run and of what stood in the folder before it; `read`
-gives those of any manifest one by one. The format is in `schema.json` beside this file.
+`Manifest` collects the records of a run and of earlier runs in the same folder; `read` yields the
+records of a manifest. The format is defined by `schema.json` in this package.
 """
 
 from actviz.results.manifest.manifest_reader import NAME, SCHEMA, Section, read

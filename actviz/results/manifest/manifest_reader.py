@@ -1,4 +1,4 @@
-"""Reading a manifest record by record, so that memory does not grow with what it holds."""
+"""Read a manifest record by record, so that memory does not grow with its size."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ Part = tuple[Section, dict[str, Any]]
 
 
 def opening_of(section: str) -> bytes:
-    """Return the line with which `Manifest` begins a list of records."""
+    """Return the line that starts a list of records in files of `Manifest`."""
     return f' "{section}": ['.encode("ascii")
 
 
 def read(path: Path) -> Iterator[Part]:
-    """Yield what a manifest says about the run, then its failures and its figures.
+    """Yield the description of the run, then the records of failures and of figures.
 
-    What `Manifest` wrote has a record a line and is read line by line; what another program
-    wrote again is read whole.
+    Files of `Manifest` have one record per line and are read line by line; files that another program
+    reformatted are read as a whole.
 
     Raises
     ------
     OutputError
-        When it cannot be read, is no manifest of actviz, is damaged, or has a later schema.
+        When the file cannot be read, is damaged, is not a manifest of actviz, or has a newer schema.
     """
     with file_system.reading(path, OutputError) as (file, size):
         if size > MAXIMUM_BYTES:
@@ -52,7 +52,7 @@ def read(path: Path) -> Iterator[Part]:
 
 
 class _UnexpectedLayoutError(Exception):
-    """The file is laid out in another way than `Manifest` does."""
+    """The file does not have the line layout of `Manifest`."""
 
 
 def _by_lines(file: BinaryIO, path: Path) -> Iterator[Part]:
@@ -93,13 +93,13 @@ def _record(line: bytes, path: Path) -> dict[str, Any]:
 
 def _whole(content: bytes, path: Path) -> Iterator[Part]:
     try:
-        found = parse_json_strict(content)
+        manifest = parse_json_strict(content)
     except ValueError:
         raise _refusal(path) from None
-    if not isinstance(found, dict):
+    if not isinstance(manifest, dict):
         raise _refusal(path)
-    lists = {section: found.pop(section, []) for section in LISTS}
-    yield "about", _checked(found, path)
+    lists = {section: manifest.pop(section, []) for section in LISTS}
+    yield "about", _checked(manifest, path)
     for section, records in lists.items():
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise _refusal(path)

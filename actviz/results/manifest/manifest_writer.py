@@ -1,8 +1,8 @@
-"""The records of a run as they are made, and the file that is whole whenever somebody looks.
+"""Collect the records of a run and write `manifest.json` atomically.
 
-Records go to a scratch file without a name, one a line; memory holds only where each lies.
-`write` puts them together into `manifest.json` and replaces it at once. Another run into
-the same folder may have written meanwhile: its records are taken in first.
+Records are written to an anonymous scratch file, one per line; only their positions are kept in
+memory. `write` assembles `manifest.json` from them and replaces it atomically. Records that another
+run wrote to the same folder in the meantime are merged first.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 IN_MEMORY = 1 << 20
-# Held beyond the size of the records, for the options and the failures.
+# Disk space reserved in addition to the size of the records, for options and failures.
 RESERVE = 32 << 10
-# The file is written again at most this often, and so that it costs a small part of the time.
+# Smallest interval between writes in seconds, and largest fraction of time spent on them.
 SECONDS, SHARE = 2.0, 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFigure:
-    """What is known of a figure without reading its record: what made it, its size in bytes, how many pages it has."""
+    """Facts on a figure that are kept in memory: the hash of what made it, size in bytes, number of pages."""
 
     work: str
     size: int
@@ -41,7 +41,7 @@ class KnownFigure:
 
 @dataclass(frozen=True, slots=True)
 class _RecordPosition:
-    """Where a record lies in the scratch file; `own` says that this run made it."""
+    """Position of a record in the scratch file; `own` is true if it was added in this run."""
 
     start: int
     length: int
@@ -50,24 +50,24 @@ class _RecordPosition:
 
 
 class Manifest:
-    """The manifest of one folder during one run.
+    """The manifest of a folder during a run.
 
     Parameters
     ----------
     folder
-        Where the figures and the manifest are.
+        The folder of the figures and the manifest.
     model
-        The name of the model. A manifest of another one is not added to.
+        The name of the model. Records are not added to the manifest of another model.
     overwrite
-        Whether a file that cannot be added to is replaced.
+        Whether an existing file that cannot be extended is replaced.
     read_only
-        Whether nothing can be written to the folder, so that all stays as it is.
+        Whether the folder is not writable, so that nothing is written.
 
     Raises
     ------
     OutputError
-        When what stands there is damaged, of another model or of a later schema, unless
-        `overwrite` is set.
+        When the existing file is damaged, of another model or of a newer schema, unless `overwrite`
+        is set.
     """
 
     def __init__(self, folder: Path, model: str, *, overwrite: bool = False, read_only: bool = False) -> None:
@@ -79,7 +79,7 @@ class Manifest:
         self._written, self._cost = time.monotonic(), 0.0
         self._files = contextlib.ExitStack()
         self._read_only = read_only
-        # 0: all of it in memory.
+        # 0: no limit, all in memory.
         self._scratch: BinaryIO = self._files.enter_context(
             temporary_files.scratch_file(folder, 0 if read_only else IN_MEMORY)
         )
@@ -88,14 +88,14 @@ class Manifest:
         self.about: dict[str, Any] = {}
         self.versions: dict[str, str] = {}
         try:
-            self._start_from_what_is_there(overwrite=overwrite)
+            self._load(overwrite=overwrite)
         except BaseException:
             self._files.close()
             raise
 
-    def _start_from_what_is_there(self, *, overwrite: bool) -> None:
+    def _load(self, *, overwrite: bool) -> None:
         try:
-            self._take_in()
+            self._merge()
             self._earlier = frozenset(self._failures)
         except OutputError:
             if not overwrite:
@@ -110,11 +110,11 @@ class Manifest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Drop the scratch file; see `close`."""
+        """Delete the scratch file; see `close`."""
         self.close()
 
     def close(self) -> None:
-        """Drop the scratch file; `write` comes before."""
+        """Delete the scratch file, after `write`."""
         self._files.close()
 
     def __len__(self) -> int:
@@ -122,43 +122,43 @@ class Manifest:
         return len(self._figures)
 
     def find(self, file: str) -> KnownFigure | None:
-        """Return what is known of a figure by its file, relative to the folder."""
-        place = self._figures.get(file)
-        return None if place is None else place.known
+        """Return the facts on a figure by its path relative to the folder, or ``None``."""
+        position = self._figures.get(file)
+        return None if position is None else position.known
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Take the record of a figure that was written or found up to date."""
+        """Add the record of a figure that was written or is up to date."""
         self._append(record, own=True)
         self._failures.pop((str(record["input"]), str(record["address"])), None)
 
     def fail(self, record: Mapping[str, Any]) -> None:
-        """Take the record of what could not be made: `input`, `address` (or ``None``), `reason`, `code`."""
+        """Add the record of a failure: `input`, `address` (or ``None``), `reason`, `code`."""
         self._failures[_key(record)] = (True, dict(record))
 
     def forgive(self, name: str) -> None:
-        """Drop the failure of an input as a whole: it was read this time."""
+        """Remove the failure of an input that was read successfully in this run."""
         self._failures.pop((name, ""), None)
 
     def forget_earlier_failures(self) -> None:
-        """Drop what failed in runs before this one, which did all there is to do."""
+        """Remove the failures of earlier runs, after a run that was complete."""
         for key in self._earlier:
             if key in self._failures and not self._failures[key][0]:
                 del self._failures[key]
 
     def write_now_and_then(self) -> None:
-        """Write where the last time is long ago, measured by what it cost."""
+        """Write the file if enough time has passed since the last write, relative to its duration."""
         if time.monotonic() - self._written > max(SECONDS, self._cost / SHARE):
             self._replace(interrupted=True)
 
     def write(self, *, interrupted: bool) -> None:
-        """Replace the file by one that holds all records, sorted by file, at the end of a run.
+        """Replace the file at the end of a run by one with all records, sorted by file.
 
-        Where the disk is full, the space is used that was held for it.
+        If the disk is full, the reserved space is used.
 
         Raises
         ------
         OutputError
-            When it cannot be written; the older one stays.
+            When it cannot be written; the older file is kept.
         """
         try:
             self._replace(interrupted=interrupted)
@@ -174,7 +174,7 @@ class Manifest:
         with folders.folder_lock(self._folder):
             if file_system.stamp_of(self._path) != self._seen:
                 with contextlib.suppress(OutputError):
-                    self._take_in()
+                    self._merge()
             with file_writing.replace_file(self._path) as file:
                 for piece in self._pieces(interrupted=interrupted):
                     file.write(piece)
@@ -193,15 +193,15 @@ class Manifest:
         yield from _separated(self._line(self._figures[file]) for file in sorted(self._figures))
         yield b" ]\n}\n"
 
-    def _line(self, place: _RecordPosition) -> bytes:
-        self._scratch.seek(place.start)
+    def _line(self, position: _RecordPosition) -> bytes:
+        self._scratch.seek(position.start)
         self._at_end = False
-        return self._scratch.read(place.length)
+        return self._scratch.read(position.length)
 
     def _append(self, record: Mapping[str, Any], *, own: bool) -> None:
         line = dump_json(record)
         with temporary_files.scratch_errors(self._folder):
-            if not self._at_end:  # a needless seek would write what is buffered
+            if not self._at_end:  # a seek flushes the buffer
                 self._scratch.seek(self._end)
             self._at_end = False
             self._scratch.write(line)
@@ -211,8 +211,8 @@ class Manifest:
         self._figures[str(record["file"])] = _RecordPosition(self._end, len(line), own, _known(record))
         self._end += len(line)
 
-    def _take_in(self) -> None:
-        """Take the records of the file that stands there, except where this run has its own."""
+    def _merge(self) -> None:
+        """Merge the records of the existing file, except those that this run has replaced."""
         self._seen = file_system.stamp_of(self._path)
         if self._seen is None:
             return
@@ -220,11 +220,11 @@ class Manifest:
             if section == "about":
                 self._check_model(record)
             elif section == "figures":
-                self._take_figure(record)
+                self._merge_figure(record)
             elif not self._failures.get(_key(record), (False,))[0]:
                 self._failures[_key(record)] = (False, record)
 
-    def _take_figure(self, record: dict[str, Any]) -> None:
+    def _merge_figure(self, record: dict[str, Any]) -> None:
         file = record.get("file")
         if not isinstance(file, str) or not {"input", "address"} <= set(record) or not _is_inside(file):
             return
@@ -240,25 +240,25 @@ class Manifest:
             raise OutputError(message)
 
     def drop_lost(self, *, own: bool = False) -> int:
-        """Forget figures whose files are gone: those of earlier runs, or of this one (`own`); return how many."""
-        gone = [
+        """Remove figures of earlier runs (or of this run, with `own`) whose files are missing; return their number."""
+        missing = [
             file
-            for file, place in self._figures.items()
-            if place.own == own and held_folder.size_inside(self._folder / file) is None
+            for file, position in self._figures.items()
+            if position.own == own and held_folder.size_inside(self._folder / file) is None
         ]
-        for file in gone:
+        for file in missing:
             del self._figures[file]
-        return len(gone)
+        return len(missing)
 
 
 def _is_inside(file: str) -> bool:
-    """Tell whether what a record says of its file is a place in the folder; no run of ours writes another."""
+    """Return True if the path of a record lies inside the folder, as in every file that actviz wrote."""
     path = PurePosixPath(file)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in file
 
 
 def _known(record: Mapping[str, Any]) -> KnownFigure:
-    """Return what a record says of its file; a size or number of pages that is none fits no file."""
+    """Return the facts of a record; an invalid size or number of pages is replaced by one that no file has."""
     size, pages = record.get("bytes"), record.get("pages", 1)
     return KnownFigure(
         str(record.get("work", "")), size if type(size) is int else -1, pages if type(pages) is int else 0

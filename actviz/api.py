@@ -251,8 +251,7 @@ def save(
     from actviz.system import file_writing
 
     place = Path(path)
-    output_files.prepare_folder(place.parent)
-    output_files.check_replaceable(
+    output_files.check_output(
         place, {"model": model}, output_files.ResultKind("file", lambda _: None), overwrite=overwrite
     )
     counts = {len(one.values) if one.values.ndim else 0 for one in activations.values()}

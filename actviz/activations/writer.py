@@ -23,6 +23,7 @@ from actviz.activations.metadata import ArrayEntry, SavedInput
 from actviz.errors import InputError, escape
 from actviz.gate.archive import ARRAYS
 from actviz.gate.npy import is_supported
+from actviz.records import sizes_text
 from actviz.system import temporary_files
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ class ActivationWriter:
         return columns
 
     def _other_shape(self, column: _ArrayLayout, values: NDArray[Any], sample: Sample) -> str:
-        shape, expected = _sizes(values.shape[1:]), _sizes(column.shape)
+        shape, expected = sizes_text(values.shape), sizes_text((None, *column.shape))
         first = escape(self._samples[0].name, 80)
         return f'{escape(sample.name, 80)}: layer "{escape(column.entry.address, 80)}" gives {shape}, but {expected} for {first}; one file holds inputs of one size, write this one to a file of its own.'
 
@@ -244,7 +245,7 @@ def _obstacle(activation: Activation) -> str | None:
     """Return why the output of a layer for one input cannot be stored, or ``None`` if it can."""
     values = activation.values
     if values.ndim == 0 or values.shape[0] != 1:
-        return f"its values ({_sizes(values.shape)}) have no batch axis"
+        return f"its values ({sizes_text((None, *values.shape))}) have no batch axis"
     if len(activation.axes) != values.ndim:
         return f"{len(activation.axes)} names for its {values.ndim} axes"
     if values.dtype.kind == "O":
@@ -298,7 +299,3 @@ def _member(
     numpy_format.write_array_header_1_0(header, fields)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     return f"{key}.npy", header.getvalue(), size, chunks
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape) or "one number"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from actviz.cli import options
 from actviz.cli.configured_command import ConfiguredCommand
-from actviz.cli.notes import write_note
+from actviz.cli.printer import print_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,12 +97,9 @@ def command(  # noqa: PLR0913  (one parameter per option)
     pickle, which is read without running anything in it. Several files, or a folder of them,
     are compared in one figure. The path of the figure is printed.
     """
-    from actviz.commands.history import HistoryNote, HistoryRequest, history
+    from actviz.commands.history import HistoryRequest, history
     from actviz.history.history_records import CurveStyle
 
     style = CurveStyle(metrics, best, log, smooth, dark, size, columns, zoom)
-    for event in history(HistoryRequest(files, output, style, overwrite, validation_freq, fail_fast)):
-        if not isinstance(event, HistoryNote):
-            click.echo(json.dumps(event.record, allow_nan=False) if as_text else str(event.path))
-        elif not quiet:
-            write_note(f"actviz: {event.text}")
+    request = HistoryRequest(files, output, style, overwrite, validation_freq, fail_fast)
+    print_events(history(request), quiet=quiet, as_json=as_text)

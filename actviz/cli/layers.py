@@ -11,13 +11,14 @@ from actviz.cli import options
 from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.notes import write_note
 from actviz.errors import escape
+from actviz.records import sizes_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from actviz.commands.layers import LayersResult
-    from actviz.records import Shape, TensorSpec
+    from actviz.records import TensorSpec
 
 HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
 RIGHT = (0, 4)
@@ -53,7 +54,7 @@ def table(result: LayersResult) -> str:
                 "" if layer.index is None else str(layer.index),
                 layer.address,
                 layer.kind,
-                shape_text(layer.shape),
+                sizes_text(layer.shape),
                 "" if layer.parameters is None else f"{layer.parameters:,}",
                 drawn,
             )
@@ -81,12 +82,5 @@ def _missing(reasons: Mapping[str, str]) -> list[str]:
 def input_text(spec: TensorSpec) -> str:
     """Return the line about an input: shape, dtype, and the range of integers that an Embedding looks up."""
     limit = "" if spec.limit is None else f", whole numbers from 0 to {spec.limit - 1:,}"
-    shape = shape_text(spec.shape) if spec.shape else "of a shape that the file does not tell,"
+    shape = sizes_text(spec.shape) if spec.shape else "of a shape that the file does not tell,"
     return f"input {escape(spec.name, 80)}: {shape} {escape(spec.dtype, 40)}{limit}"
-
-
-def shape_text(shape: Shape | None) -> str:
-    """Return a shape without its batch axis as ``28 x 28 x 1``, with ``?`` for a free size."""
-    if shape is None:
-        return "?"
-    return " x ".join("?" if size is None else str(size) for size in shape[1:]) or "one value"

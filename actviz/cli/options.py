@@ -26,12 +26,12 @@ PATH = click.Path(path_type=Path)
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def _size(text: str) -> int:
-    """Parse a number of bytes such as ``4G``, ``500M`` or ``1.5 GiB``; 1 K is 1024."""
-    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
+def parse_size(value: object) -> int:
+    """Parse a number of bytes such as ``4G``, ``500M`` or ``1.5 GiB``; 1 K is 1024, in every option."""
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?\s*", str(value).upper())
     size = int(float(match[1]) * UNITS[match[2]]) if match else 0
     if not size:
-        message = f'"{escape(text, 40)}" is not a size; give one such as 4G or 500M'
+        message = f'"{escape(str(value), 40)}" is not a size; give one such as 4G or 20MB'
         raise click.BadParameter(message)
     return size
 
@@ -119,7 +119,7 @@ _MODEL = (
     click.option(
         "--max-memory",
         "memory",
-        type=_size,
+        type=parse_size,
         metavar="SIZE",
         help="Memory that opening and running the model may take, such as 4G.  [default: 4/5 of the machine's]",
     ),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-size",
+    type=options.parse_size,
     default="20MB",
     show_default=True,
     metavar="SIZE",
@@ -52,7 +53,7 @@ def command(
     model: Path,
     *,
     markdown: Path | None,
-    max_size: str,
+    max_size: int,
     quiet: bool,
     **values: Any,
 ) -> None:
@@ -63,14 +64,13 @@ def command(
     and needs no network. The paths of the files are printed.
     """
     from actviz.commands.report import ReportRequest, report
-    from actviz.report.budget import parse_size
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     request = ReportRequest(
         **options.take_request(model, values),
         markdown=markdown,
         summary=markdown is not None and bool(summary) and os.path.abspath(markdown) == os.path.abspath(summary or ""),
-        maximum_size=parse_size(max_size),
+        maximum_size=max_size,
         **values,
     )
     print_events(report(request), quiet=quiet)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from actviz.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from actviz.records import LayerInfo, ModelFacts, RuleResult
     from actviz.statistics.running_statistics import RunningStatistics
@@ -259,15 +259,9 @@ def _figure_target(request: CheckRequest) -> Path | None:
 
     if request.output is None:
         return None
-    path = Path(request.output)
-    if path.suffix.lower() != ".png":
-        message = (
-            f"-o {escape(request.output, 200)}: the figure of a check is written as PNG; give a name that ends in .png."
-        )
-        raise UsageError(message)
-    output_files.prepare_folder(path.parent)
+    path = output_files.resolve_output(request.output, "", [".png"], "the figure of a check is written as PNG")
     identity = {"model": request.model.name, "command": "check"}
-    output_files.check_target(path, identity, overwrite=request.overwrite)
+    output_files.check_output(path, identity, overwrite=request.overwrite)
     return path
 
 

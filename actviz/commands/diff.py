@@ -14,7 +14,7 @@ from actviz.commands import diff_figures, verdicts
 from actviz.commands.diff_request import DifferencesSoFar, DiffRequest, DiffSource
 from actviz.commands.diff_sources import FileSources, ModelSources, both_saved
 from actviz.errors import ActvizError, InputError, ToleranceError, escape
-from actviz.records import RuleResult
+from actviz.records import RuleResult, sizes_text
 from actviz.results import ci_reports as found_texts
 from actviz.statistics import differences
 from actviz.statistics.tolerances import Tolerances, judge
@@ -147,14 +147,8 @@ def _cases(pair: LayerMatch, drift: LayerDifference | None, tolerances: Toleranc
         return judge(pair.ours.address, drift, tolerances)
     if pair.fits:
         return []
-    said = f"the shape is {_shape(pair.ours)} in A and {_shape(pair.theirs)} in B"
+    said = f"the shape is {sizes_text(pair.ours.shape)} in A and {sizes_text(pair.theirs.shape)} in B"
     return [RuleResult(pair.ours.address, "same shape", kept=False, reason=said)]
-
-
-def _shape(layer: LayerInfo) -> str:
-    if layer.shape is None:
-        return "?"
-    return " x ".join("?" if size is None else str(size) for size in layer.shape[1:]) or "one value"
 
 
 def _row(pair: LayerMatch, drift: LayerDifference | None, cases: Sequence[RuleResult]) -> tuple[str, ...]:
@@ -172,7 +166,7 @@ def _row(pair: LayerMatch, drift: LayerDifference | None, cases: Sequence[RuleRe
         if drift is not None
         else "not compared"
     )
-    return (pair.ours.address, partner, _shape(pair.ours), *numbers, result)
+    return (pair.ours.address, partner, sizes_text(pair.ours.shape), *numbers, result)
 
 
 def _record(

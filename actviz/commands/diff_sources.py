@@ -17,6 +17,7 @@ from actviz.batch.runner import BatchRunner
 from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
 from actviz.gate.file_type import ZIP
+from actviz.records import sizes_text
 from actviz.statistics import differences
 from actviz.system import file_system
 
@@ -401,11 +402,7 @@ def _same_inputs(facts: Sequence[ModelFacts], names: tuple[str, str]) -> dict[st
     for one, other in zip(ours, partners, strict=True):
         alike = not (one.shape and other.shape) or differences.fit(one.shape, other.shape)
         if not alike or (one.dtype == "string") != (other.dtype == "string"):
-            said = [f"{_sizes(spec.shape)} {escape(spec.dtype, 20)}" for spec in (one, other)]
+            said = [f"{sizes_text(spec.shape)} {escape(spec.dtype, 20)}" for spec in (one, other)]
             message = f'the input "{escape(one.name, 60)}" is {said[0]} in {first} and {said[1]} in {second}; models with the same inputs were expected.'
             raise InputError(message)
     return {one.name: other.name for one, other in zip(ours, partners, strict=True)}
-
-
-def _sizes(shape: tuple[int | None, ...]) -> str:
-    return " x ".join("?" if size is None else str(size) for size in shape[1:]) or "one value"

@@ -122,13 +122,8 @@ def _target(request: ExtractRequest, facts: ModelFacts) -> Path:
     from actviz.activations import read_description
     from actviz.results import output_files
 
-    path = Path(request.output or f"{output_files.slug(Path(facts.file).stem)}{SUFFIX}")
-    if path.suffix.lower() != SUFFIX or str(request.output).endswith("/"):
-        message = (
-            f"-o {escape(str(request.output), 200)}: activations are written as .npz; give a name that ends in .npz."
-        )
-        raise UsageError(message)
-    output_files.prepare_folder(path.parent)
+    default = f"{output_files.slug(Path(facts.file).stem)}{SUFFIX}"
+    path = output_files.resolve_output(request.output, default, [SUFFIX], "activations are written as .npz")
     kind = output_files.ResultKind("model's activations", read_description)
-    output_files.check_replaceable(path, {"model": facts.file}, kind, overwrite=request.overwrite)
+    output_files.check_output(path, {"model": facts.file}, kind, overwrite=request.overwrite)
     return path

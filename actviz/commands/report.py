@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.addresses import select_layers
@@ -21,7 +20,7 @@ from actviz.batch.runner import BatchRunner
 from actviz.commands import report_baseline, report_data
 from actviz.commands.layers import say_code, takes_images
 from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape
-from actviz.records import Context, Style
+from actviz.records import Context, Style, sizes_text
 from actviz.report import ReportContents, budget, html_page, markdown
 from actviz.results import output_files
 from actviz.system import file_system, file_writing
@@ -31,6 +30,7 @@ from actviz.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from actviz.batch.computations import NumberedSample
     from actviz.commands.report_baseline import ReportBaseline
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from actviz.report import ReportLayer
     from actviz.statistics.differences import Matching
 
-SUFFIXES = frozenset({".html", ".htm"})
+SUFFIXES = (".html", ".htm")
 HEAD_BYTES = 64 << 10
-_MEGABYTE = 10**6
+_MEGABYTE = 1 << 20
 _CALLS = re.compile(r"#\d+|@[^/]*$")
 
 
@@ -269,7 +269,7 @@ def _facts(run: _ReportRun) -> tuple[tuple[str, str], ...]:
     facts = run.facts
     parameters = {_CALLS.sub("", layer.address): layer.parameters for layer in facts.layers}
     known = sum(count for count in parameters.values() if count)
-    inputs = "; ".join(f"{spec.name} {_shape(spec.shape)} {spec.dtype}" for spec in facts.inputs)
+    inputs = "; ".join(f"{spec.name} {sizes_text(spec.shape, free='any')} {spec.dtype}" for spec in facts.inputs)
     shown = len(run.found.layers)
     total = sum(_is_inner(layer) for layer in facts.layers)
     count = f"{shown:,} of {total:,} shown" if run.request.layers and shown < total else f"{shown:,}"
@@ -282,10 +282,6 @@ def _facts(run: _ReportRun) -> tuple[tuple[str, str], ...]:
     if facts.code:
         pairs.append(("code inside", ", ".join(facts.code)))
     return tuple(pairs)
-
-
-def _shape(sizes: Sequence[int | None]) -> str:
-    return " x ".join("any" if size is None else str(size) for size in sizes[1:]) or "one number"
 
 
 def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportContents]:
@@ -348,10 +344,7 @@ def _identity(model: str) -> dict[str, str]:
 def _target(request: ReportRequest) -> Path:
     """Return the path of the page after checking that all files may be written."""
     stem = output_files.slug(request.model.name.removesuffix(request.model.suffix))
-    path = Path(request.output or f"{stem}_report.html")
-    if path.suffix.lower() not in SUFFIXES or str(request.output).endswith("/"):
-        message = f"-o {escape(str(request.output), 200)}: a report is written as HTML; give a name that ends in .html."
-        raise UsageError(message)
+    path = output_files.resolve_output(request.output, f"{stem}_report.html", SUFFIXES, "a report is written as HTML")
     targets = [(path, output_files.ResultKind("report", _page_of))]
     if request.markdown is not None and not request.summary:
         targets.append((request.markdown, output_files.ResultKind("report", _markdown_of)))

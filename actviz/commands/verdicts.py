@@ -51,9 +51,8 @@ def prepare(reports: ReportTargets, command: str, *, overwrite: bool) -> None:
     from actviz.results import output_files
 
     if reports.junit is not None:
-        output_files.prepare_folder(reports.junit.parent)
         kind = output_files.ResultKind("report", _command_of)
-        output_files.check_replaceable(reports.junit, {"command": command}, kind, overwrite=overwrite)
+        output_files.check_output(reports.junit, {"command": command}, kind, overwrite=overwrite)
 
 
 def _command_of(path: Path) -> dict[str, str] | None:

@@ -6,11 +6,10 @@ them for later inputs than for the first one.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from actviz.errors import LimitError, UsageError, escape
+from actviz.errors import LimitError
 from actviz.report.report_figures import shrink
 
 if TYPE_CHECKING:
@@ -26,24 +25,6 @@ _BISECTION_STEPS = 40
 _BYTES_PER_VALUE = 0.5
 _BYTES_PER_TILE = 26
 _BYTES_PER_FIGURE = 900
-_UNITS = {"": 1, "B": 1, "K": 10**3, "KB": 10**3, "M": 10**6, "MB": 10**6, "G": 10**9, "GB": 10**9}
-_SIZE = re.compile(r"\s*(\d{1,12}(?:\.\d{1,6})?)\s*([a-zA-Z]*)\s*")
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes of a size such as ``20MB``, ``500 kB`` or ``3000000``.
-
-    Raises
-    ------
-    UsageError
-        When `text` is not a size.
-    """
-    match = _SIZE.fullmatch(text)
-    unit = _UNITS.get(match[2].upper()) if match else None
-    if match is None or unit is None or float(match[1]) * unit < 1:
-        message = f"--max-size {escape(text, 40)}: a size such as 20MB or 500kB was expected."
-        raise UsageError(message)
-    return int(float(match[1]) * unit)
 
 
 def values_per_layer(sizes: Sequence[int], inputs: int, page_bytes: int) -> int:

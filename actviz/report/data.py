@@ -11,6 +11,7 @@ import numpy as np
 
 from actviz.errors import escape
 from actviz.figures import colors, text
+from actviz.records import sizes_text
 from actviz.report.report_figures import single, summary_of
 
 if TYPE_CHECKING:
@@ -145,10 +146,7 @@ def _overall(totals: RunningStatistics) -> dict[str, Any]:
 
 def shape_text(layer: ReportLayer) -> str:
     """Return a layer's output shape without the batch axis, for people; empty where it is not known."""
-    shape = layer.info.shape
-    if shape is None:
-        return ""
-    return f" {text.TIMES} ".join("any" if size is None else str(size) for size in shape[1:]) or "one number"
+    return "" if layer.info.shape is None else sizes_text(layer.info.shape, text.TIMES, "any")
 
 
 def _figure(figure: ReportFigure, block: int) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import re
 import struct
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, OutputError
+from actviz.errors import ActvizError, OutputError, UsageError, escape
 from actviz.results.png import END, KEYWORD, SIGNATURE, encode_png
 from actviz.results.provenance_json import dump_json, parse_json_strict
 from actviz.system.file_system import exists, is_folder, is_link, reading
@@ -18,7 +19,6 @@ from actviz.system.folders import make_folder, probe_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -142,6 +142,28 @@ def check_replaceable(path: Path, identity: Mapping[str, str], kind: ResultKind,
     elif is_link(path) and not overwrite:
         message = f"{path}: a symbolic link stands there; pass --overwrite to replace the link (not what it points to)."
         raise OutputError(message)
+
+
+def resolve_output(given: str | None, default: str, suffixes: Sequence[str], contents: str) -> Path:
+    """Return the path of a result file: the one `given` with ``-o``, else `default`.
+
+    Raises
+    ------
+    UsageError
+        When `given` does not end in one of `suffixes`; `contents` says what is written, such as "a report is
+        written as HTML".
+    """
+    path = Path(given or default)
+    if path.suffix.lower() not in suffixes or str(given).endswith("/"):
+        message = f"-o {escape(str(given), 200)}: {contents}; give a name that ends in {suffixes[0]}."
+        raise UsageError(message)
+    return path
+
+
+def check_output(path: Path, identity: Mapping[str, str], kind: ResultKind | None = None, *, overwrite: bool) -> None:
+    """Create the folder of a result, a figure by default, and check that the result may be written; see `check_target`."""
+    prepare_folder(path.parent)
+    check_replaceable(path, identity, kind or ResultKind("figure", read_provenance), overwrite=overwrite)
 
 
 def check_folder(folder: Path, *, through_link: bool) -> None:

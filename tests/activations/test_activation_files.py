@@ -186,7 +186,7 @@ def test_layers_that_are_no_rows_are_left_out_and_named():
         collector.add(Sample("a", {}, None, "", ""), found)
         assert collector.addresses == ["fine"]
         assert collector.left_out == {
-            "scalar": "its values (one number) have no batch axis",
+            "scalar": "its values (one value) have no batch axis",
             "merged": "its values (6 x 2) have no batch axis",
             "objects": "it gives Python objects",
         }

@@ -437,19 +437,19 @@ def test_memory_of_the_machine():
     ("text", "bytes_"), [("4G", 4 << 30), ("500M", 500 << 20), ("1.5 GiB", 3 << 29), ("2kb", 2048), ("123456", 123456)]
 )
 def test_sizes_on_the_command_line(text, bytes_):
-    from actviz.cli.options import _size
+    from actviz.cli.options import parse_size
 
-    assert _size(text) == bytes_
+    assert parse_size(text) == bytes_
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "0", "1e9", "4X", "nan", "9" * 400, "1\n2"])
 def test_what_is_no_size_is_a_usage_error(actviz, samples, text):
     import click
 
-    from actviz.cli.options import _size
+    from actviz.cli.options import parse_size
 
     with pytest.raises(click.BadParameter):
-        _size(text)
+        parse_size(text)
 
 
 # ------------------------------------------------------------------ 37: many layers

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from report_helpers import contents, gathered, maps
 
-from actviz.errors import LimitError, UsageError
+from actviz.errors import LimitError
 from actviz.figures import colors
 from actviz.records import Activation
 from actviz.report import budget, data, pictures, report_figures
@@ -140,19 +140,6 @@ def test_one_channel_that_is_too_large_says_so():
     values = np.zeros((1, 2001, 2000, 1), np.float32)
     with pytest.raises(LimitError, match="one channel has 4,002,000 values"):
         report_figures.figure_of(activation(values), 0, report_figures.ChannelRequest(10))
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("20MB", 20_000_000), ("500kB", 500_000), ("1.5 mb", 1_500_000), ("300", 300)]
-)
-def test_sizes_are_read(text, size):
-    assert budget.parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "big", "-1MB", "0", "10 TiB", "1e9", "nan", "1" * 5000])
-def test_what_is_no_size_is_refused(text):
-    with pytest.raises(UsageError, match="20MB"):
-        budget.parse_size(text)
 
 
 def size_of(layers):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from actviz.errors import UsageError
 from actviz.figures.renderers import attention, overlay, reduction, sequence, slices, spatial, vector
 from actviz.figures.renderers.frames import FramesRenderer
+from actviz.records import sizes_text
 
 if TYPE_CHECKING:
     from actviz.figures.renderers.renderer_protocol import Renderer
@@ -73,8 +74,9 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         message = f"layer {name!r} has the axes ({axes}), of which the first must be the batch; name them so."
         raise UsageError(message)
     if 0 in values.shape:
-        sizes = " x ".join(str(size) for size in values.shape[1:])
-        message = f"layer {name!r} is empty ({sizes}): there is nothing to draw; give a larger input."
+        message = (
+            f"layer {name!r} is empty ({sizes_text(values.shape)}): there is nothing to draw; give a larger input."
+        )
         raise UsageError(message)
     if style.reduce is not None:
         return _draw_reduced(activation, index, context, style)

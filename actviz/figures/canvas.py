@@ -1,4 +1,4 @@
-"""A page to draw on: pixels, the colours of light and dark pages, and the texts written so far."""
+"""The canvas: pixels, the colors of light and dark pages, and the labels drawn so far."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TICK, _TICK_GAP = 3, 8
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """The colours of a page, apart from the colormap."""
+    """The colors of a page except the colormap."""
 
     page: RGB = (255, 255, 255)
     ink: RGB = (34, 34, 34)
@@ -53,7 +53,7 @@ DARK = Theme(
 
 
 def theme_of(*, dark: bool) -> Theme:
-    """Return the colours of a dark page or of a light one."""
+    """Return the theme of a dark page or a light one."""
     return DARK if dark else LIGHT
 
 
@@ -61,7 +61,7 @@ def theme_of(*, dark: bool) -> Theme:
 class Canvas:
     """Pixels to draw on and the labels drawn so far.
 
-    `pixels` is uint32 ``(row, column)`` in the form of `colors.pack_rgb`.
+    `pixels` is uint32 ``(row, column)``, packed as by `colors.pack_rgb`.
     """
 
     pixels: NDArray[np.uint32]
@@ -75,13 +75,13 @@ class Canvas:
         Raises
         ------
         LimitError
-            When no PNG of that size would be of use to anybody.
+            If the page is too large; see `check_size`.
         """
         check_size(height, width)
         return cls(np.full((height, width), colors.pack_color(theme.page)), theme)
 
     def ink(self, color: RGB) -> NDArray[np.uint32]:
-        """Return the packed colour of each coverage 0..255 of a text on the page."""
+        """Return the packed color for each coverage, 0..255, of text on the page."""
         return _ink(self.theme.page, color)
 
     def write(self, string: str, row: int, column: int, font: text.Font, color: RGB) -> int:
@@ -95,7 +95,7 @@ class Canvas:
         return right
 
     def write_line(self, texts: Sequence[str], row: int, columns: Sequence[int], font: text.Font, color: RGB) -> None:
-        """Write texts beside each other on a page that is empty there, each at a column, from left to right."""
+        """Write strings on one line of an empty part of the page, each at a column, from left to right."""
         bottom, begin = row + font.height, columns[0]
         alpha, ends = font.line(texts, columns)
         self.pixels[row:bottom, begin : begin + alpha.shape[1]] = self.ink(color)[alpha]
@@ -103,7 +103,7 @@ class Canvas:
             self.labels.append(Label(string, (row, column, bottom, end)))
 
     def write_upwards(self, string: str, bottom: int, column: int, font: text.Font, color: RGB) -> None:
-        """Write one line turned to the left, with the start of its baseline side at a pixel."""
+        """Write one line rotated by 90 degrees counterclockwise, with its bottom left corner at a pixel."""
         if not string:
             return
         alpha = np.rot90(font.alpha(string))
@@ -114,11 +114,10 @@ class Canvas:
     def write_ticks(
         self, ticks: Sequence[tuple[float, str]], corner: tuple[int, int], width: int, font: text.Font
     ) -> None:
-        """Draw ticks downwards from an axis of `width` pixels that starts at a pixel, words below them.
+        """Draw the ticks and tick labels of a horizontal axis of `width` pixels that starts at `corner`.
 
-        `ticks` are ``(share, words)`` with the share of the way along the axis, in order.
-        Words that have no room between others are left out with their tick; the first and
-        the last are kept.
+        `ticks` are ``(position, label)`` with increasing positions along the axis, 0..1. Ticks whose labels
+        would overlap others are omitted, except the first and the last.
         """
         row, left = corner
         free, last = 0, left + width
@@ -134,12 +133,12 @@ class Canvas:
             free = self.write(string, row + _TICK, begin, font, self.theme.ink) + _TICK_GAP
 
     def fill(self, box: Box, color: RGB) -> None:
-        """Fill a box with one colour."""
+        """Fill a box with one color."""
         top, left, bottom, right = box
         self.pixels[top:bottom, left:right] = colors.pack_color(color)
 
     def picture(self, tiles: Sequence[Tile], numbers: dict[str, Any]) -> Picture:
-        """Return what has been drawn."""
+        """Return the picture drawn so far."""
         return Picture(self.pixels, tuple(tiles), tuple(self.labels), numbers)
 
 
@@ -151,12 +150,12 @@ def _ink(page: RGB, color: RGB) -> NDArray[np.uint32]:
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse a page that is larger than programs that show PNGs can be expected to open.
+    """Refuse a page that is larger than common PNG viewers open.
 
     Raises
     ------
     LimitError
-        Naming the options that make it smaller.
+        If the page is too large; the message lists options that make it smaller.
     """
     if max(height, width) > LARGEST_SIDE or height * width > LARGEST_AREA:
         message = (

@@ -1,4 +1,4 @@
-"""Color scales: which values the ends of a colormap stand for."""
+"""Color scales: which values the first and the last color of a figure represent."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from actviz.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class ColorScale:
-    """What the colours of a tile stand for.
+    """How the color limits of a figure are determined.
 
-    `kind` is ``filter`` (each tile its own range; where `high` is not 0, from percentile `low`
-    to percentile `high` of its own values), ``layer`` (one range for all of them),
-    ``fixed`` (from `low` to `high`, the same everywhere), ``bounds`` (the same, for the two
-    values that the activation function never leaves), ``percentile`` (from percentile
-    `low` to percentile `high` of the layer's values), ``run`` (one range a layer for all
-    inputs of a run) or ``from`` (the ranges in the file `source`). ``auto`` is what fits
-    the axes: ``filter`` where a tile is a map, ``layer`` where it is less. `why` says why
-    a figure has another scale than the one asked for.
+    Attributes
+    ----------
+    kind
+        - ``filter``: limits of each tile; if `high` is not 0, the percentiles `low` and `high` of its values
+        - ``layer``: limits of the layer
+        - ``fixed``: `low` and `high`
+        - ``bounds``: `low` and `high`, the bounds of the activation function
+        - ``percentile``: the percentiles `low` and `high` of the values of the layer
+        - ``run``: limits of each layer over all inputs of a run
+        - ``from``: limits from the file `source`
+        - ``auto``: ``filter`` if tiles are maps, otherwise ``layer``
+    reason
+        Why a figure has another scale than the requested one.
     """
 
     kind: str
@@ -29,7 +34,7 @@ class ColorScale:
     reason: str = ""
 
     def __str__(self) -> str:
-        """Return what the command line takes, but of a file only its name."""
+        """Return the scale as on the command line, with the name of a file instead of its path."""
         if self.kind == "fixed":
             return f"{_plain(self.low)}:{_plain(self.high)}"
         if self.kind == "percentile" or self.per_tile_percentiles:
@@ -39,7 +44,7 @@ class ColorScale:
 
     @property
     def per_tile_percentiles(self) -> bool:
-        """Whether each tile runs between two percentiles of its own values."""
+        """Whether the limits of each tile are two percentiles of its values."""
         return self.kind == "filter" and self.high > 0
 
 
@@ -47,25 +52,24 @@ NAMES = ("auto", "filter", "layer", "run")
 
 
 RANGES_BY_ADDRESS = ("run", "from")
-"""Scales whose ranges are known before a figure is drawn, by address."""
+"""Scales whose limits are known for each layer before a figure is drawn."""
 
 
 _ALL = 100
 
 
 def _plain(number: float) -> str:
-    """Return a number in full, ``2.5`` or ``3``: reading it gives the same number."""
+    """Return a number such as ``2.5`` or ``3`` that parses to the same number."""
     return repr(number).removesuffix(".0")
 
 
 def parse_scale(text: str) -> ColorScale:
-    """Read ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q``, ``filter:pP:Q`` or ``from:FILE``.
+    """Parse a scale: ``auto``, ``filter``, ``layer``, ``run``, ``MIN:MAX``, ``pP:Q``, ``filter:pP:Q`` or ``from:FILE``.
 
     Raises
     ------
     UsageError
-        When it is none of them, or the first end is not below the second, or one is not
-        finite.
+        If the text is none of them, or the limits are not finite and increasing.
     """
     if text in NAMES:
         return ColorScale(text)
@@ -97,10 +101,10 @@ def parse_scale(text: str) -> ColorScale:
 
 
 def resolve_scale(scale: ColorScale, *, per_tile: bool, reason: str) -> ColorScale:
-    """Return the scale of a figure whose tiles can have ranges of their `own`, or cannot.
+    """Return the scale of a figure whose tiles can have different limits (`per_tile`), or cannot.
 
-    ``auto`` becomes ``filter`` or ``layer``; where ``filter`` was asked for and cannot
-    be, the result is ``layer``, or the same percentiles of the whole layer, and says `why`.
+    ``auto`` becomes ``filter`` or ``layer``. If ``filter`` is requested but not possible, the result is
+    ``layer``, or the same percentiles of the layer, with the `reason`.
     """
     if scale.kind == "auto":
         return ColorScale("filter" if per_tile else "layer")

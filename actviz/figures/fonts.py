@@ -37,7 +37,7 @@ FOLDERS = (
     "/Library/Fonts",
     "~/Library/Fonts",
 )
-"""Where fonts are looked for, in this order; tests replace it."""
+"""Folders that are searched for fonts, in this order; tests replace them."""
 
 _MOST_FILES, _MOST_TRIED = 5_000, 24
 _FONT_LIMIT, _MAP_LIMIT = 64 << 20, 4 << 20
@@ -73,7 +73,7 @@ class CharacterMap:
 
 
 def covering(character: str, *, bold: bool = False) -> Path | None:
-    """Return an installed font with a glyph for a character, ``None`` where there is none: the same at every call."""
+    """Return an installed font with a glyph for a character, ``None`` if there is none; deterministic."""
     word = _word_of(character)
     paths = itertools.chain.from_iterable(_candidates(word, weight) for weight in dict.fromkeys((bold, False)))
     return next((path for path in paths if character in map_of(path)), None)
@@ -86,7 +86,7 @@ def content(path: Path) -> bytes:
 
 
 def forget() -> None:
-    """Forget which fonts are installed."""
+    """Clear the caches of installed fonts."""
     for cached in (_installed, _candidates, map_of, content):
         cached.cache_clear()
 
@@ -105,7 +105,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 @functools.cache
 def _candidates(word: str, bold: bool) -> tuple[Path, ...]:  # noqa: FBT001  (part of a cache's key)
-    """Return the fonts to try for characters whose Unicode names begin with a word, the likeliest first."""
+    """Return candidate fonts for characters whose Unicode names begin with a word, the most likely first."""
 
     def rank(path: Path) -> tuple[bool, bool, bool, bool, int, str]:
         name = path.stem.lower()
@@ -123,7 +123,7 @@ def _word_of(character: str) -> str:
 
 @functools.cache
 def map_of(path: Path) -> CharacterMap:
-    """Return the characters of a font; none where the file is damaged or only holds pictures."""
+    """Return the characters of a font; none if the file is damaged or contains only bitmaps."""
     try:
         with file_system.reading(path, LimitError) as (file, _):
             return _read_map(file)
@@ -170,7 +170,7 @@ def _segments(data: bytes) -> CharacterMap:
 
 
 def _glyphs(data: bytes, segment: tuple[NDArray[np.int64], int, int, int], position: int) -> NDArray[np.int64]:
-    """Return the glyphs of the codes of a segment, whose offset of glyphs stands at `place`; 0 where one is missing."""
+    """Return the glyph indices of the codes of a segment whose glyph offset is stored at `position`; 0 if missing."""
     codes, _start, delta, offset = segment
     if not offset:
         return (codes + delta) & 0xFFFF

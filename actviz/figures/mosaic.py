@@ -1,4 +1,4 @@
-"""Which channels are drawn, and where: selections, grid shapes and tiles in one array."""
+"""Selection of channels, and their arrangement as tiles in one array."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from actviz.records import Box
 
-# A grid about this much wider than high fits a screen, a slide and a column of text.
+# The preferred aspect ratio of a grid, for a screen, a slide or a column of text.
 _ASPECT = 1.15
-# What an incomplete last row costs beside a wrong aspect, so that 64 tiles make 8 x 8.
+# The cost of an incomplete last row relative to that of a wrong aspect ratio, so that 64 tiles make 8 x 8.
 _RAGGED = 0.5
 ALL = "all"
 _ONE_ROW, _ONE_ROW_WIDTH = 5, 1600
@@ -29,10 +29,10 @@ _ONE_ROW, _ONE_ROW_WIDTH = 5, 1600
 
 @dataclass(frozen=True, slots=True)
 class TileGrid:
-    """Where tiles lie: `rows` by `columns` cells, all the same.
+    """A grid of `rows` by `columns` tiles of equal size.
 
-    `top` and `left` are the first tile's own corner, `step_down` and `step_right` lead
-    from a tile to the next, `height` and `width` are the tile's, all in pixels.
+    `top` and `left` are the corner of the first tile, `step_down` and `step_right` the distances between
+    the corners of neighboring tiles, `height` and `width` the size of a tile, all in pixels.
     """
 
     rows: int
@@ -54,20 +54,20 @@ class TileGrid:
 
 @functools.lru_cache(maxsize=1024)
 def boxes(grid: TileGrid, count: int) -> tuple[Box, ...]:
-    """Return the pixels of the first tiles of a grid; the next input of a batch has the same."""
+    """Return the boxes of the first `count` tiles of a grid; cached, since all inputs of a batch have the same."""
     return tuple(map(grid.box, range(count)))
 
 
 def parse_channels(selection: str | None, count: int) -> list[int]:
-    """Return the channels of a selection such as ``0:16,40,-1`` or ``all``, in the order written.
+    """Return the channels of a selection such as ``0:16,40,-1`` or ``all``, in its order.
 
-    Ranges leave out their end, as in Python, and may have a step; negative numbers count
-    from the end; a channel named twice is drawn once.
+    Ranges exclude their end, as in Python, and may have a step; negative numbers count from the end;
+    repeated channels are drawn once.
 
     Raises
     ------
     UsageError
-        When a part is malformed, lies outside `count` channels, or nothing is selected.
+        If a part is malformed or outside `count` channels, or nothing is selected.
     """
     if selection is None or selection == ALL:
         return list(range(count))
@@ -81,14 +81,14 @@ def parse_channels(selection: str | None, count: int) -> list[int]:
 
 
 def existing_channels(selection: str | None, count: int) -> str | None:
-    """Return the part of a selection that a layer of `count` channels has, ``""`` where it has none.
+    """Return the part of a selection that exists in a layer of `count` channels, ``""`` if there is none.
 
-    On a sheet of many layers a selection such as ``0:16,40`` is for all of them.
+    On a sheet one selection such as ``0:16,40`` applies to all layers.
 
     Raises
     ------
     UsageError
-        When a part is malformed.
+        If a part is malformed.
     """
     if selection is None or selection == ALL:
         return selection
@@ -125,12 +125,12 @@ def _parse_part(part: str, count: int) -> Sequence[int]:
 
 
 def keep_top(channels: Sequence[int], top: int | None) -> list[int]:
-    """Return the first `top` of channels that are already in order.
+    """Return the first `top` channels (``None``: all).
 
     Raises
     ------
     UsageError
-        When `top` is less than one.
+        If `top` is less than 1.
     """
     if top is not None and top < 1:
         message = f"top {top} shows nothing; use 1 or more."
@@ -141,17 +141,16 @@ def keep_top(channels: Sequence[int], top: int | None) -> list[int]:
 def grid_shape(
     count: int, height: int, width: int, columns: int | None = None, aspect: float = _ASPECT
 ) -> tuple[int, int]:
-    """Return rows and columns for `count` cells of `height` by `width` pixels.
+    """Return the numbers of rows and columns for `count` cells of `height` by `width` pixels.
 
-    The columns whose grid comes nearest to `aspect` (width by height, on a logarithmic
-    scale), where an incomplete last row counts against a candidate: 64 square cells make
-    8 by 8, 512 make 16 by 32, so that channels are found by counting. Up to five cells
-    that are not wide stay in one row. `columns` overrides the rule.
+    The grid has the aspect ratio (width by height) nearest to `aspect` on a logarithmic scale, with a penalty
+    for an incomplete last row: 64 square cells make 8 by 8, 512 make 16 by 32, so that channels are found by
+    counting. Up to five cells that are not wide are in one row. `columns` overrides the rule.
 
     Raises
     ------
     UsageError
-        When `columns` is less than one.
+        If `columns` is less than 1.
     """
     if columns is not None:
         if columns < 1:
@@ -170,15 +169,14 @@ def grid_shape(
 
 
 def tile_views(canvas: NDArray[Any], grid: TileGrid, factor: int = 1) -> NDArray[Any]:
-    """Return a view of the tiles: ``(grid row, grid column, row, repeat, column)``.
+    """Return a view of the tiles of `canvas` ``(row, column)``: ``(grid row, grid column, row, repeat, column)``.
 
-    `canvas` is ``(row, column)``. Each tile's height is split into rows that are drawn
-    `factor` times, its width is whole.
+    The height of each tile is split into groups of `factor` rows.
 
     Raises
     ------
     ValueError
-        When a tile would lie outside the canvas.
+        If a tile would be outside the canvas.
     """
     bottom = grid.top + (grid.rows - 1) * grid.step_down + grid.height
     end = grid.left + (grid.columns - 1) * grid.step_right + grid.width
@@ -194,10 +192,9 @@ def tile_views(canvas: NDArray[Any], grid: TileGrid, factor: int = 1) -> NDArray
 
 
 def write_tiles(canvas: NDArray[Any], grid: TileGrid, tiles: NDArray[Any], zoom: tuple[int, int] = (1, 1)) -> None:
-    """Write tiles ``(tile, row, column)`` into `canvas`, each value `zoom` pixels large.
+    """Write tiles ``(tile, row, column)`` into `canvas` without interpolation, `zoom` pixels for each value.
 
-    `zoom` is whole factors down and right; values are repeated, never mixed. The canvas
-    must reach as far as the last tile; what lies between the tiles is not touched.
+    `zoom` is the height and width of a value. Pixels between tiles are not modified.
     """
     down, right = zoom
     wide = np.repeat(tiles, right, axis=2) if right > 1 else tiles
@@ -210,7 +207,7 @@ def write_tiles(canvas: NDArray[Any], grid: TileGrid, tiles: NDArray[Any], zoom:
 
 
 def _parts(grid: TileGrid, count: int) -> list[TileGrid]:
-    """Return the complete rows of `count` tiles, and the incomplete last one."""
+    """Return the grid of complete rows of `count` tiles, and that of the incomplete last row."""
     full, rest = divmod(count, grid.columns)
     below = grid.top + full * grid.step_down
     parts = [replace(grid, rows=full), replace(grid, rows=1, columns=rest, top=below)]
@@ -218,7 +215,7 @@ def _parts(grid: TileGrid, count: int) -> list[TileGrid]:
 
 
 def draw_frames(canvas: NDArray[Any], grid: TileGrid, count: int, color: np.uint32) -> None:
-    """Draw a line of one pixel around the first `count` tiles, outside of them."""
+    """Draw a line of one pixel around each of the first `count` tiles."""
     for part in _parts(grid, count):
         around = replace(
             part,
@@ -237,8 +234,7 @@ def assemble(
 ) -> tuple[NDArray[Any], TileGrid]:
     """Return tiles ``(tile, row, column)`` as one array with `gap` pixels between them.
 
-    The array is ``(row, column)``; nothing surrounds it, and places after the last tile
-    are `fill`.
+    The array is ``(row, column)``, without a margin. Cells after the last tile are `fill`.
     """
     count, height, width = tiles.shape
     height, width = height * zoom, width * zoom

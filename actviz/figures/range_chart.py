@@ -1,4 +1,4 @@
-"""The channels of layers as bars from their smallest to their largest value: a band a layer.
+"""Range chart: the channels of layers as bars from their smallest to their largest value, one row for each layer.
 
 ::
 
@@ -9,7 +9,7 @@
       0 |_|_|_|///|_|___    hatched: dead
           0   2   4
 
-It answers which channels break a limit, over all inputs, where a map shows one input.
+It shows which channels break a limit over all inputs, whereas a map shows one input.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, Picture, RuleResult
     from actviz.statistics.running_statistics import RunningStatistics
 
-MOST_ROWS = 40
+MAX_ROWS = 40
 _WIDTH = 1024
 _WIDEST_SLOT, _HEIGHT = 24, 96
 _MOST_LINES = 8
@@ -41,7 +41,7 @@ _ALARM, _BAD = (176, 0, 32), (255, 0, 255)
 
 @dataclass(frozen=True, slots=True)
 class RangeRow:
-    """A layer, its numbers, and what the limits say of it."""
+    """A layer, its statistics, and the results of the limits."""
 
     layer: LayerInfo
     totals: RunningStatistics
@@ -49,18 +49,18 @@ class RangeRow:
 
     @property
     def reasons(self) -> list[str]:
-        """Why limits are broken, one line each."""
+        """Reasons why limits are broken, one line each."""
         return [case.reason for case in self.cases if not case.kept]
 
     @property
     def lines(self) -> list[range]:
-        """The channels of each line of bars."""
+        """Channels of each line of bars."""
         count = min(self.totals.channels, _MOST_LINES * _WIDTH)
         return [range(start, min(start + _WIDTH, count)) for start in range(0, count, _WIDTH)]
 
     @property
     def height(self) -> int:
-        """The pixels that the band needs."""
+        """Height of the row in pixels."""
         heads = text.get_font(_HEADING_SIZE).height + _LEADING
         words = (text.get_font(_FONT_SIZE).height + _LEADING) * len(self.notes())
         line = _HEIGHT + text.get_font(_FONT_SIZE).height + _LEADING + 6
@@ -75,7 +75,7 @@ class RangeRow:
 
 @dataclass(frozen=True, slots=True)
 class ChartHeading:
-    """What the chart is of: a model, a number of inputs, of layers, and of layers beyond a limit."""
+    """The heading of a chart: the model and the numbers of inputs, of layers, and of layers beyond a limit."""
 
     model: str
     inputs: int
@@ -84,8 +84,8 @@ class ChartHeading:
 
 
 def draw_chart(rows: Sequence[RangeRow], about: ChartHeading) -> Picture:
-    """Draw a band for each layer, at most 40 of them."""
-    shown = list(rows[:MOST_ROWS])
+    """Draw a row for each layer, at most `MAX_ROWS`."""
+    shown = list(rows[:MAX_ROWS])
     height = sum(row.height for row in shown) - _GAP
     plural = "s" if about.layers != 1 else ""
     counts = f"{about.broken:,} of {about.layers:,} layer{plural} beyond a limit"
@@ -137,7 +137,7 @@ def _draw_row(canvas: page_layout.Canvas, row: RangeRow, top: int, left: int) ->
 
 
 def _axis_limits(totals: RunningStatistics) -> tuple[float, float]:
-    """Return the ends of the vertical axis: zero lies within, and they are never equal."""
+    """Return the limits of the vertical axis, which include zero and are never equal."""
     has = totals.finite > 0
     low = min(0.0, float(totals.minimum[has].min())) if has.any() else 0.0
     high = max(0.0, float(totals.maximum[has].max())) if has.any() else 0.0
@@ -151,12 +151,12 @@ def _draw_line(
     limits: tuple[float, float],
     corner: tuple[int, int],
 ) -> None:
-    """Draw the bars of some channels, and the axis on their left."""
+    """Draw the bars of a line of channels and the axis to their left."""
     (low, high), (top, left) = limits, corner
     left += _AXIS
     slot = max(1, min(_WIDEST_SLOT, _WIDTH // max(1, len(channels))))
     width = slot * len(channels)
-    # Halved, the widest ranges stay finite.
+    # Halving keeps the widest ranges finite.
     share = (np.array([totals.minimum, totals.maximum, totals.mean]) / 2 - low / 2) / (high / 2 - low / 2)
     rows = top + _HEIGHT - 1 - np.rint(np.nan_to_num(share) * (_HEIGHT - 1)).astype(int)
     zero = top + _HEIGHT - 1 - round((0 - low / 2) / (high / 2 - low / 2) * (_HEIGHT - 1))
@@ -190,7 +190,7 @@ def _write_axis(canvas: page_layout.Canvas, limits: tuple[float, float], corner:
 
 
 def _write_numbers(canvas: page_layout.Canvas, channels: range, slot: int, corner: tuple[int, int]) -> None:
-    """Write the numbers of channels below their bars, as many as have room."""
+    """Write the numbers of channels below their bars, as many as fit."""
     small, (top, left) = text.get_font(_FONT_SIZE), corner
     room = small.width(str(channels[-1])) + 8 if channels else 1
     step = next(totals_ for totals_ in (1, 2, 4, 8, 16, 32, 64, 128) if totals_ * slot >= room)

@@ -1,9 +1,7 @@
-r"""Text as pixels: each glyph is drawn once at a size, then copied.
+r"""Rendering of text with a cache of glyphs, and formatting of numbers.
 
-The font is DejaVu Sans, as matplotlib ships it; matplotlib itself is not imported. Characters
-that it lacks are taken from an installed font, and scripts whose letters join or run from right
-to left are shaped by Raqm. Where either is missing, the code of a character is written:
-``\\u4e2d``.
+The font is DejaVu Sans, as matplotlib ships it; matplotlib itself is not imported. See `text_runs` for
+other characters.
 """
 
 from __future__ import annotations
@@ -37,13 +35,13 @@ PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 INFINITY = "\N{INFINITY}"
 ALMOST = "\N{ALMOST EQUAL TO}"
 
-# Glyphs of these stay inside their advance, so that a number is its glyphs side by side.
+# The glyphs of these do not exceed their advance, so that a number is rendered by concatenation.
 _NUMERIC = f"0123456789.,e:+= {MINUS}{DASH}{PLUS_MINUS}"
 _MOST_DIGITS = 17
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-3, 1e5
 
-# What is never cut: a number with its sign, separators, exponent, range and unit; the code of a
-# character; a letter with its accents.
+# Parts of text that are never split: a number with its sign, separators, exponent, range and unit; the
+# code of a character.
 _DIGITS = r"[.,]?\d(?:[\d.,'_\u2019\u00a0\u202f]*\d)?(?:[eE][+\-\u2212]?\d+)?"
 _SIGN = r"[+\-\u2212\u00b1]"
 _TOKEN = re.compile(
@@ -55,10 +53,10 @@ _TOKEN = re.compile(
 
 
 class Font:
-    """A font at one size, with the glyphs drawn so far."""
+    """A font at one size, with a cache of rendered glyphs."""
 
     def __init__(self, size: int, *, bold: bool = False) -> None:
-        """Open the font at a size in pixels and draw the glyphs of numbers."""
+        """Open the font at a size in pixels and render the glyphs of numbers."""
         self._size, self._bold = size, bold
         self._fonts: dict[tuple[Path | None, bool], ImageFont.FreeTypeFont] = {}
         self._font = self._font_of(Run(""))
@@ -88,13 +86,13 @@ class Font:
         return drawn
 
     def line(self, texts: Sequence[str], columns: Sequence[int]) -> tuple[NDArray[np.uint8], list[int]]:
-        """Return the coverage of texts that stand beside each other, and the column after each.
+        """Return the coverage of several texts on one line, and the column after each.
 
         Parameters
         ----------
         columns
-            Where each begins, from left to right, none before the end of another; the
-            coverage, ``(row, column)``, begins at the first.
+            The first column of each, increasing and without overlap. The coverage, ``(row, column)``,
+            starts at the first.
         """
         parts: list[NDArray[np.uint8]] = []
         end_columns: list[int] = []
@@ -109,7 +107,7 @@ class Font:
         return np.concatenate(parts, axis=1), end_columns
 
     def _space(self, width: int) -> NDArray[np.uint8]:
-        """Return no coverage; the same spaces stand between the tiles of every figure."""
+        """Return zero coverage of a width; cached, since the gaps between tiles are the same in every figure."""
         space = self._spaces.get(width)
         if space is None:
             space = self._spaces[width] = np.zeros((self.height, width), np.uint8)
@@ -118,13 +116,13 @@ class Font:
     def fit(self, text: str, width: int) -> str:
         """Return `text`, its middle replaced by an ellipsis if it is wider than `width` pixels.
 
-        A number, the code of a character, and a letter with its accents stay whole or are left
-        out whole, so that no other number is read. Empty where not even the ellipsis fits.
+        Numbers, codes of characters and letters with accents are kept or omitted as a whole, so that no
+        truncated number is shown. Empty if not even the ellipsis fits.
         """
         if self.length(text) <= width and self._extent(text) <= width:
             return text
         parts = tokens(text)
-        # One character less at a time near the end, so that no room is left unused.
+        # Remove one token at a time near the end, so that the result is as long as possible.
         kept = min(len(parts) - 1, max(0, width))
         while kept > 0:
             head = (kept + 1) // 2
@@ -136,7 +134,7 @@ class Font:
         return ELLIPSIS if self._extent(ELLIPSIS) <= width else ""
 
     def length(self, text: str) -> float:
-        """Return the sum of the advances of `text`, without drawing it."""
+        """Return the sum of the advances of `text`, without rendering it."""
         runs = runs_of(text, bold=self._bold)
         return float(sum(self._font_of(run).getlength(run.characters, direction=run.direction) for run in runs))
 
@@ -150,11 +148,11 @@ class Font:
         return self._fonts[key]
 
     def _extent(self, text: str) -> int:
-        """Return the width that `alpha` will have, without drawing."""
+        """Return the width of `alpha` without rendering."""
         return sum(self._extent_of(run)[1] for run in runs_of(text, bold=self._bold))
 
     def _extent_of(self, run: Run) -> tuple[int, int]:
-        """Return how far a run reaches to the left of where it begins, and its whole width."""
+        """Return how far a run extends to the left of its origin, and its total width."""
         font = self._font_of(run)
         left, _, right, _ = font.getbbox(run.characters, anchor="ls", direction=run.direction)
         indent = max(0, math.ceil(-left))
@@ -175,12 +173,12 @@ class Font:
 
 @functools.cache
 def get_font(size: int, *, bold: bool = False) -> Font:
-    """Return the shared face of a size."""
+    """Return the shared font of a size in pixels."""
     return Font(size, bold=bold)
 
 
 def tokens(text: str) -> list[str]:
-    """Return the parts of a text that are never cut: numbers, codes of characters, letters with their accents.
+    """Return the parts of a text that are never split: numbers, codes of characters, letters with accents.
 
     Examples
     --------
@@ -197,9 +195,9 @@ def tokens(text: str) -> list[str]:
 
 
 def shown(text: str, limit: int = 400) -> str:
-    """Return untrusted text as it may appear in a picture: one line, nothing hidden.
+    """Return untrusted text escaped for display in a picture: one line without invisible characters.
 
-    A longer text ends in ``...`` after at most `limit` characters and in no part of a number.
+    A text longer than `limit` characters is truncated with ``...``, but not inside a number.
     """
     safe = escape(text[: 2 * limit], limit=20 * limit)
     if len(safe) <= limit and len(text) <= 2 * limit:
@@ -214,10 +212,10 @@ def shown(text: str, limit: int = 400) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Return a number with `digits` significant digits, as people write it.
+    """Return a number with `digits` significant digits.
 
-    Whole digits are never rounded away below 100,000; what is larger than that or
-    smaller than 0.001 gets an exponent (``1.2e-5``, with a real minus sign).
+    Integer digits are not rounded below 100,000. Larger numbers and those below 0.001 have an exponent
+    (``1.2e-5``). The minus sign is U+2212.
     """
     size = abs(value)
     if size == 0:
@@ -239,25 +237,25 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def fitting_number(value: float, font: Font, width: int) -> str:
-    """Return a number with as many digits, of at most three, as `width` pixels hold, and with one where they hold none."""
+    """Return a number with as many digits, 1 to 3, as fit in `width` pixels; with 1 digit if none fits."""
     words = (number(value, digits) for digits in (3, 2, 1))
     return next((word for word in words if font.width(word) <= width), number(value, 1))
 
 
 def range_text(low: float, high: float, digits: int = 3) -> str:
-    """Return two ends as ``0.49..0.505``: more digits where they would look the same but are not."""
+    """Return a range such as ``0.49..0.505``, with more digits if different limits would look equal."""
     pairs = ((number(low, count), number(high, count)) for count in range(digits, _MOST_DIGITS + 1))
     first, last = next((pair for pair in pairs if pair[0] != pair[1] or low == high), (repr(low), repr(high)))
     return f"{first}..{last}"
 
 
 def shape(sizes: Sequence[int]) -> str:
-    """Return a shape as people write it: ``11 x 11 x 64``, with real multiplication signs."""
+    """Return a shape such as ``11 x 11 x 64``, with multiplication signs (U+00D7)."""
     return f" {TIMES} ".join(str(size) for size in sizes)
 
 
 def shape_of_numbers(sizes: Sequence[float]) -> str:
-    """Return sizes that may be fractions, as `shape` writes whole ones: ``0.5 x 2``."""
+    """Return sizes that may be fractions in the form of `shape`: ``0.5 x 2``."""
     return f" {TIMES} ".join(number(size) for size in sizes)
 
 
@@ -267,7 +265,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def listing(items: Sequence[int], most: int = 8) -> str:
-    """Return a list that stays short: ``2, 17, 40 … 35 more``."""
+    """Return the first `most` items and the number of others: ``2, 17, 40 … 35 more``."""
     words = ", ".join(str(item) for item in items[:most])
     rest = len(items) - most
     return f"{words} {ELLIPSIS} {rest:,} more" if rest > 0 else words
@@ -276,8 +274,8 @@ def listing(items: Sequence[int], most: int = 8) -> str:
 def wrap(parts: Sequence[str], font: Font, width: int) -> list[str]:
     """Join `parts` with middle dots into lines of at most `width` pixels.
 
-    A part that is too long alone breaks at its spaces, and a word that is too long alone
-    loses its middle.
+    A part that is too long for a line is broken at spaces; the middle of a word that is too long is
+    replaced by an ellipsis.
     """
     lines: list[str] = []
     for part in parts:

@@ -1,4 +1,8 @@
-"""Text as runs of characters in one font each."""
+r"""Division of text into runs of characters in one font each.
+
+Characters that DejaVu Sans lacks are taken from an installed font, and scripts whose letters join or run
+from right to left are shaped by Raqm. If either is missing, the code of a character is written: ``\\u4e2d``.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,14 @@ from actviz.system import file_system
 _FONT_LIMIT = 4 << 20
 
 
-# The first code that is looked up before it is drawn: DejaVu Sans has all Latin letters before it.
+# Characters from this code on are looked up in the font; DejaVu Sans has all before it.
 _LOOKED_UP = "\u0250"
 
 
 _OWN = frozenset("\N{HORIZONTAL ELLIPSIS}\N{MINUS SIGN}\N{EN DASH}\N{INFINITY}")
 
 
-# Blocks of scripts whose letters change, join or move beside others: South and South-East Asia, Tibet.
+# Blocks of scripts that need shaping: South and South-East Asia, Tibet.
 _SHAPED = ((0x0900, 0x109F), (0x1700, 0x17FF), (0x1900, 0x1CFF), (0xA800, 0xABFF), (0x11000, 0x11FFF))
 
 
@@ -65,7 +69,7 @@ def can_shape() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Characters in one font: `path` is ``None`` for DejaVu Sans; `direction` is given where Raqm shapes them."""
+    """Characters in one font; `path` is ``None`` for DejaVu Sans, `direction` is set if Raqm shapes them."""
 
     characters: str
     path: Path | None = None
@@ -74,29 +78,31 @@ class Run:
 
 def is_plain(text: str) -> bool:
     """Return True if DejaVu Sans has every character of a text and none needs shaping."""
-    return text.isprintable() and (text.isascii() or all(one < _LOOKED_UP or one in _OWN for one in text))
+    return text.isprintable() and (
+        text.isascii() or all(character < _LOOKED_UP or character in _OWN for character in text)
+    )
 
 
 def runs_of(text: str, *, bold: bool = False, shaping: bool | None = None) -> list[Run]:
-    """Return a text as runs in one font each; what no font has is replaced by its code.
+    """Return a text as runs in one font each; characters that no font has are replaced by their codes.
 
-    `shaping` says whether scripts can be shaped (``None``: where Pillow has Raqm).
+    `shaping` says whether scripts can be shaped (``None``: if Pillow has Raqm).
     """
     if is_plain(text):
         return [Run(text)] if text else []
     shaping = can_shape() if shaping is None else shaping
-    found: list[Run] = []
+    runs: list[Run] = []
     for character in unicodedata.normalize("NFC", text):
-        run = _run_of(character, found[-1] if found else None, bold=bold, shaping=shaping)
-        joined = _joined(found, run)
-        found = [*found[: len(found) - joined[1]], joined[0]]
-    return found
+        run = _run_of(character, runs[-1] if runs else None, bold=bold, shaping=shaping)
+        joined = _joined(runs, run)
+        runs = [*runs[: len(runs) - joined[1]], joined[0]]
+    return runs
 
 
 def _joined(before: list[Run], run: Run) -> tuple[Run, int]:
-    """Return a run with those before it that it continues, and how many these are.
+    """Return a run merged with the preceding runs that it continues, and the number of these.
 
-    Spaces between words of one script belong to them: from right to left, the words stand in the other order.
+    Spaces between words of one script belong to their run, since the order of words changes from right to left.
     """
     if before and (before[-1].path, before[-1].direction) == (run.path, run.direction):
         return Run(before[-1].characters + run.characters, run.path, run.direction), 1
@@ -108,7 +114,7 @@ def _joined(before: list[Run], run: Run) -> tuple[Run, int]:
 
 
 def _run_of(character: str, before: Run | None, *, bold: bool, shaping: bool) -> Run:
-    """Return the run of one character, that of the one before it for a mark on it."""
+    """Return the run of one character; a combining mark has the font of the run before it."""
     if is_plain(character):
         return Run(character)
     if before is not None and (unicodedata.category(character).startswith("M") or character in JOINERS):
@@ -125,14 +131,14 @@ def _run_of(character: str, before: Run | None, *, bold: bool, shaping: bool) ->
 
 
 def _marked(mark: str, before: Run, *, bold: bool) -> Run:
-    """Return a mark in the run of the letter that it belongs to, or its code where that font lacks it."""
+    """Return a combining mark in the font of its letter, or its code if that font lacks it."""
     if mark in fonts.map_of(before.path or font_path(bold=bold)):
         return Run(mark, before.path, before.direction)
     return Run(escape_character(mark))
 
 
 def _direction_of(character: str) -> str | None:
-    """Return the direction in which Raqm sets a character, ``None`` where it needs no shaping."""
+    """Return the direction in which Raqm shapes a character, ``None`` if it needs no shaping."""
     if unicodedata.bidirectional(character) in _RIGHT_TO_LEFT:
         return "rtl"
     code = ord(character)

@@ -13,12 +13,9 @@ if TYPE_CHECKING:
 
 SPACE = {1: ("step",), 2: ("row", "column"), 3: ("plane", "row", "column")}
 DEFAULT_AXES: dict[int, Axes] = {
-    1: ("batch",),
-    2: ("batch", "unit"),
-    3: ("batch", "step", "unit"),
-    4: ("batch", "row", "column", "channel"),
+    1: ("batch",), 2: ("batch", "unit"), 3: ("batch", "step", "unit"), 4: ("batch", "row", "column", "channel"),
     5: ("batch", "plane", "row", "column", "channel"),
-}
+}  # fmt: skip
 TOKENS: Axes = ("batch", "step")
 SEQUENCE = DEFAULT_AXES[3]
 

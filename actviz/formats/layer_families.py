@@ -19,44 +19,23 @@ _FAMILIES = {
     "depthwise convolution": "DepthwiseConv2dNative",
     "transposed convolution": "Conv2DBackpropInput Conv3DBackpropInputV2",
     "dense": "MatMul Einsum FullyConnected BatchMatMul BatchMatMulV2 BatchMatMulV3",
-    "normalization": "FusedBatchNorm FusedBatchNormV3 SyncBatchNormalization",
-    "average": "Mean ReduceMean",
-    "maximum over axes": "Max ReduceMax Amax",
-    "average pooling": "AvgPool AvgPool3D",
+    "normalization": "FusedBatchNorm FusedBatchNormV3 SyncBatchNormalization", "average": "Mean ReduceMean",
+    "maximum over axes": "Max ReduceMax Amax", "average pooling": "AvgPool AvgPool3D",
     "max pooling": "MaxPool MaxPoolV2 MaxPool3D",
     "recurrent": "While StatelessWhile CudnnLSTM CuDNNLSTM CuDNNGRU UnidirectionalSequenceLstm",
-    "reshape": "Squeeze ExpandDims Pack",
-    "permute": "Transpose",
-    "pad": "Pad PadV2 Padv2 MirrorPad",
-    "crop": "StridedSlice Slice GetItem",
-    "resize": "ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea",
-    "add": "AddV2 AddN",
-    "subtract": "Sub",
-    "multiply": "Mul",
-    "concatenate": "ConcatV2 Concat Concatenation",
-    "embedding": "Gather GatherV2 ResourceGather",
-    "model": "Group",
-}
+    "reshape": "Squeeze ExpandDims Pack", "permute": "Transpose", "pad": "Pad PadV2 Padv2 MirrorPad",
+    "crop": "StridedSlice Slice GetItem", "resize": "ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea",
+    "add": "AddV2 AddN", "subtract": "Sub", "multiply": "Mul", "concatenate": "ConcatV2 Concat Concatenation",
+    "embedding": "Gather GatherV2 ResourceGather", "model": "Group",
+}  # fmt: skip
 _FAMILY_OF = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
 # Classes that only apply a function to every value; the function tells them apart.
 _FUNCTIONS = {
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "ReLU6": "relu6",
-    "LeakyRelu": "leaky_relu",
-    "Elu": "elu",
-    "Selu": "selu",
-    "GELU": "gelu",
-    "Gelu": "gelu",
-    "Sigmoid": "sigmoid",
-    "Logistic": "sigmoid",
-    "Tanh": "tanh",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "HardSwish": "hard_swish",
-    "HardSigmoid": "hard_sigmoid",
+    "Relu": "relu", "Relu6": "relu6", "ReLU6": "relu6", "LeakyRelu": "leaky_relu", "Elu": "elu", "Selu": "selu",
+    "GELU": "gelu", "Gelu": "gelu", "Sigmoid": "sigmoid", "Logistic": "sigmoid", "Tanh": "tanh",
+    "Softplus": "softplus", "Softsign": "softsign", "HardSwish": "hard_swish", "HardSigmoid": "hard_sigmoid",
     "LogSoftmax": "log_softmax",
-}
+}  # fmt: skip
 _ALIASES = {"swish": "silu", "hard_silu": "hard_swish", "relu6.0": "relu6", "linear": ""}
 ACTIVATION = "activation"
 

@@ -17,19 +17,10 @@ from actviz.layer_catalogue import KERAS_1_NAMES, OLDER_NAMES, facts_of
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
 # Arguments that a class had once, with the values that mean "nothing special".
 REMOVED_KEYS = {
-    "time_major": (False,),
-    "groups": (1,),
-    "kernel_initializer": (),
-    "input_dtype": (None, "float32"),
-    "ragged": (False,),
-    "batch_input_shape": (),
-    "implementation": (),
-    "query_shape": (),
-    "key_shape": (),
-    "value_shape": (),
-    "input_length": (),
-    "softmax_robust_masking": (False,),
-}
+    "time_major": (False,), "groups": (1,), "kernel_initializer": (), "input_dtype": (None, "float32"),
+    "ragged": (False,), "batch_input_shape": (), "implementation": (), "query_shape": (), "key_shape": (),
+    "value_shape": (), "input_length": (), "softmax_robust_masking": (False,),
+}  # fmt: skip
 # hard_sigmoid was clip(0.2 x + 0.5) until Keras 3 made it clip(x / 6 + 0.5).
 OLD_HARD_SIGMOID = {
     "module": None,
@@ -40,17 +31,10 @@ OLD_HARD_SIGMOID = {
 CALLS_MODULE = "actviz.tensorflow_calls"
 REPEATS_MASKED = "actviz_repeats_masked_steps"
 KERAS_1_ARGUMENT_NAMES = {
-    "nb_filter": "filters",
-    "border_mode": "padding",
-    "subsample": "strides",
-    "subsample_length": "strides",
-    "bias": "use_bias",
-    "output_dim": "units",
-    "p": "rate",
-    "atrous_rate": "dilation_rate",
-    "pool_length": "pool_size",
-    "inner_activation": "recurrent_activation",
-}
+    "nb_filter": "filters", "border_mode": "padding", "subsample": "strides", "subsample_length": "strides",
+    "bias": "use_bias", "output_dim": "units", "p": "rate", "atrous_rate": "dilation_rate",
+    "pool_length": "pool_size", "inner_activation": "recurrent_activation",
+}  # fmt: skip
 KERAS_1_ARGUMENTS = (frozenset(KERAS_1_ARGUMENT_NAMES) | {"dim_ordering", "nb_row"}) - {"output_dim"} | {
     "W_regularizer",
     "mode",
@@ -64,13 +48,8 @@ KERAS_1_TRAINING = frozenset(
     }
 )  # fmt: skip
 MERGE_MODES = {
-    "sum": "Add",
-    "mul": "Multiply",
-    "concat": "Concatenate",
-    "ave": "Average",
-    "max": "Maximum",
-    "dot": "Dot",
-}
+    "sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum", "dot": "Dot",
+}  # fmt: skip
 INNER = ("layer", "backward_layer", "cell")
 HISTORY = 3
 CONSTANT = "_CONSTANT_VALUE"

@@ -15,22 +15,10 @@ if TYPE_CHECKING:
 
 PRODUCTS = frozenset({"BATCH_MATMUL"})
 # What scales, masks and converts scores between the product and the softmax.
-_BETWEEN = frozenset(
-    {
-        "ADD",
-        "SUB",
-        "MUL",
-        "DIV",
-        "SELECT",
-        "SELECT_V2",
-        "CAST",
-        "RESHAPE",
-        "MAXIMUM",
-        "MINIMUM",
-        "QUANTIZE",
-        "DEQUANTIZE",
-    }
-)
+_BETWEEN = frozenset({
+    "ADD", "SUB", "MUL", "DIV", "SELECT", "SELECT_V2", "CAST", "RESHAPE", "MAXIMUM", "MINIMUM", "QUANTIZE",
+    "DEQUANTIZE",
+})  # fmt: skip
 # What splits queries, keys and values into heads, and adds their bias.
 _BEFORE = frozenset({"ADD", "MUL", "DIV", "TRANSPOSE", "RESHAPE", "CAST", "QUANTIZE", "DEQUANTIZE"})
 _MAX_DISTANCE = 12

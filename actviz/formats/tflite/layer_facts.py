@@ -50,17 +50,10 @@ SIGN_KEEPING = CONVERSIONS | {
 BOUNDS_KEEPING = SIGN_KEEPING - {"SUM", "ADD", "MUL"}
 JOINING = frozenset({"CONCATENATION", "PACK", "MAXIMUM"})
 # Operators whose fused function is that of a cell.
-CELLS = frozenset(
-    {
-        "UNIDIRECTIONAL_SEQUENCE_LSTM",
-        "BIDIRECTIONAL_SEQUENCE_LSTM",
-        "LSTM",
-        "RNN",
-        "SVDF",
-        "UNIDIRECTIONAL_SEQUENCE_RNN",
-        "BIDIRECTIONAL_SEQUENCE_RNN",
-    }
-)
+CELLS = frozenset({
+    "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "RNN", "SVDF",
+    "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN",
+})  # fmt: skip
 SPATIAL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"})
 TABLES = {"GATHER": (1, 0), "EMBEDDING_LOOKUP": (0, 1)}  # where such an operator reads places, and where its table
 MAX_WEIGHTED = 1

@@ -1,8 +1,8 @@
-"""The smallest sizes of free axes at which a network can run, from the rules of its layers' shapes.
+"""Find the minimum sizes of free axes at which a network runs, with the shape rules of its layers.
 
-Convolutions and poolings without padding need as many steps as their windows reach over, one
-behind the other; a network that halves and doubles needs a size that both ways agree on. Nothing
-is run: shapes are worked out for one size after another, some twenty times.
+Convolutions and poolings without padding need at least the combined length of their windows; a
+network with skip connections needs a size at which all branches agree. Nothing is run: shapes are
+inferred for some twenty sizes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ MAX_SIZE = 1 << 14
 
 
 def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | None = None) -> bool:
-    """Return True if every call gives something for inputs of these sizes, as far as its rule is known.
+    """Return True if no call has an empty output for inputs of these sizes, as far as its shape rule is known.
 
-    `inputs` are shapes, batch axis first, by the number of the input's node; `steps` the numbers
-    of the calls, ``None``: all.
+    `inputs` are shapes, batch axis first, by the index of the input's node; `steps` are the indices
+    of the calls, ``None`` for all.
     """
     known: dict[TensorRef, Shape | None] = {}
     for number in range(len(graph.nodes)) if steps is None else steps:
@@ -36,7 +36,7 @@ def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | 
             continue
         given = [known.get(ref) for ref in refs(node.args)]
         shape = layer_output_shape(entry.kind, entry.config, given)
-        settled = all(one is not None and None not in one[1:] for one in given)
+        settled = all(shape is not None and None not in shape[1:] for shape in given)
         if shape is None and given and settled and facts_of(entry.kind).merge:
             return False
         if shape is not None and any(size is not None and size < 1 for size in shape[1:]):
@@ -46,34 +46,33 @@ def runs(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int] | 
 
 
 def minimum_sizes(graph: LayerGraph, steps: Sequence[int] | None = None) -> dict[int, Shape]:
-    """Return the smallest sizes at which calls of a graph run, by the number of the input's node.
+    """Return the minimum sizes at which calls of a graph run, by the index of the input's node.
 
-    The shapes have the batch axis first and ``None`` where a size is not free or 1 is enough;
-    inputs where that holds everywhere are left out, and so are all where no size is found.
+    The shapes have the batch axis first and ``None`` for an axis that is not free or can have size
+    1. Inputs with only such axes are left out; without any suitable size the result is empty.
     """
     shapes = {number: _declared_shape(graph, number) for number in graph.inputs}
     free = [(number, axis) for number, shape in shapes.items() for axis in _free_axes(shape)]
     if not free or runs(graph, _with_sizes(shapes, dict.fromkeys(free, 1)), steps):
         return {}
-    # All free axes together first, since a merge may want them equal; then each by itself.
+    # All free axes together first, because a merge may need equal sizes; then each by itself.
     common = smallest_size(lambda size: runs(graph, _with_sizes(shapes, dict.fromkeys(free, size)), steps))
     if common is None:
         return {}
-    found = dict.fromkeys(free, common)
-    for place in free:
-        size = smallest_size(lambda size, place=place: runs(graph, _with_sizes(shapes, {**found, place: size}), steps))  # type: ignore[misc]
-        found[place] = common if size is None else size
-    least = {
-        number: tuple(found.get((number, axis)) for axis in range(len(shape)))
+    sizes = dict.fromkeys(free, common)
+    for key in free:
+        size = smallest_size(lambda size, key=key: runs(graph, _with_sizes(shapes, {**sizes, key: size}), steps))  # type: ignore[misc]
+        sizes[key] = common if size is None else size
+    minimum = {
+        number: tuple(None if size == 1 else size for size in (sizes.get((number, axis)) for axis in range(len(shape))))
         for number, shape in shapes.items()
         if shape is not None
     }
-    least = {number: tuple(None if size == 1 else size for size in shape) for number, shape in least.items()}
-    return {number: shape for number, shape in least.items() if any(shape)}
+    return {number: shape for number, shape in minimum.items() if any(shape)}
 
 
 def too_small(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Return (node, axis, smallest size) of the inputs that are too small for some calls; nothing where those run."""
+    """Return (node, axis, minimum size) for the inputs that are too small for some calls; empty if the calls run."""
     if runs(graph, inputs, steps):
         return []
     return [
@@ -85,7 +84,7 @@ def too_small(graph: LayerGraph, inputs: Mapping[int, Shape], steps: Sequence[in
 
 
 def smallest_size(works: Callable[[int], bool]) -> int | None:
-    """Return the smallest size that works between the first power of two that does and the one before."""
+    """Return a minimum size by bisection between the first power of two that works and the one before it."""
     high = 1
     while not works(high):
         high *= 2

@@ -1,4 +1,4 @@
-"""From a Keras configuration to its graph: nested models are expanded call by call."""
+"""Parse a Keras configuration into a graph of calls; nested models are inlined at each of their calls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from actviz.formats.keras.graph import (
 from actviz.gate import MAXIMUM_LAYERS, first_repeated, well_formed
 
 _PendingCall = tuple[Json, int, int | None, int]
-"""A call to be added: its layer, its number, the layer's index and place in the configuration."""
+"""A call to add: the layer, the index of the call, and the layer's index and position in the configuration."""
 MAXIMUM_RANK = 32
 MAXIMUM_SIZE = 1 << 40
 DTYPES = frozenset(
@@ -37,20 +37,20 @@ DTYPES = frozenset(
     | {f"float{bits}" for bits in (16, 32, 64)}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)}
 )
-"""What a tensor of Keras can hold."""
+"""The dtypes of Keras tensors."""
 _LOOP_MESSAGE = "{file}: the calls of this model form a loop or use a layer that is not in the file."
 
 
 def parse_graph(model: Json, file: str) -> LayerGraph:
-    """Flatten a canonical configuration.
+    """Return the graph of a canonical configuration.
 
     Raises
     ------
     ModelError
         When it is not the configuration of a Functional or Sequential model, or when its
-        calls form a loop or name layers that are not there.
+        calls form a cycle or refer to layers that do not exist.
     LimitError
-        When there are more calls than are built, nested models counted at each of theirs.
+        When there are more than `MAXIMUM_LAYERS` calls, with nested models counted at each call.
     """
     if model.get("module") == CUSTOM_MODULE:
         return _subclassed_graph(model)
@@ -69,7 +69,7 @@ def parse_graph(model: Json, file: str) -> LayerGraph:
 
 
 def _subclassed_graph(model: Json) -> LayerGraph:
-    """Return the graph of a subclassed model: its inputs, and one call of the whole."""
+    """Return the graph of a subclassed model: its inputs and one call of the whole model."""
     config = model.get("config")
     name = str((config.get("name") if isinstance(config, dict) else None) or model["class_name"])
     graph = LayerGraph(name=name)
@@ -87,14 +87,14 @@ def _subclassed_graph(model: Json) -> LayerGraph:
 
 
 def _is_shape(shape: Any) -> bool:
-    """Return True if a shape is a list of sizes, open ones ``None``, of a rank that arrays can have."""
+    """Return True for a list of sizes, ``None`` for unknown ones, of at most `MAXIMUM_RANK` axes."""
     if not isinstance(shape, (list, tuple)) or len(shape) > MAXIMUM_RANK:
         return False
     return all(size is None or (type(size) is int and 0 <= size < MAXIMUM_SIZE) for size in shape)
 
 
 def _add_built_inputs(graph: LayerGraph, shape: Any, name: str) -> Any:
-    """Add the inputs that a built model's shapes tell of, in the structure of its argument."""
+    """Add the inputs of a built model by their shapes, and return their tensors in the structure of its argument."""
     if isinstance(shape, dict):
         return {key: _add_built_inputs(graph, item, str(key)) for key, item in shape.items()}
     if isinstance(shape, list) and shape and isinstance(shape[0], (list, dict)):
@@ -123,9 +123,9 @@ class _GraphBuilder:
         """Add the calls of one call of `model` and return its outputs."""
         self.models += 1
         self._check_count()
-        twice = first_repeated(layer_name(layer) for layer in model["config"]["layers"])
-        if twice is not None:
-            message = f'{self.file}: two layers of one model are called "{escape(twice, 80)}", so that it is not sure whose the weights are; the file is damaged.'
+        repeated = first_repeated(layer_name(layer) for layer in model["config"]["layers"])
+        if repeated is not None:
+            message = f'{self.file}: two layers of one model are called "{escape(repeated, 80)}", so that it is not sure whose the weights are; the file is damaged.'
             raise ModelError(message)
         if model["class_name"] == "Sequential":
             return self._sequential(model, key, address, arguments)
@@ -145,9 +145,9 @@ class _GraphBuilder:
             if current is None:
                 message = f"{self.file}: this Sequential model was saved before it knew its input shape; build or call it once and save it again."
                 raise ModelError(message)
-            where = None if key else index
-            place = (join(key, layer_name(layer)), join(address, layer_name(layer)))
-            current = self._call(layer, place, where, (key, position), (self._single(current), {}))
+            own_index = None if key else index
+            key_and_address = (join(key, layer_name(layer)), join(address, layer_name(layer)))
+            current = self._call(layer, key_and_address, own_index, (key, position), (self._single(current), {}))
             index += 1
         if current is None:
             message = f"{self.file}: this Sequential model holds no layers."
@@ -155,7 +155,7 @@ class _GraphBuilder:
         return current
 
     def _leading(self, layer: Json, owner: tuple[str, int], address: str, *, flat: bool) -> list[TensorRef]:
-        """Add the call of a model that a Sequential starts with: its inputs are the whole's."""
+        """Add the call of the model that a Sequential starts with, whose inputs are those of the Sequential."""
         inner = join(owner[0], layer_name(layer))
         self.graph.models.setdefault(inner, (layer, *owner))
         called = join(address, layer_name(layer))
@@ -178,16 +178,16 @@ class _GraphBuilder:
         pending: list[_PendingCall] = []
         for position, layer in enumerate(layers):
             operation = str(layer.get("module") or "").startswith("keras.src.ops.")
-            where = None if key or operation else index
+            own_index = None if key or operation else index
             index += not operation
             name = layer_name(layer)
             if layer["class_name"] == "InputLayer":
                 given = None
                 if arguments is not None and name in inputs:
                     given = [arguments[inputs.index(name)]]
-                produced[name, 0] = [self._input(layer, key, address, given, where, position)]
+                produced[name, 0] = [self._input(layer, key, address, given, own_index, position)]
             else:
-                pending += [(layer, call, where, position) for call in range(len(layer["inbound_nodes"]))]
+                pending += [(layer, call, own_index, position) for call in range(len(layer["inbound_nodes"]))]
         offsets, of_outputs = _call_offsets(model)
         self._in_order(pending, (key, address), produced, offsets)
         return [self._tensor(history, produced, of_outputs) for history in history_list(config["output_layers"])]
@@ -195,21 +195,21 @@ class _GraphBuilder:
     def _in_order(
         self,
         pending: list[_PendingCall],
-        place: tuple[str, str],
+        model: tuple[str, str],
         produced: dict[tuple[str, int], Any],
         offsets: dict[str, int],
     ) -> None:
-        """Add calls in rounds over the file's order, each in the first round that has its tensors.
+        """Add calls in rounds over the order of the file, each in the first round in which its tensors exist.
 
-        A call that lacks one waits for it alone, so that no order of a file takes more than
-        one attempt for each of its tensors.
+        A call waits for the first tensor that is missing, so that there is at most one attempt
+        for each of its tensors, whatever the order of the file.
         """
-        key, address = place
+        key, address = model
         todo = [(0, number) for number in range(len(pending))]
         waiting: dict[tuple[str, int], list[int]] = {}
         while todo:
-            turn, number = heapq.heappop(todo)
-            layer, call, where, position = pending[number]
+            round_number, number = heapq.heappop(todo)
+            layer, call, own_index, position = pending[number]
             node = layer["inbound_nodes"][call]
             try:
                 args = self._resolve(node["args"], produced, offsets)
@@ -219,20 +219,20 @@ class _GraphBuilder:
                 continue
             name = layer_name(layer)
             many = len(layer["inbound_nodes"]) > 1
-            inside = (join(key, name), join(address, name) + (f"#{call}" if many else ""))
-            produced[name, call] = self._call(layer, inside, where, (key, position), (args, kwargs))
-            for other in waiting.pop((name, call), ()):
-                heapq.heappush(todo, (turn + (other < number), other))
+            key_and_address = (join(key, name), join(address, name) + (f"#{call}" if many else ""))
+            produced[name, call] = self._call(layer, key_and_address, own_index, (key, position), (args, kwargs))
+            for waiting_call in waiting.pop((name, call), ()):
+                heapq.heappush(todo, (round_number + (waiting_call < number), waiting_call))
         if waiting:
             raise ModelError(_LOOP_MESSAGE.format(file=self.file))
 
     def _check_count(self) -> None:
-        """Refuse models that call themselves to billions of layers in a small file."""
+        """Raise LimitError for too many calls: shared nested models can reach billions in a small file."""
         if max(self.models, len(self.graph.nodes)) > MAXIMUM_LAYERS:
             message = f"{self.file}: the model has more than {MAXIMUM_LAYERS:,} calls of layers; only smaller ones are opened."
             raise LimitError(message)
 
-    def _input(  # noqa: PLR0913  (each argument is one fact of one place)
+    def _input(  # noqa: PLR0913  (all of them describe one layer)
         self, layer: Json, key: str, address: str, given: list[TensorRef] | None, index: int | None, position: int
     ) -> TensorRef:
         name = layer_name(layer)
@@ -264,12 +264,12 @@ class _GraphBuilder:
     def _call(
         self,
         layer: Json,
-        place: tuple[str, str],
+        key_and_address: tuple[str, str],
         index: int | None,
         owner: tuple[str, int],
         arguments: tuple[list[Any], Json],
     ) -> list[TensorRef]:
-        entry, address = place
+        entry, address = key_and_address
         if is_model(layer):
             self.graph.models.setdefault(entry, (layer, *owner))
             results = self.expand(
@@ -308,8 +308,8 @@ class _GraphBuilder:
         if result is None:
             raise _PendingTensorError(wanted)
         if output < len(result) and (len(result) > 1 or output == 0):
-            found: TensorRef = result[output]
-            return found
+            ref: TensorRef = result[output]
+            return ref
         return TensorRef(result[0].node, output)
 
     def _resolve(self, value: Any, produced: dict[tuple[str, int], Any], offsets: dict[str, int]) -> Any:
@@ -328,7 +328,7 @@ class _GraphBuilder:
 
 
 class _PendingTensorError(Exception):
-    """A tensor whose call has not been added yet."""
+    """Raised for a tensor whose call has not been added yet."""
 
     def __init__(self, call: tuple[str, int]) -> None:
         super().__init__(call)
@@ -336,11 +336,11 @@ class _PendingTensorError(Exception):
 
 
 def order_model_inputs(declared: Any, arguments: tuple[list[Any], Json]) -> list[TensorRef]:
-    """Return the tensors of a nested model's call in the order of its `input_layers`.
+    """Return the arguments of a call of a nested model in the order of its `input_layers`.
 
-    Tensors in a dictionary go by its keys: those of the model's own dictionary, else the
-    names of its inputs. A list for a model of a dictionary goes by the sorted keys, in
-    which Keras flattens dictionaries.
+    Tensors in a dictionary are matched by key: with the model's own dictionary, else with the
+    names of its inputs. A list for a model with a dictionary is in the order of the sorted keys,
+    as Keras flattens dictionaries.
     """
     args, kwargs = arguments
     given = args[0] if args else kwargs.get("inputs")
@@ -352,11 +352,11 @@ def order_model_inputs(declared: Any, arguments: tuple[list[Any], Json]) -> list
 
 
 def _call_offsets(model: Json) -> tuple[dict[str, int], dict[str, int]]:
-    """Return by how much references to nested models are too high: by calls, and by outputs.
+    """Return the offsets of call indices of nested models, in the inputs of calls and in the outputs of the model.
 
-    A model holds a call of its own from the moment it is built, so Keras 1 and 2 count the
-    calls by others from 1, mostly: where call 0 is used, from 0. Keras 3 counts both ways:
-    from 0 in calls; from 1 in the outputs, but not for a Sequential.
+    Building a model is a call of its own, so Keras 1 and 2 mostly count the other calls from 1;
+    if call 0 is used, from 0. Keras 3 counts from 0 in the inputs of calls and from 1 in the
+    outputs, except for a Sequential.
     """
     config = model["config"]
     from_one = bool(config.get(FROM_ONE))

@@ -1,7 +1,7 @@
-"""Sizes through the operations of a graph, so that the smallest input at which it runs is known without TensorFlow.
+"""Find the minimum input sizes at which a graph runs, by inferring shapes without TensorFlow.
 
-Only what changes the size of an axis by a window is followed, and what leaves it alone; behind
-anything else nothing is known, and nothing is said.
+Only operations with windows, and those that keep the shape, are followed; after any other
+operation the shape is unknown.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SAME_SIZE = frozenset(
 
 
 def minimum_shape(flat: InlinedGraph, number: int, shape: Shape, numbers: Sequence[int]) -> Shape:
-    """Return the smallest sizes of one input at which some nodes run, batch axis first.
+    """Return the minimum sizes of one input at which some nodes run, batch axis first.
 
-    ``None`` stands where a size is not free or 1 is enough; the result is empty where nothing
-    is known. `number` is the node of the input and `shape` its shape.
+    ``None`` for an axis that is not free or can have size 1; empty if nothing is known.
+    `number` is the node of the input and `shape` its shape.
     """
     free = [axis for axis, size in enumerate(shape) if axis and size is None]
     ordered = topological_order(flat, numbers) if free else []
@@ -47,32 +47,32 @@ def minimum_shape(flat: InlinedGraph, number: int, shape: Shape, numbers: Sequen
         return ()
     if not works(dict.fromkeys(free, MAX_SIZE)):
         return ()
-    found: dict[int, int] = {}
+    minimum: dict[int, int] = {}
     for axis in free:
         others = dict.fromkeys(free, MAX_SIZE)
         size = smallest_size(lambda size, others=others, axis=axis: works({**others, axis: size}))  # type: ignore[misc]
-        found[axis] = size or 1
-    return tuple(found.get(axis) if found.get(axis) != 1 else None for axis in range(len(shape)))
+        minimum[axis] = size or 1
+    return tuple(minimum.get(axis) if minimum.get(axis) != 1 else None for axis in range(len(shape)))
 
 
 def topological_order(flat: InlinedGraph, numbers: Sequence[int]) -> list[int]:
-    """Return the numbers of nodes so that each comes after those that it reads; a loop is cut anywhere."""
-    left, found, seen = set(numbers), list[int](), set[int]()
+    """Return nodes in topological order; cycles are cut at any node."""
+    left, ordered, seen = set(numbers), list[int](), set[int]()
     for start in numbers:
         todo = [(start, False)]
         while todo:
             number, done = todo.pop()
             if done:
-                found.append(number)
+                ordered.append(number)
             elif number in left and number not in seen:
                 seen.add(number)
                 todo.append((number, True))
                 todo += [(source, False) for source, _ in flat.nodes[number].inputs]
-    return found
+    return ordered
 
 
 def runs(flat: InlinedGraph, inputs: Mapping[int, Shape], numbers: Sequence[int]) -> bool:
-    """Return True if the windows of every node, `in_order`, fit into what it is given, as far as that is known."""
+    """Return True if the windows of all nodes, in `topological_order`, fit into their inputs, as far as shapes are known."""
     known: dict[int, Shape | None] = dict(inputs)
     for number in numbers:
         if number in inputs:
@@ -93,13 +93,15 @@ def _output_shape(flat: InlinedGraph, node: InlinedNode, known: Mapping[int, Sha
     if given is None:
         return None
     if node.op == "ExpandDims":
-        place = _constant_int(flat, node.inputs[1])
+        axis_index = _constant_int(flat, node.inputs[1])
         return (
-            None if place is None else tuple(np.insert(np.array(given, object), place % (len(given) + 1), 1).tolist())
+            None
+            if axis_index is None
+            else tuple(np.insert(np.array(given, object), axis_index % (len(given) + 1), 1).tolist())
         )
     if node.op == "Squeeze":
-        gone = {axis % len(given) for axis in attribute_numbers(node.node, "squeeze_dims")}
-        return tuple(size for axis, size in enumerate(given) if axis not in gone) if gone else None
+        squeezed = {axis % len(given) for axis in attribute_numbers(node.node, "squeeze_dims")}
+        return tuple(size for axis, size in enumerate(given) if axis not in squeezed) if squeezed else None
     if node.op in CONVOLUTIONS | POOLINGS:
         return _window_shape(flat, node, given)
     if node.op in {"SpaceToBatchND", "BatchToSpaceND"}:
@@ -110,9 +112,9 @@ def _output_shape(flat: InlinedGraph, node: InlinedNode, known: Mapping[int, Sha
 def _dilated_shape(
     flat: InlinedGraph, node: InlinedNode, given: Shape, known: Mapping[int, Shape | None]
 ) -> Shape | None:
-    """Follow the pair of operations that TensorFlow puts around a dilated convolution.
+    """Return the shape after one of the two operations that TensorFlow puts around a dilated convolution.
 
-    The first pads each axis to whole blocks and takes it apart; the second undoes both.
+    The first pads each axis to whole blocks and splits it; the second reverses both.
     """
     blocks = constant(flat, node.inputs[1])
     if blocks is None:
@@ -164,14 +166,14 @@ def _window_shape(flat: InlinedGraph, node: InlinedNode, given: Shape) -> Shape 
 
 
 def _kernel_shape(flat: InlinedGraph, number: int) -> Shape | None:
-    """Return the shape of the weights that a node gives on."""
+    """Return the shape of a kernel, before operations that pass it on."""
     node = flat.nodes[number]
     while node.op in {"ReadVariableOp", "Identity", "ExpandDims"} and node.inputs:
         if node.op == "ExpandDims":
-            behind, place = _kernel_shape(flat, node.inputs[0][0]), _constant_int(flat, node.inputs[1])
-            if behind is None or place is None:
+            shape, axis = _kernel_shape(flat, node.inputs[0][0]), _constant_int(flat, node.inputs[1])
+            if shape is None or axis is None:
                 return None
-            return (*behind[:place], 1, *behind[place:]) if place >= 0 else None
+            return (*shape[:axis], 1, *shape[axis:]) if axis >= 0 else None
         node = flat.nodes[node.inputs[0][0]]
     if node.op in {"VarHandleOp", "VariableV2"}:
         return attribute_shape(node.node, "shape")
@@ -181,5 +183,5 @@ def _kernel_shape(flat: InlinedGraph, number: int) -> Shape | None:
 def _constant_int(flat: InlinedGraph, tensor: tuple[int, int]) -> int | None:
     if flat.nodes[tensor[0]].op != "Const":
         return None
-    found = constant(flat, tensor)
-    return int(np.ravel(found)[0]) if found is not None and np.size(found) == 1 else None
+    value = constant(flat, tensor)
+    return int(np.ravel(value)[0]) if value is not None and np.size(value) == 1 else None

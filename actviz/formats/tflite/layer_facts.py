@@ -1,4 +1,4 @@
-"""What each tensor of a `.tflite` file is: class, axes, sign, weights, and the inputs behind it."""
+"""Describe the tensors of a `.tflite` file: layer class, axes, sign, bounds, parameters and required inputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actviz.gate.tflite import TFLiteModel, TFLiteOperator, TFLiteTensor
     from actviz.records import Axes, Shape
 
-# Classes of Keras that compute what an operator does; others go by the operator's own name.
+# The Keras class of each operator; others have the name of the operator.
 LAYER_CLASSES = {
     "CONV_2D": "Conv2D", "DEPTHWISE_CONV_2D": "DepthwiseConv2D", "CONV_3D": "Conv3D", "FULLY_CONNECTED": "Dense",
     "TRANSPOSE_CONV": "Conv2DTranspose", "CONV_3D_TRANSPOSE": "Conv3DTranspose", "MAX_POOL_2D": "MaxPooling2D",
@@ -46,22 +46,22 @@ SIGN_KEEPING = CONVERSIONS | {
     "CONCATENATION", "PAD", "MIRROR_PAD", "ADD", "MUL", "MAXIMUM", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR",
     "STRIDED_SLICE", "SLICE", "SPLIT", "PACK", "UNPACK", "GATHER", "TILE",
 }  # fmt: skip
-# What only picks, joins or averages values keeps their bounds; zeros of a padding lie within all of them.
+# Operators that select, concatenate or average values keep their bounds, which all include the zeros of padding.
 BOUNDS_KEEPING = SIGN_KEEPING - {"SUM", "ADD", "MUL"}
 JOINING = frozenset({"CONCATENATION", "PACK", "MAXIMUM"})
-# Operators whose fused function is that of a cell.
+# Operators whose fused function belongs to a recurrent cell.
 CELLS = frozenset({
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM", "RNN", "SVDF",
     "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN",
 })  # fmt: skip
 SPATIAL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"})
-TABLES = {"GATHER": (1, 0), "EMBEDDING_LOOKUP": (0, 1)}  # where such an operator reads places, and where its table
+TABLES = {"GATHER": (1, 0), "EMBEDDING_LOOKUP": (0, 1)}  # the inputs with the indices and with the table
 MAX_WEIGHTED = 1
 IMAGE_RANK, SEQUENCE_RANK = 4, 3
 
 
 class TensorFacts:
-    """Facts about the tensors of one model, worked out once along its operators."""
+    """Facts about the tensors of one model, derived once in the order of its operators."""
 
     def __init__(self, model: TFLiteModel, naming: TensorNames, content: bytes) -> None:
         self._model = model
@@ -89,21 +89,21 @@ class TensorFacts:
                 self.axes[number] = self._axes(operator, number)
 
     def shape(self, number: int) -> Shape | None:
-        """Return a tensor's shape with the batch axis first, ``None`` where it is not known."""
+        """Return the shape of a tensor, batch axis first, ``None`` if it is not known."""
         free = self._tensors[number].free
         if free is None:
             return None
         return (None, *free[1:]) if self.has_batch(number) else (None, *free)
 
     def has_batch(self, number: int) -> bool:
-        """Return True if the first axis of a tensor is that of the samples."""
+        """Return True if the first axis of a tensor is the batch axis."""
         tensor = self._tensors[number]
         if not tensor.shape or tensor.free is None:
             return False
         return tensor.shape[0] == self.batch
 
     def constant(self, number: int) -> TFLiteTensor | None:
-        """Return the constant that a tensor is, or is in another type."""
+        """Return the constant of a tensor, or of the tensor that it converts, ``None`` if there is none."""
         number = self._sources.get(number, number)
         tensor = self._tensors[number] if number >= 0 else None
         return tensor if tensor is not None and tensor.constant else None
@@ -114,23 +114,23 @@ class TensorFacts:
         return from_stored(stored.reshape(tensor.shape or ()), tensor)
 
     def step_order(self, number: int) -> str:
-        """Return how the steps of a tensor follow those of the input: one of `records.STEP_ORDERS`."""
+        """Return the step order of a tensor; see `records.STEP_ORDERS`."""
         operators = self._model.graph.operators
-        makers = {made: place for place, operator in enumerate(operators) for made in operator.outputs}
+        makers = {made: index for index, operator in enumerate(operators) for made in operator.outputs}
         if self._orders is None:
             operations = {
-                place: Operation(
+                index: Operation(
                     operator.kind,
                     [makers.get(read, -1 - read) for read in self._sequences_read(operator)],
                     self._reverses(operator),
                 )
-                for place, operator in enumerate(operators)
+                for index, operator in enumerate(operators)
             }
             self._orders = operation_step_orders(operations, [-1 - read for read in self._model.graph.inputs])
         return self._orders.get(makers.get(number, -1 - number), FORWARD)
 
     def _sequences_read(self, operator: TFLiteOperator) -> list[int]:
-        """Return the tensors whose steps an operator reads: of a loop those of three axes or more, as states have two."""
+        """Return the tensors whose steps an operator reads; for a loop those with at least three axes, because states have two."""
         read = [number for number in operator.inputs if number >= 0]
         wide = [number for number in read if len(self._tensors[number].shape or ()) >= SEQUENCE_RANK]
         return wide if operator.kind == "WHILE" and wide else read
@@ -143,48 +143,48 @@ class TensorFacts:
         )
 
     def kind(self, named: NamedTensor) -> str:
-        """Return the class of what makes a tensor."""
+        """Return the layer class of a tensor."""
         if named.operator is None:
             return "InputLayer"
         own = self._model.graph.operators[named.operator].kind
-        inside = [self._model.graph.operators[place].kind for place in self._places(named)]
+        inside = [self._model.graph.operators[index].kind for index in self._operators_of(named)]
         weighted = [kind for kind in inside if kind in BIAS_INPUT]
         if len(weighted) > MAX_WEIGHTED:
             return "Group"
         return LAYER_CLASSES.get(weighted[0] if weighted else own) or _camel(weighted[0] if weighted else own)
 
     def activation(self, named: NamedTensor) -> str | None:
-        """Return the activation function that a tensor comes out of."""
+        """Return the activation function that produces a tensor, ``None`` if there is none."""
         if named.operator is None:
             return None
         operator = self._model.graph.operators[named.operator]
         return operator.fused or ACTIVATIONS.get(operator.kind)
 
     def parameters(self, named: NamedTensor) -> int:
-        """Return how many numbers the weights of a layer, or of an operation, hold."""
-        places = self._places(named) or ([] if named.operator is None else [named.operator])
-        found = {
+        """Return the number of parameters of a layer or an operation."""
+        indices = self._operators_of(named) or ([] if named.operator is None else [named.operator])
+        weights = {
             (tensor.start, math.prod(tensor.shape or ()))
-            for place in places
-            for number in self._model.graph.operators[place].inputs
+            for index in indices
+            for number in self._model.graph.operators[index].inputs
             if (tensor := self.constant(number)) is not None and _is_weight(tensor)
         }
-        return sum(size for _, size in found)
+        return sum(size for _, size in weights)
 
-    def _places(self, named: NamedTensor) -> list[int]:
-        """Return the numbers of the operators inside a layer."""
+    def _operators_of(self, named: NamedTensor) -> list[int]:
+        """Return the indices of the operators of a layer."""
         depth = len(named.scope)
         if not depth:
             return []
-        # In order, the scopes inside one follow it: a search of all for each tensor took 4 s for 5,000 operators.
+        # Inner scopes follow their scope in sorted order; a linear search for each tensor took 4 s for 5,000 operators.
         start = bisect_left(self._scopes, named.scope, key=itemgetter(0))
         inside = takewhile(lambda item: item[0][:depth] == named.scope, islice(self._scopes, start, None))
-        return sorted(place for _, place in inside)
+        return sorted(index for _, index in inside)
 
     @cached_property
     def _scopes(self) -> list[tuple[Scope, int]]:
-        """The scopes of the operators and the numbers of those, in the order of the scopes."""
-        return sorted((scope, place) for place, scope in self._naming.scopes.items())
+        """The scopes of the operators with the indices of those, sorted by scope."""
+        return sorted((scope, index) for index, scope in self._naming.scopes.items())
 
     def _sign(self, operator: TFLiteOperator) -> bool | None:
         if operator.fused in {"relu", "relu6"} or operator.kind in NON_NEGATIVE:
@@ -197,7 +197,7 @@ class TensorFacts:
 
     def _bounds(self, operator: TFLiteOperator) -> Bounds | None:
         if operator.kind in BOUNDS_KEEPING:
-            # Other inputs are sizes and places, which may be computed from the input too.
+            # Other inputs are sizes and indices, which may depend on the model's input too.
             read = operator.inputs if operator.kind in JOINING else operator.inputs[operator.kind == "SPLIT" :][:1]
             given = {self.bounds.get(number) for number in read}
             return given.pop() if len(given) == 1 else None
@@ -216,36 +216,36 @@ class TensorFacts:
         return self._default(number, rank)
 
     def readers(self, number: int) -> list[TFLiteOperator]:
-        """Return the operators that read a tensor, conversions of its type looked through."""
-        found = []
+        """Return the operators that read a tensor, directly or through type conversions."""
+        operators = []
         numbers = [number]
-        for each in numbers:
-            for operator in self._readers.get(each, ()):
+        for tensor in numbers:
+            for operator in self._readers.get(tensor, ()):
                 if operator.kind in CONVERSIONS or operator.kind == "CAST":
                     numbers += operator.outputs  # the loop goes on with them; a tensor is made once
                 else:
-                    found.append(operator)
-        return found
+                    operators.append(operator)
+        return operators
 
     def direct_readers(self, number: int) -> list[TFLiteOperator]:
         """Return the operators that read a tensor itself."""
         return self._readers.get(number, [])
 
     def _default(self, number: int, rank: int) -> Axes:
-        found = DEFAULT_AXES.get(rank) or ("batch", *(f"axis{place}" for place in range(1, rank)))
+        found = DEFAULT_AXES.get(rank) or ("batch", *(f"axis{index}" for index in range(1, rank)))
         over_steps = not self.has_batch(number) and "plane" in found
         return tuple("step" if axis == "plane" and over_steps else axis for axis in found)
 
     def _axes(self, operator: TFLiteOperator, number: int) -> Axes:
-        """Name the axes of what an operator makes."""
+        """Return the names of the axes of an output of an operator."""
         tensor = self._tensors[number]
         rank = len(self.shape(number) or ())
-        source = next((place for place in operator.inputs if place in self.needs), None)
+        source = next((index for index in operator.inputs if index in self.needs), None)
         given = self.axes.get(source, ()) if source is not None else ()
         if operator.kind == "TRANSPOSE" and self.has_batch(number) and len(given) == rank:
             order = self._order(operator)
             if len(order) == rank and order[0] == 0:
-                return tuple(given[place] for place in order)
+                return tuple(given[index] for index in order)
         if number in self._attention.scores and rank in {SEQUENCE_RANK, IMAGE_RANK}:
             return score_axes(rank)
         if number in self._attention.weighted and rank == IMAGE_RANK:
@@ -260,11 +260,11 @@ class TensorFacts:
 
     def _order(self, operator: TFLiteOperator) -> tuple[int, ...]:
         tensor = self.constant(operator.inputs[1]) if len(operator.inputs) > 1 else None
-        return () if tensor is None else tuple(int(place) for place in self.values(tensor).ravel())
+        return () if tensor is None else tuple(int(index) for index in self.values(tensor).ravel())
 
 
 def batch_size(model: TFLiteModel) -> int:
-    """Return for how many samples the graph is made: 1, or what all of its ends agree on."""
+    """Return the batch size of the graph: the first axis on which all inputs and outputs agree, else 1."""
     shapes = [model.graph.tensors[number].shape for number in (*model.graph.inputs, *model.graph.outputs)]
     sizes = {shape[0] if shape else 0 for shape in shapes}
     size = sizes.pop() if len(sizes) == MAX_WEIGHTED else MAX_WEIGHTED

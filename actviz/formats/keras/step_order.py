@@ -1,4 +1,4 @@
-"""How the steps of each call follow those of the model's input: in their order, reversed, or mixed.
+"""Find the step order of each call relative to the model's input: forward, reversed or mixed.
 
 Keras defines the output of a recurrent layer with ``go_backwards=True`` in processing order,
 so that its first step belongs to the last step of the input. Layers behind it inherit that
@@ -56,23 +56,23 @@ class Operation(NamedTuple):
 
 
 def operation_step_orders(operations: Mapping[int, Operation], inputs: Collection[int]) -> dict[int, str]:
-    """Return one of `records.STEP_ORDERS` for every operation that depends on the values of `inputs`, by its number.
+    """Return operation of `records.STEP_ORDERS` for every operation that depends on the values of `inputs`, by its number.
 
-    A loop reads its steps in one direction and gives them in the order in which it read them.
+    A loop reads its steps in operation direction and gives them in the order in which it read them.
     Nothing is known of a graph with cycles: TensorFlow 1 wrote loops as such.
     """
     try:
-        numbers = list(TopologicalSorter({number: one.inputs for number, one in operations.items()}).static_order())
+        numbers = list(TopologicalSorter({number: item.inputs for number, item in operations.items()}).static_order())
     except CycleError:
         return {}
-    found = dict.fromkeys(inputs, FORWARD)
+    orders = dict.fromkeys(inputs, FORWARD)
     for number in numbers:
-        one = operations.get(number)
-        given = [found[source] for source in one.inputs if source in found] if one is not None else []
-        if one is not None and given and number not in found and one.kind not in _SIZE_OPERATIONS:
+        operation = operations.get(number)
+        given = [orders[source] for source in operation.inputs if source in orders] if operation is not None else []
+        if operation is not None and given and number not in orders and operation.kind not in _SIZE_OPERATIONS:
             order = combined_order(given)
-            found[number] = reversed_order(order) if one.reverses else order
-    return found
+            orders[number] = reversed_order(order) if operation.reverses else order
+    return orders
 
 
 def reverses_steps(axes: Collection[int], rank: int | None) -> bool:

@@ -69,7 +69,9 @@ def keras_metadata(path: Path, limit: int) -> KerasMetadata | None:
     if not isinstance(model, dict) or model.get("class_name") not in MODELS:
         return None
     version = str(metadata.get("keras_version") or "2")
-    return KerasMetadata(json.dumps(model).encode(), version, source, lambda place: words_of_object(path, place))
+    return KerasMetadata(
+        json.dumps(model).encode(), version, source, lambda attributes: words_of_object(path, attributes)
+    )
 
 
 def _of_metadata_file(source: Path, limit: int, name: str) -> str:
@@ -96,9 +98,9 @@ def classes_of(path: Path, meta: MetaGraph) -> dict[str, str]:
     Names that two layers of different classes have are left out. Code that a class would
     need is not asked for: only the words are read.
     """
-    texts = _every_metadata(path) or [one.metadata for one in meta.objects if one.identifier.startswith("_tf_keras")]
-    found: dict[str, str] = {}
-    twice = set()
+    texts = _every_metadata(path) or [item.metadata for item in meta.objects if item.identifier.startswith("_tf_keras")]
+    classes: dict[str, str] = {}
+    ambiguous = set()
     for text in texts:
         try:
             layer = parse_json(text.encode("utf-8", "surrogateescape"), path.name) if text else None
@@ -106,9 +108,9 @@ def classes_of(path: Path, meta: MetaGraph) -> dict[str, str]:
             continue
         if isinstance(layer, dict) and isinstance(layer.get("name"), str) and isinstance(layer.get("class_name"), str):
             kind = layer["class_name"].rpartition(">")[2]
-            if found.setdefault(layer["name"], kind) != kind:
-                twice.add(layer["name"])
-    return {name: kind for name, kind in found.items() if name not in twice}
+            if classes.setdefault(layer["name"], kind) != kind:
+                ambiguous.add(layer["name"])
+    return {name: kind for name, kind in classes.items() if name not in ambiguous}
 
 
 def _every_metadata(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a layer of a graph probably is, told from its operations: class, activation, signs, axes."""
+"""Infer class, activation, sign, bounds and axes of a layer from its operations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from actviz.formats.savedmodel.inline import InlinedGraph, Tensor
     from actviz.records import Axes, Shape
 
-# The first of these operations in a layer names its class; {} is the number of its dimensions.
+# The first match among the operations of a layer decides its class; {} is the number of spatial dimensions.
 CLASSES = (
     ("TensorListStack TensorArrayGatherV3 While StatelessWhile", "RNN"),
     ("Conv3DBackpropInputV2", "Conv3DTranspose"),
@@ -61,26 +61,26 @@ WITH_SEQUENCE = frozenset({"RNN"})
 
 
 def infer_layer_class(flat: InlinedGraph, numbers: Sequence[int], tensor: Tensor, shape: Shape | None) -> str:
-    """Return the class that the operations of a layer speak for, else its last operation.
+    """Return the class that matches the operations of a layer, else its last operation.
 
     `shape` is that of the layer's output, as far as it is known.
     """
-    found = {flat.nodes[number].op for number in numbers}
+    ops = {flat.nodes[number].op for number in numbers}
     rank = len(shape) if shape is not None else SPACE_RANK
-    if "DepthwiseConv2dNative" in found and "Conv2D" in found:
+    if "DepthwiseConv2dNative" in ops and "Conv2D" in ops:
         return "SeparableConv2D" if rank == SPACE_RANK else "SeparableConv1D"
-    if {"FusedBatchNormV3", "Fill"} <= found:
+    if {"FusedBatchNormV3", "Fill"} <= ops:
         return "LayerNormalization"
-    # A product and a softmax are a Dense with that activation as well: attention weights values, too.
+    # One product and a softmax may be a Dense with that activation; attention has a second product, with values.
     products = [flat.nodes[number].op for number in numbers if flat.nodes[number].op in PRODUCTS]
-    if len(products) > 1 and "Softmax" in found:
+    if len(products) > 1 and "Softmax" in ops:
         return "MultiHeadAttention" if "Einsum" in products else "Attention"
-    if len(found - {"Shape", "StridedSlice", "Pack", "Identity"}) == 1:
-        single = _single(next(iter(found - {"Shape", "StridedSlice", "Pack", "Identity"})), rank)
+    if len(ops - {"Shape", "StridedSlice", "Pack", "Identity"}) == 1:
+        single = _single(next(iter(ops - {"Shape", "StridedSlice", "Pack", "Identity"})), rank)
         if single:
             return single
     for operations, name in CLASSES:
-        if found & set(operations.split()):
+        if ops & set(operations.split()):
             if name == "Mean":
                 space = len(_read_shape(flat, numbers) or (0,) * SPACE_RANK) - FLAT_RANK
                 return f"GlobalAveragePooling{space}D" if rank == FLAT_RANK else name
@@ -89,7 +89,7 @@ def infer_layer_class(flat: InlinedGraph, numbers: Sequence[int], tensor: Tensor
 
 
 def _single(operation: str, rank: int) -> str:
-    """Return the class of a layer of one operation."""
+    """Return the class of a layer with a single operation, ``""`` if it has none."""
     if operation == "Reshape":
         return "Flatten" if rank == FLAT_RANK else "Reshape"
     return {
@@ -103,7 +103,7 @@ def _single(operation: str, rank: int) -> str:
 
 
 def _read_shape(flat: InlinedGraph, numbers: Iterable[int]) -> Shape | None:
-    """Return the shape of what the averaging operation of a layer reads."""
+    """Return the shape of the input of the ``Mean`` of a layer."""
     for number in numbers:
         node = flat.nodes[number]
         if node.op == "Mean":
@@ -113,13 +113,13 @@ def _read_shape(flat: InlinedGraph, numbers: Iterable[int]) -> Shape | None:
 
 
 def activation_of(flat: InlinedGraph, tensor: Tensor) -> str | None:
-    """Return the name of the activation function that a tensor comes out of, if it is one."""
+    """Return the name of the activation function that produces a tensor, ``None`` if it is not known."""
     op = flat.nodes[tensor[0]].op
     return FUNCTIONS.get(op) or ("linear" if op in LINEAR else None)
 
 
 def sign_of(flat: InlinedGraph, tensor: Tensor, depth: int = 0) -> bool | None:
-    """Return whether a tensor can be negative, ``None`` where that is not known."""
+    """Return True if a tensor can be negative, ``None`` if that is not known."""
     node = flat.nodes[tensor[0]]
     if node.op in NON_NEGATIVE:
         return False
@@ -127,24 +127,24 @@ def sign_of(flat: InlinedGraph, tensor: Tensor, depth: int = 0) -> bool | None:
         return False if sign_of(flat, node.inputs[0], depth + 1) is False else None
     if depth < MAX_DEPTH and node.op in MERGING and node.inputs:
         given = node.inputs[:-1] if node.op == "ConcatV2" else node.inputs
-        return False if all(sign_of(flat, one, depth + 1) is False for one in given[:8]) else None
+        return False if all(sign_of(flat, source, depth + 1) is False for source in given[:8]) else None
     return True if activation_of(flat, tensor) in {"tanh", "linear", "elu", "selu", "softsign"} else None
 
 
 def bounds_at(flat: InlinedGraph, tensor: Tensor, depth: int = 0) -> Bounds | None:
-    """Return the two values that a tensor never leaves, ``None`` where its operations tell of none."""
+    """Return the bounds of the values of a tensor, ``None`` if they are not known."""
     node = flat.nodes[tensor[0]]
     if depth < MAX_DEPTH and node.inputs:
         if node.op in KEEPING:
             return bounds_at(flat, node.inputs[0], depth + 1)
         if node.op == "ConcatV2":
-            found = {bounds_at(flat, one, depth + 1) for one in node.inputs[:-1][:8]}
-            return found.pop() if len(found) == 1 and len(node.inputs) <= 9 else None  # noqa: PLR2004  (the eight above, and the axis)
+            limits = {bounds_at(flat, source, depth + 1) for source in node.inputs[:-1][:8]}
+            return limits.pop() if len(limits) == 1 and len(node.inputs) <= 9 else None  # noqa: PLR2004  (the eight above, and the axis)
     return BOUNDS.get(FUNCTIONS.get(node.op, ""))
 
 
 def axes_at(flat: InlinedGraph, numbers: Iterable[int], kind: str, shape: Shape | None) -> Axes:
-    """Name the axes of a layer's output."""
+    """Return the names of the axes of a layer's output."""
     first = any(first_channels(flat.nodes[number].node) for number in numbers)
     config = {"data_format": "channels_first" if first else "channels_last"}
     return axes_of("" if kind in WITH_SEQUENCE else kind, config, shape, [])

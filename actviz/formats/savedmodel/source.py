@@ -1,4 +1,4 @@
-"""Where a graph comes from: a signature of a SavedModel, or a frozen graph; its values and tables."""
+"""Open a signature of a SavedModel or a frozen graph, with its variables and lookup tables."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefaul
 
 @dataclass(frozen=True, slots=True)
 class GraphInput:
-    """One input of a graph: the node that it replaces, dtype, and shape with the batch axis first.
+    """One input of a graph: the index of the node that it replaces, dtype, and shape, batch axis first.
 
-    `batch` is the size of the batch where the graph was saved with a fixed one.
+    `batch` is the batch size if the graph was saved with a fixed one.
     """
 
     name: str
@@ -60,10 +60,10 @@ class GraphInput:
 
 @dataclass
 class GraphSource:
-    """A flat graph with its inputs and outputs, and where its variables and tables have their values.
+    """A flat graph with its inputs and outputs, and access to the values of its variables and tables.
 
-    `called` are the nodes of the call that the signature makes; `kinds` the classes of
-    layers by name, where the file tells them.
+    `called` are the indices of the nodes of the signature's call; `kinds` maps names of layers to
+    their classes, as far as the file has them.
     """
 
     name: str
@@ -89,7 +89,7 @@ class GraphSource:
             self._checkpoint.close()
 
     def check_unchanged(self) -> None:
-        """Refuse files that were written to since they were opened."""
+        """Raise ModelChangedError if a file was modified since it was opened."""
         if stamp(self.file) != self.stamp:
             raise ModelChangedError(self.name)
         if self._checkpoint is not None:
@@ -100,11 +100,11 @@ class GraphSource:
         return "" if self._checkpoint is None else self._checkpoint.nonfinite.message()
 
     def weights_digest(self) -> str:
-        """Return the SHA-256 of the variables read so far; a graph without any holds its numbers itself."""
+        """Return the SHA-256 of the variables read so far; without a checkpoint that of the graph."""
         return self.digest if self._checkpoint is None else self._checkpoint.digest()
 
     def small_value(self, number: int) -> NDArray[Any] | None:
-        """Return a variable of a few numbers, outside the digest; ``None`` for a large one or one that is not there."""
+        """Return a variable without adding it to the digest; ``None`` if it is large or missing."""
         declared = attribute_shape(self.flat.nodes[number].node, "shape")
         if declared is None or math.prod(size or 0 for size in declared) > MAX_VALUE_SIZE:
             return None
@@ -114,12 +114,12 @@ class GraphSource:
             return None
 
     def value(self, number: int, *, hashed: bool = True) -> NDArray[Any]:
-        """Return the value of a variable by the number of its node; without `hashed`, outside the digest.
+        """Return the value of a variable by the index of its node, and add it to the digest if `hashed`.
 
         Raises
         ------
         ModelError
-            When the checkpoint does not hold it, or not in the declared shape.
+            When the checkpoint does not contain it, or with another shape than declared.
         """
         node = self.flat.nodes[number].node
         keys = self._restored()
@@ -130,18 +130,18 @@ class GraphSource:
         if key is None:
             message = f'{self.name}: the checkpoint does not tell the value of the variable "{escape(node.name, 80)}"; save the model again.'
             raise ModelError(message)
-        found = self.checkpoint.read(key, hashed=hashed)
+        values = self.checkpoint.read(key, hashed=hashed)
         declared = attribute_shape(node, "shape")
         if declared is not None and (
-            len(declared) != found.ndim
-            or any(size not in (None, real) for size, real in zip(declared, found.shape, strict=True))
+            len(declared) != values.ndim
+            or any(size not in (None, real) for size, real in zip(declared, values.shape, strict=True))
         ):
-            message = f'{self.name}: the variable "{escape(node.name, 80)}" has the shape {found.shape} in the checkpoint, the graph expects another; save the model again.'
+            message = f'{self.name}: the variable "{escape(node.name, 80)}" has the shape {values.shape} in the checkpoint, the graph expects another; save the model again.'
             raise ModelError(message)
-        return found
+        return values
 
     def table(self, number: int) -> TableContent:
-        """Return the content of a table by the number of its node."""
+        """Return the content of a lookup table by the index of its node."""
         node = self.flat.nodes[number].node
         if self._tables is None:
             has_variables = self.folder is not None and exists(self.folder / CHECKPOINT / f"{CHECKPOINT}.index")
@@ -153,14 +153,14 @@ class GraphSource:
         return self._tables[node.name]
 
     def words(self, number: int) -> list[str]:
-        """Return some keys of a table as texts."""
+        """Return the printable keys of a lookup table as text."""
         keys = self.table(number).keys.tolist()
         texts = [key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key) for key in keys]
         return [text for text in texts if text.isprintable() and text and not any(mark.isspace() for mark in text)]
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The checkpoint, opened when it is first asked for."""
+        """The checkpoint, opened on first use."""
         if self._checkpoint is None:
             if self.folder is None:
                 message = f"{self.name}: this graph reads variables, which are not in the file; freeze it first (convert_variables_to_constants), or give the SavedModel."
@@ -169,10 +169,7 @@ class GraphSource:
         return self._checkpoint
 
     def _restored(self) -> dict[str, str]:
-        """Return the keys in the checkpoint of the variables, by the names of their nodes.
-
-        The graph that restores a SavedModel tells: it is followed, not run.
-        """
+        """Return the checkpoint keys of variables by the names of their nodes, from the restore function of the SavedModel."""
         if self._keys is None:
             self._keys = {}
             restore = self.flat.meta.restore.partition(":")[0]
@@ -191,8 +188,8 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
     Raises
     ------
     ModelError
-        When it is damaged; when the signature or the tags do not exist, or several graphs
-        could be meant: those that exist are named.
+        When it is damaged; when the signature or the tags do not exist, or match several graphs:
+        the message lists the existing ones.
     UnsafeError
         When the graph, or any function in its library, holds an operation that is not allowed.
     """
@@ -246,12 +243,12 @@ def check_graph(graph: MetaGraph, name: str) -> None:
 
 
 def choose_signature(meta: MetaGraph, wanted: str | None, name: str) -> GraphSignature:
-    """Return a signature by name; without one, that for serving, or the only one.
+    """Return a signature by name; without a name, the one for serving, or the only one.
 
     Raises
     ------
     ModelError
-        When there is none; those that exist are named.
+        When there is none; the message lists the existing ones.
     """
     known = {key: signature for key, signature in meta.signatures.items() if key != INITIAL and signature.outputs}
     if not known:
@@ -277,8 +274,8 @@ def choose_signature(meta: MetaGraph, wanted: str | None, name: str) -> GraphSig
 def open_frozen_graph(path: Path, given: tuple[str, ...]) -> GraphSource:
     """Open a frozen graph: a `.pb` file whose variables are constants.
 
-    `given` are the names of inputs; without any, its placeholders are. Its outputs are what
-    nothing reads.
+    `given` are the names of inputs, by default its placeholders. Its outputs are the tensors that
+    no node reads.
 
     Raises
     ------
@@ -300,7 +297,7 @@ def open_frozen_graph(path: Path, given: tuple[str, ...]) -> GraphSource:
         check_graph(meta, name)
         flat = inline_functions(meta, name, [node.name for node in nodes])
         inputs = tuple(_frozen_inputs(flat, given))
-        outputs = tuple(_ends(flat))
+        outputs = tuple(_outputs(flat))
     except BaseException:
         file.close()
         raise
@@ -311,7 +308,7 @@ def open_frozen_graph(path: Path, given: tuple[str, ...]) -> GraphSource:
 
 
 def _frozen_inputs(flat: InlinedGraph, given: tuple[str, ...]) -> list[GraphInput]:
-    found = {
+    numbers = {
         node.node.name: number
         for number, node in enumerate(flat.nodes)
         if node.op in PLACEHOLDERS and node.node.name == node.path
@@ -319,12 +316,12 @@ def _frozen_inputs(flat: InlinedGraph, given: tuple[str, ...]) -> list[GraphInpu
     for name in given:
         node = name.partition(":")[0]
         if node not in flat.named:
-            known = ", ".join(escape(one, 60) for one in list(found)[:5]) or "none"
+            known = ", ".join(escape(known_name, 60) for known_name in list(numbers)[:5]) or "none"
             message = f'{flat.file}: the graph has no node "{escape(node, 80)}" to feed; its placeholders: {known}.'
             raise UsageError(message)
-        found[node] = flat.tensor(node)[0]
+        numbers[node] = flat.tensor(node)[0]
     inputs = []
-    for name, number in found.items():
+    for name, number in numbers.items():
         fed = flat.nodes[number].node
         shape = shape_at(fed, 0)
         inputs.append(input_of(flat, name, number, dtype_of(fed, 0), shape or None))
@@ -336,8 +333,8 @@ def _frozen_inputs(flat: InlinedGraph, given: tuple[str, ...]) -> list[GraphInpu
     return inputs
 
 
-def _ends(flat: InlinedGraph) -> list[Tensor]:
-    """Return the outputs of a frozen graph: of every computing node that nothing reads."""
+def _outputs(flat: InlinedGraph) -> list[Tensor]:
+    """Return the outputs of a frozen graph: of every computing node that no node reads."""
     read = {source for node in flat.nodes for source, _ in node.inputs}
     return [
         (number, 0) for number, node in enumerate(flat.nodes) if number not in read and node.op not in NON_COMPUTING
@@ -345,12 +342,12 @@ def _ends(flat: InlinedGraph) -> list[Tensor]:
 
 
 def input_of(flat: InlinedGraph, name: str, number: int, dtype: str, shape: Shape | None) -> GraphInput:
-    """Describe an input; a batch of a fixed size is free for the user."""
-    found = dtype or attribute_dtype(flat.nodes[number].node, "dtype") or "float32"
+    """Describe an input; a fixed batch size becomes a free one."""
+    known_dtype = dtype or attribute_dtype(flat.nodes[number].node, "dtype") or "float32"
     batch = shape[0] if shape and len(shape) > 1 and shape[0] is not None and shape[0] > 0 else None
-    return GraphInput(name, number, found, (None, *shape[1:]) if batch is not None and shape else shape, batch)
+    return GraphInput(name, number, known_dtype, (None, *shape[1:]) if batch is not None and shape else shape, batch)
 
 
 def digest_of(content: bytes | memoryview) -> str:
-    """Return the SHA-256 (hexadecimal) of some bytes."""
+    """Return the SHA-256 (hexadecimal) of a file's content."""
     return hashlib.sha256(content).hexdigest()

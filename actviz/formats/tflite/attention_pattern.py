@@ -1,6 +1,6 @@
-"""Where a graph computes attention: a product of queries and keys, a softmax over it, and a product with values.
+"""Find attention in a graph: a product of queries and keys, a softmax over it, and a product with values.
 
-A product of two matrices alone is none: a spectrogram, or a Dot of two branches, is computed with one too.
+A matrix product alone is not attention: spectrograms and Dot layers are computed with one too.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from actviz.gate.tflite import TFLiteOperator
 
 PRODUCTS = frozenset({"BATCH_MATMUL"})
-# What scales, masks and converts scores between the product and the softmax.
+# Operators that scale, mask and convert scores between the product and the softmax.
 _BETWEEN = frozenset({
     "ADD", "SUB", "MUL", "DIV", "SELECT", "SELECT_V2", "CAST", "RESHAPE", "MAXIMUM", "MINIMUM", "QUANTIZE",
     "DEQUANTIZE",
 })  # fmt: skip
-# What splits queries, keys and values into heads, and adds their bias.
+# Operators that split queries, keys and values into heads, and add their bias.
 _BEFORE = frozenset({"ADD", "MUL", "DIV", "TRANSPOSE", "RESHAPE", "CAST", "QUANTIZE", "DEQUANTIZE"})
 _MAX_DISTANCE = 12
 
 
 @dataclass(slots=True)
 class AttentionTensors:
-    """Numbers of tensors: scores before and after the softmax, what they weight, and what goes into the products."""
+    """Indices of tensors: scores before and after the softmax, weighted values, and operands of the products."""
 
     scores: set[int] = field(default_factory=set)
     weighted: set[int] = field(default_factory=set)
@@ -49,11 +49,11 @@ def find_attention(operators: Sequence[TFLiteOperator], live: frozenset[int]) ->
         if product is None or not values:
             continue
         found.scores |= {*path, *product.outputs, *behind}
-        for each in (product, *values):
-            for number in each.inputs:
+        for matmul in (product, *values):
+            for number in matmul.inputs:
                 if number not in found.scores:
                     found.operands |= _operand_tensors(number, makers)
-        found.weighted |= {number for each in values for number in each.outputs}
+        found.weighted |= {number for matmul in values for number in matmul.outputs}
     return found
 
 
@@ -65,25 +65,25 @@ def _find_score_product(
     if maker is None or number not in live or depth > _MAX_DISTANCE:
         return None
     if maker.kind in PRODUCTS:
-        return ([], maker) if all(one in live for one in maker.inputs) else None
-    for one in maker.inputs if maker.kind in _BETWEEN else ():
-        found = _find_score_product(one, makers, live, depth + 1)
-        if found is not None:
-            return [number, *found[0]], found[1]
+        return ([], maker) if all(operand in live for operand in maker.inputs) else None
+    for operand in maker.inputs if maker.kind in _BETWEEN else ():
+        result = _find_score_product(operand, makers, live, depth + 1)
+        if result is not None:
+            return [number, *result[0]], result[1]
     return None
 
 
 def _find_value_products(
     number: int, readers: dict[int, list[TFLiteOperator]], live: frozenset[int]
 ) -> tuple[list[int], list[TFLiteOperator]]:
-    """Return the products of the scores with values, and the scores on the way there."""
+    """Return the scores between a softmax and the products with values, and these products."""
     todo, path = [number], list[int]()
     products: list[TFLiteOperator] = []
     while todo and len(path) < _MAX_DISTANCE:
-        one = todo.pop()
-        path.append(one)
-        for reader in readers.get(one, ()):
-            if reader.kind in PRODUCTS and all(each in live for each in reader.inputs):
+        tensor = todo.pop()
+        path.append(tensor)
+        for reader in readers.get(tensor, ()):
+            if reader.kind in PRODUCTS and all(operand in live for operand in reader.inputs):
                 products.append(reader)
             elif reader.kind in {"RESHAPE", "CAST", "QUANTIZE", "DEQUANTIZE"}:
                 todo += reader.outputs
@@ -91,12 +91,12 @@ def _find_value_products(
 
 
 def _operand_tensors(number: int, makers: dict[int, TFLiteOperator]) -> set[int]:
-    """Return what a product reads and what was split into heads before it."""
-    found, todo = set[int](), [number]
-    while todo and len(found) < _MAX_DISTANCE:
-        one = todo.pop()
-        maker = makers.get(one)
-        found.add(one)
+    """Return an operand of a product, and the tensors from which its heads were split."""
+    tensors, todo = set[int](), [number]
+    while todo and len(tensors) < _MAX_DISTANCE:
+        tensor = todo.pop()
+        maker = makers.get(tensor)
+        tensors.add(tensor)
         if maker is not None and maker.kind in _BEFORE:
             todo += maker.inputs
-    return found
+    return tensors

@@ -9,7 +9,7 @@ import numpy as np
 
 from actviz.errors import InputError, LimitError, ModelChangedError, ModelError, escape
 from actviz.formats.axes import DEFAULT_AXES
-from actviz.formats.network_protocol import FileNetwork
+from actviz.formats.network_protocol import FileNetwork, check_inputs
 from actviz.formats.per_sample import State, random_note, sample_seed
 from actviz.formats.tflite import tflite_interpreter
 from actviz.formats.tflite.layer_facts import TABLES, TensorFacts
@@ -38,10 +38,10 @@ HYBRID = frozenset(BIAS_INPUT) | {"UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL"
 
 
 class TFLiteNetwork(FileNetwork):
-    """What a converter made of a model: operators, and tensors between them.
+    """A converted model: operators and the tensors between them.
 
-    Opening reads the whole file and checks it; no interpreter is loaded until activations
-    are asked for, and then only the operators that they need are run.
+    Opening reads and checks the whole file. The interpreter is loaded when activations are
+    requested, and only the operators that these depend on are run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,22 +71,22 @@ class TFLiteNetwork(FileNetwork):
 
     @property
     def notes(self) -> list[str]:
-        """Lines worth saying about what was read so far, each once."""
+        """Notes about the metadata and operators read so far, each once."""
         damaged = f"{self._name}: its metadata are damaged and were left out."
         return [*self._notes, *([damaged] if self._model.metadata.damaged else [])]
 
     def check_unchanged(self) -> None:
-        """Refuse a file that was written to since it was opened."""
+        """Raise ModelChangedError if the file was modified since it was opened."""
         if stamp(self._file) != self._stamp or len(self._content) != self._stamp.size:
             raise ModelChangedError(self._name)
 
     @property
     def facts(self) -> ModelFacts:
-        """What the file says; no interpreter is asked."""
+        """The facts, without the interpreter."""
         return self._facts
 
     def complete(self, shapes: Mapping[str, Shape] | None = None) -> ModelFacts:
-        """Return the facts: a file of this format leaves nothing open that could be known without running it."""
+        """Return the facts: a file of this format has all that is known without running it."""
         del shapes
         return self._facts
 
@@ -111,16 +111,12 @@ class TFLiteNetwork(FileNetwork):
         chosen = [self._named[address] for address in (self._named if addresses is None else addresses)]
         inputs = self._input_names
         needed = frozenset().union(*(self._description.needs[item.tensor] for item in chosen))
-        missing = [name for number, name in inputs.items() if number in needed and name not in batch]
-        if missing:
-            names = ", ".join(f'"{escape(name, 60)}"' for name in missing)
-            message = f"{self._name}: these layers need the input {names}; give it by name."
-            raise InputError(message)
-        runner, digest = self._run_of(chosen)
+        check_inputs(self._name, (name for number, name in inputs.items() if number in needed), batch)
+        runner, digest = self._runner_for(chosen)
         count = max((len(batch[name]) for name in inputs.values() if name in batch), default=1)
         parts: dict[str, list[NDArray[Any]]] = {item.address: [] for item in chosen}
         for sample in range(count):
-            fed = {number: self._fed(batch, name, number, sample) for number, name in inputs.items()}
+            fed = {number: self._input_values(batch, name, number, sample) for number, name in inputs.items()}
             given = {number: values for number, values in fed.items() if values is not None}
             keep = state == "next" or (state == "first" and sample > 0)
             seed = sample_seed({self._input_names[number]: values for number, values in given.items()})
@@ -134,8 +130,8 @@ class TFLiteNetwork(FileNetwork):
                 parts[item.address].append(self._of_sample(found[item.tensor], item.tensor))
         return {item.address: self._activation(item, parts[item.address], digest) for item in chosen}
 
-    def _run_of(self, chosen: Sequence[NamedTensor]) -> tuple[TFLiteRunner, str]:
-        """Return what computes some tensors, and the SHA-256 of the weights that it reads."""
+    def _runner_for(self, chosen: Sequence[NamedTensor]) -> tuple[TFLiteRunner, str]:
+        """Return the runner of some tensors, and the SHA-256 of the weights that it reads."""
         made = tuple(dict.fromkeys(item.tensor for item in chosen if item.operator is not None))
         wanted = made or self._model.graph.outputs
         if self._runner is None or self._runner[0] != wanted:
@@ -151,7 +147,7 @@ class TFLiteNetwork(FileNetwork):
         return self._runner[1], self._runner[2]
 
     def _note_hybrid(self, kept: Sequence[int]) -> None:
-        """Name the kernels where weights are whole numbers and activations are not: others round otherwise."""
+        """Add a note with the kernels for integer weights and float activations, because other kernels round differently."""
         tensors = self._model.graph.tensors
         hybrid = [
             operator
@@ -170,7 +166,7 @@ class TFLiteNetwork(FileNetwork):
                 self._notes.append(note)
 
     def _note_random(self, kept: Sequence[int]) -> None:
-        """Name the operators that draw random numbers among those that are run, and in the graphs that they call."""
+        """Add a note about the operators that draw random numbers, including those in called graphs."""
         graph = self._model.graph
         found = [(graph.tensors, graph.operators[place]) for place in kept]
         found += [(other.tensors, operator) for other in self._model.others for operator in other.operators]
@@ -192,8 +188,10 @@ class TFLiteNetwork(FileNetwork):
                 total.update(memoryview(self._content)[tensor.start : tensor.start + tensor.length])
         return total.hexdigest()
 
-    def _fed(self, batch: Mapping[str, NDArray[Any]], name: str, number: int, sample: int) -> NDArray[Any] | None:
-        """Return one sample as the graph takes it; zeros for what the layers do not depend on."""
+    def _input_values(
+        self, batch: Mapping[str, NDArray[Any]], name: str, number: int, sample: int
+    ) -> NDArray[Any] | None:
+        """Return one sample as stored in the graph; zeros for an input that the layers do not depend on."""
         tensor = self._model.graph.tensors[number]
         if name not in batch:
             if tensor.dtype == "string" or tensor.shape is None:
@@ -205,7 +203,7 @@ class TFLiteNetwork(FileNetwork):
         return np.repeat(values, self._description.batch, axis=0)
 
     def _of_sample(self, values: NDArray[Any], number: int) -> NDArray[Any]:
-        """Return the values of one sample, batch axis first."""
+        """Return the values of one sample, ``(1, ...)``."""
         batch = self._description.batch
         dynamic = self._model.graph.tensors[number].shape is None
         whole = (dynamic or self._description.has_batch(number)) and values.ndim and len(values) == batch
@@ -246,18 +244,18 @@ class TFLiteNetwork(FileNetwork):
         )
 
     def _labels(self, layers: Sequence[LayerInfo]) -> tuple[str, ...]:
-        """Return the names of the classes that the metadata give to the only output with names.
+        """Return the class names that the metadata assign to the only output with names.
 
-        None where a layer further inside has as many units: it would be labelled as well.
+        Empty if an earlier layer has as many units, because it would be labelled too.
         """
         files = {item.labels for item in self._model.metadata.outputs if item.labels}
         if len(files) != 1:
             return ()
-        file = files.pop()
-        labels = read_labels(self._content, self._name, file)
+        label_file = files.pop()
+        labels = read_labels(self._content, self._name, label_file)
         if labels is None:
             self._notes.append(
-                f'{self._name}: its class names ("{escape(file, 80)}" in the archive behind the model) cannot be read and were left out.'
+                f'{self._name}: its class names ("{escape(label_file, 80)}" in the archive behind the model) cannot be read and were left out.'
             )
             return ()
         fits = [layer.axes[-1:] == ("unit",) and layer.shape and layer.shape[-1] == len(labels) for layer in layers]

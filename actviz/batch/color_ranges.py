@@ -1,4 +1,4 @@
-"""Ranges of colours by address: those of an earlier run, or one a layer for a whole run."""
+"""Color limits by address: those of an earlier run, or those of each layer over a whole run."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ _NAMES = 8
 
 
 def with_known_ranges(style: Style) -> Style:
-    """Return the style with the ranges that ``from:FILE`` names; any other as it is.
+    """Return the style with the ranges in the file of a scale ``from:FILE``; other styles are unchanged.
 
     Raises
     ------
     UsageError
-        When the scale means nothing.
+        If the scale is invalid.
     InputError
-        When the file is missing, is no manifest and no figure, or holds ranges that are
-        none.
+        If the file is missing, is neither a manifest nor a figure, or has invalid ranges.
     """
     scale = color_scale.parse_scale(style.scale)
     return style if scale.kind != "from" or style.ranges else replace(style, ranges=read_ranges(Path(scale.source)))
 
 
 def check_addresses(style: Style, addresses: Sequence[str]) -> None:
-    """Refuse layers that an earlier run knows nothing of, before anything is computed.
+    """Refuse layers that have no range in the file of the scale, before inference.
 
     Raises
     ------
     UsageError
-        Naming what the file has, the nearest first.
+        The message lists the layers in the file, similar names first.
     """
     scale = color_scale.parse_scale(style.scale)
     missing = [address for address in addresses if address not in style.ranges] if scale.kind == "from" else []
@@ -60,20 +59,20 @@ def check_addresses(style: Style, addresses: Sequence[str]) -> None:
 
 
 def read_ranges(path: Path) -> Ranges:
-    """Return the range of every layer in a manifest, or in the provenance of a single figure.
+    """Return the range of every layer in a manifest, or in the provenance of a figure.
 
-    Where a layer was drawn several times, of several inputs or with a range for each
-    channel, its range spans all of these.
+    If a layer was drawn several times, for several inputs or with a range for each channel, its range is the
+    union of these.
 
     Raises
     ------
     InputError
-        When the file cannot be read, or holds no ranges of figures.
+        If the file cannot be read, or has no ranges of figures.
     """
-    found = output_files.read_provenance(path, InputError)
-    if found is None:
-        found = _manifest(path)
-    figures = found.get("figures", [found])
+    record = output_files.read_provenance(path, InputError)
+    if record is None:
+        record = _read_manifest(path)
+    figures = record.get("figures", [record])
     if not isinstance(figures, list):
         figures = []
     ranges: Ranges = {}
@@ -88,21 +87,21 @@ def read_ranges(path: Path) -> Ranges:
     return ranges
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file_system.read_bytes(path, MAXIMUM_BYTES))
+        manifest = json.loads(file_system.read_bytes(path, MAXIMUM_BYTES))
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        manifest = None
+    if not isinstance(manifest, dict):
         message = (
             f"{path}: this is no manifest of actviz; give the manifest.json of an earlier run, or a PNG of actviz."
         )
         raise InputError(message)
-    return found
+    return manifest
 
 
 def _numbers(figure: object) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the numbers of each layer that a figure's record, a sheet's too, tells of."""
+    """Return the address and numbers of each layer in the record of a figure or sheet."""
     numbers = figure.get("numbers") if isinstance(figure, dict) else None
     if not isinstance(figure, dict) or not isinstance(numbers, dict):
         return []
@@ -110,30 +109,29 @@ def _numbers(figure: object) -> list[tuple[str, Mapping[str, Any]]]:
     layers = numbers.get("layers", {address: numbers} if isinstance(address, str) else {})
     if not isinstance(layers, dict):
         return []
-    return [(name, one) for name, one in layers.items() if isinstance(name, str) and isinstance(one, dict)]
+    return [(name, values) for name, values in layers.items() if isinstance(name, str) and isinstance(values, dict)]
 
 
 def _range(path: Path, address: str, numbers: Mapping[str, Any]) -> tuple[float, float]:
-    ends = [numbers.get("low"), numbers.get("high")]
+    limits = [numbers.get("low"), numbers.get("high")]
     try:
         low, high = (
-            float(end) if isinstance(end, int | float) and not isinstance(end, bool) else math.nan for end in ends
+            float(end) if isinstance(end, int | float) and not isinstance(end, bool) else math.nan for end in limits
         )
     except OverflowError:
         low = high = math.nan
     if not colors.is_valid_range(low, high):
-        shown = ", ".join(escape(repr(end), 40) for end in ends)
+        shown = ", ".join(escape(repr(end), 40) for end in limits)
         message = f'{path}: the range of layer "{escape(address, 80)}" is ({shown}); two finite numbers were expected, the smaller one first.'
         raise InputError(message)
     return low, high
 
 
 def run_ranges(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
-    """Return one range a layer for all activations of a run, taken one batch after another.
+    """Return the range of each layer over all activations of a run, which are consumed batch by batch.
 
-    Zero means zero, as in a single figure: from 0 to the largest value, or from minus to
-    plus the largest magnitude where any value of the run, or the layer's activation function,
-    is negative. What holds no numbers has no range. Nothing of a batch is kept.
+    As in a single figure the range is 0 to the largest value, or minus to plus the largest magnitude if a value
+    of the run or the activation function of the layer is negative. Non-numeric activations have no range.
     """
     ranges = RangeReducer()
     for activations in batches:

@@ -1,7 +1,7 @@
-"""Processes beside the command that draw figures: Python draws on one core in one process.
+"""Pool of processes that draw figures, since Python code runs on one core in each process.
 
-A helper gets activations and gives PNG files back, both through pipes: it touches no file,
-and nothing is lost when it dies. What it cannot draw the command draws itself, and says why.
+A process receives activations and returns PNG files through pipes. It accesses no files, so nothing is lost
+when it crashes. Figures that it cannot draw are drawn by the command, which reports the error.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from actviz.system.channel import Channel, ClosedError
 from actviz.worker.client import environment
 
 PROGRAM = "from actviz.batch.draw_pool import main; main()"
-COLLECTING = 100_000
+GC_THRESHOLD = 100_000
 
 
 class DrawPool:
-    """Some processes that draw figures in one style.
+    """Processes that draw figures in one style.
 
     Parameters
     ----------
     count
-        How many; fewer where the system has no room for them.
+        Number of processes; fewer are started if the system has no resources for them.
     style
         How figures look.
     """
@@ -50,7 +50,7 @@ class DrawPool:
             self._idle.put(None)
 
     def draw(self, task: FigureTask) -> list[FigureFile] | None:
-        """Draw a figure in a process that has nothing else to do, or wait for one; `None`: draw it here."""
+        """Draw a figure in an idle process, waiting for one if necessary; ``None`` if the caller must draw it."""
         helper, kept = self._idle.get(), None
         try:
             done = None if helper is None else helper.draw(task)
@@ -58,19 +58,19 @@ class DrawPool:
         except ClosedError:
             done = None
         finally:
-            # What did not answer whole is never asked again; whose turn it was draws by itself.
+            # A process whose answer was incomplete is not used again; the caller draws the figure.
             if helper is not None and kept is None:
                 processes.kill(helper.process)
             self._idle.put(kept)
         return done
 
     def stop(self) -> None:
-        """Kill them all; who waits for one is answered."""
+        """Kill all processes; threads that wait for one get ``None``."""
         for helper in self._all:
             processes.kill(helper.process)
 
     def close(self) -> None:
-        """Kill them all and reap them."""
+        """Kill and reap all processes."""
         self.stop()
         for helper in self._all:
             processes.reap(helper.process)
@@ -78,28 +78,28 @@ class DrawPool:
 
 
 class _DrawProcess:
-    """One process, asked by one thread at a time."""
+    """One process, used by one thread at a time."""
 
     def __init__(self, style: Style) -> None:
         self.process, reader, writer = processes.start_python(PROGRAM, environment(verbose=False))
         self.channel = Channel(reader, writer)
-        with contextlib.suppress(ClosedError):  # the first task finds out
+        with contextlib.suppress(ClosedError):  # the first task raises it again
             self.channel.send(style)
 
     def draw(self, task: FigureTask) -> list[FigureFile] | None:
-        """Draw a figure; ``None`` where that failed, for whatever reason.
+        """Draw a figure; ``None`` if that failed for any reason.
 
         Raises
         ------
         ClosedError
-            When the process is gone.
+            If the process has ended.
         """
         self.channel.send(_only_drawn(task))
         return self.channel.receive(DrawnPages).pages
 
 
 def _only_drawn(task: FigureTask) -> FigureTask:
-    """Return a task with no more of the batch than the entry that is drawn."""
+    """Return the task with only the entry of the batch that is drawn, so that less is sent."""
     part = slice(task.index, task.index + 1)
     found = {
         address: dataclasses.replace(
@@ -112,8 +112,8 @@ def _only_drawn(task: FigureTask) -> FigureTask:
 
 
 def main() -> None:
-    """Draw what the command asks for until it closes the channel."""
-    gc.set_threshold(COLLECTING)  # a figure has thousands of tiles, none of which is in a cycle
+    """Draw requested figures until the command closes the channel."""
+    gc.set_threshold(GC_THRESHOLD)  # the thousands of tiles of a figure are in no reference cycles
     channel = Channel(*map(int, sys.argv[1:]))
     with contextlib.suppress(ClosedError):
         style = channel.receive(Style)
@@ -124,5 +124,5 @@ def main() -> None:
 def _drawn(task: FigureTask, style: Style) -> list[FigureFile] | None:
     try:
         return [page() for page in figure_task.plan(task, style)]
-    except Exception:  # noqa: BLE001  (the command draws it again and meets the same)
+    except Exception:  # noqa: BLE001  (the command draws it again and raises the same)
         return None

@@ -1,4 +1,4 @@
-"""One figure as PNG files in memory: without touching a file, so that any process may do it."""
+"""Drawing of one figure as PNG files in memory, without access to files, so that any process can do it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actviz.records import Picture, Style, Tile
 
 MAXIMUM_TILES = 4096
-# What a figure's provenance and its record in the manifest both say.
+# Fields that the provenance of a figure and its record in the manifest share.
 RECORDED = (
     "address", "class", "fed", "file_sha256", "input", "input_sha256", "numbers", "page", "pages", "shape", "size",
     "weights", "work",
@@ -26,10 +26,10 @@ RECORDED = (
 
 @dataclass(frozen=True, slots=True)
 class FigureTask:
-    """A figure to draw of entry `index` of the batch of `found`.
+    """A figure of entry `index` of the batch of `activations`.
 
-    `key` is an address, or the word for a sheet of all that was found. `about` is what its
-    provenance says whatever is drawn.
+    `key` is an address, or `SHEET` for a sheet of all activations. `about` are the fields of the provenance
+    that do not depend on the picture.
     """
 
     key: str
@@ -41,7 +41,7 @@ class FigureTask:
 
 @dataclass(frozen=True, slots=True)
 class FigureFile:
-    """A whole PNG file, and the part of its provenance that a manifest records."""
+    """A complete PNG file, and the part of its provenance that the manifest records."""
 
     content: bytes
     record: dict[str, Any]
@@ -49,24 +49,24 @@ class FigureFile:
 
 @dataclass(frozen=True, slots=True)
 class DrawnPages:
-    """The files of a figure, or of each page of a sheet; ``None`` if it could not be drawn."""
+    """The files of a figure, one for each page; ``None`` if it could not be drawn."""
 
     pages: list[FigureFile] | None
 
 
 def plan(task: FigureTask, style: Style) -> Sequence[Callable[[], FigureFile]]:
-    """Return what makes one figure, or each page of a sheet: all that can be refused has been by then.
+    """Return a function for each page of a figure that draws and encodes it; errors of the user are raised here.
 
     Raises
     ------
     ActvizError
-        When it cannot be drawn, or the style means nothing for it.
+        If it cannot be drawn, or the style is invalid for it.
     """
     return [functools.partial(_page, task, draw) for draw in pictures(task, style)]
 
 
 def pictures(task: FigureTask, style: Style) -> Sequence[Callable[[], Picture]]:
-    """Return what draws one figure, or each page of a sheet; see `plan`."""
+    """Return a function for each page of a figure that draws it; see `plan`."""
     if task.key == SHEET:
         from actviz.figures.sheet import plan_pages
 
@@ -87,21 +87,21 @@ def _page(task: FigureTask, draw: Callable[[], Picture]) -> FigureFile:
 
 
 def _provenance(task: FigureTask, picture: Picture) -> dict[str, Any]:
-    """Return the provenance of a figure: no date, no path of this machine."""
+    """Return the provenance of a figure, without dates and paths, so that reruns give the same bytes."""
     numbers = picture.numbers
     tiles = [_tile(tile) for tile in picture.tiles[:MAXIMUM_TILES]]
-    found = {**task.about, "numbers": numbers, "tiles": tiles, "size": list(picture.size)}
-    return found | {name: numbers[name] for name in ("page", "pages") if name in numbers}
+    provenance = {**task.about, "numbers": numbers, "tiles": tiles, "size": list(picture.size)}
+    return provenance | {name: numbers[name] for name in ("page", "pages") if name in numbers}
 
 
 def _tile(tile: Tile) -> list[Any]:
-    """Return a tile as a list: channel, box, ends of its colours, state; then its place and part, if any."""
-    found = [tile.channel, *tile.box, tile.low, tile.high, tile.state]
-    return [*found, list(tile.indices), list(tile.part or ())] if tile.indices or tile.part else found
+    """Return a tile as a list: channel, box, color limits, state; then its indices and part, if any."""
+    fields = [tile.channel, *tile.box, tile.low, tile.high, tile.state]
+    return [*fields, list(tile.indices), list(tile.part or ())] if tile.indices or tile.part else fields
 
 
 def record_of(provenance: Mapping[str, Any], path: Path, size: int, folder: Path | None) -> dict[str, Any]:
-    """Return the record of a figure in a manifest from what stands in its file."""
+    """Return the record of a figure in the manifest from the provenance in its file."""
     record = {name: provenance[name] for name in RECORDED if name in provenance}
     relative = path.relative_to(folder) if folder is not None else path
     return record | {"file": relative.as_posix(), "bytes": size}

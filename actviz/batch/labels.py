@@ -1,4 +1,4 @@
-"""Names of classes and words of inputs: read from files, and fitted to what is drawn."""
+"""Class names and words of inputs: reading them from files and checking them against layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNITS, STEPS = frozenset({"unit"}), frozenset({"step", "query", "key"})
 
 @dataclass(frozen=True, slots=True)
 class LabelNames:
-    """What `--labels` and `--tokens` give, and the names of their files."""
+    """The names given by `--labels` and `--tokens`, and the paths of their files."""
 
     labels: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
@@ -29,12 +29,12 @@ class LabelNames:
 
 
 def read_names_of(labels: Path | None, tokens: Path | None) -> LabelNames:
-    """Read the names of classes and the words of the input, where there are files of them.
+    """Read the class names and the words of the input from the files that are given.
 
     Raises
     ------
     InputError
-        When a file cannot be read or holds no names.
+        If a file cannot be read or has no names.
     """
     if labels is None and tokens is None:
         return LabelNames()
@@ -46,27 +46,26 @@ def read_names_of(labels: Path | None, tokens: Path | None) -> LabelNames:
 
 
 def names_for(labels: Path | None, tokens: Path | None, facts: ModelFacts) -> LabelNames:
-    """Return the names that were given; without a file of labels, those that the model file holds itself.
+    """Return the given names; without a file of labels, the class names in the model file.
 
     Raises
     ------
     InputError
-        When a file cannot be read or holds no names.
+        If a file cannot be read or has no names.
     """
     names = read_names_of(labels, tokens)
     return names if labels is not None else replace(names, labels=facts.labels)
 
 
 def check_names(names: LabelNames, layers: Sequence[LayerInfo], inputs: Sequence[Mapping[str, NDArray[Any]]]) -> None:
-    """Refuse names that fit none of the layers, as far as their sizes are known.
+    """Refuse names whose number is that of units or steps in none of the layers, if all shapes are known.
 
-    Names belong to the layers that have as many units or steps. A free number of steps is
-    that of an input.
+    An unspecified number of steps is that of an input.
 
     Raises
     ------
     UsageError
-        Saying how many names there are and how many were expected.
+        The message has the number of names and the expected numbers.
     """
     free = {values.shape[1] for batch in inputs for values in batch.values() if values.ndim > 1}
     described = [(layer.axes, layer.shape) for layer in layers if layer.shape is not None]
@@ -77,20 +76,20 @@ def check_names(names: LabelNames, layers: Sequence[LayerInfo], inputs: Sequence
 
 
 def check_fits(names: LabelNames, found: Iterable[Activation]) -> None:
-    """Refuse names that fit none of the outputs computed; see `check_names`."""
+    """Refuse names that fit none of the activations; see `check_names`."""
     described: list[tuple[Axes, Shape]] = [(item.axes, item.values.shape) for item in found]
     _check(names.labels, names.labels_file, "--labels", _sizes(described, UNITS, set()))
     _check(names.steps, names.steps_file, "--tokens", _sizes(described, STEPS, set()))
 
 
 def _sizes(described: Sequence[tuple[Axes, Shape]], wanted: frozenset[str], free: set[int]) -> set[int]:
-    """Return how many places the axes called `wanted` have; a free one has one of `free`."""
-    found: set[int] = set()
+    """Return the sizes of the axes `wanted`; an unspecified size is one of `free`."""
+    sizes: set[int] = set()
     for axes, shape in described:
         for axis, size in zip(axes, shape, strict=False):
             if axis in wanted:
-                found |= free if size is None else {size}
-    return found
+                sizes |= free if size is None else {size}
+    return sizes
 
 
 def _check(names: Sequence[str], file: str, option: str, sizes: set[int]) -> None:

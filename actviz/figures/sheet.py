@@ -1,4 +1,4 @@
-"""Many layers of one input on one page, in the order given: a band for each.
+"""Sheets: many layers of one input on one page, one row for each layer.
 
 ::
 
@@ -6,9 +6,8 @@
     address   class  shape   8 of 64 filters
      3 [tile]  17 [tile]  40 [tile] ...
 
-Tiles are brought to a common size, so a sheet is reduced: it says so, and values are not
-read back from it. What was not asked for is shrunk until one page of a certain size holds
-it: first the tiles, then how many of a layer there are. What was asked for goes on on
+Tiles have a common size, so values cannot be read back from a sheet. By default tiles become smaller, and
+then fewer for each layer, until one page holds all layers. Channels that the user selected continue on
 further pages.
 """
 
@@ -34,22 +33,22 @@ if TYPE_CHECKING:
 STRONGEST = 8
 
 _SIDES = (104, 88, 72, 60, 48, 40)
-# Where a layer is one map.
+# Tile sizes if each layer is one map.
 _ALONE = (400, 320, 240, 180)
-# Fewer of each layer, where that many do not fit in the smallest size.
+# Numbers of tiles for each layer if more do not fit in the smallest size.
 _FEWER = (6, 5, 4, 3, 2, 1)
-# Their words need as much limits as three tiles.
+# The text of a row needs as much width as three tiles.
 _FEWEST = 3
 _BAND_GAP, _COLUMN_GAP = 20, 40
 _TALL, _MOST_COLUMNS = 1.4, 12
 _MEGA = 1_000_000
-# Of a page in several: the size of its tiles, and its width beside its height.
+# For sheets of several pages: tile size, aspect ratio of a page, and candidates for tiles in a row.
 _PAGE_SIDE, _PAGE_ASPECT, _PAGE_ROW = 56, 0.75, (8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
 class _SheetPage:
-    """What one page holds, and the size of its body."""
+    """The contents of one page, and the size of its body in pixels."""
 
     parts: list[RowPart]
     limits: TileLimits
@@ -59,17 +58,17 @@ class _SheetPage:
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """What is drawn: the bands of `total` layers, and whether their channels were `asked` for."""
+    """The rows of a sheet of `total` layers; `requested` is true if the user selected channels."""
 
     sheet_rows: list[SheetRow]
     context: Context
     style: Style
     total: int
-    asked: bool
+    requested: bool
 
     @property
     def whole(self) -> int:
-        """The number of layers that the sheet could show, those left out included."""
+        """Number of layers including those left out."""
         return self.total + sum(number for _, number in self.context.left_out)
 
 
@@ -79,7 +78,7 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
     Raises
     ------
     LimitError
-        Also when what was asked for needs several pages.
+        Also if the selected channels need several pages.
     """
     pages = list(draw_pages(activations, index, context, style))
     if len(pages) > 1:
@@ -97,37 +96,37 @@ def draw_pages(activations: Sequence[Activation], index: int, context: Context, 
 def plan_pages(
     activations: Sequence[Activation], index: int, context: Context, style: Style
 ) -> list[Callable[[], Picture]]:
-    """Return what draws each page of entry `index` of the batch of every activation.
+    """Return a function for each page that draws it, for entry `index` of the batch of all activations.
 
-    Of each layer the 8 strongest channels are shown (`style.channels`, `style.top` and
-    `style.sort` say otherwise), of a vector all units as a strip. A page has at most
-    `style.megapixels`. `Tile.address` names the layer.
+    By default the 8 strongest channels of each layer are drawn (see `style.channels`, `style.top` and
+    `style.sort`), and all units of a vector as a strip. A page has at most `style.megapixels`.
+    `Tile.address` is the layer.
 
     Raises
     ------
     UsageError
-        When no activation can be drawn, or the style means nothing.
+        If no activation can be drawn, or the style is invalid.
     LimitError
-        When so many layers do not fit the page.
+        If the layers do not fit the page.
     """
-    asked = style.channels is not None or style.top is not None
+    requested = style.channels is not None or style.top is not None
     style = replace(style, bare=False, columns=None, zoom=None)
-    if not asked:
-        # Channels that become one map are all of them.
+    if not requested:
+        # A reduction uses all channels.
         top = STRONGEST if style.reduce is None else None
         style = replace(style, top=top)
-    drawable = [one for one in activations if sheet_row.accepts(one)]
-    sheet_rows = [row for one in drawable if (row := sheet_row.prepare(one, index, context, style)) is not None]
+    drawable = [activation for activation in activations if sheet_row.accepts(activation)]
+    sheet_rows = [row for item in drawable if (row := sheet_row.prepare(item, index, context, style)) is not None]
     if not sheet_rows:
         message = "none of the layers holds numbers that can be drawn; choose others with --layer."
         raise UsageError(message)
-    sheet = _Sheet(sheet_rows, context, style, len(activations), asked)
+    sheet = _Sheet(sheet_rows, context, style, len(activations), requested)
     pages, words = _plan(sheet)
     return [partial(_numbered, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
 
 
 def _numbered(sheet: _Sheet, page: _SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
-    """Draw a page, which says its place among others where there are any."""
+    """Draw a page with its number if there are several."""
     number, count = numbering
     where = f", page {number} of {count}" if count > 1 else ""
     picture = _draw(page, _layout(sheet, page, where, words), page_layout.theme_of(dark=sheet.style.dark))
@@ -147,7 +146,7 @@ def _draw(page: _SheetPage, layout: page_layout.PageLayout, theme: page_layout.T
 
 
 def _layout(sheet: _Sheet, page: _SheetPage, where: str = "", words: Sequence[str] = ()) -> page_layout.PageLayout:
-    """Return a page with its title and caption; `where` is its number, `words` what was done to make it fit."""
+    """Return the layout of a page; `where` is its number, `words` are notes on how it was made to fit."""
     layers = f"{_count(len(sheet.sheet_rows), sheet.whole)}{where}"
     heading = page_layout.PageHeading(sheet.context.model, "", layers, replace(sheet.context, model=""))
     return page_layout.PageLayout(heading, None, (*_caption(sheet, page), *words), page.height, page.width)
@@ -166,13 +165,13 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
     if len(sheet_rows) < count:
         parts.append(f"{count - len(sheet_rows)} with nothing to draw")
     if any(part.row.sorted for part in page.parts):
-        # Once for all layers: beside a name there is often no room for it.
+        # Once for all layers, since there is often no room beside an address.
         parts.append(
             f"tiles of a layer: {captions.ORDERS[sheet.style.measure].replace('strongest', 'strongest first,')}"
         )
-    ends = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if _has_one_end(page) else "")
+    range_note = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if _has_one_end(page) else "")
     drawn = [part.row.prepared for part in page.parts]
-    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, ends)}")
+    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, range_note)}")
     if any(set(part.row.prepared.numbers.negligible) & set(part.channels(page.limits)) for part in page.parts):
         parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_limit('its layer')}")
     clipped = sum(part.clipped(page.limits) for part in page.parts)
@@ -198,20 +197,20 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
 
 
 def _has_one_end(page: _SheetPage) -> bool:
-    """Return True if a tile has no room for both its ends. Every pair fits in the largest tiles: these are not measured."""
+    """Return True if a tile has no room for both limits; in the largest tiles every pair fits."""
     limits = page.limits
-    return limits.side < _SIDES[0] and any(range_labels.has_single_limit(part.ends(limits)) for part in page.parts)
+    return limits.side < _SIDES[0] and any(range_labels.has_single_limit(part.labels(limits)) for part in page.parts)
 
 
-def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> str:
-    """Return what the colours of a sheet's tiles stand for, in words.
+def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], range_note: str) -> str:
+    """Return the description of the color limits of tiles.
 
-    `drawn` is what is on the page, `ends` which numbers are below a tile.
+    `drawn` are the maps on the page, `range_note` describes the numbers below a tile.
     """
     scale = color_scale.parse_scale(style.scale)
-    below = f"below a tile {ends}"
+    below = f"below a tile {range_note}"
     if scale.per_tile_percentiles:
-        return f"{captions.percentiles_note(scale)} of its own values, written below it{ends.removeprefix(captions.RANGE_NOTE)}"
+        return f"{captions.percentiles_note(scale)} of its own values, written below it{range_note.removeprefix(captions.RANGE_NOTE)}"
     if scale.kind in {"auto", "filter"}:
         words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
         shared = any(prepared.scale.kind != "filter" for prepared in drawn)
@@ -224,7 +223,7 @@ def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], ends: str) -> 
 
 
 def _distributions(page: _SheetPage) -> list[str]:
-    """Return what a caption says of the distributions beside or below names."""
+    """Return the notes about the histograms beside or below addresses."""
     reduced = [part.row.reduced for part in page.parts if part.row.prepared.distribution]
     if not reduced:
         return []
@@ -235,7 +234,7 @@ def _distributions(page: _SheetPage) -> list[str]:
 
 
 def _overlays(page: _SheetPage) -> list[str]:
-    """Return what a caption says of maps that are laid over the input."""
+    """Return the notes about overlays."""
     laid = [(part.row.over, part.row.maps.shape[1:]) for part in page.parts if part.row.over]
     if not laid:
         return []
@@ -245,11 +244,11 @@ def _overlays(page: _SheetPage) -> list[str]:
 
 
 def _plan(sheet: _Sheet) -> tuple[list[_SheetPage], list[str]]:
-    """Return the pages, and what was done to make them fit."""
-    sheet_rows, style, asked = sheet.sheet_rows, sheet.style, sheet.asked
+    """Return the pages, and notes on how they were made to fit."""
+    sheet_rows, style, requested = sheet.sheet_rows, sheet.style, sheet.requested
     budget = style.megapixels * _MEGA
     most = max(row.count for row in sheet_rows)
-    per_row = next((count for count in _PAGE_ROW if most <= count * count), _PAGE_ROW[-1]) if asked else STRONGEST
+    per_row = next((count for count in _PAGE_ROW if most <= count * count), _PAGE_ROW[-1]) if requested else STRONGEST
     candidates = [TileLimits(side, per_row) for side in _SIDES]
     if style.reduce is not None and most == 1:
         candidates = [TileLimits(side, 1) for side in _ALONE] + candidates
@@ -257,7 +256,7 @@ def _plan(sheet: _Sheet) -> tuple[list[_SheetPage], list[str]]:
         page = _arranged(sheet_rows, limits)
         if _area(sheet, page) <= budget:
             return [page], []
-    if asked:
+    if requested:
         across = int(math.sqrt(budget * _PAGE_ASPECT)) // (_PAGE_SIDE + sheet_row.GAP)
         return list(_paged(sheet, TileLimits(_PAGE_SIDE, max(STRONGEST, min(across, most))))), []
     for fewer in _FEWER:
@@ -277,13 +276,13 @@ def _shrunk(fewer: int, style: Style) -> str:
 
 
 def _area(sheet: _Sheet, page: _SheetPage, words: Sequence[str] = ()) -> int:
-    """Return the pixels of a whole page, title and caption included."""
+    """Return the number of pixels of a page including heading and caption."""
     height, width = page_layout.page_size(_layout(sheet, page, "", words))
     return height * width
 
 
 def _arranged(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> _SheetPage:
-    """Stack whole bands downwards in as many columns as it takes until the page is not tall."""
+    """Stack rows in the smallest number of columns with which the page is not tall."""
     heights = [sheet_row.height(row, limits) + _BAND_GAP for row in sheet_rows]
     step = limits.width + _COLUMN_GAP
     for columns in range(1, _MOST_COLUMNS + 1):
@@ -302,10 +301,9 @@ def _pieces(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> list[RowPart]
 
 
 def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the corner of each band and the height of the highest column.
+    """Return the corner of each row and the height of the highest column.
 
-    Bands keep their order, downwards and then to the right; a column ends where the
-    heights are shared out most evenly.
+    Rows keep their order, downwards and then to the right; columns end so that their heights are most even.
     """
     target = sum(heights) / columns
     corners, top, column, done, highest = [], 0, 0, 0, 0
@@ -320,12 +318,12 @@ def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[
 
 
 def _paged(sheet: _Sheet, limits: TileLimits) -> Iterator[_SheetPage]:
-    """Yield pages of one column, each as full as rows of tiles make it.
+    """Yield pages of one column, each with as many rows of tiles as fit.
 
     Raises
     ------
     LimitError
-        When not even one row fits.
+        If not even one row fits.
     """
     sheet_rows = sheet.sheet_rows
     longest = ", page 9,999 of 9,999"
@@ -353,7 +351,7 @@ def _paged(sheet: _Sheet, limits: TileLimits) -> Iterator[_SheetPage]:
 
 
 def _fitting(row: SheetRow, limits: TileLimits, rows: range, height: int) -> range:
-    """Return as many of the rows as a height holds."""
+    """Return as many of the rows of tiles as fit a height."""
     count = len(rows)
     while count and sheet_row.height(row, limits, rows[:count]) > height:
         count -= 1

@@ -1,8 +1,8 @@
-"""One layer of a sheet: a line of words, and its tiles or its strip of units below.
+"""One layer of a sheet: a line of text, and its tiles or its strip of units below.
 
 ::
 
-    address   class  shape   8 of 64 filters   colours -3..3   [distribution]
+    address   class  shape   8 of 64 filters   colours -3..3   [histogram]
      3       17       40
     [tile]  [tile]  [tile] ...
     0..3.1  0..2.2  dead
@@ -44,7 +44,7 @@ GAP = 8
 _STRIP_HEIGHT, _STRIP_CELL = 24, 24
 _THINNEST = 10
 _LEAST_REDUCED = 2  # axes, with the batch
-# Below this, what stands beside a name in wide bands gets lines of its own: without a distribution, with one.
+# In rows narrower than this the color limits and the histogram have lines of their own: without a histogram, with one.
 _NARROW, _NARROW_SPARK = 280, 3 * histograms.SPARK[1]
 LINE_GAP = 6
 _STEP_NOTES = {REVERSED: ["steps reversed"], MIXED: ["steps not in the order of the input"]}
@@ -54,11 +54,26 @@ _STEP_NOTES = {REVERSED: ["steps reversed"], MIXED: ["steps not in the order of 
 class SheetRow:
     """One layer, ready to be drawn in any size.
 
-    `noun` is what a tile is called; `style` is the sheet's as far as it is for this layer.
-    `maps` are those of the chosen channels, ``(tile, row, column)``; `hatched` are the
-    masked steps, which lie along `axis` of them. `note` says what was brought together into
-    one map, `reduced` whether values were. `over` is the picture below the maps. `clipped`
-    is how many values of each tile lie beyond the ends of its colours.
+    Attributes
+    ----------
+    tile_name
+        The name of one tile, such as ``filter``.
+    style
+        The style of the sheet as it applies to this layer.
+    maps
+        The selected channels, ``(tile, row, column)``.
+    clipped
+        Number of values of each tile outside its color limits.
+    masked_steps
+        Indices of the masked steps along `masked_axis` of `maps`.
+    note
+        Text after the number of tiles.
+    over
+        The picture below the maps of an overlay.
+    reduced
+        Whether each value is computed from several values of the layer.
+    strip
+        Whether the tiles are drawn as one strip of cells.
     """
 
     activation: Activation
@@ -76,25 +91,25 @@ class SheetRow:
 
     @property
     def count(self) -> int:
-        """The number of tiles; the units of a vector make one strip."""
+        """Number of tiles; the units of a vector are one strip."""
         return 1 if self.strip else len(self.maps)
 
     @property
-    def ends(self) -> str:
-        """The values at the ends of the colours that all tiles share, in words; a strip has them below it."""
+    def color_limits(self) -> str:
+        """Text of the color limits if all tiles share them; a strip has them below it."""
         if self.prepared.scale.kind == "filter" or self.strip:
             return ""
-        low, high = (text.number(float(ends[0])) for ends in (self.prepared.low, self.prepared.high))
+        low, high = (text.number(float(values[0])) for values in (self.prepared.low, self.prepared.high))
         return f"colours {low}..{high}"
 
     @property
     def sorted(self) -> bool:
-        """Whether its tiles are the strongest of the layer, or not in the order of their channels."""
+        """Whether tiles are selected or ordered by a measure."""
         channels = self.prepared.channels
         return self.style.measure != "index" and (len(channels) < self.prepared.total or channels != sorted(channels))
 
     def first(self, count: int) -> SheetRow:
-        """Return the band with the first `count` of its tiles."""
+        """Return the row with its first `count` tiles."""
         if self.count <= count:
             return self
         prepared = replace(self.prepared, channels=self.prepared.channels[:count])
@@ -103,20 +118,20 @@ class SheetRow:
 
 @dataclass(frozen=True, slots=True)
 class TileLimits:
-    """How large tiles are at most, and how many stand in a row."""
+    """The largest side of tiles in pixels, and the number of tiles in a row."""
 
     side: int
     per_row: int
 
     @property
     def width(self) -> int:
-        """The width of a band in pixels."""
+        """Width of a sheet row in pixels."""
         return self.per_row * (self.side + GAP) - GAP
 
 
 @dataclass(frozen=True, slots=True)
 class RowPart:
-    """A band, or some rows of its tiles, with its top left at a pixel (row, column)."""
+    """A sheet row, or some of its rows of tiles, with its top left corner at a pixel ``(row, column)``."""
 
     row: SheetRow
     rows: range
@@ -124,21 +139,21 @@ class RowPart:
 
     @property
     def words(self) -> str:
-        """What the line of words says where the band began on an earlier page."""
+        """Note that the row began on an earlier page."""
         return " (continued)" if self.rows.start > 0 else ""
 
     def indices(self, limits: TileLimits) -> range:
-        """Return the tiles of the band that are here."""
+        """Return the indices of the tiles in this part."""
         return range(self.rows.start * limits.per_row, min(self.rows.stop * limits.per_row, self.row.count))
 
     def channels(self, limits: TileLimits) -> list[int]:
-        """Return the channels whose tiles, in ranges of their own, are here."""
+        """Return the channels of the tiles in this part if tiles have different color limits."""
         prepared, indices = self.row.prepared, self.indices(limits)
         per_tile = prepared.scale.kind == "filter" and not self.row.strip
         return prepared.channels[indices.start : indices.stop] if per_tile else []
 
-    def ends(self, limits: TileLimits) -> list[str]:
-        """Return what is written below the tiles that are here; a strip of units has none."""
+    def labels(self, limits: TileLimits) -> list[str]:
+        """Return the labels below the tiles in this part; a strip has none."""
         row, indices = self.row, self.indices(limits)
         if row.strip:
             return []
@@ -146,28 +161,28 @@ class RowPart:
         return range_labels.labels_below(here, limits.side, fixed=True)
 
     def clipped(self, limits: TileLimits) -> int:
-        """Count the values here that lie beyond the ends of their colours."""
+        """Return the number of values in this part outside their color limits."""
         indices = self.indices(limits)
         return sum(self.row.clipped[indices.start : indices.stop])
 
 
 def accepts(activation: Activation) -> bool:
-    """Return True if a row can be made of an activation: numbers whose axes a renderer draws."""
+    """Return True if an activation can be drawn: real numbers with axes that a renderer accepts."""
     real = activation.values.dtype.kind not in "OSUTc"
     known = renderer_of(activation.axes) is not None and len(set(activation.axes)) == activation.values.ndim
     return real and known and 0 not in activation.values.shape
 
 
 def prepare(activation: Activation, index: int, context: Context, style: Style) -> SheetRow | None:
-    """Return the row of one entry of the batch, ``None`` where all steps are masked or no chosen channel exists.
+    """Return the row of one entry of the batch, ``None`` if all steps are masked or no selected channel exists.
 
     Raises
     ------
     UsageError
-        When the style means nothing.
+        If the style is invalid.
     """
     drawn, at, notes = activation, index, []
-    # Reduced, a layer of channels alone would be one number.
+    # A layer with only channels would be reduced to one number.
     if style.reduce is not None and "channel" in activation.axes and activation.values.ndim > _LEAST_REDUCED:
         channels = mosaic.existing_channels(style.channels, activation.values.shape[activation.axes.index("channel")])
         if channels == "":
@@ -216,7 +231,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
 
 
 def _is_masked(activation: Activation, index: int) -> bool:
-    """Return True if a layer of several axes has masked steps only."""
+    """Return True if all steps of a layer of several axes are masked."""
     if "step" not in activation.axes or activation.values.ndim <= _LEAST_REDUCED:
         return False
     steps: int = activation.values.shape[activation.axes.index("step")]
@@ -224,12 +239,12 @@ def _is_masked(activation: Activation, index: int) -> bool:
 
 
 def _clipped(prepared: PreparedMaps) -> tuple[int, ...]:
-    """Return how many values of each tile lie beyond the ends of its colours."""
+    """Return the number of values of each tile outside its color limits."""
     return tuple(map(sum, prepared.clipped_of_tiles()))
 
 
 def _over(activation: Activation, context: Context, style: Style) -> Overlay | None:
-    """Return the picture below a layer's maps, ``None`` where it has no place there."""
+    """Return the overlay of a layer, ``None`` if it cannot be aligned with the input."""
     try:
         return overlay.overlay_for(activation, context, dark=style.dark)
     except UsageError:
@@ -237,7 +252,7 @@ def _over(activation: Activation, context: Context, style: Style) -> Overlay | N
 
 
 def _with_gaps(maps: NDArray[Any], gaps: Sequence[int], masked_axis: int) -> NDArray[Any]:
-    """Return ``(tile, row, column)`` with the places `gaps` put in along an axis: copies of the visible one before."""
+    """Return ``(tile, row, column)`` with masked steps inserted at `gaps`, as copies of the preceding unmasked step."""
     total = maps.shape[masked_axis] + len(gaps)
     visible = np.delete(np.arange(total), gaps)
     indices = np.searchsorted(visible, np.arange(total), side="right") - 1
@@ -245,10 +260,9 @@ def _with_gaps(maps: NDArray[Any], gaps: Sequence[int], masked_axis: int) -> NDA
 
 
 def tile_size(row: SheetRow, limits: TileLimits) -> tuple[tuple[int, int], bool]:
-    """Return height and width of a band's tiles, and whether values are averaged to fit.
+    """Return the height and width of tiles, and whether values are averaged to fit.
 
-    Small maps grow by whole factors. The units of a vector are cells side by side, in as
-    many rows as they need; the size is that of a cell.
+    Small maps are enlarged by integer factors. For a strip the size is that of the cell of a unit.
     """
     if row.strip:
         rows = -(-row.prepared.total // limits.width)
@@ -265,7 +279,7 @@ def tile_size(row: SheetRow, limits: TileLimits) -> tuple[tuple[int, int], bool]
 
 
 def height(row: SheetRow, limits: TileLimits, rows: range | None = None) -> int:
-    """Return the height of a band, or of some rows of its tiles with the line of words."""
+    """Return the height of a sheet row, or of some of its rows of tiles with the line of text."""
     head = text.get_font(HEADING_SIZE, bold=True).height + 6 + _below_name(row, limits)
     size, _ = tile_size(row, limits)
     if row.strip:
@@ -276,25 +290,25 @@ def height(row: SheetRow, limits: TileLimits, rows: range | None = None) -> int:
 
 
 def all_rows(row: SheetRow, limits: TileLimits) -> range:
-    """Return the rows of tiles that a band has."""
+    """Return the rows of tiles of a sheet row."""
     return range(-(-row.count // limits.per_row))
 
 
 def _below_name(row: SheetRow, limits: TileLimits) -> int:
-    """Return the height of what has no room beside the name: ends of the colours, distribution."""
+    """Return the height of color limits and histogram if they are below the address."""
     if not is_narrow(row, limits):
         return 0
-    ends = text.get_font(TEXT_SIZE).height + LINE_GAP if row.ends else 0
-    return ends + (histograms.SPARK[0] + LINE_GAP if row.prepared.distribution else 0)
+    height = text.get_font(TEXT_SIZE).height + LINE_GAP if row.color_limits else 0
+    return height + (histograms.SPARK[0] + LINE_GAP if row.prepared.distribution else 0)
 
 
 def is_narrow(row: SheetRow, limits: TileLimits) -> bool:
-    """Tell whether ends of the colours and distribution have no room beside the name."""
+    """Return True if color limits and histogram do not fit beside the address."""
     return limits.width < (_NARROW_SPARK if row.prepared.distribution else _NARROW)
 
 
 def spark_side(limits: TileLimits) -> str:
-    """Return where the distributions of bands stand, in words."""
+    """Return where histograms are drawn relative to addresses."""
     return "below" if limits.width < _NARROW_SPARK else "at the right of"
 
 

@@ -24,39 +24,39 @@ _NAMED = 5
 
 
 def draw(canvas: page_layout.Canvas, part: RowPart, limits: TileLimits) -> list[Tile]:
-    """Draw a band, or a part of it."""
+    """Draw a sheet row, or a part of it."""
     row, (first, left) = part.row, part.corner
     top = first + text.get_font(HEADING_SIZE, bold=True).height + 6
-    found, (_, wide) = row.prepared.distribution, histograms.SPARK
+    distribution, (_, wide) = row.prepared.distribution, histograms.SPARK
     if not is_narrow(row, limits):
-        _write_head(canvas, part, limits.width - (wide + GAP if found else 0), row.ends)
-        if found:
-            histograms.draw_spark(canvas, found, first, left + limits.width - wide)
+        _write_head(canvas, part, limits.width - (wide + GAP if distribution else 0), row.color_limits)
+        if distribution:
+            histograms.draw_spark(canvas, distribution, first, left + limits.width - wide)
     else:
         _write_head(canvas, part, limits.width, "")
-        if row.ends:
+        if row.color_limits:
             plain = text.get_font(TEXT_SIZE)
-            canvas.write(plain.fit(row.ends, limits.width), top, left, plain, canvas.theme.muted)
+            canvas.write(plain.fit(row.color_limits, limits.width), top, left, plain, canvas.theme.muted)
             top += plain.height + LINE_GAP
-        if found:
-            histograms.draw_spark(canvas, found, top, left)
+        if distribution:
+            histograms.draw_spark(canvas, distribution, top, left)
             top += histograms.SPARK[0] + LINE_GAP
     if row.strip:
         return _draw_strip(canvas, row, limits, (top, left))
     return _draw_tiles(canvas, part, limits, (top, left))
 
 
-def _write_head(canvas: page_layout.Canvas, part: RowPart, width: int, ends: str) -> None:
-    """Write address, class, shape, counts and the ends of the colours, as many of them as there is limits for."""
+def _write_head(canvas: page_layout.Canvas, part: RowPart, width: int, limits_text: str) -> None:
+    """Write address, class, shape, counts and color limits, as many of them as there is room for."""
     head, plain, row = text.get_font(HEADING_SIZE, bold=True), text.get_font(TEXT_SIZE), part.row
     kind = plain.fit(text.shown(row.activation.kind), width // 4)
     sizes, (counts, count, fewest) = text.shape(row.activation.values.shape[1:]), _counts(row)
     counts += part.words
     name = text.shown(row.activation.address)
-    # The class goes first, then the order and what stands behind it; numbers stay.
+    # Omit the class first, then the order and the notes after it; keep numbers.
     shorter: tuple[list[str], ...] = ([kind, sizes, counts], [sizes, counts], [sizes, count], [count], [fewest], [])
-    choices = [[fact for fact in (*some, ends) if fact] for some in shorter]
-    widths = [width - sum(plain.width(fact) + 12 for fact in some) for some in choices]
+    choices = [[fact for fact in (*facts, limits_text) if fact] for facts in shorter]
+    widths = [width - sum(plain.width(fact) + 12 for fact in facts) for facts in choices]
     wanted = max(width // 3, min(head.width(name), width // 2))
     chosen, available = next(
         (pair for pair in zip(choices, widths, strict=True) if pair[1] >= wanted), (choices[-1], widths[-1])
@@ -68,11 +68,11 @@ def _write_head(canvas: page_layout.Canvas, part: RowPart, width: int, ends: str
 
 
 def _counts(row: SheetRow) -> tuple[str, str, str]:
-    """Return what is written of the number of tiles: everything, without order and notes, and the numbers alone."""
+    """Return the text of the number of tiles: complete, without order and notes, and only numbers."""
     shown, total = len(row.prepared.channels), row.prepared.total
     if row.tile_name == MAP and total == 1:
         note = row.note or "1 map"
-        short = note.partition(", ")[0]  # the comma in a number has no space behind it
+        short = note.partition(", ")[0]  # a comma inside a number is not followed by a space
         return note, short, short
     numbers = f"{shown:,} of {total:,}"
     count = f"{numbers} {row.tile_name}{'s' if total != 1 else ''}"
@@ -81,9 +81,9 @@ def _counts(row: SheetRow) -> tuple[str, str, str]:
 
 
 def _paint(row: SheetRow, indices: range, size: tuple[int, int]) -> NDArray[np.uint32]:
-    """Return the packed colours of some tiles in their final size.
+    """Return the packed pixels of some tiles in their final size.
 
-    Of large maps the values are averaged, not the colours, so that colours stay true.
+    Values of large maps are averaged rather than colors, so that colors remain those of the color bar.
     """
     prepared = row.prepared
     channels = [prepared.channels[index] for index in indices]
@@ -114,7 +114,7 @@ def _draw_tiles(canvas: page_layout.Canvas, part: RowPart, limits: TileLimits, c
     prepared = row.prepared
     size, _ = tile_size(row, limits)
     painted = _paint(row, indices, size)
-    states, below = prepared.states(), part.ends(limits)
+    states, below = prepared.states(), part.labels(limits)
     tiles = []
     for index, pixels in zip(indices, painted, strict=True):
         line, column = divmod(index - indices.start, limits.per_row)
@@ -146,7 +146,7 @@ def _hatch(canvas: page_layout.Canvas, row: SheetRow, box: tuple[int, int, int, 
 
 
 def _draw_strip(canvas: page_layout.Canvas, row: SheetRow, limits: TileLimits, corner: tuple[int, int]) -> list[Tile]:
-    """Draw all units of a vector side by side, in as many rows as they need."""
+    """Draw all units of a vector as cells, in as many rows as they need."""
     font, theme, prepared = text.get_font(FONT_SIZE), canvas.theme, row.prepared
     (cell_height, cell), _ = tile_size(row, limits)
     columns = min(prepared.total, limits.width // cell)

@@ -1,4 +1,4 @@
-r"""Rendering of text with a cache of glyphs, and formatting of numbers.
+"""Rendering of text with a cache of glyphs, and formatting of numbers.
 
 The font is DejaVu Sans, as matplotlib ships it; matplotlib itself is not imported. See `text_runs` for
 other characters.

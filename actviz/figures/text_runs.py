@@ -1,7 +1,7 @@
 r"""Division of text into runs of characters in one font each.
 
 Characters that DejaVu Sans lacks are taken from an installed font, and scripts whose letters join or run
-from right to left are shaped by Raqm. If either is missing, the code of a character is written: ``\\u4e2d``.
+from right to left are shaped by Raqm. If either is missing, the code of a character is written: ``\u4e2d``.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from actviz.addresses import select_layers
 from actviz.batch import streaming
 from actviz.batch.computations import NumberedSample
 from actviz.batch.events import Note
-from actviz.errors import ActvizError, PartialError
+from actviz.errors import ActvizError, PartialError, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from actviz.gate import TrustPolicy
     from actviz.inputs import InputArguments, InputFile, InputOptions, InputSamples
     from actviz.records import LayerInfo, ModelFacts, Sample
     from actviz.worker import ModelOptions, Worker
@@ -51,6 +52,7 @@ class ModelRequest:
 
 
 Request = TypeVar("Request", bound=ModelRequest)
+Item = TypeVar("Item")
 
 
 def given_by(request: ModelRequest) -> InputArguments:
@@ -58,6 +60,25 @@ def given_by(request: ModelRequest) -> InputArguments:
     from actviz.inputs import InputArguments
 
     return InputArguments(request.inputs, request.named, request.lists, request.separated_by_nul)
+
+
+def say_code(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
+    """Say which code runs that is not Keras's own, because the user let it."""
+    given = ", ".join(escape(text, 80) for text in trust.custom_objects)
+    lines = []
+    if facts.code and trust.allow_code:
+        lines.append(f"{facts.file}: code in the file is allowed to run: {', '.join(facts.code)}")
+    if facts.code and given:
+        lines.append(f"{facts.file}: code from {given} is run for {', '.join(facts.code)}")
+    return lines
+
+
+def open_model(worker: Worker, trust: TrustPolicy) -> Generator[Note, None, ModelFacts]:
+    """Yield what is worth saying about a model and the code that it runs; return its facts."""
+    facts = worker.facts()
+    yield from map(Note, say_code(facts, trust))
+    yield from new_notes(worker)
+    return facts
 
 
 def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = None) -> list[InputFile]:
@@ -176,6 +197,16 @@ def numbered(
         yield from notes.about(found)
         for sample in found:
             yield NumberedSample(next(numbers), streaming.marked(sample) if stateful else sample, alone)
+
+
+def collect_failures(events: Iterable[Item | ActvizError], failures: list[ActvizError]) -> Iterator[Item | Note]:
+    """Yield events, and failures as notes; add the failures to `failures`."""
+    for event in events:
+        if isinstance(event, ActvizError):
+            failures.append(event)
+            yield Note(event.message)
+        else:
+            yield event
 
 
 def worst(failures: Sequence[ActvizError]) -> ActvizError:

@@ -15,7 +15,6 @@ from actviz.batch.events import FileWritten, Note
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
 from actviz.commands import verdicts
-from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, ToleranceError, UsageError, escape
 from actviz.layer_catalogue import passes_on
 from actviz.results import ci_reports as found_texts
@@ -68,18 +67,15 @@ def _check(
 ) -> Iterator[Note | FileWritten | verdicts.Verdict]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
-        facts = worker.facts()
-        yield from (Note(line) for line in say_code(facts, request.opening.trust))
-        yield from requests.new_notes(worker)
+        facts = yield from requests.open_model(worker, request.opening.trust)
         worker.prepare()
         facts, layers, found = requests.begin(request, facts, worker, _choose)
         tally, failures = StatisticsSoFar(layers, fixed_batch_size(facts)), list[ActvizError]()
         stateful = request.reading.stateful
         items = requests.numbered(found, stateful=stateful)
-        for event in statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful):
-            if isinstance(event, ActvizError):
-                failures.append(event)
-            yield Note(event.message) if isinstance(event, ActvizError) else event
+        yield from requests.collect_failures(
+            statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful), failures
+        )
         worker.stop()
     if not tally.inputs:
         raise requests.worst(failures)

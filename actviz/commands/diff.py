@@ -57,10 +57,7 @@ def diff(request: DiffRequest) -> Iterator[Note | FileWritten | verdicts.Verdict
             stack.enter_context(RunLock(held, RunIdentity(" and ".join(request.names), secrets.token_hex(8))))
         fitting = [pair for pair in matching.pairs if pair.fits]
         drifts, failures = DifferencesSoFar(), list[ActvizError]()
-        for event in sides.compare(fitting, drifts):
-            if isinstance(event, ActvizError):
-                failures.append(event)
-            yield Note(event.message) if isinstance(event, ActvizError) else event
+        yield from requests.collect_failures(sides.compare(fitting, drifts), failures)
         if not drifts.inputs:
             raise requests.worst(failures)
         for address, reason in drifts.left_out.items():

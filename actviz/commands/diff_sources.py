@@ -12,9 +12,9 @@ from actviz.batch import requests
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import NumberedSample, check_batch, stacked
 from actviz.batch.events import Note
+from actviz.batch.requests import say_code
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
-from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
 from actviz.gate.file_type import ZIP
 from actviz.records import sizes_text

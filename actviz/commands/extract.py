@@ -14,7 +14,6 @@ from actviz.batch.events import FileWritten, Note
 from actviz.batch.requests import ModelRequest
 from actviz.batch.retries import ComputedBatch, FailedItem, survived
 from actviz.batch.runner import BatchRunner
-from actviz.commands.layers import say_code
 from actviz.errors import ActvizError, InputError, UsageError, escape
 from actviz.system.held_folder import hold_folder
 from actviz.worker import Worker
@@ -52,9 +51,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
     given = requests.given_by(request)
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
-        facts = worker.facts()
-        yield from (Note(line) for line in say_code(facts, request.opening.trust))
-        yield from requests.new_notes(worker)
+        facts = yield from requests.open_model(worker, request.opening.trust)
         worker.prepare()
         layers = _choose(request, facts)
         path = _target(request, facts)
@@ -67,12 +64,9 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
             activations.ActivationWriter(path.parent) as collector,
             runner,
         ):
-            for event in _collect(request, runner, requests.feed(request, given, facts, layers), collector):
-                if isinstance(event, ActvizError):
-                    failures.append(event)
-                    yield Note(event.message)
-                else:
-                    yield event
+            yield from requests.collect_failures(
+                _collect(request, runner, requests.feed(request, given, facts, layers), collector), failures
+            )
             worker.stop()
             if not collector.count:
                 raise requests.worst(failures)

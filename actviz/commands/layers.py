@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import escape
 from actviz.worker import ModelOptions, Worker
 
 if TYPE_CHECKING:
-    from actviz.gate import TrustPolicy
     from actviz.records import LayerInfo, ModelFacts
 
 
@@ -50,17 +48,6 @@ def list_layers(request: LayersRequest) -> LayersResult:
         said = describe_ranges(facts)
         drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
     return LayersResult(facts, said if takes_images(facts) else "", drawn, notes)
-
-
-def say_code(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
-    """Say which code runs that is not Keras's own, because the user let it."""
-    given = ", ".join(escape(text, 80) for text in trust.custom_objects)
-    lines = []
-    if facts.code and trust.allow_code:
-        lines.append(f"{facts.file}: code in the file is allowed to run: {', '.join(facts.code)}")
-    if facts.code and given:
-        lines.append(f"{facts.file}: code from {given} is run for {', '.join(facts.code)}")
-    return lines
 
 
 def takes_images(facts: ModelFacts) -> bool:

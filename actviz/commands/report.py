@@ -18,7 +18,7 @@ from actviz.batch.requests import ModelRequest
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.commands import report_baseline, report_data
-from actviz.commands.layers import say_code, takes_images
+from actviz.commands.layers import takes_images
 from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape
 from actviz.records import Context, Style, sizes_text
 from actviz.report import ReportContents, budget, html_page, markdown
@@ -81,9 +81,7 @@ def report(request: ReportRequest) -> Iterator[Note | FileWritten]:
 def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten]:
     names = read_names_of(request.labels, None)
     with Worker(request.opening) as worker, contextlib.ExitStack() as stack:
-        facts = worker.facts()
-        yield from (Note(line) for line in say_code(facts, request.opening.trust))
-        yield from requests.new_notes(worker)
+        facts = yield from requests.open_model(worker, request.opening.trust)
         worker.prepare()
         other = None
         if request.against is not None:
@@ -100,10 +98,7 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten
         if other is not None:
             run.matching = report_baseline.matched(other, layers, str(request.against))
         failures: list[ActvizError] = []
-        for event in _compute(run, inputs):
-            if isinstance(event, ActvizError):
-                failures.append(event)
-            yield Note(event.message) if isinstance(event, ActvizError) else event
+        yield from requests.collect_failures(_compute(run, inputs), failures)
         if not run.found.tally.inputs:
             raise requests.worst(failures)
         worker.stop()

@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from actviz.commands.layers import say_code
+from actviz.batch.requests import say_code
 from actviz.errors import InputError, escape
 from actviz.records import NO_CHOICE
 from actviz.statistics import differences

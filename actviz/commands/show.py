@@ -6,7 +6,6 @@ their number. What an earlier run made and is still right is left as it is.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ from actviz.addresses import select_layers
 from actviz.batch import color_ranges, figure_writer, output_paths, requests, streaming
 from actviz.batch.events import Event, FileWritten, Note
 from actviz.batch.labels import check_names, names_for
-from actviz.commands.layers import say_code
 from actviz.commands.show_estimate import estimate
 from actviz.commands.show_request import ShowRequest
 from actviz.commands.show_run import ShowRun
@@ -45,9 +43,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
     given = requests.given_by(request)
     yield from streaming.check(request.reading, request.shard, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
-        facts = worker.facts()
-        yield from (Note(line) for line in say_code(facts, request.opening.trust))
-        yield from requests.new_notes(worker)
+        facts = yield from requests.open_model(worker, request.opening.trust)
         entries = requests.entries_by(request, facts, output_paths.folder_of(request.output_options(facts, ())))
         request = replace(request, style=figure_writer.check_style(request.style))
         names = names_for(request.labels, request.tokens, facts)
@@ -66,9 +62,8 @@ def show(request: ShowRequest) -> Iterator[Event]:
         if request.dry_run:
             yield from estimate(run, worker, first)
             return
-        with contextlib.closing(run):
-            yield from run.share_ranges(worker)
-            yield from run.make(worker, first)
+        yield from run.share_ranges(worker)
+        yield from run.make(worker, first)
 
 
 @dataclass(slots=True)

@@ -64,22 +64,13 @@ class ShowRun:
 
     def __post_init__(self) -> None:
         """Count from zero."""
-        self.outcome = FigureOutcome(self.figures_each, fail_fast=self.request.fail_fast)
+        keys = self.request.output_options(self.facts, self.layers).keys
+        self.outcome = FigureOutcome(len(keys), fail_fast=self.request.fail_fast)
 
     @property
     def single(self) -> bool:
         """Whether there is one input only, whose failure is the run's."""
         return len(self.samples if self.samples is not None else self.entries) == 1
-
-    @property
-    def figures_each(self) -> int:
-        """How many figures each input gets, pages not counted."""
-        return len(self.request.output_options(self.facts, self.layers).keys)
-
-    def close(self) -> None:
-        """Drop what the run needed while it went on."""
-        if self.outcome.manifest is not None:
-            self.outcome.manifest.close()
 
     def share_ranges(self, worker: Worker) -> Iterator[Note]:
         """Look at all inputs, those of other shards too, where a layer has one range for all of them."""
@@ -155,12 +146,12 @@ class ShowRun:
             if not read_only:
                 sheet = "" if request.is_single else " ".join(addresses)
                 held.enter_context(RunLock(folder, RunIdentity(self.facts.file, fingerprint.shared, sheet)))
-            self.outcome.manifest = Manifest(
-                where.folder, self.facts.file, overwrite=request.overwrite, read_only=read_only
+            manifest = self.outcome.manifest = held.enter_context(
+                Manifest(where.folder, self.facts.file, overwrite=request.overwrite, read_only=read_only)
             )
-            self.outcome.manifest.drop_lost()
-            upkeep.begin(self.outcome.manifest, fingerprint)
-            self.outcome.manifest.about = self._about()
+            manifest.drop_lost()
+            upkeep.begin(manifest, fingerprint)
+            manifest.about = self._about()
         if unwritable is not None:
             upkeep.refuse(unwritable)
         self._check_early(upkeep)
@@ -259,7 +250,7 @@ class ShowRun:
         painter: FigureWriter,
         computation: ActivationComputation,
     ) -> Iterator[Event]:
-        notes = requests.InputNotes()
+        notes, manifest = requests.InputNotes(), self.outcome.manifest
         figure_writer.warm_up()
         for item in items:
             if isinstance(item, ComputedBatch):
@@ -271,26 +262,25 @@ class ShowRun:
                             piece.sample, index, item.result, piece.files, piece.works, piece.file_sha256
                         )
                     )
-                    yield from self.outcome.record(painter.finished(max(WAITING, self.figures_each)))
+                    yield from self.outcome.record(painter.finished(max(WAITING, self.outcome.figures_each)))
             elif isinstance(item, FailedItem):
                 yield from self._failed(item.piece.sample.name, item.failure)
             elif isinstance(item, UnreadableInput):
                 yield from self._failed(item.name, item.failure)
             elif isinstance(item, UpToDate):
-                if self.outcome.manifest is not None:
-                    self.outcome.manifest.forgive(item.name)
                 self.outcome.up_to_date += item.figures
-                for record in item.adopted:
-                    if self.outcome.manifest is not None:
-                        self.outcome.manifest.add(record)
+                if manifest is not None:
+                    manifest.forgive(item.name)
+                    for record in item.adopted:
+                        manifest.add(record)
             elif isinstance(item, InputDone):
                 self.outcome.done += 1 + item.more
                 self.outcome.inputs += item.more
                 yield Progress(self.outcome.done, self.outcome.inputs)
             elif isinstance(item, Note):
                 yield item
-            if self.outcome.manifest is not None:
-                self.outcome.manifest.write_now_and_then()
+            if manifest is not None:
+                manifest.write_now_and_then()
         yield from self.outcome.record(painter.finished())
 
     def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
@@ -301,16 +291,17 @@ class ShowRun:
 
     def _finish(self, fingerprint: Fingerprint | None, painter: FigureWriter, *, ended: bool) -> None:
         """Write the manifest, whatever ended the run."""
-        if self.outcome.manifest is None or fingerprint is None:
+        manifest = self.outcome.manifest
+        if manifest is None or fingerprint is None:
             return
-        self.outcome.manifest.about["versions"] = dict(painter.versions) or self.outcome.manifest.versions
+        manifest.about["versions"] = dict(painter.versions) or manifest.versions
         try:
             if ended and self.request.shard.count == 1:
-                self.outcome.manifest.forget_earlier_failures()
-            self.outcome.lost = self.outcome.manifest.drop_lost(own=True)
+                manifest.forget_earlier_failures()
+            self.outcome.lost = manifest.drop_lost(own=True)
             if ended:
-                self.outcome.manifest.about["model_sha256"] = fingerprint.model_sha256
-            self.outcome.manifest.write(interrupted=not ended)
+                manifest.about["model_sha256"] = fingerprint.model_sha256
+            manifest.write(interrupted=not ended)
         except ActvizError:
             if ended:
                 raise

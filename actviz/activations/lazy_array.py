@@ -6,14 +6,13 @@ import contextlib
 import copy
 import io
 import math
-import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
 from actviz.errors import InputError, LimitError
-from actviz.gate.archive import DAMAGED, FileWindow
+from actviz.gate.archive import DAMAGED, FileWindow, array_info
 from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, NpyHeader, array_of, read_header
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 LARGEST = 1 << 40
 CHUNK = 1 << 20
-_READABLE = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 
 
 class LazyArray:
@@ -218,18 +216,15 @@ class LazyArray:
             self._stream = None
 
 
-def open_member(archive: Archive, member: str, label: str) -> LazyArray:
-    """Return the array in a member of an archive.
+def open_member(archive: Archive, key: str, label: str) -> LazyArray:
+    """Return the array ``KEY.npy`` of an archive.
 
     Raises
     ------
     ActvizError
         When the member is missing, its compression is not supported, or it is no supported array.
     """
-    info = archive.info(member)
-    if info.compress_type not in _READABLE:
-        message = f"{label}: compressed in an unusual way; save it again with numpy.savez."
-        raise InputError(message)
+    info = array_info(archive, key, label)
     return LazyArray(label, info.file_size, lambda: cast("BinaryIO", archive.container.open(info)))
 
 

@@ -133,7 +133,7 @@ class SavedActivations:
 
     def _open(self, key: str) -> LazyArray:
         if key not in self._arrays and self._archive is not None:
-            self._arrays[key] = open_member(self._archive, f"{key}.npy", f"{self._name}[{escape(key, 80)}]")
+            self._arrays[key] = open_member(self._archive, key, f"{self._name}[{escape(key, 80)}]")
         return self._arrays[key]
 
     def _picture(self, number: int) -> NDArray[np.uint8] | None:
@@ -170,7 +170,7 @@ def open_saved(file: BinaryIO, name: str) -> SavedActivations | None:
         raise InputError(not_activations(name, "a model"))
     if f"{DESCRIPTION}.npy" not in archive.members:
         return None
-    text: NDArray[Any] = open_member(archive, f"{DESCRIPTION}.npy", f"{name}[{DESCRIPTION}]").whole(MAXIMUM_TEXT)
+    text: NDArray[Any] = open_member(archive, DESCRIPTION, f"{name}[{DESCRIPTION}]").whole(MAXIMUM_TEXT)
     if text.shape or text.dtype.kind != "U":
         message = f"{name}: actviz.json in it is no text; write the file again with actviz extract."
         raise InputError(message)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from actviz.activations.lazy_array import LazyArray, open_member, open_npy
 from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput
 from actviz.activations.reader import SavedActivations
-from actviz.errors import InputError, UsageError, escape
-from actviz.gate.archive import ARRAYS, open_archive
+from actviz.errors import UsageError, escape
+from actviz.gate.archive import ARRAYS, array_keys, open_archive
 from actviz.records import AXIS_NAMES, LayerInfo
 
 if TYPE_CHECKING:
@@ -75,11 +75,7 @@ def open_arrays(file: BinaryIO, name: str, axes: Axes) -> SavedActivations:
         When the archive is damaged, or the axes fit no array.
     """
     archive = open_archive(file, name, ARRAYS)
-    keys = [member.removesuffix(".npy") for member in archive.members if member.endswith(".npy")]
-    if not keys:
-        message = f"{name}: a zip archive without a .npy array; an .npz from numpy.savez was expected."
-        raise InputError(message)
-    arrays = {key: open_member(archive, f"{key}.npy", f"{name}[{escape(key, 80)}]") for key in keys}
+    arrays = {key: open_member(archive, key, f"{name}[{escape(key, 80)}]") for key in array_keys(archive, name)}
     return _saved(arrays, name, axes)
 
 

@@ -291,6 +291,36 @@ def open_archive(file: BinaryIO, name: str, rules: ArchiveRules = MODEL) -> Arch
     return Archive(name, file, members, container, rules)
 
 
+def array_keys(archive: Archive, name: str) -> tuple[str, ...]:
+    """Return the keys of the arrays in an `.npz` archive.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    keys = tuple(member.removesuffix(".npy") for member in archive.members if member.endswith(".npy"))
+    if not keys:
+        message = f"{name}: a zip archive without a .npy array; an .npz from numpy.savez was expected."
+        raise InputError(message)
+    return keys
+
+
+def array_info(archive: Archive, key: str, label: str) -> zipfile.ZipInfo:
+    """Return the directory entry of an array in an `.npz` archive.
+
+    Raises
+    ------
+    InputError
+        When NumPy would not compress it that way.
+    """
+    info = archive.info(f"{key}.npy")
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        message = f"{label}: compressed in an unusual way; save it again with numpy.savez."
+        raise InputError(message)
+    return info
+
+
 def _spellings(entry: zipfile.ZipInfo) -> tuple[bytes, ...]:
     """Return the encodings of a member's name that its local header may have."""
     return tuple(entry.orig_filename.encode(coding, "replace") for coding in ("utf-8", "cp437"))

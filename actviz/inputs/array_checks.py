@@ -215,11 +215,7 @@ def check_finite(values: NDArray[Any], path: str, options: InputOptions) -> tupl
 
 
 def _in_layout(
-    batch: NDArray[Any],
-    array: NDArray[Any],
-    spec: TensorSpec,
-    path: str,
-    options: InputOptions,
+    batch: NDArray[Any], array: NDArray[Any], spec: TensorSpec, path: str, options: InputOptions
 ) -> NDArray[Any]:
     """Return a batch of images in the layout of the network.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, LimitError, escape
-from actviz.gate.archive import ARRAYS, Archive, open_archive
+from actviz.gate.archive import ARRAYS, Archive, array_info, array_keys, open_archive
 from actviz.gate.file_type import MODEL_MEMBERS, model_refusal
 from actviz.gate.npy import HEAD_BYTES, MAX_BYTES, array_of, read_header
 
@@ -30,11 +29,7 @@ def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str,
         archive = open_archive(BytesIO(content), path, ARRAYS)
         if MODEL_MEMBERS & set(archive.members):
             raise model_refusal(path)
-        keys = tuple(name.removesuffix(".npy") for name in archive.members if name.endswith(".npy"))
-        if not keys:
-            message = f"{path}: a zip archive without a .npy array; an .npz from numpy.savez was expected."
-            raise InputError(message)
-        chosen = _chosen(keys, names, path)
+        chosen = _chosen(array_keys(archive, path), names, path)
         total = sum(archive.info(f"{key}.npy").file_size for key in chosen.values())
         if total > MAX_BYTES:
             message = f"{path}: {total:,} bytes unpacked, at most {MAX_BYTES:,} are read; give smaller arrays."
@@ -60,8 +55,6 @@ def _chosen(keys: tuple[str, ...], names: tuple[str, ...], path: str) -> dict[st
 
 
 def _read_member(archive: Archive, key: str, label: str) -> NDArray[Any]:
-    if archive.info(f"{key}.npy").compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        message = f"{label}: compressed in an unusual way; save it again with numpy.savez."
-        raise InputError(message)
+    array_info(archive, key, label)
     content = archive.read(f"{key}.npy", MAX_BYTES)
     return array_of(content, read_header(content[:HEAD_BYTES], len(content), label), label)

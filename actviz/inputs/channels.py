@@ -17,12 +17,12 @@ from actviz.records import Array  # noqa: TC001  (read at run time by `system.se
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GREY, COLOUR, BANDS = "grey", "colour", "bands"
-GREY_CHANNELS, COLOUR_CHANNELS = 1, 3
+GREY, COLOR, BANDS = "grey", "colour", "bands"
+GREY_CHANNELS, COLOR_CHANNELS = 1, 3
 # Numbers of channels that gray and color can be converted to, without and with alpha.
 _KNOWN = (
-    {GREY: (GREY_CHANNELS, COLOUR_CHANNELS), COLOUR: (COLOUR_CHANNELS, GREY_CHANNELS)},
-    {GREY: (GREY_CHANNELS, COLOUR_CHANNELS, COLOUR_CHANNELS + 1), COLOUR: (COLOUR_CHANNELS, GREY_CHANNELS)},
+    {GREY: (GREY_CHANNELS, COLOR_CHANNELS), COLOR: (COLOR_CHANNELS, GREY_CHANNELS)},
+    {GREY: (GREY_CHANNELS, COLOR_CHANNELS, COLOR_CHANNELS + 1), COLOR: (COLOR_CHANNELS, GREY_CHANNELS)},
 )
 _LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's conversion to grey
 
@@ -56,7 +56,7 @@ class Bands:
     values
         ``(row, column, band)``, uint8 0..255 or float32 0..1.
     meaning
-        `GREY` (one band), `COLOUR` (red, green, blue) or `BANDS` (any number), without alpha.
+        `GREY` (one band), `COLOR` (red, green, blue) or `BANDS` (any number), without alpha.
     alpha
         Whether the last band is straight alpha, not multiplied into the others.
     """
@@ -83,7 +83,7 @@ def check_channels(meaning: str, *, count: int, alpha: bool, channels: int, path
     """
     if can_convert(meaning, count=count, alpha=alpha, channels=channels):
         return
-    names = {GREY: "grey", COLOUR: "red, green, blue", BANDS: "bands without a colour"}[meaning]
+    names = {GREY: "grey", COLOR: "red, green, blue", BANDS: "bands without a colour"}[meaning]
     bands = f"{count} band{'s' if count != 1 else ''} ({names}{', alpha' if alpha else ''})"
     message = f"{path}: the image has {bands}, the input takes {channels} channels, and no conversion between them is known; give an image with {channels} bands (such as a TIFF), or give an array of that shape (.npy)."
     raise InputError(message)
@@ -107,21 +107,21 @@ def to_channels(bands: Bands, channels: int | None, background: tuple[int, int, 
     """
     count = bands.values.shape[2]
     if channels is None:
-        channels = count if bands.meaning == BANDS else COLOUR_CHANNELS
+        channels = count if bands.meaning == BANDS else COLOR_CHANNELS
     check_channels(bands.meaning, count=count, alpha=bands.alpha, channels=channels, path=path)
     if channels == count:
         return DecodedImage(bands.values, alpha=bands.alpha)
     values = _as_float(bands.values)
     if bands.alpha and bands.meaning == BANDS:
         return DecodedImage(_without_opaque(bands, channels, path))
-    if bands.alpha and channels == COLOUR_CHANNELS + 1:  # grey with alpha
+    if bands.alpha and channels == COLOR_CHANNELS + 1:  # grey with alpha
         return DecodedImage(np.concatenate([values[:, :, :1].repeat(3, axis=2), values[:, :, 1:]], axis=2), alpha=True)
     if bands.alpha:
         values = _on_background(values, background)
-    if channels == GREY_CHANNELS and values.shape[2] == COLOUR_CHANNELS:
+    if channels == GREY_CHANNELS and values.shape[2] == COLOR_CHANNELS:
         values = (values.astype(np.float64) @ np.array(_LUMINANCE)).astype(np.float32)[:, :, None]
-    elif channels == COLOUR_CHANNELS and values.shape[2] == GREY_CHANNELS:
-        values = values.repeat(COLOUR_CHANNELS, axis=2)
+    elif channels == COLOR_CHANNELS and values.shape[2] == GREY_CHANNELS:
+        values = values.repeat(COLOR_CHANNELS, axis=2)
     return DecodedImage(values)
 
 

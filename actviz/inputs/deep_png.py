@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from actviz.inputs import pillow_images
-from actviz.inputs.channels import COLOUR, COLOUR_CHANNELS, GREY, Bands, DecodedImage, to_channels
+from actviz.inputs.channels import COLOR, COLOR_CHANNELS, GREY, Bands, DecodedImage, to_channels
 
 if TYPE_CHECKING:
     from actviz.inputs.pillow_images import DecodeTarget
@@ -29,8 +29,8 @@ def decode(content: bytes, path: str, target: DecodeTarget) -> DecodedImage:
         notes = pillow_images.damaged_notes(path) if damaged else []
         samples = pillow_images.turned(samples, orientation)
         count = samples.shape[2]
-        alpha = count in {2, COLOUR_CHANNELS + 1}
-        meaning = COLOUR if count >= COLOUR_CHANNELS else GREY
+        alpha = count in {2, COLOR_CHANNELS + 1}
+        meaning = COLOR if count >= COLOR_CHANNELS else GREY
         bands = Bands(pillow_images.scaled(samples, 16, path), meaning, alpha)
         image_channels = to_channels(bands, target.channels, target.background, path)
         values = image_channels.values[None] if target.frames else image_channels.values

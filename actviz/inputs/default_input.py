@@ -41,9 +41,7 @@ _IMAGE_RANK = 4
 
 
 def default_sample(
-    specs: tuple[TensorSpec, ...],
-    preprocessing: Preprocessing | Mapping[str, Preprocessing],
-    options: InputOptions,
+    specs: tuple[TensorSpec, ...], preprocessing: Preprocessing | Mapping[str, Preprocessing], options: InputOptions
 ) -> Sample:
     """Return a sample with a value for every input, and a note that describes it.
 
@@ -143,12 +141,7 @@ def find_photograph() -> Path | None:
     return photograph if file_system.exists(photograph) else None
 
 
-def _photograph(
-    path: Path,
-    spec: TensorSpec,
-    preprocessing: Preprocessing,
-    options: InputOptions,
-) -> Sample:
+def _photograph(path: Path, spec: TensorSpec, preprocessing: Preprocessing, options: InputOptions) -> Sample:
     """Return the photograph resized like any image; if the size is free, to at most 512 pixels per side."""
     shape = image_shape(spec)
     channels = 3 if shape is None else shape.channels
@@ -160,11 +153,7 @@ def _photograph(
         rows, columns = image.values.shape[:2]
         factor = min(1.0, FREE_SIDE / max(rows, columns))
         sizes: list[int | None] = [spec.shape[0], 0, 0, 0]
-        for position, size in zip(
-            shape.order,
-            (round(rows * factor), round(columns * factor), channels),
-            strict=True,
-        ):
+        for position, size in zip(shape.order, (round(rows * factor), round(columns * factor), channels), strict=True):
             sizes[1 + position] = size
         spec = replace(spec, shape=tuple(sizes))
     return sample_of_image(image, spec, preprocessing, chosen, Path(label))

@@ -166,10 +166,7 @@ def plan(own: Size, size: Size, how: str) -> ResizePlan:
         return ResizePlan(whole, size, size, "")
     factors = size[0] / own[0], size[1] / own[1]
     factor = min(factors)
-    inner = (
-        min(size[0], max(1, round(own[0] * factor))),
-        min(size[1], max(1, round(own[1] * factor))),
-    )
+    inner = (min(size[0], max(1, round(own[0] * factor))), min(size[1], max(1, round(own[1] * factor))))
     if inner == size:
         return ResizePlan(whole, size, size, "scaled")
     if how == "stretch":
@@ -249,9 +246,7 @@ def _resample(plane: NDArray[Any], wanted: ResizePlan) -> NDArray[Any]:
     flat = plane[:, :, 0] if plane.ndim == 3 and plane.shape[2] == 1 else plane  # noqa: PLR2004  (row, column, channel)
     top, left, bottom, right = wanted.box
     resized = Image.fromarray(np.ascontiguousarray(flat)).resize(
-        (wanted.inner[1], wanted.inner[0]),
-        Image.Resampling.BICUBIC,
-        box=(left, top, right, bottom),
+        (wanted.inner[1], wanted.inner[0]), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
     )
     return np.asarray(resized)
 

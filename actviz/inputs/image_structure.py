@@ -50,6 +50,18 @@ def is_deep_png(content: bytes) -> bool:
     return content[12:16] == b"IHDR" and content[24:26] in _DEEP_COLORS
 
 
+def check_count(count: int, limit: int, noun: str, path: str) -> None:
+    """Refuse an image with more of something than `limit`, which is counted while the file is read.
+
+    Raises
+    ------
+    LimitError
+        When `count` is larger.
+    """
+    if count > limit:
+        raise too_many(path, f"more than {limit:,}", noun, limit)
+
+
 def too_many(path: str, count: str, noun: str, limit: int) -> LimitError:
     """Return the error for an image with more of something than `limit`."""
     return LimitError(f"{path}: {count} {noun}, at most {limit:,} are read; save the image again without them.")
@@ -61,12 +73,10 @@ def _png(content: bytes, path: str) -> bool:
     while position + 8 <= len(content):
         length, kind = int.from_bytes(content[position : position + 4], "big"), content[position + 4 : position + 8]
         chunks += 1
-        if chunks > MAX_CHUNKS:
-            raise too_many(path, f"more than {MAX_CHUNKS:,}", "chunks in the PNG image", MAX_CHUNKS)
+        check_count(chunks, MAX_CHUNKS, "chunks in the PNG image", path)
         if kind in _TEXTS:
             texts += 1
-            if texts > MAX_TEXTS:
-                raise too_many(path, f"more than {MAX_TEXTS:,}", "texts in the PNG image", MAX_TEXTS)
+            check_count(texts, MAX_TEXTS, "texts in the PNG image", path)
             budget -= _text_size(kind, content, position + 8, length, path)
             if budget < 0:
                 raise too_many(path, "texts of more", "bytes in the PNG image", MAX_ALL_TEXT_BYTES)
@@ -150,8 +160,7 @@ def _webp(content: bytes, path: str) -> bool:
         if kind in {b"ANIM", b"ANMF"}:
             bounded = False
             frames += kind == b"ANMF"
-            if frames > MAX_FRAMES:
-                raise too_many(path, f"more than {MAX_FRAMES:,}", "frames", MAX_FRAMES)
+            check_count(frames, MAX_FRAMES, "frames", path)
         elif kind in {b"EXIF", b"XMP "}:
             bounded &= length <= _BOUNDED_EXIF
         position += 8 + length + length % 2
@@ -186,8 +195,7 @@ def check_tiff(content: bytes, path: str) -> None:
             message = f"{path}: the pages of the TIFF image run in a circle; save it again."
             raise LimitError(message)
         seen.add(position)
-        if len(seen) > MAX_FRAMES:
-            raise too_many(path, f"more than {MAX_FRAMES:,}", "pages", MAX_FRAMES)
+        check_count(len(seen), MAX_FRAMES, "pages", path)
         entries = number(position, 8 if large else 2)
         position = number(position + (8 if large else 2) + entries * entry, wide)
 
@@ -211,10 +219,8 @@ def check_gif(content: bytes, path: str) -> None:
         else:
             frames += 1
             position += 10 + _color_table(content[position + 9 : position + 10]) + 1
-        if frames > MAX_FRAMES:
-            raise too_many(path, f"more than {MAX_FRAMES:,}", "frames", MAX_FRAMES)
-        if extensions > MAX_TEXTS:
-            raise too_many(path, f"more than {MAX_TEXTS:,}", "comments in the GIF image", MAX_TEXTS)
+        check_count(frames, MAX_FRAMES, "frames", path)
+        check_count(extensions, MAX_TEXTS, "comments in the GIF image", path)
         while position < len(content) and content[position]:
             position += content[position] + 1
         position += 1

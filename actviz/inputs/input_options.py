@@ -77,10 +77,10 @@ class InputOptions:
             if self.sample_rate > MAX_RATE:
                 message = f"--sample-rate {self.sample_rate}: at most {MAX_RATE:,} Hz."
                 raise UsageError(message)
-        parse_colour(self.background)
+        parse_color(self.background)
 
 
-def parse_colour(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:
+def parse_color(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:
     """Return red, green and blue (0..255) of a color, given as such, as a name or as ``#rrggbb``.
 
     Raises

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import ActvizError, InputError, LimitError
-from actviz.inputs.channels import COLOUR, COLOUR_CHANNELS, GREY, Bands, DecodedImage, check_channels, to_channels
-from actviz.inputs.image_structure import MAX_FRAMES, too_many
-from actviz.inputs.input_options import InputOptions, parse_colour
+from actviz.inputs.channels import COLOR, COLOR_CHANNELS, GREY, Bands, DecodedImage, check_channels, to_channels
+from actviz.inputs.image_structure import MAX_FRAMES, check_count
+from actviz.inputs.input_options import InputOptions, parse_color
 from actviz.system.warning_filters import without_warnings
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class DecodeTarget:
     @property
     def background(self) -> tuple[int, int, int]:
         """Red, green and blue, 0..255, behind transparent pixels."""
-        return parse_colour(self.options.background)
+        return parse_color(self.options.background)
 
 
 def decode(content: bytes, kind: str, path: str, target: DecodeTarget) -> DecodedImage:
@@ -181,8 +181,7 @@ def check_frames(count: int, pixels: int, path: str, limit: int) -> None:
     LimitError
         When they are refused.
     """
-    if count > MAX_FRAMES:
-        raise too_many(path, f"more than {MAX_FRAMES:,}", "frames", MAX_FRAMES)
+    check_count(count, MAX_FRAMES, "frames", path)
     if pixels > limit:
         message = f"{path}: its first {count:,} frames have {pixels:,} pixels, at most {limit:,} in all are read; give a shorter or smaller one, or raise --max-pixels."
         raise LimitError(message)
@@ -284,18 +283,18 @@ def plain(image: Image, path: str, target: DecodeTarget) -> DecodedImage:
     InputError
         When its bands cannot be converted.
     """
-    channels = COLOUR_CHANNELS if target.channels is None else target.channels
+    channels = COLOR_CHANNELS if target.channels is None else target.channels
     if image.mode == "LAB":
         image = _from_lab(image)
     elif image.mode in {"La", "RGBa"}:
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     elif image.mode == "RGBX":
         image = image.convert("RGB")
-    meaning = GREY if image.mode in {"1", "L", "LA"} else COLOUR
+    meaning = GREY if image.mode in {"1", "L", "LA"} else COLOR
     alpha = image.has_transparency_data
-    count = (1 if meaning == GREY else COLOUR_CHANNELS) + alpha
+    count = (1 if meaning == GREY else COLOR_CHANNELS) + alpha
     check_channels(meaning, count=count, alpha=alpha, channels=channels, path=path)
-    mode = {1: "L", 2: "LA", COLOUR_CHANNELS: "RGB", _WITH_ALPHA: "RGBA"}[channels]
+    mode = {1: "L", 2: "LA", COLOR_CHANNELS: "RGB", _WITH_ALPHA: "RGBA"}[channels]
     keeps = mode in {"LA", "RGBA"}
     if alpha and not keeps:
         image = _blended(image.convert("RGBA"), target.background)
@@ -331,9 +330,9 @@ def _deep(image: Image, source: ImageFile, path: str, target: DecodeTarget) -> B
     if not isinstance(transparent, int):
         return Bands(grey, GREY, alpha=False)
     if target.channels == 1 and len(set(target.background)) > 1:
-        grey = grey.repeat(COLOUR_CHANNELS, axis=2)
+        grey = grey.repeat(COLOR_CHANNELS, axis=2)
     opaque = np.where(raw == transparent, np.float32(0), np.float32(1))[:, :, None]
-    return Bands(np.concatenate([grey, opaque], axis=2), GREY if grey.shape[2] == 1 else COLOUR, alpha=True)
+    return Bands(np.concatenate([grey, opaque], axis=2), GREY if grey.shape[2] == 1 else COLOR, alpha=True)
 
 
 def scaled(raw: NDArray[Any], bits: int, path: str) -> NDArray[np.float32]:

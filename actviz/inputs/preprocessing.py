@@ -53,10 +53,7 @@ class Preprocessing:
     def ends(self) -> tuple[float, float]:
         """Lowest and highest value of the range."""
         pairs = list(zip(self.mean, self.std, strict=True))
-        return (
-            min((0.0 - mean) / std for mean, std in pairs),
-            max((self.factor - mean) / std for mean, std in pairs),
-        )
+        return (min((0.0 - mean) / std for mean, std in pairs), max((self.factor - mean) / std for mean, std in pairs))
 
 
 PREPROCESSINGS: dict[str, Preprocessing] = {
@@ -72,10 +69,7 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
         reversed=True,
     ),
     "torch": Preprocessing(
-        "torch",
-        "torch (ImageNet mean and std)",
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        "torch", "torch (ImageNet mean and std)", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
     ),
 }
 PREPROCESS_CHOICES = (AUTO, *PREPROCESSINGS, "MEAN,STD")

@@ -45,10 +45,7 @@ _MODEL_FOLDER = ("saved_model.pb", "saved_model.pbtxt")
 
 
 def read_samples(
-    path: str | Path,
-    specs: tuple[TensorSpec, ...],
-    preprocessing: Preprocessing,
-    options: InputOptions,
+    path: str | Path, specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions
 ) -> list[Sample]:
     """Return the samples of a file.
 

@@ -11,7 +11,7 @@ import numpy as np
 from actviz.errors import InputError
 from actviz.inputs import image_resize
 from actviz.inputs.array_checks import array_dtype, check_finite
-from actviz.inputs.input_options import parse_colour
+from actviz.inputs.input_options import parse_color
 from actviz.inputs.preprocessing import apply, undo
 from actviz.inputs.text_files import split_into_steps
 from actviz.records import Sample
@@ -37,11 +37,7 @@ _GREY = 200
 
 
 def sample_of_image(
-    image: DecodedImage,
-    spec: TensorSpec,
-    preprocessing: Preprocessing,
-    options: InputOptions,
-    source: Path,
+    image: DecodedImage, spec: TensorSpec, preprocessing: Preprocessing, options: InputOptions, source: Path
 ) -> Sample:
     """Return a decoded image as a sample for a network with one input.
 
@@ -65,7 +61,7 @@ def sample_of_image(
     fed, pictures = [], []
     for frame in frames:
         picture = negative(frame, alpha=image.alpha) if options.invert else frame
-        picture = image_resize.resize(picture, plan, parse_colour(options.background), alpha=image.alpha)
+        picture = image_resize.resize(picture, plan, parse_color(options.background), alpha=image.alpha)
         fed.append(_in_dtype(apply(picture, preprocessing), spec, preprocessing, path))
         pictures.append(_as_fed(picture, fed[-1], preprocessing))
     if len(shape.order) == 2:  # noqa: PLR2004  (row, column: no channel axis)
@@ -231,18 +227,18 @@ def _as_fed(picture: NDArray[Any], fed: NDArray[Any], preprocessing: Preprocessi
         levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], picture.shape[2], axis=2)
         with np.errstate(over="ignore"):  # float16 may overflow for levels that do not occur
             restored = as_picture(undo(apply(levels, preprocessing).astype(fed.dtype), preprocessing))
-        if np.array_equal(restored, _in_colour(levels)):
-            return _in_colour(picture)
+        if np.array_equal(restored, _in_color(levels)):
+            return _in_color(picture)
     return as_picture(undo(fed, preprocessing))
 
 
 def as_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Return an image ``(row, column, channel)`` of values 0..1 as uint8 ``(row, column, RGB)``."""
     finite = np.nan_to_num(picture, nan=0.0, posinf=1.0, neginf=0.0)
-    return _in_colour(np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8))
+    return _in_color(np.rint(np.clip(finite, 0, 1) * _BYTE).astype(np.uint8))
 
 
-def _in_colour(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _in_color(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return ``(row, column, channel)`` as ``(row, column, RGB)``: gray is repeated, a fourth channel dropped."""
     return (
         np.repeat(pixels[:, :, :1], 3, axis=2)
@@ -329,12 +325,7 @@ def _ends(array: NDArray[Any]) -> tuple[float, float]:
     return float(array.min()), float(array.max())
 
 
-def _in_dtype(
-    fed: NDArray[np.float32],
-    spec: TensorSpec,
-    preprocessing: Preprocessing,
-    path: str,
-) -> NDArray[Any]:
+def _in_dtype(fed: NDArray[np.float32], spec: TensorSpec, preprocessing: Preprocessing, path: str) -> NDArray[Any]:
     dtype = array_dtype(spec.dtype)
     if dtype.kind == "f":
         return fed.astype(dtype, copy=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from actviz.errors import InputError, LimitError
 from actviz.inputs import pillow_images
-from actviz.inputs.channels import BANDS, COLOUR, COLOUR_CHANNELS, GREY, Bands, DecodedImage, to_channels
+from actviz.inputs.channels import BANDS, COLOR, COLOR_CHANNELS, GREY, Bands, DecodedImage, to_channels
 from actviz.inputs.image_structure import check_tiff
 
 if TYPE_CHECKING:
@@ -133,14 +133,14 @@ def _in_channels(page: TiffPage, samples: NDArray[Any], path: str, target: Decod
     count = samples.shape[2] - alpha
     kind = int(page.photometric)
     # Some writers do not declare extra samples; they are read like other bands.
-    expected, name = (COLOUR_CHANNELS, COLOUR) if kind == _RGB else (1, GREY)
+    expected, name = (COLOR_CHANNELS, COLOR) if kind == _RGB else (1, GREY)
     meaning = name if count == expected else BANDS
     values = _scaled(page, samples, path, alpha=alpha)
     tag = page.tags.get(_ORIENTATION)
     values = pillow_images.turned(values, tag.value if tag is not None and isinstance(tag.value, int) else 1)
     if alpha and extra[-1] == _ASSOCIATED:
         values = _divided(values)
-    if values.dtype == np.uint8 and meaning in {GREY, COLOUR}:
+    if values.dtype == np.uint8 and meaning in {GREY, COLOR}:
         return _by_pillow(values, path, target)
     return to_channels(Bands(values, meaning, alpha), target.channels, target.background, path)
 
@@ -177,5 +177,5 @@ def _by_pillow(values: NDArray[np.uint8], path: str, target: DecodeTarget) -> De
     from PIL import Image
 
     flat = np.ascontiguousarray(values[:, :, 0] if values.shape[2] == 1 else values)
-    mode = {1: "L", 2: "LA", COLOUR_CHANNELS: "RGB", COLOUR_CHANNELS + 1: "RGBA"}[values.shape[2]]
+    mode = {1: "L", 2: "LA", COLOR_CHANNELS: "RGB", COLOR_CHANNELS + 1: "RGBA"}[values.shape[2]]
     return pillow_images.plain(Image.frombytes(mode, (values.shape[1], values.shape[0]), flat.tobytes()), path, target)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from actviz.errors import (
-    InputError,
-    LimitError,
-    UsageError,
-)
+from actviz.errors import InputError, LimitError, UsageError
 
 
 def read_standard_input(limit: int) -> bytes:

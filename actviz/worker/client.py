@@ -127,24 +127,14 @@ class Worker:
         self._send(Request("prepare"))
 
     def activations(
-        self,
-        batch: Mapping[str, Array],
-        addresses: Sequence[str],
-        *,
-        separate: bool = False,
-        state: str = "file",
+        self, batch: Mapping[str, Array], addresses: Sequence[str], *, separate: bool = False, state: str = "file"
     ) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch; see `formats.network_protocol.Network`."""
         self.ask_activations(batch, addresses, separate=separate, state=state)
         return self.take_activations()
 
     def ask_activations(
-        self,
-        batch: Mapping[str, Array],
-        addresses: Sequence[str],
-        *,
-        separate: bool = False,
-        state: str = "file",
+        self, batch: Mapping[str, Array], addresses: Sequence[str], *, separate: bool = False, state: str = "file"
     ) -> None:
         """Request the outputs of some layers for a batch; `take_activations` returns them."""
         self._send(Request("activations", {}, batch, tuple(addresses), separate, state))

@@ -537,7 +537,7 @@ def test_a_changed_value_is_refused(tmp_path, save):
     with (tmp_path / "a.npz").open("rb") as file:
         archive = open_archive(file, "a.npz", ARRAYS)
         with pytest.raises(InputError, match="truncated or damaged"):
-            open_member(archive, "x.npy", "a.npz[x]").entry(0)
+            open_member(archive, "x", "a.npz[x]").entry(0)
 
 
 @threat(131, 3)
@@ -547,7 +547,7 @@ def test_an_array_with_a_wrong_sum_is_read_where_no_guard_compares_sums(tmp_path
     with_wrong_sum(tmp_path / "a.npz", save)
     with (tmp_path / "a.npz").open("rb") as file:
         archive = open_archive(file, "a.npz", ARRAYS)
-        np.testing.assert_array_equal(open_member(archive, "x.npy", "a.npz[x]").entry(0), 0.0)
+        np.testing.assert_array_equal(open_member(archive, "x", "a.npz[x]").entry(0), 0.0)
 
 
 @threat(131, 6)

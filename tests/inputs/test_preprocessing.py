@@ -118,5 +118,5 @@ def test_what_is_shown_is_what_was_fed_whichever_way_it_is_found(name, channels,
     with np.errstate(over="ignore"):
         fed = apply(picture, preprocessing).astype(dtype)
     np.testing.assert_array_equal(
-        samples._seen(picture, fed, preprocessing), samples.as_picture(undo(fed, preprocessing))
+        samples._as_fed(picture, fed, preprocessing), samples.as_picture(undo(fed, preprocessing))
     )

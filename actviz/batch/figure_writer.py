@@ -1,6 +1,6 @@
 """Figures of activations, wherever they come from: drawn and written beside each other, recorded.
 
-A `Painter` takes the activations of one input after another and gives back, in that order,
+A `FigureWriter` takes the activations of one input after another and gives back, in that order,
 what was written and what could not be drawn.
 """
 

@@ -155,7 +155,7 @@ class AlwaysOutdated:
     """Takes every input, for a look at all of them before the first figure is made."""
 
     def due(self, stem: str, number: int, name: str, origin: str) -> Outdated:
-        """Return that something is to be made of an input; the arguments are those of `Upkeep.due`."""
+        """Return that something is to be made of an input; the arguments are those of `UpToDateCheck.due`."""
         del stem, number, origin
         return Outdated({name: Path()})
 

@@ -1,1 +1,1 @@
-"""Every call that touches a file or a process, so that faults can be injected in one place."""
+"""Calls of the operating system: files, folders, processes, pipes and limits; tests inject faults here."""

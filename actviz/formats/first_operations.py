@@ -1,8 +1,8 @@
-"""Which constant arithmetic stands between an input and the first real layer of a graph.
+"""Find the constant arithmetic between the inputs of a graph and its first layers with weights.
 
-The same walk for every format: a format says what reads a tensor and what an operation does
-(`Graph`), `input_arithmetic` works out its outputs, and the walk ends where a layer with
-weights, or anything else that is not arithmetic of constants, begins.
+The traversal is the same for every format: the format provides the readers of a tensor and the
+operations (`Graph`), `input_arithmetic` computes their outputs, and the traversal ends at the
+first operation that is not arithmetic with constants.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from actviz.formats.input_arithmetic import Value
 
 Tensor = tuple[int, int]
-"""The number of an operation and the number of its output."""
+"""A tensor: the index of its operation and the index of the output."""
 MAX_ENDINGS = 8
 _Key = tuple[str, tuple[float, ...], tuple[float, ...], bool, str]
 
-# What an operation does, by the names of Keras 3, of tf.* functions, of TensorFlow's graphs
-# and of TFLite; case and underscores aside, module prefixes left out.
+# The role of each operation, by its name in Keras 3, TensorFlow functions, TensorFlow graphs and
+# TFLite, without module prefix, in lower case and without underscores.
 _NAMES = {
     "keep": (
         "identity cast stopgradient snapshot preventgradient checknumerics placeholderwithdefault ensureshape "
@@ -76,7 +76,7 @@ ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
 
 
 class Graph(Protocol):
-    """What the walk asks of a format's graph."""
+    """The interface of a graph for this traversal."""
 
     def readers(self, number: int) -> Sequence[int]:
         """Return the operations that read an output of operation `number`."""
@@ -85,46 +85,48 @@ class Graph(Protocol):
         """Return the tensors that an operation reads."""
 
     def values(self, number: int, known: Mapping[Tensor, Value]) -> Sequence[Value] | None:
-        """Return an operation's outputs, ``None`` where it is no arithmetic of constants."""
+        """Return the outputs of an operation, ``None`` if it is not arithmetic with constants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Where the arithmetic of an input ends; `stopped_by` names an operation that read the data."""
+    """The end of the arithmetic of an input; `stopped_by` is the name of an operation that depends on the data."""
 
     tensor: Affine
     stopped_by: str = ""
 
 
 def role_of(name: str) -> str:
-    """Return what an operation of this name does, ``""`` where it is not arithmetic of this kind."""
+    """Return the role of an operation by its name, ``""`` if it is not supported."""
     plain = name.rpartition(".")[2].replace("_", "").lower()
     return "keep" if plain.startswith("random") else ROLES.get(plain, "")
 
 
 def first_operations(starts: Mapping[Tensor, Affine], graph: Graph) -> list[InputOperation]:
-    """Return what the graph does to its inputs first; nothing for inputs that it takes as they are."""
-    found: dict[_Key, InputOperation] = {}
+    """Return the constant arithmetic on each input; nothing for inputs without any."""
+    operations: dict[_Key, InputOperation] = {}
     for ending in _endings(starts, graph):
-        scale, offset, turned = ending.tensor.by_input
-        plain = set(scale) == {1.0} and set(offset) == {0.0} and not turned
-        key = (ending.tensor.input, scale, offset, turned, ending.stopped_by)
-        if (not plain or ending.stopped_by) and sum(one.kind == "Arithmetic" for one in found.values()) < MAX_ENDINGS:
-            found[key] = InputOperation(
-                "Arithmetic", {"scale": scale, "offset": offset}, ending.tensor.input, turned, ending.stopped_by
+        scale, offset, is_reversed = ending.tensor.by_input
+        plain = set(scale) == {1.0} and set(offset) == {0.0} and not is_reversed
+        key = (ending.tensor.input, scale, offset, is_reversed, ending.stopped_by)
+        if (not plain or ending.stopped_by) and sum(
+            item.kind == "Arithmetic" for item in operations.values()
+        ) < MAX_ENDINGS:
+            operations[key] = InputOperation(
+                "Arithmetic", {"scale": scale, "offset": offset}, ending.tensor.input, is_reversed, ending.stopped_by
             )
             for first, second, reverse in ending.tensor.stages[::-1]:
                 earlier = (ending.tensor.input, first, second, reverse, "stage")
                 numbers = {"scale": first, "offset": second}
-                found.setdefault(earlier, InputOperation("Stage", numbers, ending.tensor.input, reverse))
-    return list(found.values())
+                operations.setdefault(earlier, InputOperation("Stage", numbers, ending.tensor.input, reverse))
+    return list(operations.values())
 
 
 def _endings(starts: Mapping[Tensor, Affine], graph: Graph) -> list[Ending]:
-    """Follow the inputs; see the module.
+    """Follow the inputs to the ends of their arithmetic.
 
-    What reads a tensor of the network's own making as well, such as the sum of a skip
-    connection, only counts where nothing else reads the input.
+    A reader that also reads other tensors of the network, such as the sum of a skip connection,
+    only counts if the input has no other reader.
     """
     live = _descendants(starts, graph)
     known: dict[Tensor, Value] = dict(starts)
@@ -163,15 +165,15 @@ def _endings(starts: Mapping[Tensor, Affine], graph: Graph) -> list[Ending]:
 
 def _endings_after(given: Sequence[Value | None]) -> list[Ending]:
     plain = [Ending(value) for value in given if isinstance(value, Affine)]
-    summed = [value for value in given if isinstance(value, Dependent)]
-    return plain + [Ending(value.base, value.name if value.combined else "") for value in summed]
+    dependent = [value for value in given if isinstance(value, Dependent)]
+    return plain + [Ending(value.base, value.name if value.combined else "") for value in dependent]
 
 
 def _descendants(starts: Mapping[Tensor, Affine], graph: Graph) -> set[int]:
-    found = {number for number, _ in starts}
-    todo = list(found)
+    descendants = {number for number, _ in starts}
+    todo = list(descendants)
     while todo:
-        new = [reader for reader in graph.readers(todo.pop()) if reader not in found]
-        found.update(new)
+        new = [reader for reader in graph.readers(todo.pop()) if reader not in descendants]
+        descendants.update(new)
         todo += new
-    return found
+    return descendants

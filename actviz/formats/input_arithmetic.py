@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from actviz.records import TensorSpec
 
 MAX_CHANNELS = 256
-"""Numbers per channel are kept up to here; beyond it their median stands for all."""
+"""The maximum number of constants per channel; of more the median is used."""
 DEFAULT_CHANNELS = 3
 MAX_STAGES = 8
 Stage: TypeAlias = tuple[tuple[float, ...], tuple[float, ...], bool]
-"""Scale and offset by channel of the input, and whether the order of the channels is reversed."""
+"""Scale and offset by channel of the input, and True if the order of the channels is reversed."""
 ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide"})
 
 
@@ -32,11 +32,11 @@ ELEMENTWISE = frozenset({"add", "subtract", "multiply", "divide"})
 class Affine:
     """A tensor that is an input times `scale` plus `offset`.
 
-    `scale` and `offset` hold one number, or one per channel of the tensor. `axis` is that
-    of the channels (``None``: there is none, or it is not known any more), `rank` the number
-    of axes with the batch, `count` the number of channels of the input. Channel *k* is made
-    of the input's channel ``source[k]`` (``None``: every channel of its own). `stages` are
-    the first results on the way from the input, the input left out.
+    `scale` and `offset` hold one number, or one per channel of the tensor. `axis` is the channel
+    axis (``None`` if there is none or it is not known), `rank` the number of axes including the
+    batch axis, `count` the number of channels of the input. Channel *k* is computed from channel
+    ``source[k]`` of the input (``None``: from channel *k*). `stages` are the first intermediate
+    results.
     """
 
     input: str
@@ -55,26 +55,26 @@ class Affine:
 
     @property
     def uniform(self) -> bool:
-        """True where every channel is treated alike, so that their order does not matter."""
+        """True if all channels have the same scale and offset, so that their order does not matter."""
         return len(set(self.scale)) == len(set(self.offset)) == 1 and self.source is None
 
     @property
     def by_input(self) -> Stage:
-        """Scale and offset in the order of the input's channels, and whether the tensor reverses it."""
+        """Scale and offset in the order of the input's channels, and True if the tensor reverses it."""
         if self.source is None:
             return self.scale, self.offset, False
-        places = {channel: place for place, channel in reversed(list(enumerate(self.source)))}
-        order = [places[channel] for channel in sorted(places)]
-        turned = len(self.source) > 1 and list(self.source) == sorted(set(self.source), reverse=True)
-        return _pick(self.scale, order), _pick(self.offset, order), turned
+        indices = {channel: index for index, channel in reversed(list(enumerate(self.source)))}
+        order = [indices[channel] for channel in sorted(indices)]
+        is_reversed = len(self.source) > 1 and list(self.source) == sorted(set(self.source), reverse=True)
+        return _pick(self.scale, order), _pick(self.offset, order), is_reversed
 
 
 @dataclass(frozen=True, slots=True)
 class Dependent:
-    """A tensor that an operation without weights made of an input, but not by constants alone.
+    """A tensor that depends on an input through an operation without weights that is not affine.
 
-    `name` is the operation that read the data (``Max``, ``Log``), `base` what it read.
-    `combined` is False while the tensor only sums up the input, as a mean does.
+    `name` is that operation (``Max``, ``Log``), `base` its input. `combined` is False while the
+    tensor is only a reduction of the input, such as a mean.
     """
 
     base: Affine
@@ -83,7 +83,7 @@ class Dependent:
 
 
 class Static:
-    """A tensor that depends on the shape of an input, or on chance, but not on its values."""
+    """A tensor that depends on the shape of an input, or is random, but does not depend on its values."""
 
 
 STATIC = Static()
@@ -91,11 +91,11 @@ Value: TypeAlias = "Affine | Dependent | Static | NDArray[Any]"
 
 
 @dataclass(frozen=True, slots=True)
-class OperationSettings:
-    """The settings of one operation: what of them it needs depends on its role.
+class OpSettings:
+    """The settings of one operation; its role decides which are used.
 
-    `name` is how messages call it. `axes` are axes, or for ``transpose`` the permutation;
-    `index` is what follows a tensor in brackets, or the channels that ``take`` chooses;
+    `name` is its name in messages. `axes` are axes, or the permutation of ``transpose``; `index`
+    is the subscript of a tensor, or the channels that ``take`` selects;
     `sections` is the number of outputs of ``split`` and ``unstack``; `keepdims` belongs to
     ``reduce``; `scale` and `offset` are those of ``affine``.
     """
@@ -110,9 +110,9 @@ class OperationSettings:
 
 
 def input_tensor(spec: TensorSpec, rank: int) -> Affine:
-    """Return an input as it is; `rank` is that of its tensor, which may lack the batch axis of `spec`.
+    """Return an unchanged input; `rank` is that of its tensor, which may lack the batch axis of `spec`.
 
-    The order of more channels than can be told apart is not followed.
+    The order of more than `MAX_CHANNELS` channels is not followed.
     """
     axis = spec.axes.index("channel") if "channel" in spec.axes else None
     count = 1 if axis is None else spec.shape[axis] or DEFAULT_CHANNELS
@@ -121,18 +121,18 @@ def input_tensor(spec: TensorSpec, rank: int) -> Affine:
     return Affine(spec.name, rank, axis - len(spec.axes) + rank, count)
 
 
-def apply_operation(role: str, given: Sequence[Value], details: OperationSettings) -> list[Value] | None:
-    """Return the outputs of one operation, or ``None`` where it is not arithmetic of this kind.
+def apply_operation(role: str, given: Sequence[Value], details: OpSettings) -> list[Value] | None:
+    """Return the outputs of one operation, ``None`` if it is not supported.
 
     Parameters
     ----------
     role
-        ``keep`` (the values stay, their place may not), ``add``, ``subtract``, ``multiply``,
+        ``keep`` (the values are kept, maybe at other positions), ``add``, ``subtract``, ``multiply``,
         ``divide``, ``affine``, ``negative``, ``reverse``, ``index``, ``take``, ``split``,
         ``unstack``, ``concatenate``, ``stack``, ``transpose``, ``reshape``, ``reduce``,
         ``select``, ``nonlinear`` or ``shape``.
     given
-        The tensors and constants that it reads, in its own order.
+        Its tensors and constants, in the order of its arguments.
     details
         Its settings.
     """
@@ -165,9 +165,9 @@ def apply_operation(role: str, given: Sequence[Value], details: OperationSetting
 
 
 def channel_constants(constant: NDArray[Any], tensor: Affine) -> tuple[float, ...] | None:
-    """Return a constant as one number, or one per channel of `tensor`; ``None`` where it is neither.
+    """Return a constant as one number, or one per channel of `tensor`; ``None`` if it is neither.
 
-    Of a constant that varies over other axes, such as a mean image, the median is taken.
+    A constant that varies over other axes, such as a mean image, is reduced to its median.
     """
     if constant.size == 0 or constant.dtype.kind not in "fiub" or constant.ndim > tensor.rank:
         return None
@@ -178,12 +178,12 @@ def channel_constants(constant: NDArray[Any], tensor: Affine) -> tuple[float, ..
     if tensor.axis is None or values.shape[tensor.axis] not in {1, tensor.channels}:
         return (float(np.median(values)),)
     others = tuple(axis for axis in range(tensor.rank) if axis != tensor.axis)
-    found = np.median(values, axis=others).ravel()
-    return tuple(found.tolist()) if found.size <= MAX_CHANNELS else (float(np.median(found)),)
+    medians = np.median(values, axis=others).ravel()
+    return tuple(medians.tolist()) if medians.size <= MAX_CHANNELS else (float(np.median(medians)),)
 
 
 def _fit_channels(numbers: tuple[float, ...], tensor: Affine) -> tuple[float, ...]:
-    """Return the numbers of a layer as one, or as one per channel."""
+    """Return the constants of a layer as one number, or one per channel."""
     fits = len(numbers) == 1 or (len(numbers) == tensor.channels <= MAX_CHANNELS and tensor.axis is not None)
     return numbers if fits else (float(np.median(numbers)),)
 
@@ -192,10 +192,10 @@ def _apply_binary(role: str, given: Sequence[Value], name: str) -> list[Value] |
     if len(given) != 2:  # noqa: PLR2004  (two operands)
         return None
     left, right = given
-    summed = next((value for value in given if isinstance(value, Dependent)), None)
-    if summed is not None:
-        plain = next((value for value in given if isinstance(value, Affine)), None)
-        return [summed if plain is None else Dependent(plain, summed.name, combined=True)]
+    dependent = next((value for value in given if isinstance(value, Dependent)), None)
+    if dependent is not None:
+        affine = next((value for value in given if isinstance(value, Affine)), None)
+        return [dependent if affine is None else Dependent(affine, dependent.name, combined=True)]
     if isinstance(left, Affine) and isinstance(right, np.ndarray):
         tensor, constant = left, channel_constants(right, left)
     elif isinstance(right, Affine) and isinstance(left, np.ndarray):
@@ -218,7 +218,7 @@ def _apply_binary(role: str, given: Sequence[Value], name: str) -> list[Value] |
 
 
 def _apply_select(given: Sequence[Value], name: str) -> list[Value] | None:
-    """Return what ``where(condition, first, second)`` gives: both alike, as of a random flip, or the one that is chosen."""
+    """Return the result of ``where(condition, first, second)``: a constant condition selects one, equal tensors are kept (a random flip)."""
     if len(given) != 3:  # noqa: PLR2004  (a condition and two tensors)
         return None
     condition, first, second = given
@@ -227,19 +227,21 @@ def _apply_select(given: Sequence[Value], name: str) -> list[Value] | None:
     if isinstance(first, Affine) and first == second:
         return [first]
     base = next((value for value in given if isinstance(value, Affine)), None)
-    summed = next((value for value in given if isinstance(value, Dependent)), None)
-    return [Dependent(base, name, combined=True)] if base is not None else [summed] if summed is not None else None
+    dependent = next((value for value in given if isinstance(value, Dependent)), None)
+    return (
+        [Dependent(base, name, combined=True)] if base is not None else [dependent] if dependent is not None else None
+    )
 
 
-def _apply_rearrangement(role: str, tensor: Affine, details: OperationSettings) -> list[Value] | None:
-    """Follow the channels through an operation that moves, chooses or sums up values."""
+def _apply_rearrangement(role: str, tensor: Affine, details: OpSettings) -> list[Value] | None:
+    """Follow the channels through an operation that moves, selects or reduces values."""
     axes = tuple(axis % tensor.rank for axis in details.axes)
     on_channels = tensor.axis is not None and tensor.axis in axes
     if role == "reverse":
         return [_select_channels(tensor, range(tensor.channels)[::-1]) if on_channels else tensor]
     if role == "take":
-        places = [int(item) % tensor.channels for item in details.index[:MAX_CHANNELS]] if on_channels else []
-        return [_select_channels(tensor, places)] if places else [tensor] if axes else None
+        channels = [int(item) % tensor.channels for item in details.index[:MAX_CHANNELS]] if on_channels else []
+        return [_select_channels(tensor, channels)] if channels else [tensor] if axes else None
     if role == "index":
         return _apply_index(tensor, details.index)
     if role == "transpose":
@@ -264,7 +266,7 @@ def _apply_index(tensor: Affine, items: Sequence[Any]) -> list[Value] | None:
     filled: list[Any] = []
     for item in items if Ellipsis in items else [*items, Ellipsis]:
         filled += [slice(None)] * (tensor.rank - used) if item is Ellipsis else [item]
-    found, axis, position = tensor, 0, 0
+    result, axis, position = tensor, 0, 0
     new_axis: int | None = None
     for item in filled:
         if item is None:
@@ -272,12 +274,12 @@ def _apply_index(tensor: Affine, items: Sequence[Any]) -> list[Value] | None:
             continue
         if axis == tensor.axis:
             inside = not isinstance(item, int) or -tensor.channels <= item < tensor.channels
-            places = range(tensor.channels)[item] if inside else ()
-            found = _select_channels(found, [places] if isinstance(places, int) else places)
+            channels = range(tensor.channels)[item] if inside else ()
+            result = _select_channels(result, [channels] if isinstance(channels, int) else channels)
             new_axis = None if isinstance(item, int) else position
         axis += 1
         position += not isinstance(item, int)
-    return [replace(found, rank=position, axis=new_axis)] if found.channels else None
+    return [replace(result, rank=position, axis=new_axis)] if result.channels else None
 
 
 def _apply_split(role: str, tensor: Affine, axes: tuple[int, ...], sections: int) -> list[Value] | None:
@@ -321,8 +323,8 @@ def _apply_concatenation(role: str, given: Sequence[Value], axes: tuple[int, ...
     return [replace(first, rank=rank, axis=axis, scale=tuple(scale), offset=tuple(offset), source=whole)]
 
 
-def _apply_reduction(tensor: Affine, axes: tuple[int, ...], details: OperationSettings) -> Value:
-    """Return a weighted sum, or the mean, of the channels (a grey image); any other reduction reads the data."""
+def _apply_reduction(tensor: Affine, axes: tuple[int, ...], details: OpSettings) -> Value:
+    """Return a weighted sum, or the mean, of the channels (a gray image); any other reduction depends on the data."""
     kind = details.name.lower().removeprefix("reduce_").rpartition(".")[2].removeprefix("reduce_")
     if kind not in {"sum", "mean"} or axes != (tensor.axis,):
         return Dependent(tensor, details.name, combined=False)
@@ -332,11 +334,11 @@ def _apply_reduction(tensor: Affine, axes: tuple[int, ...], details: OperationSe
     return replace(tensor, rank=rank, axis=axis, scale=(scale,), offset=(offset,), source=(0,))
 
 
-def _select_channels(tensor: Affine, places: Sequence[int]) -> Affine:
+def _select_channels(tensor: Affine, channels: Sequence[int]) -> Affine:
     source = range(tensor.count) if tensor.source is None else tensor.source
-    kept = tuple(source[place] for place in places)
-    whole = None if kept == tuple(range(tensor.count)) else kept
-    return replace(tensor, scale=_pick(tensor.scale, places), offset=_pick(tensor.offset, places), source=whole)
+    selected = tuple(source[channel] for channel in channels)
+    whole = None if selected == tuple(range(tensor.count)) else selected
+    return replace(tensor, scale=_pick(tensor.scale, channels), offset=_pick(tensor.offset, channels), source=whole)
 
 
 def _scale_channels(tensor: Affine, factors: tuple[float, ...]) -> Affine:
@@ -364,5 +366,5 @@ def _broadcast(numbers: tuple[float, ...], size: int) -> list[float]:
     return list(numbers) * size if len(numbers) == 1 else list(numbers)
 
 
-def _pick(numbers: tuple[float, ...], places: Sequence[int]) -> tuple[float, ...]:
-    return numbers if len(numbers) == 1 else tuple(numbers[place] for place in places)
+def _pick(numbers: tuple[float, ...], indices: Sequence[int]) -> tuple[float, ...]:
+    return numbers if len(numbers) == 1 else tuple(numbers[index] for index in indices)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actviz.formats.input_arithmetic import STATIC, Affine, Dependent, OperationSettings, apply_operation
+from actviz.formats.input_arithmetic import STATIC, Affine, Dependent, OpSettings, apply_operation
 from actviz.inputs import choose_preprocessing
 from actviz.inputs.value_range import CANDIDATES, SPANS, formula, is_identity, match
 from actviz.records import InputOperation, ModelFacts, TensorSpec
@@ -177,29 +177,29 @@ def test_arithmetic_follows_what_numpy_computes(data):
         )
         if role in {"add", "subtract", "multiply", "divide"}:
             first = data.draw(st.booleans()) and role != "divide"
-            (tensor,) = apply_operation(role, [numbers, tensor] if first else [tensor, numbers], OperationSettings())
+            (tensor,) = apply_operation(role, [numbers, tensor] if first else [tensor, numbers], OpSettings())
             function = getattr(np, role)
             values = function(numbers, values) if first else function(values, numbers)
         elif role == "negative":
-            (tensor,) = apply_operation(role, [tensor], OperationSettings())
+            (tensor,) = apply_operation(role, [tensor], OpSettings())
             values = -values
         elif role == "reverse":
             axis = data.draw(st.integers(1, 3))
             if axis == tensor.axis:
-                (tensor,) = apply_operation(role, [tensor], OperationSettings(axes=(axis,)))
+                (tensor,) = apply_operation(role, [tensor], OpSettings(axes=(axis,)))
                 values = np.flip(values, axis)
         elif role == "index":
             index = (Ellipsis, slice(None, None, -1)) if tensor.axis == 3 else (slice(None), slice(None, None, -1))
-            (tensor,) = apply_operation(role, [tensor], OperationSettings(index=index))
+            (tensor,) = apply_operation(role, [tensor], OpSettings(index=index))
             values = values[index]
         elif role == "transpose":
             axes = (0, 3, 1, 2) if tensor.axis == 3 else (0, 2, 3, 1)
-            (tensor,) = apply_operation(role, [tensor], OperationSettings(axes=axes))
+            (tensor,) = apply_operation(role, [tensor], OpSettings(axes=axes))
             values = values.transpose(axes)
         else:
-            parts = apply_operation(role, [tensor], OperationSettings(axes=(tensor.axis,), sections=tensor.channels))
+            parts = apply_operation(role, [tensor], OpSettings(axes=(tensor.axis,), sections=tensor.channels))
             arrays = np.split(values, tensor.channels, tensor.axis)
-            (tensor,) = apply_operation("concatenate", parts[::-1], OperationSettings(axes=(tensor.axis,)))
+            (tensor,) = apply_operation("concatenate", parts[::-1], OpSettings(axes=(tensor.axis,)))
             values = np.concatenate(arrays[::-1], tensor.axis)
     source = range(3) if tensor.source is None else tensor.source
     moved = picture if tensor.axis == 3 else picture.transpose(0, 3, 1, 2)
@@ -213,20 +213,20 @@ def test_arithmetic_follows_what_numpy_computes(data):
 
 def test_what_ends_the_arithmetic():
     tensor = Affine("image", 4, 3, 3)
-    (largest,) = apply_operation("reduce", [tensor], OperationSettings("Max", axes=(0, 1, 2, 3)))
+    (largest,) = apply_operation("reduce", [tensor], OpSettings("Max", axes=(0, 1, 2, 3)))
     assert largest == Dependent(tensor, "Max", combined=False)
-    (ratio,) = apply_operation("divide", [tensor, largest], OperationSettings("divide"))
+    (ratio,) = apply_operation("divide", [tensor, largest], OpSettings("divide"))
     assert ratio == Dependent(tensor, "Max", combined=True)
-    assert apply_operation("add", [tensor, Affine("other", 4, 3, 3)], OperationSettings()) is None
-    assert apply_operation("shape", [tensor], OperationSettings()) == [STATIC]
-    assert apply_operation("divide", [tensor, np.array([0.0])], OperationSettings()) is None
+    assert apply_operation("add", [tensor, Affine("other", 4, 3, 3)], OpSettings()) is None
+    assert apply_operation("shape", [tensor], OpSettings()) == [STATIC]
+    assert apply_operation("divide", [tensor, np.array([0.0])], OpSettings()) is None
     assert (
         apply_operation(
             "reshape",
-            [apply_operation("add", [tensor, np.array([1.0, 2.0, 3.0])], OperationSettings())[0]],
-            OperationSettings(),
+            [apply_operation("add", [tensor, np.array([1.0, 2.0, 3.0])], OpSettings())[0]],
+            OpSettings(),
         )
         is None
     )
-    (grey,) = apply_operation("reduce", [tensor], OperationSettings("reduce_mean", axes=(3,), keepdims=True))
+    (grey,) = apply_operation("reduce", [tensor], OpSettings("reduce_mean", axes=(3,), keepdims=True))
     assert (grey.scale, grey.channels) == ((1.0,), 1)

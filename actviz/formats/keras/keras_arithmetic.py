@@ -1,4 +1,4 @@
-"""The constant arithmetic at the head of a Keras graph: layers, operations, saved TensorFlow calls."""
+"""The constant arithmetic that a Keras graph applies to its inputs: layers, operations, saved TensorFlow calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from actviz.formats.first_operations import first_operations, role_of
 from actviz.formats.graph_operation import apply_tf_operation
-from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, OperationSettings, apply_operation, input_tensor
+from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, OpSettings, apply_operation, input_tensor
 from actviz.formats.keras.canonical import CALLS_MODULE
 from actviz.formats.keras.graph import LayerNode, TensorRef, refs
 from actviz.gate.functions import named_call
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Statistics = Callable[[LayerNode], dict[str, tuple[float, ...]]]
 
 EPSILON = 1e-7
-"""What Keras's Normalization divides by at least."""
+"""The minimum divisor of Keras's Normalization."""
 OPAQUE = {"Lambda"}
 MAX_DEPTH = 3
 MAX_CONSTANT_SIZE = 1 << 20
@@ -32,9 +32,9 @@ DEFAULT_AXIS = {"concatenate": -1, "take": -1, "split": -1, "stack": 0, "unstack
 
 
 def input_operations(graph: LayerGraph, specs: Iterable[TensorSpec], statistics: Statistics) -> list[InputOperation]:
-    """Return what a Keras graph does to its inputs first; nested models are part of the graph.
+    """Return the constant arithmetic that a Keras graph, including nested models, applies to its inputs.
 
-    `statistics` gives ``mean`` and ``variance`` of a Normalization layer from the weights.
+    `statistics` returns ``mean`` and ``variance`` of a Normalization layer from the weights.
     """
     starts: dict[Tensor, Affine] = {
         (number, 0): input_tensor(spec, len(spec.shape)) for number, spec in zip(graph.inputs, specs, strict=True)
@@ -43,7 +43,7 @@ def input_operations(graph: LayerGraph, specs: Iterable[TensorSpec], statistics:
 
 
 class _KerasGraphView:
-    """A Keras graph as the walk sees it."""
+    """A Keras graph as a `first_operations.Graph`."""
 
     def __init__(self, graph: LayerGraph, statistics: Statistics) -> None:
         self._graph = graph
@@ -67,7 +67,7 @@ class _KerasGraphView:
         entry = self._graph.entries[node.entry]
         given = [known[tensor] for tensor in self._operands[number] if tensor in known]
         if entry.custom or entry.kind in OPAQUE:
-            return apply_operation("nonlinear", given, OperationSettings(f"the code of {entry.kind} {entry.name}"))
+            return apply_operation("nonlinear", given, OpSettings(f"the code of {entry.kind} {entry.name}"))
         if entry.module == CALLS_MODULE:
             return _saved_call(entry, node.args, node.kwargs, known)
         if entry.module.startswith("keras.src.ops."):
@@ -79,16 +79,14 @@ class _KerasGraphView:
         config = entry.config
         if entry.kind == "Rescaling":
             scale, offset = (
-                config_numbers(config.get(name, usual)) for name, usual in (("scale", 1.0), ("offset", 0.0))
+                config_numbers(config.get(name, default)) for name, default in (("scale", 1.0), ("offset", 0.0))
             )
             return (
-                apply_operation("affine", given, OperationSettings(scale=scale, offset=offset))
-                if scale and offset
-                else None
+                apply_operation("affine", given, OpSettings(scale=scale, offset=offset)) if scale and offset else None
             )
         if entry.kind == "Normalization":
-            found = self._normalization(entry)
-            return apply_operation("affine", given, found) if found else None
+            settings = self._normalization(entry)
+            return apply_operation("affine", given, settings) if settings else None
         if entry.kind == "Pipeline" and depth < MAX_DEPTH:
             values: Sequence[Value] | None = given
             for inner in config.get("layers") or ():
@@ -98,30 +96,32 @@ class _KerasGraphView:
             return self._layer(_inner_layer(config["layer"], entry), given, depth + 1)
         if entry.kind == "Permute":
             order = [0, *(axis for axis in config.get("dims") or () if isinstance(axis, int))]
-            return apply_operation("transpose", given, OperationSettings(axes=tuple(order)))
+            return apply_operation("transpose", given, OpSettings(axes=tuple(order)))
         role = role_of(entry.kind)
         if role in {"concatenate", "add", "subtract", "multiply"}:
-            return apply_operation(role, given, OperationSettings(entry.kind, axes=_axes(config.get("axis", -1), -1)))
+            return apply_operation(role, given, OpSettings(entry.kind, axes=_axes(config.get("axis", -1), -1)))
         if role in {"keep", "reshape", "nonlinear"} or (role == "reduce" and entry.kind.startswith("Global")):
-            return apply_operation(role, given, OperationSettings(entry.kind))
+            return apply_operation(role, given, OpSettings(entry.kind))
         return None
 
-    def _normalization(self, entry: LayerNode) -> OperationSettings | None:
+    def _normalization(self, entry: LayerNode) -> OpSettings | None:
         config = entry.config
-        found = {name: config_numbers(config[name]) for name in ("mean", "variance") if config.get(name) is not None}
-        found = found or self._statistics(entry)
-        mean, variance = (np.array(found.get(name, ()), np.float64) for name in ("mean", "variance"))
+        statistics = {
+            name: config_numbers(config[name]) for name in ("mean", "variance") if config.get(name) is not None
+        }
+        statistics = statistics or self._statistics(entry)
+        mean, variance = (np.array(statistics.get(name, ()), np.float64) for name in ("mean", "variance"))
         if not mean.size or not variance.size or not np.isfinite([*mean, *variance]).all():
             return None
         deviation = np.maximum(np.sqrt(np.maximum(variance, 0)), EPSILON)
         if config.get("invert"):
-            return OperationSettings(scale=tuple(deviation.tolist()), offset=tuple(mean.tolist()))
+            return OpSettings(scale=tuple(deviation.tolist()), offset=tuple(mean.tolist()))
         offset = -mean / deviation if mean.size == deviation.size or 1 in {mean.size, deviation.size} else mean * 0
-        return OperationSettings(scale=tuple((1 / deviation).tolist()), offset=tuple(offset.tolist()))
+        return OpSettings(scale=tuple((1 / deviation).tolist()), offset=tuple(offset.tolist()))
 
 
 def config_numbers(value: Any) -> tuple[float, ...]:
-    """Return the numbers in a value of a configuration, in whichever way Keras wrote it."""
+    """Return the numbers in a value of a configuration, in any of the forms that Keras writes."""
     if isinstance(value, dict):
         inner = value.get("config")
         value = inner.get("value") if isinstance(inner, dict) else value.get("value")
@@ -163,10 +163,10 @@ def _operand(item: Any, known: Mapping[Tensor, Value]) -> Any:
 
 def _array(value: Any) -> Any:
     try:
-        found = np.array(value, np.float64)
+        array = np.array(value, np.float64)
     except (TypeError, ValueError):
         return None
-    return found if found.size <= MAX_CONSTANT_SIZE else None
+    return array if array.size <= MAX_CONSTANT_SIZE else None
 
 
 def _function(name: str, operands: list[Any], settings: Json) -> Sequence[Value] | None:
@@ -177,71 +177,66 @@ def _function(name: str, operands: list[Any], settings: Json) -> Sequence[Value]
     first, rest = (operands[0] if operands else None), operands[1:]
     if role in ELEMENTWISE:
         pair = [_array(item) if isinstance(item, (list, tuple)) else item for item in operands[:2]]
-        return apply_operation(role, pair, OperationSettings(name)) if all(item is not None for item in pair) else None
+        return apply_operation(role, pair, OpSettings(name)) if all(item is not None for item in pair) else None
     if role in {"concatenate", "stack"}:
         axis = rest[0] if rest else settings.get("axis", settings.get("concat_dim"))
         parts = first if isinstance(first, list) else operands
-        return apply_operation(role, parts, OperationSettings(name, axes=_axes(axis, DEFAULT_AXIS[role])))
+        return apply_operation(role, parts, OpSettings(name, axes=_axes(axis, DEFAULT_AXIS[role])))
     if role == "select" or not isinstance(first, Affine):
         return (
-            apply_operation(role, [item for item in operands if item is not None], OperationSettings(name))
-            if role
-            else None
+            apply_operation(role, [item for item in operands if item is not None], OpSettings(name)) if role else None
         )
     return apply_operation("reduce" if role == "grey" else role, [first], _details(role, name, first, rest, settings))
 
 
-def _details(role: str, name: str, tensor: Affine, rest: list[Any], settings: Json) -> OperationSettings:
-    """Return the settings of a function of one tensor, which Keras and TensorFlow call by several names."""
+def _details(role: str, name: str, tensor: Affine, rest: list[Any], settings: Json) -> OpSettings:
+    """Return the settings of a function of one tensor, which have several names in Keras and TensorFlow."""
     axis = next(
         (settings[key] for key in ("axis", "axes", "dim", "dims", "perm") if settings.get(key) is not None), None
     )
     if role == "index":
-        return OperationSettings(name, index=_index(settings.get("slice_spec", rest[0] if rest else None)))
+        return OpSettings(name, index=_index(settings.get("slice_spec", rest[0] if rest else None)))
     if role == "grey":
-        return OperationSettings("mean", axes=(tensor.axis or 0,), keepdims=True)
+        return OpSettings("mean", axes=(tensor.axis or 0,), keepdims=True)
     if role == "take":
         indices = settings.get("indices", rest[0] if rest else ())
-        return OperationSettings(name, axes=_axes(axis, -1), index=tuple(map(int, config_numbers(indices))))
+        return OpSettings(name, axes=_axes(axis, -1), index=tuple(map(int, config_numbers(indices))))
     if role in {"split", "unstack"}:
         sections = settings.get("indices_or_sections", settings.get("num_or_size_splits", settings.get("num")))
-        sections = (
-            int(rest[0])
-            if sections is None and rest and isinstance(rest[0], np.ndarray) and rest[0].ndim == 0
-            else sections
-        )
+        if sections is None and rest and isinstance(rest[0], np.ndarray) and rest[0].ndim == 0:
+            sections = int(rest[0])
         sections = len(sections) if isinstance(sections, (list, tuple)) and set(sections) == {1} else sections
         sections = tensor.channels if sections is None else sections
-        return OperationSettings(
+        return OpSettings(
             name, axes=_axes(axis, DEFAULT_AXIS[role]), sections=sections if isinstance(sections, int) else 0
         )
     axis = rest[0] if axis is None and rest else axis
-    everything = tuple(range(tensor.rank))
-    usual = everything[::-1] if role == "transpose" else everything
-    chosen = usual if axis is None else _axes(axis, 0)
-    return OperationSettings(name, axes=chosen, keepdims=bool(settings.get("keepdims") or settings.get("keep_dims")))
+    all_axes = tuple(range(tensor.rank))
+    default = all_axes[::-1] if role == "transpose" else all_axes
+    axes_used = default if axis is None else _axes(axis, 0)
+    return OpSettings(name, axes=axes_used, keepdims=bool(settings.get("keepdims") or settings.get("keep_dims")))
 
 
-def _axes(value: Any, usual: int) -> tuple[int, ...]:
-    found = tuple(int(number) for number in (value.ravel() if isinstance(value, np.ndarray) else config_numbers(value)))
-    return found or (usual,)
+def _axes(value: Any, default: int) -> tuple[int, ...]:
+    axes = tuple(int(number) for number in (value.ravel() if isinstance(value, np.ndarray) else config_numbers(value)))
+    return axes or (default,)
 
 
 def _index(value: Any) -> tuple[Any, ...]:
-    """Return what stands in the brackets of a saved ``x[...]``."""
+    """Return the subscript of a saved ``x[...]``."""
     items = value if isinstance(value, (list, tuple)) else [value]
-    found: list[Any] = []
+    index: list[Any] = []
     for item in items:
         inner = item.get("config", item) if isinstance(item, dict) else None
         if isinstance(item, dict) and item.get("class_name") == "__ellipsis__":
-            found.append(Ellipsis)
+            index.append(Ellipsis)
         elif isinstance(inner, dict) and {"start", "stop", "step"} <= set(inner):
             ends = [inner[end] for end in ("start", "stop", "step")]
             plain = all(end is None or isinstance(end, int) for end in ends) and ends[2] != 0
-            found.append(slice(*ends) if plain else "?")
+            index.append(slice(*ends) if plain else "?")
         else:
-            found.append(int(item) if isinstance(item, np.ndarray) and item.ndim == 0 else item)
-    return tuple(found)
+            index.append(int(item) if isinstance(item, np.ndarray) and item.ndim == 0 else item)
+    return tuple(index)
 
 
 def _saved_call(entry: LayerNode, args: Any, kwargs: Json, known: Mapping[Tensor, Value]) -> Sequence[Value] | None:
@@ -256,14 +251,14 @@ def _saved_call(entry: LayerNode, args: Any, kwargs: Json, known: Mapping[Tensor
 
 
 def _graph_operation(name: str, config: Json, args: Any, known: Mapping[Tensor, Value]) -> Sequence[Value] | None:
-    """Return the outputs of one operation of a graph whose constant inputs stand in the configuration."""
+    """Return the outputs of a graph operation whose constant inputs are in the configuration."""
     given = [known.get((ref.node, ref.output)) for ref in refs(args)]
     constants = config.get("constants") or {}
     total = len(given) + len(constants)
     remaining = iter(given)
     operands: list[Value] = []
-    for place in range(total):
-        operand = _array(constants[str(place)]) if str(place) in constants else next(remaining, None)
+    for position in range(total):
+        operand = _array(constants[str(position)]) if str(position) in constants else next(remaining, None)
         if operand is None:
             return None
         operands.append(operand)
@@ -272,6 +267,6 @@ def _graph_operation(name: str, config: Json, args: Any, known: Mapping[Tensor, 
 
 
 def _attribute(value: Any) -> int:
-    """Return a whole number of a NodeDef in JSON, where it may stand as text."""
-    found = value.get("i", value.get("b", 0)) if isinstance(value, dict) else 0
-    return int(found) if isinstance(found, int) or (isinstance(found, str) and found.isdecimal()) else 0
+    """Return an integer or Boolean attribute of a NodeDef in JSON, where integers may be strings."""
+    number = value.get("i", value.get("b", 0)) if isinstance(value, dict) else 0
+    return int(number) if isinstance(number, int) or (isinstance(number, str) and number.isdecimal()) else 0

@@ -1,6 +1,6 @@
-"""What a `.tflite` file says about the range of its inputs: arithmetic, quantization, metadata.
+"""Find the value ranges of the inputs of a `.tflite` file: arithmetic, quantization and metadata.
 
-Options of operators are not read: the shapes of their tensors tell the axes.
+The options of operators are not read; axes are inferred from the shapes of their tensors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.formats.first_operations import first_operations, role_of
-from actviz.formats.input_arithmetic import ELEMENTWISE, OperationSettings, apply_operation, input_tensor
+from actviz.formats.input_arithmetic import ELEMENTWISE, OpSettings, apply_operation, input_tensor
 from actviz.formats.tflite.tflite_interpreter import STORED_WHOLE
 from actviz.records import InputOperation
 
@@ -33,22 +33,22 @@ MAX_CONVERSIONS = 4
 def input_operations(
     model: TFLiteModel, description: TensorFacts, inputs: Mapping[int, TensorSpec]
 ) -> list[InputOperation]:
-    """Return what the file says about the ranges of its inputs, given by the numbers of their tensors."""
+    """Return the operations that show the ranges of the inputs, given by the indices of their tensors."""
     view = _TFLiteGraphView(model, description)
     starts: dict[Tensor, Affine] = {}
-    found = []
+    operations = []
     declared = {name: item for name, item in zip(inputs, model.metadata.inputs, strict=False) if item.mean}
     for number, spec in inputs.items():
-        found += list(_quantization_ranges(model, description, number, spec.name))
+        operations += list(_quantization_ranges(model, description, number, spec.name))
         if number in declared:
             item = declared[number]
-            found.append(InputOperation("Metadata", {"mean": item.mean, "std": item.std}, spec.name))
+            operations.append(InputOperation("Metadata", {"mean": item.mean, "std": item.std}, spec.name))
         starts[view.source(number)] = input_tensor(spec, len(model.graph.tensors[number].shape or ()))
-    return [*found, *first_operations(starts, view)]
+    return [*operations, *first_operations(starts, view)]
 
 
 class _TFLiteGraphView:
-    """A graph of operators as the walk sees it; an input counts as an operator with a number below 0."""
+    """A graph as a `first_operations.Graph`; an input is an operator with a negative index."""
 
     def __init__(self, model: TFLiteModel, description: TensorFacts) -> None:
         self._tensors = model.graph.tensors
@@ -56,15 +56,15 @@ class _TFLiteGraphView:
         self._description = description
         self._sources: dict[int, Tensor] = {}
         self._readers: dict[int, list[int]] = {}
-        for place, operator in enumerate(self._operators):
+        for index, operator in enumerate(self._operators):
             for tensor in dict.fromkeys(operator.inputs):
                 if tensor >= 0:
-                    self._readers.setdefault(self.source(tensor)[0], []).append(place)
+                    self._readers.setdefault(self.source(tensor)[0], []).append(index)
             for output, tensor in enumerate(operator.outputs):
-                self._sources[tensor] = (place, output)
+                self._sources[tensor] = (index, output)
 
     def source(self, tensor: int) -> Tensor:
-        """Return the operator, and which of its outputs, a tensor is."""
+        """Return the operator that produces a tensor, and the index of the output."""
         return self._sources.get(tensor, (-1 - tensor, 0))
 
     def readers(self, number: int) -> Sequence[int]:
@@ -91,8 +91,8 @@ class _TFLiteGraphView:
         tensor = self._description.constant(number)
         if tensor is None or tensor.shape is None or int(np.prod(tensor.shape, dtype=np.float64)) > MAX_CONSTANT_SIZE:
             return None
-        found = self._description.values(tensor)
-        return found if found.dtype.kind in "fiub" else None
+        values = self._description.values(tensor)
+        return values if values.dtype.kind in "fiub" else None
 
     def _outputs(self, role: str, operator: TFLiteOperator, given: list[Value]) -> list[Value] | None:
         tensors = [value for value in given if not isinstance(value, np.ndarray)]
@@ -102,28 +102,26 @@ class _TFLiteGraphView:
         before, after = (self._tensors[number].shape or () for number in (first_tensor, operator.outputs[0]))
         name = operator.kind
         if role in ELEMENTWISE | {"select"}:
-            return apply_operation(role, given, OperationSettings(name))
+            return apply_operation(role, given, OpSettings(name))
         if role in {"concatenate", "stack"}:
             return apply_operation(
-                role, given, OperationSettings(name, axes=_concatenation_axis(role, before, after, len(given)))
+                role, given, OpSettings(name, axes=_concatenation_axis(role, before, after, len(given)))
             )
         constants = [_integers(value) for value in given if isinstance(value, np.ndarray)]
         first = constants[0] if constants else ()
         if role == "index":
-            return apply_operation(
-                role, tensors, OperationSettings(name, index=_slice_index(name, constants, before, after))
-            )
+            return apply_operation(role, tensors, OpSettings(name, index=_slice_index(name, constants, before, after)))
         if role == "take":
             return apply_operation(
-                role, tensors, OperationSettings(name, axes=_changed_axis(before, after, len(first)), index=first)
+                role, tensors, OpSettings(name, axes=_changed_axis(before, after, len(first)), index=first)
             )
         if role in {"split", "unstack"}:
             axes = constants[-1] if constants else _removed_axis(before, after, len(operator.outputs))
             even = len({self._tensors[number].shape for number in operator.outputs}) == 1
             return apply_operation(
-                role, tensors, OperationSettings(name, axes=axes, sections=len(operator.outputs) if even else 0)
+                role, tensors, OpSettings(name, axes=axes, sections=len(operator.outputs) if even else 0)
             )
-        return apply_operation(role, tensors, OperationSettings(name, axes=first, keepdims=len(before) == len(after)))
+        return apply_operation(role, tensors, OpSettings(name, axes=first, keepdims=len(before) == len(after)))
 
 
 def _integers(value: NDArray[Any]) -> Sizes:
@@ -131,7 +129,7 @@ def _integers(value: NDArray[Any]) -> Sizes:
 
 
 def _concatenation_axis(role: str, before: Sizes, after: Sizes, parts: int) -> Sizes:
-    """Return the last axis along which so many tensors of one shape make another."""
+    """Return the last axis along which a number of tensors of one shape are concatenated to another."""
     if role == "stack":
         return _removed_axis(after, before, parts)
     fits = [axis for axis in range(len(before)) if (*before[:axis], before[axis] * parts, *before[axis + 1 :]) == after]
@@ -139,7 +137,7 @@ def _concatenation_axis(role: str, before: Sizes, after: Sizes, parts: int) -> S
 
 
 def _removed_axis(before: Sizes, after: Sizes, size: int) -> Sizes:
-    """Return the last axis of a size without which one shape is another."""
+    """Return the last axis of the given size whose removal turns one shape into the other."""
     fits = [
         axis for axis, length in enumerate(before) if length == size and before[:axis] + before[axis + 1 :] == after
     ]
@@ -147,7 +145,7 @@ def _removed_axis(before: Sizes, after: Sizes, size: int) -> Sizes:
 
 
 def _changed_axis(before: Sizes, after: Sizes, size: int) -> Sizes:
-    """Return the last axis that has a size in a shape, where all others stayed."""
+    """Return the last axis with the given size in the new shape, if all other axes kept theirs."""
     fits = [
         axis
         for axis in range(min(len(before), len(after)))
@@ -157,29 +155,29 @@ def _changed_axis(before: Sizes, after: Sizes, size: int) -> Sizes:
 
 
 def _slice_index(kind: str, constants: Sequence[Sizes], before: Sizes, after: Sizes) -> tuple[Any, ...]:
-    """Return what stands in the brackets, told by starts, steps and both shapes."""
+    """Return the subscript of a slice from its starts, steps and both shapes."""
     if len(constants) < (3 if kind == "STRIDED_SLICE" else 2) or len(constants[0]) != len(before):
         return ("?",)
     steps = constants[2] if kind == "STRIDED_SLICE" else (1,) * len(before)
     kept = len(after) == len(before)
     if not kept and (len(after) != len(before) - 1 or after != before[:-1]):
         return ("?",)
-    found: list[Any] = []
+    items: list[Any] = []
     for start, step, size, left in zip(constants[0], steps, before, after if kept else (*after, -1), strict=False):
         first = start + size if start < 0 else start
         if left < 0:
-            found.append(first)
+            items.append(first)
         elif left == size:
-            found.append(slice(None, None, step))
+            items.append(slice(None, None, step))
         else:
-            found.append(slice(first, first + left * step if first + left * step >= 0 else None, step))
-    return tuple(found)
+            items.append(slice(first, first + left * step if first + left * step >= 0 else None, step))
+    return tuple(items)
 
 
 def _quantization_ranges(
     model: TFLiteModel, description: TensorFacts, number: int, name: str
 ) -> Iterator[InputOperation]:
-    """Yield the ends of what the whole numbers of an input, or of what it is first turned into, can hold."""
+    """Yield the range of real values that the quantization of an input, or of its first conversion, can represent."""
     tensors = model.graph.tensors
     candidates = [tensors[number]]
     for _ in range(MAX_CONVERSIONS):
@@ -192,14 +190,14 @@ def _quantization_ranges(
         if readers[0].kind == "QUANTIZE":
             candidates.append(tensors[number])
     for tensor in candidates[:2]:
-        ends = _quantized_range(tensor)
-        if ends is not None:
-            yield InputOperation("Quantization", {"low": (ends[0],), "high": (ends[1],)}, name)
+        limits = _quantized_range(tensor)
+        if limits is not None:
+            yield InputOperation("Quantization", {"low": (limits[0],), "high": (limits[1],)}, name)
             return
 
 
 def _quantized_range(tensor: TFLiteTensor) -> tuple[float, float] | None:
-    """Return the lowest and highest real number that a tensor of whole numbers can hold."""
+    """Return the smallest and largest real value that a quantized tensor can represent."""
     quantization = tensor.quantization
     if quantization is None or tensor.dtype not in STORED_WHOLE or len(quantization.scales) != 1:
         return None

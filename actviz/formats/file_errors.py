@@ -1,4 +1,4 @@
-"""What is wrong with a file in a way that nobody foresaw is said of the file, in one line."""
+"""Convert the exceptions that malformed files cause in parsers into a one-line ModelError."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actviz.gate.protobuf import MalformedProtobuf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# What values of the wrong kind, and h5py over damaged bytes, raise far from where they were read.
+# Exceptions caused by values of the wrong type, and raised by h5py for damaged files.
 MALFORMED = (
     ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SystemError, TypeError, ValueError, struct.error,
 )  # fmt: skip
@@ -20,15 +20,15 @@ MALFORMED = (
 
 @contextlib.contextmanager
 def as_model_error(file: str, check_unchanged: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Turn what malformed content raises into an error about the file.
+    """Raise ModelError for the exceptions that malformed content causes.
 
-    `check_unchanged` is called first where reading fails: of a file that changed meanwhile it
-    raises an error that says so, since nothing is known then of whether the file was malformed.
+    `check_unchanged` is called first: it raises ModelChangedError if the file was modified while
+    it was read, because then the file may not be malformed.
 
     Raises
     ------
     ModelError
-        For any of `MALFORMED`; the failure itself stays its cause.
+        For any of `MALFORMED`, with the exception as its cause.
     """
     try:
         try:
@@ -41,7 +41,7 @@ def as_model_error(file: str, check_unchanged: Callable[[], None] = lambda: None
         raise ModelError(message) from failure
     except MALFORMED as failure:
         kind = type(failure).__name__
-        what = " ".join(str(failure).split())
-        said = f"{kind}: {escape(what, 160)}" if what else kind
-        message = f"{file}: the file is damaged or malformed ({said}); save the model again with model.save(...)."
+        text = " ".join(str(failure).split())
+        details = f"{kind}: {escape(text, 160)}" if text else kind
+        message = f"{file}: the file is damaged or malformed ({details}); save the model again with model.save(...)."
         raise ModelError(message) from failure

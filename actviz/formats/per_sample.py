@@ -1,8 +1,8 @@
-"""Batches one sample at a time: for state that a run changes, for random numbers, and for the same bits everywhere.
+"""Run batches one sample at a time: for state, for random numbers, and for reproducible bits.
 
-The last bits of an activation depend on how many samples are computed together (batches of 1
-and 32 differ in most layers, by up to 2e-6), so what a figure shows is computed sample by
-sample: then neither ``--batch-size`` nor the place at which a resumed run begins changes it.
+The last bits of an activation depend on the batch size (batches of 1 and 32 differ in most
+layers, by up to 2e-6), so figures are computed per sample: then they do not depend on
+``--batch-size``, nor on the input at which an interrupted run is resumed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 State = Literal["file", "first", "next"]
-"""What a sample begins with: the state that the file holds, the same and keep what is left, or what the last one left."""
+"""The initial state of a sample; see `Network.activations`."""
 
 MAX_SEED = (1 << 31) - 2
 MAX_NAMED = 5
 
 
 def batch_length(batch: Mapping[str, NDArray[Any]]) -> int:
-    """Return the number of samples of a batch of arrays ``(batch, ...)`` by input name."""
+    """Return the number of samples in a batch of arrays ``(batch, ...)`` by input name."""
     return max((len(values) for values in batch.values() if values.ndim), default=1)
 
 
 def split_batch(batch: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the samples of a batch: arrays ``(1, ...)`` by input name."""
+    """Yield the samples of a batch as batches of one: arrays ``(1, ...)`` by input name."""
     for number in range(batch_length(batch)):
         yield {name: values[number : number + 1] if values.ndim else values for name, values in batch.items()}
 
@@ -40,8 +40,8 @@ def split_batch(batch: Mapping[str, NDArray[Any]]) -> Iterator[dict[str, NDArray
 def concat_batch(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Return the outputs ``(1, ...)`` of single samples as one array ``(batch, ...)``.
 
-    Outputs that have no batch axis, or another shape for each sample, make no batch: then the
-    result has none of the samples, ``(0,)``, and the caller computes them one by one.
+    Outputs without a batch axis, or with different shapes, cannot be concatenated: the result is
+    then empty, ``(0,)``, and the caller computes the samples separately.
     """
     if len(parts) == 1:
         return parts[0]
@@ -51,10 +51,9 @@ def concat_batch(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def sample_seed(sample: Mapping[str, NDArray[Any]]) -> int:
-    """Return a seed (1 to 2**31 - 2) that follows from the values of one sample alone.
+    """Return a seed (1 to 2**31 - 2) that only depends on the values of one sample.
 
-    Neither the name of the input nor its place in a run counts: the same values draw the same
-    random numbers wherever they are fed.
+    The same values get the same random numbers, whatever their file and position in a run.
     """
     total = hashlib.sha256()
     for name, values in sorted(sample.items()):
@@ -67,10 +66,10 @@ def sample_seed(sample: Mapping[str, NDArray[Any]]) -> int:
 
 
 def random_note(file: str, drawn: Sequence[tuple[str, str]], fixed: Sequence[tuple[str, str]] = ()) -> list[str]:
-    """Return lines that say which operations draw random numbers, and what their seed is.
+    """Return notes about the operations that draw random numbers, and their seeds.
 
-    `drawn` are names and kinds of those that take a seed from the input, `fixed` of those
-    whose seed the file holds.
+    `drawn` are names and types of operations that are seeded from the input, `fixed` of those with
+    a seed in the file.
     """
     notes = []
     if drawn:
@@ -85,7 +84,7 @@ def random_note(file: str, drawn: Sequence[tuple[str, str]], fixed: Sequence[tup
 
 
 def list_operations(items: Sequence[tuple[str, str]]) -> str:
-    """Return names and kinds as text, the first few of them."""
+    """Return the first `MAX_NAMED` names and types as text."""
     shown = [f'"{escape(name, 80)}" ({escape(kind, 40)})' for name, kind in dict.fromkeys(items)]
     more = len(shown) - MAX_NAMED
     return ", ".join(shown[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

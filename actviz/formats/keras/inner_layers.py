@@ -1,8 +1,8 @@
-"""Layers inside layers: what wrappers, custom layers and subclassed models compute within.
+"""Record the outputs of layers inside wrappers, custom layers and subclassed models.
 
-Where a graph is in the file, every call is a node of it. Inside a layer whose code alone
-knows what it calls, one forward pass is recorded: each inner layer's `call` is wrapped while
-the outer one runs, and a stack of the calls under way gives every output its address.
+The calls in the graph of a file are nodes. Inside a layer whose calls only its code knows, one
+forward pass is recorded: the ``call`` of each inner layer is wrapped while the outer layer runs,
+and the stack of active calls is the address of an output.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 Step = tuple[str, int]
-"""An inner layer's path in its parent, and the number of its call there."""
+"""The path of an inner layer in its parent, and the index of its call there."""
 
 
 class Child(NamedTuple):
-    """A path, the layer there, and the numbers of its calls in the order in which they run.
+    """A path, the layer there, and the indices of its calls in the order in which they run.
 
-    The numbers are empty where calls are numbered as they come; a graph numbers them as they
-    were made, and may run them in another order. `flipped` says that the parent reverses the
-    steps of what the layer gives, as Bidirectional does with its backward layer.
+    The indices are empty if calls are numbered in the order in which they run; a Functional model
+    numbers them in the order of their creation. `flipped` is True if the parent reverses the
+    steps of the layer's output, as Bidirectional does for its backward layer.
     """
 
     path: str
@@ -34,17 +34,17 @@ class Child(NamedTuple):
     flipped: bool = False
 
 
-# Attributes in which Keras and TensorFlow list layers that others hold by name.
+# Attributes in which Keras and TensorFlow list layers that are attributes by name too.
 LISTS = ("_layers", "_flat_layers", "_self_")
 
 
 class InnerOutputRecorder:
-    """Records the outputs of some layers, and of all inside them, while the ``with`` block runs.
+    """Records the outputs of some layers, and of all layers inside them, during a ``with`` block.
 
-    `inside` holds the layers with their paths, as `children` gives them. After the block,
-    `outputs` maps addresses (``blocks/0/conv``, and ``conv#1`` for the second call of what is
-    called more than once) to what each call gave. The backward layer of a Bidirectional gives
-    its last step first; its steps are reversed here as Bidirectional itself reverses them.
+    `inside` are the layers with their paths, as returned by `children`. After the block, `outputs`
+    maps addresses (``blocks/0/conv``, and ``conv#1`` for the second call of a repeated layer) to
+    outputs. The steps of the backward layer of a Bidirectional, which outputs its last step first,
+    are reversed as in the Bidirectional itself.
     """
 
     def __init__(self, inside: Iterable[Child]) -> None:
@@ -56,7 +56,7 @@ class InnerOutputRecorder:
         self._wrapped: list[Any] = []
 
     def __enter__(self) -> Self:
-        """Wrap the `call` of every inner layer."""
+        """Wrap the ``call`` of every inner layer."""
         seen: set[int] = set()
         todo = list(self._inside)
         while todo:
@@ -70,13 +70,13 @@ class InnerOutputRecorder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give every layer its own `call` back."""
+        """Restore the ``call`` of every layer."""
         for layer in self._wrapped:
             object.__delattr__(layer, "call")
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """Return what each call gave, by address, in the order in which the calls ended."""
+        """The outputs of each call by address, in the order in which the calls ended."""
         return {
             self._address(steps): _flip_outputs(outputs) if id(layer) in self._flipped else outputs
             for steps, layer, outputs in self._found
@@ -84,7 +84,7 @@ class InnerOutputRecorder:
 
     @property
     def reversed_steps(self) -> set[str]:
-        """Return the addresses of the layers whose steps, as `outputs` has them, are in the reverse order of their input."""
+        """The addresses of the layers whose steps in `outputs` are in the reverse order of their input."""
         return {
             self._address(steps)
             for steps, layer, _ in self._found
@@ -93,25 +93,25 @@ class InnerOutputRecorder:
 
     @property
     def masks(self) -> dict[str, Any]:
-        """Return the mask of steps that Keras gave each first output, in the order of `outputs`, by address."""
-        turned = self.reversed_steps
-        found = {}
+        """The Keras mask of each first output by address, with steps in the order of `outputs`."""
+        is_reversed = self.reversed_steps
+        masks = {}
         for steps, _, outputs in self._found:
             mask = getattr(next(iter(output_list(outputs)), None), "_keras_mask", None)
             if mask is not None:
                 address = self._address(steps)
-                found[address] = flip_steps(mask) if address in turned else mask
-        return found
+                masks[address] = flip_steps(mask) if address in is_reversed else mask
+        return masks
 
     @property
     def layers(self) -> dict[str, Any]:
-        """Return the layer behind each address."""
+        """The layer of each address."""
         return {self._address(steps): layer for steps, layer, _ in self._found}
 
     def _address(self, steps: tuple[Step, ...]) -> str:
         parts = []
-        for place, (path, number) in enumerate(steps):
-            many = self._counts[steps[:place], path] > 1
+        for depth, (path, number) in enumerate(steps):
+            many = self._counts[steps[:depth], path] > 1
             parts.append(path + (f"#{number}" if many else ""))
         return "/".join(parts)
 
@@ -141,9 +141,9 @@ class InnerOutputRecorder:
 def children(layer: Any) -> Iterator[Child]:
     """Yield the layers directly inside a layer with their paths.
 
-    Those of Keras's own classes go by their names, as in a graph; those of other classes by
-    their attributes (``blocks/0`` for an item of a list). Cells of recurrent layers and what
-    a TimeDistributed wraps are called once a step, in loops: they have no output of their own.
+    The path is the name of a layer in Keras's own classes, as in a graph, and the attribute in
+    other classes (``blocks/0`` for an item of a list). Cells of recurrent layers and the layer of
+    a TimeDistributed are called once per step, in a loop: they have no output of their own.
     """
     from keras import Sequential, layers
     from keras.src.models.functional import Functional
@@ -167,22 +167,22 @@ def children(layer: Any) -> Iterator[Child]:
 
 
 def _orders(functional: Any) -> dict[int, tuple[int, ...]]:
-    """Return for each operation of a graph the numbers of its calls in the order in which they run."""
+    """Return the indices of the calls of each operation of a Functional model, in the order in which they run."""
     by_depth = functional._nodes_by_depth  # noqa: SLF001  (Keras runs them in this order, deepest first)
-    ran = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    executed = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     orders: dict[int, tuple[int, ...]] = {}
     for operation in functional.operations:
-        mine = [node for node in ran if node.operation is operation]
-        made = [node for node in operation._inbound_nodes if node in mine]  # noqa: SLF001  (no public list of calls)
-        orders[id(operation)] = tuple(made.index(node) for node in mine)
+        calls = [node for node in executed if node.operation is operation]
+        created = [node for node in operation._inbound_nodes if node in calls]  # noqa: SLF001  (no public list of calls)
+        orders[id(operation)] = tuple(created.index(node) for node in calls)
     return orders
 
 
 def _attributes(layer: Any) -> Iterator[Child]:
-    held = [(name, value) for name, value in vars(layer).items() if not name.startswith(LISTS)]
-    held.sort(key=lambda item: item[0].startswith("_"))  # a layer's public name is its name
+    attributes = [(name, value) for name, value in vars(layer).items() if not name.startswith(LISTS)]
+    attributes.sort(key=lambda item: item[0].startswith("_"))  # a layer's public name is its name
     seen: set[int] = set()
-    for name, value in held:
+    for name, value in attributes:
         for path, item in _layers_in(value, quoted(name)):
             if id(item) not in seen:
                 seen.add(id(item))
@@ -193,7 +193,7 @@ def _attributes(layer: Any) -> Iterator[Child]:
 
 
 def _layers_in(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the layers in an attribute: itself, or items of lists and dictionaries."""
+    """Yield the layers in an attribute: the value itself, or items of lists and dictionaries."""
     from keras import layers
 
     if isinstance(value, layers.Layer):
@@ -207,7 +207,7 @@ def _layers_in(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def tree(layer: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every layer inside a layer by its path, however deep, each once."""
+    """Yield every layer inside a layer at any depth with its path, each once."""
     seen = {id(layer)}
     todo = [(prefix, layer)]
     while todo:
@@ -221,10 +221,10 @@ def tree(layer: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def every_step(layer: Any, inputs: Any) -> dict[str, Any]:
-    """Return what the layers inside a TimeDistributed give, for all steps.
+    """Return the outputs of the layers inside a TimeDistributed for all steps, by address.
 
-    `inputs` has the axes ``(batch, step, ...)``. Every step is one item of a longer batch for
-    the inner layer, which knows nothing of steps; the outputs get the two axes back.
+    `inputs` is ``(batch, step, ...)``. The inner layers run on ``(batch * step, ...)``, and the
+    outputs are reshaped to ``(batch, step, ...)``.
     """
     from keras import ops
 
@@ -239,11 +239,11 @@ def every_step(layer: Any, inputs: Any) -> dict[str, Any]:
     def unfolded(output: Any) -> Any:
         return ops.reshape(output, (batch, steps, *output.shape[1:]))
 
-    return {address: [unfolded(item) for item in output_list(found)] for address, found in record.outputs.items()}
+    return {address: [unfolded(item) for item in output_list(outputs)] for address, outputs in record.outputs.items()}
 
 
 def runs_backwards(layer: Any) -> bool:
-    """Return True if a recurrent layer gives its steps from the last to the first of its input."""
+    """Return True if a recurrent layer outputs its steps in the reverse order of its input."""
     layer = getattr(layer, "forward_layer", layer)
     return bool(getattr(layer, "go_backwards", False) and getattr(layer, "return_sequences", False))
 
@@ -256,7 +256,7 @@ def flip_steps(values: Any) -> Any:
 
 
 def _flip_outputs(outputs: Any) -> Any:
-    """Return what a recurrent layer gave with the steps of its first output reversed; the others are states."""
+    """Return the outputs of a recurrent layer with the steps of the first one reversed; the others are states."""
     if not isinstance(outputs, (list, tuple)):
         return flip_steps(outputs)
     sequence, *states = outputs

@@ -1,4 +1,4 @@
-"""Giving built layers their weights, each variable created once from the file's own values."""
+"""Load weights into built layers, creating each variable once from the values in the file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ CAUSE = "Exception encountered: "
 
 
 def load(layer: Any, entry: LayerNode, weights: TreeWeights | NamedWeights | ObjectWeights, file: str) -> str:
-    """Give a built layer its weights, or refuse them where they do not fit.
+    """Load the weights of a built layer; raise ModelError if they do not fit.
 
-    Returns a line worth saying about them, ``""`` where there is none.
+    Return a note about non-finite weights, ``""`` if there are none.
     """
     variables = getattr(layer, "variables", ())
     if not variables:
@@ -55,7 +55,7 @@ def load(layer: Any, entry: LayerNode, weights: TreeWeights | NamedWeights | Obj
 
 
 def _set_random_state(variable: Any, entry: LayerNode, file: str) -> None:
-    """Give a random generator its state: inference never draws from it."""
+    """Initialize the state of a random generator, which inference does not use."""
     import numpy as np
 
     if "seed" not in variable.path:
@@ -74,7 +74,7 @@ def _load_named(layer: Any, weights: NamedWeights | ObjectWeights, entry: LayerN
 
 
 def _load_groups(model: Any, weights: NamedWeights | ObjectWeights, entry: LayerNode, file: str) -> None:
-    """Load a subclassed model: a group for each of its layers, in their order."""
+    """Load a subclassed model: one group for each of its layers, in order."""
     names = [name for name in weights.layer_names() if weights.group(name)]
     layers = [layer for layer in model.layers if layer.weights]
     if len(names) != len(layers):
@@ -136,12 +136,12 @@ def _extra(name: str, entry: LayerNode, file: str) -> str:
 
 
 def _own_variables(layer: Any) -> list[Any]:
-    """Return a layer's variables, those of layers inside it left out, in the order of files."""
+    """Return the variables of a layer without those of inner layers, in the order of the file."""
     return list(layer._trainable_variables + layer._non_trainable_variables)  # noqa: SLF001  (as load_own_variables)
 
 
 def _load_list(items: Sequence[Any], state: StateTree, weights: TreeWeights, entry: LayerNode, file: str) -> None:
-    """Load the objects of a list attribute, which are numbered class by class."""
+    """Load the objects of a list attribute, which are numbered by class."""
     used: dict[str, int] = {}
     rest = dict(state.children)
     for item in items:
@@ -166,14 +166,14 @@ def _check_shape(variable: Any, dataset: Any, entry: LayerNode, file: str) -> No
 
 
 def _holds_numbers(dtype: Any) -> bool:
-    """Return True if a dtype, or its name in a checkpoint, is one of numbers."""
+    """Return True for a numeric dtype, or its name in a checkpoint."""
     if isinstance(dtype, str):
         return dtype not in ("", "string", "object")
     return dtype.kind in "fiub" or (dtype.kind == "V" and dtype.itemsize in SHORT_FLOATS)
 
 
 def reason(failure: BaseException) -> str:
-    """Return the one line of a library's exception that says why, cut and escaped.
+    """Return the line of a library's exception that states the cause, shortened and escaped.
 
     Keras wraps what went wrong in a description of the whole layer, which repeats the
     file's own text; the cause follows ``Exception encountered:``.

@@ -1,8 +1,8 @@
-"""Layers inside wrappers, as far as the configuration alone tells of them.
+"""Describe the layers inside wrappers from the configuration.
 
-A TimeDistributed applies one layer, or a whole model, to every step; a Bidirectional holds
-two recurrent layers. Their inner layers have addresses below the wrapper's own:
-``td/conv``, ``bi/forward_lstm``.
+A TimeDistributed applies a layer or a model to every step; a Bidirectional has two recurrent
+layers. The addresses of inner layers start with that of the wrapper: ``td/conv``,
+``bi/forward_lstm``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ Output = tuple[Shape | None, str, Axes]
 
 @dataclass(frozen=True, slots=True)
 class InnerLayer:
-    """A layer inside a call: what is known of it before it runs.
+    """The known facts about a layer inside a call.
 
-    `outputs` holds shape (batch axis first), dtype and axis names of each output;
-    `parameters` is ``None`` where only the layer itself can tell, `index` the position in
-    ``model.layers`` of a subclassed model.
+    `outputs` holds shape (batch axis first), dtype and axis names of each output; `parameters`
+    is ``None`` if it is not known, `index` the position in ``model.layers`` of a subclassed model.
     """
 
     name: str
@@ -38,7 +37,7 @@ class InnerLayer:
 
 
 def wrapped(entry: LayerNode, given: Shape | None, parameters: int | None, file: str) -> dict[str, InnerLayer]:
-    """Return the layers inside a wrapper by their paths in it.
+    """Return the layers inside a wrapper by their paths.
 
     `given` is the shape of the wrapper's input, `parameters` its number of parameters.
     """
@@ -56,19 +55,18 @@ def wrapped(entry: LayerNode, given: Shape | None, parameters: int | None, file:
 
 
 def _halves(config: Json, inner: Json, given: Shape | None, parameters: int | None) -> dict[str, InnerLayer]:
-    """Return the two recurrent layers: each gives its steps in the order in which it reads them."""
-    other = config.get("backward_layer")
-    backward = layer_name(other) if isinstance(other, dict) else layer_name(inner)
-    half = None if parameters is None or isinstance(other, dict) else parameters // 2
+    """Return the two recurrent layers of a Bidirectional, each with its steps in processing order."""
+    backward_config = config.get("backward_layer")
+    backward = layer_name(backward_config) if isinstance(backward_config, dict) else layer_name(inner)
+    half = None if parameters is None or isinstance(backward_config, dict) else parameters // 2
     names = (half_name("forward", layer_name(inner)), half_name("backward", backward))
     return {name: replace(_layer(inner, given), name=name, parameters=half) for name in names}
 
 
 def half_name(direction: str, name: str) -> str:
-    """Return how a half of a Bidirectional is addressed: ``forward_lstm`` for ``lstm``.
+    """Return the name of a layer of a Bidirectional: ``forward_lstm`` for ``lstm``.
 
-    Keras gives the halves such names too, but some of its versions save them with the
-    prefix and put it before them once more.
+    Keras uses the same names, but some versions save them with the prefix and add it again.
     """
     while name.startswith(("forward_", "backward_")):
         name = name.partition("_")[2]
@@ -88,31 +86,31 @@ def _layer(layer: Json, given: Shape | None) -> InnerLayer:
 
 
 def _every_step(inner: Json, given: Shape | None, parameters: int | None, file: str) -> dict[str, InnerLayer]:
-    """Return the layer that every step goes through or, for a model, its layers too."""
+    """Return the layer that is applied to every step, for a model with its inner layers."""
     name = quoted(layer_name(inner))
     steps = given[:2] if given is not None else (None, None)
-    each = (given[0], *given[2:]) if given is not None else None
+    step_shape = (given[0], *given[2:]) if given is not None else None
     if not is_model(inner):
-        return {name: _unfolded(replace(_layer(inner, each), parameters=parameters), steps)}
+        return {name: _unfolded(replace(_layer(inner, step_shape), parameters=parameters), steps)}
     graph = parse_graph(inner, file)
     known = infer(graph)
-    found = {}
+    layers = {}
     for address, layer in _of_graph(graph, known).items():
-        found[f"{name}/{address}"] = _unfolded(layer, steps)
+        layers[f"{name}/{address}"] = _unfolded(layer, steps)
     last = tuple((*_described(graph, known, ref),) for ref in graph.outputs)
     whole = InnerLayer(layer_name(inner), str(inner["class_name"]), last, parameters)
-    return found | {name: _unfolded(whole, steps)}
+    return layers | {name: _unfolded(whole, steps)}
 
 
 def _of_graph(graph: LayerGraph, known: dict[TensorRef, Any]) -> dict[str, InnerLayer]:
-    found = {}
+    layers = {}
     for number, node in enumerate(graph.nodes):
         entry = graph.entries[node.entry]
         if entry.kind != "InputLayer":
             count = graph.output_count(number, output_count(entry.kind, entry.config))
             outputs = tuple(_described(graph, known, TensorRef(number, output)) for output in range(count))
-            found[node.address] = InnerLayer(entry.name, entry.kind, outputs, None, activation_of(entry))
-    return found
+            layers[node.address] = InnerLayer(entry.name, entry.kind, outputs, None, activation_of(entry))
+    return layers
 
 
 def _described(graph: LayerGraph, known: dict[TensorRef, Any], ref: TensorRef) -> Output:
@@ -122,7 +120,7 @@ def _described(graph: LayerGraph, known: dict[TensorRef, Any], ref: TensorRef) -
 
 
 def _unfolded(layer: InnerLayer, steps: Shape) -> InnerLayer:
-    """Put the step axis behind the batch axis of every output."""
+    """Insert the step axis after the batch axis of every output."""
     outputs = tuple(
         (None if shape is None else (*steps, *shape[1:]), dtype, over_steps(axes) if axes else ())
         for shape, dtype, axes in layer.outputs

@@ -1,4 +1,4 @@
-"""Running a cut of a graph with TensorFlow: the only user of it here."""
+"""Run a subgraph with TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MAXIMUM_ACTIVATION_BYTES = 4 << 30
 
 
 class SubgraphRunner:
-    """A cut that was given to TensorFlow, with its variables and tables.
+    """A subgraph that is loaded into TensorFlow, with its variables and tables.
 
     Parameters
     ----------
-    cut
+    subgraph
         The graph.
     wanted
         The tensors to compute, in the order of the results.
@@ -44,14 +44,14 @@ class SubgraphRunner:
     Raises
     ------
     ModelError
-        When TensorFlow does not take the graph.
+        When TensorFlow cannot load the graph.
     LimitError
         When a tensor of a known size is too large.
     """
 
     def __init__(
         self,
-        cut: Subgraph,
+        subgraph: Subgraph,
         wanted: Sequence[Tensor],
         inputs: Mapping[str, tuple[int, str, Shape | None]],
         values: Mapping[int, NDArray[Any]],
@@ -59,7 +59,7 @@ class SubgraphRunner:
     ) -> None:
         import tensorflow as tf
 
-        self._cut = cut
+        self._subgraph = subgraph
         self._wanted = list(wanted)
         self._names = list(inputs)
         self._kept: list[Any] = []
@@ -72,35 +72,35 @@ class SubgraphRunner:
             for _, dtype, shape in (inputs[name] for name in self._names)
         ]
         self._dtypes = [spec.dtype for spec in self._specs]
-        self._definition = cut.definition()
+        self._definition = subgraph.definition()
         self._function = self._traced(1)
         self._check_sizes()
 
     @property
     def alone(self) -> bool:
         """True if a run leaves something behind, so that each sample has to be run by itself."""
-        return bool(self._cut.writes) or self._cut.draws
+        return bool(self._subgraph.writes) or self._subgraph.draws
 
     def begin(self, seed: int) -> None:
-        """Go back to the state that the file holds; `seed` is that of random operations which have none.
+        """Restore the state in the file; `seed` is used by random operations without a seed.
 
-        A generator inside an operation cannot be set back, so the graph is given to TensorFlow
-        anew, but only where something is random.
+        A generator inside an operation cannot be reset, so the graph is loaded again, but only if it
+        has random operations.
         """
         import tensorflow as tf
 
-        for number in self._values if self._cut.writes else ():
-            if self._cut.flat.nodes[number].op == "VarHandleOp":
+        for number in self._values if self._subgraph.writes else ():
+            if self._subgraph.flat.nodes[number].op == "VarHandleOp":
                 tf.raw_ops.AssignVariableOp(resource=self._handles[number], value=tf.constant(self._values[number]))
-        if self._cut.draws:
+        if self._subgraph.draws:
             self._function = self._traced(seed)
 
     def _traced(self, seed: int) -> Any:
-        """Return the cut as a function of TensorFlow."""
+        """Return the subgraph as a TensorFlow function."""
         import tensorflow as tf
 
-        cut = self._cut
-        graph_def = _parsed(self._definition, cut.flat.file)
+        subgraph = self._subgraph
+        graph_def = _parsed(self._definition, subgraph.flat.file)
         _set_seeds(graph_def, seed)
         _rename_functions(graph_def)
 
@@ -110,14 +110,14 @@ class SubgraphRunner:
             held |= dict(zip(self._numbers, fed, strict=True))
             read = {
                 source
-                for number in cut.numbers
-                for source, _ in cut.flat.nodes[number].inputs
-                if number not in cut.given
+                for number in subgraph.numbers
+                for source, _ in subgraph.flat.nodes[number].inputs
+                if number not in subgraph.given
             }
             names = {f"n{number}:0": tensor for number, tensor in held.items() if number in read}
-            told = [f"n{number}:{output}" for number, output in self._wanted if number not in held]
-            told += [f"n{number}" for number in cut.writes]
-            imported = tf.graph_util.import_graph_def(graph_def, names, told, name="") if graph_def.node else []
+            returned = [f"n{number}:{output}" for number, output in self._wanted if number not in held]
+            returned += [f"n{number}" for number in subgraph.writes]
+            imported = tf.graph_util.import_graph_def(graph_def, names, returned, name="") if graph_def.node else []
             found = iter(imported)
             outputs = [held[number] if number in held else next(found) for number, _ in self._wanted]
             with tf.control_dependencies(list(found)):
@@ -126,7 +126,7 @@ class SubgraphRunner:
         try:
             return tf.compat.v1.wrap_function(run, self._specs)
         except Exception as failure:
-            message = f"{cut.flat.file}: TensorFlow does not take the graph: {reason(failure)}"
+            message = f"{subgraph.flat.file}: TensorFlow does not take the graph: {reason(failure)}"
             raise ModelError(message) from failure
 
     @property
@@ -134,7 +134,7 @@ class SubgraphRunner:
         """The shape and dtype of every wanted tensor."""
         outputs = self._function.structured_outputs
         return [
-            (None if one.shape.rank is None else tuple(one.shape.as_list()), str(one.dtype.name)) for one in outputs
+            (None if item.shape.rank is None else tuple(item.shape.as_list()), str(item.dtype.name)) for item in outputs
         ]
 
     def run(self, batch: Mapping[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
@@ -146,21 +146,21 @@ class SubgraphRunner:
         try:
             found = self._function(*fed)
         except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as failure:
-            message = f"{self._cut.flat.file}: the graph cannot compute this input: {reason(failure)}"
+            message = f"{self._subgraph.flat.file}: the graph cannot compute this input: {reason(failure)}"
             raise InputError(message) from failure
         except tf.errors.ResourceExhaustedError as failure:
-            message = f"{self._cut.flat.file}: out of memory: {reason(failure)}"
+            message = f"{self._subgraph.flat.file}: out of memory: {reason(failure)}"
             raise LimitError(message) from failure
         except tf.errors.OpError as failure:
-            message = f"{self._cut.flat.file}: the graph cannot be computed: {reason(failure)}"
+            message = f"{self._subgraph.flat.file}: the graph cannot be computed: {reason(failure)}"
             raise ModelError(message) from failure
-        return [np.asarray(one.numpy()) for one in found]
+        return [np.asarray(tensor.numpy()) for tensor in found]
 
     def _variable(self, number: int, value: NDArray[Any]) -> Any:
-        """Return the handle of a variable; variables of TensorFlow 1 are their values."""
+        """Return the handle of a variable; a TensorFlow 1 variable is replaced by its value."""
         import tensorflow as tf
 
-        if self._cut.flat.nodes[number].op != "VarHandleOp":
+        if self._subgraph.flat.nodes[number].op != "VarHandleOp":
             return tf.constant(value)
         variable = tf.Variable(value, trainable=False)
         self._kept.append(variable)
@@ -169,9 +169,9 @@ class SubgraphRunner:
     def _table(self, number: int, content: TableContent) -> Any:
         import tensorflow as tf
 
-        node = self._cut.flat.nodes[number]
+        node = self._subgraph.flat.nodes[number]
         if not node.op.endswith("V2"):
-            message = f'{self._cut.flat.file}: the table "{escape(node.path, 80)}" is of TensorFlow 1 and cannot be filled; export the model again.'
+            message = f'{self._subgraph.flat.file}: the table "{escape(node.path, 80)}" is of TensorFlow 1 and cannot be filled; export the model again.'
             raise ModelError(message)
         keys, values = tf.constant(content.keys), tf.constant(content.values)
         default = tf.zeros(values.shape[1:], values.dtype) if values.dtype != tf.string else tf.constant("")
@@ -191,7 +191,7 @@ class SubgraphRunner:
                     continue
                 size = math.prod(axis or 1 for axis in output.shape.as_list()) * 4
                 if size > MAXIMUM_ACTIVATION_BYTES:
-                    message = f"{self._cut.flat.file}: a tensor of the graph takes {size:,} bytes (limit {MAXIMUM_ACTIVATION_BYTES:,})."
+                    message = f"{self._subgraph.flat.file}: a tensor of the graph takes {size:,} bytes (limit {MAXIMUM_ACTIVATION_BYTES:,})."
                     raise LimitError(message)
 
 
@@ -218,9 +218,9 @@ def _parsed(definition: bytes, file: str) -> Any:
 
 
 def _rename_functions(graph_def: Any) -> None:
-    """Give the functions of a graph names that no other graph in this process has for others.
+    """Add a hash of all functions to the name of each function.
 
-    TensorFlow keeps functions by name for the whole process; files call theirs alike.
+    TensorFlow keeps functions by name for the whole process, and files use the same names.
     """
     content = b"".join(function.SerializeToString(deterministic=True) for function in graph_def.library.function)
     ending = hashlib.sha256(content).hexdigest()[:16]

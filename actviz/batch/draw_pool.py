@@ -101,14 +101,14 @@ class _DrawProcess:
 def _only_drawn(task: FigureTask) -> FigureTask:
     """Return the task with only the entry of the batch that is drawn, so that less is sent."""
     part = slice(task.index, task.index + 1)
-    found = {
+    activations = {
         address: dataclasses.replace(
             item, values=item.values[part], mask=None if item.mask is None else item.mask[part]
         )
-        for address, item in task.found.items()
+        for address, item in task.activations.items()
         if task.key in (address, SHEET)
     }
-    return dataclasses.replace(task, found=found, index=0)
+    return dataclasses.replace(task, activations=activations, index=0)
 
 
 def main() -> None:

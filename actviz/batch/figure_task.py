@@ -33,7 +33,7 @@ class FigureTask:
     """
 
     key: str
-    found: Mapping[str, Activation]
+    activations: Mapping[str, Activation]
     index: int
     context: Context
     about: Mapping[str, Any]
@@ -70,10 +70,10 @@ def pictures(task: FigureTask, style: Style) -> Sequence[Callable[[], Picture]]:
     if task.key == SHEET:
         from actviz.figures.sheet import plan_pages
 
-        return plan_pages(list(task.found.values()), task.index, task.context, style)
+        return plan_pages(list(task.activations.values()), task.index, task.context, style)
     from actviz.figures import renderers
 
-    picture = renderers.draw(task.found[task.key], task.index, task.context, style)
+    picture = renderers.draw(task.activations[task.key], task.index, task.context, style)
     return [lambda: picture]
 
 

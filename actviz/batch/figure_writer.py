@@ -1,7 +1,7 @@
-"""Figures of activations, wherever they come from: drawn and written beside each other, recorded.
+"""Drawing and writing of figures in parallel.
 
-A `FigureWriter` takes the activations of one input after another and gives back, in that order,
-what was written and what could not be drawn.
+A `FigureWriter` accepts the activations of one input after another and yields the written and the failed
+figures in that order.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
 
 GRID = "grid"
-# So many figures are drawn in this process before others are worth their start.
+# The pool of processes starts after this number of figures, since starting it takes time.
 MIN_FIGURES_FOR_POOL = 128
 MAX_PROCESSES, PROCESS_MEMORY = 8, 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class FigureSource:
-    """What figures are of: a model's name (a path's last part) and the hash of its configuration.
+    """The model of figures: its file name and the hash of its configuration.
 
-    `layers` are all of them, whose numbers stand in file names; `named` says whether inputs
-    have names worth a place in the name of a single file. An array that no model is known
-    of has a file's name for `model` and no `configuration`.
+    `layers` are all layers, whose numbers are part of file names; `named` says whether the name of an input is
+    part of the name of a single file. For an array without a model, `model` is the name of its file and
+    `configuration` is empty.
     """
 
     model: str
@@ -54,14 +54,14 @@ class FigureSource:
 
 
 def source_of(facts: ModelFacts, *, named: bool) -> FigureSource:
-    """Return what figures of an open model are of."""
+    """Return the source of figures of an open model."""
     return FigureSource(facts.file, facts.digest, facts.layers, named, facts.code)
 
 
 def check_style(style: Style) -> Style:
-    """Refuse a scale, colormap or size that means nothing before anything is computed.
+    """Refuse an invalid scale, colormap or size before inference.
 
-    The style that comes back holds the ranges of the file that its scale names.
+    The returned style has the ranges in the file of its scale.
     """
     from actviz.batch import color_ranges
     from actviz.figures import colors
@@ -78,22 +78,22 @@ def check_style(style: Style) -> Style:
 
 
 def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> Style:
-    """Return the style with one range a layer for a whole run, where its scale is ``run``.
+    """Return the style with the range of each layer over a whole run, if its scale is ``run``.
 
-    `batches` are the activations of every input; any other scale asks for none of them.
-    Where channels become one map, the range is that of these maps.
+    `batches` are the activations of every input, which are not consumed for other scales. If channels are
+    reduced, the ranges are those of the reduced maps.
     """
     from actviz.batch import color_ranges
     from actviz.figures.renderers import reduction
 
     if style.scale != "run":
         return style
-    drawn = ({address: reduction.as_drawn(one, style) for address, one in found.items()} for found in batches)
+    drawn = ({name: reduction.as_drawn(item, style) for name, item in batch.items()} for batch in batches)
     return replace(style, ranges=color_ranges.run_ranges(drawn))
 
 
 def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return what a sheet shows: every spatial layer, else all that something draws."""
+    """Return the layers of a sheet: all spatial layers, or all that can be drawn if there are none."""
     from actviz.figures.renderers import kind_of
 
     counted = _counted(layers)
@@ -103,7 +103,7 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
 
 
 def left_out(layers: Sequence[LayerInfo], shown: Collection[str]) -> tuple[tuple[str, int], ...]:
-    """Return why a sheet of the layers with the addresses `shown` leaves out others, with the number of each reason."""
+    """Return the reasons why a sheet of the layers `shown` omits others, with the number of layers for each."""
     from actviz.figures.renderers import kind_of
 
     missing = [layer for layer in _counted(layers) if layer.address not in shown]
@@ -120,7 +120,7 @@ def left_out(layers: Sequence[LayerInfo], shown: Collection[str]) -> tuple[tuple
 
 
 def _counted(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return what counts as a layer on a sheet: no input, no scores, no single operation inside a layer."""
+    """Return the layers that a sheet counts: no inputs, no attention scores, no operations inside layers."""
     return [
         layer
         for layer in layers
@@ -130,24 +130,24 @@ def _counted(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
 
 @dataclass(frozen=True, slots=True)
 class FigureJob:
-    """Figures of one input to make: entry `index` of the batch of `found`.
+    """The figures of one input: entry `index` of the batch of `activations`.
 
-    `files` maps each key (an address, or the word for a sheet) to where its figure goes;
-    `works` to the hash of all that makes it what it is, where a later run may ask for that.
-    `file_sha256` is the hash of the input's file, where it is one image.
+    `files` maps each key (an address or `SHEET`) to the path of its figure, `fingerprints` to the hash of
+    everything that determines it, which a later run compares. `file_sha256` is the hash of the input file if it
+    is an image.
     """
 
     sample: Sample
     index: int
-    found: Mapping[str, Activation]
+    activations: Mapping[str, Activation]
     files: Mapping[str, Path]
-    works: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
     file_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnFigure:
-    """A figure that was written."""
+    """A written figure."""
 
     path: Path
     record: dict[str, Any]
@@ -155,7 +155,7 @@ class DrawnFigure:
 
 @dataclass(frozen=True, slots=True)
 class FailedFigure:
-    """A figure that could not be drawn, and why."""
+    """A figure that could not be drawn, and the error."""
 
     input: str
     address: str
@@ -163,30 +163,30 @@ class FailedFigure:
 
 
 def pool_size(count: int) -> int:
-    """Return how many processes are worth their start for so many figures."""
+    """Return the number of processes to draw `count` figures with; 0 if all are drawn in this process."""
     cores = resource_limits.core_count()
     return min(cores, MAX_PROCESSES) if count > MIN_FIGURES_FOR_POOL and cores > 1 else 0
 
 
 class CancelledError(Exception):
-    """The work was given up before this figure was written."""
+    """The writer was ended before this figure was written."""
 
 
 class FigureWriter:
-    """Draws, packs and writes figures on all cores: many of them with the help of other processes.
+    """Draws, encodes and writes figures on all cores, many figures with a pool of processes.
 
     Parameters
     ----------
     source
-        What the figures are of.
+        The model of the figures.
     style
-        How they look.
+        The style of the figures.
     names
-        What classes and steps are called.
+        The names of classes and steps.
     folder
-        What paths in records are relative to, if anything.
+        The folder that paths in records are relative to, if there is one.
     overwrite
-        Whether further pages of a sheet may replace what others made.
+        Whether further pages of a sheet may replace files that are not of the same figure.
     """
 
     def __init__(
@@ -195,100 +195,88 @@ class FigureWriter:
         self._source, self._style, self._names, self._folder = source, style, names, folder
         self._overwrite = overwrite
         self._pool = ThreadPoolExecutor(resource_limits.core_count() + 1, "draw")
-        self._helpers: DrawPool | None = None
-        self._begun = 0
+        self._processes: DrawPool | None = None
+        self._submitted = 0
         self._pending: deque[Future[list[DrawnFigure] | FailedFigure]] = deque()
         self._ended = threading.Event()
         self.versions: Mapping[str, str] = {}
 
-    def submit(self, wish: FigureJob) -> None:
-        """Begin to make the figures of one input.
+    def submit(self, job: FigureJob) -> None:
+        """Start to draw the figures of one input.
 
         Raises
         ------
         UsageError
-            When the names of classes or steps fit none of its layers.
+            If the names of classes or steps fit none of its layers.
         """
-        from actviz.records import Context
-
-        sample = wish.sample
-        check_fits(self._names, wish.found.values())
-        steps = self._names.steps or sample.words or ()
-        labels = self._names.labels
-        context = Context(
-            self._source.model,
-            sample.name,
-            sample.fed,
-            sample.thumbnail,
-            labels,
-            steps,
-            sample.pictures,
-            padding=sample.padding,
-        )
-        context = replace(context, left_out=left_out(self._source.layers, wish.found))
-        self._begun += len(wish.files)
-        count = pool_size(self._begun)
-        if self._helpers is None and count:
+        check_fits(self._names, job.activations.values())
+        context = _context(self._source.model, job.sample, self._names)
+        context = replace(context, left_out=left_out(self._source.layers, job.activations))
+        self._submitted += len(job.files)
+        count = pool_size(self._submitted)
+        if self._processes is None and count:
             from actviz.batch.draw_pool import DrawPool
 
-            self._helpers = DrawPool(count, self._style)
-        for key in wish.files:
-            self._pending.append(self._pool.submit(self._make, wish, key, context))
+            self._processes = DrawPool(count, self._style)
+        for key in job.files:
+            self._pending.append(self._pool.submit(self._make, job, key, context))
 
     def finished(self, most: int = 0) -> Iterator[DrawnFigure | FailedFigure]:
-        """Yield what is done, in order, until at most `most` figures are still being made."""
+        """Yield finished figures in order until at most `most` are pending."""
         while self._pending and (len(self._pending) > most or self._pending[0].done()):
             done = self._pending[0].result()
             if isinstance(done, FailedFigure):
                 self._pending.popleft()
                 yield done
             else:
-                # Forgotten only once the caller has taken it: a signal may come at any moment.
+                # Removed only after the caller has received it, since a signal may arrive at any time.
                 yield from done
                 self._pending.popleft()
 
     def end(self) -> list[DrawnFigure | FailedFigure]:
-        """Give up what is not begun, wait for the rest, and return what was written."""
+        """Cancel figures that have not started, wait for the others, and return the results."""
         self._ended.set()
-        if self._helpers is not None:
-            self._helpers.stop()
+        if self._processes is not None:
+            self._processes.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._helpers is not None:
-            self._helpers.close()
-        found: list[DrawnFigure | FailedFigure] = []
+        if self._processes is not None:
+            self._processes.close()
+        results: list[DrawnFigure | FailedFigure] = []
         while self._pending:
             future = self._pending.popleft()
             if not future.cancelled() and future.exception() is None:
                 done = future.result()
-                found += [done] if isinstance(done, FailedFigure) else done
-        return found
+                results += [done] if isinstance(done, FailedFigure) else done
+        return results
 
-    def _make(self, wish: FigureJob, key: str, context: Context) -> list[DrawnFigure] | FailedFigure:
-        """Draw and write the figure of one layer, or the pages of a sheet, one after another."""
+    def _make(self, job: FigureJob, key: str, context: Context) -> list[DrawnFigure] | FailedFigure:
+        """Draw and write a figure, the pages of a sheet one after another."""
         if self._ended.is_set():
             raise CancelledError
         try:
-            pages = self._pages(FigureTask(key, wish.found, wish.index, context, self._about(wish, key)))
-            paths = [page_of(wish.files[key], number) for number in range(1, len(pages) + 1)]
-            self._check(wish, key, paths[1:])
+            pages = self._pages(FigureTask(key, job.activations, job.index, context, self._about(job, key)))
+            paths = [page_of(job.files[key], number) for number in range(1, len(pages) + 1)]
+            self._check(job, key, paths[1:])
             return [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
         except (UsageError, LimitError) as failure:
-            return FailedFigure(wish.sample.name, key, failure)
+            return FailedFigure(job.sample.name, key, failure)
 
     def _pages(self, task: FigureTask) -> Sequence[Callable[[], FigureFile]]:
-        """Return what makes the pages of a figure; where helpers are, one of them has drawn it."""
-        done = self._helpers.draw(task) if self._helpers is not None else None
+        """Return a function for each page of a figure; if there is a pool, one of its processes has drawn them."""
+        done = self._processes.draw(task) if self._processes is not None else None
         if self._ended.is_set():
             raise CancelledError
         return (
-            figure_task.plan(task, self._style) if done is None else [functools.partial(_same, page) for page in done]
+            figure_task.plan(task, self._style)
+            if done is None
+            else [functools.partial(type(page), page.content, page.record) for page in done]
         )
 
-    def _check(self, wish: FigureJob, key: str, pages: Sequence[Path]) -> None:
-        """Refuse to replace what others made at the places of further pages."""
+    def _check(self, job: FigureJob, key: str, pages: Sequence[Path]) -> None:
+        """Refuse to replace files that are not of the same figure at the paths of further pages."""
         from actviz.results import output_files
 
-        identity = {"model": self._source.model, "input": wish.sample.name, "address": key}
+        identity = {"model": self._source.model, "input": job.sample.name, "address": key}
         for path in pages:
             output_files.check_target(path, identity, overwrite=self._overwrite)
 
@@ -303,11 +291,11 @@ class FigureWriter:
         file_writing.write_file(path, page.content)
         return DrawnFigure(path, record_of(page.record, path, len(page.content), self._folder))
 
-    def _about(self, wish: FigureJob, key: str) -> dict[str, Any]:
-        """Return what the provenance of a figure says whatever is drawn."""
+    def _about(self, job: FigureJob, key: str) -> dict[str, Any]:
+        """Return the fields of the provenance of a figure that do not depend on the picture."""
         from actviz.version import VERSION
 
-        source, sample = self._source, wish.sample
+        source, sample = self._source, job.sample
         about: dict[str, Any] = {
             "actviz": VERSION,
             "model": source.model,
@@ -317,42 +305,42 @@ class FigureWriter:
             "input_sha256": sample.digest,
             "fed": sample.fed,
             "code": list(source.code),
-            "weights": next(iter(wish.found.values())).weights_digest,
+            "weights": next(iter(job.activations.values())).weights_digest,
             "versions": dict(self.versions),
         }
-        activation = wish.found.get(key)
+        activation = job.activations.get(key)
         if activation is not None:
             about |= {"class": activation.kind, "shape": list(activation.values.shape[1:])}
-        if wish.file_sha256:
-            about["file_sha256"] = wish.file_sha256
-        if key in wish.works:
-            about["work"] = wish.works[key]
+        if job.file_sha256:
+            about["file_sha256"] = job.file_sha256
+        if key in job.fingerprints:
+            about["work"] = job.fingerprints[key]
         return about
 
 
-def _same(page: FigureFile) -> FigureFile:
-    return page
+def _context(model: str, sample: Sample, names: LabelNames) -> Context:
+    """Return the context of the figures of one input."""
+    from actviz.records import Context
+
+    steps = names.steps or sample.words or ()
+    return Context(
+        model, sample.name, sample.fed, sample.thumbnail, names.labels, steps, sample.pictures, padding=sample.padding
+    )
 
 
 def failure_record(name: str, address: str | None, failure: ActvizError) -> dict[str, Any]:
-    """Return what a manifest says of what could not be made: of one layer, or of an input as a whole."""
+    """Return the record of a failure in the manifest, for one layer or a whole input."""
     return {"input": name, "address": address, "reason": failure.message, "code": failure.exit_code}
 
 
-def draw_all(wish: FigureJob, keys: Sequence[str], style: Style, model: str) -> list[Picture]:
+def draw_all(job: FigureJob, keys: Sequence[str], style: Style, model: str) -> list[Picture]:
     """Return the figures of one input that can be drawn, without writing any."""
-    from actviz.records import Context
-
-    sample = wish.sample
-    words = sample.words or ()
-    context = Context(
-        model, sample.name, sample.fed, sample.thumbnail, (), words, sample.pictures, padding=sample.padding
-    )
-    found: list[Picture] = []
+    context = _context(model, job.sample, LabelNames())
+    drawn: list[Picture] = []
     for key in keys:
         with contextlib.suppress(UsageError, LimitError):
-            found += [draw() for draw in pictures(FigureTask(key, wish.found, wish.index, context, {}), style)]
-    return found
+            drawn += [draw() for draw in pictures(FigureTask(key, job.activations, job.index, context, {}), style)]
+    return drawn
 
 
 def warm_up() -> None:

@@ -123,9 +123,9 @@ def test_what_a_dead_helper_owes_is_drawn_all_the_same(tmp_path, monkeypatch):
 
     def kill(number):
         if number == 3:
-            painter._helpers._all[0].process.kill()
+            painter._processes._all[0].process.kill()
         if number == 8:
-            painter._helpers.stop()
+            painter._processes.stop()
 
     assert len(painted(painter, tmp_path, 16, kill)) == 16
 
@@ -152,7 +152,7 @@ def test_the_end_waits_for_no_helper(tmp_path, monkeypatch):
     painter = painter_of(tmp_path, monkeypatch)
     for wish in wishes(4, tmp_path):
         painter.submit(wish)
-    running = [helper.process for helper in painter._helpers._all]
+    running = [helper.process for helper in painter._processes._all]
     started = time.monotonic()
     made = painter.end()
     assert time.monotonic() - started < 2

@@ -101,11 +101,11 @@ class ActivationComputation:
         # Together they travel; each is computed by itself, so that no figure depends on the batch:
         # 2 ms more for a digit, and 4 to 12% more, or 15% less, of CPU time for a photograph (MobileNetV2,
         # VGG16), where filling each batch up would cost as many times the work for a single input.
-        self._worker.ask_activations(stacked(batch, size), self._addresses, separate=True, state=state)
+        self._worker.request_activations(stacked(batch, size), self._addresses, separate=True, state=state)
 
     def take(self) -> Activations:
         """Wait for the activations, batch axis first."""
-        activations = self._worker.take_activations()
+        activations = self._worker.receive_activations()
         check_batch(activations.values(), self._count)
         self.versions = self.versions or self._worker.versions()
         self.sizes.learn(self._count, activations.values())

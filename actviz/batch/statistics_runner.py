@@ -66,11 +66,11 @@ class StatisticsComputation:
     def ask(self, batch: Sequence[NumberedSample], size: int, state: str) -> None:
         """Start computing a batch."""
         numbers = [piece.number for piece in batch]
-        self._worker.ask_numbers(stacked(batch, size), self._addresses, self._cuts, numbers, state)
+        self._worker.request_statistics(stacked(batch, size), self._addresses, self._cuts, numbers, state)
 
     def take(self) -> BatchStatistics:
         """Wait for the statistics of the oldest batch."""
-        statistics = self._worker.numbers()
+        statistics = self._worker.receive_statistics()
         if statistics.mixed:
             raise MixedBatchError
         return statistics

@@ -346,7 +346,7 @@ class _PairComputation:
         self._count, self._size = len(batch), max(size, len(batch))
         renamed = {self._names[name]: values for name, values in fed.items()}
         self._failures = [
-            _outcome(worker.ask_activations, values, addresses, state=state)
+            _outcome(worker.request_activations, values, addresses, state=state)
             for worker, values, addresses in zip(self.workers, (fed, renamed), self._addresses, strict=True)
         ]
 
@@ -354,7 +354,7 @@ class _PairComputation:
         """Wait for both sides, without the copies that fill the batch up."""
         # All answers are taken, so that a failure of one leaves no answer of the other behind.
         answers = [
-            _outcome(worker.take_activations) if failure is None else failure
+            _outcome(worker.receive_activations) if failure is None else failure
             for failure, worker in zip(self._failures, self.workers, strict=True)
         ]
         sides = list[list["Activation"]]()

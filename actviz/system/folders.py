@@ -174,5 +174,5 @@ def probe_writable(folder: Path) -> None:
                 temporary_files.TEMPORARY.remove(opened, name)
     except OSError as failure:
         shortage.refuse_shortage(failure)
-        message = f"{folder}: nothing can be written there ({failure.strerror}); choose another place with -o."
+        message = f"{folder}: nothing can be written there ({failure.strerror}); choose another folder with -o."
         raise OutputError(message) from None

@@ -101,7 +101,7 @@ def hold_folder(path: Path) -> Iterator[HeldFolder]:
     try:
         held = HeldFolder(path)
     except OSError as failure:
-        message = f"{path}: the folder cannot be opened ({failure.strerror}); choose another place with -o."
+        message = f"{path}: the folder cannot be opened ({failure.strerror}); choose another folder with -o."
         raise OutputError(message) from None
     _HELD[path] = held
     try:

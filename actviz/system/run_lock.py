@@ -91,7 +91,7 @@ class RunLock:
                 self._refuse_others(alone=alone)
         except OSError as failure:
             self.release()
-            message = f"{held.path}: cannot be locked ({failure.strerror}); choose another place with -o."
+            message = f"{held.path}: cannot be locked ({failure.strerror}); choose another folder with -o."
             raise OutputError(message) from None
         except BaseException:
             self.release()

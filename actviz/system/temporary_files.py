@@ -194,6 +194,6 @@ def scratch_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as failure:
         message = (
-            f"{folder}: intermediate results cannot be kept there ({failure.strerror}); choose another place with -o."
+            f"{folder}: intermediate results cannot be kept there ({failure.strerror}); choose another folder with -o."
         )
         raise OutputError(message) from None

@@ -130,17 +130,17 @@ class Worker:
         self, batch: Mapping[str, Array], addresses: Sequence[str], *, separate: bool = False, state: str = "file"
     ) -> dict[str, Activation]:
         """Compute the outputs of some layers for a batch; see `formats.network_protocol.Network`."""
-        self.ask_activations(batch, addresses, separate=separate, state=state)
-        return self.take_activations()
+        self.request_activations(batch, addresses, separate=separate, state=state)
+        return self.receive_activations()
 
-    def ask_activations(
+    def request_activations(
         self, batch: Mapping[str, Array], addresses: Sequence[str], *, separate: bool = False, state: str = "file"
     ) -> None:
-        """Request the outputs of some layers for a batch; `take_activations` returns them."""
+        """Request the outputs of some layers for a batch; `receive_activations` returns them."""
         self._send(Request("activations", {}, batch, tuple(addresses), separate, state))
 
-    def take_activations(self) -> dict[str, Activation]:
-        """Wait for the result of the last `ask_activations`."""
+    def receive_activations(self) -> dict[str, Activation]:
+        """Wait for the result of the last `request_activations`."""
         reply = self._receive()
         self._computed = True
         return reply.activations
@@ -151,7 +151,7 @@ class Worker:
         self._notes |= dict.fromkeys(new, True)
         return new
 
-    def ask_numbers(
+    def request_statistics(
         self,
         batch: Mapping[str, Array],
         addresses: Sequence[str],
@@ -159,14 +159,14 @@ class Worker:
         samples: Sequence[int],
         state: str = "file",
     ) -> None:
-        """Request statistics of some layers for a batch; `numbers` returns them.
+        """Request statistics of some layers for a batch; `receive_statistics` returns them.
 
         `cuts`, `samples` and `state` are those of `Request`.
         """
-        self._send(Request("numbers", {}, batch, tuple(addresses), state=state, cuts=cuts, samples=tuple(samples)))
+        self._send(Request("statistics", {}, batch, tuple(addresses), state=state, cuts=cuts, samples=tuple(samples)))
 
-    def numbers(self) -> BatchStatistics:
-        """Wait for the result of the last `ask_numbers`."""
+    def receive_statistics(self) -> BatchStatistics:
+        """Wait for the result of the last `request_statistics`."""
         reply = self._receive()
         self._computed = True
         return self._expected(reply.statistics)

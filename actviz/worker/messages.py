@@ -58,7 +58,7 @@ class Request:
     address; `samples` are the indices of the inputs, without copies that fill up the batch.
     """
 
-    ask: Literal["facts", "complete", "prepare", "versions", "activations", "numbers"]
+    ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics"]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     batch: Mapping[str, Array] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()

@@ -108,8 +108,8 @@ def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
                 with parse_time_limited():
                     network = _open(options)
                     _ = network.facts  # may read more of the file
-            if request.ask == "numbers":
-                queue.answer_numbers(network, request)
+            if request.ask == "statistics":
+                queue.answer_statistics(network, request)
                 computed = True
                 continue
             queue.flush()
@@ -184,7 +184,7 @@ class ResponseQueue:
             self._last.result()
             self._last = None
 
-    def answer_numbers(self, network: Network, request: Request) -> None:
+    def answer_statistics(self, network: Network, request: Request) -> None:
         """Compute a batch; its statistics are computed and sent in the background."""
         expect_many = getattr(network, "expect_many", None)
         if expect_many is not None:

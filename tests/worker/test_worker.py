@@ -36,7 +36,7 @@ ARRAYS = {
 @pytest.mark.parametrize("address", ["conv", "n\udcffme", "\ud83d"])
 def test_records_and_arrays_arrive_as_they_were_sent(address):
     near, far = pair()
-    sent = Request("numbers", batch=ARRAYS, addresses=(address,), cuts={address: (-math.inf, np.float32(0.5))})
+    sent = Request("statistics", batch=ARRAYS, addresses=(address,), cuts={address: (-math.inf, np.float32(0.5))})
     thread = threading.Thread(target=near.send, args=(sent,))
     thread.start()
     received = far.receive(Request, 10)

@@ -102,7 +102,7 @@ def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, 
     (place / "in" / "broken.png").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(Worker, "prepare", lambda _: pytest.fail("TensorFlow was asked for"))
-        patch.setattr(Worker, "ask_activations", lambda *_: pytest.fail("something was computed"))
+        patch.setattr(Worker, "request_activations", lambda *_: pytest.fail("something was computed"))
         events, failure = run(request(samples, "in"))
     assert (files(events), failure) == ([], None)
     assert manifest(place / "out")["failures"] == []
@@ -159,7 +159,7 @@ def test_a_folder_that_is_resumed_or_sharded_has_the_same_bytes(place, samples, 
         run(request(samples, "in", output="shards", layers=layers, shard=Shard(number, 3)))
     assert contents(place / "shards") == whole
     # A worker that dies begins anew, and the samples of its batch are run again by themselves.
-    activations, failed = Worker.ask_activations, []
+    activations, failed = Worker.request_activations, []
 
     def dies_once(worker, batch, addresses, **how):
         if len(batch["image"]) > 1 and not failed:
@@ -167,7 +167,7 @@ def test_a_folder_that_is_resumed_or_sharded_has_the_same_bytes(place, samples, 
             worker.stop()
         return activations(worker, batch, addresses, **how)
 
-    monkeypatch.setattr(Worker, "ask_activations", dies_once)
+    monkeypatch.setattr(Worker, "request_activations", dies_once)
     run(request(samples, "in", output="again", layers=layers))
     assert failed
     assert contents(place / "again") == whole
@@ -231,14 +231,14 @@ def kill(worker, how):
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkeypatch, how):
     guilty = np.asarray(Image.open("in/04.png")).astype(np.float32) / 255
-    ask = Worker.ask_activations
+    ask = Worker.request_activations
 
     def deadly(worker, batch, addresses, **options):
         if any(np.array_equal(sample[:, :, 0], guilty) for sample in batch["image"]):
             kill(worker, how)
         return ask(worker, batch, addresses, **options)
 
-    monkeypatch.setattr(Worker, "ask_activations", deadly)
+    monkeypatch.setattr(Worker, "request_activations", deadly)
     events, failure = run(request(samples, "in"))
     assert (len(files(events)), failure.exit_code) == (10, 1)
     assert [(item["input"], item["code"]) for item in manifest(place / "out")["failures"]] == [
@@ -253,7 +253,7 @@ def test_workers_that_die_one_after_another_end_the_batch(place, samples, monkey
         kill(worker, signal.SIGKILL)
         return Worker.versions(worker)
 
-    monkeypatch.setattr(Worker, "ask_activations", deadly)
+    monkeypatch.setattr(Worker, "request_activations", deadly)
     events, failure = run(request(samples, "in"))
     assert (files(events), failure.exit_code) == ([], 6)
     assert nothing_half_done(place / "out") == 0
@@ -294,7 +294,7 @@ def test_a_read_only_folder_is_said_before_anything_is_computed(place, samples, 
         "create",
         lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")),
     )
-    monkeypatch.setattr(Worker, "ask_activations", lambda *_: pytest.fail("something was computed"))
+    monkeypatch.setattr(Worker, "request_activations", lambda *_: pytest.fail("something was computed"))
     _, failure = run(request(samples, "in"))
     assert (failure.exit_code, "Permission denied" in failure.message) == (7, True)
 
@@ -319,7 +319,7 @@ def test_stale_temporary_files_go_and_fresh_ones_stay(place, samples):
 def test_files_of_others_are_refused_before_anything_is_computed(place, samples, monkeypatch):
     (place / "out" / "03").mkdir(parents=True)
     (place / "out" / "03" / "001_conv.png").write_text("precious")
-    monkeypatch.setattr(Worker, "ask_activations", lambda *_: pytest.fail("something was computed"))
+    monkeypatch.setattr(Worker, "request_activations", lambda *_: pytest.fail("something was computed"))
     _, failure = run(request(samples, "in"))
     assert (failure.exit_code, "--overwrite" in failure.message) == (7, True)
     assert (place / "out" / "03" / "001_conv.png").read_text() == "precious"

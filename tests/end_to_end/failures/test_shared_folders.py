@@ -181,14 +181,14 @@ def test_folders_of_single_results_are_held_too(place, monkeypatch, code, argume
     (place / "out").mkdir()
     monkeypatch.setattr(Worker, "_receive", swap_then_receive if arguments[0] in {"report", "check"} else receive)
     if arguments[0] in {"extract", "diff"}:
-        activations = Worker.take_activations
+        activations = Worker.receive_activations
 
         def swap_then_take(worker):
             if not (place / "out").is_symlink():
                 CHANGES["becomes a link"](place)
             return activations(worker)
 
-        monkeypatch.setattr(Worker, "take_activations", swap_then_take)
+        monkeypatch.setattr(Worker, "receive_activations", swap_then_take)
     assert faults.run_here(monkeypatch, *arguments, "-q") == code
     assert not list((place.parent / "elsewhere").iterdir())
 

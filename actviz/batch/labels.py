@@ -75,9 +75,9 @@ def check_names(names: LabelNames, layers: Sequence[LayerInfo], inputs: Sequence
     _check(names.steps, names.steps_file, "--tokens", _sizes(described, STEPS, free))
 
 
-def check_fits(names: LabelNames, found: Iterable[Activation]) -> None:
+def check_fits(names: LabelNames, activations: Iterable[Activation]) -> None:
     """Refuse names that fit none of the activations; see `check_names`."""
-    described: list[tuple[Axes, Shape]] = [(item.axes, item.values.shape) for item in found]
+    described: list[tuple[Axes, Shape]] = [(item.axes, item.values.shape) for item in activations]
     _check(names.labels, names.labels_file, "--labels", _sizes(described, UNITS, set()))
     _check(names.steps, names.steps_file, "--tokens", _sizes(described, STEPS, set()))
 

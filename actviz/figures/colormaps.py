@@ -1,7 +1,7 @@
 """The colormaps that figures have by default: matplotlib's own tables, which a test compares.
 
-Each is 256 colours of three bytes in base64. All of them are distinct, so that a colour
-tells its step; the maps are perceptually uniform or nearly so, and safe for colour-blind
+Each is 256 colors of three bytes in base64. All of them are distinct, so that a color
+tells its step; the maps are perceptually uniform or nearly so, and safe for color-blind
 readers. Only other maps need matplotlib, which takes a fifth of a second to import.
 """
 

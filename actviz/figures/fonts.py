@@ -136,7 +136,7 @@ def _read_map(file: BinaryIO) -> CharacterMap:
     count = struct.unpack(">H", _at(file, start + 4, 2))[0]
     records = struct.iter_unpack(">4s4xII", _at(file, start + 12, 16 * count))
     tables = {tag: (offset, length) for tag, offset, length in records}
-    if not tables.keys() & {b"glyf", b"CFF ", b"CFF2"}:  # pictures of fixed sizes, as in fonts of coloured emoji
+    if not tables.keys() & {b"glyf", b"CFF ", b"CFF2"}:  # pictures of fixed sizes, as in fonts of colored emoji
         return CharacterMap([], [])
     offset, length = tables[b"cmap"]
     data = _at(file, offset, min(length, _MAP_LIMIT))

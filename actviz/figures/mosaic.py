@@ -94,15 +94,15 @@ def existing_channels(selection: str | None, count: int) -> str | None:
         return selection
     parts = [part.strip() for part in selection.split(",")]
     kept = [part for part in parts if ":" in part or not part.lstrip("-").isdigit() or -count <= int(part) < count]
-    found = []
+    kept_channels = []
     for part in kept:
         edges = part.split(":")
         if len(edges) in {2, 3} and all(edge.strip().lstrip("-").isdigit() for edge in edges if edge.strip()):
             inside = range(count)[slice(*(int(edge) if edge.strip() else None for edge in edges))]
-            found += [str(channel) for channel in inside]
+            kept_channels += [str(channel) for channel in inside]
         else:
-            found.append(part)
-    return ",".join(found)
+            kept_channels.append(part)
+    return ",".join(kept_channels)
 
 
 def _parse_part(part: str, count: int) -> Sequence[int]:

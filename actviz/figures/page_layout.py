@@ -7,7 +7,7 @@ picture from `Canvas.picture`::
       [thumbnail]  address   class  shape
                    model file . input (fed)
       body
-      [colour bar] notes
+      [color bar] notes
       caption
     margin
 """

@@ -93,7 +93,7 @@ def draw_side_by_side(pair: LayerPair, context: Context) -> Picture:
 
 
 def _prepare(pair: LayerPair) -> _PairMaps:
-    ours, theirs = (maps_of(one) for one in (pair.ours, pair.theirs))
+    ours, theirs = (maps_of(activation) for activation in (pair.ours, pair.theirs))
     with np.errstate(invalid="ignore", over="ignore"):
         difference = theirs - ours
     lengths = np.abs(np.nan_to_num(difference, nan=np.inf)).reshape(len(difference), -1).max(axis=1)
@@ -102,8 +102,8 @@ def _prepare(pair: LayerPair) -> _PairMaps:
     difference[same] = 0.0
     lengths[same.reshape(len(same), -1).all(axis=1)] = 0.0
     chosen = np.argsort(-lengths, kind="stable")[:MAX_CHANNELS].tolist()
-    finite = [np.abs(one[np.isfinite(one)]) for one in (ours, theirs)]
-    limit = max((float(one.max()) for one in finite if one.size), default=0.0)
+    finite = [np.abs(values[np.isfinite(values)]) for values in (ours, theirs)]
+    limit = max((float(values.max()) for values in finite if values.size), default=0.0)
     known = np.abs(difference[np.isfinite(difference)])
     largest = float(known.max()) if known.size else 0.0
     columns = [ours[chosen], theirs[chosen], difference[chosen]]

@@ -185,13 +185,13 @@ def tokens(text: str) -> list[str]:
     >>> tokens("8 of 1,152")
     ['8', ' ', 'o', 'f', ' ', '1,152']
     """
-    found: list[str] = []
+    parts: list[str] = []
     for part in _TOKEN.findall(text):
-        if found and (part in JOINERS or unicodedata.category(part[0]).startswith("M") or found[-1][-1] in JOINERS):
-            found[-1] += part
+        if parts and (part in JOINERS or unicodedata.category(part[0]).startswith("M") or parts[-1][-1] in JOINERS):
+            parts[-1] += part
         else:
-            found.append(part)
-    return found
+            parts.append(part)
+    return parts
 
 
 def shown(text: str, limit: int = 400) -> str:

@@ -47,11 +47,11 @@ def font_path(*, bold: bool) -> Path:
     ActvizError
         When matplotlib is not installed.
     """
-    found = find_spec("matplotlib")
-    if found is None or not found.submodule_search_locations:
+    package = find_spec("matplotlib")
+    if package is None or not package.submodule_search_locations:
         message = "matplotlib is not installed, so there is no font; install matplotlib."
         raise ActvizError(message)
-    folder = Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
+    folder = Path(package.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
     return folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
 
 

@@ -88,7 +88,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     over = overlay_for(activation, context, dark=style.dark)
     tiles = ("channel",) if "channel" in activation.axes else ()
     maps, notes = _maps(activation, index, along, style)
-    deck = grid.TileSet(
+    tile_set = grid.TileSet(
         maps,
         "filter" if tiles else "map",
         (tiles, "row", "column"),
@@ -96,7 +96,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         reduced=over.reduction_note,
         over=over,
     )
-    return grid.draw(activation, deck, context, style)
+    return grid.draw(activation, tile_set, context, style)
 
 
 def _maps(activation: Activation, index: int, along: str | None, style: Style) -> tuple[NDArray[Any], tuple[str, ...]]:

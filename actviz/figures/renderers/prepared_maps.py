@@ -202,14 +202,26 @@ def prepare(
         low, high = (np.full(len(maps), end) for end in requested_range)
         centred = colors.is_symmetric(*requested_range)
     name = style.cmap or colors.default_colormap(centred=centred, dark=style.dark)
-    found = (
+    distribution = (
         channel_statistics.distribution(channel_statistics.finite_values(maps, numbers), whole=bool(levels))
         if style.histogram
         else None
     )
     table, order = colors.table(name), activation.step_order
     return PreparedMaps(
-        maps, numbers, channels, scale, centred, table, low, high, levels, requested_range, found, order, image_numbers
+        maps,
+        numbers,
+        channels,
+        scale,
+        centred,
+        table,
+        low,
+        high,
+        levels,
+        requested_range,
+        distribution,
+        order,
+        image_numbers,
     )
 
 

@@ -251,7 +251,7 @@ def _bar_ends(prepared: PreparedMaps, length: int) -> tuple[int, list[int]]:
 
 
 class _Swatches(_VectorPlan):
-    """Cells of: number and value on a line, the colour below."""
+    """Cells of: number and value on a line, the color below."""
 
     HEIGHT, GAP = 10, 12
 

@@ -80,16 +80,17 @@ CHECK = """
 import sys, time
 from pathlib import Path
 from actviz.inputs import InputOptions
-from actviz.commands import check, checking
+from actviz.batch.statistics_runner import StatisticsSoFar
+from actviz.commands import check
 from actviz.statistics.limits import Limits
 from actviz.worker import ModelOptions
 path, pattern, inputs = sys.argv[1:]
 marks = []
-add = checking.Tally.add
-def noted(self, samples, numbers):
-    add(self, samples, numbers)
+add = StatisticsSoFar.add
+def noted(self, names, reducer, left_out):
+    add(self, names, reducer, left_out)
     marks.append((time.perf_counter(), self.inputs))
-checking.Tally.add = noted
+StatisticsSoFar.add = noted
 files = (Path(inputs),) if inputs.endswith(".npy") else tuple(sorted(Path(inputs).iterdir()))
 layers = tuple("@" + kind for kind in pattern.split(",")) if pattern else ()
 request = check.CheckRequest(opening=ModelOptions(Path(path)), inputs=files, layers=layers, output=None, reading=InputOptions(), limits=Limits())

@@ -98,12 +98,13 @@ def command(  # noqa: PLR0913  (one parameter per option)
     pickle, which is read without running anything in it. Several files, or a folder of them,
     are compared in one figure. The path of the figure is printed.
     """
-    from actviz.commands.history import HistoryNote, HistoryRequest, history
+    from actviz.batch.events import Note
+    from actviz.commands.history import HistoryRequest, history
     from actviz.history.history_records import CurveStyle
 
     style = CurveStyle(metrics, best, log, smooth, dark, size, columns, zoom)
     for event in history(HistoryRequest(files, output, style, overwrite, validation_freq, fail_fast)):
-        if not isinstance(event, HistoryNote):
+        if not isinstance(event, Note):
             click.echo(json.dumps(event.record, allow_nan=False) if as_text else str(event.path))
         elif not quiet:
             write_note(f"actviz: {event.text}")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actviz.batch.events import FileWritten, Note
 from actviz.errors import ActvizError, InputError, LimitError, PartialError, UsageError
 from actviz.history import CurveStyle, NotAHistoryError, TrainingRun, is_model_folder, read_run
 from actviz.results import output_files
@@ -38,22 +39,7 @@ class HistoryRequest:
     fail_fast: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryNote:
-    """A line for people."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnCurves:
-    """The figure that was written, and its numbers."""
-
-    path: Path
-    record: dict[str, Any]
-
-
-def history(request: HistoryRequest) -> Iterator[HistoryNote | DrawnCurves]:
+def history(request: HistoryRequest) -> Iterator[Note | FileWritten]:
     """Draw the curves of every run into one figure; yield what happens as it happens.
 
     Raises
@@ -63,8 +49,8 @@ def history(request: HistoryRequest) -> Iterator[HistoryNote | DrawnCurves]:
     """
     _check_output(request.output)
     runs, failures, skipped = _read(request)
-    for said in (*skipped, *(failure.message for failure in failures)):
-        yield HistoryNote(said)
+    for line in (*skipped, *(failure.message for failure in failures)):
+        yield Note(line)
     identity = _identity(request.files)
     from actviz.history import diagnosis
 
@@ -205,7 +191,7 @@ class _LoadedRuns:
     target: Path
 
 
-def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[HistoryNote | DrawnCurves]:
+def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[Note | FileWritten]:
     from actviz.history import curves_figure, summary
     from actviz.history.figure_data import CurvesFigureData
 
@@ -230,10 +216,10 @@ def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[HistoryNote | 
         output_files.write_drawing(work.target, curves_figure.draw_svg(subject), _provenance(request, work))
     else:
         output_files.write_figure(work.target, curves_figure.draw_png(subject), _provenance(request, work))
-    yield DrawnCurves(work.target, record)
+    yield FileWritten(work.target, record)
     for note in notes:
-        yield HistoryNote(note)
-    yield HistoryNote(summary.sentence(facts))
+        yield Note(note)
+    yield Note(summary.sentence(facts))
 
 
 def _few(notes: tuple[str, ...]) -> tuple[str, ...]:

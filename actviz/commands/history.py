@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from actviz.batch.events import Note
-from actviz.commands.verdicts import Verdict
+from actviz.batch.events import FileWritten, Note
 from actviz.errors import ActvizError, InputError, LimitError, PartialError, UsageError
 from actviz.history import CurveStyle, NotAHistoryError, TrainingRun, is_model_folder, read_run
 from actviz.results import output_files
@@ -40,7 +39,7 @@ class HistoryRequest:
     fail_fast: bool = False
 
 
-def history(request: HistoryRequest) -> Iterator[Note | Verdict]:
+def history(request: HistoryRequest) -> Iterator[Note | FileWritten]:
     """Draw the curves of every run into one figure; yield what happens as it happens.
 
     Raises
@@ -50,8 +49,8 @@ def history(request: HistoryRequest) -> Iterator[Note | Verdict]:
     """
     _check_output(request.output)
     runs, failures, skipped = _read(request)
-    for said in (*skipped, *(failure.message for failure in failures)):
-        yield Note(said)
+    for line in (*skipped, *(failure.message for failure in failures)):
+        yield Note(line)
     identity = _identity(request.files)
     from actviz.history import diagnosis
 
@@ -191,7 +190,7 @@ class _LoadedRuns:
     target: Path
 
 
-def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[Note | Verdict]:
+def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[Note | FileWritten]:
     from actviz.history import curves_figure, summary
     from actviz.history.figure_data import CurvesFigureData
 
@@ -216,7 +215,7 @@ def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[Note | Verdict
         output_files.write_drawing(work.target, curves_figure.draw_svg(subject), _provenance(request, work))
     else:
         output_files.write_figure(work.target, curves_figure.draw_png(subject), _provenance(request, work))
-    yield Verdict(str(work.target), record)
+    yield FileWritten(work.target, record)
     for note in notes:
         yield Note(note)
     yield Note(summary.sentence(facts))

@@ -59,7 +59,10 @@ def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArra
     ]
     if palette is not None:
         chunks.append(_chunk(b"PLTE", palette.tobytes()))
-    chunks.append(_chunk(b"IDAT", isal_zlib.compress(rows.reshape(-1).data, LEVEL)))
+    # Not isal_zlib.compress, which was seen to give two streams for the same 288 bytes: it starts from what its
+    # buffer held before, where a compressor object clears it.
+    packer = isal_zlib.compressobj(LEVEL)
+    chunks.append(_chunk(b"IDAT", packer.compress(rows.reshape(-1).data) + packer.flush()))
     return b"".join((SIGNATURE, *chunks, END))
 
 

@@ -277,7 +277,7 @@ def _numbers(values: NDArray[Any], cuts: tuple[float, float] | None) -> _InputNu
     if not values.size:
         ends = np.full(channels, np.inf)
         return _InputNumbers(none, none.astype(np.float64), none.astype(np.float64), none, none, ends, -ends, 0, 0)
-    zeros = values.size - int(np.count_nonzero(values))
+    zeros = values.size - int(np.count_nonzero(values != 0))  # five times as fast as counting in the numbers
     saturated = 0
     with np.errstate(invalid="ignore"):
         if cuts is not None:

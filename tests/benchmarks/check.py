@@ -87,8 +87,8 @@ from actviz.worker import ModelOptions
 path, pattern, inputs = sys.argv[1:]
 marks = []
 add = StatisticsSoFar.add
-def noted(self, *batch):
-    add(self, *batch)
+def noted(self, names, reducer, left_out):
+    add(self, names, reducer, left_out)
     marks.append((time.perf_counter(), self.inputs))
 StatisticsSoFar.add = noted
 files = (Path(inputs),) if inputs.endswith(".npy") else tuple(sorted(Path(inputs).iterdir()))

@@ -53,7 +53,8 @@ from actviz.formats import open_network
 from actviz.inputs import InputOptions, choose_preprocessing, default_sample
 from actviz.records import Context, Style
 from actviz.addresses import select_layers
-from actviz import mosaic, png, renderers
+from actviz.figures import mosaic, renderers
+from actviz.results import png
 network = open_network(Path("mobilenetv2.keras"))
 options = InputOptions()
 sample = default_sample(network.inputs, choose_preprocessing(network.facts, "auto"), options)

@@ -14,7 +14,7 @@ from golden import assert_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from picture_helpers import CONTEXT, assert_labels_apart, assert_read_back, ends_of
+from picture_helpers import AXES, CONTEXT, assert_labels_apart, assert_read_back, ends_of
 
 from actviz.errors import UsageError
 from actviz.figures import colors, page_layout, renderers, sheet, text
@@ -23,15 +23,6 @@ from actviz.records import Activation, Context, Picture, Style
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-AXES = {
-    "grid": ("batch", "row", "column", "channel"),
-    "vector": ("batch", "unit"),
-    "sequence": ("batch", "step", "unit"),
-    "film": ("batch", "step", "row", "column", "channel"),
-    "volume": ("batch", "plane", "row", "column", "channel"),
-    "attention": ("batch", "head", "query", "key"),
-    "montage": ("batch", "step", "plane", "row", "column", "channel"),
-}
 OTHER_AXES = [
     ("batch", "channel", "row", "column"),
     ("batch", "row", "column"),

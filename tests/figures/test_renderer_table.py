@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from picture_helpers import CONTEXT
+from picture_helpers import AXES, CONTEXT
 
 from actviz.figures import renderers, sheet
 from actviz.figures.renderers import grid
@@ -15,15 +15,6 @@ from actviz.figures.renderers.renderer_protocol import Renderer, SheetTiles
 from actviz.records import Activation, Context, Picture, Style
 from actviz.report import report_figures
 
-AXES = {
-    "grid": ("batch", "row", "column", "channel"),
-    "vector": ("batch", "unit"),
-    "sequence": ("batch", "step", "unit"),
-    "film": ("batch", "step", "row", "column", "channel"),
-    "volume": ("batch", "plane", "row", "column", "channel"),
-    "attention": ("batch", "head", "query", "key"),
-    "montage": ("batch", "step", "plane", "row", "column", "channel"),
-}
 SPECTRUM = ("batch", "frequency")
 
 

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 SPATIAL = ("batch", "row", "column", "channel")
 VECTOR = ("batch", "unit")
+# Axes of one activation for each renderer, by its name.
+AXES = {
+    "grid": ("batch", "row", "column", "channel"),
+    "vector": ("batch", "unit"),
+    "sequence": ("batch", "step", "unit"),
+    "film": ("batch", "step", "row", "column", "channel"),
+    "volume": ("batch", "plane", "row", "column", "channel"),
+    "attention": ("batch", "head", "query", "key"),
+    "montage": ("batch", "step", "plane", "row", "column", "channel"),
+}
 CONTEXT = Context("digits_cnn.h5", "seven.png", "28 x 28 x 1, 0..1")
 
 

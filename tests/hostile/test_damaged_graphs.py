@@ -140,9 +140,9 @@ def test_names_that_are_nested_without_end(tmp_path):
 @threat(129, 6)
 def test_every_level_is_gone_through_again_where_no_guard_bounds_names(tmp_path, monkeypatch):
     """Twice as deep is four times the work."""
-    visits, every = [], name_scopes.NameScope.every
-    monkeypatch.setattr(name_scopes, "DEEPEST", 10**9)
-    monkeypatch.setattr(name_scopes.NameScope, "every", lambda scope: (visits.append(0), every(scope))[1])
+    visits, all_nodes = [], name_scopes.NameScope.all_nodes
+    monkeypatch.setattr(name_scopes, "MAX_SCOPE_DEPTH", 10**9)
+    monkeypatch.setattr(name_scopes.NameScope, "all_nodes", lambda scope: (visits.append(0), all_nodes(scope))[1])
     counts = []
     for count in (110, 220):
         visits.clear()

@@ -6,12 +6,12 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
-from actviz.errors import UsageError, escape
+from actviz.errors import UsageError, error_of_code, escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actviz.records import LayerInfo
+    from actviz.records import LayerInfo, ModelFacts
 
 NEAR = 3
 LISTED = 5
@@ -24,7 +24,7 @@ def select_layers(
     wanted: Sequence[str],
     file: str,
     command: str = "actviz layers",
-    removed_layers: Mapping[str, str] | None = None,
+    facts: ModelFacts | None = None,
 ) -> list[LayerInfo]:
     """Return the layers that addresses select, each once, in the order given.
 
@@ -38,24 +38,36 @@ def select_layers(
         Path of the model or file, for error messages.
     command
         The command that lists the layers of such a file, for error messages.
-    removed_layers
-        By address, the reason why the file holds no values of a layer.
+    facts
+        Facts of the model: layers with a refusal are left out of patterns that match others, and
+        layers that a converter removed are named as such.
 
     Raises
     ------
+    ModelError, UnsafeError
+        When an address selects only layers with a refusal.
     UsageError
         When an address matches no layer (with the closest names), or is ambiguous.
     """
     listing = f"{command} {escape(file, 100)}"
+    removed, refusals = (facts.removed_layers, facts.refusals) if facts is not None else ({}, {})
     found: dict[str, LayerInfo] = {}
     for text in wanted:
         whole = _exact(layers, text)
         for part in [text] if whole else text.split(","):
             if not whole:
-                _check_removed(layers, part.strip(), removed_layers or {}, listing)
-            for layer in whole or _resolve(layers, part.strip(), listing):
-                found.setdefault(layer.address, layer)
+                _check_removed(layers, part.strip(), removed, listing)
+            selected = whole or _resolve(layers, part.strip(), listing)
+            computed = [layer for layer in selected if layer.address not in refusals]
+            if refusals and not computed:
+                raise error_of_code(*refusals[selected[0].address])
+            found |= {layer.address: layer for layer in computed if layer.address not in found}
     return list(found.values())
+
+
+def select_layers_of(facts: ModelFacts, wanted: Sequence[str], file: str) -> list[LayerInfo]:
+    """Return the layers of a model that addresses select; see `select_layers`."""
+    return select_layers(facts.every_layer, wanted, file, facts=facts)
 
 
 def _exact(layers: Sequence[LayerInfo], text: str) -> list[LayerInfo]:

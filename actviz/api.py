@@ -84,7 +84,7 @@ class OpenNetwork:
             When a required input is missing, or an input is unknown, has the wrong shape or
             dtype, or holds tokens outside the vocabulary.
         """
-        from actviz.addresses import select_layers
+        from actviz.addresses import select_layers_of
 
         batch = self._batch(inputs)
         if not all(spec.shape for spec in self.inputs):
@@ -92,7 +92,7 @@ class OpenNetwork:
         if addresses is None:
             return self._network.activations(batch)
         wanted = [addresses] if isinstance(addresses, str) else addresses
-        chosen = select_layers(self.layers, wanted, str(self._path), removed_layers=self.facts.removed_layers)
+        chosen = select_layers_of(self.facts, wanted, str(self._path))
         return self._network.activations(batch, [layer.address for layer in chosen])
 
     def close(self) -> None:

@@ -131,6 +131,10 @@ class ModelFacts:
     `digest` is the SHA-256 (hexadecimal) of the checked configuration. `removed_layers` maps addresses
     of layers whose output a converter removed to the reason. `labels` are the class names
     that the file assigns to the units of its last layer.
+
+    `layers` are those that can be computed. Where others need code that may not run, `missing` lists
+    that code as in `code`, `every_layer` has all layers in model order, and `refusals` the exit
+    code and the message for each that cannot be computed, by address.
     """
 
     file: str
@@ -144,6 +148,14 @@ class ModelFacts:
     digest: str
     removed_layers: dict[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    listed: tuple[LayerInfo, ...] = ()
+    refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def every_layer(self) -> tuple[LayerInfo, ...]:
+        """Every layer in model order, also those that cannot be computed."""
+        return self.listed or self.layers
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class FigureSource:
 
     `layers` are all layers, whose numbers are part of file names; `named` says whether the name of an input is
     part of the name of a single file. For an array without a model, `model` is the name of its file and
-    `configuration` is empty.
+    `configuration` is empty. `refused` are the addresses of layers that are not computed.
     """
 
     model: str
@@ -51,11 +51,12 @@ class FigureSource:
     layers: Sequence[LayerInfo]
     named: bool
     code: tuple[str, ...] = ()
+    refused: Collection[str] = ()
 
 
 def source_of(facts: ModelFacts, *, named: bool) -> FigureSource:
     """Return the source of figures of an open model."""
-    return FigureSource(facts.file, facts.digest, facts.layers, named, facts.code)
+    return FigureSource(facts.file, facts.digest, facts.every_layer, named, facts.code, tuple(facts.refusals))
 
 
 def check_style(style: Style) -> Style:
@@ -102,14 +103,22 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     return spatial or [layer for layer, kind in zip(counted, kinds, strict=True) if kind is not None]
 
 
-def left_out(layers: Sequence[LayerInfo], shown: Collection[str]) -> tuple[tuple[str, int], ...]:
-    """Return the reasons why a sheet of the layers `shown` omits others, with the number of layers for each."""
+def left_out(
+    layers: Sequence[LayerInfo], shown: Collection[str], refused: Collection[str] = ()
+) -> tuple[tuple[str, int], ...]:
+    """Return the reasons why a sheet of the layers `shown` omits others, with the number of layers for each.
+
+    `refused` are the addresses of layers that are not computed.
+    """
     from actviz.figures.renderers import kind_of
 
     missing = [layer for layer in _counted(layers) if layer.address not in shown]
-    chosen = any(layer.address not in shown for layer in drawable(layers))
+    computed = [layer for layer in layers if layer.address not in refused]
+    chosen = any(layer.address not in shown for layer in drawable(computed))
     reasons = Counter(
-        "not chosen"
+        "that need code"
+        if layer.address in refused
+        else "not chosen"
         if chosen
         else "that nothing draws"
         if kind_of(layer.axes) is None
@@ -211,7 +220,7 @@ class FigureWriter:
         """
         check_fits(self._names, job.activations.values())
         context = _context(self._source.model, job.sample, self._names)
-        context = replace(context, left_out=left_out(self._source.layers, job.activations))
+        context = replace(context, left_out=left_out(self._source.layers, job.activations, self._source.refused))
         self._submitted += len(job.files)
         count = pool_size(self._submitted)
         if self._processes is None and count:

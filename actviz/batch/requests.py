@@ -6,11 +6,11 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from actviz.addresses import select_layers
+from actviz.addresses import select_layers_of
 from actviz.batch import streaming
 from actviz.batch.computations import NumberedSample
 from actviz.batch.events import Note
-from actviz.errors import ActvizError, PartialError, escape
+from actviz.errors import ActvizError, PartialError, error_of_code, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -66,17 +66,33 @@ def say_code(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
     """Say which code runs that is not Keras's own, because the user let it."""
     given = ", ".join(escape(text, 80) for text in trust.custom_objects)
     lines = []
-    if facts.code and trust.allow_code:
-        lines.append(f"{facts.file}: code in the file is allowed to run: {', '.join(facts.code)}")
-    if facts.code and given:
-        lines.append(f"{facts.file}: code from {given} is run for {', '.join(facts.code)}")
+    runs = ", ".join(text for text in facts.code if text not in facts.missing)
+    if runs and trust.allow_code:
+        lines.append(f"{facts.file}: code in the file is allowed to run: {runs}")
+    if runs and given:
+        lines.append(f"{facts.file}: code from {given} is run for {runs}")
     return lines
 
 
-def open_model(worker: Worker, trust: TrustPolicy) -> Generator[Note, None, ModelFacts]:
-    """Yield what is worth saying about a model and the code that it runs; return its facts."""
+def check_computable(facts: ModelFacts, wanted: Sequence[str], file: Path) -> None:
+    """Raise the refusal of the layers that addresses select, or of a model with nothing else to compute."""
+    if facts.refusals and wanted:
+        select_layers_of(facts, wanted, str(file))
+    elif facts.refusals and all(layer.kind == "InputLayer" for layer in facts.layers):
+        raise error_of_code(*next(iter(facts.refusals.values())))
+
+
+def open_model(worker: Worker, request: ModelRequest) -> Generator[Note, None, ModelFacts]:
+    """Yield what is worth saying about a model and the code that it runs; return its facts.
+
+    Raises
+    ------
+    ModelError, UnsafeError
+        When its layers, or those asked for, need code that may not run.
+    """
     facts = worker.facts()
-    yield from map(Note, say_code(facts, trust))
+    check_computable(facts, request.layers, request.model)
+    yield from map(Note, say_code(facts, request.opening.trust))
     yield from new_notes(worker)
     return facts
 
@@ -105,11 +121,7 @@ def gather_all(
 
 def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers that the request names, none where it leaves that open."""
-    return (
-        select_layers(facts.layers, request.layers, str(request.model), removed_layers=facts.removed_layers)
-        if request.layers
-        else ()
-    )
+    return select_layers_of(facts, request.layers, str(request.model)) if request.layers else ()
 
 
 def feed(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.commands.layers import LayersResult
-    from actviz.records import TensorSpec
+    from actviz.records import ModelFacts, TensorSpec
 
 HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
 RIGHT = (0, 4)
@@ -48,7 +48,7 @@ def table(result: LayersResult) -> str:
         lines.append(f"images are fed as {result.preprocessing}")
     lines.append(f"code inside: {', '.join(escape(text, 100) for text in facts.code) or 'none'}")
     rows = [HEADINGS]
-    for layer, drawn in zip(facts.layers, result.drawn_as, strict=True):
+    for layer, drawn in zip(facts.every_layer, result.drawn_as, strict=True):
         rows.append(
             (
                 "" if layer.index is None else str(layer.index),
@@ -67,16 +67,30 @@ def table(result: LayersResult) -> str:
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *_missing(facts.removed_layers)])
+    return "\n".join(
+        [
+            *lines,
+            *_reasons("no values of their own:", facts.removed_layers),
+            *_reasons("not computed:", _first_reasons(facts)),
+        ]
+    )
 
 
-def _missing(reasons: Mapping[str, str]) -> list[str]:
-    """Return the lines about layers without a tensor in the file, with the reason by address."""
+def _first_reasons(facts: ModelFacts) -> dict[str, str]:
+    """Return each reason for which layers are not computed by the first layer that has it."""
+    reasons: dict[str, str] = {}
+    for address, (_, text) in facts.refusals.items():
+        reasons.setdefault(text.removeprefix(f"{facts.file}: "), address)
+    return {address: text for text, address in reasons.items()}
+
+
+def _reasons(heading: str, reasons: Mapping[str, str]) -> list[str]:
+    """Return the lines about layers that have no values, with the reason by address."""
     if not reasons:
         return []
     width = max(len(address) for address in reasons)
     lines = [f"  {address.ljust(width)}  {escape(reason, 300)}" for address, reason in reasons.items()]
-    return ["", "no values of their own:", *lines]
+    return ["", heading, *lines]
 
 
 def input_text(spec: TensorSpec) -> str:

@@ -123,7 +123,11 @@ _MODEL = (
         metavar="SIZE",
         help="Memory that opening and running the model may take, such as 4G.  [default: 4/5 of the machine's]",
     ),
-    click.option("--strict", is_flag=True, help="Refuse a model with NaN or infinite weights, or a misleading name."),
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Refuse a model with NaN or infinite weights, a misleading name, or layers that need code.",
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints."),
 )
 _STYLE = (
@@ -287,7 +291,9 @@ def take_model_options(model: Path, values: dict[str, Any]) -> ModelOptions:
     from actviz.records import GraphSelection
     from actviz.worker import ModelOptions
 
-    trust = TrustPolicy(tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"))
+    trust = TrustPolicy(
+        tuple(values.pop("custom_objects")), allow_code=values.pop("allow_code"), strict=values["strict"]
+    )
     _ = trust.sources  # refuses malformed --custom-objects before anything is started
     named = tuple(text.partition("=")[0] for text in values.get("named", ()) if "=" in text)
     choice = GraphSelection(values.pop("signature"), tuple(values.pop("tags")), named)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.addresses import select_layers
+from actviz.addresses import select_layers_of
 from actviz.batch import requests, statistics_runner, streaming
 from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note
@@ -67,7 +67,7 @@ def _check(
 ) -> Iterator[Note | FileWritten | verdicts.Verdict]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
-        facts = yield from requests.open_model(worker, request.opening.trust)
+        facts = yield from requests.open_model(worker, request)
         worker.prepare()
         facts, layers, found = requests.begin(request, facts, worker, _choose)
         tally, failures = StatisticsSoFar(layers, fixed_batch_size(facts)), list[ActvizError]()
@@ -102,7 +102,7 @@ def _check(
 def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers asked for, else those that compute numbers of their own."""
     if request.layers:
-        return select_layers(facts.layers, request.layers, str(request.model))
+        return select_layers_of(facts, request.layers, str(request.model))
     layers = verdicts.own_layers(facts.layers)
     if not layers:
         message = f"{facts.file}: no layer computes numbers of its own; name some with --layer."

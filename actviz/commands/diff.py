@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.addresses import select_layers
 from actviz.batch import requests
 from actviz.batch.events import FileWritten, Note
 from actviz.commands import diff_figures, verdicts
@@ -22,7 +21,7 @@ from actviz.system.held_folder import hold_folder
 from actviz.system.run_lock import RunIdentity, RunLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from actviz.records import Activation, LayerInfo, Sample
@@ -48,7 +47,9 @@ def diff(request: DiffRequest) -> Iterator[Note | FileWritten | verdicts.Verdict
         sides: DiffSource = (
             stack.enter_context(FileSources(request)) if saved else stack.enter_context(ModelSources(request))
         )
-        matching = _match(request, *sides.layers())
+        ours, theirs = sides.layers()
+        chosen = {layer.address for layer in sides.select(request.layers)}
+        matching = _match(request, ours, theirs, chosen)
         yield from (Note(line) for line in _unmatched(matching, request))
         folder = diff_figures.folder_of(request.output, through_link=request.through_link)
         if folder is not None:
@@ -73,12 +74,13 @@ def diff(request: DiffRequest) -> Iterator[Note | FileWritten | verdicts.Verdict
         raise requests.partial(len(failures), len(failures) + drifts.inputs)
 
 
-def _match(request: DiffRequest, ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo]) -> Matching:
-    """Match all layers, then keep the pairs of those that were asked for."""
-    chosen: set[str] = set()
-    if request.layers:
-        chosen = {layer.address for layer in select_layers(ours, request.layers, str(request.ours.model))}
-    own, their_own = ({layer.address for layer in verdicts.own_layers(layers)} | chosen for layers in (ours, theirs))
+def _match(
+    request: DiffRequest, ours: Sequence[LayerInfo], theirs: Sequence[LayerInfo], chosen: Collection[str]
+) -> Matching:
+    """Match all layers, then keep the pairs of those that were asked for, whose addresses are `chosen`."""
+    own, their_own = (
+        {layer.address for layer in verdicts.own_layers(layers)}.union(chosen) for layers in (ours, theirs)
+    )
     matching = differences.match(
         [layer for layer in ours if layer.address in own], [layer for layer in theirs if layer.address in their_own]
     )

@@ -72,6 +72,9 @@ class DifferencesSoFar:
 class DiffSource(Protocol):
     """Two things to compare, whatever they come from."""
 
+    def select(self, wanted: Sequence[str]) -> list[LayerInfo]:
+        """Return the layers of the first side that addresses select."""
+
     def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
         """Return the layers of A and of B."""
         ...

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from actviz.addresses import select_layers, select_layers_of
 from actviz.batch import requests
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import NumberedSample, check_batch, stacked
 from actviz.batch.events import Note
-from actviz.batch.requests import say_code
+from actviz.batch.requests import check_computable, say_code
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
@@ -127,6 +128,10 @@ class FileSources:
     def __exit__(self, *details: object) -> None:
         """Close both files."""
         self._files.close()
+
+    def select(self, wanted: Sequence[str]) -> list[LayerInfo]:
+        """Return the layers of the first file that addresses select."""
+        return select_layers(self.layers()[0], wanted, str(self._request.ours.model))
 
     def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
         """Return the layers that are in the files, with the shapes of their arrays.
@@ -259,6 +264,10 @@ class ModelSources:
         """Stop both processes, which find out whether a model changed unless something else failed."""
         self._stack.__exit__(kind, failure, trace)
 
+    def select(self, wanted: Sequence[str]) -> list[LayerInfo]:
+        """Return the layers of the first model that addresses select."""
+        return select_layers_of(self._facts[0], wanted, str(self._request.ours.model))
+
     def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
         """Return the layers of both models, once it is known that both take the same inputs.
 
@@ -268,6 +277,10 @@ class ModelSources:
             When they do not.
         """
         self._facts = [worker.facts() for worker in self._workers]
+        for facts, opening, wanted in zip(
+            self._facts, (self._request.ours, self._request.theirs), (self._request.layers, ()), strict=True
+        ):
+            check_computable(facts, wanted, opening.model)
         for worker in self._workers:
             worker.prepare()
         self._names = _same_inputs(self._facts, self._request.names)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actviz.addresses import select_layers
+from actviz.addresses import select_layers_of
 from actviz.batch import requests, streaming
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations, NumberedSample
@@ -51,7 +51,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
     given = requests.given_by(request)
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
-        facts = yield from requests.open_model(worker, request.opening.trust)
+        facts = yield from requests.open_model(worker, request)
         worker.prepare()
         layers = _choose(request, facts)
         path = _target(request, facts)
@@ -88,7 +88,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
 def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the layers asked for, else all but the scores of attention, which cost a call more."""
     if request.layers:
-        return select_layers(facts.layers, request.layers, str(request.model), removed_layers=facts.removed_layers)
+        return select_layers_of(facts, request.layers, str(request.model))
     return [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
 
 

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from actviz.worker import ModelOptions, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from actviz.records import LayerInfo, ModelFacts
+
+NOT_COMPUTED = "not computed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,18 @@ def list_layers(request: LayersRequest) -> LayersResult:
         worker.stop()
         notes = tuple(worker.notes())
         if not request.operations:
-            facts = replace(facts, layers=tuple(layer for layer in facts.layers if not layer.inner))
+            facts = replace(facts, layers=_outer(facts.layers), listed=_outer(facts.listed))
         said = describe_ranges(facts)
-        drawn = tuple(kind_of(layer.axes) or "-" for layer in facts.layers)
+        drawn = tuple(
+            NOT_COMPUTED if layer.address in facts.refusals else kind_of(layer.axes) or "-"
+            for layer in facts.every_layer
+        )
     return LayersResult(facts, said if takes_images(facts) else "", drawn, notes)
+
+
+def _outer(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
+    """Return the layers without the operations inside them."""
+    return tuple(layer for layer in layers if not layer.inner)
 
 
 def takes_images(facts: ModelFacts) -> bool:
@@ -75,7 +87,10 @@ def as_json(result: LayersResult) -> dict[str, Any]:
             for spec in facts.inputs
         ],
         "gone": dict(facts.removed_layers),
-        "layers": [_layer(layer, drawn) for layer, drawn in zip(facts.layers, result.drawn_as, strict=True)],
+        "layers": [
+            _layer(layer, drawn) | ({"refused": facts.refusals[layer.address][1]} if drawn == NOT_COMPUTED else {})
+            for layer, drawn in zip(facts.every_layer, result.drawn_as, strict=True)
+        ],
     }
 
 
@@ -90,5 +105,5 @@ def _layer(layer: LayerInfo, drawn: str) -> dict[str, Any]:
         "dtype": layer.dtype,
         "parameters": layer.parameters,
         "activation": layer.activation,
-        "drawn_as": None if drawn == "-" else drawn,
+        "drawn_as": None if drawn in {"-", NOT_COMPUTED} else drawn,
     }

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.addresses import select_layers
+from actviz.addresses import select_layers_of
 from actviz.batch import figure_writer, requests, statistics_runner
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import ActivationComputation
@@ -81,7 +81,7 @@ def report(request: ReportRequest) -> Iterator[Note | FileWritten]:
 def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten]:
     names = read_names_of(request.labels, None)
     with Worker(request.opening) as worker, contextlib.ExitStack() as stack:
-        facts = yield from requests.open_model(worker, request.opening.trust)
+        facts = yield from requests.open_model(worker, request)
         worker.prepare()
         other = None
         if request.against is not None:
@@ -132,7 +132,7 @@ def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
     from actviz.figures.renderers import kind_of
 
     if request.layers:
-        layers = select_layers(facts.layers, request.layers, str(request.model))
+        layers = select_layers_of(facts, request.layers, str(request.model))
     else:
         layers = [layer for layer in facts.layers if _is_inner(layer)]
     if not any(kind_of(layer.axes) for layer in layers):

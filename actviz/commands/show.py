@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from actviz.addresses import select_layers
+from actviz.addresses import select_layers_of
 from actviz.batch import color_ranges, figure_writer, output_paths, requests, streaming
 from actviz.batch.events import Event, FileWritten, Note
 from actviz.batch.labels import check_names, names_for
@@ -43,7 +43,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
     given = requests.given_by(request)
     yield from streaming.check(request.reading, request.shard, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
-        facts = yield from requests.open_model(worker, request.opening.trust)
+        facts = yield from requests.open_model(worker, request)
         entries = requests.entries_by(request, facts, output_paths.folder_of(request.output_options(facts, ())))
         request = replace(request, style=figure_writer.check_style(request.style))
         names = names_for(request.labels, request.tokens, facts)
@@ -121,12 +121,7 @@ class _LayerSelection:
     def layers(self) -> list[LayerInfo]:
         """Return the layers to draw: those asked for, else what a sheet shows."""
         if self.request.layers:
-            return select_layers(
-                self.facts.layers,
-                self.request.layers,
-                str(self.request.model),
-                removed_layers=self.facts.removed_layers,
-            )
+            return select_layers_of(self.facts, self.request.layers, str(self.request.model))
         if any(layer.shape is None for layer in self.facts.layers):
             self.facts = self.worker.complete()
         layers = figure_writer.drawable(self.facts.layers)

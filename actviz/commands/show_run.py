@@ -209,7 +209,7 @@ class ShowRun:
         if inputs == 1:
             stem = output_paths.stem_of_sample(first[0])
         where = output_paths.choose(
-            self.request.output_options(self.facts, self.layers), self.facts.layers, inputs, stem
+            self.request.output_options(self.facts, self.layers), self.facts.every_layer, inputs, stem
         )
         if where.folder is None:
             return where

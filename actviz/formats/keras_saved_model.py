@@ -5,6 +5,7 @@ This module stands above the packages `keras` and `savedmodel`: it needs both.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import ActvizError, ModelError, UnsafeError, escape
@@ -35,7 +36,7 @@ def open_keras_saved_model(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFi
     if found is None:
         return None
     try:
-        configuration = read_configuration(found.configuration, found.version, name, trust)
+        configuration = read_configuration(found.configuration, found.version, name, replace(trust, strict=True))
     except (ModelError, UnsafeError) as refused:
         return refused
     file, status = open_regular(found.source, ModelError, "model")

@@ -15,6 +15,7 @@ from actviz.gate.classes import (
     drop_compile_config,
     is_custom,
     is_keras_activation,
+    missing_code,
     refusal,
 )
 from actviz.gate.functions import CALLS
@@ -38,6 +39,7 @@ __all__ = [
     "is_custom",
     "is_keras_activation",
     "keras_names",
+    "missing_code",
     "open_archive",
     "open_hdf5",
     "parse_json",

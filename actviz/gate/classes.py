@@ -1,6 +1,6 @@
 """Which classes and functions a configuration may name.
 
-An allow-list: a class that is not in the table of Keras's own pure classes is refused,
+An allow-list: a class that is not in the table of Keras's own pure classes is never made,
 whatever its name. `compile_config` (losses, metrics, optimizers), which inference does not
 need, is removed at every depth beforehand.
 """
@@ -12,7 +12,7 @@ import functools
 import re
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError, escape
 from actviz.gate.allowed_names import keras_names
@@ -20,6 +20,9 @@ from actviz.gate.functions import CALLS, named_call
 from actviz.gate.strict_json import MAXIMUM_LAYERS
 from actviz.gate.trust import NO_FLAG, NO_TRUST, TrustPolicy
 from actviz.layer_catalogue import KERAS_1_NAMES, LAYERS, OLDER_NAMES, UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LAMBDAS = frozenset({"Lambda", "__lambda__"})
 # The JSON hooks of Keras 2 turn these into objects of TensorFlow of a class that the file names.
@@ -103,6 +106,8 @@ class ForeignObject:
 
     `code` is a short form for lists (``lam (Lambda)``), `named` the registered name of a
     custom class or function, and `allowed` is true if the user gave its code or allowed it.
+    `missing` is true if it only lacks its code, as in honest files: a layer that holds it can
+    be left out. Any other object is refused wherever it is.
     """
 
     error: type[UnsafeError | ModelError | LimitError]
@@ -110,6 +115,7 @@ class ForeignObject:
     code: str = ""
     named: str = ""
     allowed: bool = False
+    missing: bool = False
 
 
 def drop_compile_config(value: Any) -> Any:
@@ -177,6 +183,55 @@ def refusal(findings: tuple[ForeignObject, ...], name: str) -> ActvizError | Non
     return refused[0].error(refused[0].message)
 
 
+def missing_code(
+    config: object, findings: tuple[ForeignObject, ...], name: str, trust: TrustPolicy
+) -> dict[tuple[str, ...], tuple[ForeignObject, ...]]:
+    """Return the layers that cannot be made because they hold objects whose code is not given.
+
+    Parameters
+    ----------
+    config
+        The configuration that `check_configuration` took.
+    findings
+        What it found.
+    name
+        The model's file name.
+    trust
+        The code that may run.
+
+    Returns
+    -------
+    dict
+        Their objects by the names of the nested models around a layer and of the layer; empty
+        if the file as a whole is refused: for an object that no honest file holds, or for one
+        outside its layers, such as the class of the model.
+    """
+    refused = [finding for finding in findings if not finding.allowed]
+    if not all(finding.missing for finding in refused):
+        return {}
+    by_layer = {}
+    for path, layer in _layers_of(config, ()):
+        found = tuple(item for item in check_configuration(layer, name, trust) if not item.allowed)
+        if found:
+            by_layer[path] = found
+    return by_layer if sum(map(len, by_layer.values())) == len(refused) else {}
+
+
+def _layers_of(model: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Yield the path and the configuration of each layer of a model that is not a model itself."""
+    config = model.get("config") if isinstance(model, dict) and model.get("class_name") in MODELS else None
+    layers = config.get("layers") if isinstance(config, dict) else config
+    for layer in layers if isinstance(layers, list) else ():
+        inner = layer.get("config") if isinstance(layer, dict) else None
+        if isinstance(layer, dict) and isinstance(inner, (dict, list)):
+            own = inner.get("name") if isinstance(inner, dict) else None
+            whole = (*path, str(layer.get("name") or own))
+            if layer.get("class_name") in MODELS and (isinstance(inner, list) or "layers" in inner):
+                yield from _layers_of(layer, whole)
+            else:
+                yield whole, layer
+
+
 def _refused(name: str, reason: str) -> list[ForeignObject]:
     return [ForeignObject(UnsafeError, f"{name}: refused: {reason}; {NO_FLAG}.")]
 
@@ -199,7 +254,7 @@ def _check_object(item: dict[str, Any], layer: str, name: str, trust: TrustPolic
     if kind in LAMBDAS:
         text = f'{name}: layer "{layer}" is a Lambda: it can run any code. Use --allow-code if you trust this file.'
         allowed = trust.allow_code or trust.names(layer) or _is_named_function(item, trust)
-        return [ForeignObject(UnsafeError, text, f"{layer} (Lambda)", "", allowed)]
+        return [ForeignObject(UnsafeError, text, f"{layer} (Lambda)", "", allowed, missing=True)]
     if kind in RUNS_CODE:
         text = f'{name}: layer "{layer}" is a {shown}: it can run any code; {NO_FLAG}.'
         return [ForeignObject(UnsafeError, text)]
@@ -348,7 +403,7 @@ def _foreign(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) ->
 
 def _newer(kind: str, layer: str, name: str) -> ForeignObject:
     text = f'{name}: layer "{layer}" is of the class keras "{escape(kind, 80)}", which this actviz does not know (it knows Keras {keras_names().keras_version}); update actviz.'
-    return ForeignObject(ModelError, text)
+    return ForeignObject(ModelError, text, f"{layer} ({escape(kind, 80)})", missing=True)
 
 
 def _unknown(registered: object, layer: str, name: str, trust: TrustPolicy) -> ForeignObject:
@@ -356,4 +411,4 @@ def _unknown(registered: object, layer: str, name: str, trust: TrustPolicy) -> F
     text = registered if isinstance(registered, str) else str(registered)
     shown, bare = escape(text, 80), escape(text.rpartition(">")[2].rpartition(".")[2], 80)
     message = f'{name}: layer "{layer}" needs the custom object "{shown}", whose code is not in the file; give it with --custom-objects module:{bare} or file.py:{bare}, or export the model to a SavedModel.'
-    return ForeignObject(ModelError, message, f"{layer} ({shown})", text, trust.gives(text))
+    return ForeignObject(ModelError, message, f"{layer} ({shown})", text, trust.gives(text), missing=True)

@@ -15,12 +15,14 @@ class TrustPolicy:
 
     `custom_objects` are values of ``--custom-objects`` (``module:Name``, ``file.py:Name``,
     ``file.py`` or ``module`` for all that it defines), `objects` Python objects by name,
-    from the Python interface. `allow_code` allows the Lambda layers of the file.
+    from the Python interface. `allow_code` allows the Lambda layers of the file. `strict` refuses
+    a file with layers whose code may not run, instead of leaving these layers out.
     """
 
     custom_objects: tuple[str, ...] = ()
     objects: Mapping[str, Any] = field(default_factory=dict)
     allow_code: bool = False
+    strict: bool = False
 
     @property
     def sources(self) -> tuple[tuple[str, str | None], ...]:

@@ -78,9 +78,16 @@ for row, suffix, write in ((1, "keras", keras), (2, "h5", hdf5)):
             folder / f"m.{suffix}", functional(files.evil_lambda(marker_in(folder)), dense(given="lam"))
         )
     )
+    case(row, f"function behind what is computed {suffix}", 0, "", marked=True, computes=True)(
+        lambda folder, write=write, suffix=suffix: write(
+            folder / f"m.{suffix}", functional(dense(), files.evil_lambda(marker_in(folder), given="d"))
+        )
+    )
 for where in ("output_shape", "mask"):
     case(3, where.replace("_", " "), 5, LAMBDA, marked=where != "mask")(
-        lambda folder, where=where: keras(folder / "m.keras", functional(files.evil_lambda(marker_in(folder), where)))
+        lambda folder, where=where: keras(
+            folder / "m.keras", functional(files.evil_lambda(marker_in(folder), where)), {}
+        )
     )
 
 # ------------------------------------------------------------------ 4-6: functions by name
@@ -108,7 +115,9 @@ for row, module, function in (
 for how in ("model", "TimeDistributed", "Bidirectional", "Wrapper"):
     for depth in range(1, 6):
         case(7, f"{how} {depth}", 5, "is a Lambda", marked=how in {"model", "TimeDistributed"})(
-            lambda folder, how=how, depth=depth: keras(folder / "m.keras", files.buried(marker_in(folder), depth, how))
+            lambda folder, how=how, depth=depth: keras(
+                folder / "m.keras", files.buried(marker_in(folder), depth, how), {}
+            )
         )
 case(7, "Bidirectional backward layer", 5, "is a Lambda")(
     lambda folder: keras(
@@ -121,6 +130,7 @@ case(7, "Bidirectional backward layer", 5, "is a Lambda")(
                 backward_layer=alone("lam", "Lambda", files.evil_lambda(marker_in(folder))["config"]),
             )
         ),
+        {},
     )
 )
 case(7, "argument of a call", 5, "is a Lambda")(
@@ -162,8 +172,8 @@ add(
 for kind in ("TorchModuleWrapper", "JaxLayer", "FlaxLayer"):
     add(10, kind, 5, f"is a {kind}: it can run any code", functional(reading("t", kind, module="AAAA")))
 CUSTOM = reading("c", "Scale") | {"module": None, "registered_name": "shop>Scale"}
-add(11, "registered", 4, r'needs the custom object "shop>Scale".*--custom-objects', functional(CUSTOM))
-add(11, "in a module", 4, r"--custom-objects", functional(CUSTOM | {"module": "shop.layers"}))
+add(11, "registered", 4, r'needs the custom object "shop>Scale".*--custom-objects', functional(CUSTOM), weights={})
+add(11, "in a module", 4, r"--custom-objects", functional(CUSTOM | {"module": "shop.layers"}), weights={})
 add(11, "activation", 4, r'"shop>act".*--custom-objects', functional(dense(activation="shop>act")))
 
 # ------------------------------------------------------------------ 13: vocabularies

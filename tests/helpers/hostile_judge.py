@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from actviz.addresses import select_layers_of
 from actviz.errors import ActvizError
 from actviz.formats import open_network
 
@@ -41,7 +42,7 @@ def peak_megabytes():
 
 
 def judge(path, *, computes):
-    """Open one file, compute all of its layers if that is asked, and return what happened."""
+    """Open one file, compute all of its layers if that is asked, else select the last one; return what happened."""
     network = None
     found = {"code": 0, "says": "", "layers": [], "notes": [], "values": {}, "compiled": False}
     start = time.process_time()
@@ -57,6 +58,8 @@ def judge(path, *, computes):
             batch = batch_of(network) if size < 1 << 20 else {}
             computed = network.activations(batch)
             found["values"] = {address: item.values.ravel()[:4].tolist() for address, item in computed.items()}
+        elif network.facts.refusals:
+            select_layers_of(network.facts, ["-1"], path)
         network.check_unchanged()
         found["notes"] = network.notes
     except ActvizError as failure:

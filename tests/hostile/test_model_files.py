@@ -139,7 +139,7 @@ def first_of_rows():
 
 @pytest.mark.parametrize("case", parameters(first_of_rows()))
 def test_command(case, made, code, actviz):
-    ran = actviz("layers", made[case], "--timeout", "20")
+    ran = actviz("layers", made[case], "--timeout", "20", "--strict")
     assert (ran.code, ran.out) == (code, "")
     lines = ran.err.splitlines()
     assert len(lines) == 1

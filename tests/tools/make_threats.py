@@ -25,7 +25,8 @@ HEAD = """# What hostile and broken files get
 Made by `python tests/tools/make_threats.py` from the tests themselves: each asserts the exit code beside it (0 done,
 2 usage, 3 input, 4 model, 5 refused as unsafe, 6 a limit or a parser that crashed, 7 output, 130, 141 and 143 ended by a
 signal or a closed pipe; 1: the other inputs of the batch are written), or that error's class. "Control" are tests in which the same file does its harm: in Keras with its guard off, in h5py, or in
-actviz when it is told to trust the file.
+actviz when it is told to trust the file. A file with layers that need code is judged by its last layer: the others are
+computed, and nothing of the file runs.
 """
 TITLES = (
     (threats.CODE, "Code and disclosure"),

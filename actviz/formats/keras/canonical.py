@@ -67,7 +67,7 @@ def canonical(config: Any, version: str, file: str) -> Json:
         When it is not a configuration of a model, or uses what cannot be kept exactly.
     """
     if isinstance(config, dict) and isinstance(config.get("class_name"), str) and is_custom(config):
-        return {**config, **custom(str(config.get("registered_name") or config["class_name"]))}
+        return {**config, **custom(config)}
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         message = f"{file}: the configuration is not that of a model; save it with model.save(...)."
         raise ModelError(message)
@@ -117,7 +117,7 @@ def _layer_3(layer: Json) -> Json:
                 config[name] = _layer_3(config[name])
         result["config"] = config
     if is_custom(layer):
-        return result | custom(str(layer.get("registered_name") or layer["class_name"]))
+        return result | custom(layer)
     if not result.get("module"):
         result["module"] = _module(layer)
         result["registered_name"] = None
@@ -126,9 +126,17 @@ def _layer_3(layer: Json) -> Json:
     return result
 
 
-def custom(registered: str) -> Json:
-    """Return the module, class and registered name of a class whose code the user gives."""
-    return {"module": CUSTOM_MODULE, "class_name": registered.rpartition(">")[2], "registered_name": registered}
+def custom(layer: Json) -> Json:
+    """Return the module, class and registered name of a class whose code the user gives.
+
+    Weights are stored by the name of the class, which Keras 2 writes with its package (``shop>Scale``).
+    """
+    kind = str(layer["class_name"])
+    return {
+        "module": CUSTOM_MODULE,
+        "class_name": kind.rpartition(">")[2],
+        "registered_name": str(layer.get("registered_name") or kind),
+    }
 
 
 def _module(layer: Json) -> str:
@@ -215,7 +223,7 @@ def _layer_2(layer: Json, file: str) -> Json:
         return _keras(str(kind), config, CALLS_MODULE)
     if is_custom(layer):
         config.pop("batch_input_shape", None)
-        return {"config": config, **custom(str(layer.get("registered_name") or kind)), "input_shape": shape}
+        return {"config": config, **custom(layer), "input_shape": shape}
     for name in list(config):
         if name.endswith(NOT_FOR_INFERENCE) or _is_removed(kind, name, config[name], file):
             del config[name]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.keras.canonical import canonical, is_keras_3
+from actviz.formats.keras.graph import join
 from actviz.formats.keras.parse_graph import parse_graph
 from actviz.formats.keras.weight_files import NamedWeights, TreeWeights
 from actviz.gate import (
@@ -20,6 +21,7 @@ from actviz.gate import (
     drop_compile_config,
     ends_as_archive,
     file_type,
+    missing_code,
     open_archive,
     open_hdf5,
     parse_json,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from actviz.formats.checkpoint import Checkpoint
     from actviz.formats.keras.graph import LayerGraph
     from actviz.formats.keras.object_graph import ObjectWeights
+    from actviz.gate import ForeignObject
 
 CONFIGURATION_BYTES = 64 << 20
 WEIGHTS = "model.weights.h5"
@@ -54,13 +57,15 @@ class ModelConfiguration:
     """A checked configuration.
 
     `digest` is the SHA-256 of its canonical form; `code` lists the layers that need code other
-    than Keras's (``lam (Lambda)``), `custom` the registered names that the user has to give.
+    than Keras's (``lam (Lambda)``), `custom` the registered names of objects that the user gives.
+    `missing` has the objects whose code is not given, by the key of the layer that holds them.
     """
 
     graph: LayerGraph
     digest: str
     code: tuple[str, ...]
     custom: tuple[str, ...]
+    missing: dict[str, tuple[ForeignObject, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -296,7 +301,7 @@ def _from_archive(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPol
     version = _version(archive.read("metadata.json", METADATA_BYTES), name) if has_metadata else ""
     configuration = read_configuration(raw, version, name, trust)
     size = archive.info(WEIGHTS).file_size
-    check = partial(archive.check, WEIGHTS)
+    check = functools.partial(archive.check, WEIGHTS)
     if size <= CHECKED_AT_ONCE:
         check()
     root = open_hdf5(archive.open(WEIGHTS), name, size)
@@ -315,7 +320,8 @@ def read_configuration(raw: bytes, version: str, name: str, trust: TrustPolicy) 
     with well_formed(name):
         findings = check_configuration(config, name, trust)
     refused = refusal(findings, name)
-    if refused is not None:
+    missing = missing_code(config, findings, name, trust) if refused is not None and not trust.strict else {}
+    if refused is not None and not missing:
         raise refused
     with well_formed(name):
         form = canonical(config, version, name)
@@ -325,6 +331,7 @@ def read_configuration(raw: bytes, version: str, name: str, trust: TrustPolicy) 
         message = f'{name}: written by Keras "{escape(version, 40)}", which is not known; update actviz.'
         raise ModelError(message)
     code = tuple(dict.fromkeys(finding.code for finding in findings if finding.code))
-    custom = tuple(dict.fromkeys(finding.named for finding in findings if finding.named))
+    custom = tuple(dict.fromkeys(finding.named for finding in findings if finding.named and finding.allowed))
+    keys = {functools.reduce(join, path, ""): found for path, found in missing.items()}
     with well_formed(name):
-        return ModelConfiguration(parse_graph(form, name), digest, code, custom)
+        return ModelConfiguration(parse_graph(form, name), digest, code, custom, keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, ModelError, escape
+from actviz.errors import ActvizError, ModelError, UnsafeError, error_of_code, escape
 from actviz.formats.axes import axes_of, score_axes
 from actviz.formats.file_errors import as_model_error
 from actviz.formats.keras.activation_sign import BOUNDS, output_bounds, output_signs
@@ -17,9 +17,12 @@ from actviz.formats.keras.keras_arithmetic import input_operations
 from actviz.formats.keras.keras_file import KerasFile, open_keras_file
 from actviz.formats.keras.layer_infos import LayerDescriber
 from actviz.formats.keras.minimum_size import minimum_sizes, too_small
+from actviz.formats.keras.missing_layers import MissingLayers
 from actviz.formats.keras.receptive_field import output_geometries
 from actviz.formats.keras.shapes import SCORES, infer, is_scores
 from actviz.formats.keras.step_order import combined_order, reversed_order, reverses, step_orders
+from actviz.formats.keras.weight_files import NamedWeights
+from actviz.formats.left_out import left_out_note, without_refused
 from actviz.formats.network_protocol import FileNetwork, check_inputs, input_too_small
 from actviz.gate import NO_TRUST, TrustPolicy, well_formed
 from actviz.layer_catalogue import facts_of
@@ -54,6 +57,9 @@ class KerasNetwork(FileNetwork):
         self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
+            self._missing = MissingLayers(self._graph, self._file.configuration.missing, self._file.name)
+            if isinstance(self._file.weights, NamedWeights):
+                self._file.weights.set_missing(self._missing.keys)
             with well_formed(self._file.name):
                 self._known = infer(self._graph)
                 self._signs = output_signs(self._graph)
@@ -62,6 +68,7 @@ class KerasNetwork(FileNetwork):
                 self._minimum = minimum_sizes(self._graph)
                 self._readers = input_readers(self._graph)
                 self._facts = self._make_facts()
+            self._notes |= dict.fromkeys(self._left_out_note())
             self._complete = False
         except BaseException:
             self.close()
@@ -75,9 +82,9 @@ class KerasNetwork(FileNetwork):
     def facts(self) -> ModelFacts:
         """The facts that are known without running the model.
 
-        Only the code of a custom class knows its inner layers, so it is run here.
+        Only the code of a custom class knows its inner layers, so it is run here if it is given.
         """
-        if any(entry.custom for entry in self._graph.entries.values()):
+        if any(entry.custom and entry.key not in self._missing.keys for entry in self._graph.entries.values()):
             return self.complete()
         return self._facts
 
@@ -98,7 +105,11 @@ class KerasNetwork(FileNetwork):
         """
         self._set_input_shapes(shapes or {})
         known = all(layer.shape is not None and layer.parameters is not None for layer in self._facts.layers)
-        opaque = [number for number, node in enumerate(self._graph.nodes) if self._graph.layer_of(number).custom]
+        opaque = [
+            number
+            for number, node in enumerate(self._graph.nodes)
+            if self._graph.layer_of(number).custom and self._missing.refusal_of(TensorRef(number, 0)) is None
+        ]
         if self._complete or (known and not opaque):
             return self._facts
         with as_model_error(self._file.name):
@@ -161,7 +172,7 @@ class KerasNetwork(FileNetwork):
         if addresses is None or not self._describer.outputs.keys() >= set(addresses):
             _ = self.facts  # finds the layers inside custom classes
         # Attention scores need a separate call, so they are only computed on request.
-        outputs = [address for address, ref in self._describer.outputs.items() if ref.output != SCORES]
+        outputs = [layer.address for layer in self.layers if self._describer.outputs[layer.address].output != SCORES]
         chosen = tuple(outputs if addresses is None else addresses)
         submodel = self._built_submodel(chosen)
         check_inputs(self._file.name, submodel.input_names(), batch)
@@ -258,13 +269,16 @@ class KerasNetwork(FileNetwork):
         from actviz.formats.keras.submodel import SubModel
 
         wanted = {address: self._describer.outputs[address] for address in addresses}
+        if not wanted and self._facts.refusals:
+            raise error_of_code(*next(iter(self._facts.refusals.values())))
         steps = self._graph.ancestors([ref.node for ref in wanted.values()])
+        self._missing.check(steps)
         return SubModel(self._graph, self._file.name, steps, self._file.weights, self._custom, wanted=wanted)
 
     def _make_facts(self, parameters: Mapping[str, int] | None = None) -> ModelFacts:
         layers = self._describer.describe(parameters or {})
         specs = tuple(self._input(number) for number in self._graph.inputs)
-        return ModelFacts(
+        facts = ModelFacts(
             file=self._file.name,
             format=self._file.format,
             writer=self._file.writer,
@@ -274,7 +288,19 @@ class KerasNetwork(FileNetwork):
             operations=tuple(input_operations(self._graph, specs, self._statistics)),
             code=self._file.configuration.code,
             digest=self._file.configuration.digest,
+            missing=tuple(dict.fromkeys(item.code for item in self._missing.objects)),
         )
+        outputs = self._describer.outputs
+        refused = {layer.address: self._missing.refusal_of(outputs[layer.address]) for layer in layers}
+        return without_refused(facts, {address: error for address, error in refused.items() if error is not None})
+
+    def _left_out_note(self) -> list[str]:
+        """Return the note about layers whose code is not given, if there are any."""
+        lambdas = any(item.error is UnsafeError for item in self._missing.objects)
+        others = any(item.named for item in self._missing.objects)
+        remedies = ["give it with --custom-objects"] * others + ["--allow-code runs that of a Lambda"] * lambdas
+        note = left_out_note(self._facts, self._facts.missing, ", or ".join(remedies) or "update actviz")
+        return [note] if note else []
 
     def _input(self, number: int) -> TensorSpec:
         entry = self._graph.layer_of(number)

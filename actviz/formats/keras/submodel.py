@@ -121,7 +121,7 @@ class SubModel(BuiltLayers):
         if not isinstance(self.weights, NamedWeights):
             return
         for top in self.weights.uncounted(self.graph.entries[key] for key in self.layers):
-            keys = {entry.key for entry in self.weights.entries_of(top)}
+            keys = {entry.key for entry in self.weights.entries_of(top)} - self.weights.missing
             steps = self.graph.ancestors([number for number, node in enumerate(self.graph.nodes) if node.entry in keys])
             nested = BuiltLayers(self.graph, self.file, steps, self.weights, self.custom)
             nested.prepare()

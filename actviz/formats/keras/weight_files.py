@@ -20,7 +20,7 @@ from actviz.formats.nonfinite_count import NonfiniteCount
 from actviz.gate import read_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import h5py
     import numpy as np
@@ -238,13 +238,17 @@ def _shapes(state: StateTree) -> list[tuple[int, ...]]:
 
 
 class NamedWeights(HDF5Weights):
-    """The weights of an `.h5` file: a group for each layer of the outermost model."""
+    """The weights of an `.h5` file: a group for each layer of the outermost model.
+
+    `missing` are the keys of layers that cannot be made, because their code is not given.
+    """
 
     def __init__(self, root: h5py.Group, graph: LayerGraph, name: str) -> None:
         super().__init__(root, graph, name)
         self._indices: dict[str, dict[str, list[int]] | None] = {}
         self._groups: dict[str, list[h5py.Dataset]] = {}
         self._counts: dict[str, tuple[int, int]] = {}
+        self.missing: frozenset[str] = frozenset()
 
     def arrays(self, entry: LayerNode) -> list[h5py.Dataset]:
         """Return the datasets of a layer, in the order in which Keras lists its weights.
@@ -303,8 +307,9 @@ class NamedWeights(HDF5Weights):
             entries = sorted(self.entries_of(top), key=self._nested_position)
             counts = [self._counts.get(entry.key) or weight_counts(entry.kind, entry.config) for entry in entries]
             if None in counts:
-                self._indices[top] = None
-                return None
+                unknown = {entry.key for entry, count in zip(entries, counts, strict=True) if count is None}
+                self._indices[top] = self._indices_by_name(top, entries) if unknown <= self.missing else None
+                return self._indices[top]
             indices: dict[str, list[int]] = {entry.key: [] for entry in entries}
             start = 0
             for part in (0, 1):
@@ -317,6 +322,28 @@ class NamedWeights(HDF5Weights):
                     start += size
             self._indices[top] = indices
         return self._indices[top]
+
+    def _indices_by_name(self, top: str, entries: Sequence[LayerNode]) -> dict[str, list[int]] | None:
+        """Return the indices of each layer's weights by their names, ``None`` if a number is not that of its class.
+
+        It is used where layers cannot be made, so that the number of their weights is not known.
+        Weights are called ``layer/kernel:0``, with nested models in front.
+        """
+        names = _attribute_names(self._root[top], "weight_names")
+        by_layer: dict[str, list[int]] = {}
+        for index, name in enumerate(names):
+            by_layer.setdefault(name.rpartition("/")[0].rpartition("/")[2], []).append(index)
+        indices = {entry.key: by_layer.get(entry.name, []) for entry in entries}
+        for entry in entries:
+            count = self._counts.get(entry.key) or weight_counts(entry.kind, entry.config)
+            if count is not None and len(indices[entry.key]) != sum(count):
+                return None
+        return indices
+
+    def set_missing(self, keys: frozenset[str]) -> None:
+        """Set the keys of the layers that cannot be made, because their code is not given."""
+        self.missing = keys
+        self._indices.clear()
 
     def uncounted(self, entries: Iterable[LayerNode]) -> set[str]:
         """Return the nested models that contain these entries and a layer whose number of weights is not known."""

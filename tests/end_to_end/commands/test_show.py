@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 
+import hostile_files
 import model_files
 import numpy as np
 import pytest
@@ -410,9 +411,7 @@ def test_a_lambda_is_refused_before_anything_is_imported(actviz, tmp_path):
             ],
         },
     }  # fmt: skip
-    with zipfile.ZipFile(tmp_path / "m.keras", "w") as file:
-        file.writestr("metadata.json", '{"keras_version": "3.15.1"}')
-        file.writestr("config.json", json.dumps(config))
+    hostile_files.keras(tmp_path / "m.keras", config, {})
     ran = actviz("show", "m.keras", "-l", "lam")
     assert ran.code == 5
     assert 'layer "lam" is a Lambda: it can run any code' in only_line(ran)

@@ -234,12 +234,18 @@ def test_every_step_needs_no_static_number_of_steps():
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_custom_classes_are_refused_with_the_flag_that_gives_them(functional, suffix):
     _, folder = functional
-    with pytest.raises(
-        ModelError, match=r'3 custom objects .*"Scale", "shop>Block", "swish_twice".*--custom-objects file\.py'
+    path = folder / f"functional.{suffix}"
+    message = r'3 custom objects .*"Scale", "shop>Block", "swish_twice".*--custom-objects file\.py'
+    with actviz.open(path) as network:
+        last = list(network.facts.refusals)[-1]
+        with pytest.raises(ModelError, match=message):
+            network.activations({}, last)
+    some = [f"{CUSTOMS}:Scale", f"{CUSTOMS}:swish_twice"]
+    with (
+        actviz.open(path, custom_objects=some) as network,
+        pytest.raises(ModelError, match=r'"shop>Block".*--custom-objects module:Block'),
     ):
-        actviz.open(folder / f"functional.{suffix}")
-    with pytest.raises(ModelError, match=r'"shop>Block".*--custom-objects module:Block'):
-        actviz.open(folder / f"functional.{suffix}", custom_objects=[f"{CUSTOMS}:Scale", f"{CUSTOMS}:swish_twice"])
+        network.activations({}, last)
 
 
 def test_a_source_without_what_the_model_needs_says_so(functional, tmp_path):
@@ -300,9 +306,10 @@ def lambda_model(tmp_path, function):
 
 def test_lambdas_run_when_they_are_allowed(tmp_path):
     path = lambda_model(tmp_path, lambda x: x * 3 + 1)
-    with pytest.raises(UnsafeError, match=r'layer "lam" is a Lambda: it can run any code\. Use --allow-code'):
-        actviz.open(path)
     numbers = np.ones((1, 3), np.float32)
+    message = r'layer "lam" is a Lambda: it can run any code\. Use --allow-code'
+    with actviz.open(path) as network, pytest.raises(UnsafeError, match=message):
+        network.activations(numbers, "dense")
     with actviz.open(path, allow_code=True) as network:
         assert network.facts.code == ("lam (Lambda)",)
         np.testing.assert_array_equal(network.activations(numbers)["lam"].values, numbers * 3 + 1)
@@ -316,9 +323,9 @@ def test_the_function_of_a_lambda_can_be_given_under_the_layers_name(tmp_path):
 
 def test_named_functions_of_lambdas_are_given_by_name(tmp_path):
     path = lambda_model(tmp_path, swish_twice)
-    with pytest.raises(UnsafeError, match="is a Lambda"):
-        actviz.open(path)
     numbers = np.ones((1, 3), np.float32)
+    with actviz.open(path) as network, pytest.raises(UnsafeError, match="is a Lambda"):
+        network.activations(numbers, "lam")
     with actviz.open(path, custom_objects=f"{CUSTOMS}:swish_twice") as network:
         np.testing.assert_allclose(network.activations(numbers)["lam"].values, swish_twice(numbers), rtol=1e-6)
 
@@ -366,7 +373,7 @@ def test_code_is_imported_from_the_working_directory_last(actviz, functional, tm
 
 def test_allowed_code_is_said(actviz, tmp_path):
     path = lambda_model(tmp_path, lambda x: x * 3 + 1)
-    refused = actviz("layers", path)
+    refused = actviz("layers", path, "--strict")
     assert refused.code == UnsafeError.exit_code
     ran = actviz("layers", path, "--allow-code")
     assert ran.code == 0, ran.err

@@ -4,6 +4,23 @@ It stands below `gate` in the order of imports, because the gate reads it too, a
 """
 
 from actviz.layer_catalogue.record import LayerClass
-from actviz.layer_catalogue.table import KERAS_1_NAMES, LAYERS, OLDER_NAMES, UNKNOWN, facts_of, passes_on
+from actviz.layer_catalogue.table import (
+    KERAS_1_NAMES,
+    LAYERS,
+    OLDER_NAMES,
+    REMOVED_ARGUMENTS,
+    UNKNOWN,
+    facts_of,
+    passes_on,
+)
 
-__all__ = ["KERAS_1_NAMES", "LAYERS", "OLDER_NAMES", "UNKNOWN", "LayerClass", "facts_of", "passes_on"]
+__all__ = [
+    "KERAS_1_NAMES",
+    "LAYERS",
+    "OLDER_NAMES",
+    "REMOVED_ARGUMENTS",
+    "UNKNOWN",
+    "LayerClass",
+    "facts_of",
+    "passes_on",
+]

@@ -60,6 +60,8 @@ class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
         What layers compute in terms that hold in every format; see `actviz.formats.layer_families`.
     older
         Names of the class in files of Keras 2 and early Keras 3.
+    renamed, to_call
+        Arguments of Keras 2 by their names of today, and by the arguments of the call that replaced them.
     module
         The module that Keras writes for the class.
     """
@@ -85,4 +87,6 @@ class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
     groups: bool = False
     family: str = ""
     older: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    to_call: tuple[tuple[str, str], ...] = ()
     module: str = "keras.layers"

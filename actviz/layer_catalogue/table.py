@@ -140,12 +140,15 @@ _RANDOM = (
 _ACTIVATIONS = (
     _entry("Activation", plain="Activation", **_SAME, weights=_NONE, activation="")
     | _entry("ReLU", plain="ReLU", **_SAME, weights=_NONE, activation="relu")
-    | _entry("LeakyReLU", plain="LeakyReLU", **_SAME, weights=_NONE, activation="leaky_relu")
+    | _entry(
+        "LeakyReLU", plain="LeakyReLU", **_SAME, weights=_NONE, activation="leaky_relu",
+        renamed=(("alpha", "negative_slope"),),
+    )
     | _entry("ELU", traced="ELU", **_SAME, weights=_NONE, activation="elu")
     | _entry("PReLU", traced="PReLU", **_SAME, weights=_weights(1), activation="prelu")
     | _entry("Softmax", plain="Softmax", **_SAME, weights=_NONE, activation="softmax")
     | _entry("ThresholdedReLU", **_SAME, weights=_NONE)
-)
+)  # fmt: skip
 _NORMALIZATIONS = (
     _entry(
         "BatchNormalization", plain="BatchNormalization", **_SAME, weights=_weights(0, 2, ("scale", "center")),
@@ -188,7 +191,8 @@ _SEQUENCES = (
     | _entry("Bidirectional", recurrent=True, wraps="directions")
     | _entry("TimeDistributed", wraps="step")
     | _entry("SpectralNormalization", wraps="whole", keeps_place=True)
-    | _entry("Attention AdditiveAttention MultiHeadAttention", attention=True)
+    | _entry("Attention AdditiveAttention", attention=True, to_call=(("causal", "use_causal_mask"),))
+    | _entry("MultiHeadAttention", attention=True)
     | _entry("GroupQueryAttention", attention=True, older=("GroupedQueryAttention",))
 )  # fmt: skip
 _OTHERS = (
@@ -220,6 +224,13 @@ KERAS_1_NAMES: Mapping[str, str] = {
 """Classes by their names in files of Keras 1; what a Merge is depends on its configuration."""
 OLDER_NAMES: Mapping[str, str] = {old: name for name, facts in LAYERS.items() for old in facts.older}
 """Classes by their names in files of Keras 2 and early Keras 3."""
+REMOVED_ARGUMENTS: Mapping[str, tuple[object, ...]] = {
+    "time_major": (False,), "groups": (1,), "kernel_initializer": (), "input_dtype": (None, "float32"),
+    "ragged": (False,), "batch_input_shape": (), "implementation": (), "query_shape": (), "key_shape": (),
+    "value_shape": (), "input_length": (), "softmax_robust_masking": (False,), "causal": (False,), "dynamic": (),
+    "virtual_batch_size": (None,), "num_constants": (None,),
+}  # fmt: skip
+"""Arguments that layers had in Keras 2, by the values without an effect on inference; ``()``: every value."""
 UNKNOWN = LayerClass()
 # Operations of graphs that pass values on, by the layer class that does the same.
 _PASSING_OPERATIONS = {

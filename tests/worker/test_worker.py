@@ -167,3 +167,15 @@ def test_the_child_sees_no_secrets(samples, monkeypatch):
         worker.facts()
         with open(f"/proc/{worker._process.pid}/environ", "rb") as file:
             assert b"hush" not in file.read()
+
+
+def test_a_layer_gets_the_optional_library_that_it_needs(tmp_path):
+    """STFTSpectrogram needs scipy, which is not imported with Keras in the worker."""
+    keras = pytest.importorskip("keras")
+    given = keras.Input((64, 1), name="sound")
+    model = keras.Model(given, keras.layers.STFTSpectrogram("log", 16, 8, 16, name="stft")(given))
+    model.save(tmp_path / "m.keras")
+    sound = np.random.default_rng(0).random((2, 64, 1), np.float32)
+    with Worker(ModelOptions(tmp_path / "m.keras")) as worker:
+        found = worker.activations({"sound": sound}, ["stft"])
+    np.testing.assert_array_equal(found["stft"].values, model(sound).numpy())

@@ -216,7 +216,11 @@ def fill_arguments(value: Any, values: Mapping[Any, Any]) -> Any:
 
 
 def _needs_full_call(value: Any) -> bool:
-    """Return True if a tensor, or one in a list, has a mask or is not float32: only ``__call__`` handles these."""
+    """Return True if a tensor, or one in a list, is symbolic, has a mask or is not float32: only ``__call__`` handles these."""
+    from keras import KerasTensor
+
     if isinstance(value, (list, tuple)):
         return any(_needs_full_call(item) for item in value)
-    return getattr(value, "_keras_mask", None) is not None or getattr(value, "dtype", None) != "float32"
+    if isinstance(value, KerasTensor) or getattr(value, "_keras_mask", None) is not None:
+        return True
+    return bool(getattr(value, "dtype", None) != "float32")

@@ -12,15 +12,9 @@ from typing import Any
 from actviz.errors import ModelError, escape
 from actviz.formats.keras.graph import CUSTOM_MODULE, FLAT, FROM_ONE, Json, layer_name
 from actviz.gate import CALLS, MODELS, is_custom, is_keras_activation, keras_names
-from actviz.layer_catalogue import KERAS_1_NAMES, OLDER_NAMES, facts_of
+from actviz.layer_catalogue import KERAS_1_NAMES, OLDER_NAMES, REMOVED_ARGUMENTS, facts_of
 
 NOT_FOR_INFERENCE = ("_initializer", "_regularizer", "_constraint")
-# Arguments that a class had once, with the values that mean "nothing special".
-REMOVED_KEYS = {
-    "time_major": (False,), "groups": (1,), "kernel_initializer": (), "input_dtype": (None, "float32"),
-    "ragged": (False,), "batch_input_shape": (), "implementation": (), "query_shape": (), "key_shape": (),
-    "value_shape": (), "input_length": (), "softmax_robust_masking": (False,),
-}  # fmt: skip
 # hard_sigmoid was clip(0.2 x + 0.5) until Keras 3 made it clip(x / 6 + 0.5).
 OLD_HARD_SIGMOID = {
     "module": None,
@@ -80,6 +74,8 @@ def canonical(config: Any, version: str, file: str) -> Json:
         raise ModelError(message) from None
     if not version.endswith("-tf") and re.match(r"2\.[0-3]\.|1\.|$", version):
         _mark_repeated_steps(model)
+    if not re.match(r"2\.0\.|1\.|$", version):
+        _nest_leading_models(model)
     return model
 
 
@@ -99,6 +95,19 @@ def _mark_repeated_steps(model: Json) -> None:
             _mark_repeated_steps(layer)
         elif layer["class_name"] == "Bidirectional":
             layer["config"][REPEATS_MASKED] = True
+
+
+def _nest_leading_models(model: Json) -> None:
+    """Give a Sequential that starts with a model an input of its own, as Keras 2.1 does.
+
+    Until 2.0 the layers of the leading model were those of the Sequential.
+    """
+    config = model["config"]
+    if config.pop(FLAT, False):
+        config["layers"] = _with_model_input(config["layers"])
+    for layer in config["layers"]:
+        if layer["class_name"] in MODELS:
+            _nest_leading_models(layer)
 
 
 def _layer_3(layer: Json) -> Json:
@@ -193,13 +202,21 @@ def _model_2(model: Json, file: str) -> Json:
         raise ModelError(message)
     layers = []
     for layer in config["layers"]:
+        call_arguments = _take_call_arguments(layer)
         translated = _layer_2(layer, file)
         translated["name"] = layer_name(layer)
-        translated["inbound_nodes"] = [
-            _node_2(node, str(layer["class_name"])) for node in layer.get("inbound_nodes") or []
-        ]
+        nodes = [_node_2(node, str(layer["class_name"])) for node in layer.get("inbound_nodes") or []]
+        translated["inbound_nodes"] = [{**node, "kwargs": node["kwargs"] | call_arguments} for node in nodes]
         layers.append(translated)
     return _keras("Functional", {**config, "layers": layers, FROM_ONE: True}, "keras.src.models.functional")
+
+
+def _take_call_arguments(layer: Json) -> Json:
+    """Remove the arguments of a layer that are arguments of its call in Keras 3, and return those that are set."""
+    config = layer["config"]
+    if is_custom(layer):
+        return {}
+    return {new: config.pop(old) for old, new in facts_of(str(layer["class_name"])).to_call if config.get(old)}
 
 
 def _keras(kind: str, config: Json, module: str = "keras.layers") -> Json:
@@ -242,8 +259,9 @@ def _layer_2(layer: Json, file: str) -> Json:
     if isinstance(config.get("cells"), list):
         _check_cells(config, file)
         config["cells"] = [_layer_2(cell, file) for cell in config["cells"]]
-    if kind == "LeakyReLU" and "alpha" in config:
-        config["negative_slope"] = config.pop("alpha")
+    for old, new in facts_of(OLDER_NAMES.get(str(kind), str(kind))).renamed:
+        if old in config:
+            config[new] = config.pop(old)
     translated = _keras(OLDER_NAMES.get(str(kind), str(kind)), config, facts_of(str(kind)).module)
     if shape:
         translated["input_shape"] = shape
@@ -297,9 +315,9 @@ def _plain_number(value: Any) -> Any:
 
 def _is_removed(kind: str, name: str, value: object, file: str) -> bool:
     """Return True if an argument no longer exists; refuse where it meant something."""
-    if name not in REMOVED_KEYS or (name == "groups" and facts_of(OLDER_NAMES.get(kind, kind)).groups):
+    if name not in REMOVED_ARGUMENTS or (name == "groups" and facts_of(OLDER_NAMES.get(kind, kind)).groups):
         return False
-    if REMOVED_KEYS[name] and value not in REMOVED_KEYS[name]:
+    if REMOVED_ARGUMENTS[name] and value not in REMOVED_ARGUMENTS[name]:
         message = (
             f"{file}: a {escape(kind, 60)} layer has {name}={escape(str(value), 40)}, which Keras 3 cannot compute."
         )
@@ -324,7 +342,7 @@ def _with_input(layers: list[Json], build_shape: Any) -> list[Json]:
 
 
 def _with_model_input(layers: list[Json]) -> list[Json]:
-    """Put the InputLayer that Keras 2.2 and later adds before a leading model."""
+    """Put the InputLayer that Keras 2.1 and later adds before a leading model."""
     if not layers or layers[0]["class_name"] not in MODELS:
         return layers
     inside = [layer for layer in layers[0]["config"]["layers"] if layer["class_name"] == "InputLayer"]

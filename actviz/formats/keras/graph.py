@@ -167,6 +167,11 @@ def is_model(layer: Json) -> bool:
     return layer.get("class_name") in MODELS and isinstance(config, dict) and "layers" in config
 
 
+def is_operation(module: object) -> bool:
+    """Return True for the module of an operation of Keras, as `keras.ops.transpose`: it has neither weights nor an index."""
+    return isinstance(module, str) and module.startswith("keras.src.ops.")
+
+
 def layer_name(layer: Json) -> str:
     """Return the name of a serialized layer."""
     return str(layer.get("name") or layer["config"]["name"])

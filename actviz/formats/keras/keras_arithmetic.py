@@ -10,7 +10,7 @@ from actviz.formats.first_operations import first_operations, role_of
 from actviz.formats.graph_operation import apply_tf_operation
 from actviz.formats.input_arithmetic import ELEMENTWISE, Affine, OpSettings, apply_operation, input_tensor
 from actviz.formats.keras.canonical import CALLS_MODULE
-from actviz.formats.keras.graph import LayerNode, TensorRef, refs
+from actviz.formats.keras.graph import LayerNode, TensorRef, is_operation, refs
 from actviz.gate.functions import named_call
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _KerasGraphView:
             return apply_operation("nonlinear", given, OpSettings(f"the code of {entry.kind} {entry.name}"))
         if entry.module == CALLS_MODULE:
             return _saved_call(entry, node.args, node.kwargs, known)
-        if entry.module.startswith("keras.src.ops."):
+        if is_operation(entry.module):
             operands, named = _arguments(node.args, node.kwargs, known)
             return _function(entry.kind, operands, {**entry.config, **named})
         return self._layer(entry, given, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SHORT_FLOATS = (1, 2)  # bytes; h5py has no name for bfloat16 and float8 and gives raw bytes
-FOR_TRAINING = ("optimizer", "loss", "metrics", "compile_metrics")
+METRICS = ("metrics", "_metrics")  # lists of Keras: after compiling there are more metrics in them than before
+FOR_TRAINING = re.compile("optimizer|loss|metric|tracker")
 CAUSE = "Exception encountered: "
 
 
@@ -120,6 +122,8 @@ def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: LayerN
     elif state.own and isinstance(layer, layers.Layer):
         raise ModelError(_extra("vars", entry, file))
     for name, child in state.children.items():
+        if name in METRICS:
+            continue
         inner = getattr(layer, "layers" if name == OLD_CONTAINER else name, None)
         if isinstance(inner, dict):
             inner = list(inner.values())
@@ -127,7 +131,7 @@ def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: LayerN
             _load_list(inner, child, weights, entry, file)
         elif inner is not None:
             _load_tree(inner, child, weights, entry, file)
-        elif not child.empty and not name.startswith((RANDOM_STATE, *FOR_TRAINING)):
+        elif not child.empty and not name.startswith(RANDOM_STATE) and not FOR_TRAINING.search(name):
             raise ModelError(_extra(name, entry, file))
 
 

@@ -21,6 +21,7 @@ from actviz.formats.keras.graph import (
     histories,
     history_list,
     is_model,
+    is_operation,
     join,
     layer_name,
     quoted,
@@ -177,7 +178,7 @@ class _GraphBuilder:
         index = 0
         pending: list[_PendingCall] = []
         for position, layer in enumerate(layers):
-            operation = str(layer.get("module") or "").startswith("keras.src.ops.")
+            operation = is_operation(layer.get("module"))
             own_index = None if key or operation else index
             index += not operation
             name = layer_name(layer)

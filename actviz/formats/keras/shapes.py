@@ -123,7 +123,7 @@ def weight_counts(kind: str, config: Json) -> tuple[int, int] | None:
         found = weight_counts(str(inner["class_name"]), inner["config"])
         times = 2 if facts.wraps == "directions" else 1
         return None if found is None else (found[0] * times, found[1] * times)
-    return (0, 0) if kind in _OPERATIONS_WITHOUT_WEIGHTS else None
+    return None
 
 
 def _split_sections(config: Json) -> int:
@@ -132,7 +132,6 @@ def _split_sections(config: Json) -> int:
     return cuts if isinstance(cuts, int) else len(cuts) + 1
 
 
-_OPERATIONS_WITHOUT_WEIGHTS = frozenset({"GetItem", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"})
 # Operations with several outputs.
 OPERATION_OUTPUTS: dict[str, Callable[[Json], int]] = {
     "Split": _split_sections,

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, escape
-from actviz.formats.keras.graph import ROOT, LayerGraph, LayerNode, is_model, layer_name
+from actviz.formats.keras.graph import ROOT, LayerGraph, LayerNode, is_model, is_operation, layer_name
 from actviz.formats.keras.shapes import weight_counts
 from actviz.formats.nonfinite_count import NonfiniteCount
-from actviz.gate import read_dataset
+from actviz.gate import CALLS, read_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -191,8 +191,7 @@ def group_names(model: dict[str, Any], stored: h5py.Group | None = None) -> list
     names: list[str | None] = []
     for layer in model["config"]["layers"]:
         kind = str(layer["class_name"])
-        operation = str(layer.get("module") or "").startswith("keras.src.ops.")
-        if operation or (kind == "InputLayer" and model["class_name"] == "Sequential"):
+        if is_operation(layer.get("module")) or (kind == "InputLayer" and model["class_name"] == "Sequential"):
             names.append(None)
             continue
         kind = "Functional" if is_model(layer) and kind == "Model" else kind
@@ -305,7 +304,7 @@ class NamedWeights(HDF5Weights):
         """
         if top not in self._indices:
             entries = sorted(self.entries_of(top), key=self._nested_position)
-            counts = [self._counts.get(entry.key) or weight_counts(entry.kind, entry.config) for entry in entries]
+            counts = [self._count(entry) for entry in entries]
             if None in counts:
                 unknown = {entry.key for entry, count in zip(entries, counts, strict=True) if count is None}
                 self._indices[top] = self._indices_by_name(top, entries) if unknown <= self.missing else None
@@ -335,7 +334,7 @@ class NamedWeights(HDF5Weights):
             by_layer.setdefault(name.rpartition("/")[0].rpartition("/")[2], []).append(index)
         indices = {entry.key: by_layer.get(entry.name, []) for entry in entries}
         for entry in entries:
-            count = self._counts.get(entry.key) or weight_counts(entry.kind, entry.config)
+            count = self._count(entry)
             if count is not None and len(indices[entry.key]) != sum(count):
                 return None
         return indices
@@ -344,6 +343,12 @@ class NamedWeights(HDF5Weights):
         """Set the keys of the layers that cannot be made, because their code is not given."""
         self.missing = keys
         self._indices.clear()
+
+    def _count(self, entry: LayerNode) -> tuple[int, int] | None:
+        """Return the numbers of trainable and non-trainable weights of a layer, ``None`` if they are not known."""
+        if is_operation(entry.module) or entry.kind in CALLS:
+            return 0, 0
+        return self._counts.get(entry.key) or weight_counts(entry.kind, entry.config)
 
     def uncounted(self, entries: Iterable[LayerNode]) -> set[str]:
         """Return the nested models that contain these entries and a layer whose number of weights is not known."""

@@ -76,3 +76,48 @@ def test_every_layer_is_that_of_keras_and_parts_are_those_of_the_whole(tmp_path,
             graph = network.activations(batch)
         for address, activation in whole.items():
             np.testing.assert_array_equal(graph[address].values, activation.values, err_msg=address)
+
+
+CONSTRUCTORS = [
+    "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge", "DenseNet121",
+    "DenseNet169", "DenseNet201", "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
+    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7", "EfficientNetV2B0",
+    "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2L", "EfficientNetV2M",
+    "EfficientNetV2S", "InceptionResNetV2", "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Large",
+    "MobileNetV3Small", "NASNetLarge", "NASNetMobile", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2",
+    "ResNet50", "ResNet50V2", "VGG16", "VGG19", "Xception",
+]  # fmt: skip
+LEAST = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
+
+
+def test_the_list_of_constructors_is_that_of_keras():
+    import keras
+
+    assert set(CONSTRUCTORS) == {name for name in dir(keras.applications) if name[0].isupper()}
+
+
+@pytest.mark.parametrize("constructor", CONSTRUCTORS)
+def test_a_network_of_free_size_computes_what_keras_computes(tmp_path, constructor):
+    import keras
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+    model = randomised(getattr(keras.applications, constructor)(weights=None, include_top=False))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # takes over the mean and variance that were assigned
+    sides = (1, LEAST.get(constructor, 40), LEAST.get(constructor, 33) + 4, 3)
+    picture = np.random.default_rng(2).random(sides, np.float32) * 255
+    wanted = [layer for layer in model.operations if type(layer).__name__ != "InputLayer"]
+    outputs = keras.Model(model.inputs, [layer.output for layer in wanted])([picture])
+    expected = {layer.name: values.numpy() for layer, values in zip(wanted, outputs, strict=True)}
+    for suffix in ("keras", "h5"):
+        path = tmp_path / f"m.{suffix}"
+        model.save(path)
+        with open_network(path) as network:
+            given = network.inputs[0]
+            assert given.shape == (None, None, None, 3)
+            whole = network.activations({given.name: picture})
+        path.unlink()
+        for address, values in expected.items():
+            np.testing.assert_array_equal(whole[address].values, values, err_msg=f"{suffix} {address}")

@@ -53,7 +53,7 @@ def table(result: LayersResult) -> str:
             (
                 "" if layer.index is None else str(layer.index),
                 layer.address,
-                layer.kind,
+                escape(layer.kind, 80),
                 sizes_text(layer.shape),
                 "" if layer.parameters is None else f"{layer.parameters:,}",
                 drawn,

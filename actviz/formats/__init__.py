@@ -29,11 +29,11 @@ def _keras(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSe
 
 
 def _tflite(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
-    del weights, trust  # it holds its own weights, and no code but the interpreter's
+    del weights  # it holds its own
     from actviz.formats.tflite.tflite_network import TFLiteNetwork
 
     _refuse_choice(path, choice)
-    return TFLiteNetwork(path)
+    return TFLiteNetwork(path, strict=trust.strict)
 
 
 def _saved_model(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:

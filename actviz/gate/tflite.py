@@ -2,7 +2,7 @@
 
 The file is a FlatBuffer of operators, tensors and buffers of constants. An interpreter does
 not check sizes and indices, so all of them are checked here. Operators that are not TFLite's
-own are refused, because they run other code (a Flex operator may be any TensorFlow operator,
+own never run, because they are other code (a Flex operator may be any TensorFlow operator,
 such as one that writes files).
 """
 
@@ -32,6 +32,13 @@ MAXIMUM_FILE_BYTES = (1 << 31) - 1
 RANDOM = frozenset({"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"})
 CALLS_OTHER_CODE = frozenset({"CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES"})
 ABSENT = -1
+# They speak to each other through memory, not through tensors: none can be left out.
+WITH_MEMORY = frozenset(
+    {
+        "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "HASHTABLE", "HASHTABLE_IMPORT",
+        "HASHTABLE_FIND", "HASHTABLE_SIZE",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,8 @@ class TFLiteOperator:
 
     `fused` is its fused activation function, ``""`` for none. For a random operator, `options_at`
     is the offset in the file of the reference to its options (``None``: it has none), and `seeded`
-    is true if they fix a seed.
+    is true if they fix a seed. `custom` is the name of an operator that is not TFLite's own, which
+    never runs (``""``: it is one of TFLite's own).
     """
 
     kind: str
@@ -86,6 +94,7 @@ class TFLiteOperator:
     fused: str
     options_at: int | None = None
     seeded: bool = False
+    custom: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,8 @@ def read_tflite(content: bytes, name: str) -> TFLiteModel:
     ModelError
         When it is damaged, or newer than this reader.
     UnsafeError
-        When it has operators that are not TFLite's own, or keeps constants in other files.
+        When it keeps constants in other files, or operators that are not TFLite's own cannot be left
+        out: they are in a graph that others call, or beside operators that share a memory.
     LimitError
         When a tensor is too large.
     """
@@ -148,6 +158,10 @@ def read_tflite(content: bytes, name: str) -> TFLiteModel:
     if not graphs:
         message = f"{name}: the file holds no graph; convert the model again."
         raise ModelError(message)
+    for graph in graphs[1:] if WITH_MEMORY.isdisjoint(item.kind for item in graphs[0].operators) else graphs:
+        for operator in graph.operators:
+            if operator.custom:
+                raise custom_refusal(operator, name)
     inputs, outputs = _signature(root, len(graphs[0].tensors))
     return TFLiteModel(
         root.text(3), graphs[0], tuple(graphs[1:]), inputs, outputs, metadata=read_metadata(root, buffers)
@@ -175,7 +189,16 @@ def byte_count(tensor: TFLiteTensor) -> int:
     return -(-math.prod(tensor.shape) * BITS[tensor.dtype] // 8)
 
 
-def _kind(table: FlatBufferTable, name: str) -> str:
+def custom_refusal(operator: TFLiteOperator, name: str) -> UnsafeError:
+    """Return the error for running an operator that is not TFLite's own."""
+    what = "a TensorFlow operator (Flex)" if operator.custom.startswith("Flex") else "code that is not TFLite's own"
+    return UnsafeError(
+        f'{name}: refused: operator "{escape(operator.custom, 80)}" is {what}, which could do anything; {NO_FLAG}. Convert the model to TFLite\'s builtin operators.'
+    )
+
+
+def _kind(table: FlatBufferTable, name: str) -> tuple[str, str]:
+    """Return the kind of an operator, and its name if it is not TFLite's own."""
     code = max(table.integer(0, "<b"), table.integer(3, "<i"))
     custom = table.text(1)
     if not 0 <= code < len(OPERATORS):
@@ -183,10 +206,8 @@ def _kind(table: FlatBufferTable, name: str) -> str:
         raise ModelError(message)
     kind = OPERATORS[code]
     if custom or kind in CALLS_OTHER_CODE:
-        what = "a TensorFlow operator (Flex)" if custom.startswith("Flex") else "code that is not TFLite's own"
-        message = f'{name}: refused: operator "{escape(custom or kind, 80)}" is {what}, which could do anything; {NO_FLAG}. Convert the model to TFLite\'s builtin operators.'
-        raise UnsafeError(message)
-    return kind
+        return "CUSTOM", custom or kind
+    return kind, ""
 
 
 def _buffer(table: FlatBufferTable, name: str) -> tuple[int, int]:
@@ -196,7 +217,9 @@ def _buffer(table: FlatBufferTable, name: str) -> tuple[int, int]:
     return table.vector(0, 1)
 
 
-def _graph(table: FlatBufferTable, kinds: list[str], buffers: list[tuple[int, int]], name: str) -> TFLiteGraph:
+def _graph(
+    table: FlatBufferTable, kinds: list[tuple[str, str]], buffers: list[tuple[int, int]], name: str
+) -> TFLiteGraph:
     tensors = tuple(_tensor(item, buffers, name) for item in table.children(0))
     operators = tuple(_operator(item, kinds, table.flat) for item in table.children(3))
     inputs, outputs = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
@@ -263,18 +286,18 @@ def _quantization(table: FlatBufferTable | None) -> Quantization | None:
     return Quantization(scales, zeros, table.integer(6))
 
 
-def _operator(table: FlatBufferTable, kinds: list[str], flat: FlatBuffer) -> TFLiteOperator:
+def _operator(table: FlatBufferTable, kinds: list[tuple[str, str]], flat: FlatBuffer) -> TFLiteOperator:
     code = table.integer(0, "<I")
     if code >= len(kinds):
         raise flat.damage(table.offset)
-    kind = kinds[code]
+    kind, custom = kinds[code]
     options = table.child(4) if kind in FUSED_FIELD else None
     fused = 0 if options is None else options.integer(FUSED_FIELD[kind], "<b")
     if not 0 <= fused < len(ACTIVATIONS):
         raise flat.damage(table.offset)
     reads, makes = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
     if kind not in RANDOM:
-        return TFLiteOperator(kind, reads, makes, ACTIVATIONS[fused])
+        return TFLiteOperator(kind, reads, makes, ACTIVATIONS[fused], custom=custom)
     random = table.child(4)
     seeded = random is not None and any(random.integer(number, "<q") for number in (0, 1))
     return TFLiteOperator(kind, reads, makes, "", table.slot(4), seeded)

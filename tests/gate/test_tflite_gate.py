@@ -13,7 +13,7 @@ from threats import threat
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError
 from actviz.formats import open_network
 from actviz.formats.tflite.tflite_network import TFLiteNetwork
-from actviz.gate import flatbuffer
+from actviz.gate import TrustPolicy, flatbuffer
 from actviz.gate.flatbuffer import FlatBuffer
 from actviz.gate.tflite import read_tflite
 from actviz.gate.tflite_operators import ACTIVATIONS, BITS, DTYPES, FUSED_FIELD, OPERATORS
@@ -175,16 +175,91 @@ def test_a_custom_operator_is_refused(edited):
     assert "no flag" in found.message
 
 
+def with_custom_code(model, name=b"FlexWriteFile"):
+    """Add a custom operator code to a file and return its index."""
+    code = type(model.operatorCodes[0])()
+    code.builtinCode, code.deprecatedBuiltinCode, code.customCode, code.version = 32, 32, name, 1
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def last_is_custom(model, name=b"FlexWriteFile"):
+    """Make the last operator of a file a custom one."""
+    model.subgraphs[0].operators[-1].opcodeIndex = with_custom_code(model, name)
+
+
 @threat(58, 5)
-def test_a_custom_operator_in_a_graph_that_is_only_called(edited):
+def test_a_custom_operator_in_a_graph_that_is_only_called(edited, schema):
     def change(model):
-        code = type(model.operatorCodes[0])()
-        code.builtinCode, code.deprecatedBuiltinCode, code.customCode, code.version = 32, 32, b"FlexWriteFile", 1
-        model.operatorCodes.append(code)
+        other = schema.SubGraphT()
+        operator = schema.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = with_custom_code(model), [0], [1]
+        other.tensors = [model.subgraphs[0].tensors[0], model.subgraphs[0].tensors[0]]
+        other.inputs, other.outputs, other.operators = [0], [1], [operator]
+        model.subgraphs.append(other)
 
     found = refusal(edited(change))
     assert isinstance(found, UnsafeError)
     assert '"FlexWriteFile" is a TensorFlow operator (Flex)' in found.message
+
+
+@threat(58, 5)
+def test_a_custom_operator_beside_operators_that_share_a_memory(edited):
+    def change(model):
+        last_is_custom(model)
+        code = type(model.operatorCodes[0])()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = OPERATORS.index("READ_VARIABLE"), 127, 1
+        model.operatorCodes.append(code)
+        model.subgraphs[0].operators[0].opcodeIndex = len(model.operatorCodes) - 1
+
+    assert isinstance(refusal(edited(change)), UnsafeError)
+
+
+@threat(58, 0)
+@pytest.mark.parametrize("name", [b"FlexWriteFile", b"TFLite_Detection_PostProcess", b"Evil\nop", b"ADD"])
+def test_what_comes_before_a_custom_operator_is_computed(edited, name, tmp_path):
+    path = edited(lambda model: last_is_custom(model, name))
+    whole = tmp_path / "whole.tflite"
+    whole.write_bytes(CONTENT)
+    with open_network(whole) as network:
+        batch = {spec.name: np.ones((1, 16, 16, 3), np.float32) for spec in network.inputs}
+        expected = network.activations(batch)
+    with open_network(path) as network:
+        (last,) = network.facts.refusals
+        assert [layer.address for layer in network.facts.every_layer] == list(expected)
+        found = network.activations(batch)
+        assert "1 of" in network.notes[0]
+        assert "\n" not in network.notes[0]
+        with pytest.raises(UnsafeError, match="no flag"):
+            network.activations(batch, [last])
+    assert list(found) == [address for address in expected if address != last]
+    for address, activation in found.items():
+        np.testing.assert_array_equal(activation.values, expected[address].values)
+    with pytest.raises(UnsafeError, match="no flag"):
+        open_network(path, trust=TrustPolicy(strict=True))
+
+
+def test_a_custom_operator_without_outputs_does_not_run_where_no_operator_is_needed(edited):
+    def change(model):
+        graph = model.subgraphs[0]
+        last_is_custom(model)
+        graph.operators, graph.outputs = graph.operators[-1:], graph.inputs
+        graph.operators[0].outputs = []
+        graph.operators[0].inputs = graph.inputs
+
+    assert isinstance(refusal(edited(change)), UnsafeError)
+
+
+def test_layers_behind_a_custom_operator_are_refused(edited):
+    def change(model):
+        model.subgraphs[0].operators[1].opcodeIndex = with_custom_code(model)
+
+    with open_network(edited(change)) as network:
+        assert len(network.facts.refusals) > 1
+        assert set(network.facts.refusals).isdisjoint(layer.address for layer in network.layers)
+        (only,) = {spec.name for spec in network.inputs}
+        found = network.activations({only: np.ones((1, 16, 16, 3), np.float32)}, [network.layers[0].address])
+    assert len(found) == 1
 
 
 def test_constants_in_other_files_are_refused(edited, schema):
@@ -221,7 +296,12 @@ def test_an_operator_that_writes_a_file_is_refused(tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(converter.convert())
     marker.unlink(missing_ok=True)
-    assert isinstance(refusal(path), UnsafeError)
+    with open_network(path) as network:
+        (printed,) = network.facts.missing
+        assert printed.startswith("Flex")
+        network.activations({spec.name: np.zeros((1, 4), np.float32) for spec in network.inputs})
+    with pytest.raises(UnsafeError):
+        open_network(path, trust=TrustPolicy(strict=True))
     assert not marker.exists()
     assert b"FlexPrintV2" in path.read_bytes()
     printing.serve(tf.zeros((1, 4)))

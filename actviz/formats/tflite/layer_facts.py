@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actviz.errors import escape
 from actviz.formats.axes import DEFAULT_AXES, TOKENS, score_axes
 from actviz.formats.keras.activation_sign import BOUNDS, Bounds
 from actviz.formats.keras.step_order import Operation, operation_step_orders, reverses_steps
@@ -146,7 +147,10 @@ class TensorFacts:
         """Return the layer class of a tensor."""
         if named.operator is None:
             return "InputLayer"
-        own = self._model.graph.operators[named.operator].kind
+        operator = self._model.graph.operators[named.operator]
+        if operator.custom:
+            return escape(operator.custom, 80)
+        own = operator.kind
         inside = [self._model.graph.operators[index].kind for index in self._operators_of(named)]
         weighted = [kind for kind in inside if kind in BIAS_INPUT]
         if len(weighted) > MAX_WEIGHTED:

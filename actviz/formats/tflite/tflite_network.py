@@ -9,6 +9,7 @@ import numpy as np
 
 from actviz.errors import InputError, LimitError, ModelChangedError, ModelError, escape
 from actviz.formats.axes import DEFAULT_AXES
+from actviz.formats.left_out import left_out_note, without_refused
 from actviz.formats.network_protocol import FileNetwork, check_inputs
 from actviz.formats.per_sample import State, random_note, sample_seed
 from actviz.formats.tflite import tflite_interpreter
@@ -17,7 +18,7 @@ from actviz.formats.tflite.layer_names import name_tensors
 from actviz.formats.tflite.tensor_origins import BIAS_INPUT
 from actviz.formats.tflite.tflite_arithmetic import input_operations
 from actviz.formats.tflite.truncate import needed_operators
-from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, read_tflite
+from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, custom_refusal, read_tflite
 from actviz.gate.tflite_metadata import read_labels
 from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 from actviz.system.file_system import open_regular, stamp
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.errors import UnsafeError
     from actviz.formats.tflite.layer_names import NamedTensor
     from actviz.formats.tflite.tflite_interpreter import TFLiteRunner
+    from actviz.gate.tflite import TFLiteOperator
     from actviz.records import Shape
 
 
@@ -44,7 +47,7 @@ class TFLiteNetwork(FileNetwork):
     requested, and only the operators that these depend on are run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, strict: bool = False) -> None:
         self._name = path.name
         self._notes: list[str] = []
         self._file, self._stamp = open_regular(path, ModelError, "model")
@@ -55,15 +58,31 @@ class TFLiteNetwork(FileNetwork):
             self._content = self._file.read(self._stamp.size + 1)
             self.check_unchanged()
             self._model = read_tflite(self._content, self._name)
+            self._refused = self._find_refused()
+            if strict:
+                self._check_run(self._model.graph.operators)
             self._naming = name_tensors(self._model)
             self._description = TensorFacts(self._model, self._naming, self._content)
             self._named = {item.address: item for item in self._naming.tensors}
             self._input_names = {item.tensor: item.name for item in self._naming.tensors if item.operator is None}
             self._facts = self._make_facts()
+            note = left_out_note(self._facts, self._facts.missing, "convert the model to TFLite's builtin operators")
+            self._notes += [note] if note else []
         except BaseException:
             self._file.close()
             raise
         self._runner: tuple[tuple[int, ...], TFLiteRunner, str] | None = None
+
+    def _find_refused(self) -> dict[int, UnsafeError]:
+        """Return the error for each tensor that an operator which never runs gives, or that depends on one."""
+        refused: dict[int, UnsafeError] = {}
+        for operator in self._model.graph.operators:
+            error = next((refused[number] for number in operator.inputs if number in refused), None)
+            if error is None and operator.custom:
+                error = custom_refusal(operator, self._name)
+            if error is not None:
+                refused |= dict.fromkeys(operator.outputs, error)
+        return refused
 
     def close(self) -> None:
         """Close the file."""
@@ -108,7 +127,8 @@ class TFLiteNetwork(FileNetwork):
         graphs are made for one, and some for a fixed number, which then gets copies.
         """
         del separate
-        chosen = [self._named[address] for address in (self._named if addresses is None else addresses)]
+        computed = [layer.address for layer in self._facts.layers]
+        chosen = [self._named[address] for address in (computed if addresses is None else addresses)]
         inputs = self._input_names
         needed = frozenset().union(*(self._description.needs[item.tensor] for item in chosen))
         check_inputs(self._name, (name for number, name in inputs.items() if number in needed), batch)
@@ -133,10 +153,12 @@ class TFLiteNetwork(FileNetwork):
     def _runner_for(self, chosen: Sequence[NamedTensor]) -> tuple[TFLiteRunner, str]:
         """Return the runner of some tensors, and the SHA-256 of the weights that it reads."""
         made = tuple(dict.fromkeys(item.tensor for item in chosen if item.operator is not None))
-        wanted = made or self._model.graph.outputs
+        wanted = made or self._computed_outputs()
         if self._runner is None or self._runner[0] != wanted:
             graph = self._model.graph
             kept = needed_operators(graph, wanted)
+            # A graph without any needed operator is not cut.
+            self._check_run([graph.operators[place] for place in kept] or graph.operators)
             computed = {number for place in kept for number in graph.operators[place].outputs}
             check_sizes((graph.tensors[number] for number in computed), self._name)
             read = {number for place in kept for number in graph.operators[place].inputs if number >= 0}
@@ -145,6 +167,21 @@ class TFLiteNetwork(FileNetwork):
             self._note_hybrid(kept)
             self._runner = (wanted, runner, self._digest_of(sorted(read)))
         return self._runner[1], self._runner[2]
+
+    def _check_run(self, operators: Sequence[TFLiteOperator]) -> None:
+        """Raise UnsafeError for operators that are not TFLite's own."""
+        for operator in operators:
+            if operator.custom:
+                raise custom_refusal(operator, self._name)
+
+    def _computed_outputs(self) -> tuple[int, ...]:
+        """Return the outputs of the graph or, where operators that never run give them, any tensors that can be computed."""
+        outputs = tuple(number for number in self._model.graph.outputs if number not in self._refused)
+        operators = (operator for operator in self._model.graph.operators if operator.outputs)
+        first = next((item.outputs[:1] for item in operators if item.outputs[0] not in self._refused), ())
+        if not outputs and not first and self._refused:
+            raise next(iter(self._refused.values()))
+        return outputs or first
 
     def _note_hybrid(self, kept: Sequence[int]) -> None:
         """Add a note with the kernels for integer weights and float activations, because other kernels round differently."""
@@ -227,7 +264,8 @@ class TFLiteNetwork(FileNetwork):
         specs = tuple(self._spec(number) for number in model.graph.inputs)
         operations = input_operations(model, self._description, dict(zip(model.graph.inputs, specs, strict=True)))
         layers = tuple(self._layer(item) for item in self._naming.tensors)
-        return ModelFacts(
+        custom = tuple(dict.fromkeys(escape(item.custom, 80) for item in model.graph.operators if item.custom))
+        facts = ModelFacts(
             file=self._name,
             format="tflite",
             writer=f"a TFLite converter ({escape(model.description.rstrip('.'), 40)})"
@@ -237,10 +275,15 @@ class TFLiteNetwork(FileNetwork):
             inputs=specs,
             layers=layers,
             operations=tuple(operations),
-            code=(),
+            code=custom,
             digest=self._configuration_digest(),
             removed_layers=self._naming.removed,
             labels=self._labels(layers),
+            missing=custom,
+        )
+        tensors = {item.address: item.tensor for item in self._naming.tensors}
+        return without_refused(
+            facts, {name: self._refused[number] for name, number in tensors.items() if number in self._refused}
         )
 
     def _labels(self, layers: Sequence[LayerInfo]) -> tuple[str, ...]:

@@ -11,19 +11,12 @@ import struct
 from typing import TYPE_CHECKING
 
 from actviz.gate.flatbuffer import WORD
+from actviz.gate.tflite import WITH_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actviz.gate.tflite import TFLiteGraph, TFLiteOperator
-
-# They speak to each other through memory, not through tensors: none can be left out.
-WITH_MEMORY = frozenset(
-    {
-        "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "HASHTABLE", "HASHTABLE_IMPORT",
-        "HASHTABLE_FIND", "HASHTABLE_SIZE",
-    }
-)  # fmt: skip
 
 # A table of two whole numbers of 64 bits: the list of its fields, the table itself, and in it
 # the distance back to that list.

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from actviz.formats.layer_families import ACTIVATION, alike, family_of, function_of
+from actviz.statistics.channel_scan import folded
 from actviz.statistics.channel_statistics import as_numbers
 from actviz.statistics.exact_sums import ExactSums
 from actviz.statistics.reducer import LayerReducer
-from actviz.statistics.running_statistics import CHANNEL_AXES, folded
+from actviz.statistics.running_statistics import CHANNEL_AXES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence

@@ -13,18 +13,24 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_BITS, _MASK, _MANTISSA = 32, (1 << 32) - 1, 53
-# Limb 0 has the weight 2**-_OFFSET: below the last bit of the smallest float64, as `frexp` scales it.
-_OFFSET = 36 * _BITS
+_BITS, _MASK = 32, (1 << 32) - 1
+_LARGEST_INTEGER = 53
+# Limb 0 weighs 2**-1074, the smallest float64, so that every float64 is a whole number of it.
+_OFFSET = 1074
+# Beyond 2**900 the constant that rounds a term to a limb could overflow; four limbs are 2**128.
+_LARGEST, _SCALE_LIMBS = 2.0**900, 4
+# Terms of one slab of channels and what is left of them stay in the cache.
+_SLAB = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
 class ExactSums:
     """The exact sum of any number of float64 terms for each channel: an integer in limbs of 32 bits.
 
-    `limbs` is int64 ``(limb, channel)``, the least significant first: each in 0..2**32-1, except the last, which is
-    the sign (0 or -1). Limb `i` weighs ``2**(32 * (lowest + i) - 1152)``. The form is canonical: equal sums have
-    equal arrays. `overflow` is int64 ``(channel,)``: how many terms were not finite, which makes the sum infinite.
+    `limbs` is int64 ``(limb, channel)``, the least significant first; limb `i` weighs ``2**(32 * (lowest + i) - 1074)``.
+    Limbs may have any sign and exceed 32 bits, so that merging adds arrays; 2**30 merges fit. Only `packed` makes the
+    form canonical: equal sums have equal arrays. `overflow` is int64 ``(channel,)``: how many terms were not finite,
+    which makes the sum infinite.
     """
 
     limbs: NDArray[np.int64]
@@ -34,42 +40,58 @@ class ExactSums:
     @classmethod
     def of(cls, terms: NDArray[np.float64]) -> ExactSums:
         """Return the sums of ``(term, channel)``, at most 2**20 terms."""
-        channels = terms.shape[1]
-        finite = np.isfinite(terms)
-        overflow = len(terms) - np.count_nonzero(finite, axis=0).astype(np.int64)
-        if not finite.all():
+        overflow = np.zeros(terms.shape[1], np.int64)
+        largest = _largest(terms)
+        if not np.isfinite(largest):
+            finite = np.isfinite(terms)
+            overflow += np.count_nonzero(~finite, axis=0)
             terms = np.where(finite, terms, 0.0)
-        if not terms.any():
-            return cls(np.zeros((1, channels), np.int64), 0, overflow)
-        mantissas, exponents = np.frexp(terms)
-        whole = np.ldexp(mantissas, _MANTISSA).astype(np.int64)
-        index, shift = np.divmod(exponents.astype(np.int64) + (_OFFSET - _MANTISSA), _BITS)
-        low = (whole & _MASK) << shift
-        middle = ((whole >> _BITS) << shift) + (low >> _BITS)
-        lowest = int(index.min())
-        rows = int(index.max()) - lowest + 3
-        cells = (index - lowest) * channels + np.arange(channels)
-        limbs = np.zeros(rows * channels, np.int64)
-        for row, pieces in enumerate((low & _MASK, middle & _MASK, middle >> _BITS)):
-            # bincount adds in float64, which is exact: 2**20 pieces below 2**32 stay below 2**53.
-            sums = np.bincount((cells + row * channels).ravel(), pieces.ravel(), rows * channels)
-            limbs += sums.astype(np.int64)
-        return cls(*_canonical(limbs.reshape(rows, channels), lowest), overflow)
+            largest = _largest(terms)
+        if largest > _LARGEST:
+            small = np.abs(terms) <= _LARGEST
+            scaled = np.where(small, 0.0, terms) * 2.0 ** (-_BITS * _SCALE_LIMBS)
+            sums = cls.of(np.where(small, terms, 0.0))
+            large = cls.of(scaled)
+            return sums.merge(cls(large.limbs, large.lowest + _SCALE_LIMBS, overflow))
+        exponent = int(np.frexp(largest)[1]) + max(2, len(terms).bit_length()) - _LARGEST_INTEGER
+        # The lowest limb into which all terms, rounded to whole numbers of it, add without an error in float64.
+        top = max(0, -(-(exponent + _OFFSET) // _BITS))
+        rows: list[NDArray[np.float64]] = []
+        step = max(1, _SLAB // max(1, len(terms)))
+        for start in range(0, terms.shape[1], step):
+            _add_slab(terms[:, start : start + step], top, start, rows, terms.shape[1])
+        limbs = np.zeros((len(rows) + 1, terms.shape[1]), np.int64)
+        for row, sums_of_row in enumerate(reversed(rows)):
+            limbs[row] = sums_of_row
+        carry = limbs[:-1] >> _BITS
+        limbs[:-1] &= _MASK
+        limbs[1:] += carry
+        return cls(limbs, top + 1 - len(rows), overflow)
 
     def merge(self, other: ExactSums) -> ExactSums:
         """Return the sums of the terms of both."""
+        overflow = self.overflow + other.overflow
+        if self.lowest == other.lowest and len(self.limbs) == len(other.limbs):
+            return ExactSums(self.limbs + other.limbs, self.lowest, overflow)
         lowest = min(self.lowest, other.lowest)
-        rows = max(one.lowest - lowest + len(one.limbs) for one in (self, other))
+        rows = max(sums.lowest - lowest + len(sums.limbs) for sums in (self, other))
         limbs = np.zeros((rows, self.limbs.shape[1]), np.int64)
-        for one in (self, other):
-            start = one.lowest - lowest
-            limbs[start : start + len(one.limbs)] += one.limbs
-            # A sign extends over all higher limbs; adding it once at its own weight is the same number.
-        return ExactSums(*_canonical(limbs, lowest), self.overflow + other.overflow)
+        for sums in (self, other):
+            start = sums.lowest - lowest
+            limbs[start : start + len(sums.limbs)] += sums.limbs
+        return ExactSums(limbs, lowest, overflow)
 
     def packed(self) -> NDArray[np.int64]:
-        """Return everything as one array ``(number, channel)`` for `unpacked`."""
-        return np.vstack([np.full_like(self.overflow, self.lowest), self.overflow, self.limbs])
+        """Return everything as one array ``(number, channel)`` for `unpacked`, the same for equal sums."""
+        limbs = _carried(self.limbs)
+        used = np.flatnonzero(limbs.any(axis=1))
+        first, end = (int(used[0]), len(limbs) - 1) if used.size else (0, 0)
+        sign = limbs[-1]
+        # Limbs that only repeat the sign are left out, but for one.
+        while end > first and (limbs[end - 1] == sign & _MASK).all():
+            end -= 1
+        lowest = self.lowest + first if used.size else 0
+        return np.concatenate([np.full_like(sign, lowest)[None], self.overflow[None], limbs[first:end], sign[None]])
 
     @classmethod
     def unpacked(cls, packed: NDArray[np.int64]) -> ExactSums:
@@ -78,7 +100,7 @@ class ExactSums:
 
     def integers(self) -> list[int]:
         """Return the sum of the finite terms of each channel, in units of ``2**exponent``."""
-        words = np.ascontiguousarray((self.limbs & _MASK).astype("<u4").T)
+        words = np.ascontiguousarray((_carried(self.limbs) & _MASK).astype("<u4").T)
         return [int.from_bytes(row.tobytes(), "little", signed=True) for row in words]
 
     @property
@@ -124,18 +146,31 @@ def _halves(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return high, values - high
 
 
-def _canonical(limbs: NDArray[np.int64], lowest: int) -> tuple[NDArray[np.int64], int]:
-    """Carry from limb to limb, then drop limbs that say nothing; see `ExactSums`."""
+def _carried(limbs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return limbs in 0..2**32-1, and a last one that is the sign (0 or -1)."""
     limbs = np.concatenate([limbs, np.zeros((2, limbs.shape[1]), np.int64)])
     for row in range(len(limbs) - 1):
         limbs[row + 1] += limbs[row] >> _BITS
         limbs[row] &= _MASK
-    used = np.flatnonzero(limbs.any(axis=1))
-    if not used.size:
-        return np.zeros((1, limbs.shape[1]), np.int64), 0
-    end = len(limbs) - 1
-    sign = limbs[end].copy()
-    while end > used[0] and (limbs[end - 1] == sign & _MASK).all():
-        end -= 1
-    limbs[end] = sign
-    return limbs[used[0] : end + 1], lowest + int(used[0])
+    return limbs
+
+
+def _largest(terms: NDArray[np.float64]) -> float:
+    """Return the largest absolute value, 0 of none; NaN or infinite if a term is."""
+    return float(np.maximum(terms.max(initial=0.0), -terms.min(initial=0.0)))
+
+
+def _add_slab(terms: NDArray[np.float64], top: int, start: int, rows: list[NDArray[np.float64]], channels: int) -> None:
+    """Add finite terms of channels from `start` to `rows`, which weigh as limbs ``top, top - 1, ...``, of all channels."""
+    for row, level in enumerate(range(top, -1, -1)):
+        # Adding and subtracting 1.5 * 2**52 units rounds to whole units, and both differences are exact.
+        magic = math.ldexp(1.5, _BITS * level - _OFFSET + _LARGEST_INTEGER - 1)
+        whole = terms + magic
+        whole -= magic
+        if row == len(rows):
+            rows.append(np.zeros(channels))
+        unit = math.ldexp(1.0, _BITS * level - _OFFSET)
+        rows[row][start : start + terms.shape[1]] = whole.sum(axis=0) / unit
+        terms = np.subtract(terms, whole, out=whole)
+        if row and not terms.any():
+            return

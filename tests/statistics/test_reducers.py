@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -92,3 +93,26 @@ def test_sums_are_rounded_once(terms, data):
     assert merged.rounded().tolist() == [math.fsum(channel) for channel in terms.T]
     assert merged.packed().tobytes() == ExactSums.of(terms).packed().tobytes()
     assert ExactSums.unpacked(merged.packed()).rounded().tolist() == merged.rounded().tolist()
+
+
+EVERY_SIZE = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
+    [5e-324, -5e-324, 1.7e308, -1.7e308, -0.0]
+)
+
+
+@given(arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=EVERY_SIZE), st.data())
+@settings(max_examples=300, deadline=None)
+def test_sums_of_numbers_of_every_size_are_exact(terms, data):
+    cut = data.draw(st.integers(0, len(terms)))
+    merged = ExactSums.of(terms[:cut]).merge(ExactSums.of(terms[cut:]))
+
+    assert merged.packed().tobytes() == ExactSums.of(terms).packed().tobytes()
+    unit = Fraction(2) ** merged.exponent
+    assert [number * unit for number in merged.integers()] == [
+        sum(map(Fraction, channel)) for channel in terms.T.tolist()
+    ]
+
+
+def test_sums_of_many_terms_and_channels_are_exact():
+    terms = np.random.default_rng(0).normal(size=(3000, 40)) * 10.0 ** np.arange(-20, 20)
+    assert ExactSums.of(terms).rounded().tolist() == [math.fsum(channel) for channel in terms.T]

@@ -165,6 +165,30 @@ def test_numbers_of_an_input_do_not_depend_on_its_batch(shape):
     backwards = parts[-1]
     for part in parts[-2::-1]:
         backwards = backwards.merge(part)
-    assert [as_bytes(whole)[name] for name in ("sums", "squares")] == [
-        as_bytes(backwards)[name] for name in ("sums", "squares")
-    ]
+    assert as_bytes(whole)["moments"] == as_bytes(backwards)["moments"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(4, 9, 9, 3), (4, 1, 1, 3), (2, 211, 211, 3)])
+def test_a_spread_that_squares_would_hide_is_kept(dtype, shape):
+    values = np.random.default_rng(0).normal(1e6, 1, shape).astype(dtype)
+    values[..., 1] = np.arange(len(values))[:, None, None] + 1e6
+    values[..., 2] = 0.1
+
+    found = of(values)
+
+    flat = values.reshape(-1, 3).astype(np.float64)
+    np.testing.assert_allclose(found.mean, flat.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(found.std, flat.std(0), rtol=1e-6, atol=1e-9)
+    assert found.std[2] == 0
+
+
+def test_an_input_with_nan_changes_no_number_of_the_others():
+    values = np.random.default_rng(0).normal(size=(5, 30, 30, 7)).astype(np.float32)
+    values[:, :, :, 3] += 1e5
+    values[2, 4, 4] = np.nan
+    parts = [of(values[number : number + 1]) for number in range(len(values))]
+    merged = parts[0].merge(parts[1]).merge(parts[2]).merge(parts[3]).merge(parts[4])
+    assert as_bytes(of(values))["moments"] == as_bytes(merged)["moments"]
+    finite = values[np.isfinite(values).all(-1)].astype(np.float64)
+    np.testing.assert_allclose(merged.std, finite.std(0), rtol=1e-9)

@@ -235,3 +235,113 @@ def test_clipped_values_are_counted() -> None:
     assert colors.count_clipped(values, 0, 1) == (1, 1)
     assert colors.count_clipped(values, -1, 0.25) == (0, 3)
     assert colors.count_clipped(np.float32([0.1, 1e38]), 0.1, 1e300) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "fraction"),
+    [
+        (0.25, 0.0, 1.0, 0.25),
+        (-3.0, -4.0, 0.0, 0.25),
+        (5.0, 0.0, 1.0, 1.0),
+        (-5.0, 0.0, 1.0, 0.0),
+        (7.0, 7.0, 7.0, 0.5),  # an empty range
+        (1.5, 1.0, 1.0, 0.5),
+        (0.75e308, -1.5e308, 1.5e308, 0.75),  # the width itself would overflow
+        (0.0, -1.5e308, 0.5e308, 0.75),
+    ],
+)
+def test_the_fraction_of_a_range_is_clipped_to_it(value: float, low: float, high: float, fraction: float) -> None:
+    assert colors.fraction_of_range(value, low, high) == pytest.approx(fraction)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "valid"),
+    [
+        (0, 1, True),
+        (0, 0, True),
+        (1, 1, False),
+        (2, 1, False),
+        (-np.inf, 1, False),
+        (0, np.inf, False),
+        (np.nan, 1, False),
+        (0, np.nan, False),
+    ],
+)
+def test_limits_are_finite_and_increase(low: float, high: float, valid: bool) -> None:
+    assert colors.is_valid_range(low, high) is valid
+
+
+def test_small_ranges_around_zero_are_symmetric() -> None:
+    assert colors.is_symmetric(-0.5, 0.5)
+    assert not colors.is_symmetric(0.0, 0.0)
+    assert not colors.is_symmetric(-0.5, 0.25)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_an_empty_range_has_the_step_of_zero(signed: bool) -> None:
+    steps = colors.values_to_steps(np.full((1, 2, 3), 5.0), np.array([5.0]), np.array([5.0]), signed=signed)
+    assert np.unique(steps).tolist() == [128 if signed else 0]
+
+
+def test_one_huge_limit_among_channels_overflows_nowhere() -> None:
+    """The width of the first range is more than float64 holds; the second range is the usual one."""
+    values = np.array([[-1.7e308, 0.0, 1.7e308], [0.0, 0.5, 1.0]])
+    steps = colors.values_to_steps(values, np.array([-1.7e308, 0.0]), np.array([1.7e308, 1.0]))
+    assert steps.tolist() == [[0, 128, 255], [0, 128, 255]]
+    low = colors.values_to_steps(np.array([[-1.7e308, 0.0]]), np.array([-1.7e308]), np.array([9e299]))
+    assert low.tolist() == [[0, 255]]
+
+
+def test_values_are_the_same_whatever_block_they_are_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).normal(size=(40, 37)).astype(np.float32)
+    values[3, 5] = np.nan
+    low, high = np.full(40, -1.0), np.full(40, 1.0)
+    whole = colors.values_to_steps(values, low, high, signed=True)
+    monkeypatch.setattr(colors, "_BLOCK", 64)
+    assert (colors.values_to_steps(values, low, high, signed=True) == whole).all()
+
+
+def test_the_page_takes_the_first_step_that_does_not_occur() -> None:
+    table = colors.table("inferno")
+    steps = np.delete(np.arange(256), 77).astype(np.uint8).reshape(3, 85)
+    index, palette = colors.palette_with_background(steps, table, (1, 2, 3))
+    assert index == 77
+    assert palette[77].tolist() == [1, 2, 3]
+    assert (np.delete(palette, 77, axis=0) == np.delete(table.colors, 77, axis=0)).all()
+
+
+def test_the_page_takes_the_most_similar_color_where_all_steps_occur() -> None:
+    table = colors.table("inferno")
+    near = table.colors[200].astype(int) + [0, 1, 0]
+    index, palette = colors.palette_with_background(np.arange(256, dtype=np.uint8), table, tuple(near))
+    assert index == 200
+    assert palette is table.colors
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 10, [0, 2, 4, 6, 8, 10]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 4.9, [0, 1, 2, 3, 4, 4.9]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+        (-45, 55, [-45, -20, 0, 20, 40, 55]),
+        (3, 3, [3]),
+    ],
+)
+def test_ticks_are_multiples_of_round_numbers(low: float, high: float, ticks: list[float]) -> None:
+    assert colors.tick_values(low, high) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("name", "nan", "above", "below"),
+    [
+        ("inferno", (0, 255, 255), (0, 230, 0), (255, 0, 255)),
+        ("viridis", (255, 0, 255), (255, 255, 255), (255, 0, 0)),
+        ("RdBu_r", (0, 230, 0), (255, 0, 255), (255, 230, 0)),
+        ("berlin", (255, 0, 255), (0, 230, 0), (255, 230, 0)),
+    ],
+)
+def test_nonfinite_colors_are_the_farthest_from_the_table(name: str, nan: object, above: object, below: object) -> None:
+    """A changed candidate would change the legend of every figure with NaN."""
+    assert colors.table(name).nonfinite_colors == (nan, above, below)

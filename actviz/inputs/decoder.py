@@ -139,12 +139,8 @@ def _crash_error(path: str, code: int, seconds: float) -> LimitError:
 
 def main() -> None:
     """Decode images until the command closes the pipe."""
-    import resource
-
     reader, writer = map(int, sys.argv[1:])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource_limits.prefer_oom_kill()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_limits.protect_child()
     threading.Thread(target=_end_with_command, args=[reader], daemon=True).start()
     channel = Channel(reader, writer)
     try:

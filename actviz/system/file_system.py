@@ -79,26 +79,19 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
-        message = f"{path}: no such {noun}; check the path."
-        raise error(message) from None
+        raise error(f"{path}: no such {noun}; check the path.") from None
     except (OSError, ValueError) as failure:
         shortage.refuse_shortage(failure)
         reason = getattr(failure, "strerror", None) or str(failure)
-        message = f"{path}: the {noun} cannot be opened ({reason}); check the path and its rights."
-        raise error(message) from None
-    try:
-        with descriptors.closing_on_failure(descriptor):
-            status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode):
-                _OPENED.add(path, _stamp(status))
-                return os.fdopen(descriptor, "rb"), _stamp(status)
-    except OSError as failure:
-        message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
-        raise error(message) from None
+        raise error(f"{path}: the {noun} cannot be opened ({reason}); check the path and its rights.") from None
+    with _read_errors(path, error, noun), descriptors.closing_on_failure(descriptor):
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            _OPENED.add(path, _stamp(status))
+            return os.fdopen(descriptor, "rb"), _stamp(status)
     descriptors.close(descriptor)
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
-    message = f"{path}: this is {kind}; a regular {noun} was expected."
-    raise error(message)
+    raise error(f"{path}: this is {kind}; a regular {noun} was expected.")
 
 
 def stamp(file: BinaryIO) -> FileStamp:
@@ -111,27 +104,18 @@ def _stamp(status: os.stat_result) -> FileStamp:
 
 
 def read_bytes(path: Path, limit: int, error: type[ActvizError] = InputError) -> bytes:
-    """Read a whole regular file of at most `limit` bytes."""
-    file, status = open_regular(path, error)
-    with file:
-        if status.size > limit:
-            message = f"{path}: {status.size:,} bytes, at most {limit:,} are read; give a smaller file."
-            raise error(message)
-        try:
-            return file.read(limit + 1)
-        except OSError as failure:
-            message = f"{path}: the file cannot be read ({failure.strerror}); check the disk and run again."
-            raise error(message) from None
+    """Read a whole regular file of at most `limit` bytes; see `reading`."""
+    with reading(path, error) as (file, size):
+        if size > limit:
+            raise error(f"{path}: {size:,} bytes, at most {limit:,} are read; give a smaller file.")
+        return file.read(limit + 1)
 
 
 def first_bytes(path: Path, count: int) -> bytes:
     """Return the first bytes of a regular file, or ``b""`` if it cannot be read."""
-    try:
-        file, _ = open_regular(path)
-        with file:
-            return file.read(count)
-    except (ActvizError, OSError):
-        return b""
+    with contextlib.suppress(ActvizError), reading(path) as (file, _):
+        return file.read(count)
+    return b""
 
 
 def is_folder(path: Path) -> bool:
@@ -214,8 +198,7 @@ def unchanged(path: Path, file: BinaryIO, before: FileStamp, error: type[ActvizE
     if stamp(file) != before:
         if issubclass(error, ModelError):
             raise ModelChangedError(path.name)
-        message = f"{path}: changed while reading; wait until it is written and run again."
-        raise error(message)
+        raise error(f"{path}: changed while reading; wait until it is written and run again.")
 
 
 @contextlib.contextmanager
@@ -229,11 +212,9 @@ def reading(path: Path, error: type[ActvizError] = InputError, noun: str = "file
         block ran.
     """
     file, before = open_regular(path, error, noun)
-    with file:
-        try:
-            with unchanged(path, file, before, error):
-                yield file, before.size
-        except OSError as failure:
-            shortage.refuse_shortage(failure)
-            message = f"{path}: the {noun} cannot be read ({failure.strerror}); check the disk and run again."
-            raise error(message) from None
+    with file, _read_errors(path, error, noun), unchanged(path, file, before, error):
+        yield file, before.size
+
+
+def _read_errors(path: Path, error: type[ActvizError], noun: str) -> contextlib.AbstractContextManager[None]:
+    return shortage.os_errors_as(error, f"{path}: the {noun} cannot be read", "check the disk and run again.")

@@ -34,17 +34,14 @@ def append_file(path: Path, content: bytes) -> None:
     OutputError
         When it cannot be written.
     """
-    try:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
+    with shortage.os_errors_as(OutputError, f"{path}: cannot be written", "check the path and its rights."):
         descriptor = os.open(path, flags, 0o666)
         with descriptors.closing_on_failure(descriptor):
             os.set_blocking(descriptor, True)
             opened = os.fdopen(descriptor, "ab")
         with opened as file:
             file.write(content)
-    except OSError as failure:
-        message = f"{path}: cannot be written ({failure.strerror}); check the path and its rights."
-        raise OutputError(message) from None
 
 
 @contextlib.contextmanager
@@ -60,26 +57,24 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     OutputError
         When it cannot be written. The temporary file is removed in any case.
     """
-    try:
-        with temporary_files.opened_for_writing(path.parent) as folder:
-            descriptor, name = temporary_files.TEMPORARY.create(folder)
-            try:
-                with descriptors.closing_on_failure(descriptor):
-                    opened = os.fdopen(descriptor, "w+b")
-                with opened as file:
-                    yield file
-                    file.flush()
-                    if _exists_in(folder, path.name):
-                        os.fsync(descriptor)
-                    os.fchmod(descriptor, 0o666 & ~_UMASK)
-                held_folder.check_above(path.parent)
-                temporary_files.TEMPORARY.rename(folder, name, path.name)
-            finally:
-                temporary_files.TEMPORARY.remove(folder, name)
-    except OSError as failure:
-        shortage.refuse_shortage(failure)
-        message = f"{path}: cannot be written ({failure.strerror}); an older file there is untouched."
-        raise OutputError(message) from None
+    with (
+        shortage.os_errors_as(OutputError, f"{path}: cannot be written", "an older file there is untouched."),
+        temporary_files.opened_for_writing(path.parent) as folder,
+    ):
+        descriptor, name = temporary_files.TEMPORARY.create(folder)
+        try:
+            with descriptors.closing_on_failure(descriptor):
+                opened = os.fdopen(descriptor, "w+b")
+            with opened as file:
+                yield file
+                file.flush()
+                if _exists_in(folder, path.name):
+                    os.fsync(descriptor)
+                os.fchmod(descriptor, 0o666 & ~_UMASK)
+            held_folder.check_above(path.parent)
+            temporary_files.TEMPORARY.rename(folder, name, path.name)
+        finally:
+            temporary_files.TEMPORARY.remove(folder, name)
 
 
 def _exists_in(folder: int, name: str) -> bool:

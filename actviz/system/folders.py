@@ -39,16 +39,10 @@ def list_folder(path: Path, most: int = 10_000) -> list[Path]:
     InputError
         When it cannot be read, or has more than `most` entries.
     """
-    try:
-        with os.scandir(path) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(most + 1), strict=False)]
-    except OSError as failure:
-        shortage.refuse_shortage(failure)
-        message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
-        raise InputError(message) from None
+    with _read_errors(path), os.scandir(path) as entries:
+        names = [entry.name for entry, _ in zip(entries, range(most + 1), strict=False)]
     if len(names) > most:
-        message = f"{path}: a folder with more than {most:,} entries; name the files instead."
-        raise InputError(message)
+        raise InputError(f"{path}: a folder with more than {most:,} entries; name the files instead.")
     return [path / name for name in sorted(names)]
 
 
@@ -65,9 +59,8 @@ def walk_folder(path: Path, without: Path | None = None) -> Iterator[Path]:
     skipped = None if without is None else os.path.realpath(without)
 
     def fail(failure: OSError) -> None:
-        shortage.refuse_shortage(failure)
-        message = f"{path}: the folder cannot be read ({failure.strerror}); check the path and its rights."
-        raise InputError(message) from None
+        with _read_errors(path):
+            raise failure
 
     for parent, subfolders, names in os.walk(path, onerror=fail):
         subfolders[:] = sorted(
@@ -79,6 +72,10 @@ def walk_folder(path: Path, without: Path | None = None) -> Iterator[Path]:
             file = path.joinpath(os.path.relpath(os.path.join(parent, name), path))
             if not name.startswith(".") and _may_be_file(file):
                 yield file
+
+
+def _read_errors(path: Path) -> contextlib.AbstractContextManager[None]:
+    return shortage.os_errors_as(InputError, f"{path}: the folder cannot be read", "check the path and its rights.")
 
 
 def expand_pattern(pattern: str) -> list[str]:
@@ -140,16 +137,13 @@ def make_folder(path: Path) -> None:
         When it cannot be created, or the path exists and is not a folder.
     """
     missing = list(itertools.takewhile(lambda folder: not os.path.lexists(folder), (path, *path.parents)))
-    try:
+    with shortage.os_errors_as(OutputError, f"{path}: the folder cannot be made", "choose another with -o."):
         if held_folder.held_above(path) is None:
             path.mkdir(parents=True, exist_ok=True)
         else:
             with held_folder.open_folder(path, make=True):
                 pass
         temporary_files.TEMPORARY.add_folders(missing[::-1])
-    except OSError as failure:
-        message = f"{path}: the folder cannot be made ({failure.strerror}); choose another with -o."
-        raise OutputError(message) from None
 
 
 def remove_folder(path: Path) -> None:
@@ -165,14 +159,12 @@ def probe_writable(folder: Path) -> None:
     OutputError
         When the file cannot be created.
     """
-    try:
-        with temporary_files.opened_for_writing(folder) as opened:
-            descriptor, name = temporary_files.TEMPORARY.create(opened)
-            try:
-                descriptors.close(descriptor)
-            finally:
-                temporary_files.TEMPORARY.remove(opened, name)
-    except OSError as failure:
-        shortage.refuse_shortage(failure)
-        message = f"{folder}: nothing can be written there ({failure.strerror}); choose another folder with -o."
-        raise OutputError(message) from None
+    with (
+        shortage.os_errors_as(OutputError, f"{folder}: nothing can be written there", "choose another folder with -o."),
+        temporary_files.opened_for_writing(folder) as opened,
+    ):
+        descriptor, name = temporary_files.TEMPORARY.create(opened)
+        try:
+            descriptors.close(descriptor)
+        finally:
+            temporary_files.TEMPORARY.remove(opened, name)

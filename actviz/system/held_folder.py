@@ -13,7 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from actviz.errors import OutputError
-from actviz.system import descriptors
+from actviz.system import descriptors, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,11 +98,8 @@ def hold_folder(path: Path) -> Iterator[HeldFolder]:
     if path in _HELD:
         yield _HELD[path]
         return
-    try:
+    with shortage.os_errors_as(OutputError, f"{path}: the folder cannot be opened", "choose another folder with -o."):
         held = HeldFolder(path)
-    except OSError as failure:
-        message = f"{path}: the folder cannot be opened ({failure.strerror}); choose another folder with -o."
-        raise OutputError(message) from None
     _HELD[path] = held
     try:
         yield held

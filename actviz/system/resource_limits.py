@@ -95,8 +95,17 @@ def memory_limit() -> int:
     return machine_memory() * 4 // 5 if limit in (resource.RLIM_INFINITY, -1) else limit
 
 
-def prefer_oom_kill() -> None:
-    """Let the kernel's out-of-memory killer choose this process first."""
+def protect_child(memory: int | None = None) -> None:
+    """Set up a child process that reads untrusted files: no core dumps, no Ctrl-C, at most `memory` bytes of data.
+
+    The kernel's out-of-memory killer chooses it first.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if memory is not None:
+        limit_memory(memory)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("1000")
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
 from actviz.errors import OutputError, escape
-from actviz.system import descriptors, folders, temporary_files
+from actviz.system import descriptors, folders, shortage, temporary_files
 
 if TYPE_CHECKING:
     from actviz.system.held_folder import HeldFolder
@@ -86,13 +86,12 @@ class RunLock:
         self._descriptor: int | None = None
         held.at_close.append(self.release)  # a signal may arrive before the caller has the lock
         try:
-            with folders.folder_lock(held.path) as alone:
+            with (
+                shortage.os_errors_as(OutputError, f"{held.path}: cannot be locked", "choose another folder with -o."),
+                folders.folder_lock(held.path) as alone,
+            ):
                 self._create()
                 self._refuse_others(alone=alone)
-        except OSError as failure:
-            self.release()
-            message = f"{held.path}: cannot be locked ({failure.strerror}); choose another folder with -o."
-            raise OutputError(message) from None
         except BaseException:
             self.release()
             raise

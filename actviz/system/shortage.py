@@ -15,6 +15,8 @@ from actviz.errors import LimitError, RunLimitError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from actviz.errors import ActvizError
+
 MEMORY, THREADS, FILES = "memory", "threads", "files"
 
 _BY_NUMBER = {errno.ENOMEM: MEMORY, errno.EMFILE: FILES, errno.ENFILE: FILES}
@@ -87,6 +89,24 @@ def refuse_shortage(failure: Exception) -> None:
         raise RunLimitError(describe(kind)) from None
 
 
+@contextlib.contextmanager
+def os_errors_as(error: type[ActvizError], subject: str, advice: str) -> Iterator[None]:
+    """Run a block of system calls and convert their errors: ``SUBJECT (No space left on device); ADVICE``.
+
+    Raises
+    ------
+    RunLimitError
+        When the machine ran out of something; see `refuse_shortage`.
+    ActvizError
+        Of class `error`, for any other `OSError`.
+    """
+    try:
+        yield
+    except OSError as failure:
+        refuse_shortage(failure)
+        raise error(f"{subject} ({failure.strerror}); {advice}") from None
+
+
 def describe(kind: str) -> str:
     """Return a message that names what ran out, the limit, and what to do, to follow ``NAME: ``.
 
@@ -121,8 +141,7 @@ def check_address_space() -> None:
     if size is None:
         return
     if size < SMALLEST:
-        message = f"{describe(MEMORY).rstrip('.')}; at least {SMALLEST // _MEBIBYTE} MiB are needed."
-        raise LimitError(message)
+        raise LimitError(f"{describe(MEMORY).rstrip('.')}; at least {SMALLEST // _MEBIBYTE} MiB are needed.")
     import numpy as np
 
     square = np.eye(64)

@@ -22,15 +22,12 @@ def read_standard_input(limit: int) -> bytes:
     """
     try:
         if sys.stdin.isatty():
-            message = "standard input is a terminal; give the list through a pipe or in a file."
-            raise UsageError(message)
+            raise UsageError("standard input is a terminal; give the list through a pipe or in a file.")
         content = sys.stdin.buffer.read(limit + 1)
     except (OSError, AttributeError, ValueError):
-        message = "standard input cannot be read; give the list in a file."
-        raise InputError(message) from None
+        raise InputError("standard input cannot be read; give the list in a file.") from None
     if len(content) > limit:
-        message = f"standard input: at most {limit:,} bytes are read; give the list in several parts."
-        raise LimitError(message)
+        raise LimitError(f"standard input: at most {limit:,} bytes are read; give the list in several parts.")
     return content
 
 

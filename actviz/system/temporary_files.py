@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from actviz.errors import OutputError
-from actviz.system import held_folder
+from actviz.system import held_folder, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,19 +181,7 @@ class Reserve:
         return True
 
 
-@contextlib.contextmanager
-def scratch_errors(folder: Path) -> Iterator[None]:
-    """Run a block that writes to a scratch file in `folder`.
-
-    Raises
-    ------
-    OutputError
-        When the disk is full or the folder cannot be written to.
-    """
-    try:
-        yield
-    except OSError as failure:
-        message = (
-            f"{folder}: intermediate results cannot be kept there ({failure.strerror}); choose another folder with -o."
-        )
-        raise OutputError(message) from None
+def scratch_errors(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Return a context that converts errors of writing to a scratch file in `folder`; see `shortage.os_errors_as`."""
+    subject = f"{folder}: intermediate results cannot be kept there"
+    return shortage.os_errors_as(OutputError, subject, "choose another folder with -o.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +13,7 @@ from actviz.errors import ActvizError, LimitError, RunLimitError
 from actviz.system import shortage
 from actviz.system.channel import Channel, ClosedError
 from actviz.system.file_system import opened_files, record_opened_files
-from actviz.system.resource_limits import limit_memory, parse_time_limited, prefer_oom_kill, set_parse_time_limit
+from actviz.system.resource_limits import parse_time_limited, protect_child, set_parse_time_limit
 from actviz.system.streams import discard_stderr
 from actviz.worker.messages import BatchStatistics, ModelOptions, Reply, Request, WorkerFailure
 
@@ -68,7 +67,7 @@ def _prepare_process(options: ModelOptions) -> None:
         # The output of native libraries goes to a pipe that the command reads after this process has
         # ended. Output of Python is discarded, as a full pipe would raise an error.
         discard_stderr()
-    _protect(options.memory)
+    protect_child(options.memory)
     set_parse_time_limit(options.open_timeout)
     if not options.trust.custom_objects:
         sys.meta_path.insert(0, _ImportBlocker())
@@ -81,17 +80,6 @@ class _ReportingChannel(Channel):
     def reply(self, reply: Reply) -> None:
         """Send a reply with the files opened since the last one."""
         self.send(replace(reply, files=opened_files()))
-
-
-def _protect(memory: int | None) -> None:
-    """Disable core dumps and Ctrl-C, and limit the data of this process to `memory` bytes."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if memory is not None:
-        limit_memory(memory)
-    prefer_oom_kill()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:

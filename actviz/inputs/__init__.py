@@ -6,7 +6,7 @@ and text to samples; `default_sample` is used if there is no input. `load_sample
 """
 
 from actviz.inputs.default_input import default_sample
-from actviz.inputs.input_files import InputFile, InputPaths, Shard, list_input_files, parse_shard
+from actviz.inputs.input_files import InputArguments, InputFile, Shard, list_input_files, parse_shard
 from actviz.inputs.input_options import LAYOUTS, MAXIMUM_PIXELS, RESIZES, InputOptions
 from actviz.inputs.label_files import read_names
 from actviz.inputs.preprocessing import (
@@ -18,7 +18,6 @@ from actviz.inputs.preprocessing import (
 )
 from actviz.inputs.reading import read_samples
 from actviz.inputs.sources import (
-    InputArguments,
     InputPipeline,
     InputSamples,
     find_input_files,
@@ -36,7 +35,6 @@ __all__ = [
     "InputArguments",
     "InputFile",
     "InputOptions",
-    "InputPaths",
     "InputPipeline",
     "InputSamples",
     "Preprocessing",

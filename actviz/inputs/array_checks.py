@@ -41,8 +41,7 @@ def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOpt
     if batch.ndim != rank:
         raise InputError(_wrong_shape(array, spec, path))
     if not batch.shape[0]:
-        message = f"{path}: the array {shape_text(array.shape)} holds no sample; at least one was expected."
-        raise InputError(message)
+        raise InputError(f"{path}: the array {shape_text(array.shape)} holds no sample; at least one was expected.")
     batch = _in_layout(batch, array, spec, path, options)
     if not _fits(batch.shape[1:], spec.shape[1:]) or 0 in batch.shape:
         raise InputError(_wrong_shape(array, spec, path))
@@ -83,8 +82,7 @@ def check_tokens(array: NDArray[Any], spec: TensorSpec, path: str) -> None:
         return
     first = tuple(int(index) for index in np.argwhere(~valid)[0])
     at = f" at {list(first)}" if first else ""
-    message = f"{path}: the value {array[first]}{at} is outside the vocabulary; {allowed_text(spec.limit)}."
-    raise InputError(message)
+    raise InputError(f"{path}: the value {array[first]}{at} is outside the vocabulary; {allowed_text(spec.limit)}.")
 
 
 def allowed_text(limit: int) -> str:
@@ -106,16 +104,13 @@ def as_input_array(values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except ValueError:
-        message = f"{where}: the rows have different lengths; one array was expected."
-        raise InputError(message) from None
+        raise InputError(f"{where}: the rows have different lengths; one array was expected.") from None
     if spec.shape and (array.ndim != len(spec.shape) or not _fits(array.shape[1:], spec.shape[1:])):
-        message = f"{where}: expected {shape_text(spec.shape)}, got {array.shape}; the first axis is the batch."
-        raise InputError(message)
+        raise InputError(f"{where}: expected {shape_text(spec.shape)}, got {array.shape}; the first axis is the batch.")
     if spec.dtype == "string" and array.dtype.kind in "OS":
         array = _as_text(array, where)
     elif array.dtype.kind not in "iufbU" and array.dtype.name != spec.dtype:
-        message = f"{where}: dtype {array.dtype.name} not supported; the input takes {spec.dtype}."
-        raise InputError(message)
+        raise InputError(f"{where}: dtype {array.dtype.name} not supported; the input takes {spec.dtype}.")
     check_tokens(array, spec, where)
     return array if array.dtype.name == spec.dtype else to_dtype(array, spec.dtype, where)
 
@@ -124,11 +119,9 @@ def _as_text(array: NDArray[Any], where: str) -> NDArray[Any]:
     try:
         texts = [item.decode("utf-8") if isinstance(item, bytes) else item for item in array.ravel().tolist()]
     except UnicodeDecodeError:
-        message = f"{where}: bytes that are not UTF-8; give the texts as str."
-        raise InputError(message) from None
+        raise InputError(f"{where}: bytes that are not UTF-8; give the texts as str.") from None
     if not all(isinstance(text, str) for text in texts):
-        message = f"{where}: objects that are no texts; the input takes text."
-        raise InputError(message)
+        raise InputError(f"{where}: objects that are no texts; the input takes text.")
     return np.array(texts, "U").reshape(array.shape)
 
 
@@ -144,10 +137,9 @@ def to_dtype(array: NDArray[Any], dtype: str, path: str) -> NDArray[Any]:
         When a value cannot be represented.
     """
     if (dtype == "string") != (array.dtype.kind == "U"):
-        message = (
+        raise InputError(
             f"{path}: dtype {array.dtype.name} not supported; the input takes {'text' if dtype == 'string' else dtype}."
         )
-        raise InputError(message)
     if dtype == "string":
         _check_text(array, path)
         return array
@@ -233,10 +225,9 @@ def _in_layout(
     if options.layout == own or not _fits(moved.shape[1:], spec.shape[1:]):
         return batch
     if not _fits(batch.shape[1:], spec.shape[1:]):
-        message = (
+        raise InputError(
             f"{_wrong_shape(array, spec, path)} It looks like {other}: use --layout {other} to have its axes moved."
         )
-        raise InputError(message)
     sizes = batch.shape[1:]
     same = sum(size > 1 for size in sizes) <= 1 and sizes == moved.shape[1:]
     if same:

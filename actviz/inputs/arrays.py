@@ -32,12 +32,10 @@ def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str,
         chosen = _chosen(array_keys(archive, path), names, path)
         total = sum(archive.info(f"{key}.npy").file_size for key in chosen.values())
         if total > MAX_BYTES:
-            message = f"{path}: {total:,} bytes unpacked, at most {MAX_BYTES:,} are read; give smaller arrays."
-            raise LimitError(message)
+            raise LimitError(f"{path}: {total:,} bytes unpacked, at most {MAX_BYTES:,} are read; give smaller arrays.")
         return {name: _read_member(archive, key, f"{path}[{key}]") for name, key in chosen.items()}
     except MemoryError:
-        message = f"{path}: not enough memory to read it; give a smaller archive."
-        raise LimitError(message) from None
+        raise LimitError(f"{path}: not enough memory to read it; give a smaller archive.") from None
 
 
 def _chosen(keys: tuple[str, ...], names: tuple[str, ...], path: str) -> dict[str, str]:

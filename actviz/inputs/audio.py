@@ -153,11 +153,9 @@ def read_wav(content: bytes, path: str) -> Sound:
         raise InputError(message)
     count = len(data) // width
     if count > MAX_VALUES:
-        message = f"{path}: {count:,} values, at most {MAX_VALUES:,} are read; give a shorter sound."
-        raise LimitError(message)
+        raise LimitError(f"{path}: {count:,} values, at most {MAX_VALUES:,} are read; give a shorter sound.")
     if not count:
-        message = f"{path}: the WAV file holds no sample; at least one was expected."
-        raise InputError(message)
+        raise InputError(f"{path}: the WAV file holds no sample; at least one was expected.")
     return Sound(_samples(data, code, width).reshape(-1, channels), rate)
 
 
@@ -175,8 +173,7 @@ def _chunks(content: bytes, path: str) -> dict[bytes, memoryview]:
             raise _damaged(path)
         chunks.setdefault(name, view[position + 8 : position + 8 + size])
         position += 8 + size + size % 2
-    message = f"{path}: more than {MAX_CHUNKS:,} chunks in the WAV file; save it again without them."
-    raise LimitError(message)
+    raise LimitError(f"{path}: more than {MAX_CHUNKS:,} chunks in the WAV file; save it again without them.")
 
 
 def _damaged(path: str) -> InputError:
@@ -215,10 +212,9 @@ def resample(sound: Sound, rate: int, path: str) -> Sound:
     if rate == sound.rate:
         return sound
     if sound.rate > MAX_RATE:
-        message = (
+        raise LimitError(
             f"{path}: {sound.rate:,} Hz, at most {MAX_RATE:,} are resampled; save it again at the rate that it has."
         )
-        raise LimitError(message)
     count, channels = sound.values.shape
     length = _resampled_length(count, sound.rate, rate)
     if length * channels > MAX_VALUES:

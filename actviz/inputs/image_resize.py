@@ -77,32 +77,18 @@ class ResizePlan:
 
 
 def image_shape(spec: TensorSpec) -> ImageShape | None:
-    """Return the image shape of an input, or ``None`` if it does not have the rank of an image."""
-    axes, sizes = spec.axes[1:], spec.shape[1:]
-    if len(spec.shape) == _RANK_WITHOUT:
+    """Return the image shape of an input, or ``None`` if it takes neither an image nor frames or planes."""
+    axes, sizes, rank = spec.axes[1:], spec.shape[1:], len(spec.shape)
+    if rank == _RANK_WITHOUT:
         return ImageShape(sizes[0], sizes[1], 1, (0, 1))
-    if len(spec.shape) != _RANK_WITH_CHANNELS:
+    named = {"row", "column", "channel"} <= set(axes)
+    frame_axis = next((axes.index(name) for name in FRAME_AXES if rank == _RANK_WITH_FRAMES and name in axes), None)
+    if rank != _RANK_WITH_CHANNELS and (frame_axis is None or not named):
         return None
-    order = (0, 1, 2)
-    if set(axes) == {"row", "column", "channel"}:
-        order = (axes.index("row"), axes.index("column"), axes.index("channel"))
-    return _shape_of(sizes, order)
-
-
-def _shape_of(sizes: tuple[int | None, ...], order: tuple[int, int, int]) -> ImageShape:
-    rows, columns, channels = (sizes[position] for position in order)
-    return ImageShape(rows, columns, 3 if channels is None else channels, order, channels is None)
-
-
-def frames_shape(spec: TensorSpec) -> ImageShape | None:
-    """Return the image shape of an input that takes frames or planes, or ``None`` for any other."""
-    axes = spec.axes[1:]
-    frame_axis = next((name for name in FRAME_AXES if name in axes), None)
-    if len(spec.shape) != _RANK_WITH_FRAMES or frame_axis is None or not {"row", "column", "channel"} <= set(axes):
-        return None
-    order = (axes.index("row"), axes.index("column"), axes.index("channel"))
-    position = axes.index(frame_axis)
-    return replace(_shape_of(spec.shape[1:], order), frame_axis=position, frames=spec.shape[1:][position])
+    order = (axes.index("row"), axes.index("column"), axes.index("channel")) if named else (0, 1, 2)
+    rows, columns, channels = (sizes[axis] for axis in order)
+    shape = ImageShape(rows, columns, 3 if channels is None else channels, order, channels is None)
+    return shape if frame_axis is None else replace(shape, frame_axis=frame_axis, frames=sizes[frame_axis])
 
 
 def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
@@ -116,7 +102,7 @@ def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
     if not spec.shape:
         message = f"{path}: the model file does not tell the size of its input, so an image cannot be fitted to it; give an array with the batch axis first (.npy)."
         raise InputError(message)
-    shape = image_shape(spec) or frames_shape(spec)
+    shape = image_shape(spec)
     if shape is None or spec.dtype in {"string", "bool"}:
         message = f"{path}: an image, but the input is {shape_text(spec.shape)} {spec.dtype}; give an array of that shape (.npy)."
         raise InputError(message)

@@ -192,8 +192,7 @@ def check_tiff(content: bytes, path: str) -> None:
     position, seen = number(start, wide) if not large else number(8, 8), set[int]()
     while position and position + 2 <= len(content):
         if position in seen:
-            message = f"{path}: the pages of the TIFF image run in a circle; save it again."
-            raise LimitError(message)
+            raise LimitError(f"{path}: the pages of the TIFF image run in a circle; save it again.")
         seen.add(position)
         check_count(len(seen), MAX_FRAMES, "pages", path)
         entries = number(position, 8 if large else 2)

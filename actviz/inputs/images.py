@@ -44,8 +44,7 @@ def decode(  # noqa: PLR0913  (`frames` is rarely given)
     """
     end_mark = _END_MARKS.get(kind)
     if end_mark is not None and end_mark not in content:
-        message = f"{path}: the {kind} image is truncated (no end mark); copy or save it again."
-        raise InputError(message)
+        raise InputError(f"{path}: the {kind} image is truncated (no end mark); copy or save it again.")
     target = DecodeTarget(channels, frames, options)
     if image_structure.is_bounded(kind, content, path):
         return pillow_images.decode(content, kind, path, target)

@@ -21,6 +21,8 @@ TEXT_SUFFIXES = frozenset({".txt", ".csv"})
 MAXIMUM_LIST_BYTES = 256 << 20
 STANDARD_INPUT = "-"
 _PATTERN = frozenset("*?[")
+MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+"""A folder with one of these is a model, not a folder of inputs."""
 _SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
 
 
@@ -33,26 +35,51 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
-class InputPaths:
-    """The `paths` of the command line, and `lists`, files that list more paths.
+class InputArguments:
+    """The inputs of a command line, not opened yet.
 
-    A path may be a file, a folder (all inputs in it and its subfolders), a pattern such as
-    ``'images/*.png'`` that the shell did not expand, or ``@FILE``, a list. A list has one path per
-    line, or separated by NUL bytes if `separated_by_nul` is set; ``-`` is standard input. The folder
-    `without` is skipped, as results may be written among the inputs.
+    Parameters
+    ----------
+    paths
+        Files of samples for the only input or, as `.npz`, for all inputs. A path may also be a folder (all
+        inputs in it and its subfolders), a pattern such as ``'images/*.png'`` that the shell did not
+        expand, or ``@FILE``, a list.
+    named
+        ``NAME=FILE``, one for each input: together they are one sample, or as many as each
+        file has.
+    lists
+        Files that list more paths, one per line; ``-`` is standard input.
+    separated_by_nul
+        Whether the paths in lists are separated by NUL bytes.
     """
 
     paths: tuple[Path, ...] = ()
+    named: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     separated_by_nul: bool = False
-    without: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments before any file is opened."""
+        for text in self.named:
+            name, mark, file = text.partition("=")
+            if not (name and mark and file):
+                message = f"--input {escape(text, 80)}: give NAME=FILE, the name of an input and the file for it."
+                raise UsageError(message)
+        if self.paths and self.named:
+            message = f"{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
+            raise UsageError(message)
+        if self.named and self.lists:
+            raise UsageError("--files-from and --input NAME=FILE do not go together; give all inputs by name.")
 
 
-def list_input_files(asked: InputPaths, *, text: bool = False, sound: bool = False) -> list[InputFile]:
+def list_input_files(
+    given: InputArguments, without: Path | None = None, *, text: bool = False, sound: bool = False
+) -> list[InputFile]:
     """Return the input files in the order given; those of a folder are sorted.
 
-    In folders, files are selected by suffix; `text` and `sound` include those suffixes. Files that do
-    not exist are included, so that reading them reports it.
+    In folders, files are selected by suffix; `text` and `sound` include those suffixes. The folder `without`
+    is skipped, as results may be written among the inputs. Files that do not exist are included, so that
+    reading them reports it.
 
     Raises
     ------
@@ -62,50 +89,39 @@ def list_input_files(asked: InputPaths, *, text: bool = False, sound: bool = Fal
         When a list names another list.
     """
     suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset()) | (SOUND_SUFFIXES if sound else frozenset())
-    files = [entry for path in asked.paths for entry in _of_path(path, suffixes, asked)]
-    for name in asked.lists:
-        files += [entry for path in _listed(name, asked.separated_by_nul) for entry in _of_path(path, suffixes, asked)]
-    if not files and (asked.paths or asked.lists):
-        lists = ("standard input" if name == STANDARD_INPUT else name for name in asked.lists)
-        what = ", ".join(escape(str(name), 80) for name in (*asked.paths, *lists)[:3])
+    files = [file for path in given.paths for file in _of_path(path, suffixes, given, without)]
+    for name in given.lists:
+        for path in _listed(name, given.separated_by_nul):
+            files += _of_path(path, suffixes, given, without)
+    if not files and (given.paths or given.lists):
+        lists = ("standard input" if name == STANDARD_INPUT else name for name in given.lists)
+        what = ", ".join(escape(str(name), 80) for name in (*given.paths, *lists)[:3])
         message = f"{what}: no input found there; images ({', '.join(sorted(SUFFIXES)[:4])}, ...) or arrays (.npy, .npz) were expected."
         raise InputError(message)
     return files
 
 
-def _of_path(path: Path, suffixes: frozenset[str], asked: InputPaths) -> Iterator[InputFile]:
+def _of_path(path: Path, suffixes: frozenset[str], given: InputArguments, without: Path | None) -> Iterator[InputFile]:
     text = str(path)
-    if file_system.is_folder(path):
-        if not any(file_system.exists(path / name) for name in ("saved_model.pb", "saved_model.pbtxt")):
-            yield from _of_folder(path, suffixes, asked.without)
-            return
-    elif not file_system.exists(path):
-        if text.startswith("@") and len(text) > 1:
-            for inner in _listed(text[1:], asked.separated_by_nul):
-                yield from _of_path(_no_list(inner), suffixes, asked)
-            return
-        if _PATTERN & set(text):
-            matches = folders.expand_pattern(text)
-            if not matches:
-                message = f"{escape(text, 200)}: no file matches this pattern; check it, and quote it as it is."
-                raise InputError(message)
-            for match in matches:
-                yield from _of_path(Path(match), suffixes, asked)
-            return
-    yield InputFile(path, path.name)
-
-
-def _no_list(path: Path) -> Path:
-    if str(path).startswith("@"):
-        message = f"{escape(str(path), 200)}: a list cannot name another list; put its paths in."
-        raise UsageError(message)
-    return path
-
-
-def _of_folder(folder: Path, suffixes: frozenset[str], without: Path | None) -> Iterator[InputFile]:
-    for path in folders.walk_folder(folder, without):
-        if path.suffix.lower() in suffixes:
-            yield InputFile(path, path.relative_to(folder).as_posix())
+    if file_system.is_folder(path) and not any(file_system.exists(path / name) for name in MODEL_FILES):
+        for file in folders.walk_folder(path, without):
+            if file.suffix.lower() in suffixes:
+                yield InputFile(file, file.relative_to(path).as_posix())
+    elif file_system.exists(path):
+        yield InputFile(path, path.name)
+    elif text.startswith("@") and text != "@":
+        for listed in _listed(text[1:], given.separated_by_nul):
+            if str(listed).startswith("@"):
+                raise UsageError(f"{escape(str(listed), 200)}: a list cannot name another list; put its paths in.")
+            yield from _of_path(listed, suffixes, given, without)
+    elif _PATTERN & set(text):
+        matches = folders.expand_pattern(text)
+        if not matches:
+            raise InputError(f"{escape(text, 200)}: no file matches this pattern; check it, and quote it as it is.")
+        for match in matches:
+            yield from _of_path(Path(match), suffixes, given, without)
+    else:
+        yield InputFile(path, path.name)
 
 
 def _listed(name: str, separated_by_nul: bool) -> list[Path]:  # noqa: FBT001  (the option's own value)
@@ -142,8 +158,7 @@ def parse_shard(text: str) -> Shard:
     match = _SHARD.fullmatch(text)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not count:
-        message = f"--shard {escape(text, 40)}: give N/M, the part and how many there are, for instance 2/8."
-        raise UsageError(message)
+        raise UsageError(f"--shard {escape(text, 40)}: give N/M, the part and how many there are, for instance 2/8.")
     if not 1 <= number <= count:
         message = f"--shard {escape(text, 40)}: there is no part {number} of {count}; the parts are 1 to {count}."
         raise UsageError(message)

@@ -69,14 +69,12 @@ class InputOptions:
         _at_least("--max-pixels", self.maximum_pixels, 1)
         _at_least("--frame", self.frame, 0)
         if self.frame > MAX_FRAME:
-            message = f"--frame {self.frame}: at most {MAX_FRAME:,} is read."
-            raise UsageError(message)
+            raise UsageError(f"--frame {self.frame}: at most {MAX_FRAME:,} is read.")
         _at_least("--seed", self.seed, 0)
         if self.sample_rate is not None:
             _at_least("--sample-rate", self.sample_rate, 1)
             if self.sample_rate > MAX_RATE:
-                message = f"--sample-rate {self.sample_rate}: at most {MAX_RATE:,} Hz."
-                raise UsageError(message)
+                raise UsageError(f"--sample-rate {self.sample_rate}: at most {MAX_RATE:,} Hz.")
         parse_color(self.background)
 
 
@@ -102,11 +100,9 @@ def parse_color(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        message = f"{option} {escape(value, 40)}: choose one of {', '.join(choices)}."
-        raise UsageError(message)
+        raise UsageError(f"{option} {escape(value, 40)}: choose one of {', '.join(choices)}.")
 
 
 def _at_least(option: str, value: int, lowest: int) -> None:
     if value < lowest:
-        message = f"{option} {value}: give a whole number of at least {lowest}."
-        raise UsageError(message)
+        raise UsageError(f"{option} {value}: give a whole number of at least {lowest}.")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +82,8 @@ def _decode_frame(image: ImageFile, path: str, target: DecodeTarget) -> DecodedI
     """Decode the frame that `_open` selected."""
     notes = frame_notes(path, target.options.frame) if getattr(image, "is_animated", False) else []
     image.load()
-    turned, damaged = upright(image)
-    notes += damaged_notes(path) if damaged else []
-    decoded = channels_of(turned, image, path, target)
-    return DecodedImage(decoded.values, (*notes, *decoded.notes), decoded.alpha)
+    decoded, damaged = _upright(image, path, target)
+    return replace(decoded, notes=(*notes, *(damaged_notes(path) if damaged else ()), *decoded.notes))
 
 
 def _decode_frames(image: ImageFile, path: str, target: DecodeTarget) -> DecodedImage:
@@ -102,7 +100,7 @@ def _decode_frames(image: ImageFile, path: str, target: DecodeTarget) -> Decoded
         pixels += image.width * image.height
         check_frames(len(frames) + 1, pixels, path, target.options.maximum_pixels)
         image.load()
-        frames.append(channels_of(upright(image)[0], image, path, target))
+        frames.append(_upright(image, path, target)[0])
         number += 1
     return joined(frames, path)
 
@@ -128,11 +126,9 @@ def guarded(path: str, kind: str, max_pixels: int) -> Iterator[None]:
             message = f"{path}: more than {max_pixels:,} pixels; give a smaller image or raise --max-pixels."
             raise LimitError(message) from None
         except MemoryError:
-            message = f"{path}: not enough memory to decode it; give a smaller image."
-            raise LimitError(message) from None
+            raise LimitError(f"{path}: not enough memory to decode it; give a smaller image.") from None
         except Exception:  # noqa: BLE001  (a decoder may raise anything on a damaged file)
-            message = f"{path}: the {kind} image is truncated or damaged; copy or save it again."
-            raise InputError(message) from None
+            raise InputError(f"{path}: the {kind} image is truncated or damaged; copy or save it again.") from None
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
@@ -169,8 +165,7 @@ def check_pixels(size: tuple[int, int], path: str, limit: int) -> None:
         message = f"{path}: {rows:,} x {columns:,} pixels, at most {limit:,} in all are read; give a smaller image or raise --max-pixels."
         raise LimitError(message)
     if rows < 1 or columns < 1:
-        message = f"{path}: the image has no pixels ({rows} x {columns}); give another."
-        raise InputError(message)
+        raise InputError(f"{path}: the image has no pixels ({rows} x {columns}); give another.")
 
 
 def check_frames(count: int, pixels: int, path: str, limit: int) -> None:
@@ -211,8 +206,7 @@ def joined(frames: list[DecodedImage], path: str) -> DecodedImage:
         When there is none, or they have different sizes.
     """
     if not frames:
-        message = f"{path}: the image has no frame; give another."
-        raise InputError(message)
+        raise InputError(f"{path}: the image has no frame; give another.")
     sizes = list(dict.fromkeys(frame.values.shape for frame in frames))
     if len(sizes) > 1:
         (rows, columns), (others, across) = sizes[0][:2], sizes[1][:2]
@@ -231,25 +225,8 @@ def orientation_of(image: Image) -> tuple[int, bool]:
     return (orientation if isinstance(orientation, int) else 1), False
 
 
-def upright(image: Image) -> tuple[Image, bool]:
-    """Return the image transposed by its EXIF orientation, and whether the EXIF block is damaged."""
-    from PIL.Image import Transpose
-
-    orientation, damaged = orientation_of(image)
-    turn = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }.get(orientation)
-    return (image if turn is None else image.transpose(turn)), damaged
-
-
 def turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return an array ``(row, column, band)`` transposed by an EXIF or TIFF orientation; see `upright`."""
+    """Return an array ``(row, column, band)`` transposed by an EXIF or TIFF orientation, 1 to 8."""
     quarters, mirrored = {
         2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)
     }.get(orientation, (0, False))  # fmt: skip
@@ -257,10 +234,10 @@ def turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(rotated[:, ::-1] if mirrored else rotated)
 
 
-def channels_of(image: Image, source: ImageFile, path: str, target: DecodeTarget) -> DecodedImage:
-    """Return the channels of an image: float32 0..1 for gray of more than 8 bits, else uint8.
+def _upright(image: ImageFile, path: str, target: DecodeTarget) -> tuple[DecodedImage, bool]:
+    """Return a frame as a viewer shows it, and whether its EXIF block is damaged.
 
-    `source` is the image before it was transposed.
+    The values are float32 0..1 for gray of more than 8 bits, else uint8.
 
     Raises
     ------
@@ -268,8 +245,11 @@ def channels_of(image: Image, source: ImageFile, path: str, target: DecodeTarget
         When its bands cannot be converted.
     """
     if image.mode == "F" or image.mode.startswith("I"):
-        return to_channels(_deep(image, source, path, target), target.channels, target.background, path)
-    return plain(image, path, target)
+        decoded = to_channels(_deep(image, path, target), target.channels, target.background, path)
+    else:
+        decoded = plain(image, path, target)
+    orientation, damaged = orientation_of(image)
+    return replace(decoded, values=turned(decoded.values, orientation)), damaged
 
 
 def plain(image: Image, path: str, target: DecodeTarget) -> DecodedImage:
@@ -317,16 +297,15 @@ def _from_lab(image: Image) -> Image:
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
     if converted is None:
-        message = "the conversion gave no image"
-        raise ValueError(message)
+        raise ValueError("the conversion gave no image")
     return converted
 
 
-def _deep(image: Image, source: ImageFile, path: str, target: DecodeTarget) -> Bands:
+def _deep(image: ImageFile, path: str, target: DecodeTarget) -> Bands:
     """Return gray of more than 8 bits as float32 0..1, with alpha if the file declares a transparent value."""
     raw = np.asarray(image)
     grey = scaled(raw, 16, path)[:, :, None]
-    transparent = source.info.get("transparency")
+    transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
         return Bands(grey, GREY, alpha=False)
     if target.channels == 1 and len(set(target.background)) > 1:

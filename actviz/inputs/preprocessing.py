@@ -97,11 +97,10 @@ def parse_preprocessing(text: str) -> Preprocessing:
     half = len(numbers) // 2
     means, deviations = numbers[:half], numbers[half:]
     if len(numbers) not in {2, 6} or not all(math.isfinite(number) for number in numbers) or min(deviations) <= 0:
-        message = (
+        raise UsageError(
             f"--preprocess {escape(text, 60)}: choose one of {', '.join((AUTO, *PREPROCESSINGS))}, or numbers as "
             "MEAN,STD or MEAN,MEAN,MEAN,STD,STD,STD with a STD above 0."
         )
-        raise UsageError(message)
     factor = 255.0 if max(abs(number) for number in numbers) > 1 else 1.0
     label = f"mean {value_range.listed(means)}, std {value_range.listed(deviations)}"
     return Preprocessing(

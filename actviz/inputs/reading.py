@@ -16,6 +16,7 @@ from actviz.inputs.arrays import read_archive
 from actviz.inputs.audio import sample_of_wav
 from actviz.inputs.image_resize import check_takes_images
 from actviz.inputs.images import DECODERS, decode
+from actviz.inputs.input_files import MODEL_FILES
 from actviz.inputs.samples import sample_of_arrays, sample_of_image
 from actviz.system import file_system
 
@@ -41,7 +42,6 @@ MAX_IMAGE_BYTES = 1 << 30
 # Larger arrays are read in parts of about this size.
 CHUNK_BYTES = 16 << 20
 LINES = "lines"
-_MODEL_FOLDER = ("saved_model.pb", "saved_model.pbtxt")
 
 
 def read_samples(
@@ -95,7 +95,10 @@ def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> OpenedInput:
     """
     path = Path(path)
     label = str(path)
-    _check_folder(path, label)
+    if file_system.is_folder(path):
+        if any(file_system.exists(path / name) for name in MODEL_FILES):
+            raise file_type.model_refusal(label)
+        raise InputError(f"{label}: this is a folder; name the files in it, for instance {label}/*.png.")
     return _load(path, label, specs)
 
 
@@ -105,38 +108,46 @@ def samples_in(
     """Yield the samples of an opened file lazily; see `read_samples`."""
     path, kind, content = opened.path, opened.kind, opened.content
     label = str(path)
-    if opened.is_image:
-        if len(specs) != 1:
-            raise InputError(_several(specs, label))
-        shape = check_takes_images(specs[0], label)
-        if shape.frame_axis is not None and options.frame:
-            message = f"{label}: --frame {options.frame} chooses one frame, but the input takes all; leave it out."
-            raise InputError(message)
-        channels = None if shape.any_channels else shape.channels
-        image = decode(content, kind, label, channels, options, frames=shape.frame_axis is not None)
-        yield sample_of_image(image, specs[0], preprocessing, options, path)
-        return
-    if kind == "WAV":
-        if len(specs) != 1:
-            raise InputError(_several(specs, label))
-        yield sample_of_wav(content, specs[0], options, path)
-        return
-    if kind == LINES:
-        yield from _samples(
-            {specs[0].name: text_files.parse_rows(content, specs[0], label)}, specs, preprocessing, options, path
-        )
-        return
-    if opened.header is not None:
-        rows = _RowsOnDisk(path, opened.header, specs[0], options)
-        yield from _samples({specs[0].name: rows}, specs, preprocessing, options, path)
-        return
-    arrays = _arrays(kind, content, specs, label)
-    batches = {}
-    for spec in specs:
-        where = label if len(specs) == 1 else f"{label}[{spec.name}]"
-        batch = to_batch(arrays[spec.name], spec, where, options)
-        batches[spec.name] = [batch[number : number + 1] for number in range(len(batch))]
-    yield from _samples(batches, specs, preprocessing, options, path)
+    inputs: dict[str, _Rows]
+    if kind == "zip":
+        arrays = read_archive(content, tuple(spec.name for spec in specs), label)
+        labels = [label if len(specs) == 1 else f"{label}[{spec.name}]" for spec in specs]
+        inputs = {
+            spec.name: _rows(arrays[spec.name], spec, of, options) for spec, of in zip(specs, labels, strict=True)
+        }
+    else:
+        spec = _only(specs, label)
+        if opened.is_image:
+            yield _sample_of_image(opened, spec, preprocessing, options)
+            return
+        if kind == "WAV":
+            yield sample_of_wav(content, spec, options, path)
+            return
+        if kind == LINES:
+            inputs = {spec.name: text_files.parse_rows(content, spec, label)}
+        elif opened.header is not None:
+            inputs = {spec.name: _RowsOnDisk(path, opened.header, spec, options)}
+        else:
+            header = npy.read_header(content[: file_type.HEAD_BYTES], len(content), label)
+            inputs = {spec.name: _rows(npy.array_of(content, header, label), spec, label, options)}
+    yield from _samples(inputs, specs, preprocessing, options, path)
+
+
+def _sample_of_image(
+    opened: OpenedInput, spec: TensorSpec, preprocessing: Preprocessing, options: InputOptions
+) -> Sample:
+    label = str(opened.path)
+    shape = check_takes_images(spec, label)
+    if shape.frame_axis is not None and options.frame:
+        raise InputError(f"{label}: --frame {options.frame} chooses one frame, but the input takes all; leave it out.")
+    channels = None if shape.any_channels else shape.channels
+    image = decode(opened.content, opened.kind, label, channels, options, frames=shape.frame_axis is not None)
+    return sample_of_image(image, spec, preprocessing, options, opened.path)
+
+
+def _rows(array: NDArray[Any], spec: TensorSpec, label: str, options: InputOptions) -> list[NDArray[Any]]:
+    batch = to_batch(array, spec, label, options)
+    return [batch[number : number + 1] for number in range(len(batch))]
 
 
 class _RowsOnDisk:
@@ -166,8 +177,7 @@ class _RowsOnDisk:
         with file_system.reading(self._path) as (file, _):
             stamp = file_system.stamp(file)
             if self._stamp not in {None, stamp}:
-                message = f"{label}: changed while reading; wait until it is written and run again."
-                raise InputError(message)
+                raise InputError(f"{label}: changed while reading; wait until it is written and run again.")
             self._stamp = stamp
             file.seek(self._header.start + number * self._row)
             content = file.read(count * self._row)
@@ -191,18 +201,16 @@ def _load(path: Path, label: str, specs: tuple[TensorSpec, ...]) -> OpenedInput:
         if kind is None:
             kind = _lines_or_refused(head, size, label, specs)
         if kind == "npy":
-            if len(specs) != 1:
-                raise InputError(_several(specs, label))
+            spec = _only(specs, label)
             header = npy.read_header(head, size, label, limit=max(size, npy.MAX_BYTES))
-            if _stays_on_disk(header, specs[0], size):
+            if _stays_on_disk(header, spec, size):
                 return OpenedInput(path, kind, b"", header)
             npy.read_header(head, size, label)
         limit = {LINES: text_files.MAX_BYTES}.get(
             kind, MAX_IMAGE_BYTES if kind in DECODERS else npy.MAX_BYTES + (1 << 20)
         )
         if size > limit:
-            message = f"{label}: {size:,} bytes, at most {limit:,} are read; give a smaller file."
-            raise LimitError(message)
+            raise LimitError(f"{label}: {size:,} bytes, at most {limit:,} are read; give a smaller file.")
         content = head + file.read(max(0, size - len(head)))
     return OpenedInput(path, kind, content)
 
@@ -212,19 +220,10 @@ def _lines_or_refused(head: bytes, size: int, label: str, specs: tuple[TensorSpe
     takes = [text_files.takes_lines(spec) for spec in specs]
     text = all(spec.dtype == "string" for spec in specs)
     if any(takes) and file_type.is_lines(head, size, label, text=text):
-        if len(specs) != 1:
-            raise InputError(_several(specs, label))
+        _only(specs, label)
         return LINES
     accepted = file_type.ACCEPTED_TEXT if text else file_type.ACCEPTED_NUMBERS
     raise file_type.refusal(head, size, label, accepted if all(takes) else file_type.ACCEPTED)
-
-
-def _arrays(kind: str, content: bytes, specs: tuple[TensorSpec, ...], label: str) -> dict[str, NDArray[Any]]:
-    names = tuple(spec.name for spec in specs)
-    if kind == "zip":
-        return read_archive(content, names, label)
-    header = npy.read_header(content[: file_type.HEAD_BYTES], len(content), label)
-    return {names[0]: npy.array_of(content, header, label)}
 
 
 def _samples(
@@ -277,16 +276,16 @@ def _array_notes(
     return tuple(notes)
 
 
-def _check_folder(path: Path, label: str) -> None:
-    if not file_system.is_folder(path):
-        return
-    if any(file_system.exists(path / name) for name in _MODEL_FOLDER):
-        raise file_type.model_refusal(label)
-    message = f"{label}: this is a folder; name the files in it, for instance {label}/*.png."
+def _only(specs: tuple[TensorSpec, ...], label: str) -> TensorSpec:
+    """Return the only input, for a file that has the samples of one.
+
+    Raises
+    ------
+    InputError
+        When the model has several.
+    """
+    if len(specs) == 1:
+        return specs[0]
+    names, first = listed([spec.name for spec in specs]), escape(specs[0].name, 40)
+    message = f"{label}: one file for a model with {len(specs)} inputs ({names}); give a file for each (--input {first}=FILE ...), or an .npz with an array for each, by these names."
     raise InputError(message)
-
-
-def _several(specs: tuple[TensorSpec, ...], label: str) -> str:
-    names = listed(tuple(spec.name for spec in specs))
-    first = escape(specs[0].name, 40)
-    return f"{label}: one file for a model with {len(specs)} inputs ({names}); give a file for each (--input {first}=FILE ...), or an .npz with an array for each, by these names."

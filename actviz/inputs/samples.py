@@ -258,7 +258,7 @@ def array_picture(array: NDArray[Any], spec: TensorSpec) -> tuple[NDArray[np.uin
     the minimum to the maximum of the channels shown; no range is guessed, as an array of 0..1.01 taken
     for 0..255 would be black. A constant array is black if it is 0, else gray.
     """
-    shape = image_resize.image_shape(spec) or image_resize.frames_shape(spec)
+    shape = image_resize.image_shape(spec)
     if shape is None or array.dtype.kind == "U" or len(shape.order) != 3:  # noqa: PLR2004  (row, column, channel)
         return None
     order = shape.order if shape.frame_axis is None else (shape.frame_axis, *shape.order)

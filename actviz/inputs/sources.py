@@ -11,7 +11,7 @@ from actviz.errors import ActvizError, InputError, UsageError, error_of_code, es
 from actviz.inputs.array_checks import listed
 from actviz.inputs.audio import takes_audio
 from actviz.inputs.default_input import default_sample
-from actviz.inputs.input_files import InputPaths, list_input_files
+from actviz.inputs.input_files import list_input_files
 from actviz.inputs.preprocessing import choose_preprocessing
 from actviz.inputs.reading import open_input, samples_in
 from actviz.inputs.samples import join
@@ -19,48 +19,11 @@ from actviz.inputs.samples import join
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from actviz.inputs.input_files import InputFile
+    from actviz.inputs.input_files import InputArguments, InputFile
     from actviz.inputs.input_options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
     from actviz.inputs.reading import OpenedInput
     from actviz.records import LayerInfo, ModelFacts, Sample, TensorSpec
-
-
-@dataclass(frozen=True, slots=True)
-class InputArguments:
-    """The inputs of a command line, not opened yet.
-
-    Parameters
-    ----------
-    paths
-        Files of samples for the only input or, as `.npz`, for all inputs; also folders, patterns and
-        lists of files, see `InputPaths`.
-    named
-        ``NAME=FILE``, one for each input: together they are one sample, or as many as each
-        file has.
-    lists, separated_by_nul
-        Files that list more paths, see `InputPaths`.
-
-    """
-
-    paths: tuple[Path, ...] = ()
-    named: tuple[str, ...] = ()
-    lists: tuple[str, ...] = ()
-    separated_by_nul: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the arguments before any file is opened."""
-        for text in self.named:
-            name, mark, file = text.partition("=")
-            if not (name and mark and file):
-                message = f"--input {escape(text, 80)}: give NAME=FILE, the name of an input and the file for it."
-                raise UsageError(message)
-        if self.paths and self.named:
-            message = f"{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
-            raise UsageError(message)
-        if self.named and self.lists:
-            message = "--files-from and --input NAME=FILE do not go together; give all inputs by name."
-            raise UsageError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +111,7 @@ def find_input_files(given: InputArguments, facts: ModelFacts, without: Path | N
     """
     text = any(spec.dtype == "string" for spec in facts.inputs)
     sound = any(takes_audio(spec) for spec in facts.inputs)
-    return list_input_files(
-        InputPaths(given.paths, given.lists, given.separated_by_nul, without), text=text, sound=sound
-    )
+    return list_input_files(given, without, text=text, sound=sound)
 
 
 def _parts(pipeline: InputPipeline, entry: InputFile) -> Iterator[list[Sample]]:
@@ -245,10 +206,9 @@ def match_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, 
             raise UsageError(message)
         name = head if head in names else unquote(head)
         if name in files:
-            message = (
+            raise UsageError(
                 f'--input {escape(text, 80)}: the input "{escape(name, 60)}" is given twice; give one file for each.'
             )
-            raise UsageError(message)
         files[name] = Path(text[len(head) + 1 :])
     return files
 
@@ -258,11 +218,10 @@ def _named_parts(named: Sequence[str], facts: ModelFacts, pipeline: InputPipelin
     files = match_files(named, facts.inputs)
     missing = [spec.name for spec in pipeline.specs if spec.name not in files]
     if missing:
-        message = (
+        raise InputError(
             f"{facts.file}: these layers also need the input {listed(missing)}; give it with --input"
             f" {escape(missing[0], 60)}=FILE. The inputs are {listed([spec.name for spec in facts.inputs])}."
         )
-        raise InputError(message)
     read = {spec.name: _read_rows(files[spec.name], spec, pipeline) for spec in facts.inputs if spec.name in files}
     counts = {name: rows.count for name, rows in read.items()}
     count = next(iter(counts.values()))

@@ -69,8 +69,7 @@ def parse_rows(content: bytes, spec: TensorSpec, path: str) -> list[NDArray[Any]
     if wrong:
         raise InputError(_ragged(wrong, spec, path))
     if not rows:
-        message = f"{path}: all lines are empty; each line that is not is one sample."
-        raise InputError(message)
+        raise InputError(f"{path}: all lines are empty; each line that is not is one sample.")
     return rows
 
 
@@ -113,8 +112,7 @@ def _width(spec: TensorSpec) -> int | None:
 def _check_count(cells: int, samples: int, where: str) -> None:
     if cells > MAX_CELLS or samples > MAX_SAMPLES:
         count = f"{MAX_CELLS:,} values" if cells > MAX_CELLS else f"{MAX_SAMPLES:,} samples"
-        message = f"{where}: more than {count}; give a smaller file."
-        raise LimitError(message)
+        raise LimitError(f"{where}: more than {count}; give a smaller file.")
 
 
 def _row(line: str, spec: TensorSpec, where: str) -> NDArray[Any]:
@@ -145,8 +143,7 @@ def _numbers(line: str, spec: TensorSpec, where: str) -> NDArray[Any]:
             message = f'{where} column {column}: "{escape(cell, 40)}"; {kind} with spaces or commas between them were expected, without a header.'
             raise InputError(message)
         if spec.limit is not None and not 0 <= value < spec.limit:
-            message = f"{where} column {column}: {value} is outside the vocabulary; {allowed_text(spec.limit)}."
-            raise InputError(message)
+            raise InputError(f"{where} column {column}: {value} is outside the vocabulary; {allowed_text(spec.limit)}.")
         values.append(value)
     return to_dtype(np.array([values]), spec.dtype, where)
 

@@ -96,10 +96,9 @@ def _check(page: TiffPage, path: str, target: DecodeTarget) -> None:
     size = np.dtype(page.dtype or np.uint8).itemsize
     chunk = int(np.prod(page.chunks, dtype=object)) * size
     if max(page.nbytes, chunk) > MAX_BYTES:
-        message = (
+        raise LimitError(
             f"{path}: {max(page.nbytes, chunk):,} bytes unpacked, at most {MAX_BYTES:,} are read; give a smaller image."
         )
-        raise LimitError(message)
     if int(page.compression) not in _COMPRESSIONS or page.dtype is None:
         message = f"{path}: the TIFF image is compressed or stored in a way that is not read ({page.compression!s}, {page.bitspersample} bits); save it again uncompressed or with deflate."
         raise InputError(message)
@@ -112,8 +111,7 @@ def _samples(page: TiffPage, path: str, plane: int) -> NDArray[Any]:
         page.parent.filehandle.seek(start)
         raw = page.parent.filehandle.read(size)
         if len(raw) != size:
-            message = f"{path}: the TIFF image is truncated in its plane {plane}; copy or save it again."
-            raise InputError(message)
+            raise InputError(f"{path}: the TIFF image is truncated in its plane {plane}; copy or save it again.")
         values = np.frombuffer(raw, np.dtype(page.dtype).newbyteorder(page.parent.byteorder)).reshape(page.shape)
     else:
         values = page.asarray(maxworkers=1)

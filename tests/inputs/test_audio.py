@@ -12,7 +12,7 @@ import pytest
 
 from actviz.errors import InputError, LimitError, UsageError
 from actviz.inputs import PREPROCESSINGS, InputOptions, audio, read_samples
-from actviz.inputs.input_files import InputPaths, list_input_files
+from actviz.inputs.input_files import InputArguments, list_input_files
 from actviz.inputs.sources import make_pipeline
 from actviz.records import ModelFacts, TensorSpec
 
@@ -216,9 +216,9 @@ def test_inputs_that_are_no_audio(tmp_path, spec):
 
 def test_folders_of_sounds_count_for_audio_only(tmp_path):
     pcm(tmp_path / "a.wav", np.zeros(10, int))
-    assert [entry.name for entry in list_input_files(InputPaths((tmp_path,)), sound=True)] == ["a.wav"]
+    assert [entry.name for entry in list_input_files(InputArguments((tmp_path,)), sound=True)] == ["a.wav"]
     with pytest.raises(InputError, match="no input found"):
-        list_input_files(InputPaths((tmp_path,)))
+        list_input_files(InputArguments((tmp_path,)))
 
 
 def nifti(magic=b"n+1\0"):

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from actviz.batch import output_paths
 from actviz.errors import InputError, UsageError
-from actviz.inputs import InputFile, InputPaths, Shard, list_input_files, parse_shard
+from actviz.inputs import InputArguments, InputFile, Shard, list_input_files, parse_shard
 
 
-def names(*paths, **more):
-    return [entry.name for entry in list_input_files(InputPaths(tuple(map(Path, paths)), **more))]
+def names(*paths, lists=(), without=None):
+    return [entry.name for entry in list_input_files(InputArguments(tuple(map(Path, paths)), lists=lists), without)]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def tree(tmp_path, monkeypatch):
 def test_a_folder_stands_for_the_inputs_in_it_and_below(tree):
     assert names(".") == ["a.JPG", "b.png", "in/c.npy", "out/e.png"]
     assert names(".", without=Path("out")) == ["a.JPG", "b.png", "in/c.npy"]
-    assert "notes.txt" in [entry.name for entry in list_input_files(InputPaths((Path(),)), text=True)]
+    assert "notes.txt" in [entry.name for entry in list_input_files(InputArguments((Path(),)), text=True)]
 
 
 def test_patterns_and_lists_keep_the_order_in_which_they_are_given(tree):
@@ -46,10 +46,10 @@ def test_patterns_and_lists_keep_the_order_in_which_they_are_given(tree):
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
-        (InputPaths((Path("*.tif"),)), InputError, "no file matches this pattern"),
-        (InputPaths((Path("@nothing"),)), InputError, "no such file"),
-        (InputPaths((Path("@again"),)), UsageError, "cannot name another list"),
-        (InputPaths(lists=("empty",)), InputError, "no input found there"),
+        (InputArguments((Path("*.tif"),)), InputError, "no file matches this pattern"),
+        (InputArguments((Path("@nothing"),)), InputError, "no such file"),
+        (InputArguments((Path("@again"),)), UsageError, "cannot name another list"),
+        (InputArguments(lists=("empty",)), InputError, "no input found there"),
     ],
 )
 def test_lists_and_patterns_of_nothing(tree, asked, error, said):

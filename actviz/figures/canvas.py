@@ -158,10 +158,9 @@ def check_size(height: int, width: int) -> None:
         If the page is too large; the message lists options that make it smaller.
     """
     if max(height, width) > LARGEST_SIDE or height * width > LARGEST_AREA:
-        message = (
+        raise LimitError(
             f"the figure would be {width:,} x {height:,} pixels; at most {LARGEST_AREA // 1_000_000}"
             f" megapixels and {LARGEST_SIDE:,} a side are drawn; show fewer with --channels or --top,"
             " one map with --reduce mean, of frames or planes their maximum with --project max, or use"
             " a smaller --zoom."
         )
-        raise LimitError(message)

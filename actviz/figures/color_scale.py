@@ -90,11 +90,9 @@ def parse_scale(text: str) -> ColorScale:
         message = f"scale {text!r}: both ends must be finite numbers, for instance {'p1:99' if shares else '0:5'}."
         raise UsageError(message)
     if low >= high:
-        message = f"scale {text!r}: {low:g} is not below {high:g}; write the smaller one first."
-        raise UsageError(message)
+        raise UsageError(f"scale {text!r}: {low:g} is not below {high:g}; write the smaller one first.")
     if shares and not 0 <= low < high <= _ALL:
-        message = f"scale {text!r}: percentiles lie between 0 and 100; write for instance p1:99."
-        raise UsageError(message)
+        raise UsageError(f"scale {text!r}: percentiles lie between 0 and 100; write for instance p1:99.")
     if per_tile:
         return ColorScale("filter", low, high)
     return ColorScale("percentile" if shares else "fixed", low, high)

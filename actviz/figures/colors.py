@@ -8,14 +8,16 @@ from __future__ import annotations
 import binascii
 import difflib
 import functools
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.errors import UsageError
-from actviz.figures import colormaps
+from actviz.system import file_system
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +34,7 @@ _LAST = STEPS - 1
 _EMPTY_RANGE_STEP = {False: 0, True: STEPS // 2}
 _BLOCK = 1 << 15
 _HUGE, _TINY = 1e300, 1e-300
+_MAX_TABLE_BYTES = 1 << 16
 # The colors of NaN, +infinity and -infinity are those of these that are farthest from all colors
 # of the colormap and from each other.
 _NONFINITE_CANDIDATES: tuple[RGB, ...] = (
@@ -78,17 +81,28 @@ def table(name: str) -> ColorTable:
     UsageError
         If the name is unknown; the message lists similar names.
     """
-    shipped = colormaps.SHIPPED.get(name)
-    if shipped is not None:
-        content = binascii.a2b_base64(shipped)
-        colors = np.frombuffer(content, dtype=np.uint8).reshape(STEPS, 3)
-    else:
-        colors = _from_matplotlib(name)
+    shipped = shipped_colormaps().get(name)
+    colors = from_matplotlib(name) if shipped is None else shipped
     codes = colors.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.uint32)
     return ColorTable(name, colors, len(np.unique(codes)) == STEPS, _pick_nonfinite_colors(colors))
 
 
-def _from_matplotlib(name: str) -> NDArray[np.uint8]:
+@functools.cache
+def shipped_colormaps() -> dict[str, NDArray[np.uint8]]:
+    """Return the default colormaps, uint8 ``(step, RGB)``, by name: matplotlib's own, which takes 0.2 s to import.
+
+    All colors of each are distinct, so that a color determines its step, and safe for color-blind readers.
+    ``python tests/tools/make_colormaps.py`` writes the file.
+    """
+    tables = json.loads(file_system.read_bytes(Path(__file__).with_name("colormaps.json"), _MAX_TABLE_BYTES))
+    return {
+        name: np.frombuffer(binascii.a2b_base64(content), np.uint8).reshape(STEPS, 3)
+        for name, content in tables.items()
+    }
+
+
+def from_matplotlib(name: str) -> NDArray[np.uint8]:
+    """Return 256 colors of a colormap of matplotlib, uint8 ``(step, RGB)``; see `table`."""
     from matplotlib import colormaps as known_maps
 
     if name not in known_maps:
@@ -97,8 +111,7 @@ def _from_matplotlib(name: str) -> NDArray[np.uint8]:
         if name.lower() in lower:
             near = [lower[name.lower()]]
         hint = f"did you mean {', '.join(near)}?" if near else "for instance viridis, magma, gray."
-        message = f"no colormap is called {name!r}; {hint}"
-        raise UsageError(message)
+        raise UsageError(f"no colormap is called {name!r}; {hint}")
     # The number of colors of some colormaps depends on matplotlibrc.
     map_ = known_maps[name].resampled(STEPS)
     colors: NDArray[np.uint8] = map_(np.arange(STEPS), bytes=True)[:, :3]

@@ -75,8 +75,7 @@ def parse_channels(selection: str | None, count: int) -> list[int]:
     for part in selection.split(","):
         chosen.update(dict.fromkeys(_parse_part(part.strip(), count)))
     if not chosen:
-        message = f"channels {selection!r} select none of the {count}; they are 0 to {count - 1}."
-        raise UsageError(message)
+        raise UsageError(f"channels {selection!r} select none of the {count}; they are 0 to {count - 1}.")
     return list(chosen)
 
 
@@ -92,35 +91,34 @@ def existing_channels(selection: str | None, count: int) -> str | None:
     """
     if selection is None or selection == ALL:
         return selection
-    parts = [part.strip() for part in selection.split(",")]
-    kept = [part for part in parts if ":" in part or not part.lstrip("-").isdigit() or -count <= int(part) < count]
-    kept_channels = []
-    for part in kept:
-        edges = part.split(":")
-        if len(edges) in {2, 3} and all(edge.strip().lstrip("-").isdigit() for edge in edges if edge.strip()):
-            inside = range(count)[slice(*(int(edge) if edge.strip() else None for edge in edges))]
-            kept_channels += [str(channel) for channel in inside]
-        else:
-            kept_channels.append(part)
-    return ",".join(kept_channels)
+    kept: list[str] = []
+    for part in map(str.strip, selection.split(",")):
+        edges = _edges(part)
+        if len(edges) in {2, 3} and edges[2:] != [0]:
+            kept += map(str, range(count)[slice(*edges)])
+        elif len(edges) != 1 or edges[0] is None or -count <= edges[0] < count:
+            kept.append(part)
+    return ",".join(kept)
+
+
+def _edges(part: str) -> list[int | None]:
+    """Return the numbers between colons, ``None`` where there is nothing; an empty list if one is malformed."""
+    try:
+        return [int(edge) if edge.strip() else None for edge in part.split(":")]
+    except ValueError:
+        return []
 
 
 def _parse_part(part: str, count: int) -> Sequence[int]:
-    try:
-        numbers = [int(edge) if edge.strip() else None for edge in part.split(":")]
-    except ValueError:
-        numbers = []
+    numbers = _edges(part)
     if len(numbers) == 1 and numbers[0] is not None:
         if not -count <= numbers[0] < count:
-            message = f"channel {numbers[0]} does not exist; the {count} there are go from 0 to {count - 1}."
-            raise UsageError(message)
+            raise UsageError(f"channel {numbers[0]} does not exist; the {count} there are go from 0 to {count - 1}.")
         return [numbers[0] % count]
     if len(numbers) not in {2, 3} or numbers[2:] == [0]:
-        message = f"channels {part!r} mean nothing here; use numbers and ranges such as 0:16,40,-1."
-        raise UsageError(message)
+        raise UsageError(f"channels {part!r} mean nothing here; use numbers and ranges such as 0:16,40,-1.")
     if any(edge is not None and not -count <= edge <= count for edge in numbers[:2]):
-        message = f"channels {part!r} go beyond the {count} there are, 0 to {count - 1}."
-        raise UsageError(message)
+        raise UsageError(f"channels {part!r} go beyond the {count} there are, 0 to {count - 1}.")
     return range(count)[slice(*numbers)]
 
 
@@ -133,8 +131,7 @@ def keep_top(channels: Sequence[int], top: int | None) -> list[int]:
         If `top` is less than 1.
     """
     if top is not None and top < 1:
-        message = f"top {top} shows nothing; use 1 or more."
-        raise UsageError(message)
+        raise UsageError(f"top {top} shows nothing; use 1 or more.")
     return list(channels[:top])
 
 
@@ -154,8 +151,7 @@ def grid_shape(
     """
     if columns is not None:
         if columns < 1:
-            message = f"columns {columns} leave no room; use 1 or more."
-            raise UsageError(message)
+            raise UsageError(f"columns {columns} leave no room; use 1 or more.")
         chosen = min(columns, count)
         return math.ceil(count / chosen), chosen
     if count <= _ONE_ROW and width <= 2 * height and width * count <= _ONE_ROW_WIDTH:
@@ -181,8 +177,7 @@ def tile_views(canvas: NDArray[Any], grid: TileGrid, factor: int = 1) -> NDArray
     bottom = grid.top + (grid.rows - 1) * grid.step_down + grid.height
     end = grid.left + (grid.columns - 1) * grid.step_right + grid.width
     if min(grid.top, grid.left) < 0 or bottom > canvas.shape[0] or end > canvas.shape[1]:
-        message = f"tiles to {bottom}, {end} on a canvas of {canvas.shape}"
-        raise ValueError(message)
+        raise ValueError(f"tiles to {bottom}, {end} on a canvas of {canvas.shape}")
     down, right = canvas.strides
     return as_strided(
         canvas[grid.top :, grid.left :],

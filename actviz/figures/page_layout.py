@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from actviz.figures import colors, text
-from actviz.figures.canvas import LIGHT, Canvas, Theme, check_size, theme_of
+from actviz.figures.canvas import LIGHT, Canvas, Theme
 from actviz.figures.histograms import FigureHistogram, HistogramPlot
 
 if TYPE_CHECKING:
@@ -30,23 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.figures.colors import RGB
-    from actviz.records import Context
-
-__all__ = [
-    "MARGIN",
-    "Canvas",
-    "ColorBar",
-    "FigureHistogram",
-    "PageHeading",
-    "PageLayout",
-    "Theme",
-    "check_size",
-    "nonfinite_legend",
-    "open_page",
-    "page_size",
-    "theme_of",
-    "thumbnail",
-]
+    from actviz.records import Box, Context
 
 MARGIN = 28
 
@@ -57,6 +41,7 @@ _WIDE, _LARGEST_SCALE = 1300, 2.5
 _GAP = 18
 _PLOT_GAP = 12
 _BAR_HEIGHT = 10
+_LEADING = 5
 _TITLE_SIZE, _SUBTITLE, _SMALL = 20, 14, 12
 
 
@@ -120,34 +105,27 @@ class PageLayout:
     histogram: FigureHistogram | None = None
 
 
-def open_page(layout: PageLayout, theme: Theme | None = None) -> tuple[Canvas, int, int]:
+def open_page(layout: PageLayout, theme: Theme = LIGHT) -> tuple[Canvas, int, int]:
     """Return a page on which everything but the body is drawn, and the top and left of the body."""
-    theme = theme or LIGHT
-    width = max(layout.width, _NARROWEST)
-    scale = _scale(width)
-    picture = None
-    if layout.heading.context.thumbnail is not None:
-        picture = thumbnail(layout.heading.context.thumbnail, scale)
-    lines = _heading_lines(layout.heading, picture, width, scale)
-    head = _heading_height(lines, picture)
-    footer = _PageFooter.of(layout, width)
-    top = MARGIN + head + _GAP
-    height = top + layout.height + _GAP + footer.height + MARGIN
-    canvas = Canvas.blank(height, width + 2 * MARGIN, theme)
-    _draw_heading(canvas, lines, picture, head)
+    head, footer, (height, width) = _around_body(layout)
+    canvas = Canvas.blank(height, width, theme)
+    head.draw(canvas)
+    top = MARGIN + head.height + _GAP
     footer.draw(canvas, top + layout.height + _GAP)
     return canvas, top, MARGIN
 
 
 def page_size(layout: PageLayout) -> tuple[int, int]:
     """Return the height and width in pixels of the page that `open_page` returns."""
+    return _around_body(layout)[2]
+
+
+def _around_body(layout: PageLayout) -> tuple[_PageHead, _PageFooter, tuple[int, int]]:
+    """Return heading and footer of a page, and its height and width in pixels."""
     width = max(layout.width, _NARROWEST)
-    scale = _scale(width)
-    shown = layout.heading.context.thumbnail
-    picture = None if shown is None else thumbnail(shown, scale)
-    head = _heading_height(_heading_lines(layout.heading, picture, width, scale), picture)
-    around = 2 * MARGIN + head + 2 * _GAP + _PageFooter.of(layout, width).height
-    return around + layout.height, width + 2 * MARGIN
+    head, footer = _PageHead.of(layout.heading, width), _PageFooter.of(layout, width)
+    height = 2 * MARGIN + head.height + 2 * _GAP + layout.height + footer.height
+    return head, footer, (height, width + 2 * MARGIN)
 
 
 def _scale(width: int) -> float:
@@ -155,80 +133,62 @@ def _scale(width: int) -> float:
     return min(_LARGEST_SCALE, max(1.0, round(4 * width / _WIDE) / 4))
 
 
-_StyledText = tuple[str, text.Font, bool]
+@dataclass(frozen=True, slots=True)
+class _PageHead:
+    """The lines of the heading as strings, each with its font and whether it is muted, and the thumbnail."""
 
+    lines: list[list[tuple[str, text.Font, bool]]]
+    picture: NDArray[np.uint8] | None
 
-def _heading_lines(
-    heading: PageHeading, picture: NDArray[np.uint8] | None, width: int, scale: float
-) -> list[list[_StyledText]]:
-    """Return the lines of the heading as strings, each with its font and whether it is muted.
+    @classmethod
+    def of(cls, heading: PageHeading, width: int) -> _PageHead:
+        """Return the heading of a page; class and shape follow the address if they fit, else they have a line."""
+        context, scale = heading.context, _scale(width)
+        picture = None if context.thumbnail is None else thumbnail(context.thumbnail, scale)
+        available = width - (picture.shape[1] + _GAP if picture is not None else 0)
+        title = text.get_font(round(_TITLE_SIZE * scale), bold=True)
+        plain, small = (text.get_font(round(size * scale)) for size in (_SUBTITLE, _SMALL))
+        address, kind, sizes = text.shown(heading.address), text.shown(heading.kind), heading.sizes
+        beside = sum(plain.width(fact) + _GAP for fact in (kind, sizes))
+        if title.length(address) + beside <= available:
+            lines = [[(address, title, False), (kind, plain, True), (sizes, plain, True)]]
+        else:
+            sizes = plain.fit(sizes, available)
+            kind = plain.fit(kind, max(0, available - plain.width(sizes) - _GAP))
+            lines = [[(title.fit(address, available), title, False)], [(kind, plain, True), (sizes, plain, True)]]
+        fed = f" ({text.shown(context.fed)})" if context.fed else ""
+        model, source = text.shown(context.model), text.shown(context.input) + fed
+        joined = f" {text.DOT} ".join(words for words in (model, source) if words)
+        rest = [joined] if small.length(joined) <= available else [model, source]
+        lines += [[(small.fit(words, available), small, True)] for words in rest]
+        return cls([[words for words in line if words[0]] for line in lines], picture)
 
-    Class and shape follow the address if they fit, otherwise they have their own line.
-    """
-    available = width - (picture.shape[1] + _GAP if picture is not None else 0)
-    title = text.get_font(round(_TITLE_SIZE * scale), bold=True)
-    plain, small = (text.get_font(round(size * scale)) for size in (_SUBTITLE, _SMALL))
-    address = text.shown(heading.address)
-    facts = [text.shown(heading.kind), heading.sizes]
-    beside = sum(plain.width(fact) + _GAP for fact in facts)
-    context = heading.context
-    fed = f" ({text.shown(context.fed)})" if context.fed else ""
-    model = text.shown(context.model)
-    source = text.shown(context.input) + fed
-    if title.length(address) + beside <= available:
-        first = [(address, title, False), *((fact, plain, True) for fact in facts)]
-        lines = [first]
-    else:
-        shape_ = plain.fit(facts[1], available)
-        kind = plain.fit(facts[0], max(0, available - plain.width(shape_) - _GAP))
-        lines = [
-            [(title.fit(address, available), title, False)],
-            [(kind, plain, True), (shape_, plain, True)],
-        ]
-    joined = f" {text.DOT} ".join(words for words in (model, source) if words)
-    if small.length(joined) <= available:
-        lines.append([(joined, small, True)])
-    else:
-        lines.append([(small.fit(model, available), small, True)])
-        lines.append([(small.fit(source, available), small, True)])
-    return [[words for words in line if words[0]] for line in lines]
+    @property
+    def text_height(self) -> int:
+        """Height of the lines in pixels."""
+        return sum(line[0][1].height for line in self.lines if line) + _LEADING * (len(self.lines) - 1)
 
+    @property
+    def height(self) -> int:
+        """Height of lines and thumbnail in pixels."""
+        return max(self.text_height, self.picture.shape[0] + 2 if self.picture is not None else 0)
 
-_LEADING = 5
-
-
-def _heading_height(lines: list[list[_StyledText]], picture: NDArray[np.uint8] | None) -> int:
-    words = sum(line[0][1].height for line in lines if line) + _LEADING * (len(lines) - 1)
-    return max(words, picture.shape[0] + 2 if picture is not None else 0)
-
-
-def _draw_heading(
-    canvas: Canvas,
-    lines: list[list[_StyledText]],
-    picture: NDArray[np.uint8] | None,
-    height: int,
-) -> None:
-    left = MARGIN
-    theme = canvas.theme
-    if picture is not None:
-        rows, columns = picture.shape[:2]
-        top = MARGIN + 1
-        canvas.fill((top - 1, left, top + rows + 1, left + columns + 2), theme.line)
-        canvas.pixels[top : top + rows, left + 1 : left + 1 + columns] = colors.pack_rgb(picture)
-        left += columns + _GAP
-    row = MARGIN
-    words_height = _heading_height(lines, None)
-    row += max(0, (height - words_height) // 2)
-    for line in lines:
-        if not line:
-            continue
-        column = left
-        baseline = line[0][1].ascent
-        for words, font, muted in line:
-            color = theme.muted if muted else theme.ink
-            column = canvas.write(words, row + baseline - font.ascent, column, font, color)
-            column += _GAP
-        row += line[0][1].height + _LEADING
+    def draw(self, canvas: Canvas) -> None:
+        """Draw the thumbnail, and the lines centered beside it."""
+        left, theme = MARGIN, canvas.theme
+        if self.picture is not None:
+            rows, columns = self.picture.shape[:2]
+            top = MARGIN + 1
+            canvas.fill((top - 1, left, top + rows + 1, left + columns + 2), theme.line)
+            canvas.pixels[top : top + rows, left + 1 : left + 1 + columns] = colors.pack_rgb(self.picture)
+            left += columns + _GAP
+        row = MARGIN + (self.height - self.text_height) // 2
+        for line in filter(None, self.lines):
+            column, first = left, line[0][1]
+            for words, font, muted in line:
+                color = theme.muted if muted else theme.ink
+                column = canvas.write(words, row + first.ascent - font.ascent, column, font, color) + _GAP
+            row += first.height + _LEADING
 
 
 def thumbnail(picture: NDArray[np.uint8], scale: float = 1.0) -> NDArray[np.uint8]:
@@ -311,35 +271,18 @@ class _PageFooter:
             row += leading
 
     def _draw_bar(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
-        if bar.levels:
-            return self._draw_levels(canvas, bar, top)
-        small, theme = self.font, canvas.theme
-        width, left = self.bar_width, MARGIN
-        steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
+        """Draw the colors with ticks, or a block for each level with its label; return the row below them."""
+        small, width, left = self.font, self.bar_width, MARGIN
         bottom = top + _BAR_HEIGHT + 2
-        canvas.fill((top, left - 1, bottom, left + width + 1), theme.line)
-        canvas.pixels[top + 1 : bottom - 1, left : left + width] = colors.steps_to_pixels(steps, bar.table)
-        if bar.below is not None:
-            middle = top + 1 + _BAR_HEIGHT // 2
-            canvas.pixels[middle : bottom - 1, left : left + width] = colors.steps_to_pixels(steps, bar.below)
-        canvas.write_ticks(bar.ticks, (bottom, left), width, small)
-        return bottom + 3 + small.height
-
-    def _draw_levels(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
-        """Draw a block of color for each discrete value, its label below it."""
-        small, theme = self.font, canvas.theme
-        bottom, left = top + _BAR_HEIGHT + 2, MARGIN
-        width = self.bar_width // len(bar.levels)
-        for step, words in bar.levels:
-            block = np.array([[step]], dtype=np.uint8)
-            canvas.fill((top, left - 1, bottom, left + width - 1), theme.line)
-            canvas.pixels[top + 1 : bottom - 1, left : left + width - 2] = colors.steps_to_pixels(block, bar.table)
-            if bar.below is not None:
-                middle = top + 1 + _BAR_HEIGHT // 2
-                canvas.pixels[middle : bottom - 1, left : left + width - 2] = colors.steps_to_pixels(block, bar.below)
-            shown = small.fit(words, width - 4)
-            canvas.write(shown, bottom + 3, left + (width - 2 - small.width(shown)) // 2, small, theme.ink)
-            left += width
+        if not bar.levels:
+            steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
+            _paint_bar(canvas, bar, steps, (top, left - 1, bottom, left + width + 1))
+            canvas.write_ticks(bar.ticks, (bottom, left), width, small)
+        for index, (step, words) in enumerate(bar.levels):
+            begin, wide = left + index * (width // len(bar.levels)), width // len(bar.levels) - 2
+            _paint_bar(canvas, bar, np.full(wide, step, np.uint8), (top, begin - 1, bottom, begin + wide + 1))
+            label = small.fit(words, wide - 2)
+            canvas.write(label, bottom + 3, begin + (wide - small.width(label)) // 2, small, canvas.theme.ink)
         return bottom + 3 + small.height
 
     def _draw_nonfinite_colors(self, canvas: Canvas, bar: ColorBar, corner: tuple[int, int]) -> None:
@@ -349,3 +292,13 @@ class _PageFooter:
             side = small.ascent - 2
             canvas.fill((row + 2, left, row + 2 + side, left + side), color)
             left = canvas.write(words, row, left + side + 6, small, theme.muted) + _GAP
+
+
+def _paint_bar(canvas: Canvas, bar: ColorBar, steps: NDArray[np.uint8], box: Box) -> None:
+    """Fill a box with one column for each color step, inside a frame of one pixel."""
+    top, left, bottom, right = box
+    canvas.fill(box, canvas.theme.line)
+    canvas.pixels[top + 1 : bottom - 1, left + 1 : right - 1] = colors.steps_to_pixels(steps, bar.table)
+    if bar.below is not None:
+        middle = top + 1 + _BAR_HEIGHT // 2
+        canvas.pixels[middle : bottom - 1, left + 1 : right - 1] = colors.steps_to_pixels(steps, bar.below)

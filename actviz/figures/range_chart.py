@@ -26,6 +26,7 @@ from actviz.records import Context
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from actviz.figures.canvas import Canvas
     from actviz.records import LayerInfo, Picture, RuleResult
     from actviz.statistics.running_statistics import RunningStatistics
 
@@ -114,7 +115,7 @@ def _caption(rows: Sequence[RangeRow], shown: int) -> Iterator[str]:
         yield "magenta foot: NaN or infinite values"
 
 
-def _draw_row(canvas: page_layout.Canvas, row: RangeRow, top: int, left: int) -> None:
+def _draw_row(canvas: Canvas, row: RangeRow, top: int, left: int) -> None:
     head, small, theme = text.get_font(_HEADING_SIZE, bold=True), text.get_font(_FONT_SIZE), canvas.theme
     shape = row.layer.shape
     sizes = text.TIMES.join("?" if size is None else str(size) for size in shape[1:]) if shape else ""
@@ -145,7 +146,7 @@ def _axis_limits(totals: RunningStatistics) -> tuple[float, float]:
 
 
 def _draw_line(
-    canvas: page_layout.Canvas,
+    canvas: Canvas,
     totals: RunningStatistics,
     channels: range,
     limits: tuple[float, float],
@@ -178,7 +179,7 @@ def _draw_line(
     _write_numbers(canvas, channels, slot, (top + _HEIGHT + 3, left))
 
 
-def _write_axis(canvas: page_layout.Canvas, limits: tuple[float, float], corner: tuple[int, int], zero: int) -> None:
+def _write_axis(canvas: Canvas, limits: tuple[float, float], corner: tuple[int, int], zero: int) -> None:
     small, (top, left) = text.get_font(_FONT_SIZE), corner
     half = small.height // 2
     places = {zero: "0"}
@@ -189,7 +190,7 @@ def _write_axis(canvas: page_layout.Canvas, limits: tuple[float, float], corner:
         canvas.write(shown, row - half, left - 8 - small.width(shown), small, canvas.theme.muted)
 
 
-def _write_numbers(canvas: page_layout.Canvas, channels: range, slot: int, corner: tuple[int, int]) -> None:
+def _write_numbers(canvas: Canvas, channels: range, slot: int, corner: tuple[int, int]) -> None:
     """Write the numbers of channels below their bars, as many as fit."""
     small, (top, left) = text.get_font(_FONT_SIZE), corner
     room = small.width(str(channels[-1])) + 8 if channels else 1

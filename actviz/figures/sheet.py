@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, UsageError
 from actviz.figures import color_scale, histograms, page_layout, sheet_row, sheet_row_drawing, text
+from actviz.figures.canvas import theme_of
 from actviz.figures.renderers import captions, padding, range_labels
 from actviz.figures.sheet_row import RowPart, TileLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from actviz.figures.canvas import Theme
     from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.figures.sheet_row import SheetRow
     from actviz.records import Activation, Context, Picture, Style, Tile
@@ -82,8 +84,7 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
     """
     pages = list(draw_pages(activations, index, context, style))
     if len(pages) > 1:
-        message = f"{len(pages)} pages are needed; ask for fewer channels or a larger --max-megapixels."
-        raise LimitError(message)
+        raise LimitError(f"{len(pages)} pages are needed; ask for fewer channels or a larger --max-megapixels.")
     return pages[0]
 
 
@@ -118,8 +119,7 @@ def plan_pages(
     drawable = [activation for activation in activations if sheet_row.accepts(activation)]
     sheet_rows = [row for item in drawable if (row := sheet_row.prepare(item, index, context, style)) is not None]
     if not sheet_rows:
-        message = "none of the layers holds numbers that can be drawn; choose others with --layer."
-        raise UsageError(message)
+        raise UsageError("none of the layers holds numbers that can be drawn; choose others with --layer.")
     sheet = _Sheet(sheet_rows, context, style, len(activations), requested)
     pages, words = _plan(sheet)
     return [partial(_numbered, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
@@ -129,12 +129,12 @@ def _numbered(sheet: _Sheet, page: _SheetPage, numbering: tuple[int, int], words
     """Draw a page with its number if there are several."""
     number, count = numbering
     where = f", page {number} of {count}" if count > 1 else ""
-    picture = _draw(page, _layout(sheet, page, where, words), page_layout.theme_of(dark=sheet.style.dark))
+    picture = _draw(page, _layout(sheet, page, where, words), theme_of(dark=sheet.style.dark))
     paging = {"page": number, "pages": count} if count > 1 else {}
     return replace(picture, numbers=picture.numbers | paging)
 
 
-def _draw(page: _SheetPage, layout: page_layout.PageLayout, theme: page_layout.Theme) -> Picture:
+def _draw(page: _SheetPage, layout: page_layout.PageLayout, theme: Theme) -> Picture:
     canvas, top, left = page_layout.open_page(layout, theme)
     tiles: list[Tile] = []
     for part in page.parts:
@@ -264,11 +264,10 @@ def _plan(sheet: _Sheet) -> tuple[list[_SheetPage], list[str]]:
         page = _arranged(some, TileLimits(_SIDES[-1], max(fewer, _FEWEST)))
         if _area(sheet, page, [_shrunk(fewer, style)]) <= budget:
             return [page], [_shrunk(fewer, style)]
-    message = (
+    raise LimitError(
         f"a sheet of {len(sheet_rows)} layers needs more than {style.megapixels:g} megapixels;"
         " choose fewer layers with --layer, or allow more with --max-megapixels."
     )
-    raise LimitError(message)
 
 
 def _shrunk(fewer: int, style: Style) -> str:

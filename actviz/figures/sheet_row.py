@@ -146,19 +146,19 @@ class RowPart:
         """Return the indices of the tiles in this part."""
         return range(self.rows.start * limits.per_row, min(self.rows.stop * limits.per_row, self.row.count))
 
+    def prepared(self, limits: TileLimits) -> PreparedMaps:
+        """Return the maps of the row, of which those in this part are drawn."""
+        indices, prepared = self.indices(limits), self.row.prepared
+        return replace(prepared, channels=prepared.channels[indices.start : indices.stop])
+
     def channels(self, limits: TileLimits) -> list[int]:
         """Return the channels of the tiles in this part if tiles have different color limits."""
-        prepared, indices = self.row.prepared, self.indices(limits)
-        per_tile = prepared.scale.kind == "filter" and not self.row.strip
-        return prepared.channels[indices.start : indices.stop] if per_tile else []
+        per_tile = self.row.prepared.scale.kind == "filter" and not self.row.strip
+        return self.prepared(limits).channels if per_tile else []
 
     def labels(self, limits: TileLimits) -> list[str]:
         """Return the labels below the tiles in this part; a strip has none."""
-        row, indices = self.row, self.indices(limits)
-        if row.strip:
-            return []
-        here = replace(row.prepared, channels=row.prepared.channels[indices.start : indices.stop])
-        return range_labels.labels_below(here, limits.side, fixed=True)
+        return [] if self.row.strip else range_labels.labels_below(self.prepared(limits), limits.side, fixed=True)
 
     def clipped(self, limits: TileLimits) -> int:
         """Return the number of values in this part outside their color limits."""

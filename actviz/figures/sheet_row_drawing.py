@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +11,19 @@ from actviz.figures import colors, histograms, mosaic, text
 from actviz.figures.renderers import captions, grid
 from actviz.figures.renderers.renderer_protocol import MAP
 from actviz.figures.sheet_row import FONT_SIZE, GAP, HEADING_SIZE, LINE_GAP, TEXT_SIZE, is_narrow, row_height, tile_size
-from actviz.records import Tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from actviz.figures import page_layout
+    from actviz.figures.canvas import Canvas
+    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.figures.sheet_row import RowPart, SheetRow, TileLimits
+    from actviz.records import Tile
 
 _NAMED = 5
 
 
-def draw(canvas: page_layout.Canvas, part: RowPart, limits: TileLimits) -> list[Tile]:
+def draw(canvas: Canvas, part: RowPart, limits: TileLimits) -> list[Tile]:
     """Draw a sheet row, or a part of it."""
     row, (first, left) = part.row, part.corner
     top = first + text.get_font(HEADING_SIZE, bold=True).height + 6
@@ -46,7 +46,7 @@ def draw(canvas: page_layout.Canvas, part: RowPart, limits: TileLimits) -> list[
     return _draw_tiles(canvas, part, limits, (top, left))
 
 
-def _write_head(canvas: page_layout.Canvas, part: RowPart, width: int, limits_text: str) -> None:
+def _write_head(canvas: Canvas, part: RowPart, width: int, limits_text: str) -> None:
     """Write address, class, shape, counts and color limits, as many of them as there is room for."""
     head, plain, row = text.get_font(HEADING_SIZE, bold=True), text.get_font(TEXT_SIZE), part.row
     kind = plain.fit(text.shown(row.activation.kind), width // 4)
@@ -80,21 +80,18 @@ def _counts(row: SheetRow) -> tuple[str, str, str]:
     return words + (f", {row.note}" if row.note else ""), count, numbers
 
 
-def _paint(row: SheetRow, indices: range, size: tuple[int, int]) -> NDArray[np.uint32]:
-    """Return the packed pixels of some tiles in their final size.
+def _paint(row: SheetRow, prepared: PreparedMaps, maps: NDArray[Any], size: tuple[int, int]) -> NDArray[np.uint32]:
+    """Return the packed pixels ``(tile, row, column)`` of the tiles `maps` of a row in their final size.
 
     Values of large maps are averaged rather than colors, so that colors remain those of the color bar.
     """
-    prepared = row.prepared
-    channels = [prepared.channels[index] for index in indices]
     if row.over is not None:
-        return row.over.painted(replace(prepared, channels=channels), size)
-    maps = row.maps[indices.start : indices.stop]
+        return row.over.painted(prepared, size)
     down, right = size[0] // maps.shape[1], size[1] // maps.shape[2]
     if min(down, right) < 1 or (maps.shape[1] * down, maps.shape[2] * right) != size:
         maps, down, right = _averaged(maps, size), 1, 1
-    steps = colors.values_to_steps(maps, prepared.low[channels], prepared.high[channels], signed=prepared.signed)
-    pixels = colors.steps_to_pixels(steps, prepared.table)
+    low, high = prepared.low[prepared.channels], prepared.high[prepared.channels]
+    pixels = colors.steps_to_pixels(colors.values_to_steps(maps, low, high, signed=prepared.signed), prepared.table)
     if not prepared.numbers.finite:
         colors.paint_nonfinite(pixels, maps, prepared.table)
     return pixels.repeat(down, axis=1).repeat(right, axis=2)
@@ -109,32 +106,27 @@ def _averaged(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
     return averaged
 
 
-def _draw_tiles(canvas: page_layout.Canvas, part: RowPart, limits: TileLimits, corner: tuple[int, int]) -> list[Tile]:
+def _draw_tiles(canvas: Canvas, part: RowPart, limits: TileLimits, corner: tuple[int, int]) -> list[Tile]:
     font, theme, row, indices = text.get_font(FONT_SIZE), canvas.theme, part.row, part.indices(limits)
-    prepared = row.prepared
-    size, _ = tile_size(row, limits)
-    painted = _paint(row, indices, size)
-    states, below = prepared.states(), part.labels(limits)
-    tiles = []
-    for index, pixels in zip(indices, painted, strict=True):
-        line, column = divmod(index - indices.start, limits.per_row)
-        top = corner[0] + line * row_height(size) + font.height + 2
-        left = corner[1] + column * (limits.side + GAP) + 1
-        box = (top, left, top + size[0], left + size[1])
-        canvas.fill((top - 1, left - 1, box[2] + 1, box[3] + 1), theme.line)
-        canvas.pixels[top : box[2], left : box[3]] = pixels
-        channel = prepared.channels[index]
+    prepared, (size, _) = part.prepared(limits), tile_size(row, limits)
+    top, left = corner[0] + font.height + 2, corner[1] + 1
+    cells = mosaic.TileGrid(len(part.rows), limits.per_row, top, left, row_height(size), limits.side + GAP, *size)
+    painted = _paint(row, prepared, row.maps[indices.start : indices.stop], size)
+    boxes = map(cells.box, range(len(indices)))
+    tiles = [tile._replace(address=row.activation.address) for tile in prepared.tiles(boxes)]
+    for tile, pixels, label in zip(tiles, painted, part.labels(limits), strict=True):
+        top, left, bottom, right = tile.box
+        canvas.fill((top - 1, left - 1, bottom + 1, right + 1), theme.line)
+        canvas.pixels[top:bottom, left:right] = pixels
         if prepared.total > 1:
-            canvas.write(str(channel), top - 2 - font.height, left - 1, font, theme.ink)
-        canvas.write(below[index - indices.start], box[2] + 3, left - 1, font, theme.muted)
-        low, high = float(prepared.low[channel]), float(prepared.high[channel])
-        tiles.append(Tile(channel, box, low, high, states[index], row.activation.address))
-        _hatch(canvas, row, box)
+            canvas.write(str(tile.channel), top - 2 - font.height, left - 1, font, theme.ink)
+        canvas.write(label, bottom + 3, left - 1, font, theme.muted)
+        _hatch(canvas, row, tile.box)
     grid.mark_states(canvas, tiles)
     return tiles
 
 
-def _hatch(canvas: page_layout.Canvas, row: SheetRow, box: tuple[int, int, int, int]) -> None:
+def _hatch(canvas: Canvas, row: SheetRow, box: tuple[int, int, int, int]) -> None:
     """Hatch the masked steps."""
     top, left, bottom, right = box
     limits = (top, bottom) if row.masked_axis == 1 else (left, right)
@@ -145,7 +137,7 @@ def _hatch(canvas: page_layout.Canvas, row: SheetRow, box: tuple[int, int, int, 
         grid.hatch(canvas, step_box, canvas.theme.muted, (top, left))
 
 
-def _draw_strip(canvas: page_layout.Canvas, row: SheetRow, limits: TileLimits, corner: tuple[int, int]) -> list[Tile]:
+def _draw_strip(canvas: Canvas, row: SheetRow, limits: TileLimits, corner: tuple[int, int]) -> list[Tile]:
     """Draw all units of a vector as cells, in as many rows as they need."""
     font, theme, prepared = text.get_font(FONT_SIZE), canvas.theme, row.prepared
     (cell_height, cell), _ = tile_size(row, limits)
@@ -162,7 +154,5 @@ def _draw_strip(canvas: page_layout.Canvas, row: SheetRow, limits: TileLimits, c
     named = ", ".join(f"{unit} ({text.number(float(values[unit]))})" for unit in strongest)
     words = f"{text.number(low)}..{text.number(high)} {text.DOT} strongest by |value|: {named}"
     canvas.write(font.fit(words, limits.width), corner[0] + rows * cell_height + 3, corner[1], font, theme.muted)
-    return [
-        Tile(channel, cells.box(channel), low, high, state, row.activation.address)
-        for channel, state in zip(prepared.channels, prepared.states(), strict=True)
-    ]
+    boxes = map(cells.box, prepared.channels)
+    return [tile._replace(address=row.activation.address) for tile in prepared.tiles(boxes)]

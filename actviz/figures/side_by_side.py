@@ -24,6 +24,7 @@ from actviz.statistics.channel_statistics import as_numbers
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actviz.figures.canvas import Canvas
     from actviz.figures.colors import ColorTable
     from actviz.records import Activation, Context, Picture
 
@@ -152,7 +153,7 @@ def _zoom(height: int, width: int) -> tuple[int, int]:
 
 
 def _draw_map(
-    canvas: page_layout.Canvas,
+    canvas: Canvas,
     values: NDArray[np.float64],
     look: tuple[float, ColorTable, tuple[int, int]],
     corner: tuple[int, int],

@@ -49,8 +49,7 @@ def font_path(*, bold: bool) -> Path:
     """
     package = find_spec("matplotlib")
     if package is None or not package.submodule_search_locations:
-        message = "matplotlib is not installed, so there is no font; install matplotlib."
-        raise ActvizError(message)
+        raise ActvizError("matplotlib is not installed, so there is no font; install matplotlib.")
     folder = Path(package.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf"
     return folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")
 
@@ -124,7 +123,7 @@ def _run_of(character: str, before: Run | None, *, bold: bool, shaping: bool) ->
     direction = _direction_of(character)
     if direction is not None and not shaping:
         return Run(escape_character(character))
-    if character in fonts.map_of(font_path(bold=bold)):
+    if fonts.has_glyph(font_path(bold=bold), character):
         return Run(character, None, direction)
     path = fonts.covering(character, bold=bold)
     return Run(escape_character(character)) if path is None else Run(character, path, direction)
@@ -132,7 +131,7 @@ def _run_of(character: str, before: Run | None, *, bold: bool, shaping: bool) ->
 
 def _marked(mark: str, before: Run, *, bold: bool) -> Run:
     """Return a combining mark in the font of its letter, or its code if that font lacks it."""
-    if mark in fonts.map_of(before.path or font_path(bold=bold)):
+    if fonts.has_glyph(before.path or font_path(bold=bold), mark):
         return Run(mark, before.path, before.direction)
     return Run(escape_character(mark))
 

@@ -24,7 +24,7 @@ COLORMAPS = ROOT / "tests" / "COLORMAPS.md"
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@pytest.mark.parametrize("name", colors.colormaps.SHIPPED)
+@pytest.mark.parametrize("name", colors.shipped_colormaps())
 def test_shipped_tables_are_those_of_matplotlib(name: str) -> None:
     expected = colormaps[name].resampled(256)(np.arange(256), bytes=True)[:, :3]
 

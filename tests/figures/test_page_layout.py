@@ -11,6 +11,7 @@ from picture_helpers import assert_labels_apart
 from actviz.errors import LimitError
 from actviz.figures import canvas as canvases
 from actviz.figures import colors, page_layout
+from actviz.figures.canvas import Theme, check_size, theme_of
 from actviz.records import Context
 from actviz.statistics import channel_statistics
 
@@ -35,7 +36,7 @@ def layout(address: str = "conv", *, width: int = 300, thumbnail: np.ndarray | N
 @pytest.mark.parametrize("thumbnail", [None, SMALL])
 @pytest.mark.parametrize("dark", [False, True])
 def test_labels_stay_apart(address: str, width: int, thumbnail: np.ndarray | None, dark: bool) -> None:
-    theme = page_layout.theme_of(dark=dark)
+    theme = theme_of(dark=dark)
     found = page_layout.FigureHistogram(
         channel_statistics.ValueDistribution((1, 3, 9), -1e-30, 1e30, 20, 7, apart=dark)
     )
@@ -92,7 +93,7 @@ def test_small_thumbnails_are_the_pixels_fed() -> None:
 @pytest.mark.parametrize(("height", "width"), [(70_000, 1), (20_000, 20_000)])
 def test_what_is_too_large_names_the_options(height: int, width: int) -> None:
     with pytest.raises(LimitError, match="--channels"):
-        page_layout.check_size(height, width)
+        check_size(height, width)
 
 
 def contrast(one: colors.RGB, other: colors.RGB) -> float:
@@ -108,7 +109,7 @@ def contrast(one: colors.RGB, other: colors.RGB) -> float:
 
 
 @pytest.mark.parametrize("theme", [canvases.LIGHT, canvases.DARK])
-def test_contrasts(theme: page_layout.Theme) -> None:
+def test_contrasts(theme: Theme) -> None:
     assert contrast(theme.ink, theme.page) >= 7
     assert contrast(theme.muted, theme.page) >= 4.5
     for one, other, least in (

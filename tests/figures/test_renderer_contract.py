@@ -18,6 +18,7 @@ from picture_helpers import AXES, CONTEXT, assert_labels_apart, assert_read_back
 
 from actviz.errors import UsageError
 from actviz.figures import colors, page_layout, renderers, sheet, text
+from actviz.figures.canvas import theme_of
 from actviz.figures.renderers import attention, frames, reduction, sequence
 from actviz.records import Activation, Context, Picture, Style
 
@@ -283,7 +284,7 @@ def test_a_projection_keeps_what_is_furthest_from_zero_and_says_reduced(kind: st
 def bar_ticks(picture: Picture) -> list[tuple[str, tuple[int, ...]]]:
     """Return the words of the colour bar's ticks and the colour of the bar above each tick's line."""
     pixels = picture.pixels
-    theme = page_layout.theme_of(dark=bool(pixels[0, 0].max() < 128))
+    theme = theme_of(dark=bool(pixels[0, 0].max() < 128))
     table = colors.table(picture.numbers["colormap"]).colors
     left = page_layout.MARGIN
     start = max(tile.box[2] for tile in picture.tiles)

@@ -1,10 +1,12 @@
-"""Write `tests/COLORMAPS.md`: which of matplotlib's colormaps tell values back.
+"""Write the default colormaps, and `tests/COLORMAPS.md`: which of matplotlib's colormaps tell values back.
 
 Run ``python tests/tools/make_colormaps.py``.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +39,17 @@ def rows() -> list[tuple[str, int, bool, bool]]:
     ]
 
 
+def write_shipped() -> None:
+    """Write the tables of the default colormaps, from which figures are drawn without matplotlib."""
+    names = (colors.SEQUENTIAL, colors.DIVERGING, colors.DIVERGING_DARK)
+    tables = {name: base64.b64encode(colors.from_matplotlib(name).tobytes()).decode("ascii") for name in names}
+    target = Path(colors.__file__).with_name("colormaps.json")
+    target.write_text(json.dumps(tables, indent=1) + "\n", encoding="ascii")
+
+
 def main() -> None:
-    """Write the table."""
+    """Write both."""
+    write_shipped()
     import matplotlib as mpl
 
     found = rows()

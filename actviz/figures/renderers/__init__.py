@@ -56,28 +56,23 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     if values.dtype.kind in _UNDRAWN:
         texts = values.dtype.kind == "O" and all(isinstance(item, (str, bytes)) for item in values.flat)
         what = "text" if texts else _UNDRAWN[values.dtype.kind]
-        message = f"layer {name!r} gives {what}, which cannot be drawn; choose another layer."
-        raise UsageError(message)
+        raise UsageError(f"layer {name!r} gives {what}, which cannot be drawn; choose another layer.")
     if len(activation.axes) != values.ndim:
-        message = (
+        raise UsageError(
             f"layer {name!r} has {values.ndim} axes, but {len(activation.axes)} are named:"
             f" {', '.join(activation.axes)}; name each one."
         )
-        raise UsageError(message)
     duplicate = next((axis for axis in activation.axes if activation.axes.count(axis) > 1), None)
     if duplicate is not None:
-        message = f"layer {name!r} has two axes called {duplicate!r}; give each its own name."
-        raise UsageError(message)
+        raise UsageError(f"layer {name!r} has two axes called {duplicate!r}; give each its own name.")
     renderer = renderer_of(activation.axes)
     if renderer is None:
         axes = ", ".join(activation.axes)
-        message = f"layer {name!r} has the axes ({axes}), of which the first must be the batch; name them so."
-        raise UsageError(message)
+        raise UsageError(f"layer {name!r} has the axes ({axes}), of which the first must be the batch; name them so.")
     if 0 in values.shape:
-        message = (
+        raise UsageError(
             f"layer {name!r} is empty ({sizes_text(values.shape)}): there is nothing to draw; give a larger input."
         )
-        raise UsageError(message)
     if style.reduce is not None:
         return _draw_reduced(activation, index, context, style)
     return (overlay if style.overlay else renderer).draw(activation, index, context, style)

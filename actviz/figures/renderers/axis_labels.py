@@ -18,7 +18,7 @@ from actviz.figures import text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actviz.figures import page_layout
+    from actviz.figures.canvas import Canvas
 
 FONT_SIZE = 11
 LONGEST = 130
@@ -97,7 +97,7 @@ def label_size(axis: AxisLabels, zoom: int, *, above: bool) -> int:
     return text.get_font(FONT_SIZE).height if not above or axis.turned(zoom) else axis.widest + 8
 
 
-def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
+def write_left(canvas: Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the rows `part` to the left of a map whose top left pixel is `corner`."""
     font, color = text.get_font(FONT_SIZE), canvas.theme.muted
     for index in _labelled_indices(part, label_interval(zoom, label_size(axis, zoom, above=False))):
@@ -108,7 +108,7 @@ def write_left(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner
         canvas.fill((middle, corner[1] - 1 - _TICK, middle + 1, corner[1] - 1), color)
 
 
-def write_above(canvas: page_layout.Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
+def write_above(canvas: Canvas, axis: AxisLabels, part: range, corner: tuple[int, int], zoom: int) -> None:
     """Write the names of the columns `part` above a map whose top left pixel is `corner`."""
     font, color, turned = text.get_font(FONT_SIZE), canvas.theme.muted, axis.turned(zoom)
     for index in _labelled_indices(part, label_interval(zoom, label_size(axis, zoom, above=True))):

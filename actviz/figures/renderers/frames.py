@@ -20,6 +20,7 @@ import numpy as np
 
 from actviz.errors import UsageError
 from actviz.figures import colors, mosaic, page_layout, text
+from actviz.figures.canvas import check_size, theme_of
 from actviz.figures.renderers import batch_entry, captions, grid, padding, prepared_maps, range_labels, reduction
 from actviz.figures.renderers.renderer_protocol import FILTER, MAP, SheetTiles
 from actviz.records import Picture, Tile
@@ -28,6 +29,7 @@ from actviz.statistics import channel_statistics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actviz.figures.canvas import Canvas
     from actviz.figures.renderers.overlay_blend import Overlay
     from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Activation, Axes, Context, Style
@@ -99,7 +101,7 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
-    canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
+    canvas, top, left = page_layout.open_page(layout, theme_of(dark=style.dark))
     tiles = _draw_blocks(canvas, frame_maps, replace(plan, top=top, left=left), frame_maps.painted(style))
     return canvas.picture(tiles, _record(frame_maps, style, plan.zoom))
 
@@ -176,8 +178,7 @@ def project(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray
         If the projection `how` does not exist.
     """
     if how not in PROJECTIONS:
-        message = f"nothing is projected by {how!r}; use {', '.join(PROJECTIONS)}."
-        raise UsageError(message)
+        raise UsageError(f"nothing is projected by {how!r}; use {', '.join(PROJECTIONS)}.")
     count = f"{frames.shape[1]} {along}{'s' if frames.shape[1] != 1 else ''}"
     words = reduction.SIGNED_MAX if (frames < 0).any() else reduction.REDUCTIONS["max"]
     return channel_statistics.furthest(frames, axis=1), f"{words} over {count}"
@@ -190,8 +191,8 @@ def _draw_bare(frame_maps: _FrameMaps, style: Style) -> Picture:
     zoom = 1 if frame_maps.over else style.zoom or 1
     across = style.columns or len(frame_maps.shown)
     flat = painted.reshape(-1, rows, columns)
-    page_layout.check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
-    page = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
+    check_size(-(-len(flat) // across) * (rows * zoom + 1), across * (columns * zoom + 1))
+    page = colors.pack_color(theme_of(dark=style.dark).page)
     pixels, grid_of_tiles = mosaic.assemble(flat, min(across, len(flat)), page, zoom)
     states = frame_maps.prepared.states()
     tiles = tuple(
@@ -256,11 +257,9 @@ def _plan(frame_maps: _FrameMaps, style: Style) -> _FramesPlan:
     return _FramesPlan(zoom, frame, cell, per_line, gutter, blocks, words)
 
 
-def _draw_blocks(
-    canvas: page_layout.Canvas, frame_maps: _FrameMaps, plan: _FramesPlan, painted: NDArray[np.uint32]
-) -> list[Tile]:
+def _draw_blocks(canvas: Canvas, frame_maps: _FrameMaps, plan: _FramesPlan, painted: NDArray[np.uint32]) -> list[Tile]:
     states = frame_maps.prepared.states()
-    share = _strengths(frame_maps.prepared)
+    share = frame_maps.prepared.strength_shares().tolist()
     tiles: list[Tile] = []
     for index in range(len(frame_maps.prepared.channels)):
         row, column = divmod(index, plan.blocks.columns)
@@ -270,14 +269,8 @@ def _draw_blocks(
     return tiles
 
 
-def _strengths(prepared: PreparedMaps) -> list[float]:
-    largest = prepared.strength
-    share: list[float] = (largest[prepared.channels] / (float(largest.max()) or 1.0)).tolist()
-    return share
-
-
 def _write_gutter(
-    canvas: page_layout.Canvas, prepared: PreparedMaps, plan: _FramesPlan, index: int, at: tuple[tuple[int, int], float]
+    canvas: Canvas, prepared: PreparedMaps, plan: _FramesPlan, index: int, at: tuple[tuple[int, int], float]
 ) -> None:
     """Draw number, range and strength of a channel to the left of its frames."""
     small, name, theme = text.get_font(_FONT_SIZE), text.get_font(_NAME, bold=True), canvas.theme
@@ -293,7 +286,7 @@ def _write_gutter(
 
 
 def _draw_frames(
-    canvas: page_layout.Canvas,
+    canvas: Canvas,
     frame_maps: _FrameMaps,
     plan: _FramesPlan,
     channel: tuple[int, NDArray[np.uint32], list[str]],

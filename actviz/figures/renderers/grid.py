@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from actviz.figures import colors, mosaic, page_layout, text
+from actviz.figures.canvas import check_size, theme_of
 from actviz.figures.renderers import axis_labels, captions, color_bars, padding, prepared_maps
 from actviz.figures.renderers.range_labels import has_single_limit, labels_below
 from actviz.records import Picture, Tile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.figures.canvas import Canvas
     from actviz.figures.renderers.axis_labels import AxisLabels
     from actviz.figures.renderers.overlay_blend import Overlay
     from actviz.figures.renderers.prepared_maps import PreparedMaps
@@ -133,7 +135,7 @@ def draw(activation: Activation, tile_set: TileSet, context: Context, style: Sty
         plan.size[1] + (plan.cell[1] if tile_set.input_image is not None else 0),
         prepared_maps.histogram(prepared, reduced=bool(context.reduced or (tile_set.reduced and not tile_set.over))),
     )
-    canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
+    canvas, top, left = page_layout.open_page(layout, theme_of(dark=style.dark))
     if tile_set.input_image is not None:
         _draw_input_image(canvas, tile_set.input_image, plan.grid(top, left).box(0))
         left += plan.cell[1]
@@ -148,7 +150,7 @@ def draw(activation: Activation, tile_set: TileSet, context: Context, style: Sty
     return canvas.picture(tiles, _record(prepared, tile_set, style, plan.zoom))
 
 
-def _draw_input_image(canvas: page_layout.Canvas, picture: NDArray[np.uint8], box: Box) -> None:
+def _draw_input_image(canvas: Canvas, picture: NDArray[np.uint8], box: Box) -> None:
     """Draw the input picture in the place of the first tile."""
     top, left, bottom, right = box
     if picture.shape[:2] != (bottom - top, right - left):
@@ -177,8 +179,8 @@ def _draw_bare(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> Pictu
     height, width = tile_set.sizes(count, zoom)
     zoom = 1 if tile_set.over else zoom
     rows, columns = mosaic.grid_shape(count, height * zoom + 1, width * zoom + 1, style.columns)
-    page_layout.check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
-    page = page_layout.theme_of(dark=style.dark).page
+    check_size(rows * (height * zoom + 1), columns * (width * zoom + 1))
+    page = theme_of(dark=style.dark).page
     record = _record(prepared, tile_set, style, (zoom, zoom))
     if prepared.numbers.finite and tile_set.over is None:
         steps = prepared.steps()
@@ -268,18 +270,11 @@ def _readable(zoom: tuple[int, int], side_labels: tuple[AxisLabels, AxisLabels])
 
 
 def _tiles(prepared: PreparedMaps, tile_set: TileSet, grid: mosaic.TileGrid) -> list[Tile]:
-    channels = prepared.channels
-    low, high = prepared.low[channels].tolist(), prepared.high[channels].tolist()
-    boxes = mosaic.boxes(grid, len(channels))
-    if not tile_set.indices:
-        return list(map(Tile, channels, boxes, low, high, prepared.states()))
-    return [
-        Tile(channel, boxes[index], low[index], high[index], state, indices=tile_set.indices[channel])
-        for index, (channel, state) in enumerate(zip(channels, prepared.states(), strict=True))
-    ]
+    tiles = prepared.tiles(mosaic.boxes(grid, len(prepared.channels)))
+    return [tile._replace(indices=tile_set.indices[tile.channel]) for tile in tiles] if tile_set.indices else tiles
 
 
-def mark_states(canvas: page_layout.Canvas, tiles: list[Tile]) -> None:
+def mark_states(canvas: Canvas, tiles: list[Tile]) -> None:
     """Hatch dead tiles, outline constant and non-finite ones."""
     for tile in tiles:
         if tile.state == "dead":
@@ -288,9 +283,7 @@ def mark_states(canvas: page_layout.Canvas, tiles: list[Tile]) -> None:
             _outline(canvas, tile.box, canvas.theme.ink)
 
 
-def hatch(
-    canvas: page_layout.Canvas, box: Box, color: colors.RGB | None = None, origin: tuple[int, int] | None = None
-) -> None:
+def hatch(canvas: Canvas, box: Box, color: colors.RGB | None = None, origin: tuple[int, int] | None = None) -> None:
     """Fill the box of a dead tile with light diagonal lines, which do not resemble a dark map.
 
     With a `color` the lines run in the other direction, for masked rather than dead parts. The lines of
@@ -304,7 +297,7 @@ def hatch(
     canvas.pixels[top:bottom, left:right] = np.where(lines, line, ground)
 
 
-def _outline(canvas: page_layout.Canvas, box: Box, color: colors.RGB) -> None:
+def _outline(canvas: Canvas, box: Box, color: colors.RGB) -> None:
     top, left, bottom, right = box
     canvas.fill((top - 1, left - 1, top, right + 1), color)
     canvas.fill((bottom, left - 1, bottom + 1, right + 1), color)
@@ -312,7 +305,7 @@ def _outline(canvas: page_layout.Canvas, box: Box, color: colors.RGB) -> None:
     canvas.fill((top, right, bottom, right + 1), color)
 
 
-def _write(canvas: page_layout.Canvas, prepared: PreparedMaps, tiles: list[Tile], plan: _GridPlan) -> None:
+def _write(canvas: Canvas, prepared: PreparedMaps, tiles: list[Tile], plan: _GridPlan) -> None:
     """Draw number, range and strength of all tiles, one row of tiles at a time, since this dominates the time of a large figure."""
     font, theme = text.get_font(_FONT_SIZE), canvas.theme
     labels_below = 1 + _LABEL_GAP + _BAR + _LABEL_GAP
@@ -326,11 +319,10 @@ def _write(canvas: page_layout.Canvas, prepared: PreparedMaps, tiles: list[Tile]
         _draw_strengths(canvas, prepared, tiles[0].box, plan)
 
 
-def _draw_strengths(canvas: page_layout.Canvas, prepared: PreparedMaps, first: Box, plan: _GridPlan) -> None:
+def _draw_strengths(canvas: Canvas, prepared: PreparedMaps, first: Box, plan: _GridPlan) -> None:
     """Draw the strength of every tile, relative to the strongest channel, as a bar below it."""
-    largest = prepared.strength
     width = plan.tile[1]
-    lengths = np.ceil(largest[prepared.channels] / (float(largest.max()) or 1.0) * width)
+    lengths = np.ceil(prepared.strength_shares() * width)
     full = np.arange(width) < lengths[:, None, None]
     bars = np.where(full, colors.pack_color(canvas.theme.strength), colors.pack_color(canvas.theme.track))
     top = first[2] + 1 + _LABEL_GAP
@@ -339,7 +331,7 @@ def _draw_strengths(canvas: page_layout.Canvas, prepared: PreparedMaps, first: B
 
 
 def _write_side_labels(
-    canvas: page_layout.Canvas, side_labels: tuple[AxisLabels, AxisLabels], tiles: list[Tile], zoom: tuple[int, int]
+    canvas: Canvas, side_labels: tuple[AxisLabels, AxisLabels], tiles: list[Tile], zoom: tuple[int, int]
 ) -> None:
     down, across = side_labels
     for tile in tiles:

@@ -36,8 +36,7 @@ def overlay_for(activation: Activation, context: Context, *, dark: bool = False)
     if picture is None:
         several = len(context.pictures) > 1 and geometry is None
         reason = "it comes of several pictures" if several else "its input is no picture"
-        message = f"layer {name!r} cannot be laid over the input: {reason}; leave out --overlay."
-        raise UsageError(message)
+        raise UsageError(f"layer {name!r} cannot be laid over the input: {reason}; leave out --overlay.")
     words = ""
     if picture.ndim > 3:  # noqa: PLR2004  (frames)
         words = f"over the mean of the {len(picture)} frames of the input"

@@ -11,15 +11,17 @@ import numpy as np
 from actviz.errors import UsageError
 from actviz.figures import color_scale, colors, mosaic, text
 from actviz.figures.color_scale import ColorScale
-from actviz.figures.page_layout import FigureHistogram
+from actviz.figures.histograms import FigureHistogram
 from actviz.figures.renderers import padding
-from actviz.records import FORWARD
+from actviz.records import FORWARD, Tile
 from actviz.statistics import channel_statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-    from actviz.records import Activation, Style
+    from actviz.records import Activation, Box, Style
 
 
 _MAX_LEVELS, _MAX_NAMES = 12, 8
@@ -111,6 +113,17 @@ class PreparedMaps:
     def states(self) -> list[str]:
         """Return the state of each channel to draw, such as ``dead``."""
         return [channel_statistics.STATES[code] for code in self.numbers.state[self.channels].tolist()]
+
+    def tiles(self, boxes: Iterable[Box]) -> list[Tile]:
+        """Return the tile of each channel to draw, in these boxes."""
+        low, high = self.low[self.channels].tolist(), self.high[self.channels].tolist()
+        return list(map(Tile, self.channels, boxes, low, high, self.states()))
+
+    def strength_shares(self) -> NDArray[np.float64]:
+        """Return the strength of each channel to draw, relative to the strongest channel of the layer, 0..1."""
+        strength = self.strength
+        shares: NDArray[np.float64] = strength[self.channels] / (float(strength.max()) or 1.0)
+        return shares
 
     @property
     def clips(self) -> bool:
@@ -266,17 +279,13 @@ def _percentile_limits(
 
 def _check_style(style: Style) -> None:
     if style.measure not in channel_statistics.MEASURES:
-        message = f"nothing is sorted by {style.measure!r}; use {', '.join(channel_statistics.MEASURES)}."
-        raise UsageError(message)
+        raise UsageError(f"nothing is sorted by {style.measure!r}; use {', '.join(channel_statistics.MEASURES)}.")
     if style.columns is not None and style.columns < 1:
-        message = f"columns {style.columns} leave no room; use 1 or more."
-        raise UsageError(message)
+        raise UsageError(f"columns {style.columns} leave no room; use 1 or more.")
     if style.zoom is not None and style.zoom < 1:
-        message = f"zoom {style.zoom} leaves nothing to see; use 1 or more."
-        raise UsageError(message)
+        raise UsageError(f"zoom {style.zoom} leaves nothing to see; use 1 or more.")
     if style.bare and style.histogram:
-        message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
-        raise UsageError(message)
+        raise UsageError("a bare mosaic has no room for a histogram; leave --bare or --histogram out.")
 
 
 def _requested_range(

@@ -75,11 +75,9 @@ def reduce_channels(
     """
     name = activation.address
     if style.reduce not in REDUCTIONS:
-        message = f"nothing is reduced by {style.reduce!r}; use {', '.join(REDUCTIONS)}."
-        raise UsageError(message)
+        raise UsageError(f"nothing is reduced by {style.reduce!r}; use {', '.join(REDUCTIONS)}.")
     if "channel" not in activation.axes:
-        message = f"layer {name!r} has no channels to bring into one map; leave out --reduce."
-        raise UsageError(message)
+        raise UsageError(f"layer {name!r} has no channels to bring into one map; leave out --reduce.")
     axis = activation.axes.index("channel")
     values = np.moveaxis(channel_statistics.as_numbers(activation.values[index]), axis - 1, 0)
     moved = ("channel", *(axis for axis in activation.axes[1:] if axis != "channel"))

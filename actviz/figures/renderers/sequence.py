@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.figures import color_scale, colors, mosaic, page_layout, text
+from actviz.figures.canvas import check_size, theme_of
 from actviz.figures.color_scale import ColorScale
 from actviz.figures.renderers import axis_labels, batch_entry, captions, color_bars, grid, prepared_maps, reduction
 from actviz.figures.renderers.axis_labels import AxisLabels
@@ -23,6 +24,7 @@ from actviz.statistics import channel_statistics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from actviz.figures.canvas import Canvas
     from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.records import Activation, Axes, Box, Context, Style
 
@@ -91,7 +93,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
-    canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
+    canvas, top, left = page_layout.open_page(layout, theme_of(dark=style.dark))
     tiles = _draw_panels(canvas, matrix, prepared, replace(plan, top=top, left=left))
     return canvas.picture(tiles, _record(prepared, matrix, style, plan, (step, unit)))
 
@@ -188,8 +190,8 @@ def _draw_bare(matrix: _SequenceMatrix, prepared: PreparedMaps, style: Style, ax
     """Draw steps down and units across, `zoom` pixels for each value; masked steps have the color of the page."""
     zoom = style.zoom or 1
     pixels = matrix.pixels.T.copy()
-    pixels[matrix.masked] = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
-    page_layout.check_size(pixels.shape[0] * zoom, pixels.shape[1] * zoom)
+    pixels[matrix.masked] = colors.pack_color(theme_of(dark=style.dark).page)
+    check_size(pixels.shape[0] * zoom, pixels.shape[1] * zoom)
     pixels = pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
     boxes = [(0, index * zoom, len(pixels), (index + 1) * zoom) for index in range(len(prepared.channels))]
     tiles = tuple(_tile(prepared, index, box, None, prepared.states()) for index, box in enumerate(boxes))
@@ -201,9 +203,7 @@ def _tile(prepared: PreparedMaps, index: int, box: Box, part: Box | None, states
     return Tile(channel, box, float(prepared.low[channel]), float(prepared.high[channel]), states[index], part=part)
 
 
-def _draw_panels(
-    canvas: page_layout.Canvas, matrix: _SequenceMatrix, prepared: PreparedMaps, plan: SequencePlan
-) -> list[Tile]:
+def _draw_panels(canvas: Canvas, matrix: _SequenceMatrix, prepared: PreparedMaps, plan: SequencePlan) -> list[Tile]:
     pixels = matrix.pixels.T if plan.steps_down else matrix.pixels
     states = prepared.states()
     tiles: list[Tile] = []
@@ -247,13 +247,13 @@ class _SequencePanel:
         """Return the pixels of all units of a step."""
         return self._row_box(step) if self.plan.steps_down else self._column_box(step)
 
-    def hatch_dead(self, canvas: page_layout.Canvas, states: list[str]) -> None:
+    def hatch_dead(self, canvas: Canvas, states: list[str]) -> None:
         """Hatch units that are 0 at every step."""
         for unit in self.columns if self.plan.steps_down else self.rows:
             if states[unit] == "dead":
                 grid.hatch(canvas, self.unit_box(unit), origin=self.corner)
 
-    def hatch_masked(self, canvas: page_layout.Canvas, masked: list[int]) -> None:
+    def hatch_masked(self, canvas: Canvas, masked: list[int]) -> None:
         """Hatch masked steps."""
         steps = self.rows if self.plan.steps_down else self.columns
         for step in masked:

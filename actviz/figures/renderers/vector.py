@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.figures import colors, mosaic, page_layout, text
+from actviz.figures.canvas import check_size, theme_of
 from actviz.figures.renderers import axis_labels, batch_entry, captions, color_bars, prepared_maps
 from actviz.figures.renderers.renderer_protocol import SheetTiles
-from actviz.records import Picture, Tile
+from actviz.records import Picture
 from actviz.statistics import channel_statistics
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.figures.canvas import Canvas
     from actviz.figures.renderers.prepared_maps import PreparedMaps
-    from actviz.records import Activation, Axes, Context, Style
+    from actviz.records import Activation, Axes, Context, Style, Tile
 
 _MOST_BARS, _MOST_SWATCHES, _BAR_ROWS = 64, 512, 16
 _LONGEST_NAME = 180
@@ -84,7 +86,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
-    canvas, top, left = page_layout.open_page(layout, page_layout.theme_of(dark=style.dark))
+    canvas, top, left = page_layout.open_page(layout, theme_of(dark=style.dark))
     tiles = plan.draw(canvas, prepared, top, left)
     return canvas.picture(tiles, prepared.record(style, drawn))
 
@@ -125,23 +127,10 @@ def _draw_bare(prepared: PreparedMaps, style: Style, drawn: prepared_maps.TileAx
     count = len(prepared.channels)
     columns = cell_columns(count) if style.columns is None else style.columns
     rows, columns = mosaic.grid_shape(count, zoom, zoom, min(columns, count))
-    page_layout.check_size(rows * zoom, columns * zoom)
-    page = colors.pack_color(page_layout.theme_of(dark=style.dark).page)
+    check_size(rows * zoom, columns * zoom)
+    page = colors.pack_color(theme_of(dark=style.dark).page)
     pixels, grid = mosaic.assemble(prepared.painted(), columns, page, zoom, gap=0)
-    return Picture(
-        pixels,
-        tuple(_tiles(prepared, [grid.box(index) for index in range(count)])),
-        (),
-        prepared.record(style, drawn),
-    )
-
-
-def _tiles(prepared: PreparedMaps, boxes: Sequence[tuple[int, int, int, int]]) -> list[Tile]:
-    low, high = float(prepared.low[0]), float(prepared.high[0])
-    return [
-        Tile(channel, box, low, high, state)
-        for channel, box, state in zip(prepared.channels, boxes, prepared.states(), strict=True)
-    ]
+    return Picture(pixels, tuple(prepared.tiles(map(grid.box, range(count)))), (), prepared.record(style, drawn))
 
 
 def cell_columns(count: int) -> int:
@@ -162,18 +151,16 @@ class _VectorPlan:
     words: list[str]
     names: list[str]
 
-    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
+    def draw(self, canvas: Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
         raise NotImplementedError
 
-    def _place(
-        self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int, *, framed: bool
-    ) -> list[Tile]:
+    def _place(self, canvas: Canvas, prepared: PreparedMaps, top: int, left: int, *, framed: bool) -> list[Tile]:
         grid = replace(self.grid, top=self.grid.top + top, left=self.grid.left + left)
         count = len(prepared.channels)
         if framed:
             mosaic.draw_frames(canvas.pixels, grid, count, colors.pack_color(canvas.theme.line))
         mosaic.write_tiles(canvas.pixels, grid, prepared.painted(), (grid.height, grid.width))
-        return _tiles(prepared, [grid.box(index) for index in range(count)])
+        return prepared.tiles(map(grid.box, range(count)))
 
 
 def _values(prepared: PreparedMaps, digits: int = 4) -> list[str]:
@@ -205,7 +192,7 @@ class _Bars(_VectorPlan):
         grid = mosaic.TileGrid(rows, columns, 4, number + cls.GAP, cls.ROW, step, cls.SWATCH, cls.SWATCH)
         return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words, names)
 
-    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
+    def draw(self, canvas: Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
         font, theme, grid = text.get_font(_FONT_SIZE), canvas.theme, self.grid
         value = max(font.width(word) for word in self.words)
         length = grid.step_right - grid.left - self.SWATCH - self.GAP - self.GAP
@@ -232,7 +219,7 @@ class _Bars(_VectorPlan):
                 canvas.pixels[up:down, first + low : first + high] = color
             canvas.fill((up - 4, first + zero, down + 4, first + zero + 1), theme.muted)
             canvas.write(words, line, first + length + self.GAP, font, theme.ink)
-        return _tiles(prepared, boxes)
+        return prepared.tiles(boxes)
 
 
 def _bar_ends(prepared: PreparedMaps, length: int) -> tuple[int, list[int]]:
@@ -269,7 +256,7 @@ class _Swatches(_VectorPlan):
         grid = mosaic.TileGrid(rows, columns, font.height + 2, 1, step_down, step_right, cls.HEIGHT, width - 2)
         return cls((rows * step_down - cls.GAP, columns * step_right - cls.GAP), grid, words, names)
 
-    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
+    def draw(self, canvas: Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
         tiles = self._place(canvas, prepared, top, left, framed=True)
         font, theme = text.get_font(11), canvas.theme
         for tile, words in zip(tiles, self.words, strict=True):
@@ -293,7 +280,7 @@ class _Cells(_VectorPlan):
         size = grid.top + rows * side + 1, grid.left + columns * side + font.width("+100")
         return cls(size, grid, [], names)
 
-    def draw(self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
+    def draw(self, canvas: Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
         theme, grid = canvas.theme, self.grid
         count, side = len(prepared.channels), grid.height
         first_row, first_column = top + grid.top, left + grid.left
@@ -310,9 +297,7 @@ class _Cells(_VectorPlan):
         self._write_labels(canvas, prepared, top, (first_row, first_column))
         return tiles
 
-    def _write_labels(
-        self, canvas: page_layout.Canvas, prepared: PreparedMaps, top: int, corner: tuple[int, int]
-    ) -> None:
+    def _write_labels(self, canvas: Canvas, prepared: PreparedMaps, top: int, corner: tuple[int, int]) -> None:
         font, color, grid = text.get_font(11), canvas.theme.muted, self.grid
         side = grid.height
         start = prepared.channels[0] if in_order(prepared.channels) else 0

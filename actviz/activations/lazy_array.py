@@ -160,8 +160,7 @@ class LazyArray:
         try:
             yield
         except DAMAGED:
-            message = f"{self._label}: the file is truncated or damaged; copy or write it again."
-            raise InputError(message) from None
+            raise InputError(f"{self._label}: the file is truncated or damaged; copy or write it again.") from None
 
     def _head(self) -> bytes:
         with self._start() as stream:

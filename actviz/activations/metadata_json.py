@@ -123,8 +123,7 @@ def from_json(text: str, file: str) -> ActivationMetadata:
         raise _damaged(file, "does not describe activations")
     if parsed["schema"] > SCHEMA:
         made_by = escape(str(parsed.get("actviz")), 20)
-        message = f"{file}: written by a newer actviz ({made_by}); this is {VERSION}, upgrade it."
-        raise InputError(message)
+        raise InputError(f"{file}: written by a newer actviz ({made_by}); this is {VERSION}, upgrade it.")
     try:
         return _metadata(msgspec.convert(parsed, _File))
     except (msgspec.ValidationError, _InvalidMetadataError) as failure:
@@ -158,8 +157,7 @@ def _metadata(file: _File) -> ActivationMetadata:
     if len({record.address for record in layers}) < len(layers) or len(
         {record.key for record in entries.values()}
     ) < len(entries):
-        message = "one layer twice"
-        raise _InvalidMetadataError(message)
+        raise _InvalidMetadataError("one layer twice")
     left_out = {
         record.address: record.left_out
         for record in file.layers
@@ -168,8 +166,7 @@ def _metadata(file: _File) -> ActivationMetadata:
     for sample in file.samples:
         for box in sample.padding.values():
             if box[0] >= box[2] or box[1] >= box[3]:
-                message = f"an image at {list(box)} in its padding"
-                raise _InvalidMetadataError(message)
+                raise _InvalidMetadataError(f"an image at {list(box)} in its padding")
     return ActivationMetadata(
         file.model,
         file.configuration,
@@ -190,11 +187,9 @@ def _metadata(file: _File) -> ActivationMetadata:
 def _entry(layer: _LayerJson, key: str) -> ArrayEntry:
     axes, signed, weights, bounds, area = layer.axes, layer.signed, layer.weights, layer.bounds, layer.geometry
     if axes is UNSET or signed is UNSET or weights is UNSET:
-        message = f'the layer "{layer.address}" has an array, but lacks axes, signed or weights'
-        raise _InvalidMetadataError(message)
+        raise _InvalidMetadataError(f'the layer "{layer.address}" has an array, but lacks axes, signed or weights')
     if axes[:1] != ("batch",) or any(name not in AXIS_NAMES and not _NUMBERED.fullmatch(name) for name in axes):
-        message = f"the axes {', '.join(axes)}"
-        raise _InvalidMetadataError(message)
+        raise _InvalidMetadataError(f"the axes {', '.join(axes)}")
     if bounds is not UNSET and not bounds[0] < bounds[1]:
         message = f"bounds {bounds[0]:g} and {bounds[1]:g}, of which the first is not below the second"
         raise _InvalidMetadataError(message)

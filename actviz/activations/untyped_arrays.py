@@ -36,8 +36,7 @@ def parse_axes(text: str) -> Axes:
             message = f'--axes {shown}: there is no axis "{escape(name, 40)}"; name each axis of the array in order, of {known}.'
             raise UsageError(message)
         if axes.count(name) > 1:
-            message = f"--axes {shown}: {name} is named twice; every axis has one name."
-            raise UsageError(message)
+            raise UsageError(f"--axes {shown}: {name} is named twice; every axis has one name.")
     if "batch" in axes[1:] or axes == ("batch",):
         message = f"--axes {shown}: batch comes first, before the axes of one sample; move the array's axes with numpy.moveaxis."
         raise UsageError(message)
@@ -94,8 +93,7 @@ def _saved(arrays: Mapping[str, LazyArray], name: str, axes: Axes) -> SavedActiv
     if not entries:
         key, reason = next(iter(left_out.items()))
         names = f"{name}[{escape(key, 80)}]" if len(arrays) > 1 else name
-        message = f"--axes {','.join(axes)}: {names}: {reason}; name each axis, or each but the batch in front."
-        raise UsageError(message)
+        raise UsageError(f"--axes {','.join(axes)}: {names}: {reason}; name each axis, or each but the batch in front.")
     count = max(array.shape[0] for array in fitting.values())
     samples = tuple(SavedInput(f"sample {number}" if count > 1 else "") for number in range(count))
     described = ActivationMetadata(

@@ -70,8 +70,7 @@ def _frozen_graph(path: Path, weights: Path | None, trust: TrustPolicy, choice: 
 
 def _refuse_choice(path: Path, choice: GraphSelection) -> None:
     if choice.signature is not None or choice.tags:
-        message = f"{path.name}: --signature and --tag choose in a SavedModel; this file holds one model."
-        raise UsageError(message)
+        raise UsageError(f"{path.name}: --signature and --tag choose in a SavedModel; this file holds one model.")
 
 
 FORMATS: dict[str, Callable[[Path, Path | None, TrustPolicy, GraphSelection], Network]] = {
@@ -100,8 +99,7 @@ def open_network(
     """
     text = str(path)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # pathlib makes one stroke of two
-        message = f"{escape(text)}: remote paths are not supported; download the model and give its path."
-        raise UsageError(message)
+        raise UsageError(f"{escape(text)}: remote paths are not supported; download the model and give its path.")
     with as_model_error(path.name):
         return FORMATS[_format_of(path) if weights is None else "keras"](path, weights, trust, choice)
 

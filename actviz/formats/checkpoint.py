@@ -80,16 +80,14 @@ class Checkpoint:
         refuse_link(folder, name)
         index = folder / f"{VARIABLES}.index"
         if not exists(index):
-            message = (
+            raise ModelError(
                 f"{name}: the SavedModel's variables are missing (no variables/variables.index); copy the whole folder."
             )
-            raise ModelError(message)
         refuse_link(index, name)
         file, status = open_regular(index, ModelError, "index of variables")
         with file:
             if status.size > INDEX_BYTES:
-                message = f"{name}: the index of variables has {status.size:,} bytes (limit {INDEX_BYTES:,})."
-                raise LimitError(message)
+                raise LimitError(f"{name}: the index of variables has {status.size:,} bytes (limit {INDEX_BYTES:,}).")
             content = file.read(INDEX_BYTES)
         try:
             self.tensors, self._shards = _read_index(memoryview(content))
@@ -106,10 +104,9 @@ class Checkpoint:
             When the checkpoint does not contain the key.
         """
         if key not in self.tensors:
-            message = (
+            raise ModelError(
                 f'{self._name}: the variable "{escape(key, 80)}" is missing from the checkpoint; save the model again.'
             )
-            raise ModelError(message)
         return self.tensors[key]
 
     def read(self, key: str, *, hashed: bool = True) -> NDArray[np.generic]:
@@ -186,8 +183,7 @@ class Checkpoint:
 def refuse_link(path: Path, name: str) -> None:
     """Raise UnsafeError if a file of the model is a symbolic link, which may point outside its folder."""
     if is_link(path):
-        message = f'{name}: refused: "{escape(path.name, 80)}" in the folder is a link; {NO_FLAG}.'
-        raise UnsafeError(message)
+        raise UnsafeError(f'{name}: refused: "{escape(path.name, 80)}" in the folder is a link; {NO_FLAG}.')
 
 
 def _read_index(content: memoryview) -> tuple[dict[str, CheckpointTensor], int]:

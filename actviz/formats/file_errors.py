@@ -37,8 +37,7 @@ def as_model_error(file: str, check_unchanged: Callable[[], None] = lambda: None
             check_unchanged()
             raise
     except MalformedProtobuf as failure:
-        message = f"{file}: the file is truncated or damaged inside; copy or save the model again."
-        raise ModelError(message) from failure
+        raise ModelError(f"{file}: the file is truncated or damaged inside; copy or save the model again.") from failure
     except MALFORMED as failure:
         kind = type(failure).__name__
         text = " ".join(str(failure).split())

@@ -110,8 +110,7 @@ def check_inputs(file: str, needed: Iterable[str], batch: Mapping[str, NDArray[A
     """Raise InputError if a batch lacks an input that the requested layers depend on."""
     missing = ", ".join(f'"{escape(name, 60)}"' for name in needed if name not in batch)
     if missing:
-        message = f"{file}: these layers need the input {missing}; give it by name."
-        raise InputError(message)
+        raise InputError(f"{file}: these layers need the input {missing}; give it by name.")
 
 
 def input_too_small(file: str, name: str, size: int, axis: Sequence[str], minimum: int) -> InputError:

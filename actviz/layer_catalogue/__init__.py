@@ -1,6 +1,6 @@
 """The facts of every Keras layer class, one record each: `table` is where a new class is entered.
 
-It stands below `gate` in the order of imports, because the gate reads it too, and needs neither Keras nor a file.
+It imports neither Keras nor any file, and is below `gate` in the order of imports, as the gate reads it too.
 """
 
 from actviz.layer_catalogue.record import LayerClass

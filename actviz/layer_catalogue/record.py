@@ -1,4 +1,4 @@
-"""What is known of a Keras layer class, and the names of the facts."""
+"""The record of a Keras layer class: the facts that the formats, the gate and the commands need."""
 
 from __future__ import annotations
 
@@ -17,47 +17,51 @@ PassesOn = Literal["", "part", "all"]
 
 
 class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
-    """The facts of one Keras layer class. Nothing is guessed: a rule that is ``None`` is unknown, and Keras is asked.
+    """The facts of one Keras layer class.
+
+    Nothing is guessed: if a rule is ``None``, the layer is built and Keras computes the result.
 
     Parameters
     ----------
     shape, merge
         The rule of the output shape, for one input or for several.
     weights
-        Returns the number of weights that the layer trains and that it does not.
+        Returns the numbers of trainable and of non-trainable weights (arrays).
     window
-        The rule of the receptive field, for layers whose values see several pixels.
+        The rule of the receptive field, for layers whose values depend on several pixels.
     keeps_place
         Each value is computed from the values at the same row and column.
     keeps_sign, keeps_bounds
         The output is never negative if no input is, and never leaves the bounds of the inputs.
     keeps_integers
-        All values of the input are in the output, unchanged, so that a lookup behind it reads the input's values.
+        All values of the input are in the output, unchanged, so that a lookup in a later layer reads them.
     passes_on
         ``all``: at inference the output is the input, at most in another shape or order. ``part``: the
-        layer only pools, pads, crops, resizes or joins what it reads. A defect in its values arises before it.
+        layer only pools, pads, crops, resizes or joins its inputs. Defects of its values arise in earlier layers.
     call
-        ``plain``: for float32 and without masks, `layer.call` computes what calling the layer does: no
-        state, no random numbers, no conversion of dtypes (Keras spends 0.2 ms a call around it).
+        ``plain``: for float32 and without masks, `layer.call` gives the result of calling the layer, which
+        takes 0.2 ms longer: it has no state, no random numbers and converts no dtypes.
         ``traced``: may be called while TensorFlow traces a graph.
     random_in_training
         Draws random numbers while a model is trained, and only then.
     recurrent, states
-        Reads steps one by one; its `activation` is that of a cell, not of the output. Number of its states.
+        Reads steps one by one, so that its `activation` is that of a cell, not of the output; the number
+        of its state arrays.
     wraps
-        How it applies the layer in its configuration: to every ``step``, in both ``directions``, or to the ``whole`` input.
+        How a wrapper applies the layer in its configuration: to every ``step``, in both ``directions``, or to
+        the ``whole`` input.
     attention
-        Can return its scores beside its output.
+        Can return its scores in addition to its output.
     lookup_size
-        The argument that holds the number of integers which the layer can look up.
+        The argument with the number of entries of its lookup table.
     vocabulary
         Has a vocabulary, which the file may hold outside the configuration.
     activation
-        The function of a layer that only applies one, ``""`` where the configuration names it.
+        The function of a layer that only applies one, ``""`` if the configuration names it.
     groups
-        Has an argument `groups`, which other classes had in old files without a meaning.
+        Has an argument `groups`; in old files other classes have one too, without effect.
     family
-        What layers compute in terms that hold in every format; see `actviz.formats.layer_families`.
+        What the layer computes, in terms common to all formats; see `actviz.formats.layer_families`.
     older
         Names of the class in files of Keras 2 and early Keras 3.
     renamed, to_call

@@ -1,7 +1,7 @@
 """The output shapes of Keras layers, computed from their configurations as Keras does.
 
 A rule takes a configuration and the shape of the input, batch axis first, and returns the shape of
-the output; sizes that are free are ``None``, and so is a result that is not known.
+the output, ``None`` if it is unknown. A free size is ``None``.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ def keep(_: Json, shape: Shape) -> Shape | None:
 
 
 def dense(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a Dense layer."""
+    """Return the output shape of a Dense layer."""
     return (*shape[:-1], config["units"])
 
 
 def permute(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a Permute layer, whose axes are numbered from 1."""
+    """Return the output shape of a Permute layer, whose axes are numbered from 1."""
     return (shape[0], *(shape[axis] for axis in config["dims"]))
 
 
 def repeat_vector(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a RepeatVector layer."""
+    """Return the output shape of a RepeatVector layer."""
     return (shape[0], config["n"], shape[1])
 
 
 def embedding(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind an Embedding layer."""
+    """Return the output shape of an Embedding layer."""
     return (*shape, config["output_dim"])
 
 
@@ -55,7 +55,7 @@ def broadcast(_: Json, shapes: list[Shape]) -> Shape | None:
 
 
 def concatenate(config: Json, shapes: list[Shape]) -> Shape | None:
-    """Return the shape behind a Concatenate layer, ``None`` where another axis differs."""
+    """Return the output shape of a Concatenate layer, ``None`` if the inputs differ along another axis."""
     axis = config.get("axis", -1) % len(shapes[0])
     if len({len(shape) for shape in shapes}) != 1:
         return None
@@ -82,7 +82,7 @@ def _joined(config: Json, batch: int | None, space: Shape, channels: int | None)
     return (batch, *space, channels)
 
 
-def _window(size: int | None, kernel: int, stride: int, padding: str, dilation: int = 1) -> int | None:
+def _window(size: int | None, kernel: int, stride: int, dilation: int, padding: str) -> int | None:
     """Return the output size of a sliding window; ``None`` for a free size."""
     if size is None:
         return None
@@ -93,40 +93,35 @@ def _window(size: int | None, kernel: int, stride: int, padding: str, dilation: 
 
 
 def convolution(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a convolution."""
+    """Return the output shape of a convolution."""
     space, _ = _spatial(config, shape)
     rank = len(space)
-    kernel, stride = (
-        _pair(config["kernel_size"], rank),
-        _pair(config.get("strides", 1), rank),
-    )
-    dilation = _pair(config.get("dilation_rate", 1), rank)
+    kernel = _pair(config["kernel_size"], rank)
+    stride, dilation = (_pair(config.get(name, 1), rank) for name in ("strides", "dilation_rate"))
     padding = config.get("padding", "valid")
-    sizes = tuple(
-        _window(*values[:3], padding, values[3]) for values in zip(space, kernel, stride, dilation, strict=True)
-    )
+    sizes = tuple(_window(*values, padding) for values in zip(space, kernel, stride, dilation, strict=True))
     return _joined(config, shape[0], sizes, config["filters"])
 
 
 def depthwise(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a depthwise convolution."""
+    """Return the output shape of a depthwise convolution."""
     _, channels = _spatial(config, shape)
     filters = None if channels is None else channels * config.get("depth_multiplier", 1)
     return convolution({**config, "filters": filters}, shape)
 
 
 def pooling(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a pooling layer."""
+    """Return the output shape of a pooling layer."""
     space, channels = _spatial(config, shape)
     size = _pair(config["pool_size"], len(space))
     stride = _pair(config.get("strides") or size, len(space))
     padding = config.get("padding", "valid")
-    sizes = tuple(_window(*values, padding) for values in zip(space, size, stride, strict=True))
+    sizes = tuple(_window(*values, 1, padding) for values in zip(space, size, stride, strict=True))
     return _joined(config, shape[0], sizes, channels)
 
 
 def global_pooling(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a global pooling layer."""
+    """Return the output shape of a global pooling layer."""
     space, channels = _spatial(config, shape)
     if config.get("keepdims"):
         return _joined(config, shape[0], (1,) * len(space), channels)
@@ -134,13 +129,13 @@ def global_pooling(config: Json, shape: Shape) -> Shape | None:
 
 
 def flatten(_: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a Flatten layer."""
+    """Return the output shape of a Flatten layer."""
     sizes = [size for size in shape[1:] if size is not None]
     return (shape[0], math.prod(sizes) if len(sizes) == len(shape) - 1 else None)
 
 
 def reshape(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a Reshape layer, in which one size may be -1."""
+    """Return the output shape of a Reshape layer, in which one size may be -1."""
     target = list(config["target_shape"])
     if -1 in target:
         _, total = flatten(config, shape) or (None, None)
@@ -167,7 +162,7 @@ def padding(sign: int) -> ShapeRule:
 
 
 def up_sampling(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind an upsampling layer."""
+    """Return the output shape of an upsampling layer."""
     space, channels = _spatial(config, shape)
     factor = _pair(config["size"], len(space))
     sizes = tuple(None if size is None else size * times for size, times in zip(space, factor, strict=True))
@@ -175,13 +170,13 @@ def up_sampling(config: Json, shape: Shape) -> Shape | None:
 
 
 def resizing(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a layer that gives images of a fixed size."""
+    """Return the output shape of a layer that returns images of a fixed size."""
     _, channels = _spatial(config, shape)
     return _joined(config, shape[0], (config["height"], config["width"]), channels)
 
 
 def recurrent(config: Json, shape: Shape) -> Shape | None:
-    """Return the shape behind a recurrent layer over vectors."""
+    """Return the output shape of a recurrent layer over vectors."""
     if len(shape) != 3:  # noqa: PLR2004  (batch, step, unit)
         return None
     steps = (shape[1],) if config.get("return_sequences") else ()

@@ -1,7 +1,7 @@
 """The layer catalogue: one record for each Keras layer class.
 
-Classes that share facts stand in one entry. To add a class of a new Keras, write its name into the entry of
-its kind, or an entry of its own; `tests/layer_catalogue` names the classes and facts that are missing.
+Classes with the same facts share an entry. To add a class of a new Keras, write its name into such an entry,
+or add one; `tests/layer_catalogue` reports the classes and facts that are missing.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def _normalization_weights(config: Json) -> tuple[int, int]:
 
 def _entry(names: str, plain: str = "", traced: str = "", **facts: Any) -> dict[str, LayerClass]:
     """Return records of the same facts by class name; `plain` and `traced` are the classes with that `call`."""
-    found = {name: LayerClass(**facts) for name in names.split()}
-    found |= {name: found[name]._replace(call="plain") for name in plain.split()}
-    return found | {name: found[name]._replace(call="traced") for name in traced.split()}
+    records = {name: LayerClass(**facts) for name in names.split()}
+    records |= {name: records[name]._replace(call="plain") for name in plain.split()}
+    return records | {name: records[name]._replace(call="traced") for name in traced.split()}
 
 
 _NONE = _weights()
@@ -221,7 +221,7 @@ KERAS_1_NAMES: Mapping[str, str] = {
     "AtrousConvolution2D": "Conv2D",
     "Merge": "Merge",
 }
-"""Classes by their names in files of Keras 1; what a Merge is depends on its configuration."""
+"""Classes by their names in files of Keras 1; the class of a Merge depends on its configuration."""
 OLDER_NAMES: Mapping[str, str] = {old: name for name, facts in LAYERS.items() for old in facts.older}
 """Classes by their names in files of Keras 2 and early Keras 3."""
 REMOVED_ARGUMENTS: Mapping[str, tuple[object, ...]] = {
@@ -232,7 +232,7 @@ REMOVED_ARGUMENTS: Mapping[str, tuple[object, ...]] = {
 }  # fmt: skip
 """Arguments that layers had in Keras 2, by the values without an effect on inference; ``()``: every value."""
 UNKNOWN = LayerClass()
-# Operations of graphs that pass values on, by the layer class that does the same.
+# The layer classes that compute the same as these operations of graphs, which pass values on.
 _PASSING_OPERATIONS = {
     "MaxPool": "MaxPooling2D", "MaxPoolV2": "MaxPooling2D", "MaxPool3D": "MaxPooling3D", "AvgPool": "AveragePooling2D",
     "AvgPool3D": "AveragePooling3D",
@@ -240,10 +240,10 @@ _PASSING_OPERATIONS = {
 
 
 def facts_of(kind: str) -> LayerClass:
-    """Return the facts of a class, `UNKNOWN` for one that is not Keras's."""
+    """Return the facts of a class, `UNKNOWN` if it is not in Keras."""
     return LAYERS.get(kind, UNKNOWN)
 
 
 def passes_on(kind: str) -> PassesOn:
-    """Return whether a layer or operation only passes on what it reads; see `LayerClass`."""
+    """Return whether a layer or operation only passes its input on; see `LayerClass`."""
     return facts_of(_PASSING_OPERATIONS.get(kind, kind)).passes_on

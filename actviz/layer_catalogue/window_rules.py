@@ -1,8 +1,8 @@
-"""Which pixels of the input the values of a map see, after one layer more.
+"""Receptive fields: which pixels of the input each value of a map depends on, computed layer by layer.
 
 A rule takes a layer's configuration, the geometry of both axes of its input (rows, columns) and
 the axis (0: rows, 1: columns), and returns the geometry of that axis of its output, ``None``
-where it is not known.
+if it is unknown.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AxisGeometry:
-    """One axis of a map of `size` values, and what they see of the input, in pixels.
+    """One axis of a map of `size` values, and their receptive fields in pixels of the input.
 
-    Value number i sees the input's pixels `first` + i * `stride` to `last` + i * `stride`,
-    both included; parts of a pixel come from maps that were enlarged.
+    The field of value i is from pixel `first` + i * `stride` to pixel `last` + i * `stride`, both included;
+    the numbers are fractions after an enlargement.
     """
 
     size: int
@@ -28,7 +28,10 @@ class AxisGeometry:
     stride: float
 
     def moved(self, first: float, last: float, size: int, stride: float) -> AxisGeometry:
-        """Return a map whose first value sees the values `first` to `last` of this one, the next `stride` further."""
+        """Return the geometry of a map of `size` values computed from this one.
+
+        Its value i depends on the values from `first` + i * `stride` to `last` + i * `stride` of this map.
+        """
         return AxisGeometry(
             size, self.first + first * self.stride, self.last + last * self.stride, self.stride * stride
         )
@@ -43,10 +46,10 @@ def _number(value: Any, axis: int) -> int:
 
 
 def window(span: AxisGeometry, kernel: int, stride: int = 1, dilation: int = 1, *, same: bool = False) -> AxisGeometry:
-    """Return the map that a sliding window makes of another.
+    """Return the geometry of the output of a sliding window.
 
-    ``same`` pads as TensorFlow does: the odd pixel goes to the end, and with strides it
-    depends on the size how many there are.
+    `same` pads as TensorFlow does: an odd pixel is added at the end, and with strides the amount depends on
+    the size.
     """
     reach = dilation * (kernel - 1) + 1
     size = -(-span.size // stride) if same else (span.size - reach) // stride + 1
@@ -57,7 +60,7 @@ def window(span: AxisGeometry, kernel: int, stride: int = 1, dilation: int = 1, 
 def transposed(
     span: AxisGeometry, kernel: int, stride: int = 1, dilation: int = 1, *, same: bool = False
 ) -> AxisGeometry:
-    """Return the map that a transposed convolution makes of another: the window runs over its output."""
+    """Return the geometry of the output of a transposed convolution, along which its window moves."""
     reach = dilation * (kernel - 1) + 1
     size = span.size * stride + (0 if same else max(reach - stride, 0))
     before = max(reach - stride, 0) // 2 if same else 0
@@ -65,42 +68,39 @@ def transposed(
 
 
 def stretched(span: AxisGeometry, size: int, *, smooth: bool = False) -> AxisGeometry:
-    """Return a map resized to `size` values, with the middles of both pictures one on the other."""
+    """Return the geometry of a map resized to `size` values around its center; `smooth` interpolates linearly."""
     stride = span.size / size
     middle, reach = stride / 2 - 0.5, max(1.0, stride) / 2 if smooth else 0.0
     return span.moved(middle - reach, middle + reach, size, stride)
 
 
+def _window_of(config: Json, axis: int) -> tuple[int, int, int]:
+    """Return the size of a convolution's kernel, its stride and its dilation along an axis."""
+    kernel, stride, dilation = config["kernel_size"], config.get("strides", 1), config.get("dilation_rate", 1)
+    return _number(kernel, axis), _number(stride, axis), _number(dilation, axis)
+
+
+def _is_same(config: Json) -> bool:
+    return bool(config.get("padding", "valid") == "same")
+
+
 def convolution(config: Json, spans: Spans, axis: int) -> AxisGeometry:
-    """Return one axis behind a convolution."""
-    return window(
-        spans[axis],
-        _number(config["kernel_size"], axis),
-        _number(config.get("strides", 1), axis),
-        _number(config.get("dilation_rate", 1), axis),
-        same=config.get("padding", "valid") == "same",
-    )
+    """Return one axis of the output of a convolution."""
+    return window(spans[axis], *_window_of(config, axis), same=_is_same(config))
 
 
 def transposed_convolution(config: Json, spans: Spans, axis: int) -> AxisGeometry | None:
-    """Return one axis behind a transposed convolution, ``None`` where its size is set by hand."""
+    """Return one axis of the output of a transposed convolution, ``None`` if its size is set by `output_padding`."""
     if config.get("output_padding") is not None:
         return None
-    return transposed(
-        spans[axis],
-        _number(config["kernel_size"], axis),
-        _number(config.get("strides", 1), axis),
-        _number(config.get("dilation_rate", 1), axis),
-        same=config.get("padding", "valid") == "same",
-    )
+    return transposed(spans[axis], *_window_of(config, axis), same=_is_same(config))
 
 
 def pooling(config: Json, spans: Spans, axis: int) -> AxisGeometry:
-    """Return one axis behind a pooling layer."""
+    """Return one axis of the output of a pooling layer."""
     size = config["pool_size"]
     stride = config.get("strides") or size
-    same = config.get("padding", "valid") == "same"
-    return window(spans[axis], _number(size, axis), _number(stride, axis), same=same)
+    return window(spans[axis], _number(size, axis), _number(stride, axis), same=_is_same(config))
 
 
 def _amounts(value: Any, axis: int) -> tuple[int, int]:
@@ -110,26 +110,26 @@ def _amounts(value: Any, axis: int) -> tuple[int, int]:
 
 
 def padding(config: Json, spans: Spans, axis: int) -> AxisGeometry:
-    """Return one axis behind a padding layer."""
+    """Return one axis of the output of a padding layer."""
     before, after = _amounts(config["padding"], axis)
     return spans[axis].moved(-before, -before, spans[axis].size + before + after, 1)
 
 
 def cropping(config: Json, spans: Spans, axis: int) -> AxisGeometry:
-    """Return one axis behind a cropping layer."""
+    """Return one axis of the output of a cropping layer."""
     before, after = _amounts(config["cropping"], axis)
     return spans[axis].moved(before, before, spans[axis].size - before - after, 1)
 
 
 def up_sampling(config: Json, spans: Spans, axis: int) -> AxisGeometry:
-    """Return one axis behind an upsampling layer."""
+    """Return one axis of the output of an upsampling layer."""
     span = spans[axis]
     smooth = config.get("interpolation", "nearest") != "nearest"
     return stretched(span, span.size * _number(config["size"], axis), smooth=smooth)
 
 
 def resizing(config: Json, spans: Spans, axis: int) -> AxisGeometry | None:
-    """Return one axis behind a Resizing layer, ``None`` where it keeps the aspect ratio."""
+    """Return one axis of the output of a Resizing layer, ``None`` if it keeps the aspect ratio."""
     if config.get("crop_to_aspect_ratio") or config.get("pad_to_aspect_ratio"):
         return None
     smooth = config.get("interpolation", "bilinear") != "nearest"
@@ -137,7 +137,7 @@ def resizing(config: Json, spans: Spans, axis: int) -> AxisGeometry | None:
 
 
 def center_crop(config: Json, spans: Spans, axis: int) -> AxisGeometry | None:
-    """Return one axis behind a CenterCrop layer, ``None`` where it resizes smaller images."""
+    """Return one axis of the output of a CenterCrop layer, ``None`` if it resizes smaller images."""
     sizes = int(config["height"]), int(config["width"])
     if any(size > span.size for size, span in zip(sizes, spans, strict=True)):
         return None

@@ -191,7 +191,7 @@ def _entry(layer: _LayerJson, key: str) -> ArrayEntry:
     if axes[:1] != ("batch",) or any(name not in AXIS_NAMES and not _NUMBERED.fullmatch(name) for name in axes):
         raise _InvalidMetadataError(f"the axes {', '.join(axes)}")
     if bounds is not UNSET and not bounds[0] < bounds[1]:
-        message = f"bounds {bounds[0]:g} and {bounds[1]:g}, of which the first is not below the second"
+        message = f"bounds {bounds[0]:g} and {bounds[1]:g}, but the first must be less than the second"
         raise _InvalidMetadataError(message)
     geometry = None if area is UNSET else Geometry(area.input, area.size, area.offset, area.stride, area.field)
     return ArrayEntry(

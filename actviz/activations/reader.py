@@ -145,7 +145,7 @@ class SavedActivations:
         sizes = [sample.picture for sample in self.description.samples]
         lengths = [0 if item is None else item[0] * item[1] * 3 for item in sizes]
         if array.header.dtype != np.uint8 or array.header.data_bytes != sum(lengths):
-            message = f"{self._name}[{PICTURES}]: does not hold the pictures that actviz.json tells of; write the file again with actviz extract."
+            message = f"{self._name}[{PICTURES}]: does not hold the pictures that actviz.json describes; write the file again with actviz extract."
             raise InputError(message)
         if array.shape == (sum(item is not None for item in sizes), *size, 3):
             picture: NDArray[np.uint8] = array.entry(sum(item is not None for item in sizes[:number]))[0]

@@ -1,7 +1,7 @@
 """Installed fonts for characters that DejaVu Sans lacks, found by their names and their glyphs.
 
 Folders are listed without a process or a cache file: 0.5 ms for 294 files, where `fc-list`
-takes 50 to 60 ms. Whether a font has a character is asked of FreeType through Pillow, which opens a font in
+takes 50 to 60 ms. FreeType, through Pillow, determines whether a font has a character and opens a font in
 0.3 ms: fontTools needs 0.8 s to read the characters of Noto Sans CJK, after 0.3 s for its import.
 """
 
@@ -36,7 +36,7 @@ FOLDERS = (
 
 _MOST_FILES, _MOST_TRIED = 5_000, 24
 _FONT_LIMIT = 64 << 20
-# No font has a glyph for a noncharacter: the glyph that FreeType returns stands for all missing characters.
+# No font has a glyph for a noncharacter, so that FreeType returns its glyph for missing characters.
 _NONCHARACTER, _PROBE_SIZE = "\uffff", 16
 _SUFFIXES = frozenset({".ttf", ".otf", ".ttc"})
 # The first word of a character's Unicode name, and a word in the file names of fonts for it.

@@ -106,12 +106,11 @@ def _caption(rows: Sequence[RangeRow], shown: int) -> Iterator[str]:
         yield f"{shown} of {len(rows):,} layers, the first in the model"
     yield "bar: smallest to largest value of a channel on all inputs"
     yield "dark tick: its mean"
-    totals = [row.totals for row in rows]
-    if any(totals_.dead.any() for totals_ in totals):
+    if any(row.totals.dead.any() for row in rows):
         yield "hatched: dead, 0 everywhere on every input"
-    if any(totals_.constant.any() for totals_ in totals):
+    if any(row.totals.constant.any() for row in rows):
         yield "tick alone: one value on all inputs"
-    if any(totals_.nan.any() or totals_.infinite.any() for totals_ in totals):
+    if any(row.totals.nan.any() or row.totals.infinite.any() for row in rows):
         yield "magenta foot: NaN or infinite values"
 
 
@@ -182,19 +181,19 @@ def _draw_line(
 def _write_axis(canvas: Canvas, limits: tuple[float, float], corner: tuple[int, int], zero: int) -> None:
     small, (top, left) = text.get_font(_FONT_SIZE), corner
     half = small.height // 2
-    places = {zero: "0"}
+    labels = {zero: "0"}
     for value, row in ((limits[1], top), (limits[0], top + _HEIGHT - 1)):
         if abs(row - zero) > small.height:
-            places[row] = text.fitting_number(value, small, _AXIS - 10)
-    for row, shown in places.items():
-        canvas.write(shown, row - half, left - 8 - small.width(shown), small, canvas.theme.muted)
+            labels[row] = text.fitting_number(value, small, _AXIS - 10)
+    for row, label in labels.items():
+        canvas.write(label, row - half, left - 8 - small.width(label), small, canvas.theme.muted)
 
 
 def _write_numbers(canvas: Canvas, channels: range, slot: int, corner: tuple[int, int]) -> None:
     """Write the numbers of channels below their bars, as many as fit."""
     small, (top, left) = text.get_font(_FONT_SIZE), corner
     room = small.width(str(channels[-1])) + 8 if channels else 1
-    step = next(totals_ for totals_ in (1, 2, 4, 8, 16, 32, 64, 128) if totals_ * slot >= room)
+    step = next(step for step in (1, 2, 4, 8, 16, 32, 64, 128) if step * slot >= room)
     for index in range(0, len(channels), step):
         words = str(channels[index])
         middle = left + index * slot + slot // 2

@@ -147,7 +147,7 @@ class RowPart:
         return range(self.rows.start * limits.per_row, min(self.rows.stop * limits.per_row, self.row.count))
 
     def prepared(self, limits: TileLimits) -> PreparedMaps:
-        """Return the maps of the row, of which those in this part are drawn."""
+        """Return the maps of the row with the channels in this part as those to draw."""
         indices, prepared = self.indices(limits), self.row.prepared
         return replace(prepared, channels=prepared.channels[indices.start : indices.stop])
 

@@ -1,4 +1,4 @@
-"""Model files of every format, each seen as a `Network`."""
+"""Open model files of every format as a `Network`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _keras(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSe
 
 
 def _tflite(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
-    del weights  # it holds its own
+    del weights  # a .tflite file contains its own
     from actviz.formats.tflite.tflite_network import TFLiteNetwork
 
     _refuse_choice(path, choice)
@@ -37,10 +37,10 @@ def _tflite(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphS
 
 
 def _saved_model(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
-    """Open a SavedModel by its Keras layers, or by its graph where the file holds no layers.
+    """Open a SavedModel by its Keras layers, or by its graph if the file has no layers.
 
-    The graph also serves where layers need code that is not given: it holds what they
-    compute. Which signature is meant only the graph knows.
+    The graph is also used if layers need code that is not available, as it contains what they compute, and
+    if a signature or tags are given, which the layers do not have.
     """
     from actviz.formats.keras.keras_file import KerasFile
     from actviz.formats.keras.keras_network import KerasNetwork
@@ -49,14 +49,14 @@ def _saved_model(path: Path, weights: Path | None, trust: TrustPolicy, choice: G
     from actviz.formats.savedmodel.source import open_saved_model
 
     del weights
-    found = open_keras_saved_model(path, trust) if choice.signature is None and not choice.tags else None
-    if isinstance(found, KerasFile):
-        return KerasNetwork(path, None, trust, found)
+    layers = open_keras_saved_model(path, trust) if choice.signature is None and not choice.tags else None
+    if isinstance(layers, KerasFile):
+        return KerasNetwork(path, None, trust, layers)
     try:
         return GraphNetwork(open_saved_model(path, choice.signature, choice.tags))
     except ModelError:
-        if found is not None:
-            raise found from None
+        if layers is not None:
+            raise layers from None
         raise
 
 
@@ -79,7 +79,7 @@ FORMATS: dict[str, Callable[[Path, Path | None, TrustPolicy, GraphSelection], Ne
     "frozen_graph": _frozen_graph,
     "tflite": _tflite,
 }
-"""A new format is one module, one line here, and one in `_format_of`."""
+"""A new format needs a module, a line here, and one in `_format_of`."""
 
 
 def open_network(
@@ -87,25 +87,25 @@ def open_network(
 ) -> Network:
     """Open a model file.
 
-    `weights` is the HDF5 file that goes with the JSON of an architecture; `trust` names the
-    code that the model may bring along; `choice` says what of the file is meant.
+    `weights` is the HDF5 file for the JSON of an architecture; `trust` determines which code of the model may
+    run; `choice` selects a model or graph of the file.
 
     Raises
     ------
     UsageError
         When the path is remote.
     ModelError, UnsafeError, LimitError
-        When it is no model, must not be loaded, or is too large.
+        When it is not a model, is refused, or is too large.
     """
     text = str(path)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # pathlib makes one stroke of two
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # pathlib replaces // by /
         raise UsageError(f"{escape(text)}: remote paths are not supported; download the model and give its path.")
     with as_model_error(path.name):
         return FORMATS[_format_of(path) if weights is None else "keras"](path, weights, trust, choice)
 
 
 def _format_of(path: Path) -> str:
-    """Return which format a path has, by what is inside; ``keras`` where nothing else is."""
+    """Return the format of a file or folder by its content, ``keras`` if it has none of the others."""
     from actviz.formats.savedmodel.folder import is_frozen_graph, is_saved_model
 
     if is_saved_model(path):

@@ -1,4 +1,4 @@
-"""What the axes of layers are called, by class and rank: the rank alone is ambiguous."""
+"""Names of the axes of layers, by class and rank, as the rank alone is ambiguous."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SEQUENCE = DEFAULT_AXES[3]
 
 
 def axes_of(kind: str, config: dict[str, Any], shape: Shape | None, given: list[Axes]) -> Axes:
-    """Name the axes of a layer's output.
+    """Return the axes of a layer's output; `given` are those of its inputs.
 
-    Classes that fix the meaning of their axes name them; a layer that keeps the rank keeps
-    the names of its input; otherwise the rank decides, as Keras's own documentation does.
+    The class decides if the meaning of its axes is fixed; a layer that keeps the rank keeps the names of
+    its input; otherwise the rank decides, as in the documentation of Keras.
     """
     rank = len(shape) if shape is not None else (len(given[0]) if given else 0)
     own = _class_axes(kind, config, rank)
@@ -44,31 +44,31 @@ def axes_of(kind: str, config: dict[str, Any], shape: Shape | None, given: list[
 
 
 def input_axes(shape: Shape, kinds: set[str], *, first: bool) -> Axes:
-    """Name the axes of an input by the classes that read it.
+    """Return the axes of an input by the classes of the layers that read it.
 
-    The rank alone does not tell tokens from a vector, nor frames from planes. `first` says
-    that channels come first there.
+    The rank alone does not distinguish tokens from a vector, nor frames from planes. `first` is true if
+    these layers have the data format ``channels_first``.
     """
     rank = len(shape)
     steps = any(kind == "TimeDistributed" or kind.startswith("ConvLSTM") for kind in kinds)
     if rank == len(TOKENS) and "Embedding" in kinds:
         return TOKENS
-    found = DEFAULT_AXES.get(rank, _numbered(rank))
-    if first and "channel" in found:
-        found = ("batch", "channel", *found[1:-1])
+    axes = DEFAULT_AXES.get(rank, _numbered(rank))
+    if first and "channel" in axes:
+        axes = ("batch", "channel", *axes[1:-1])
     if first and rank == len(SEQUENCE) and any("1D" in kind for kind in kinds):
-        found = ("batch", "unit", "step")
-    if steps and found[-4:-1] == ("plane", "row", "column"):
+        axes = ("batch", "unit", "step")
+    if steps and axes[-4:-1] == ("plane", "row", "column"):
         return ("batch", "step", "row", "column", "channel")
-    if steps and found[-3:] == ("plane", "row", "column"):
+    if steps and axes[-3:] == ("plane", "row", "column"):
         return ("batch", "step", "channel", "row", "column")
-    return found
+    return axes
 
 
 def score_axes(rank: int) -> Axes:
-    """Name the axes of the scores of an attention layer."""
-    found = ("batch", "query", "key") if rank == len(SEQUENCE) else ("batch", "head", "query", "key")
-    return found if len(found) == rank else _numbered(rank)
+    """Return the axes of the scores of an attention layer."""
+    axes = ("batch", "query", "key") if rank == len(SEQUENCE) else ("batch", "head", "query", "key")
+    return axes if len(axes) == rank else _numbered(rank)
 
 
 def _inner(shape: Shape | None) -> Shape | None:
@@ -76,10 +76,10 @@ def _inner(shape: Shape | None) -> Shape | None:
 
 
 def over_steps(inner: Axes) -> Axes:
-    """Put the axis of `TimeDistributed` behind the batch axis of the layer inside.
+    """Return the axes of the wrapped layer with the axis of `TimeDistributed` after the batch axis.
 
-    Every axis keeps a name of its own: where the layer inside has a ``step`` axis, as in nested
-    `TimeDistributed` layers, the outer one becomes ``axis1``, or the first number that is free.
+    Names are unique: if the wrapped layer has a ``step`` axis, as in nested `TimeDistributed` layers, the
+    outer axis is ``axis1``, or has the first unused number.
     """
     names = ("step", *(f"axis{number}" for number in range(1, len(inner) + 1)))
     return ("batch", next(name for name in names if name not in inner), *inner[1:])
@@ -95,8 +95,8 @@ def _class_axes(kind: str, config: dict[str, Any], rank: int) -> Axes | None:
     if kind in {"TimeDistributed", "Bidirectional"} and isinstance(inner, dict):
         if kind == "Bidirectional":
             return _class_axes(inner["class_name"], inner["config"], rank)
-        found = _class_axes(inner["class_name"], inner["config"], rank - 1)
-        return over_steps(found) if found and len(found) == rank - 1 else None
+        axes = _class_axes(inner["class_name"], inner["config"], rank - 1)
+        return over_steps(axes) if axes and len(axes) == rank - 1 else None
     if kind.startswith("ConvLSTM"):
         space = {"ConvLSTM1D": ("column",), "ConvLSTM3D": SPACE[3]}.get(kind, SPACE[2])
         steps = ("step",) if config.get("return_sequences") else ()

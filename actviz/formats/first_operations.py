@@ -57,7 +57,7 @@ _NAMES = {
     "reshape": "reshape flatten expanddims squeeze ravel",
     "shape": "shape size rank",
     "select": "where select selectv2",
-    "grey": "rgbtograyscale rgbtograyscale",
+    "grey": "rgbtograyscale",
     "reduce": (
         "max min amax amin mean sum std var prod median quantile norm reducemax reducemin reducemean reducesum reducestd "
         "reducevariance reduceprod reduceeuclideannorm reducelogsumexp all any reduceall reduceany moments argmax argmin "
@@ -160,7 +160,7 @@ def _endings(starts: Mapping[Tensor, Affine], graph: Graph) -> list[Ending]:
             resolved.add(reader)
             queue.append(reader)
     sure = {ending.tensor.input for ending in strong}
-    return strong + [ending for found in weak.values() for ending in found if ending.tensor.input not in sure]
+    return strong + [ending for endings in weak.values() for ending in endings if ending.tensor.input not in sure]
 
 
 def _endings_after(given: Sequence[Value | None]) -> list[Ending]:

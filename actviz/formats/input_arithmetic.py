@@ -1,8 +1,8 @@
 """Constant arithmetic that a network applies to an input before its first real layer.
 
-``x / 127.5 - 1``, a Rescaling, a reversal of the channels: as long as a tensor is
-``input * scale + offset`` per channel it is an `Affine`, and every format describes its
-operations to `apply` in the same few words. Nothing here reads a file.
+``x / 127.5 - 1``, a Rescaling, a reversal of the channels: a tensor is an `Affine` if it is
+``input * scale + offset`` per channel. Every format describes its operations to `apply_operation` by the
+same roles.
 """
 
 from __future__ import annotations

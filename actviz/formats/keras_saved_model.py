@@ -1,6 +1,6 @@
-"""SavedModels that hold the Keras configuration of their model, opened by its layers.
+"""Open a SavedModel that contains the Keras configuration of its model by its layers.
 
-This module stands above the packages `keras` and `savedmodel`: it needs both.
+This module imports both `formats.keras` and `formats.savedmodel`, which do not import each other.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def open_keras_saved_model(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFile | ActvizError | None:
-    """Open a SavedModel by its Keras configuration, ``None`` where it holds none.
+    """Open a SavedModel by its Keras configuration; return ``None`` if it has none.
 
-    Where layers need code that is not given, return the error that says so: the graph of the
-    SavedModel holds what they compute and may be used instead. The graph is neither read nor run here.
+    If layers need code that is not available, return the error: the graph of the SavedModel contains what
+    they compute and may be used instead. The graph is neither read nor run here.
 
     Raises
     ------
@@ -32,19 +32,21 @@ def open_keras_saved_model(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFi
         When the folder is damaged or unsafe.
     """
     name = path.name
-    found = keras_metadata(path, CONFIGURATION_BYTES)
-    if found is None:
+    metadata = keras_metadata(path, CONFIGURATION_BYTES)
+    if metadata is None:
         return None
     try:
-        configuration = read_configuration(found.configuration, found.version, name, replace(trust, strict=True))
-    except (ModelError, UnsafeError) as refused:
-        return refused
-    file, status = open_regular(found.source, ModelError, "model")
+        configuration = read_configuration(metadata.configuration, metadata.version, name, replace(trust, strict=True))
+    except (ModelError, UnsafeError) as failure:
+        return failure
+    file, status = open_regular(metadata.source, ModelError, "model")
     try:
         checkpoint = Checkpoint(path / VARIABLES, name)
-        weights = ObjectWeights(checkpoint, configuration.graph, name, found.words)
+        weights = ObjectWeights(checkpoint, configuration.graph, name, metadata.words)
     except BaseException:
         file.close()
         raise
-    writer = f"Keras {escape(found.version or '2', 40)}"
-    return KerasFile(path, name, "saved_model", writer, found.version, configuration, weights, file, status, checkpoint)
+    writer = f"Keras {escape(metadata.version or '2', 40)}"
+    return KerasFile(
+        path, name, "saved_model", writer, metadata.version, configuration, weights, file, status, checkpoint
+    )

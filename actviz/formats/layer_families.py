@@ -1,7 +1,7 @@
-"""Which classes of layers compute the same kind of value, whatever a format calls them.
+"""Families of layer classes, graph operations and TFLite operators that compute the same kind of value.
 
-A Keras layer, an operation of a graph and an operator of a `.tflite` file may be one and the same:
-`GlobalAveragePooling2D` is a `Mean` there. `diff` pairs layers of different names only within a family.
+Names differ between formats: `GlobalAveragePooling2D` is a `Mean` in a graph. `diff` pairs layers of different
+names only within a family.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from actviz.layer_catalogue import facts_of
 if TYPE_CHECKING:
     from actviz.records import LayerInfo
 
-# Names of operations and of layer classes that are not Keras's own; Keras's stand in the layer catalogue.
+# Operations, and layer classes that are not in Keras; the layer catalogue has the families of Keras's classes.
 _FAMILIES = {
     "depthwise convolution": "DepthwiseConv2dNative",
     "transposed convolution": "Conv2DBackpropInput Conv3DBackpropInputV2",
@@ -29,7 +29,7 @@ _FAMILIES = {
     "embedding": "Gather GatherV2 ResourceGather", "model": "Group",
 }  # fmt: skip
 _FAMILY_OF = {kind: family for family, kinds in _FAMILIES.items() for kind in kinds.split()}
-# Classes that only apply a function to every value; the function tells them apart.
+# Classes that only apply a function to every value, and the function.
 _FUNCTIONS = {
     "Relu": "relu", "Relu6": "relu6", "ReLU6": "relu6", "LeakyRelu": "leaky_relu", "Elu": "elu", "Selu": "selu",
     "GELU": "gelu", "Gelu": "gelu", "Sigmoid": "sigmoid", "Logistic": "sigmoid", "Tanh": "tanh",
@@ -41,29 +41,29 @@ ACTIVATION = "activation"
 
 
 def _applied(kind: str) -> str | None:
-    """Return the function of a class that only applies one, ``None`` for all others."""
+    """Return the activation function of a class that only applies one, else ``None``."""
     return _FUNCTIONS.get(kind, facts_of(kind).activation)
 
 
 def family_of(layer: LayerInfo) -> str:
-    """Return what layers of a class compute, the class itself where no other class does the same."""
+    """Return the family of a layer, or its class if no other class computes the same."""
     if _applied(layer.kind) is not None:
         return ACTIVATION
     return facts_of(layer.kind).family or _FAMILY_OF.get(layer.kind, layer.kind)
 
 
 def function_of(layer: LayerInfo) -> str:
-    """Return the activation function that ends a layer, empty where there is none or it is not known."""
+    """Return the activation function at the end of a layer, ``""`` if there is none or it is unknown."""
     name = layer.activation or _applied(layer.kind) or ""
     name = re.sub(r"(?<=\d)\.0$", "", name)
     return _ALIASES.get(name, name)
 
 
 def alike(ours: LayerInfo, theirs: LayerInfo) -> bool:
-    """Return True if two layers may compute the same: one family, or one function that ends both.
+    """Return True if two layers may compute the same: they have one family, or end with the same function.
 
-    A converter fuses an activation layer into the operator before it, so that a `ReLU` is a convolution
-    that ends with relu there.
+    A converter fuses an activation layer into the operator before it, so that a `ReLU` becomes a convolution
+    that ends with relu.
     """
     families = family_of(ours), family_of(theirs)
     functions = function_of(ours), function_of(theirs)

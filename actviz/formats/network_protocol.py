@@ -114,7 +114,10 @@ def check_inputs(file: str, needed: Iterable[str], batch: Mapping[str, NDArray[A
 
 
 def input_too_small(file: str, name: str, size: int, axis: Sequence[str], minimum: int) -> InputError:
-    """Return the error for an input of which a layer's window leaves nothing; `axis` is the name of the axis, if known."""
+    """Return the error for an input that is smaller than the window of a layer.
+
+    `axis` has the name of the axis if it is known, `size` and `minimum` are along it.
+    """
     unit = (axis[0] if axis else "value") + ("s" if size != 1 else "")
     message = f'{file}: the input "{escape(name, 60)}" has {size:,} {unit}, of which these layers leave nothing; give at least {minimum:,}.'
     return InputError(message)

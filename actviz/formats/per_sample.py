@@ -58,10 +58,8 @@ def sample_seed(sample: Mapping[str, NDArray[Any]]) -> int:
     total = hashlib.sha256()
     for name, values in sorted(sample.items()):
         total.update(f"{name}\0{values.dtype.str}{values.shape}".encode("utf-8", "surrogatepass"))
-        content = (
-            str(values.tolist()).encode("utf-8", "surrogatepass") if values.dtype.kind in "OU" else values.tobytes()
-        )
-        total.update(content)
+        texts = values.dtype.kind in "OU"
+        total.update(str(values.tolist()).encode("utf-8", "surrogatepass") if texts else values.tobytes())
     return 1 + int.from_bytes(total.digest()[:8], "little") % MAX_SEED
 
 

@@ -188,7 +188,7 @@ def no_frame(path: str, frame: int) -> InputError:
 
 
 def frame_notes(path: str, frame: int) -> list[str]:
-    """Return the note on an image of several frames of which one is read."""
+    """Return the note that only one frame of several is read."""
     return [f"{path}: it has several frames; frame {frame} is read (--frame N for another)."]
 
 

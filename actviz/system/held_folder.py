@@ -168,7 +168,7 @@ def _refuse_link(descriptor: int, name: str, path: Path) -> None:
     except OSError:
         return
     if is_link:
-        message = f"{path}: a symbolic link stands where a folder of results should be, and is not followed; remove it, or choose another folder with -o."
+        message = f"{path}: a symbolic link in place of a folder of results is not followed; remove it, or choose another folder with -o."
         raise OutputError(message) from None
 
 

@@ -140,9 +140,9 @@ class RunLock:
         while (other := self._other()) is not None:
             if alone or other.token < self._token or time.monotonic() > deadline:
                 model = escape(other.identity.model, 80) or "another model"
-                who = f" (process {other.pid} on {escape(other.host, 80)})" if other.pid else ""
-                also = ", with other content or options," if model == escape(self._identity.model, 80) else ""
-                message = f"{self._held.path}: a run of {model}{who}{also} writes there; wait until it ends, or choose another folder with -o."
+                process = f" (process {other.pid} on {escape(other.host, 80)})" if other.pid else ""
+                same = ", with other content or options," if model == escape(self._identity.model, 80) else ""
+                message = f"{self._held.path}: a run of {model}{process}{same} writes there; wait until it ends, or choose another folder with -o."
                 raise OutputError(message)
             time.sleep(0.05)
 
@@ -169,10 +169,9 @@ class RunLock:
             if not stat.S_ISREG(status.st_mode):
                 return None
             holder = _parsed(os.read(descriptor, MOST_BYTES), name)
-            got = _try_lock(descriptor)
-            if got is False or (
-                not (got and holder.locked and holder.machine == machine_id()) and self._is_fresh(status)
-            ):
+            acquired = _try_lock(descriptor)
+            is_dead = acquired and holder.locked and holder.machine == machine_id()
+            if acquired is False or (not is_dead and self._is_fresh(status)):
                 return holder
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)

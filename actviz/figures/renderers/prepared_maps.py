@@ -309,7 +309,7 @@ def _requested_range(
         raise UsageError(message)
     low, high = style.ranges[address]
     if not colors.is_valid_range(low, high):
-        message = f"layer {address!r}: the range {low:g} to {high:g} is none; two finite numbers were expected, the smaller one first."
+        message = f"layer {address!r}: the range {low:g} to {high:g} is not valid; two finite numbers were expected, the smaller one first."
         raise UsageError(message)
     return low, high
 

@@ -88,10 +88,9 @@ def draw_chart(rows: Sequence[RangeRow], about: ChartHeading) -> Picture:
     """Draw a row for each layer, at most `MAX_ROWS`."""
     shown = list(rows[:MAX_ROWS])
     height = sum(row.height for row in shown) - _GAP
-    plural = "s" if about.layers != 1 else ""
-    counts = f"{about.broken:,} of {about.layers:,} layer{plural} beyond a limit"
+    counts = f"{about.broken:,} of {text.plural(about.layers, 'layer')} beyond a limit"
     heading = page_layout.PageHeading(
-        about.model, "", counts, Context("", f"{about.inputs:,} input{'s' if about.inputs != 1 else ''}", "together")
+        about.model, "", counts, Context("", text.plural(about.inputs, "input"), "together")
     )
     layout = page_layout.PageLayout(heading, None, tuple(_caption(rows, len(shown))), height, _AXIS + _WIDTH)
     canvas, top, left = page_layout.open_page(layout)

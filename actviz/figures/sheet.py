@@ -27,7 +27,6 @@ from actviz.figures.sheet_row import RowPart, TileLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from actviz.figures.canvas import Theme
     from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.figures.sheet_row import SheetRow
     from actviz.records import Activation, Context, Picture, Style, Tile
@@ -122,45 +121,36 @@ def plan_pages(
         raise UsageError("none of the layers holds numbers that can be drawn; choose others with --layer.")
     sheet = _Sheet(sheet_rows, context, style, len(activations), requested)
     pages, words = _plan(sheet)
-    return [partial(_numbered, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
+    return [partial(_draw, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
 
 
-def _numbered(sheet: _Sheet, page: _SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
-    """Draw a page with its number if there are several."""
+def _draw(sheet: _Sheet, page: _SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
+    """Draw a page; `numbering` is its number and the number of pages."""
     number, count = numbering
     where = f", page {number} of {count}" if count > 1 else ""
-    picture = _draw(page, _layout(sheet, page, where, words), theme_of(dark=sheet.style.dark))
-    paging = {"page": number, "pages": count} if count > 1 else {}
-    return replace(picture, numbers=picture.numbers | paging)
-
-
-def _draw(page: _SheetPage, layout: page_layout.PageLayout, theme: Theme) -> Picture:
-    canvas, top, left = page_layout.open_page(layout, theme)
+    canvas, top, left = page_layout.open_page(_layout(sheet, page, where, words), theme_of(dark=sheet.style.dark))
     tiles: list[Tile] = []
     for part in page.parts:
-        placed = replace(part, corner=(top + part.corner[0], left + part.corner[1]))
-        tiles += sheet_row_drawing.draw(canvas, placed, page.limits)
-    on_page = {part.row.activation.address: part.row for part in page.parts}
-    layers = {address: row.prepared.record(row.style) for address, row in on_page.items()}
-    return canvas.picture(tiles, {"reduced": True, "layers": layers})
+        on_page = replace(part, corner=(top + part.corner[0], left + part.corner[1]))
+        tiles += sheet_row_drawing.draw(canvas, on_page, page.limits)
+    rows = {part.row.activation.address: part.row for part in page.parts}
+    layers = {address: row.prepared.record(row.style) for address, row in rows.items()}
+    paging = {"page": number, "pages": count} if count > 1 else {}
+    return canvas.picture(tiles, {"reduced": True, "layers": layers} | paging)
 
 
 def _layout(sheet: _Sheet, page: _SheetPage, where: str = "", words: Sequence[str] = ()) -> page_layout.PageLayout:
     """Return the layout of a page; `where` is its number, `words` are notes on how it was made to fit."""
-    layers = f"{_count(len(sheet.sheet_rows), sheet.whole)}{where}"
+    drawn = len(sheet.sheet_rows)
+    layers = (f"{drawn:,} of " if drawn < sheet.whole else "") + text.plural(sheet.whole, "layer") + where
     heading = page_layout.PageHeading(sheet.context.model, "", layers, replace(sheet.context, model=""))
     return page_layout.PageLayout(heading, None, (*_caption(sheet, page), *words), page.height, page.width)
-
-
-def _count(shown: int, total: int) -> str:
-    of = f"{shown:,} of {total:,}" if shown < total else f"{total:,}"
-    return f"{of} layer{'s' if total != 1 else ''}"
 
 
 def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
     sheet_rows, count = sheet.sheet_rows, sheet.total
     on_page = list(dict.fromkeys(part.row.activation.address for part in page.parts))
-    parts = [f"{len(on_page):,} of {sheet.whole:,} layer{'s' if sheet.whole != 1 else ''}"]
+    parts = [f"{len(on_page):,} of {text.plural(sheet.whole, 'layer')}"]
     parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
     if len(sheet_rows) < count:
         parts.append(f"{count - len(sheet_rows)} with nothing to draw")
@@ -176,7 +166,7 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
         parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_limit('its layer')}")
     clipped = sum(part.clipped(page.limits) for part in page.parts)
     if clipped:
-        parts.append(f"{clipped:,} value{'s' if clipped != 1 else ''} clipped to the ends of the colours")
+        parts.append(f"{text.plural(clipped, 'value')} clipped to the ends of the colours")
     parts += _distributions(page)
     parts += _overlays(page)
     if any(part.row.masked_steps for part in page.parts):
@@ -191,8 +181,7 @@ def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
         )
     reduced = {id(part.row) for part in page.parts if sheet_row.tile_size(part.row, page.limits)[1]}
     if reduced:
-        layers = "1 layer" if len(reduced) == 1 else f"{len(reduced)} layers"
-        parts.append(f"reduced: the maps of {layers} averaged to fit")
+        parts.append(f"reduced: the maps of {text.plural(len(reduced), 'layer')} averaged to fit")
     return parts
 
 
@@ -295,10 +284,6 @@ def _arranged(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> _SheetPage:
     return _SheetPage(parts, limits, height - _BAND_GAP, width)
 
 
-def _pieces(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> list[RowPart]:
-    return [RowPart(row, sheet_row.all_rows(row, limits), (0, 0)) for row in sheet_rows]
-
-
 def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[int, int]], int]:
     """Return the corner of each row and the height of the highest column.
 
@@ -326,9 +311,8 @@ def _paged(sheet: _Sheet, limits: TileLimits) -> Iterator[_SheetPage]:
     """
     sheet_rows = sheet.sheet_rows
     longest = ", page 9,999 of 9,999"
-    around, width = page_layout.page_size(
-        _layout(sheet, _SheetPage(_pieces(sheet_rows, limits), limits, 0, limits.width), longest)
-    )
+    everything = [RowPart(row, sheet_row.all_rows(row, limits), (0, 0)) for row in sheet_rows]
+    around, width = page_layout.page_size(_layout(sheet, _SheetPage(everything, limits, 0, limits.width), longest))
     highest = int(sheet.style.megapixels * _MEGA / width) - around
     parts: list[RowPart] = []
     below = 0

@@ -49,7 +49,7 @@ def caption(prepared: PreparedMaps, style: Style, tile_name: str, state: str) ->
     """
     numbers, total = prepared.numbers, prepared.total
     shown = len(prepared.channels)
-    first = f"{shown:,} of {total:,} {tile_name}{'s' if total != 1 else ''}"
+    first = f"{shown:,} of {text.plural(total, tile_name)}"
     parts = [first + selection_note(shown, total, style)]
     parts += order_notes(prepared.step_order)
     dead = numbers.channels_in(channel_statistics.DEAD)
@@ -111,10 +111,10 @@ def _clipped_notes(prepared: PreparedMaps) -> list[str]:
     if not count:
         return []
     share = text.number(100 * count / max(1, prepared.shown().size), 2)
-    if prepared.requested_range is None:
-        return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to the ends of the colours"]
-    low, high = (text.number(end) for end in prepared.requested_range)
-    return [f"{count:,} value{'s' if count != 1 else ''} ({share}%) clipped to {low} {text.DASH} {high}"]
+    ends = "the ends of the colours"
+    if prepared.requested_range is not None:
+        ends = f" {text.DASH} ".join(text.number(end) for end in prepared.requested_range)
+    return [f"{text.plural(count, 'value')} ({share}%) clipped to {ends}"]
 
 
 def scale_note(prepared: PreparedMaps, whole: str) -> str:

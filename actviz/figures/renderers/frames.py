@@ -68,7 +68,7 @@ class FramesRenderer:
 
     def sheet_tiles(self, activation: Activation, index: int) -> SheetTiles:
         """Return one tile for each channel: the value of largest magnitude over frames at each position."""
-        masked = batch_entry.masked_steps(activation, index) if self.along == "step" else []
+        masked = batch_entry.masked_steps(activation, index)
         maps, note = project(np.delete(maps_of(activation, index, self.along), masked, axis=1), self.along)
         note += f", {len(masked)} masked" if masked else ""
         return SheetTiles(maps, FILTER if "channel" in activation.axes else MAP, note, reduced=True)
@@ -82,7 +82,7 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
     `over` is the overlay of each frame, if there is one.
     """
     frames = maps_of(activation, index, along)
-    masked = batch_entry.masked_steps(activation, index) if along == "step" else []
+    masked = batch_entry.masked_steps(activation, index)
     shown = batch_entry.unmasked_steps(activation, masked, frames.shape[1])
     if style.project is not None:
         return _draw_projection(activation, frames[:, shown], context, style, along)

@@ -102,7 +102,7 @@ def _maps(activation: Activation, index: int, along: str | None, style: Style) -
     """Return one map for each channel, ``(channel, row, column)``, and notes about a projection over frames."""
     if along is None or style.project is None:
         return spatial.maps_of(activation, index), ()
-    masked = batch_entry.masked_steps(activation, index) if along == "step" else []
+    masked = batch_entry.masked_steps(activation, index)
     strips = frames.maps_of(activation, index, along)
     shown = batch_entry.unmasked_steps(activation, masked, strips.shape[1])
     maps, note = frames.project(strips[:, shown], along, style.project)

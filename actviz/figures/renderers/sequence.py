@@ -281,7 +281,7 @@ def _caption(
 ) -> tuple[str, ...]:
     words = captions.caption(prepared, style, unit, "zero")
     axis_name = (plan.down if plan.steps_down else plan.across).axis_name
-    steps = [f"{matrix.count:,} {axis_name}{'s' if matrix.count != 1 else ''}"]
+    steps = [text.plural(matrix.count, axis_name)]
     panels = len(plan.panels())
     if panels > 1:
         way = "columns" if plan.counts[0] > 1 else "lines"

@@ -312,7 +312,7 @@ def test_the_page_takes_the_first_step_that_does_not_occur() -> None:
 
 def test_the_page_takes_the_most_similar_color_where_all_steps_occur() -> None:
     table = colors.table("inferno")
-    near = table.colors[200].astype(int) + [0, 1, 0]
+    near = table.colors[200].astype(int) + np.array([0, 1, 0])
     index, palette = colors.palette_with_background(np.arange(256, dtype=np.uint8), table, tuple(near))
     assert index == 200
     assert palette is table.colors

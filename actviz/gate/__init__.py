@@ -9,12 +9,14 @@ from actviz.gate.allowed_names import keras_names
 from actviz.gate.archive import Archive, ends_as_archive, open_archive
 from actviz.gate.classes import (
     APPLICATIONS,
+    LAMBDA_NAME,
     MODELS,
     ForeignObject,
     check_configuration,
     drop_compile_config,
     is_custom,
     is_keras_activation,
+    is_lambda_value,
     missing_code,
     refusal,
 )
@@ -26,6 +28,7 @@ from actviz.gate.trust import NO_TRUST, TrustPolicy
 __all__ = [
     "APPLICATIONS",
     "CALLS",
+    "LAMBDA_NAME",
     "MAXIMUM_LAYERS",
     "MODELS",
     "NO_TRUST",
@@ -38,6 +41,7 @@ __all__ = [
     "first_repeated",
     "is_custom",
     "is_keras_activation",
+    "is_lambda_value",
     "keras_names",
     "missing_code",
     "open_archive",

@@ -65,6 +65,7 @@ ACTIVATION_LAYERS = frozenset(
     for name, facts in LAYERS.items()
     if facts.activation is not None and facts.weights and not any(facts.weights({}))
 )
+LAMBDA_NAME = "<lambda>"
 LITERALS = frozenset({"__tensor__", "__numpy__", "__ndarray__", "ndarray"})
 LITERAL_DTYPE = re.compile(r"bool|string|(u?int|float|complex)\d{1,3}|bfloat16|float8_e\w{3,6}")
 MAXIMUM_NAME = 2000
@@ -360,9 +361,30 @@ def _is_named_function(item: dict[str, Any], trust: TrustPolicy) -> bool:
 def _check_activation(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> list[ForeignObject]:
     """Return unknown activations: Keras 2 writes custom ones as strings, like its own."""
     named = [item.get(key) for key in ("activation", "recurrent_activation")]
+    own = item.get("name")
+    text = f'{name}: layer "{layer}" has a lambda as its activation: it can run any code. Use --allow-code if you trust this file.'
+    allowed = trust.allow_code or trust.names(own)
     return [
-        _unknown(text, layer, name, trust) for text in named if isinstance(text, str) and not is_keras_activation(text)
+        ForeignObject(UnsafeError, text, f"{layer} (Lambda)", "", allowed, missing=True)
+        for value in named
+        if is_lambda_value(value)
+    ] + [
+        _nameless(item, layer, name, trust) if text == LAMBDA_NAME else _unknown(text, layer, name, trust)
+        for text in named
+        if isinstance(text, str) and not is_keras_activation(text)
     ]
+
+
+def is_lambda_value(value: object) -> bool:
+    """Return True for the bytecode of an activation as Keras 3 writes it, without a class."""
+    return isinstance(value, dict) and "class_name" not in value and isinstance(value.get("value"), list)
+
+
+def _nameless(item: dict[str, Any], layer: str, name: str, trust: TrustPolicy) -> ForeignObject:
+    """Return the finding for a lambda as an activation, whose function the user gives under the layer's name."""
+    own = item.get("name")
+    message = f'{name}: layer "{layer}" has a lambda as its activation, whose code is not in the file; give it as a function with --custom-objects file.py:{layer}, or export the model to a SavedModel.'
+    return ForeignObject(ModelError, message, f"{layer} (lambda)", str(own), trust.names(own), missing=True)
 
 
 def _check_call(kind: str, config: object, layer: str, name: str) -> list[ForeignObject]:

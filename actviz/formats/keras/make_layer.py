@@ -9,6 +9,7 @@ from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.keras.canonical import CALLS_MODULE, REPEATS_MASKED
 from actviz.formats.keras.graph import FLAT, FROM_ONE
 from actviz.formats.keras.load_weights import reason
+from actviz.gate import LAMBDA_NAME, is_lambda_value
 from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _make(
 ) -> Any:
     from keras.saving import deserialize_keras_object
 
-    config = _unmarked(entry.config)
+    config = _with_lambdas(_unmarked(entry.config), custom)
     if isinstance(config.get("name"), str):
         config["name"] = _plain_name(config["name"])
     if entry.module == CALLS_MODULE:
@@ -109,6 +110,24 @@ def _unmarked(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _unmarked(item) for key, item in value.items() if key not in {FLAT, FROM_ONE, "build_config"}}
     return [_unmarked(item) for item in value] if isinstance(value, list) else value
+
+
+def _with_lambdas(value: Any, custom: CustomObjects) -> Any:
+    """Replace lambdas as activations by the functions given under the names of their layers."""
+    if isinstance(value, list):
+        return [_with_lambdas(item, custom) for item in value]
+    if not isinstance(value, dict):
+        return value
+    replaced = {key: _with_lambdas(item, custom) for key, item in value.items()}
+    for key in ("activation", "recurrent_activation"):
+        described = value.get(key)
+        name = described.get("config") if isinstance(described, dict) else described
+        kind = described.get("class_name") if isinstance(described, dict) else ""
+        if is_lambda_value(described):
+            replaced[key] = custom.function_for(str(value.get("name")), {"config": described})
+        elif name == LAMBDA_NAME or kind == "__lambda__":
+            replaced[key] = custom.function_for(str(value.get("name")), described)
+    return replaced
 
 
 def _plain_name(name: str) -> str:

@@ -6,6 +6,7 @@ import sys
 from base64 import b64encode
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -328,6 +329,46 @@ def test_named_functions_of_lambdas_are_given_by_name(tmp_path):
         network.activations(numbers, "lam")
     with actviz.open(path, custom_objects=f"{CUSTOMS}:swish_twice") as network:
         np.testing.assert_allclose(network.activations(numbers)["lam"].values, swish_twice(numbers), rtol=1e-6)
+
+
+@pytest.mark.parametrize("version", ["2.4.0", "3.15.1"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_function_of_a_lambda_activation_is_given_under_the_layers_name(tmp_path, version, wrapped):
+    """Keras wrote a lambda as the activation of a layer by its name, which all of them share."""
+    inner = keras.layers.Dense(3, name="scores")
+    model = keras.Sequential([keras.Input((2, 4)), layers.TimeDistributed(inner, name="td") if wrapped else inner])
+    model.save(path := tmp_path / "m.h5")
+    with h5py.File(path, "a") as file:
+        config = json.loads(file.attrs["model_config"])
+        described = config["config"]["layers"][-1]["config"]
+        (described["layer"]["config"] if wrapped else described)["activation"] = "<lambda>"
+        file.attrs["model_config"] = json.dumps(config)
+        file.attrs["keras_version"] = version
+    numbers = np.ones((1, 2, 4), np.float32)
+    given = tmp_path / "given.py"
+    given.write_text("def scores(x):\n    return x * 2 - 1\n")
+    with (
+        actviz.open(path) as network,
+        pytest.raises(ModelError, match=r'layer "scores".*a lambda.*--custom-objects file\.py:scores'),
+    ):
+        network.activations(numbers, "-1")
+    with actviz.open(path, custom_objects=f"{given}:scores") as network:
+        (found,) = network.activations(numbers, "-1").values()
+    np.testing.assert_allclose(found.values, model(numbers) * 2 - 1, rtol=1e-6)
+
+
+def test_the_lambda_of_a_layer_of_keras_3_is_given_or_allowed(tmp_path):
+    inputs = keras.Input((3,), name="numbers")
+    model = keras.Model(inputs, layers.Dense(2, activation=lambda x: x * 3, name="dense")(inputs))
+    with pytest.warns(UserWarning, match="lambda"):
+        model.save(path := tmp_path / "m.keras")
+    numbers = np.ones((1, 3), np.float32)
+    with actviz.open(path) as network, pytest.raises(UnsafeError, match=r"has a lambda .* Use --allow-code"):
+        network.activations(numbers, "dense")
+    with actviz.open(path, allow_code=True) as network:
+        np.testing.assert_allclose(network.activations(numbers)["dense"].values, model(numbers), rtol=1e-6)
+    with actviz.open(path, custom_objects={"dense": lambda x: x * 6}) as network:
+        np.testing.assert_allclose(network.activations(numbers)["dense"].values, model(numbers) * 2, rtol=1e-6)
 
 
 def foreign():

@@ -118,7 +118,7 @@ def from_json(text: str, file: str) -> ActivationMetadata:
     try:
         parsed = parse_json(text.encode("utf-8", "surrogatepass"), file)
     except ModelError:
-        raise _damaged(file, "is no valid JSON") from None
+        raise _damaged(file, "is not valid JSON") from None
     if not isinstance(parsed, dict) or not isinstance(parsed.get("schema"), int):
         raise _damaged(file, "does not describe activations")
     if parsed["schema"] > SCHEMA:

@@ -172,7 +172,7 @@ def open_saved(file: BinaryIO, name: str) -> SavedActivations | None:
         return None
     text: NDArray[Any] = open_member(archive, DESCRIPTION, f"{name}[{DESCRIPTION}]").whole(MAXIMUM_TEXT)
     if text.shape or text.dtype.kind != "U":
-        raise InputError(f"{name}: actviz.json in it is no text; write the file again with actviz extract.")
+        raise InputError(f"{name}: actviz.json in it is not text; write the file again with actviz extract.")
     return SavedActivations(name, from_json(str(text[()]), name), {}, archive)
 
 

@@ -253,7 +253,7 @@ def _obstacle(activation: Activation) -> str | None:
         return None if known else "it gives Python objects"
     if is_supported(values.dtype, with_complex=True) or values.dtype.kind == "S" or _is_small_float(values.dtype):
         return None
-    return f"nothing stores the dtype {escape(str(values.dtype), 40)}"
+    return f"the file format has no dtype {escape(str(values.dtype), 40)}"
 
 
 def _is_small_float(dtype: np.dtype[Any]) -> bool:

@@ -84,7 +84,7 @@ def parse_scale(text: str) -> ColorScale:
     try:
         low, high = float(first[shares:]), float(rest.removeprefix("p") if shares else rest)
     except ValueError:
-        message = f"scale {text!r} means nothing here; use {', '.join(NAMES)}, MIN:MAX such as 0:5, percentiles such as p1:99 (of each tile: filter:p1:99), or from:manifest.json."
+        message = f"scale {text!r} is not valid; use {', '.join(NAMES)}, MIN:MAX such as 0:5, percentiles such as p1:99 (of each tile: filter:p1:99), or from:manifest.json."
         raise UsageError(message) from None
     if not (math.isfinite(low) and math.isfinite(high)):
         message = f"scale {text!r}: both ends must be finite numbers, for instance {'p1:99' if shares else '0:5'}."

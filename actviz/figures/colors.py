@@ -111,7 +111,7 @@ def from_matplotlib(name: str) -> NDArray[np.uint8]:
         if name.lower() in lower:
             near = [lower[name.lower()]]
         hint = f"did you mean {', '.join(near)}?" if near else "for instance viridis, magma, gray."
-        raise UsageError(f"no colormap is called {name!r}; {hint}")
+        raise UsageError(f"unknown colormap {name!r}; {hint}")
     # The number of colors of some colormaps depends on matplotlibrc.
     map_ = known_maps[name].resampled(STEPS)
     colors: NDArray[np.uint8] = map_(np.arange(STEPS), bytes=True)[:, :3]

@@ -75,7 +75,7 @@ def parse_channels(selection: str | None, count: int) -> list[int]:
     for part in selection.split(","):
         chosen.update(dict.fromkeys(_parse_part(part.strip(), count)))
     if not chosen:
-        raise UsageError(f"channels {selection!r} select none of the {count}; they are 0 to {count - 1}.")
+        raise UsageError(f"channels {selection!r} select none; the layer has {count}, 0 to {count - 1}.")
     return list(chosen)
 
 
@@ -113,12 +113,12 @@ def _parse_part(part: str, count: int) -> Sequence[int]:
     numbers = _edges(part)
     if len(numbers) == 1 and numbers[0] is not None:
         if not -count <= numbers[0] < count:
-            raise UsageError(f"channel {numbers[0]} does not exist; the {count} there are go from 0 to {count - 1}.")
+            raise UsageError(f"channel {numbers[0]} does not exist; the layer has {count}, 0 to {count - 1}.")
         return [numbers[0] % count]
     if len(numbers) not in {2, 3} or numbers[2:] == [0]:
-        raise UsageError(f"channels {part!r} mean nothing here; use numbers and ranges such as 0:16,40,-1.")
+        raise UsageError(f"channels {part!r} are not valid; use numbers and ranges such as 0:16,40,-1.")
     if any(edge is not None and not -count <= edge <= count for edge in numbers[:2]):
-        raise UsageError(f"channels {part!r} go beyond the {count} there are, 0 to {count - 1}.")
+        raise UsageError(f"channels {part!r} are out of range; the layer has {count}, 0 to {count - 1}.")
     return range(count)[slice(*numbers)]
 
 
@@ -131,7 +131,7 @@ def keep_top(channels: Sequence[int], top: int | None) -> list[int]:
         If `top` is less than 1.
     """
     if top is not None and top < 1:
-        raise UsageError(f"top {top} shows nothing; use 1 or more.")
+        raise UsageError(f"top {top} is not valid; use 1 or more.")
     return list(channels[:top])
 
 
@@ -151,7 +151,7 @@ def grid_shape(
     """
     if columns is not None:
         if columns < 1:
-            raise UsageError(f"columns {columns} leave no room; use 1 or more.")
+            raise UsageError(f"columns {columns} is not valid; use 1 or more.")
         chosen = min(columns, count)
         return math.ceil(count / chosen), chosen
     if count <= _ONE_ROW and width <= 2 * height and width * count <= _ONE_ROW_WIDTH:

@@ -119,5 +119,5 @@ def input_too_small(file: str, name: str, size: int, axis: Sequence[str], minimu
     `axis` has the name of the axis if it is known, `size` and `minimum` are along it.
     """
     unit = (axis[0] if axis else "value") + ("s" if size != 1 else "")
-    message = f'{file}: the input "{escape(name, 60)}" has {size:,} {unit}, of which these layers leave nothing; give at least {minimum:,}.'
+    message = f'{file}: the input "{escape(name, 60)}" has {size:,} {unit}, which is too small for these layers; give at least {minimum:,}.'
     return InputError(message)

@@ -52,7 +52,7 @@ def to_batch(array: NDArray[Any], spec: TensorSpec, path: str, options: InputOpt
 def _as_given(array: NDArray[Any], spec: TensorSpec, path: str) -> NDArray[Any]:
     """Return an array for an input of unknown shape, which must have a batch axis."""
     if array.ndim < 1 or not len(array):
-        message = f"{path}: the file of the model does not tell the shape of its input; give an array with the batch axis first."
+        message = f"{path}: the file of the model does not contain the shape of its input; give an array with the batch axis first."
         raise InputError(message)
     return to_dtype(array, spec.dtype, path)
 
@@ -121,7 +121,7 @@ def _as_text(array: NDArray[Any], where: str) -> NDArray[Any]:
     except UnicodeDecodeError:
         raise InputError(f"{where}: bytes that are not UTF-8; give the texts as str.") from None
     if not all(isinstance(text, str) for text in texts):
-        raise InputError(f"{where}: objects that are no texts; the input takes text.")
+        raise InputError(f"{where}: objects that are not text; the input takes text.")
     return np.array(texts, "U").reshape(array.shape)
 
 
@@ -164,7 +164,7 @@ def _check_text(array: NDArray[Any], path: str) -> None:
         for text in array.ravel().tolist():
             text.encode("utf-8")
     except UnicodeEncodeError:
-        message = f"{path}: a text holds half of a character (a lone surrogate), which no UTF-8 text can; correct it and save it again."
+        message = f"{path}: a text contains a lone surrogate, which UTF-8 cannot encode; correct it and save it again."
         raise InputError(message) from None
 
 
@@ -184,7 +184,7 @@ def array_dtype(dtype: str) -> np.dtype[Any]:
     try:
         return np.dtype("float32" if dtype.startswith(("bfloat", "float8")) else dtype)
     except TypeError:
-        message = f"an input of the model is of dtype {escape(dtype, 40)}, which no array has; save the model with inputs that are arrays."
+        message = f"an input of the model is of dtype {escape(dtype, 40)}, which arrays cannot have; save the model with inputs that are arrays."
         raise ModelError(message) from None
 
 

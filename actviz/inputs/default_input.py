@@ -90,7 +90,7 @@ def _default_for(
     spec: TensorSpec, preprocessing: Preprocessing, options: InputOptions, generator: np.random.Generator
 ) -> _DefaultInput:
     if not spec.shape:
-        message = "no input given, and the model file does not tell the shape of its input; give an array with the batch axis first (.npy)."
+        message = "no input given, and the model file does not contain the shape of its input; give an array with the batch axis first (.npy)."
         raise InputError(message)
     if spec.dtype == "string":
         return _text(spec, generator)

@@ -100,7 +100,7 @@ def check_takes_images(spec: TensorSpec, path: str) -> ImageShape:
         When rank or dtype of the input are not those of images.
     """
     if not spec.shape:
-        message = f"{path}: the model file does not tell the size of its input, so an image cannot be fitted to it; give an array with the batch axis first (.npy)."
+        message = f"{path}: the model file does not contain the size of its input, so an image cannot be fitted to it; give an array with the batch axis first (.npy)."
         raise InputError(message)
     shape = image_shape(spec)
     if shape is None or spec.dtype in {"string", "bool"}:

@@ -158,7 +158,7 @@ def parse_shard(text: str) -> Shard:
     match = _SHARD.fullmatch(text)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not count:
-        raise UsageError(f"--shard {escape(text, 40)}: give N/M, the part and how many there are, for instance 2/8.")
+        raise UsageError(f"--shard {escape(text, 40)}: give N/M, the part and the number of parts, for instance 2/8.")
     if not 1 <= number <= count:
         message = f"--shard {escape(text, 40)}: there is no part {number} of {count}; the parts are 1 to {count}."
         raise UsageError(message)

@@ -28,14 +28,14 @@ def read_names(path: Path) -> tuple[str, ...]:
     try:
         content = file_system.read_bytes(path, _LIMIT, InputError).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{path}: this is no UTF-8 text; give a file with one name a line, or JSON.") from None
+        raise InputError(f"{path}: not UTF-8 text; give a file with one name per line, or JSON.") from None
     if content.lstrip()[:1] in {"[", "{"}:
         from_json = _from_json(content, path)
         if from_json is not None:
             return from_json
     names = [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")]
     if not any(names):
-        raise InputError(f"{path}: there is no name in the file; one a line was expected.")
+        raise InputError(f"{path}: the file has no names; one per line was expected.")
     return tuple(names)
 
 
@@ -52,7 +52,9 @@ def _from_json(content: str, path: Path) -> tuple[str, ...] | None:
         value = _by_index(value, path)
     if isinstance(value, list) and value and all(isinstance(name, (str, int, float)) for name in value):
         return tuple(str(name) for name in value)
-    raise InputError(f"{path}: the JSON holds no names; a list of names or an object {{index: name}} was expected.")
+    raise InputError(
+        f"{path}: the JSON does not contain names; a list of names or an object {{index: name}} was expected."
+    )
 
 
 def _by_index(value: dict[str, Any], path: Path) -> list[Any]:

@@ -233,7 +233,7 @@ class Worker:
             raise self._death() from None
         except SilentError:
             raise self._kill(
-                f"timed out: the model gave no sign of life for {self._timeout:g} s; raise --timeout if it is only slow."
+                f"timed out: the worker did not respond for {self._timeout:g} s; raise --timeout if it is only slow."
             ) from None
 
     def _expected(self, result: T | None) -> T:
@@ -273,7 +273,7 @@ class Worker:
             return RunLimitError(f"{self._name}: {shortage.describe(kind)}")
         if kind is not None:
             return WorkerCrashedError(
-                f"{self._name}: ran out of memory, of which it may take {self._memory >> 20:,} MiB; choose fewer layers or smaller inputs, or raise --max-memory."
+                f"{self._name}: ran out of memory (limit {self._memory >> 20:,} MiB); choose fewer layers or smaller inputs, or raise --max-memory."
             )
         return WorkerCrashedError(f"{self._name}: {_ending(code)}")
 

@@ -190,7 +190,7 @@ def test_a_smaller_picture_than_was_fed_is_laid_under_all_the_same() -> None:
     ("activation", "context", "said"),
     [
         (vector(np.arange(5.0)), CONTEXT, "no rows and columns"),
-        (spatial(np.ones((3, 3, 2))), CONTEXT, "its input is no picture"),
+        (spatial(np.ones((3, 3, 2))), CONTEXT, "its input is not a picture"),
         (
             spatial(np.ones((3, 3, 2))),
             replace(CONTEXT, pictures={"a": picture_of(3, 3), "b": picture_of(4, 4)}),

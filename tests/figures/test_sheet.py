@@ -202,7 +202,7 @@ def test_a_selection_is_of_those_channels_that_a_layer_has() -> None:
 
     found = [(tile.address[0], tile.channel) for tile in picture.tiles]
     assert found == [("0", 2), *(("1", channel) for channel in (2, 3, 4, 5, 39)), ("2", 0)]
-    with pytest.raises(UsageError, match="mean nothing"):
+    with pytest.raises(UsageError, match="are not valid"):
         sheet.draw_sheet(layers, 0, CONTEXT, Style(channels="1:x"))
 
 

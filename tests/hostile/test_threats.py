@@ -374,7 +374,7 @@ def test_a_worker_that_hangs_costs_its_own_input(actviz, tmp_path, code):
     deadly(tmp_path, "time.sleep(1000)")
     ran = actviz(*SHOW, "--timeout", "25")
     assert ran.code == code, ran.err
-    assert "timed out: the model gave no sign of life for 25 s" in ran.err
+    assert "timed out: the worker did not respond for 25 s" in ran.err
     assert sorted(path.parent.name for path in (tmp_path / "out").rglob("*.png")) == ["first", "last"]
 
 

@@ -178,7 +178,7 @@ def project(frames: NDArray[Any], along: str, how: str = "max") -> tuple[NDArray
         If the projection `how` does not exist.
     """
     if how not in PROJECTIONS:
-        raise UsageError(f"nothing is projected by {how!r}; use {', '.join(PROJECTIONS)}.")
+        raise UsageError(f"unknown projection {how!r}; use {', '.join(PROJECTIONS)}.")
     count = f"{frames.shape[1]} {along}{'s' if frames.shape[1] != 1 else ''}"
     words = reduction.SIGNED_MAX if (frames < 0).any() else reduction.REDUCTIONS["max"]
     return channel_statistics.furthest(frames, axis=1), f"{words} over {count}"

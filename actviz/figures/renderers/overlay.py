@@ -35,7 +35,7 @@ def overlay_for(activation: Activation, context: Context, *, dark: bool = False)
     picture = spatial.picture_of(activation, context)
     if picture is None:
         several = len(context.pictures) > 1 and geometry is None
-        reason = "it comes of several pictures" if several else "its input is no picture"
+        reason = "it depends on several pictures" if several else "its input is not a picture"
         raise UsageError(f"layer {name!r} cannot be laid over the input: {reason}; leave out --overlay.")
     words = ""
     if picture.ndim > 3:  # noqa: PLR2004  (frames)

@@ -279,11 +279,11 @@ def _percentile_limits(
 
 def _check_style(style: Style) -> None:
     if style.measure not in channel_statistics.MEASURES:
-        raise UsageError(f"nothing is sorted by {style.measure!r}; use {', '.join(channel_statistics.MEASURES)}.")
+        raise UsageError(f"unknown measure {style.measure!r}; use {', '.join(channel_statistics.MEASURES)}.")
     if style.columns is not None and style.columns < 1:
-        raise UsageError(f"columns {style.columns} leave no room; use 1 or more.")
+        raise UsageError(f"columns {style.columns} is not valid; use 1 or more.")
     if style.zoom is not None and style.zoom < 1:
-        raise UsageError(f"zoom {style.zoom} leaves nothing to see; use 1 or more.")
+        raise UsageError(f"zoom {style.zoom} is not valid; use 1 or more.")
     if style.bare and style.histogram:
         raise UsageError("a bare mosaic has no room for a histogram; leave --bare or --histogram out.")
 

@@ -75,7 +75,7 @@ def reduce_channels(
     """
     name = activation.address
     if style.reduce not in REDUCTIONS:
-        raise UsageError(f"nothing is reduced by {style.reduce!r}; use {', '.join(REDUCTIONS)}.")
+        raise UsageError(f"unknown reduction {style.reduce!r}; use {', '.join(REDUCTIONS)}.")
     if "channel" not in activation.axes:
         raise UsageError(f"layer {name!r} has no channels to bring into one map; leave out --reduce.")
     axis = activation.axes.index("channel")

@@ -114,7 +114,7 @@ def test_text_by_its_words(tmp_path):
         for texts, said in (
             ([["\ud800"]], "lone surrogate"),
             ([[b"\xff"]], "not UTF-8"),
-            ([[{}]], "no texts"),
+            ([[{}]], "not text"),
             ([[1]], "takes text"),
         ):
             with pytest.raises(InputError, match=said):

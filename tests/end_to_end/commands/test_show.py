@@ -345,7 +345,7 @@ def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
         ('{"0": "a", "2": "b"}', "--labels", 3, "no name for index 1"),
         ("", "--labels", 3, "there is no name"),
         ("{", "--labels", 3, "malformed"),
-        ("[[1]]", "--labels", 3, "holds no names"),
+        ("[[1]]", "--labels", 3, "does not contain names"),
         (None, "--tokens", 3, "no such file"),
     ],
 )

@@ -202,8 +202,9 @@ def test_a_selection_is_of_those_channels_that_a_layer_has() -> None:
 
     found = [(tile.address[0], tile.channel) for tile in picture.tiles]
     assert found == [("0", 2), *(("1", channel) for channel in (2, 3, 4, 5, 39)), ("2", 0)]
-    with pytest.raises(UsageError, match="are not valid"):
-        sheet.draw_sheet(layers, 0, CONTEXT, Style(channels="1:x"))
+    for selection in ("1:x", "0:5:0", "--5"):
+        with pytest.raises(UsageError, match="are not valid"):
+            sheet.draw_sheet(layers, 0, CONTEXT, Style(channels=selection))
 
 
 def test_masked_steps_are_hatched_and_in_no_number() -> None:

@@ -19,7 +19,8 @@ from actviz.formats.savedmodel.graph_minimum_size import minimum_shape, runs, to
 from actviz.formats.savedmodel.inline import VARIABLES
 from actviz.formats.savedmodel.layer_class import activation_of, axes_at, bounds_at, infer_layer_class, sign_of
 from actviz.formats.savedmodel.lookup_tables import constant
-from actviz.formats.savedmodel.name_scopes import ScopeAddress, ScopeLayers
+from actviz.formats.savedmodel.lowered_flow import ENTER, EXIT, SEQUENCES, WHILE, WHOLE
+from actviz.formats.savedmodel.name_scopes import CONSTANTS, ScopeAddress, ScopeLayers
 from actviz.formats.savedmodel.proto import attribute_shape, constant_shape
 from actviz.formats.savedmodel.subgraph import Subgraph, check_changes, extract_subgraph
 from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
@@ -32,10 +33,9 @@ if TYPE_CHECKING:
     from actviz.formats.per_sample import State
     from actviz.formats.savedmodel.execute import SubgraphRunner
     from actviz.formats.savedmodel.inline import InlinedGraph, Tensor
+    from actviz.formats.savedmodel.proto import GraphNode
     from actviz.formats.savedmodel.source import GraphInput, GraphSource
     from actviz.records import Shape
-
-CONSTANTS = frozenset({"Const", "HostConst"})
 
 
 class GraphNetwork(FileNetwork):
@@ -206,9 +206,13 @@ class GraphNetwork(FileNetwork):
 
     def _sequences_read(self, number: int) -> list[int]:
         """Return the nodes whose steps a node reads; for a loop those of its tensor lists, because states have no steps."""
-        nodes = self._flat.nodes
+        nodes, flow = self._flat.nodes, self._layers.flow
+        if number in flow.valueless:
+            return []
         sources = [source for source, _ in nodes[number].inputs]
-        lists = [source for source in sources if nodes[source].op == "TensorListFromTensor"]
+        if nodes[number].op in EXIT:
+            sources = flow.sequences_read(number)
+        lists = [source for source in sources if nodes[source].op in SEQUENCES]
         return lists or sources
 
     def _reverses(self, number: int) -> bool:
@@ -336,6 +340,7 @@ class GraphNetwork(FileNetwork):
             kind = node.op
         else:
             kind = classes.get(scope.name) or infer_layer_class(flat, scope.nodes, scope.tensor, shape)
+            kind = (kind == "RNN" and self._layers.flow.recurrent_class(scope.nodes)) or kind
         return LayerInfo(
             scope.address,
             scope.name,
@@ -354,14 +359,26 @@ class GraphNetwork(FileNetwork):
         """Return the total size of the variables that a layer reads, or of the constants of a frozen graph."""
         flat = self._flat
         sizes: dict[int, int] = {}
+        given_to_loops = {
+            source
+            for number in scope.nodes
+            if flat.nodes[number].op in WHILE | ENTER
+            for source in flat.nodes[number].inputs
+        }
         for source in {tensor for number in scope.nodes for tensor in flat.nodes[number].inputs}:
             origin, _ = flat.origin(source, {"ReadVariableOp", "Identity"})
             node = flat.nodes[origin]
             if node.op in VARIABLES:
                 sizes[origin] = math.prod(size or 0 for size in attribute_shape(node.node, "shape") or ())
-            elif node.op in CONSTANTS and origin != source[0]:  # a frozen variable is still read through an Identity
+            # A frozen variable is still read through an Identity, which may lie inside a loop.
+            elif node.op in CONSTANTS and (origin != source[0] or (source in given_to_loops and _is_weight(node.node))):
                 sizes[origin] = math.prod(constant_shape(node.node))
         return sum(sizes.values())
+
+
+def _is_weight(constant_node: GraphNode) -> bool:
+    """Return True for a constant of floating-point numbers with an axis, False for a counter or a shape."""
+    return dtype_of(constant_node, 0) not in WHOLE and constant_shape(constant_node) != ()
 
 
 def _declared_shape(item: GraphInput) -> Shape | None:

@@ -26,6 +26,8 @@ Tensor = tuple[int, int]
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable"})
 FLOW = frozenset({"If", "While", "Case"})
+STARTS = frozenset({"Enter", "RefEnter", "Switch", "RefSwitch", "_SwitchN"})
+"""Operations of lowered control flow, behind which nodes run any number of times, or not at all."""
 ORDERED = CHANGING | READS | FLOW
 """Operations whose order matters: they read or write variables, or call functions that may do so."""
 GENERIC = re.compile(r"(?:^|/)(?:Stateful)?PartitionedCall(?:_\d+)?$")
@@ -87,6 +89,35 @@ class InlinedGraph:
             for source in {source for source, _ in node.inputs}:
                 readers.setdefault(source, []).append(number)
         return readers
+
+    @cached_property
+    def followers(self) -> dict[int, list[int]]:
+        """The indices of the nodes that read a node or have it as a control input, by its index."""
+        followers: dict[int, list[int]] = {}
+        for number, node in enumerate(self.nodes):
+            for source in {*(source for source, _ in node.inputs), *node.after}:
+                followers.setdefault(source, []).append(number)
+        return followers
+
+    def descendants(self, numbers: Iterable[int]) -> set[int]:
+        """Return the indices of all nodes that follow some nodes, transitively."""
+        descendants: set[int] = set()
+        todo = list(numbers)
+        while todo:
+            new = set(self.followers.get(todo.pop(), ())) - descendants
+            descendants |= new
+            todo += new
+        return descendants
+
+    @cached_property
+    def conditional(self) -> frozenset[int]:
+        """The indices of the nodes that need not run exactly once: in loops and branches, and behind them.
+
+        Control inputs between these decide in which step and in which branch a node runs, so they are
+        kept; between other nodes they only order side effects.
+        """
+        starts = [number for number, node in enumerate(self.nodes) if node.op in STARTS]
+        return frozenset(starts) | (self.descendants(starts) if starts else frozenset())
 
     def origin(self, tensor: Tensor, passing: Collection[str]) -> Tensor:
         """Return the tensor that a chain of `passing` operations, such as ``Identity``, starts from."""

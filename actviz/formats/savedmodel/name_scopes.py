@@ -16,7 +16,7 @@ from actviz.errors import LimitError
 from actviz.formats.keras.graph import quoted
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.inline import VARIABLES
-from actviz.formats.savedmodel.proto import called_functions
+from actviz.formats.savedmodel.lowered_flow import EXIT, WHILE, LoweredFlow, while_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,9 +31,25 @@ NON_COMPUTING = frozenset(
         "MutableHashTableOfTensors", "MutableHashTableOfTensorsV2", "VarIsInitializedOp", "Assert", "DisableCopyOnRead",
     }
 )  # fmt: skip
+CONSTANTS = frozenset({"Const", "HostConst"})
+LAST_KERAS2_PRODUCER = 1645
+"""The version of graphs that TensorFlow 2.15 writes; a frozen graph has no other."""
 MAX_SCOPE_DEPTH = 100
 NUMBERED = re.compile(r"(.+)_(\d+)")
-LOOPS = frozenset({"While", "StatelessWhile"})
+# Operations that pass on a value, some after a check; none is shown as a layer.
+PASSING = frozenset(
+    {
+        "Identity",
+        "IdentityN",
+        "CheckNumerics",
+        "CheckNumericsV2",
+        "EnsureShape",
+        "Snapshot",
+        "StopGradient",
+        "PreventGradient",
+    }
+)
+VARIABLE_READS = frozenset({"ReadVariableOp", "Identity", "DisableCopyOnRead"})
 REVERSALS = frozenset({"ReverseV2", "Reverse"})
 NOT_VALUES = frozenset({"resource", "variant", ""})
 
@@ -92,6 +108,7 @@ class ScopeLayers:
             for tensor in self.flat.nodes[number].inputs:
                 self._readers.setdefault(tensor, []).append(number)
         self._ends = frozenset(self.outputs)
+        self.flow = LoweredFlow(self.flat)
         self._used: dict[int, set[Tensor]] = {number: set() for number in self.numbers}
         for tensor in [*self._readers, *self._ends]:
             self._used.setdefault(tensor[0], set()).add(tensor)
@@ -122,7 +139,7 @@ class ScopeLayers:
         Every scope is visited together with all scopes inside it (900 levels took 10 s), so the depth is limited.
         """
         nodes = self.flat.nodes
-        computing = [number for number in self.numbers if nodes[number].op not in NON_COMPUTING]
+        computing = [number for number in self.numbers if not self._supplies(number)]
         prefixes = {nodes[number].path.rpartition("/")[0] for number in computing}
         root = NameScope("")
         for number in computing:
@@ -139,13 +156,27 @@ class ScopeLayers:
             scope.nodes.append(number)
         return root
 
-    def _variables_of(self, scope: NameScope) -> frozenset[str]:
-        """Return the paths of the variables that a scope reads."""
+    def _supplies(self, number: int) -> bool:
+        """Return True for an operation that supplies a value to others, such as the read of a frozen variable."""
         nodes = self.flat.nodes
-        passing = {"ReadVariableOp", "Identity", "DisableCopyOnRead"}
-        inputs = (tensor for number in scope.all_nodes() for tensor in nodes[number].inputs)
-        origins = (nodes[self.flat.origin(tensor, passing)[0]] for tensor in inputs)
-        return frozenset(node.path for node in origins if node.op in VARIABLES)
+        if nodes[number].op == "Identity":
+            return nodes[self.flat.origin((number, 0), {"Identity"})[0]].op in CONSTANTS
+        return nodes[number].op in NON_COMPUTING
+
+    def _reads_variable(self, number: int) -> bool:
+        """Return True for the read of a variable; in a frozen graph that is an ``Identity`` of a constant."""
+        node = self.flat.nodes[number]
+        return node.op == "ReadVariableOp" or (node.op == "Identity" and self._supplies(number))
+
+    def _variables_of(self, scope: NameScope, *, frozen: bool = False) -> frozenset[str]:
+        """Return the paths of the variables that a scope reads; with `frozen`, also of the constants they became."""
+        nodes = self.flat.nodes
+        paths = set()
+        for source in (tensor for number in scope.all_nodes() for tensor in nodes[number].inputs):
+            origin, _ = self.flat.origin(source, VARIABLE_READS)
+            if nodes[origin].op in VARIABLES or (frozen and nodes[origin].op in CONSTANTS and origin != source[0]):
+                paths.add(nodes[origin].path)
+        return frozenset(paths)
 
     def _is_numbered(self, name: str, top: NameScope) -> bool:
         """Return True if every scope has a number that its layer does not have, as in exports of Keras 3.
@@ -168,7 +199,9 @@ class ScopeLayers:
         if votes[True] != votes[False]:
             return votes[True] > votes[False]
         version = re.match(r"(\d+)\.(\d+)", self.flat.meta.version)
-        late = version is not None and (int(version[1]), int(version[2])) >= (2, 16)
+        late = self.flat.meta.producer > LAST_KERAS2_PRODUCER
+        if version is not None:
+            late = (int(version[1]), int(version[2])) >= (2, 16)
         return late and bool(top.children) and all(NUMBERED.fullmatch(child) for child in top.children)
 
     def _add_layers(self, scope: NameScope, address: str, *, listed: bool) -> None:
@@ -200,6 +233,8 @@ class ScopeLayers:
         """Yield the layers of a scope by name, each with its calls in the order of the file."""
         groups: dict[str, list[NameScope]] = {}
         for name, child in scope.children.items():
+            if self.flow.valueless and all(number in self.flow.valueless for number in child.all_nodes()):
+                continue
             groups.setdefault(self._layer_of(name, scope, listed=listed), []).append(child)
         for name, scopes in groups.items():
             calls = sorted(scopes, key=NameScope.first_node)
@@ -218,8 +253,8 @@ class ScopeLayers:
         first = scope.children.get(base)
         if first is None:
             return name
-        read = self._variables_of(first)
-        return base if read and read == self._variables_of(scope.children[name]) else name
+        read = self._variables_of(first, frozen=True)
+        return base if read and read == self._variables_of(scope.children[name], frozen=True) else name
 
     def _split_calls(self, scope: NameScope) -> list[NameScope]:
         """Split a scope that several calls of one layer share: ``MatMul`` and ``MatMul_1``.
@@ -230,7 +265,7 @@ class ScopeLayers:
         counts = Counter(
             nodes[number].inputs[0][0]
             for number in self._sources_of(scope)
-            if nodes[number].op == "ReadVariableOp" and nodes[number].inputs
+            if self._reads_variable(number) and nodes[number].inputs
         )
         numbers = scope.all_nodes()
         sizes = set(counts.values())
@@ -262,7 +297,8 @@ class ScopeLayers:
     def _leaving(self, numbers: Iterable[int]) -> list[Tensor]:
         """Return the tensors that leave some nodes and may be activations, floating-point ones with a batch axis first."""
         inside = set(numbers)
-        outputs = (tensor for number in sorted(inside) for tensor in self._outputs_of(number))
+        single = (number for number in sorted(inside) if number not in self.flow.valueless)
+        outputs = (tensor for number in single for tensor in self._outputs_of(number))
         values = [item for item in outputs if self._leaves(item, inside) and self._dtype(item) not in NOT_VALUES]
         for rule in (self._is_value, self._has_batch):
             values = [tensor for tensor in values if rule(tensor)] or values
@@ -276,27 +312,16 @@ class ScopeLayers:
         or if it is not exactly one loop.
         """
         nodes = self.flat.nodes
-        loops = [number for number in numbers if nodes[number].op in LOOPS]
-        carried = [tensor for tensor in leaving if tensor[0] in loops]
-        others = [tensor for tensor in leaving if tensor[0] not in loops]
-        if len(loops) != 1 or not carried or len(others) > 1:
+        loops = [number for number in numbers if nodes[number].op in WHILE]
+        ends = [number for number in numbers if nodes[number].op in EXIT and number not in self.flow.valueless]
+        carried = [tensor for tensor in leaving if tensor[0] in {*loops, *ends}]
+        others = [tensor for tensor in leaving if tensor not in carried]
+        if len(loops) + bool(ends) != 1 or not carried or len(others) > 1:
             return {}
-        named = called_functions(nodes[loops[0]].node.attribute("body"))
-        body = self.flat.meta.functions.get(named[0]) if named else None
-        if body is None:
+        states = while_states(self.flat, loops[0]) if loops else self.flow.states(numbers)
+        if any(tensor not in states for tensor in carried):
             return {}
-        changing = [
-            index
-            for index, output in enumerate(body.outputs)
-            if output not in body.arguments
-            and self._is_value((loops[0], index))
-            and self._dtype((loops[0], index)) != "variant"
-        ]
-        if any(node.op in {"Select", "SelectV2"} for node in body.nodes):
-            changing = changing[1:]
-        if any(index not in changing for _, index in carried):
-            return {}
-        return dict(enumerate(others)) | {1 + changing.index(index): (number, index) for number, index in carried}
+        return dict(enumerate(others)) | {1 + states.index(tensor): tensor for tensor in carried}
 
     def _outputs_of(self, number: int) -> list[Tensor]:
         """Return the outputs of a node that are read, or its first output if none is."""
@@ -319,11 +344,13 @@ class ScopeLayers:
     def _add_operations(self, numbers: Sequence[int], address: str, *, listed: bool = False) -> None:
         """Add the operations of a scope, which have addresses too."""
         for number in numbers:
+            if number in self.flow.valueless:
+                continue
             node = self.flat.nodes[number]
             name = node.path.rpartition("/")[2]
             own = f"{address}/{quoted(name)}" if address else quoted(name)
             tensors = sorted(tensor for tensor in self._outputs_of(number) if self._dtype(tensor) not in NOT_VALUES)
-            shown = listed and node.op not in {"Identity", "IdentityN"}
+            shown = listed and node.op not in PASSING
             for tensor in tensors:
                 whole = own if len(tensors) == 1 else f"{own}@{tensor[1]}"
                 self._add(ScopeAddress(whole, name, tensor, (number,), inner=not shown))

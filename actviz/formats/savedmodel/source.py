@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,18 @@ from actviz.formats.checkpoint import Checkpoint
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.folder import SAVED_MODEL, choose_graph, read_saved_model
 from actviz.formats.savedmodel.inline import InlinedGraph, call_of, inline_functions
+from actviz.formats.savedmodel.inlined_calls import is_passed_on, undo_inlining
 from actviz.formats.savedmodel.keras_metadata import classes_of
 from actviz.formats.savedmodel.lookup_tables import TableContent, restored_key, table_contents
-from actviz.formats.savedmodel.name_scopes import NON_COMPUTING
+from actviz.formats.savedmodel.lowered_flow import ENTER, EXIT, MERGE, NEXT, SWITCH
+from actviz.formats.savedmodel.name_scopes import CONSTANTS, NON_COMPUTING
 from actviz.formats.savedmodel.proto import (
     GraphSignature,
     MetaGraph,
     attribute_dtype,
     attribute_shape,
     attribute_text,
+    constant_shape,
     parse_graph_def,
 )
 from actviz.gate.operations import check_operations
@@ -42,6 +46,8 @@ PREFERRED = ("serving_default", "serve", "predict")
 INITIAL = "__saved_model_init_op"
 MAX_VALUE_SIZE = 1 << 20
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
+UNUSED = re.compile(r"unused_control_flow_input(?:_\d+)?")
+CONTROL_FLOW = ENTER | EXIT | SWITCH | MERGE | NEXT | {"LoopCond"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +208,7 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
         meta = choose_graph(graphs, tags, name)
         chosen = choose_signature(meta, signature, name)
         calls = {info.tensor.partition(":")[0] for info in chosen.outputs.values()}
-        flat = inline_functions(meta, name, calls)
+        flat = undo_inlining(inline_functions(meta, name, calls))
         main = len(inline_functions(meta, name).nodes)
         called = range(main, len(flat.nodes))
         if any(call_of(node, meta.functions) for node in meta.nodes if node.name in calls):
@@ -295,7 +301,7 @@ def open_frozen_graph(path: Path, given: tuple[str, ...]) -> GraphSource:
             raise ModelError(message) from None
         meta = MetaGraph((), "", nodes, functions, {}, {}, producer, "")
         check_graph(meta, name)
-        flat = inline_functions(meta, name, [node.name for node in nodes])
+        flat = undo_inlining(inline_functions(meta, name, [node.name for node in nodes]))
         inputs = tuple(_frozen_inputs(flat, given))
         outputs = tuple(_outputs(flat))
     except BaseException:
@@ -308,11 +314,7 @@ def open_frozen_graph(path: Path, given: tuple[str, ...]) -> GraphSource:
 
 
 def _frozen_inputs(flat: InlinedGraph, given: tuple[str, ...]) -> list[GraphInput]:
-    numbers = {
-        node.node.name: number
-        for number, node in enumerate(flat.nodes)
-        if node.op in PLACEHOLDERS and node.node.name == node.path
-    }
+    numbers = {name: tensors[0][0] for name, tensors in flat.named.items() if tensors and _is_input(flat, name)}
     for name in given:
         node = name.partition(":")[0]
         if node not in flat.named:
@@ -333,12 +335,35 @@ def _frozen_inputs(flat: InlinedGraph, given: tuple[str, ...]) -> list[GraphInpu
     return inputs
 
 
+def _is_input(flat: InlinedGraph, name: str) -> bool:
+    """Return True for a placeholder of the main graph that a user feeds.
+
+    Not for those that TensorFlow adds for lowered loops, which nothing reads, and not for one with a
+    single value as its default, such as ``keras_learning_phase``: the graph feeds it itself.
+    """
+    number = flat.named[name][0][0]
+    node = flat.nodes[number]
+    if node.op not in PLACEHOLDERS or node.node.name != name:
+        return False
+    if UNUSED.fullmatch(name) and number not in flat.readers:
+        return False
+    if node.op != "PlaceholderWithDefault" or not node.inputs:
+        return True
+    default = flat.nodes[flat.origin(node.inputs[0], {"Identity"})[0]]
+    return default.op not in CONSTANTS or constant_shape(default.node) != ()
+
+
 def _outputs(flat: InlinedGraph) -> list[Tensor]:
-    """Return the outputs of a frozen graph: of every computing node that no node reads."""
+    """Return the outputs of a frozen graph: of every computing node that no node reads.
+
+    An end of a loop counts only if there is no other output: it may be a counter.
+    """
     read = {source for node in flat.nodes for source, _ in node.inputs}
-    return [
+    unread = [
         (number, 0) for number, node in enumerate(flat.nodes) if number not in read and node.op not in NON_COMPUTING
     ]
+    ends = [tensor for tensor in unread if flat.nodes[tensor[0]].op in CONTROL_FLOW or is_passed_on(flat, tensor[0])]
+    return [tensor for tensor in unread if tensor not in ends] or ends
 
 
 def input_of(flat: InlinedGraph, name: str, number: int, dtype: str, shape: Shape | None) -> GraphInput:

@@ -6,6 +6,7 @@ Nothing else of the file reaches TensorFlow: no saver, no initializer, no other 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from actviz.errors import ModelError, UnsafeError, escape
@@ -34,7 +35,8 @@ class Subgraph:
 
     `given` maps indices of nodes to what replaces them: ``input``, ``variable`` or ``table``.
     `writes` holds the indices of the nodes that change a variable, directly or in a function
-    that they call; if there are any, the control inputs of the file are kept.
+    that they call; if there are any, all control inputs of the file are kept, otherwise those
+    between nodes of loops and branches.
     """
 
     flat: InlinedGraph
@@ -59,6 +61,16 @@ class Subgraph:
         found = {kind for fixed in (False, True) for _, kind in self.random(fixed=fixed)}
         return bool(found & SEEDED_BY_ATTRIBUTES)
 
+    @cached_property
+    def _run(self) -> frozenset[int]:
+        """The indices of the nodes that are run."""
+        return frozenset(self.numbers) - self.given.keys()
+
+    @cached_property
+    def _conditional(self) -> frozenset[int]:
+        """The indices of the nodes that are run and may run any number of times."""
+        return self._run & self.flat.conditional
+
     def definition(self) -> bytes:
         """Return the serialized ``GraphDef``; the node with index 7 is named ``n7``."""
         meta = self.flat.meta
@@ -74,9 +86,8 @@ class Subgraph:
         node = self.flat.nodes[number]
         parts = [encode_bytes(1, f"n{number}".encode()), encode_bytes(2, node.op.encode("utf-8", "surrogateescape"))]
         parts += [encode_bytes(3, f"n{source}:{output}".encode()) for source, output in node.inputs]
-        if self.writes:
-            run = set(self.numbers) - set(self.given)
-            parts += [encode_bytes(3, f"^n{before}".encode()) for before in dict.fromkeys(node.after) if before in run]
+        kept = self._run if self.writes else self._conditional
+        parts += [encode_bytes(3, f"^n{before}".encode()) for before in dict.fromkeys(node.after) if before in kept]
         for key, value in node.node.attributes.items():
             if not key.startswith("_"):
                 entry = encode_bytes(1, key.encode("utf-8", "surrogateescape")) + encode_bytes(2, value)
@@ -171,7 +182,7 @@ def _has_seed(node: GraphNode) -> bool:
 
 
 def _needed(flat: InlinedGraph, tensors: Iterable[Tensor], fed: frozenset[int], *, ordered: bool = False) -> list[int]:
-    """Return the indices of the nodes that some tensors depend on; with `ordered`, through control inputs too."""
+    """Return the indices of the nodes that some tensors depend on; with `ordered`, through all control inputs too."""
     needed: set[int] = set()
     todo = [number for number, _ in tensors]
     while todo:
@@ -180,7 +191,8 @@ def _needed(flat: InlinedGraph, tensors: Iterable[Tensor], fed: frozenset[int], 
             needed.add(number)
             if number not in fed:
                 todo += [source for source, _ in flat.nodes[number].inputs]
-                todo += flat.nodes[number].after if ordered else ()
+                after = flat.nodes[number].after
+                todo += after if ordered else [before for before in after if before in flat.conditional]
     return sorted(needed)
 
 

@@ -1,0 +1,112 @@
+"""Frozen graphs: layers, inputs and values, against TensorFlow's own session and Keras's own layers."""
+
+import frozen_models
+import numpy as np
+import pytest
+
+from actviz.formats import open_network
+
+CASES = frozen_models.ROOT / "tests" / "data" / "frozen_tf215"
+KINDS = [(lowered, exported) for lowered in (True, False) for exported in (True, False)]
+
+
+def listed(network):
+    return {layer.address: layer for layer in network.complete().layers if not layer.inner}
+
+
+def assert_equal_to_session(path):
+    """Every address, inner ones too, has the value that TensorFlow's session computes for the same tensor."""
+    with open_network(path) as network:
+        batch = frozen_models.inputs(network)
+        scopes = {
+            address: scope
+            for address, scope in network._layers.addresses.items()
+            if any(address == layer.address for layer in network.layers)
+        }
+        found = network.activations(batch, list(scopes))
+        nodes = network._flat.nodes
+        tensors = [f"{nodes[scope.tensor[0]].node.name}:{scope.tensor[1]}" for scope in scopes.values()]
+    for (address, item), correct in zip(found.items(), frozen_models.session_values(path, batch, tensors), strict=True):
+        np.testing.assert_allclose(item.values, correct, rtol=1e-5, atol=1e-6, err_msg=address)
+    return found, batch
+
+
+@pytest.mark.parametrize("name", ["inlined", "lstm_functional", "lstm_lowered"])
+def test_the_small_files_equal_the_session(name):
+    found, _ = assert_equal_to_session(CASES / f"{name}.pb")
+    assert len(found) > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("inlined", {"pic": "InputLayer", "conv_a": "Conv2D", "flat": "Flatten", "out": "Dense"}),
+        ("lstm_functional", {"x": "InputLayer", "lstm_1": "LSTM", "out": "Dense"}),
+        ("lstm_lowered", {"x": "InputLayer", "lstm_1": "LSTM", "out": "Dense"}),
+    ],
+)
+def test_layers_of_the_small_files(name, layers):
+    with open_network(CASES / f"{name}.pb") as network:
+        assert {address: layer.kind for address, layer in listed(network).items()} == layers
+        assert len(network.inputs) == 1
+        parameters = {address: layer.parameters for address, layer in listed(network).items()}
+    assert {parameters.get("conv_a"), parameters.get("lstm_1")} == {40, None} or parameters["lstm_1"] == 128
+
+
+def test_the_command_extracts_behind_a_loop(actviz, tmp_path):
+    ran = actviz(
+        "extract", "-q", CASES / "lstm_lowered.pb", "--input", f"x={CASES / 'steps.npy'}", "-l", "out", "-o", "o.npz"
+    )
+    assert (ran.code, ran.err) == (0, "")
+    with np.load(tmp_path / "o.npz") as archive:
+        (values,) = (archive[key] for key in archive.files if archive[key].shape == (1, 2))
+    (correct,) = frozen_models.session_values(
+        CASES / "lstm_lowered.pb", {"x": np.load(CASES / "steps.npy")}, ["Identity:0"]
+    )
+    np.testing.assert_allclose(values, correct, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lowered", "exported"), KINDS)
+@pytest.mark.parametrize("name", frozen_models.MODELS)
+def test_frozen_models_equal_keras_and_the_session(tmp_path, name, lowered, exported):
+    import keras
+
+    path = tmp_path / "m.pb"
+    frozen_models.write(name, path, lowered=lowered, exported=exported)
+    found, batch = assert_equal_to_session(path)
+    model = frozen_models.model(name)
+    wanted = {layer.name: layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
+    given = [batch[item.name] for item in model.inputs]
+    with open_network(path) as network:
+        layers = listed(network)
+        assert [spec.name for spec in network.inputs] == [item.name for item in model.inputs]
+    for layer in wanted.values():
+        if len(layer._inbound_nodes) > 1 and layer.name == "base":
+            continue
+        outputs = keras.tree.flatten(layer.output)
+        values = keras.tree.flatten(keras.Model(model.inputs, outputs)(given))
+        for number, correct in enumerate(values):
+            address = layer.name if len(values) == 1 else f"{layer.name}@{number}"
+            np.testing.assert_allclose(found[address].values, correct, rtol=1e-4, atol=1e-5, err_msg=address)
+            assert layers[address].parameters == layer.count_params(), address
+
+
+def test_a_nested_model_that_is_called_twice(tmp_path):
+    frozen_models.write("shared", tmp_path / "m.pb", lowered=True, exported=True)
+    with open_network(tmp_path / "m.pb") as network:
+        assert [address for address in listed(network) if address.startswith("base")] == [
+            "base#0/c1", "base#0", "base#0/gap", "base#1/c1", "base#1", "base#1/gap",
+        ]  # fmt: skip
+
+
+def test_loops_and_conditions_of_tensorflow_1(tmp_path):
+    frozen_models.write_tf1_lstm(tmp_path / "m.pb")
+    found, _ = assert_equal_to_session(tmp_path / "m.pb")
+    with open_network(tmp_path / "m.pb") as network:
+        assert [spec.name for spec in network.inputs] == ["x"]
+        assert {address: layer.kind for address, layer in listed(network).items()} == {
+            "x": "InputLayer", "lstm@0": "LSTM", "lstm@1": "LSTM", "lstm@2": "LSTM",
+            "dropout": "Merge", "dense": "Dense", "both": "Concatenate",
+        }  # fmt: skip
+    assert not [address for address in found if "while" in address and "Exit" not in address]

@@ -152,7 +152,7 @@ def open(  # noqa: A001, PLR0913  (`actviz.open` is the public name; one keyword
     allow_code
         Let Lambda layers run the bytecode in the file.
     signature
-        Signature of a SavedModel; default: the one for serving.
+        Signature of a SavedModel or a `.tflite` file; default: the one for serving.
     tags
         Tags of the graph, for a SavedModel that holds several.
     inputs

@@ -64,7 +64,7 @@ class TensorSpec:
 class GraphSelection:
     """Which model or graph of a file that holds several is used.
 
-    `signature` and `tags` select in a SavedModel (``None``, empty: the one for serving);
+    `signature` selects in a SavedModel or a TFLite file, `tags` in a SavedModel (``None``, empty: the one for serving);
     `inputs` names the nodes of a frozen graph that are fed (empty: its placeholders).
     """
 
@@ -123,6 +123,16 @@ class InputOperation:
 
 
 @dataclass(frozen=True, slots=True)
+class SignatureInfo:
+    """A signature of a file that has several: its name, and those of its inputs and outputs."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is known about a model file without running it.
 
@@ -135,6 +145,8 @@ class ModelFacts:
     `layers` are those that can be computed. Where others need code that may not run, `missing` lists
     that code as in `code`, `every_layer` has all layers in model order, and `refusals` the exit
     code and the message for each that cannot be computed, by address.
+
+    `signatures` are those of a graph; `inputs` and `layers` are of the selected one.
     """
 
     file: str
@@ -151,6 +163,7 @@ class ModelFacts:
     missing: tuple[str, ...] = ()
     listed: tuple[LayerInfo, ...] = ()
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+    signatures: tuple[SignatureInfo, ...] = ()
 
     @property
     def every_layer(self) -> tuple[LayerInfo, ...]:

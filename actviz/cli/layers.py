@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.commands.layers import LayersResult
-    from actviz.records import ModelFacts, TensorSpec
+    from actviz.records import ModelFacts, SignatureInfo, TensorSpec
 
 HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
 RIGHT = (0, 4)
@@ -43,6 +43,8 @@ def table(result: LayersResult) -> str:
     """Return the header and the table as text."""
     facts = result.facts
     lines = [f"{escape(facts.file, 200)}: written by {facts.writer}"]
+    if len(facts.signatures) > 1:
+        lines += [signature_text(signature) for signature in facts.signatures]
     lines += [input_text(spec) for spec in facts.inputs]
     if result.preprocessing:
         lines.append(f"images are fed as {result.preprocessing}")
@@ -91,6 +93,13 @@ def _reasons(heading: str, reasons: Mapping[str, str]) -> list[str]:
     width = max(len(address) for address in reasons)
     lines = [f"  {address.ljust(width)}  {escape(reason, 300)}" for address, reason in reasons.items()]
     return ["", heading, *lines]
+
+
+def signature_text(signature: SignatureInfo) -> str:
+    """Return the line about a signature: its inputs and outputs, and whether the layers listed are its own."""
+    inputs, outputs = (", ".join(escape(name, 80) for name in names) for names in (signature.inputs, signature.outputs))
+    selected = " (listed here)" if signature.selected else ""
+    return f"signature {escape(signature.name, 80)}: {inputs} -> {outputs}{selected}"
 
 
 def input_text(spec: TensorSpec) -> str:

@@ -95,7 +95,9 @@ _MODEL = (
         metavar="CODE",
         help="Run this code for custom layers: module:Name, file.py:Name, or file.py for all in it. May be repeated.",
     ),
-    click.option("--signature", metavar="NAME", help="Signature of a SavedModel.  [default: the one for serving]"),
+    click.option(
+        "--signature", metavar="NAME", help="Signature of a SavedModel or .tflite file.  [default: the one for serving]"
+    ),
     click.option(
         "--tag", "tags", multiple=True, metavar="TAG", help="Graph of a SavedModel with several. May be repeated."
     ),

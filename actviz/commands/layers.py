@@ -86,6 +86,15 @@ def as_json(result: LayersResult) -> dict[str, Any]:
             }
             for spec in facts.inputs
         ],
+        "signatures": [
+            {
+                "name": signature.name,
+                "inputs": list(signature.inputs),
+                "outputs": list(signature.outputs),
+                "selected": signature.selected,
+            }
+            for signature in facts.signatures
+        ],
         "gone": dict(facts.removed_layers),
         "layers": [
             _layer(layer, drawn) | ({"refused": facts.refusals[layer.address][1]} if drawn == NOT_COMPUTED else {})

@@ -32,8 +32,9 @@ def _tflite(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphS
     del weights  # a .tflite file contains its own
     from actviz.formats.tflite.tflite_network import TFLiteNetwork
 
-    _refuse_choice(path, choice)
-    return TFLiteNetwork(path, strict=trust.strict)
+    if choice.tags:
+        raise UsageError(f"{path.name}: --tag chooses in a SavedModel; in a .tflite file --signature does.")
+    return TFLiteNetwork(path, choice.signature, strict=trust.strict)
 
 
 def _saved_model(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
@@ -70,7 +71,8 @@ def _frozen_graph(path: Path, weights: Path | None, trust: TrustPolicy, choice: 
 
 def _refuse_choice(path: Path, choice: GraphSelection) -> None:
     if choice.signature is not None or choice.tags:
-        raise UsageError(f"{path.name}: --signature and --tag choose in a SavedModel; this file holds one model.")
+        message = f"{path.name}: --signature chooses in a SavedModel or a .tflite file, --tag in a SavedModel; this file holds one model."
+        raise UsageError(message)
 
 
 FORMATS: dict[str, Callable[[Path, Path | None, TrustPolicy, GraphSelection], Network]] = {

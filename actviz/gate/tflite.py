@@ -17,6 +17,13 @@ from actviz.gate.file_type import is_tflite
 from actviz.gate.flatbuffer import WORD, FlatBuffer, FlatBufferTable
 from actviz.gate.tflite_metadata import NO_METADATA, Metadata, read_metadata
 from actviz.gate.tflite_operators import ACTIVATIONS, BITS, DTYPES, FUSED_FIELD, OPERATORS
+from actviz.gate.tflite_signatures import (
+    TFLiteSignature,
+    called_graphs,
+    choose_signature,
+    read_signatures,
+    with_main_graph,
+)
 from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
@@ -85,7 +92,7 @@ class TFLiteOperator:
     `fused` is its fused activation function, ``""`` for none. For a random operator, `options_at`
     is the offset in the file of the reference to its options (``None``: it has none), and `seeded`
     is true if they fix a seed. `custom` is the name of an operator that is not TFLite's own, which
-    never runs (``""``: it is one of TFLite's own).
+    never runs (``""``: it is one of TFLite's own). `calls` are the indices of the graphs that it runs.
     """
 
     kind: str
@@ -95,6 +102,7 @@ class TFLiteOperator:
     options_at: int | None = None
     seeded: bool = False
     custom: str = ""
+    calls: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +125,11 @@ class TFLiteGraph:
 class TFLiteModel:
     """A checked file.
 
-    `graph` is the main subgraph; `others` are those that its control flow calls. `inputs` and
-    `outputs` are the names in the signature by index of the tensor; `metadata` describes both.
+    `graph` is the subgraph that is run; `others` are those that no other signature names, which its control
+    flow may call. `inputs` and `outputs` are the names in the signature by index of the tensor; `metadata`
+    describes both. `signatures` are all signatures of the file, `signature` is the name of the one that is
+    used (``None``: none describes the graph). `main` is the offset and the new bytes by which the graph is the
+    first one of the file (``None``: it is).
     """
 
     description: str
@@ -127,13 +138,18 @@ class TFLiteModel:
     inputs: dict[int, str]
     outputs: dict[int, str]
     metadata: Metadata = NO_METADATA
+    signatures: tuple[TFLiteSignature, ...] = ()
+    signature: str | None = None
+    main: tuple[int, bytes] | None = None
 
 
-def read_tflite(content: bytes, name: str) -> TFLiteModel:
-    """Read and check a file.
+def read_tflite(content: bytes, name: str, signature: str | None = None) -> TFLiteModel:
+    """Read and check a file; `signature` names the one that is used, by default that of the first graph.
 
     Raises
     ------
+    UsageError
+        When there is no such signature.
     ModelError
         When it is damaged, or newer than this reader.
     UnsafeError
@@ -158,14 +174,43 @@ def read_tflite(content: bytes, name: str) -> TFLiteModel:
     if not graphs:
         message = f"{name}: the file holds no graph; convert the model again."
         raise ModelError(message)
-    for graph in graphs[1:] if WITH_MEMORY.isdisjoint(item.kind for item in graphs[0].operators) else graphs:
-        for operator in graph.operators:
-            if operator.custom:
-                raise custom_refusal(operator, name)
-    inputs, outputs = _signature(root, len(graphs[0].tensors))
+    signatures = read_signatures(root, [len(graph.tensors) for graph in graphs], name)
+    chosen = choose_signature(signatures, signature, name)
+    index = 0 if chosen is None else chosen.graph
+    # The interpreter does not get the first graph where another one is chosen: that takes its place.
+    whole = [graph for number, graph in enumerate(graphs) if number not in {0, index}]
+    whole += [] if WITH_MEMORY.isdisjoint(item.kind for item in graphs[index].operators) else [graphs[index]]
+    custom = next((operator for graph in whole for operator in graph.operators if operator.custom), None)
+    if custom is not None:
+        raise custom_refusal(custom, name)
+    others = set(range(len(graphs))) - {0, index, *(item.graph for item in signatures)}
+    others |= _called(graphs, index) - {index}
+    if index and 0 in others:
+        message = f'{name}: signature "{escape(str(signature), 80)}" calls the first graph of the file, so that it cannot be run alone; convert each signature into a file of its own.'
+        raise ModelError(message)
     return TFLiteModel(
-        root.text(3), graphs[0], tuple(graphs[1:]), inputs, outputs, metadata=read_metadata(root, buffers)
+        root.text(3),
+        graphs[index],
+        tuple(graphs[number] for number in sorted(others)),
+        chosen.inputs if chosen else {},
+        chosen.outputs if chosen else {},
+        NO_METADATA if index else read_metadata(root, buffers),
+        signatures,
+        chosen.name if chosen else None,
+        with_main_graph(root, index),
     )
+
+
+def _called(graphs: list[TFLiteGraph], index: int) -> set[int]:
+    """Return the indices of the graphs that the operators of a graph run, and those that these run."""
+    called: set[int] = set()
+    todo = [index]
+    while todo:
+        for operator in graphs[todo.pop()].operators:
+            new = {number for number in operator.calls if 0 <= number < len(graphs)} - called
+            called |= new
+            todo += new
+    return called
 
 
 def check_sizes(tensors: Iterable[TFLiteTensor], name: str) -> None:
@@ -297,23 +342,10 @@ def _operator(table: FlatBufferTable, kinds: list[tuple[str, str]], flat: FlatBu
         raise flat.damage(table.offset)
     reads, makes = _numbers(table.array(1, "<i4")), _numbers(table.array(2, "<i4"))
     if kind not in RANDOM:
-        return TFLiteOperator(kind, reads, makes, ACTIVATIONS[fused], custom=custom)
+        return TFLiteOperator(kind, reads, makes, ACTIVATIONS[fused], custom=custom, calls=called_graphs(table, kind))
     random = table.child(4)
     seeded = random is not None and any(random.integer(number, "<q") for number in (0, 1))
     return TFLiteOperator(kind, reads, makes, "", table.slot(4), seeded)
-
-
-def _signature(root: FlatBufferTable, count: int) -> tuple[dict[int, str], dict[int, str]]:
-    """Return the names of inputs and outputs in the signature ``serving_default``, else in the first one."""
-    signatures = [table for table in root.children(7) if table.integer(4, "<I") == 0]
-    if not signatures:
-        return {}, {}
-    chosen = next((table for table in signatures if table.text(2) == "serving_default"), signatures[0])
-    ends = []
-    for number in (0, 1):
-        names = {table.integer(1, "<I"): table.text(0) for table in chosen.children(number)}
-        ends.append({index: name for index, name in names.items() if index < count and name})
-    return ends[0], ends[1]
 
 
 def _numbers(array: NDArray[np.integer[Any]]) -> tuple[int, ...]:

@@ -174,6 +174,7 @@ _MERGES = (
         "Concatenate", plain="Concatenate",
         **_PART, merge=shapes.concatenate, keeps_integers=True, family="concatenate",
     )
+    | _entry("CustomScaleLayer", **_MERGE, module="keras.src.applications.inception_resnet_v2")
     | _entry("Dot", weights=_NONE)
 )  # fmt: skip
 _SEQUENCES = (

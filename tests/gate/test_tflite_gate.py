@@ -397,3 +397,27 @@ def test_long_and_deep_names_cost_nothing(edited):
 
     with open_network(edited(change)) as network:
         assert len(network.layers) == 7
+
+
+# ------------------------------------------------------------------ signatures
+SIGNATURES = tflite_files.DATA / "signatures" / "three.tflite"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda model: model.signatureDefs[1].__setattr__("subgraphIndex", 99), "a signature names graph 99 of 7"),
+        (
+            lambda model: model.signatureDefs[1].__setattr__("signatureKey", b"repeat"),
+            "two signatures have the same name",
+        ),
+        (
+            lambda model: model.subgraphs[2].operators[0].builtinOptions.__setattr__("bodySubgraphIndex", 0),
+            'signature "repeat" calls the first graph of the file',
+        ),
+    ],
+)
+def test_signatures_that_cannot_be_told_apart_or_run_alone(edited, change, expected):
+    path = edited(change, SIGNATURES.read_bytes())
+    with pytest.raises(ModelError, match=expected):
+        read_tflite(path.read_bytes(), "m.tflite", "repeat")

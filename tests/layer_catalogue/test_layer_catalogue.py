@@ -15,7 +15,7 @@ from actviz.report.findings import find
 from actviz.statistics.limits import Limits, judge
 from actviz.statistics.running_statistics import totals_of
 
-OWN_MODELS = {"Functional", "Model", "LayerScale", "StochasticDepth"}
+OWN_MODELS = {"Functional", "Model", "CustomScaleLayer", "LayerScale", "StochasticDepth"}
 # Rules that are not known: Keras is asked. A class of a new Keras fails here until it has a rule or stands here.
 UNKNOWN_SHAPE = [
     "AdaptiveAveragePooling1D",

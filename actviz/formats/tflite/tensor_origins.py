@@ -92,7 +92,7 @@ class TensorOrigins:
         numbers = set(self.live)
         weights: dict[Scope, set[int]] = {}
         for operator in self.graph.operators:
-            if operator.kind in BIAS_INPUT:
+            if operator.kind in BIAS_INPUT and operator.outputs:
                 constants = {self.source(number) for number in operator.inputs if self.constant(number)}
                 numbers |= constants
                 kernels = {number for number in constants if len(self._tensors[number].shape or ()) > 1}

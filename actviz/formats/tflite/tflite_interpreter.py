@@ -80,7 +80,7 @@ class TFLiteRunner:
         self._name = name
         self._tensors = model.graph.tensors
         self._outputs = tuple(outputs)
-        self._content = cut_model(content, model.graph, kept, outputs)
+        self._content = cut_model(content, model, kept, outputs)
         run = [model.graph.operators[place] for place in kept]
         inside = [operator for graph in model.others for operator in graph.operators]
         self._random = [operator for operator in (*run, *inside) if operator.kind in RANDOM and not operator.seeded]

@@ -20,7 +20,8 @@ from actviz.formats.tflite.tflite_arithmetic import input_operations
 from actviz.formats.tflite.truncate import needed_operators
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, custom_refusal, read_tflite
 from actviz.gate.tflite_metadata import read_labels
-from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.gate.tflite_signatures import SERVING
+from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, SignatureInfo, TensorSpec
 from actviz.system.file_system import open_regular, stamp
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ class TFLiteNetwork(FileNetwork):
     """A converted model: operators and the tensors between them.
 
     Opening reads and checks the whole file. The interpreter is loaded when activations are
-    requested, and only the operators that these depend on are run.
+    requested, and only the operators that these depend on are run. `signature` is the name of the one
+    that is used, by default that of the first graph.
     """
 
-    def __init__(self, path: Path, *, strict: bool = False) -> None:
+    def __init__(self, path: Path, signature: str | None = None, *, strict: bool = False) -> None:
         self._name = path.name
         self._notes: list[str] = []
         self._file, self._stamp = open_regular(path, ModelError, "model")
@@ -57,10 +59,12 @@ class TFLiteNetwork(FileNetwork):
                 raise LimitError(message)
             self._content = self._file.read(self._stamp.size + 1)
             self.check_unchanged()
-            self._model = read_tflite(self._content, self._name)
+            self._model = read_tflite(self._content, self._name, signature)
             self._refused = self._find_refused()
             if strict:
                 self._check_run(self._model.graph.operators)
+            if signature is None:
+                self._note_signatures()
             self._naming = name_tensors(self._model)
             self._description = TensorFacts(self._model, self._naming, self._content)
             self._named = {item.address: item for item in self._naming.tensors}
@@ -183,6 +187,13 @@ class TFLiteNetwork(FileNetwork):
             raise next(iter(self._refused.values()))
         return outputs or first
 
+    def _note_signatures(self) -> None:
+        """Add a note with the signatures to choose from, where the file does not say which is the one for serving."""
+        names = [escape(item.name, 60) for item in self._model.signatures if item.name != self._model.signature]
+        if names and self._model.signature != SERVING:
+            used = f'signature "{escape(self._model.signature, 60)}"' if self._model.signature else "the first graph"
+            self._notes.append(f"{self._name}: {used} is used; choose another with --signature: {', '.join(names)}.")
+
     def _note_hybrid(self, kept: Sequence[int]) -> None:
         """Add a note with the kernels for integer weights and float activations, because other kernels round differently."""
         tensors = self._model.graph.tensors
@@ -280,6 +291,12 @@ class TFLiteNetwork(FileNetwork):
             removed_layers=self._naming.removed,
             labels=self._labels(layers),
             missing=custom,
+            signatures=tuple(
+                SignatureInfo(
+                    item.name, tuple(item.inputs.values()), tuple(item.outputs.values()), item.name == model.signature
+                )
+                for item in model.signatures
+            ),
         )
         tensors = {item.address: item.tensor for item in self._naming.tensors}
         return without_refused(
@@ -314,6 +331,8 @@ class TFLiteNetwork(FileNetwork):
                 total.update(memoryview(self._content)[place:start])
             place = max(place, start + length)
         total.update(memoryview(self._content)[place:])
+        if self._model.main:
+            total.update(str(self._model.signature).encode("utf-8", "surrogatepass"))
         return total.hexdigest()
 
     def _spec(self, number: int) -> TensorSpec:

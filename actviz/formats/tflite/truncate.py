@@ -16,7 +16,7 @@ from actviz.gate.tflite import WITH_MEMORY
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actviz.gate.tflite import TFLiteGraph, TFLiteOperator
+    from actviz.gate.tflite import TFLiteGraph, TFLiteModel, TFLiteOperator
 
 # A table of two whole numbers of 64 bits: the list of its fields, the table itself, and in it
 # the distance back to that list.
@@ -38,13 +38,14 @@ def needed_operators(graph: TFLiteGraph, tensors: Sequence[int]) -> list[int]:
     return kept[::-1]
 
 
-def cut_model(content: bytes, graph: TFLiteGraph, kept: Sequence[int], outputs: Sequence[int]) -> bytes:
-    """Return a model of the operators `kept` that gives the tensors `outputs`.
+def cut_model(content: bytes, model: TFLiteModel, kept: Sequence[int], outputs: Sequence[int]) -> bytes:
+    """Return a model whose first graph is that of the operators `kept`, and gives the tensors `outputs`.
 
     As outputs they keep their memory: an interpreter uses that of any other tensor again.
     What follows the length of `content` is new; everything before has the place it had.
     """
-    changes = [(0, b"")]
+    graph = model.graph
+    changes = [(0, b""), *([model.main] if model.main else [])]
     start, count = graph.operators_at, len(graph.operators)
     if 0 < len(kept) < count:
         offsets = struct.unpack_from(f"<{count}I", content, start)

@@ -102,7 +102,8 @@ def test_a_network_of_free_size_computes_what_keras_computes(tmp_path, construct
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(1)
-    model = randomised(getattr(keras.applications, constructor)(weights=None, include_top=False))
+    pictures = keras.Input((None, None, 3))  # NASNet has a fixed size otherwise
+    model = randomised(getattr(keras.applications, constructor)(weights=None, include_top=False, input_tensor=pictures))
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # takes over the mean and variance that were assigned

@@ -11,7 +11,7 @@ import builtins
 import functools
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError, escape
@@ -108,7 +108,8 @@ class ForeignObject:
     `code` is a short form for lists (``lam (Lambda)``), `named` the registered name of a
     custom class or function, and `allowed` is true if the user gave its code or allowed it.
     `missing` is true if it only lacks its code, as in honest files: a layer that holds it can
-    be left out. Any other object is refused wherever it is.
+    be left out. Any other object is refused wherever it is. `of_layer` is true for the class of
+    a layer, not an object in its configuration.
     """
 
     error: type[UnsafeError | ModelError | LimitError]
@@ -117,6 +118,7 @@ class ForeignObject:
     named: str = ""
     allowed: bool = False
     missing: bool = False
+    of_layer: bool = False
 
 
 def drop_compile_config(value: Any) -> Any:
@@ -213,6 +215,7 @@ def missing_code(
     by_layer = {}
     for path, layer in _layers_of(config, ()):
         found = tuple(item for item in check_configuration(layer, name, trust) if not item.allowed)
+        found = tuple(replace(item, of_layer=item.named == _registered(layer)) for item in found)
         if found:
             by_layer[path] = found
     return by_layer if sum(map(len, by_layer.values())) == len(refused) else {}
@@ -231,6 +234,10 @@ def _layers_of(model: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str
                 yield from _layers_of(layer, whole)
             else:
                 yield whole, layer
+
+
+def _registered(layer: dict[str, Any]) -> object:
+    return layer.get("registered_name") or layer.get("class_name")
 
 
 def _refused(name: str, reason: str) -> list[ForeignObject]:

@@ -232,6 +232,12 @@ REMOVED_ARGUMENTS: Mapping[str, tuple[object, ...]] = {
     "virtual_batch_size": (None,), "num_constants": (None,),
 }  # fmt: skip
 """Arguments that layers had in Keras 2, by the values without an effect on inference; ``()``: every value."""
+STAND_INS: Mapping[str, LayerClass] = _entry(
+    "DropBlock DropBlock1D DropBlock2D DropBlock3D DropConnect DropPath FixedDropout MCDropout MonteCarloDropout "
+    "StochasticDepth TimestepDropout",
+    **_PASS, **_SAME, random_in_training=True,
+)  # fmt: skip
+"""Custom classes of well-known packages whose output is their only input at inference: Identity stands in for them."""
 UNKNOWN = LayerClass()
 # The layer classes that compute the same as these operations of graphs, which pass values on.
 _PASSING_OPERATIONS = {
@@ -241,8 +247,8 @@ _PASSING_OPERATIONS = {
 
 
 def facts_of(kind: str) -> LayerClass:
-    """Return the facts of a class, `UNKNOWN` if it is not in Keras."""
-    return LAYERS.get(kind, UNKNOWN)
+    """Return the facts of a class, `UNKNOWN` if it is neither in Keras nor in `STAND_INS`."""
+    return LAYERS.get(kind) or STAND_INS.get(kind, UNKNOWN)
 
 
 def passes_on(kind: str) -> PassesOn:

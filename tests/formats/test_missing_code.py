@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hostile_files import BIAS, KERNEL, bytecode, dense, functional, hdf5, keras, named_lambda, reading, touching
 from keras_configs import node, tensor
 
@@ -13,6 +14,7 @@ from actviz import formats
 from actviz.addresses import select_layers_of
 from actviz.errors import ModelError, UnsafeError
 from actviz.gate import TrustPolicy
+from actviz.layer_catalogue import STAND_INS
 
 CUSTOM = {"module": None, "registered_name": "shop>Scale"}
 STRICT = TrustPolicy(strict=True)
@@ -219,3 +221,66 @@ def test_the_command_lists_every_layer_and_what_it_needs(tmp_path, actviz):
     assert (refused.code, refused.out) == (4, "")
     shown = actviz("show", path, tmp_path / "x.npy", "-l", "behind")
     assert shown.code == 4
+
+
+# ------------------------------------------------------------------ classes that do nothing at inference
+def dropped(kind="FixedDropout", *, given="d", **config):
+    return custom("drop", given, kind, f"shop>{kind}", rate=0.5, **config)
+
+
+@pytest.mark.parametrize("write", [keras, hdf5])
+def test_classes_that_do_nothing_at_inference_are_stood_in_for(tmp_path, write):
+    path = write(tmp_path / "m", functional(dense(), dropped(), reading("act", "ReLU", "drop")))
+    with formats.open_network(path) as network:
+        assert addresses(network) == ["in", "d", "drop", "act"]
+        assert [layer.kind for layer in network.layers] == ["InputLayer", "Dense", "FixedDropout", "ReLU"]
+        (note,) = network.notes
+        assert "drop (FixedDropout): passes its input on" in note
+    with pytest.raises(ModelError, match="shop>FixedDropout"):
+        formats.open_network(path, trust=STRICT)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        dropped("StochasticDepth") | {"inbound_nodes": [node(tensor("in"), tensor("d"))]},
+        dropped(activation="shop>act"),
+        dropped("Scale"),
+    ],
+    ids=["two tensors", "code inside", "another class"],
+)
+def test_others_are_not(tmp_path, layer):
+    with formats.open_network(keras(tmp_path / "m", functional(dense(), layer))) as network:
+        assert addresses(network) == ["in", "d"]
+
+
+def test_one_with_weights_is_not(tmp_path):
+    weights = {"layers/dense/vars/0": KERNEL, "layers/dense/vars/1": BIAS, "layers/drop_path/vars/0": BIAS}
+    config = functional(dense(), dropped("DropPath"))
+    with formats.open_network(keras(tmp_path / "m", config, weights)) as network:
+        assert addresses(network) == ["in", "d"]
+
+
+def test_the_guide_lists_them():
+    text = (ROOT / "actviz" / "docs" / "formats.md").read_text()
+    (line,) = (line for line in text.splitlines() if "do nothing at inference" in line)
+    assert set(re.findall(r"`(\w+)`", line)) == set(STAND_INS)
+
+
+def test_given_code_is_used(tmp_path):
+    path = keras(tmp_path / "m", functional(dense(), dropped("DropPath")))
+    trust = TrustPolicy(objects={"DropPath": object()})
+    with formats.open_network(path, trust=trust) as network:
+        assert network._graph.entries["drop"].custom
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [keras, hdf5])
+def test_what_stands_in_gives_its_input(tmp_path, write):
+    inner = nested(custom("drop", "in", "MCDropout", "shop>MCDropout", rate=0.5), given="d")
+    config = functional(dense(), inner, reading("act", "ReLU", "inner"))
+    with formats.open_network(write(tmp_path / "m", config)) as network:
+        found = network.activations({"in": -np.ones((1, 4), "f4")})
+    assert list(found) == ["in", "d", "inner/in", "inner/drop", "inner", "act"]
+    np.testing.assert_array_equal(found["inner/drop"].values, found["d"].values)
+    assert not found["act"].values.any()

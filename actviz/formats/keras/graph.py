@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 CUSTOM_MODULE = "actviz.custom_objects"
+STAND_IN_MODULE = "actviz.stand_ins"
 ROOT = -1
 MAXIMUM_OUTPUTS = 10_000
 FROM_ONE = "actviz_calls_from_one"

@@ -20,6 +20,7 @@ from actviz.formats.keras.minimum_size import minimum_sizes, too_small
 from actviz.formats.keras.missing_layers import MissingLayers
 from actviz.formats.keras.receptive_field import output_geometries
 from actviz.formats.keras.shapes import SCORES, infer, is_scores
+from actviz.formats.keras.stand_ins import stand_in
 from actviz.formats.keras.step_order import combined_order, reversed_order, reverses, step_orders
 from actviz.formats.keras.weight_files import NamedWeights
 from actviz.formats.left_out import left_out_note, without_refused
@@ -57,7 +58,9 @@ class KerasNetwork(FileNetwork):
         self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
-            self._missing = MissingLayers(self._graph, self._file.configuration.missing, self._file.name)
+            missing, notes = stand_in(self._file)
+            self._notes |= dict.fromkeys(notes)
+            self._missing = MissingLayers(self._graph, missing, self._file.name)
             if isinstance(self._file.weights, NamedWeights):
                 self._file.weights.set_missing(self._missing.keys)
             with well_formed(self._file.name):

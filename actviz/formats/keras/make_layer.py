@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
 from actviz.formats.keras.canonical import CALLS_MODULE, REPEATS_MASKED
-from actviz.formats.keras.graph import FLAT, FROM_ONE
+from actviz.formats.keras.graph import FLAT, FROM_ONE, STAND_IN_MODULE
 from actviz.formats.keras.load_weights import reason
 from actviz.gate import LAMBDA_NAME, is_lambda_value
 from actviz.layer_catalogue import facts_of
@@ -76,6 +76,10 @@ def _make(
     config = _with_lambdas(_unmarked(entry.config), custom)
     if isinstance(config.get("name"), str):
         config["name"] = _plain_name(config["name"])
+    if entry.module == STAND_IN_MODULE:
+        from keras import layers
+
+        return layers.Identity(name=config.get("name"), dtype=config.get("dtype"))
     if entry.module == CALLS_MODULE:
         from actviz.formats.keras.tf_ops import make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -88,7 +89,7 @@ def styles(draw: Any, **fixed: Any) -> Style:
 @pytest.mark.parametrize("axes", [*AXES.values(), *OTHER_AXES], ids="-".join)
 @pytest.mark.parametrize("bare", [False, True])
 @given(st.data())
-@settings(max_examples=30)
+@settings(max_examples=12)  # 408 over all axes
 def test_values_come_back(axes: tuple[str, ...], bare: bool, data: Any) -> None:
     values = data.draw(any_values(axes, finite=False))
     before = values.copy()
@@ -113,7 +114,7 @@ def test_values_come_back(axes: tuple[str, ...], bare: bool, data: Any) -> None:
 
 @pytest.mark.parametrize("axes", [*AXES.values(), *OTHER_AXES], ids="-".join)
 @given(st.data())
-@settings(max_examples=15)
+@settings(max_examples=8)  # 136 over all axes
 def test_nothing_in_an_array_upsets_a_renderer(axes: tuple[str, ...], data: Any) -> None:
     values = data.draw(any_values(axes, finite=False))
     style = data.draw(styles(histogram=True))
@@ -151,10 +152,15 @@ def test_empty_axes_say_so(axes: tuple[str, ...]) -> None:
             renderers.draw(activation(np.zeros(shape), axes), 0, CONTEXT, Style())
 
 
+# 2,048 tiles take up to 2 s; the longest name with everything around the tiles leaves the least room.
+COUNTS = [
+    pytest.param(count, length, plain, marks=[pytest.mark.slow] if count == 2048 and (plain or length == 1) else [])
+    for count, length, plain in itertools.product([1, 7, 64, 513, 2048], [1, 200], [True, False])
+]
+
+
 @pytest.mark.parametrize("kind", AXES)
-@pytest.mark.parametrize("count", [1, 7, 64, 513, 2048])
-@pytest.mark.parametrize("length", [1, 200])
-@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize(("count", "length", "plain"), COUNTS)
 def test_labels_stay_apart(kind: str, count: int, length: int, plain: bool) -> None:
     axes = AXES[kind]
     places = {"channel": count, "unit": count, "head": min(count, 64), "step": 3, "plane": 2, "query": 5, "key": 4}
@@ -170,12 +176,15 @@ def test_labels_stay_apart(kind: str, count: int, length: int, plain: bool) -> N
 
 
 LONG = [(1, 1), (1, 300), (300, 1), (20, 128), (128, 20), (1000, 32), (10_000, 64), (12, 4096), (700, 700)]
-WORDY = pytest.param((10_000, 64), True, marks=pytest.mark.slow)  # 10,000 different words are set
+WORDY = {(1000, 32), (10_000, 64), (12, 4096)}  # thousands of different words are set: 2 to 10 s
 
 
 @pytest.mark.parametrize(
     ("shape", "named"),
-    [*((shape, False) for shape in LONG), *((shape, True) for shape in LONG if shape != (10_000, 64)), WORDY],
+    [
+        pytest.param(shape, named, marks=[pytest.mark.slow] if named and shape in WORDY else [])
+        for shape, named in itertools.product(LONG, [False, True])
+    ],
 )
 def test_sequences_of_any_length(shape: tuple[int, int], named: bool) -> None:
     one = activation(waves(*shape), AXES["sequence"])

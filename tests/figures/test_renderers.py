@@ -176,7 +176,7 @@ def test_labels_of_grids_stay_apart(count: int, length: int, size: tuple[int, in
     assert all(str(channel) in texts for channel in range(count))
 
 
-@pytest.mark.parametrize("count", [1, 7, 64, 65, 513, 2048, 100_000])
+@pytest.mark.parametrize("count", [1, 7, 64, 65, 513, 2048, pytest.param(100_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("length", [1, 200])
 @pytest.mark.parametrize("scale", ["layer", "-1e30:1e-30"])
 def test_labels_of_vectors_stay_apart(count: int, length: int, scale: str) -> None:

@@ -6,7 +6,7 @@ import flatbuffers
 import numpy as np
 import pytest
 import tflite_files
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from threats import threat
 
@@ -116,6 +116,7 @@ def test_every_cut_of_a_file_is_refused_in_one_line(tmp_path):
 
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(8, len(CONTENT) - 1), st.integers(0, 255)), min_size=1, max_size=8))
+@example([(4318, 0)])  # an operator with a bias and without outputs
 def test_any_bytes_are_opened_or_refused(tmp_path_factory, changes):
     changed = bytearray(CONTENT)
     for place, value in changes:

@@ -34,6 +34,9 @@ ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_models"
 DATA = ROOT / "tests" / "data"
 HELPERS = ROOT / "tests" / "helpers"
+WITH_MODELS = {"docs": 2, "hostile": 3, "end_to_end": 4}
+"""Folders whose tests start the command with real models, in the order in which they run after all other tests."""
+IMPORTED_BEFORE = pytest.StashKey[bool]()
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,40 @@ def warm_worker(forking_process, monkeypatch):
     return forking_process
 
 
+def folder_of(item):
+    """Return the folder of a test under `tests`; empty for a test elsewhere."""
+    return item.path.relative_to(HELPERS.parent).parts[0] if item.path.is_relative_to(HELPERS.parent) else ""
+
+
 def pytest_collection_modifyitems(items):
-    """Mark what forks workers, and all tests that start the command with real models."""
+    """Mark what forks workers, and all tests that start the command with real models; those come last."""
     for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        if folder in {"end_to_end", "hostile", "docs"} or "forking_process" in getattr(item, "fixturenames", ()):
+        if folder_of(item) in WITH_MODELS or "forking_process" in getattr(item, "fixturenames", ()):
             item.add_marker("tensorflow")
+    marked = {item: item.get_closest_marker("tensorflow") is not None for item in items}
+    mixed = {item.path for item in items if marked[item]}
+    # Files in one piece, since they share fixtures; the longest ones, those of whole pages of the guide, not at the end.
+    items.sort(key=lambda item: (WITH_MODELS.get(folder_of(item), item.path in mixed), str(item.path), marked[item]))
+
+
+def pytest_collection_finish(session):
+    """Refuse test modules that import TensorFlow while tests are collected: `late_imports` is for those."""
+    if "tensorflow" in sys.modules:
+        message = "a test module imports TensorFlow where it is collected; see tests/helpers/late_imports.py"
+        raise pytest.UsageError(message)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    item.stash[IMPORTED_BEFORE] = "tensorflow" in sys.modules
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item):
+    """Fail a test that imported TensorFlow in this process and is not marked so."""
+    imported = "tensorflow" in sys.modules and not item.stash[IMPORTED_BEFORE]
+    if imported and item.get_closest_marker("tensorflow") is None:
+        pytest.fail("this test imports TensorFlow: mark it with pytest.mark.tensorflow")
 
 
 @pytest.fixture

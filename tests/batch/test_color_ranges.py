@@ -114,6 +114,7 @@ def test_every_sheet_of_a_run_has_one_range() -> None:
     assert [one["plain"]["high"] for one in layers] == [5, 5]
 
 
+@pytest.mark.tensorflow
 def test_show_takes_one_range_for_all_inputs(samples) -> None:
     inputs = [samples / "seven.png", samples / "three.png"]
 

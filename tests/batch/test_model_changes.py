@@ -145,6 +145,7 @@ MODELS = {
 }
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(
     ("name", "member"), [(name, member) for name, (_, files) in MODELS.items() for member in files]
@@ -155,6 +156,7 @@ def test_every_file_that_was_read_is_watched(tmp_path, samples, name, member, ch
         change_after_facts(ModelOptions(tmp_path / name), change, tmp_path / name / member)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("change", CHANGES)
 def test_weights_beside_an_architecture_are_watched(tmp_path, samples, change):
     import h5py
@@ -167,6 +169,7 @@ def test_weights_beside_an_architecture_are_watched(tmp_path, samples, change):
         change_after_facts(opening, change, tmp_path / "w.h5")
 
 
+@pytest.mark.tensorflow
 def test_a_file_of_a_folder_that_changes_before_it_is_opened(tmp_path, samples):
     unpack(tmp_path / "unpacked", samples)
     weights = tmp_path / "unpacked" / "model.weights.h5"
@@ -176,6 +179,7 @@ def test_a_file_of_a_folder_that_changes_before_it_is_opened(tmp_path, samples):
         ask_facts(worker)
 
 
+@pytest.mark.tensorflow
 def test_other_files_in_the_folder_of_a_model_may_change(tmp_path, samples):
     unpack(tmp_path / "unpacked", samples)
     (tmp_path / "unpacked" / "notes.txt").write_text("old")

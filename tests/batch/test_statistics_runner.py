@@ -16,6 +16,7 @@ from actviz.worker import ModelOptions, Worker
 CUTS = ([0, 200], [0, 67, 133, 200], [0, 1, 65, 66, 190, 200])
 
 
+@pytest.mark.tensorflow
 @pytest.mark.slow
 def test_three_cuts_of_200_inputs_give_the_same_bytes(samples):
     values = np.random.default_rng(0).random((200, 1, 28, 28, 1)).astype(np.float32)

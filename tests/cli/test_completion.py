@@ -53,6 +53,7 @@ def test_layers_complete_after_a_comma_and_after_other_options(folder):
     assert complete("bash", words, folder) == "plain,pool,conv_intermediate\n"
 
 
+@pytest.mark.tensorflow
 def test_layers_of_saved_activations_complete(folder):
     assert (
         run_actviz("extract", "-q", "digits_cnn.h5", "seven.png", "-l", "@Conv2D", "-o", "a.npz", cwd=folder).code == 0

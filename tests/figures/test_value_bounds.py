@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import pytest
+from late_imports import keras
 from picture_helpers import CONTEXT, SPATIAL, assert_read_back, decode, spatial, step_of, vector
 
 import actviz
@@ -146,7 +146,7 @@ def test_an_axis_of_steps_around_steps_has_a_name_of_its_own() -> None:
 
 
 @pytest.fixture(scope="module")
-def network() -> keras.Model:
+def network() -> Any:
     """Return a network with every kind of bounded output, and some that only look like it."""
     layers = keras.layers
     given = keras.Input((8, 8, 2), name="given")
@@ -180,8 +180,9 @@ def bounds_in(path: Path) -> dict[str, Any]:
     return {address: one.bounds for address, one in found.items()}
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
-def test_bounds_are_those_of_the_graph(network: keras.Model, tmp_path: Path, suffix: str) -> None:
+def test_bounds_are_those_of_the_graph(network: Any, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"m.{suffix}"
     network.save(path)
     with actviz.open(path) as opened:
@@ -191,7 +192,8 @@ def test_bounds_are_those_of_the_graph(network: keras.Model, tmp_path: Path, suf
 
 
 @pytest.mark.slow
-def test_bounds_are_told_by_exports_and_conversions_too(network: keras.Model, tmp_path: Path) -> None:
+@pytest.mark.tensorflow
+def test_bounds_are_told_by_exports_and_conversions_too(network: Any, tmp_path: Path) -> None:
     import tensorflow as tf
 
     # Without the LSTM, which TFLite converts with operations of TensorFlow only.

@@ -2,12 +2,11 @@
 
 from functools import partial
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
-from keras import layers
+from late_imports import keras, layers
 
 from actviz.formats import open_network
 from actviz.formats.keras.receptive_field import output_geometries
@@ -96,23 +95,28 @@ PAIR = st.tuples(st.integers(1, 5), st.integers(1, 5))
 BORDER = st.tuples(*[st.integers(0, 2)] * 4).map(lambda four: (four[:2], four[2:]))
 
 
-def kind(cls, *given, **options):
+def make_layer(kind, *given, **options):
+    return getattr(layers, kind)(*given, **options)
+
+
+def kind(name, *given, **options):
     """Draw how to make a layer; making it uses random numbers, which no strategy may."""
-    return st.builds(partial, st.just(cls), *map(st.just, given), **options)
+    return st.builds(partial, st.just(make_layer), st.just(name), *map(st.just, given), **options)
 
 
 LAYER = st.one_of(
-    kind(layers.Conv2D, 2, kernel_size=PAIR, strides=FACTOR, padding=PADDING),
-    kind(layers.Conv2D, 2, kernel_size=PAIR, dilation_rate=FACTOR, padding=PADDING),
-    kind(layers.DepthwiseConv2D, kernel_size=st.integers(1, 5), strides=FACTOR, padding=PADDING),
-    kind(layers.SeparableConv2D, 3, kernel_size=PAIR, padding=PADDING),
-    kind(layers.AveragePooling2D, pool_size=PAIR, strides=st.none() | FACTOR, padding=PADDING),
-    kind(layers.ZeroPadding2D, padding=BORDER),
-    kind(layers.Cropping2D, cropping=BORDER),
-    kind(layers.BatchNormalization),
+    kind("Conv2D", 2, kernel_size=PAIR, strides=FACTOR, padding=PADDING),
+    kind("Conv2D", 2, kernel_size=PAIR, dilation_rate=FACTOR, padding=PADDING),
+    kind("DepthwiseConv2D", kernel_size=st.integers(1, 5), strides=FACTOR, padding=PADDING),
+    kind("SeparableConv2D", 3, kernel_size=PAIR, padding=PADDING),
+    kind("AveragePooling2D", pool_size=PAIR, strides=st.none() | FACTOR, padding=PADDING),
+    kind("ZeroPadding2D", padding=BORDER),
+    kind("Cropping2D", cropping=BORDER),
+    kind("BatchNormalization"),
 )
 
 
+@pytest.mark.tensorflow
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(chain=st.lists(LAYER, min_size=1, max_size=4), size=st.tuples(st.integers(60, 90), st.integers(60, 90)))
 def test_windows_are_those_that_real_layers_see(chain, size, tmp_path_factory) -> None:
@@ -130,24 +134,26 @@ def test_windows_are_those_that_real_layers_see(chain, size, tmp_path_factory) -
         assert [tuple(map(int, pair)) for pair in seen(model, value)] == expected
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
-    "layer",
+    ("kind", "given", "options"),
     [
-        layers.Conv2DTranspose(2, 2, 2),
-        layers.Conv2DTranspose(2, 3, 2, padding="same"),
-        layers.Conv2DTranspose(2, 5, 3, padding="same"),
-        layers.Conv2DTranspose(2, 4, 2, padding="valid"),
-        layers.Conv2DTranspose(2, 3, dilation_rate=2, padding="same"),
-        layers.UpSampling2D(3),
-        layers.UpSampling2D((2, 3), interpolation="bilinear"),
-        layers.Resizing(70, 30),
-        layers.CenterCrop(20, 31),
+        ("Conv2DTranspose", (2, 2, 2), {}),
+        ("Conv2DTranspose", (2, 3, 2), {"padding": "same"}),
+        ("Conv2DTranspose", (2, 5, 3), {"padding": "same"}),
+        ("Conv2DTranspose", (2, 4, 2), {"padding": "valid"}),
+        ("Conv2DTranspose", (2, 3), {"dilation_rate": 2, "padding": "same"}),
+        ("UpSampling2D", (3,), {}),
+        ("UpSampling2D", ((2, 3),), {"interpolation": "bilinear"}),
+        ("Resizing", (70, 30), {}),
+        ("CenterCrop", (20, 31), {}),
     ],
-    ids=lambda layer: layer.name,
 )
-def test_middles_of_enlarged_maps_are_near_what_they_see(layer, tmp_path) -> None:
+def test_middles_of_enlarged_maps_are_near_what_they_see(kind, given, options, tmp_path) -> None:
     """On average over the values of a map to a hundredth of a pixel, each to a step of the map before."""
-    model = positive(keras.Sequential([keras.Input((40, 40, 2)), layers.Conv2D(2, 3), layer]))
+    model = positive(
+        keras.Sequential([keras.Input((40, 40, 2)), layers.Conv2D(2, 3), make_layer(kind, *given, **options)])
+    )
     place = place_of(model, tmp_path, model.layers[-1].name)
     shape, off = model.output_shape[1:3], []
     for number in range(shape[0] // 3, shape[0] // 3 + 12):
@@ -163,15 +169,17 @@ def branches(merge, **right):
     image = keras.Input((32, 32, 3), name="image")
     left = layers.Conv2D(4, 5, padding="same")(image)
     other = layers.Conv2D(**{"filters": 4, "kernel_size": 3, "padding": "same"} | right)(image)
-    return keras.Model(image, merge(name="merged")([left, other]))
+    return keras.Model(image, make_layer(merge, name="merged")([left, other]))
 
 
-@pytest.mark.parametrize("merge", [layers.Add, layers.Concatenate, layers.Multiply])
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("merge", ["Add", "Concatenate", "Multiply"])
 def test_maps_of_branches_see_what_both_see(merge, tmp_path) -> None:
     place = place_of(branches(merge), tmp_path, "merged")
     assert (place.offset, place.stride, place.field) == ((0, 0), (1, 1), (5, 5))
 
 
+@pytest.mark.tensorflow
 def test_squeeze_and_excitation_leaves_the_place_alone(tmp_path) -> None:
     image = keras.Input((32, 32, 3), name="image")
     maps = layers.Conv2D(4, 3, 2, padding="same")(image)
@@ -180,6 +188,7 @@ def test_squeeze_and_excitation_leaves_the_place_alone(tmp_path) -> None:
     assert place_of(model, tmp_path, "scaled").offset == (1, 1)
 
 
+@pytest.mark.tensorflow
 def test_what_mixes_places_has_none(tmp_path) -> None:
     image = keras.Input((8, 8, 3), name="image")
     turned = layers.Permute((2, 1, 3), name="turned")(image)
@@ -188,6 +197,7 @@ def test_what_mixes_places_has_none(tmp_path) -> None:
     assert place_of(model, tmp_path, "image").stride == (1, 1)
 
 
+@pytest.mark.tensorflow
 def test_two_inputs_in_one_map_have_no_place(tmp_path) -> None:
     first, second = keras.Input((8, 8, 1), name="first"), keras.Input((8, 8, 1), name="second")
     model = keras.Model([first, second], layers.Add(name="sum")([first, second]))
@@ -198,6 +208,7 @@ def test_two_inputs_in_one_map_have_no_place(tmp_path) -> None:
     assert found["second"].geometry.input == "second"
 
 
+@pytest.mark.tensorflow
 def test_a_free_size_is_that_of_what_is_fed(tmp_path) -> None:
     image = keras.Input((None, None, 1), name="image")
     model = keras.Model(image, layers.Conv2D(1, 3, 2, padding="same", name="conv")(image))

@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from keras import layers
+from late_imports import keras, layers, tf
 
 from actviz.activations import ArrayEntry as Stored
 from actviz.activations import layers_metadata
@@ -66,6 +64,7 @@ def found(request, tmp_path_factory):
         return opened.activations({"words": WORDS})
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("outer", "forward", "backward"),
     [("concat", "forward_lstm", "backward_lstm"), ("turned", "forward_first", "backward_second")],
@@ -76,21 +75,25 @@ def test_both_halves_are_those_of_the_concatenated_output(found, outer, forward,
     np.testing.assert_array_equal(found[f"{outer}/{backward}"].values, whole[..., 3:])
 
 
+@pytest.mark.tensorflow
 def test_halves_add_up_to_the_sum(found):
     both = found["sum/forward_gru"].values + found["sum/backward_gru"].values
     np.testing.assert_allclose(both, found["sum"].values, atol=1e-6)
 
 
+@pytest.mark.tensorflow
 def test_halves_apart_keep_their_states_as_they_are(found):
     np.testing.assert_array_equal(found["apart/backward_gru@0"].values, found["apart@1"].values)
     np.testing.assert_array_equal(found["apart/backward_gru@1"].values, found["apart@3"].values)
 
 
+@pytest.mark.tensorflow
 def test_halves_without_sequences_stay_as_they_are(found):
     np.testing.assert_array_equal(found["last/backward_lstm"].values, found["last"].values[:, 3:])
     assert found["last/backward_lstm"].step_order == FORWARD
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "address", ["concat", "concat/forward_lstm", "concat/backward_lstm", "sum/backward_gru", "each", "each/dense"]
 )
@@ -99,6 +102,7 @@ def test_halves_have_the_masks_of_their_words(found, address):
     assert found[address].step_order == FORWARD
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("address", ["back", "turned", "turned/forward_first", "turned/backward_second"])
 def test_steps_in_processing_order_say_so_with_the_mask_that_they_had(found, address):
     np.testing.assert_array_equal(found[address].mask, (WORDS != 0)[:, ::-1])
@@ -107,6 +111,7 @@ def test_steps_in_processing_order_say_so_with_the_mask_that_they_had(found, add
     np.testing.assert_array_equal(found[address].values[0, :2], 0)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("address", "order"),
     [
@@ -155,12 +160,14 @@ def rows_of(picture):
     ]
 
 
+@pytest.mark.tensorflow
 def test_words_stand_beside_their_own_steps(found):
     assert rows_of(drawn(found["concat/backward_lstm"])) == [f"{row} word{row}" for row in range(7)]
     assert rows_of(drawn(found["dense"])) == [f"{row} word{6 - row}" for row in range(7)]
     assert rows_of(drawn(found["mixed"])) == []
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     ("address", "note"), [("back", "reversed: step 0"), ("mixed", "order of the steps"), ("concat", "")]
 )
@@ -171,11 +178,13 @@ def test_figures_say_and_record_the_order(found, address, note):
     assert picture.numbers.get("step_order", FORWARD) == found[address].step_order
 
 
+@pytest.mark.tensorflow
 def test_a_sheet_says_which_layers_are_reversed(found):
     sheet = draw_sheet([found["back"], found["concat"]], 1, Context("model", "words", ""), Style())
     assert sum("steps reversed" in label.text for label in sheet.labels) == 1
 
 
+@pytest.mark.tensorflow
 def test_extracted_activations_keep_their_order(found):
     entries = {
         address: Stored(
@@ -187,6 +196,7 @@ def test_extracted_activations_keep_their_order(found):
     assert from_json(to_json(described), "file").entries == entries
 
 
+@pytest.mark.tensorflow
 def test_an_order_that_is_none_is_refused(found):
     entry = Stored("back", "back", "GRU", found["back"].axes, step_order="sideways")
     text = to_json(replace(layers_metadata("model", {"back": found["back"]}), entries={"back": entry}))
@@ -194,6 +204,7 @@ def test_an_order_that_is_none_is_refused(found):
         from_json(text, "file")
 
 
+@pytest.mark.tensorflow
 def test_the_order_travels_between_processes(found):
     content, arrays = serialization.encode(found["back"])
     assert serialization.decode(content, Activation, arrays).step_order == REVERSED
@@ -217,6 +228,7 @@ def _both_ways(given):
     return layers.Dense(2, name="dense")(back)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.slow
 def test_exports_and_conversions_have_the_same_order_as_the_keras_file(tmp_path):
     exported(tmp_path)

@@ -8,6 +8,7 @@ import pytest
 import tflite_files
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from late_imports import tflite_schema
 from threats import threat
 
 from actviz.errors import ActvizError, LimitError, ModelError, UnsafeError
@@ -24,9 +25,7 @@ CONTENT = FUSED.read_bytes()
 
 @pytest.fixture(scope="module")
 def schema():
-    from tensorflow.lite.python import schema_py_generated
-
-    return schema_py_generated
+    return tflite_schema()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import tflite_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from late_imports import tflite_schema
 from PIL import Image
 from threats import threat
 
@@ -70,7 +71,7 @@ def metadata(mean=None, std=None, labels=""):
 
 def with_metadata(path, content, files=None):
     """Write a model with metadata, and with files in an archive behind it as the writers of metadata append them."""
-    from tensorflow.lite.python import schema_py_generated as schema
+    schema = tflite_schema()
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(CONTENT, 0))
     buffer = schema.BufferT()

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import corpus
 import numpy as np
+from late_imports import tflite_schema
 
 from actviz.errors import ActvizError
 from actviz.formats import open_network
@@ -107,7 +108,8 @@ def close(path, values, correct, ends):
 def relu_chain(count):
     """Return the content of a `.tflite` file of ReLU operators in a row on a tensor of shape (1, 4)."""
     import flatbuffers
-    from tensorflow.lite.python import schema_py_generated as schema
+
+    schema = tflite_schema()
 
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RELU

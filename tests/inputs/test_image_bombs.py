@@ -214,6 +214,7 @@ def test_the_decoder_ends_with_the_command(impatient):
     assert impatient._process.process.wait(20) == 0
 
 
+@pytest.mark.tensorflow
 @pytest.mark.slow
 @threat(82, 6)
 def test_a_batch_goes_on_after_an_endless_image(actviz, samples, tmp_path, code):

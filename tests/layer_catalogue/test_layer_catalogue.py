@@ -181,6 +181,7 @@ def test_an_overflow_that_arises_in_a_pooling_layer_is_reported_there():
     assert "pool" in {one.address for one in find(infos, totals, 2, {})}
 
 
+@pytest.mark.tensorflow
 @pytest.mark.slow
 def test_one_dead_convolution_is_one_finding_of_both_commands(tmp_path, actviz, samples):
     """Everything behind it only passes its zeros on, until the Dense layer, whose bias is not 0."""

@@ -105,6 +105,7 @@ def test_a_header_that_is_too_large_is_malformed():
         near.receive(Reply, 1)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("content", [b"m\xc0", serialization.encode({})[0]])
 def test_a_malformed_reply_is_a_limit_and_the_worker_starts_again(samples, content):
     with Worker(ModelOptions(samples / "dense.h5")) as worker:
@@ -129,6 +130,7 @@ def test_silence_and_an_ended_partner_are_told_apart():
         near.send(Reply())
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("make", [model_files.pair, model_files.reader])
 def test_facts_arrive_as_they_are(tmp_path, make):
     path = make(tmp_path / "model.keras")
@@ -139,6 +141,7 @@ def test_facts_arrive_as_they_are(tmp_path, make):
     assert all(isinstance(layer.needs, tuple) for layer in facts.layers)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("deadly", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
 def test_a_worker_that_dies_is_a_limit_with_its_signal(samples, deadly):
     with Worker(ModelOptions(samples / "dense.h5")) as worker:
@@ -148,6 +151,7 @@ def test_a_worker_that_dies_is_a_limit_with_its_signal(samples, deadly):
             worker.facts()
 
 
+@pytest.mark.tensorflow
 def test_a_worker_that_hangs_is_a_limit_and_is_gone(samples):
     with Worker(ModelOptions(samples / "dense.h5", timeout=0.2)) as worker:
         os.kill(worker._process.pid, signal.SIGSTOP)
@@ -156,11 +160,13 @@ def test_a_worker_that_hangs_is_a_limit_and_is_gone(samples):
         assert worker._process.poll() is not None
 
 
+@pytest.mark.tensorflow
 def test_errors_keep_their_class_across_the_channel(tmp_path):
     with Worker(ModelOptions(tmp_path / "missing.h5")) as worker, pytest.raises(ModelError, match="no such model"):
         worker.facts()
 
 
+@pytest.mark.tensorflow
 def test_the_child_sees_no_secrets(samples, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
     with Worker(ModelOptions(samples / "dense.h5")) as worker:

@@ -7,12 +7,10 @@ from base64 import b64encode
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 import pytest
 from conftest import HELPERS
-from customs_for_tests import Block, Scale, Whole, swish_twice
-from keras import layers
+from late_imports import customs, keras, layers
 
 import actviz
 from actviz.errors import ModelError, UnsafeError, UsageError
@@ -20,8 +18,11 @@ from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, eve
 from actviz.gate import TrustPolicy
 
 CUSTOMS = str(HELPERS / "customs_for_tests.py")
-OBJECTS = {"Scale": Scale, "Block": Block, "Whole": Whole, "swish_twice": swish_twice}
 INSIDE_BLOCK = ["first", "stages/0", "stages/1", "by_kind/norm", "_hidden#0", "_hidden#1"]
+
+
+def objects():
+    return {name: getattr(customs, name) for name in ("Scale", "Block", "Whole", "swish_twice")}
 
 
 def images(count=2, size=8, channels=1):
@@ -40,9 +41,9 @@ def functional(tmp_path_factory):
     """Return a model with custom layers and activations, and the folder of its files."""
     folder = tmp_path_factory.mktemp("functional")
     inputs = keras.Input((8, 8, 1), name="image")
-    found = Scale(name="scale")(inputs)
-    found = Block(name="block")(found)
-    found = layers.Conv2D(2, 3, activation=swish_twice, name="custom_activation")(found)
+    found = customs.Scale(name="scale")(inputs)
+    found = customs.Block(name="block")(found)
+    found = layers.Conv2D(2, 3, activation=customs.swish_twice, name="custom_activation")(found)
     model = randomise(keras.Model(inputs, layers.GlobalMaxPooling2D(name="pool")(found)))
     for suffix in ("keras", "h5"):
         model.save(folder / f"functional.{suffix}")
@@ -52,7 +53,7 @@ def functional(tmp_path_factory):
 @pytest.fixture(scope="module")
 def subclassed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("subclassed")
-    model = Whole(name="whole")
+    model = customs.Whole(name="whole")
     model(images())
     randomise(model)
     for suffix in ("keras", "h5"):
@@ -73,10 +74,10 @@ def by_hand(block, inputs):
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
-@pytest.mark.parametrize("given", [CUSTOMS, OBJECTS], ids=["file", "objects"])
+@pytest.mark.parametrize("given", [lambda: CUSTOMS, objects], ids=["file", "objects"])
 def test_layers_inside_custom_layers_have_their_attributes_as_addresses(functional, suffix, given):
     model, folder = functional
-    with actviz.open(folder / f"functional.{suffix}", custom_objects=given) as network:
+    with actviz.open(folder / f"functional.{suffix}", custom_objects=given()) as network:
         addresses = [layer.address for layer in network.layers]
         assert addresses[1:9] == ["scale", *(f"block/{path}" for path in INSIDE_BLOCK), "block"]
         found = network.activations(images())
@@ -90,7 +91,7 @@ def test_layers_inside_custom_layers_have_their_attributes_as_addresses(function
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 def test_subclassed_models_open_with_their_code(subclassed, suffix):
     model, folder = subclassed
-    with actviz.open(folder / f"subclassed.{suffix}", custom_objects=OBJECTS) as network:
+    with actviz.open(folder / f"subclassed.{suffix}", custom_objects=objects()) as network:
         found = network.activations(images())
         assert [layer.shape for layer in network.layers if layer.address == "backbone/conv"] == [(None, 6, 6, 3)]
         assert [layer.parameters for layer in network.layers if layer.address == "head"] == [16]
@@ -115,7 +116,7 @@ def test_subclassed_models_open_with_their_code(subclassed, suffix):
 
 def test_a_layer_of_a_subclassed_model_alone_is_the_same(subclassed):
     _, folder = subclassed
-    with actviz.open(folder / "subclassed.keras", custom_objects=OBJECTS) as network:
+    with actviz.open(folder / "subclassed.keras", custom_objects=objects()) as network:
         whole = network.activations(images())
         for address in ("block/_hidden#1", "backbone/conv", "head"):
             alone = network.activations(images(), address)
@@ -323,12 +324,12 @@ def test_the_function_of_a_lambda_can_be_given_under_the_layers_name(tmp_path):
 
 
 def test_named_functions_of_lambdas_are_given_by_name(tmp_path):
-    path = lambda_model(tmp_path, swish_twice)
+    path = lambda_model(tmp_path, customs.swish_twice)
     numbers = np.ones((1, 3), np.float32)
     with actviz.open(path) as network, pytest.raises(UnsafeError, match="is a Lambda"):
         network.activations(numbers, "lam")
     with actviz.open(path, custom_objects=f"{CUSTOMS}:swish_twice") as network:
-        np.testing.assert_allclose(network.activations(numbers)["lam"].values, swish_twice(numbers), rtol=1e-6)
+        np.testing.assert_allclose(network.activations(numbers)["lam"].values, customs.swish_twice(numbers), rtol=1e-6)
 
 
 @pytest.mark.parametrize("version", ["2.4.0", "3.15.1"])

@@ -4,10 +4,9 @@ Each network is saved as `.keras` and `.h5`, opened, and compared output by outp
 recorded forward pass of the model that Keras loads from the `.keras` file.
 """
 
-import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from late_imports import keras, layers, ops
 
 import actviz
 from actviz.errors import ModelError

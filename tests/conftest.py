@@ -121,10 +121,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish(session):
-    """Refuse test modules that import TensorFlow while tests are collected: `late_imports` is for those."""
-    if "tensorflow" in sys.modules:
-        message = "a test module imports TensorFlow where it is collected; see tests/helpers/late_imports.py"
-        raise pytest.UsageError(message)
+    session.config.stash[IMPORTED_BEFORE] = "tensorflow" in sys.modules
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import DATA
 from fault_child import CHANGES
+from matrices import matrix
 from PIL import Image
 from test_retries import COMMANDS, INPUTS
 from threats import threat
@@ -16,6 +17,7 @@ from threats import threat
 from actviz.errors import ModelChangedError
 from actviz.worker import ModelOptions, Worker, client
 
+EVERY_CHANGE = matrix(COMMANDS, CHANGES, fast=lambda command, change: command == "show" or change == "replaced")
 CHANGED = (
     "actviz: error: m.h5: the model changed while it was read; wait until it is completely written, then run again."
 )
@@ -37,8 +39,7 @@ def last_line(capfd):
     return capfd.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "change"), EVERY_CHANGE)
 @threat(132, 4)
 def test_a_model_that_changes_while_it_computes(place, monkeypatch, capfd, code, command, change):
     faults.write_model(place / "m.h5", harm=change)
@@ -48,8 +49,7 @@ def test_a_model_that_changes_while_it_computes(place, monkeypatch, capfd, code,
     assert not written & {"x.npz", "x.html", "x.xml"}  # no result of a whole run
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "change"), EVERY_CHANGE)
 @threat(132, 4)
 def test_a_model_that_changes_while_it_is_opened(place, monkeypatch, capfd, code, command, change):
     faults.write_model(place / "m.h5", opening=change)
@@ -146,11 +146,16 @@ MODELS = {
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(
-    ("name", "member"), [(name, member) for name, (_, files) in MODELS.items() for member in files]
+    ("file", "change"),
+    matrix(
+        [(name, member) for name, (_, files) in MODELS.items() for member in files],
+        CHANGES,
+        fast=lambda file, change: file[0] == "m.h5" or change == "replaced",
+    ),
 )
-def test_every_file_that_was_read_is_watched(tmp_path, samples, name, member, change):
+def test_every_file_that_was_read_is_watched(tmp_path, samples, file, change):
+    name, member = file
     MODELS[name][0](tmp_path / name, samples)
     with pytest.raises(ModelChangedError, match=f"^{name}: the model changed"):
         change_after_facts(ModelOptions(tmp_path / name), change, tmp_path / name / member)

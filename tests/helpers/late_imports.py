@@ -20,6 +20,7 @@ layers = LateModule("keras.layers")
 ops = LateModule("keras.ops")
 tf = LateModule("tensorflow")
 customs = LateModule("customs_for_tests")
+tf_modules = LateModule("tf_modules")
 
 
 def tflite_schema():

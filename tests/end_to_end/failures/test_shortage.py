@@ -17,6 +17,7 @@ import faults
 import numpy as np
 import pytest
 from conftest import HELPERS, ROOT
+from matrices import matrix
 from PIL import Image
 from small_command import FAULTS
 from threats import threat
@@ -38,6 +39,7 @@ WITHOUT_MODEL = {
     "render": ("render", "maps.npy", "--axes", "row,column,channel", "-o", "out/"),
     "history": ("history", "h.json", "-o", "out/h.png"),
 }
+FIRST_FAULTS = ("no process", "threads 0", "threads 1")
 OWN_WORDS = "this is a limit of the machine, not a fault of the file"
 PROGRAM = str(HELPERS / "small_command.py")
 
@@ -81,8 +83,10 @@ def is_own_words(err):
 
 
 # ------------------------------------------------------------------ threads, processes, memory, files
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("command", COMMANDS | WITHOUT_MODEL)
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    matrix(COMMANDS | WITHOUT_MODEL, FAULTS, fast=lambda command, fault: command == "show" or fault in FIRST_FAULTS),
+)
 @threat(109, 6)
 def test_what_cannot_be_started_is_a_limit_of_the_machine(place, code, command, fault):
     arguments = (COMMANDS | WITHOUT_MODEL)[command]
@@ -94,8 +98,14 @@ def test_what_cannot_be_started_is_a_limit_of_the_machine(place, code, command, 
         assert ended == code
 
 
-@pytest.mark.parametrize("harm", ["no thread", "no native thread"])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "harm"),
+    matrix(
+        COMMANDS,
+        ["no thread", "no native thread"],
+        fast=lambda command, harm: command == "show" or harm == "no thread",
+    ),
+)
 @threat(109, 6)
 def test_a_worker_without_threads_is_not_tried_again(place, code, command, harm):
     faults.write_model(place / "m.h5", harm=harm)
@@ -378,8 +388,14 @@ def check_kept(place, command, out=None):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks for the worker in /proc")
-@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    matrix(
+        COMMANDS,
+        [signal.SIGHUP, signal.SIGTERM],
+        fast=lambda command, sent: command == "show" or sent == signal.SIGHUP,
+    ),
+)
 @threat(97, 143)
 def test_a_hangup_is_a_request_to_end(place, code, command, sent):
     with hanging(place, command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -419,7 +435,9 @@ def test_what_nohup_started_goes_on(place):
 
 # ------------------------------------------------------------------ notes that cannot be printed
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("command", COMMANDS | WITHOUT_MODEL)
+@pytest.mark.parametrize(
+    "command", matrix(COMMANDS | WITHOUT_MODEL, fast=lambda command: command in {"show", "check", "history"})
+)
 @threat(110, 0)
 def test_a_note_that_cannot_be_printed_costs_nothing(place, code, command):
     arguments = (COMMANDS | WITHOUT_MODEL)[command]

@@ -68,7 +68,7 @@ SINGLE = {
         for kind in ("Cropping", "ZeroPadding", "UpSampling", "MaxPooling", "AveragePooling")
         for rank in (1, 2, 3)
     },
-    **{kind: (IMAGE, lambda kind=kind: getattr(layers, kind)(**AUGMENTING[kind])) for kind in AUGMENTING if hasattr(layers, kind)},
+    **{kind: (IMAGE, lambda kind=kind: getattr(layers, kind)(**AUGMENTING[kind])) for kind in AUGMENTING},
 }  # fmt: skip
 
 
@@ -313,6 +313,8 @@ def check_model(made, folder):
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_one_layer(tmp_path, name):
+    if name in AUGMENTING and not hasattr(layers, name):
+        pytest.skip(f"this Keras has no {name}")
     keras.backend.clear_session()
     check_model(single(name), tmp_path)
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from late_imports import keras
 
 from actviz.errors import InputError
 from actviz.formats import open_network
-
-keras = pytest.importorskip("keras")
 
 
 def sequence_model():

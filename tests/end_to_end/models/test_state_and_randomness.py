@@ -5,12 +5,11 @@ import os
 
 import numpy as np
 import pytest
+from late_imports import keras, tf, tf_modules
 
 from actviz.formats import open_network
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-keras = pytest.importorskip("keras")
-tf = pytest.importorskip("tensorflow")
 RANDOM = np.random.default_rng(5)
 SEQUENCES = RANDOM.standard_normal((4, 4, 3)).astype(np.float32)
 VOLUMES = RANDOM.standard_normal((3, 2, 5, 5, 2)).astype(np.float32)
@@ -71,35 +70,15 @@ def test_recurrent_layers_saved_with_their_state(kind, suffix, tmp_path):
         assert any("stateful=True" in note for note in network.notes)
 
 
-class Sum(tf.Module):
-    """A running sum, as streaming keyword models keep one; it does not begin at zero."""
-
-    def __init__(self):
-        super().__init__()
-        self.total = tf.Variable(np.full((1, 4), 0.5, np.float32))
-        self.kernel = tf.constant(np.linspace(-1, 1, 12).reshape(3, 4).astype(np.float32))
-
-    @tf.function(input_signature=[tf.TensorSpec((1, 3), tf.float32, name="frame")])
-    def step(self, frame):
-        new = self.total.assign_add(tf.linalg.matmul(frame, self.kernel, name="project"))
-        return {"out": tf.nn.leaky_relu(new, name="relu")}
-
-    @tf.function(input_signature=[tf.TensorSpec((1, 3), tf.float32, name="frame")])
-    def loop(self, frame):
-        for _ in tf.range(3):
-            self.total.assign(0.5 * self.total + tf.linalg.matmul(frame, self.kernel))
-        return {"out": tf.nn.leaky_relu(self.total.read_value(), name="relu")}
-
-
 FRAMES = np.array([[1, 2, 3], [3, -1, 1], [0, 1, 0]], np.float32)
 
 
 @pytest.mark.parametrize("method", ["step", "loop"])
 @pytest.mark.filterwarnings("ignore")
 def test_graphs_that_write_variables(method, tmp_path):
-    module = Sum()
+    module = tf_modules.Sum()
     tf.saved_model.save(module, tmp_path / "sum", signatures=getattr(module, method))
-    other = Sum()
+    other = tf_modules.Sum()
     stream = np.concatenate([getattr(other, method)(tf.constant(frame[None]))["out"].numpy() for frame in FRAMES])
     fresh = []
     for frame in FRAMES:
@@ -115,7 +94,7 @@ def test_graphs_that_write_variables(method, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_tflite_variables(tmp_path):
-    module = Sum()
+    module = tf_modules.Sum()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.step.get_concrete_function()], module)
     converter.experimental_enable_resource_variables = True
     (tmp_path / "sum.tflite").write_bytes(converter.convert())
@@ -127,21 +106,6 @@ def test_tflite_variables(tmp_path):
         assert not np.array_equal(stream[1], alone[1][0])
 
 
-class Noisy(tf.Module):
-    """Dropout and noise that were left on, without a seed or with one."""
-
-    def __init__(self, seed=None):
-        super().__init__()
-        self.kernel = tf.Variable(np.linspace(-1, 1, 24).reshape(8, 3).astype(np.float32))
-        self.seed = seed
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 8), tf.float32, name="x")])
-    def call(self, x):
-        h = tf.linalg.matmul(x, self.kernel, name="dense")
-        h = tf.nn.dropout(h, 0.4, seed=self.seed, name="drop")
-        return {"out": h + tf.random.normal(tf.shape(h), seed=self.seed, name="noise")}
-
-
 @pytest.mark.parametrize("form", ["saved", "tflite", "frozen"])
 @pytest.mark.parametrize("seed", [None, 7])
 @pytest.mark.filterwarnings("ignore")
@@ -149,7 +113,7 @@ def test_random_operations_of_a_graph(form, seed, tmp_path):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     tf.random.set_seed(None)  # an earlier test may have set one, which would be traced into the graph
-    module, path = Noisy(seed), tmp_path / ("noisy.tflite" if form == "tflite" else "noisy.pb")
+    module, path = tf_modules.Noisy(seed), tmp_path / ("noisy.tflite" if form == "tflite" else "noisy.pb")
     function = module.call.get_concrete_function()
     if form == "tflite":
         path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert())

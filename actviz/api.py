@@ -144,7 +144,7 @@ def open(  # noqa: A001, PLR0913  (`actviz.open` is the public name; one keyword
         A `.keras`, `.h5` or `.tflite` file, an unpacked `.keras` folder, the JSON of an
         architecture, a SavedModel folder, or a frozen `.pb` graph.
     weights
-        The HDF5 file of the weights, for a JSON.
+        The file of the weights, for the JSON of an architecture or in place of those in a `.keras` or `.h5` file.
     custom_objects
         Custom layers, models and functions: the objects by name, or strings as for
         ``--custom-objects`` (``module:Name``, ``file.py:Name``, ``file.py``). The function of

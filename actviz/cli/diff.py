@@ -46,7 +46,14 @@ if TYPE_CHECKING:
 @options.junit
 @options.as_json
 @options.through_link
-@options.run_options
+@click.option(
+    "--weights",
+    type=options.PATH,
+    multiple=True,
+    metavar="FILE",
+    help="Weights for A and B, as --weights of show; given twice, the first is for A and the second for B.",
+)
+@options.run_options_for_two
 def command(  # noqa: PLR0913  (one parameter per option)
     ours: Path,
     theirs: Path,
@@ -55,6 +62,7 @@ def command(  # noqa: PLR0913  (one parameter per option)
     atol: float | None,
     rtol: float | None,
     junit: Path | None,
+    weights: tuple[Path, ...],
     as_json: bool,
     quiet: bool,
     **values: Any,
@@ -70,6 +78,9 @@ def command(  # noqa: PLR0913  (one parameter per option)
 
     Options that open a model apply to both.
     """
+    if len(weights) > 2:  # noqa: PLR2004  (A and B)
+        message = "--weights is given at most twice: for A and for B."
+        raise click.UsageError(message)
     from actviz.commands.diff import diff
     from actviz.commands.diff_request import DiffRequest
     from actviz.statistics.tolerances import parse_rule, tolerances
@@ -78,8 +89,8 @@ def command(  # noqa: PLR0913  (one parameter per option)
     opening = shared.pop("opening")
     request = DiffRequest(
         **shared,
-        ours=opening,
-        theirs=replace(opening, model=theirs),
+        ours=replace(opening, weights=weights[0] if weights else None),
+        theirs=replace(opening, model=theirs, weights=weights[-1] if weights else None),
         tolerances=tolerances(atol, rtol, tuple(parse_rule(text) for text in rules)),
         reports=options.report_targets(junit),
         **values,

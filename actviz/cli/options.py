@@ -87,8 +87,15 @@ stateful = click.option(
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 
+_WEIGHTS = (
+    click.option(
+        "--weights",
+        type=PATH,
+        metavar="FILE",
+        help="Weights for MODEL: a .keras or .h5 file or the JSON of an architecture.",
+    ),
+)
 _MODEL = (
-    click.option("--weights", type=PATH, metavar="FILE", help="HDF5 weights, if MODEL is the JSON of an architecture."),
     click.option(
         "--custom-objects",
         multiple=True,
@@ -272,12 +279,14 @@ style_options = _group(_STYLE)
 """How figures look; `take_style` takes their values."""
 input_options = _group(_INPUTS)
 """Inputs and layers; `take_request` takes their values."""
-model_options = _group(_MODEL)
+model_options = _group((*_WEIGHTS, *_MODEL))
 """How a model is opened; `take_model_options` takes their values."""
 batch_options = _group(_BATCH)
 """Options for many inputs."""
-run_options = _group((*_READING, overwrite, fail_fast, *_MODEL, quiet))
+run_options = _group((*_READING, overwrite, fail_fast, *_WEIGHTS, *_MODEL, quiet))
 """Options of every command that runs a model, beside `input_options`; `take_request` takes their values."""
+run_options_for_two = _group((*_READING, overwrite, fail_fast, *_MODEL, quiet))
+"""`run_options` of a command with two models, which has a `--weights` of its own."""
 
 
 def take_request(model: Path, values: dict[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,10 @@ class DiffRequest:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Return the names of both files, told apart by their folder where they are alike."""
+        """Return the names of both files: of the weights if the model is the same, and with folders if the names are."""
         ours, theirs = self.ours.model, self.theirs.model
+        if ours == theirs and self.ours.weights and self.theirs.weights:
+            ours, theirs = self.ours.weights, self.theirs.weights
         if ours.name != theirs.name:
             return ours.name, theirs.name
         return str(ours), str(theirs)

@@ -25,7 +25,11 @@ def _keras(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSe
     from actviz.formats.keras.keras_network import KerasNetwork
 
     _refuse_choice(path, choice)
-    return KerasNetwork(path, weights, trust)
+    if weights is None:
+        return KerasNetwork(path, trust)
+    from actviz.formats.keras.model_parts import open_with_weights
+
+    return KerasNetwork(path, trust, open_with_weights(path, weights, trust))
 
 
 def _tflite(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
@@ -52,7 +56,7 @@ def _saved_model(path: Path, weights: Path | None, trust: TrustPolicy, choice: G
     del weights
     layers = open_keras_saved_model(path, trust) if choice.signature is None and not choice.tags else None
     if isinstance(layers, KerasFile):
-        return KerasNetwork(path, None, trust, layers)
+        return KerasNetwork(path, trust, layers)
     try:
         return GraphNetwork(open_saved_model(path, choice.signature, choice.tags))
     except ModelError:
@@ -89,7 +93,7 @@ def open_network(
 ) -> Network:
     """Open a model file.
 
-    `weights` is the HDF5 file for the JSON of an architecture; `trust` determines which code of the model may
+    `weights` is a file of weights for a `.keras` or `.h5` file or the JSON of an architecture; `trust` determines which code of the model may
     run; `choice` selects a model or graph of the file.
 
     Raises

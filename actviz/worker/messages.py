@@ -22,7 +22,7 @@ class ModelOptions:
     Parameters
     ----------
     model, weights
-        The file, and the weights if it is the JSON of an architecture.
+        The file, and the weights if they are in another file.
     trust
         Which code of the model may run.
     timeout

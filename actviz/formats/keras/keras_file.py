@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from actviz.errors import ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.keras.canonical import canonical, is_keras_3
@@ -33,14 +33,15 @@ from actviz.gate.trust import NO_FLAG
 from actviz.system.file_system import FileStamp, exists, is_folder, is_link, open_regular, read_bytes, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import h5py
 
-    from actviz.formats.checkpoint import Checkpoint
     from actviz.formats.keras.graph import LayerGraph
     from actviz.formats.keras.object_graph import ObjectWeights
     from actviz.gate import ForeignObject
+    from actviz.gate.archive import Archive
 
 CONFIGURATION_BYTES = 64 << 20
 WEIGHTS = "model.weights.h5"
@@ -68,11 +69,22 @@ class ModelConfiguration:
     missing: dict[str, tuple[ForeignObject, ...]] = field(default_factory=dict)
 
 
+class FilesBeside(Protocol):
+    """Open files of weights beside the file of the architecture."""
+
+    def close(self) -> None:
+        """Close the files."""
+
+    def check_unchanged(self) -> None:
+        """Raise ModelChangedError if a file was modified since it was opened."""
+
+
 @dataclass(frozen=True)
 class KerasFile:
     """The content of a `.keras` or `.h5` file.
 
-    `writer` is the text for users (``Keras 3.15.1``), `version` the bare version.
+    `writer` is the text for users (``Keras 3.15.1``), `version` the bare version; `beside` are
+    the files of weights that are not in `file`.
     """
 
     path: Path
@@ -84,7 +96,7 @@ class KerasFile:
     weights: TreeWeights | NamedWeights | ObjectWeights
     file: BinaryIO
     stamp: FileStamp
-    checkpoint: Checkpoint | None = None
+    beside: FilesBeside | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -97,22 +109,21 @@ class KerasFile:
     def close(self) -> None:
         """Close the file; weights cannot be read afterwards."""
         self.file.close()
-        if self.checkpoint is not None:
-            self.checkpoint.close()
+        if self.beside is not None:
+            self.beside.close()
 
     def check_unchanged(self) -> None:
         """Raise ModelChangedError if the file was modified since it was opened."""
         if stamp(self.file) != self.stamp:
             raise ModelChangedError(self.name)
-        if self.checkpoint is not None:
-            self.checkpoint.check_unchanged()
+        if self.beside is not None:
+            self.beside.check_unchanged()
 
 
-def open_keras_file(path: Path, weights: Path | None = None, trust: TrustPolicy = NO_TRUST) -> KerasFile:
+def open_keras_file(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFile:
     """Open, check and parse a model file without Keras or TensorFlow.
 
-    `path` is a `.keras` archive, the folder that one was unpacked to, an `.h5` file, or
-    the JSON of an architecture, whose weights are in the HDF5 file `weights`.
+    `path` is a `.keras` archive, the folder that one was unpacked to, or an `.h5` file.
 
     Raises
     ------
@@ -126,8 +137,6 @@ def open_keras_file(path: Path, weights: Path | None = None, trust: TrustPolicy 
         raise ModelError(message)
     file, status = open_regular(path, ModelError, "model")
     try:
-        if weights is not None:
-            return _from_parts(path, file, status, weights, trust)
         return _from_file(path, file, status, trust)
     except BaseException:
         file.close()
@@ -136,19 +145,25 @@ def open_keras_file(path: Path, weights: Path | None = None, trust: TrustPolicy 
 
 def _from_file(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
     name = path.name
-    head = file.read(HEAD_BYTES)
-    file.seek(0)
+    head = first_bytes_of(file, status.size, name)
     if head.startswith(file_type.HDF5):
-        if ends_as_archive(file, status.size):
-            message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; {NO_FLAG}."
-            raise UnsafeError(message)
         return _from_hdf5(path, file, status, trust)
     if head.startswith(file_type.ZIP):
         return _from_archive(path, file, status, trust)
+    raise ModelError(_not_a_model(name, head, status.size))
+
+
+def first_bytes_of(file: BinaryIO, size: int, name: str) -> bytes:
+    """Return the first bytes of a file, which show its type; refuse one that is of two types at once."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if head.startswith(file_type.HDF5) and ends_as_archive(file, size):
+        message = f"{name}: refused: this file is an HDF5 file and a zip archive at once, so readers disagree on what is in it; {NO_FLAG}."
+        raise UnsafeError(message)
     if any(head.startswith(file_type.HDF5, offset) for offset in (512, 1024, 2048)):
         message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; {NO_FLAG}."
         raise UnsafeError(message)
-    raise ModelError(_not_a_model(name, head, status.size))
+    return head
 
 
 def _not_a_model(name: str, head: bytes, size: int) -> str:
@@ -203,22 +218,35 @@ def _is_text(head: bytes) -> bool:
 def _from_folder(path: Path, trust: TrustPolicy) -> KerasFile:
     """Open the folder of an unpacked `.keras` archive; symbolic links in it are refused."""
     name = path.name
-    for member in ("config.json", "metadata.json", WEIGHTS):
-        if is_link(path / member):
-            message = f'{name}: refused: "{member}" in the folder is a link; {NO_FLAG}.'
-            raise UnsafeError(message)
-    raw = read_bytes(path / "config.json", CONFIGURATION_BYTES, ModelError)
-    metadata = path / "metadata.json"
-    version = _version(read_bytes(metadata, METADATA_BYTES, ModelError), name) if exists(metadata) else ""
-    configuration = read_configuration(raw, version, name, trust)
+    configuration, version = configuration_of_folder(path, trust)
+    if is_link(path / WEIGHTS):
+        message = f'{name}: refused: "{WEIGHTS}" in the folder is a link; {NO_FLAG}.'
+        raise UnsafeError(message)
     file, status = open_regular(path / WEIGHTS, ModelError, "weights file")
     try:
         weights = TreeWeights(open_hdf5(file, name, status.size), configuration.graph, name)
     except BaseException:
         file.close()
         raise
-    writer = f"Keras {escape(version or '3', 40)}"
-    return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
+    return KerasFile(path, name, "keras", writer_text(version, "3"), version, configuration, weights, file, status)
+
+
+def configuration_of_folder(path: Path, trust: TrustPolicy) -> tuple[ModelConfiguration, str]:
+    """Return the configuration in the folder of an unpacked `.keras` archive, and the Keras version."""
+    name = path.name
+    for member in ("config.json", "metadata.json"):
+        if is_link(path / member):
+            message = f'{name}: refused: "{member}" in the folder is a link; {NO_FLAG}.'
+            raise UnsafeError(message)
+    raw = read_bytes(path / "config.json", CONFIGURATION_BYTES, ModelError)
+    metadata = path / "metadata.json"
+    version = _version(read_bytes(metadata, METADATA_BYTES, ModelError), name) if exists(metadata) else ""
+    return read_configuration(raw, version, name, trust), version
+
+
+def writer_text(version: str, default: str) -> str:
+    """Return the library and version that wrote a file as text for users; `default` is the version of files without one."""
+    return f"Keras {escape(version or default, 40)}"
 
 
 def _version(metadata: bytes, name: str) -> str:
@@ -227,36 +255,20 @@ def _version(metadata: bytes, name: str) -> str:
     return str(parsed.get("keras_version", "")) if isinstance(parsed, dict) else ""
 
 
-def _from_parts(path: Path, file: BinaryIO, status: FileStamp, weights: Path, trust: TrustPolicy) -> KerasFile:
-    """Open the JSON of an architecture with the HDF5 file of its weights, in either layout."""
-    name = path.name
-    raw = file.read(min(status.size, CONFIGURATION_BYTES) + 1)
-    if not raw.lstrip().startswith(b"{"):
-        message = f"{name}: --weights goes with the JSON of an architecture (model.to_json()); this file is none."
-        raise ModelError(message)
-    parsed = parse_json(raw, name)
-    version = str(parsed.get("keras_version", "")) if isinstance(parsed, dict) else ""
-    if not version and isinstance(parsed, dict) and "module" in parsed:
-        version = "3"  # Keras 3 names modules and no version in its JSON
-    configuration = read_configuration(raw, version, name, trust)
-    source, stored = open_regular(weights, ModelError, "weights file")
-    try:
-        root = open_hdf5(source, weights.name, stored.size)
-        group = root.get("model_weights", root)
-        legacy = "layer_names" in group.attrs or "layer_names0" in group.attrs
-        layout, parent = (NamedWeights, group) if legacy else (TreeWeights, root)
-        stored_weights = layout(parent, configuration.graph, weights.name)
-    except BaseException:
-        source.close()
-        raise
-    file.close()
-    writer = f"Keras {escape(version or '1', 40)}"
-    return KerasFile(path, name, "json", writer, version, configuration, stored_weights, source, stored)
-
-
 def _from_hdf5(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
     name = path.name
     root = open_hdf5(file, name, status.size)
+    configuration, version = configuration_of_hdf5(root, name, trust)
+    group = root.get("model_weights")
+    if group is None:
+        message = f"{name}: the file holds an architecture but no weights; give them with --weights, or save the whole model with model.save(...)."
+        raise ModelError(message)
+    weights = NamedWeights(group, configuration.graph, name)
+    return KerasFile(path, name, "hdf5", writer_text(version, "1"), version, configuration, weights, file, status)
+
+
+def configuration_of_hdf5(root: h5py.File, name: str, trust: TrustPolicy) -> tuple[ModelConfiguration, str]:
+    """Return the configuration in an `.h5` file, and the Keras version."""
     raw = _attribute(root, "model_config")
     if raw is None:
         raise ModelError(_without_architecture(name, root))
@@ -264,14 +276,7 @@ def _from_hdf5(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy
     if version is None and "model_weights" in root:
         version = _attribute(root["model_weights"], "keras_version")
     text = version.decode("utf-8", "replace") if version else ""
-    configuration = read_configuration(raw, text, name, trust)
-    group = root.get("model_weights")
-    if group is None:
-        message = f"{name}: the file holds an architecture but no weights; save the whole model with model.save(...)."
-        raise ModelError(message)
-    writer = f"Keras {escape(text or '1', 40)}"
-    weights = NamedWeights(group, configuration.graph, name)
-    return KerasFile(path, name, "hdf5", writer, text, configuration, weights, file, status)
+    return read_configuration(raw, text, name, trust), text
 
 
 def _without_architecture(name: str, root: h5py.File) -> str:
@@ -293,25 +298,35 @@ def _attribute(group: h5py.Group, name: str) -> bytes | None:
 def _from_archive(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy) -> KerasFile:
     name = path.name
     archive = open_archive(file, name)
+    configuration, version = configuration_of_archive(archive, name, trust)
+    weights = weights_of_archive(archive, configuration.graph, name)
+    return KerasFile(path, name, "keras", writer_text(version, "3"), version, configuration, weights, file, status)
+
+
+def configuration_of_archive(archive: Archive, name: str, trust: TrustPolicy) -> tuple[ModelConfiguration, str]:
+    """Return the configuration in a `.keras` archive, and the Keras version."""
     if "config.json" not in archive.members:
         message = f"{name}: this zip archive is no Keras model (it holds no config.json); save it with model.save(...)."
         raise ModelError(message)
     raw = archive.read("config.json", CONFIGURATION_BYTES)
     has_metadata = "metadata.json" in archive.members
     version = _version(archive.read("metadata.json", METADATA_BYTES), name) if has_metadata else ""
-    configuration = read_configuration(raw, version, name, trust)
+    return read_configuration(raw, version, name, trust), version
+
+
+def weights_of_archive(archive: Archive, graph: LayerGraph, name: str) -> TreeWeights:
+    """Return the weights in a `.keras` archive."""
     size = archive.info(WEIGHTS).file_size
     check = functools.partial(archive.check, WEIGHTS)
     if size <= CHECKED_AT_ONCE:
         check()
     root = open_hdf5(archive.open(WEIGHTS), name, size)
+    return TreeWeights(root, graph, name, asset_reader(archive), check if size > CHECKED_AT_ONCE else None)
 
-    def asset(path: str) -> bytes | None:
-        return archive.read(path, ASSET_BYTES) if path in archive.members else None
 
-    weights = TreeWeights(root, configuration.graph, name, asset, check if size > CHECKED_AT_ONCE else None)
-    writer = f"Keras {escape(version or '3', 40)}"
-    return KerasFile(path, name, "keras", writer, version, configuration, weights, file, status)
+def asset_reader(archive: Archive) -> Callable[[str], bytes | None]:
+    """Return a function that reads a member of an archive, ``None`` if there is none of that name."""
+    return lambda path: archive.read(path, ASSET_BYTES) if path in archive.members else None
 
 
 def read_configuration(raw: bytes, version: str, name: str, trust: TrustPolicy) -> ModelConfiguration:

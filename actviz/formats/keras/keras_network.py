@@ -41,16 +41,14 @@ if TYPE_CHECKING:
 
 
 class KerasNetwork(FileNetwork):
-    """A Functional, Sequential or subclassed model of a `.keras` or `.h5` file, or of an `opened` SavedModel.
+    """A Functional, Sequential or subclassed model of a `.keras` or `.h5` file, or of a file that is `opened` already.
 
     Opening only reads the configuration. Keras is imported, and weights are read, when
     activations are requested, and only the calls that these depend on are built.
     """
 
-    def __init__(
-        self, path: Path, weights: Path | None = None, trust: TrustPolicy = NO_TRUST, opened: KerasFile | None = None
-    ) -> None:
-        self._file: KerasFile = opened or open_keras_file(path, weights, trust)
+    def __init__(self, path: Path, trust: TrustPolicy = NO_TRUST, opened: KerasFile | None = None) -> None:
+        self._file: KerasFile = opened or open_keras_file(path, trust)
         self._custom = CustomObjects(trust, self._file.configuration.custom, self._file.name)
         self._submodels: dict[tuple[str, ...], SubModel] = {}
         self._many = False

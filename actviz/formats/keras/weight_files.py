@@ -239,15 +239,62 @@ def _shapes(state: StateTree) -> list[tuple[int, ...]]:
 class NamedWeights(HDF5Weights):
     """The weights of an `.h5` file: a group for each layer of the outermost model.
 
-    `missing` are the keys of layers that cannot be made, because their code is not given.
+    If they are `beside` the architecture, layers of other names are matched by order, as by
+    ``load_weights``: names such as ``conv2d_5`` depend on what a process made before. `missing` are
+    the keys of layers that cannot be made, because their code is not given.
     """
 
-    def __init__(self, root: h5py.Group, graph: LayerGraph, name: str) -> None:
+    def __init__(
+        self,
+        root: h5py.Group,
+        graph: LayerGraph,
+        name: str,
+        *,
+        beside: bool = False,
+        vocabulary: Callable[[LayerNode], list[str] | None] = lambda _: None,
+    ) -> None:
         super().__init__(root, graph, name)
         self._indices: dict[str, dict[str, list[int]] | None] = {}
         self._groups: dict[str, list[h5py.Dataset]] = {}
         self._counts: dict[str, tuple[int, int]] = {}
         self.missing: frozenset[str] = frozenset()
+        self._vocabulary = vocabulary
+        self._stored_names = self._match_layers() if beside else {}
+
+    def _match_layers(self) -> dict[str, str]:
+        """Return the group of each layer of the outermost model that has another name in the file.
+
+        Raises
+        ------
+        ModelError
+            When the numbers of layers with weights differ, or a layer of another name has another number of weights.
+        """
+        entries = sorted(self._graph.entries.values(), key=self._nested_position)
+        if any(entry.position == ROOT for entry in entries):
+            return {}
+        counts: dict[str, int | None] = {}
+        for entry in entries:
+            numbers, before = weight_counts(entry.kind, entry.config), counts.get(self._top(entry), 0)
+            counts[self._top(entry)] = None if numbers is None or before is None else before + sum(numbers)
+        stored = [name for name in self.layer_names() if self.group(name)]
+        missing = next((name for name, count in counts.items() if count and name not in stored), None)
+        foreign = next((name for name in stored if name not in counts), None)
+        if missing is None and foreign is None:
+            return {}
+        weighted = [name for name, count in counts.items() if count != 0]
+        if len(weighted) != len(stored):
+            which = (
+                f'no weights for layer "{escape(missing, 80)}"'
+                if missing
+                else f'weights of a layer "{escape(foreign or "", 80)}", which the model does not have'
+            )
+            message = f"{self._name}: the file holds weights of {len(stored)} layers, the model has {len(weighted)} layers with weights: {which}; give the weights of this model."
+            raise ModelError(message)
+        for name, group in zip(weighted, stored, strict=True):
+            if counts[name] not in {None, len(self.group(group))}:
+                message = f'{self._name}: layer "{escape(name, 80)}" has {counts[name]} weights, "{escape(group, 80)}" in the file has {len(self.group(group))}; give the weights of this model.'
+                raise ModelError(message)
+        return dict(zip(weighted, stored, strict=True))
 
     def arrays(self, entry: LayerNode) -> list[h5py.Dataset]:
         """Return the datasets of a layer, in the order in which Keras lists its weights.
@@ -258,11 +305,11 @@ class NamedWeights(HDF5Weights):
             When the file has no weights under the layer's name.
         """
         top = self._top(entry)
-        group = self._root.get(top)
-        if group is None:
+        group = self._stored_names.get(top, top)
+        if group not in self._root:
             message = f'{self._name}: the file holds no weights for layer "{escape(entry.key, 80)}"; save it again with model.save(...).'
             raise ModelError(message)
-        datasets = self.group(top)
+        datasets = self.group(group)
         if not entry.owner:
             return datasets
         indices = self._weight_indices(top)
@@ -378,19 +425,18 @@ class NamedWeights(HDF5Weights):
             groups = [self.group(name) for name in self.layer_names()]
             return [tuple(dataset.shape) for group in groups for dataset in group]
         top = self._top(entry)
-        if top not in self._root:
+        if self._stored_names.get(top, top) not in self._root:
             return []
         if entry.owner and self._weight_indices(top) is None:
             return None
         return [tuple(dataset.shape) for dataset in self.arrays(entry)]
 
     def vocabulary(self, entry: LayerNode) -> list[str] | None:
-        """Return ``None``: in `.h5` files only the configuration may hold a vocabulary."""
-        del entry
-        return None
+        """Return the vocabulary of a layer from the file of the architecture; `.h5` files of weights hold none."""
+        return self._vocabulary(entry)
 
     def idf_weights(self, entry: LayerNode) -> NDArray[np.generic] | None:
-        """Return ``None``, as for the vocabulary."""
+        """Return ``None``: `.h5` files hold none."""
         del entry
         return None
 

@@ -375,7 +375,7 @@ class NamedWeights(HDF5Weights):
         It is used where layers cannot be made, so that the number of their weights is not known.
         Weights are called ``layer/kernel:0``, with nested models in front.
         """
-        names = _attribute_names(self._root[top], "weight_names")
+        names = _attribute_names(self._root[self._stored_names.get(top, top)], "weight_names")
         by_layer: dict[str, list[int]] = {}
         for index, name in enumerate(names):
             by_layer.setdefault(name.rpartition("/")[0].rpartition("/")[2], []).append(index)

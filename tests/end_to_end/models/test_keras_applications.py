@@ -87,7 +87,10 @@ CONSTRUCTORS = [
     "MobileNetV3Small", "NASNetLarge", "NASNetMobile", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2",
     "ResNet50", "ResNet50V2", "VGG16", "VGG19", "Xception",
 ]  # fmt: skip
-LEAST = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
+SIDES = {
+    "InceptionResNetV2": (75, 79), "InceptionV3": (75, 79), "Xception": (71, 75), "NASNetLarge": (64, 96),
+    "NASNetMobile": (64, 96),
+}  # fmt: skip
 
 
 def test_the_list_of_constructors_is_that_of_keras():
@@ -107,8 +110,7 @@ def test_a_network_of_free_size_computes_what_keras_computes(tmp_path, construct
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # takes over the mean and variance that were assigned
-    sides = (1, LEAST.get(constructor, 40), LEAST.get(constructor, 33) + 4, 3)
-    picture = np.random.default_rng(2).random(sides, np.float32) * 255
+    picture = np.random.default_rng(2).random((1, *SIDES.get(constructor, (40, 37)), 3), np.float32) * 255
     wanted = [layer for layer in model.operations if type(layer).__name__ != "InputLayer"]
     outputs = keras.Model(model.inputs, [layer.output for layer in wanted])([picture])
     expected = {layer.name: values.numpy() for layer, values in zip(wanted, outputs, strict=True)}

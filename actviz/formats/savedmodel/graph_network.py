@@ -295,6 +295,7 @@ class GraphNetwork(FileNetwork):
             operations=tuple(input_operations(self._flat, starts, self._source.small_value)),
             code=(),
             digest=self._source.digest,
+            signatures=self._source.signatures,
         )
 
     def _spec(self, item: GraphInput) -> TensorSpec:

@@ -30,6 +30,7 @@ from actviz.formats.savedmodel.proto import (
 )
 from actviz.gate.operations import check_operations
 from actviz.gate.protobuf import MalformedProtobuf
+from actviz.records import SignatureInfo
 from actviz.system.file_system import FileStamp, exists, open_regular, stamp
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class GraphSource:
     stamp: FileStamp
     folder: Path | None = None
     kinds: Mapping[str, str] = field(default_factory=dict)
+    signatures: tuple[SignatureInfo, ...] = ()
     _checkpoint: Checkpoint | None = None
     _keys: dict[str, str] | None = None
     _tables: dict[str, TableContent] | None = None
@@ -224,13 +226,17 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
         )
         outputs = tuple(flat.tensor(info.tensor) for info in chosen.outputs.values() if info.tensor)
         kinds = classes_of(path, meta)
+        signatures = tuple(
+            SignatureInfo(key, tuple(item.inputs), tuple(item.outputs), item is chosen)
+            for key, item in sorted(known_signatures(meta).items())
+        )
     except BaseException:
         file.close()
         raise
     writer = f"TensorFlow {escape(meta.version or 'of an unknown version', 40)}"
     digest = digest_of(file.read())
     return GraphSource(
-        name, "saved_model", writer, digest, flat, inputs, outputs, tuple(called), file, status, path, kinds
+        name, "saved_model", writer, digest, flat, inputs, outputs, tuple(called), file, status, path, kinds, signatures
     )
 
 
@@ -248,6 +254,11 @@ def check_graph(graph: MetaGraph, name: str) -> None:
         check_operations(((f"{function.name}/{node.name}", node.op) for node in function.nodes), functions, name)
 
 
+def known_signatures(meta: MetaGraph) -> dict[str, GraphSignature]:
+    """Return the signatures that compute something, by name."""
+    return {key: signature for key, signature in meta.signatures.items() if key != INITIAL and signature.outputs}
+
+
 def choose_signature(meta: MetaGraph, wanted: str | None, name: str) -> GraphSignature:
     """Return a signature by name; without a name, the one for serving, or the only one.
 
@@ -256,7 +267,7 @@ def choose_signature(meta: MetaGraph, wanted: str | None, name: str) -> GraphSig
     ModelError
         When there is none; the message lists the existing ones.
     """
-    known = {key: signature for key, signature in meta.signatures.items() if key != INITIAL and signature.outputs}
+    known = known_signatures(meta)
     if not known:
         message = (
             f"{name}: the SavedModel has no signature, so nothing says how it is called; export it with signatures."

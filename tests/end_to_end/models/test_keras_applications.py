@@ -91,6 +91,7 @@ SIDES = {
     "InceptionResNetV2": (75, 79), "InceptionV3": (75, 79), "Xception": (71, 75), "NASNetLarge": (64, 96),
     "NASNetMobile": (64, 96),
 }  # fmt: skip
+FIXED = ("NASNetLarge", "NASNetMobile")  # their layers depend on the size: Keras itself cannot run them at a free one
 
 
 def test_the_list_of_constructors_is_that_of_keras():
@@ -110,7 +111,7 @@ def test_a_network_of_free_size_computes_what_keras_computes(tmp_path, construct
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # takes over the mean and variance that were assigned
-    picture = np.random.default_rng(2).random((1, *SIDES.get(constructor, (40, 37)), 3), np.float32) * 255
+    picture = np.random.default_rng(2).random((1, *sides, 3), np.float32) * 255
     wanted = [layer for layer in model.operations if type(layer).__name__ != "InputLayer"]
     outputs = keras.Model(model.inputs, [layer.output for layer in wanted])([picture])
     expected = {layer.name: values.numpy() for layer, values in zip(wanted, outputs, strict=True)}
@@ -119,7 +120,7 @@ def test_a_network_of_free_size_computes_what_keras_computes(tmp_path, construct
         model.save(path)
         with open_network(path) as network:
             given = network.inputs[0]
-            assert given.shape == (None, None, None, 3)
+            assert given.shape == (None, *shape)
             whole = network.activations({given.name: picture})
         path.unlink()
         for address, values in expected.items():

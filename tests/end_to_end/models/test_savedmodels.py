@@ -206,6 +206,16 @@ def test_a_signature_and_a_tag_that_do_not_exist_name_those_that_do():
         open_network(corpus.DATA / "tf221_k3151" / "a02_dense.keras", None, NO_TRUST, GraphSelection("x"))
 
 
+def test_every_signature_is_listed_with_its_inputs_and_outputs():
+    for chosen in (None, "serve"):
+        with open_network(EXPORT, None, NO_TRUST, GraphSelection(chosen)) as network:
+            listed = {item.name: item for item in network.facts.signatures}
+        assert set(listed) == {"serve", "serving_default"}
+        assert [item.name for item in listed.values() if item.selected] == [chosen or "serving_default"]
+        inputs = tuple(spec.name for spec in network.inputs)
+        assert all(item.inputs == inputs and item.outputs for item in listed.values())
+
+
 def test_another_signature_of_a_keras_model_is_its_graph():
     with open_network(KERAS, None, NO_TRUST, GraphSelection("serving_default")) as network:
         assert isinstance(network, GraphNetwork)

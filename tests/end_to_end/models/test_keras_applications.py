@@ -106,8 +106,9 @@ def test_a_network_of_free_size_computes_what_keras_computes(tmp_path, construct
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(1)
-    pictures = keras.Input((None, None, 3))  # NASNet has a fixed size otherwise
-    model = randomised(getattr(keras.applications, constructor)(weights=None, include_top=False, input_tensor=pictures))
+    sides = SIDES.get(constructor, (40, 37))
+    shape = (*(sides if constructor in FIXED else (None, None)), 3)
+    model = randomised(getattr(keras.applications, constructor)(weights=None, include_top=False, input_shape=shape))
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # takes over the mean and variance that were assigned

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matrices import matrix
 from PIL import Image
 from threats import threat
 
@@ -33,6 +34,8 @@ COMMANDS = {
     "report, drawn": ("report", "m.h5", *INPUTS, "-o", "x.html"),
     "report, against": ("report", "other.h5", *INPUTS, "-o", "x.html", "--against", "m.h5"),
 }
+
+ONE_OF_EACH_RESULT = ("show", "check", "report")
 
 
 @pytest.fixture
@@ -62,8 +65,14 @@ def counted(command, place, out):
     return json.loads(out)["inputs"]
 
 
-@pytest.mark.parametrize("harm", ["dies", "too large", pytest.param("bad", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "harm"),
+    matrix(
+        COMMANDS,
+        ["dies", "too large", "bad"],
+        fast=lambda command, harm: harm == "dies" or (command == "show" and harm == "too large"),
+    ),
+)
 @threat(34, 1)
 def test_one_input_costs_itself_and_is_named(place, monkeypatch, capfd, code, command, harm):
     faults.write_model(place / "m.h5", harm=harm, notes=["m.h5: is noted."])
@@ -108,7 +117,7 @@ def test_where_nothing_else_is_given_that_is_the_result(place, monkeypatch, capf
     assert not list(place.rglob("x.*"))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", matrix(COMMANDS, fast=ONE_OF_EACH_RESULT.__contains__))
 def test_fail_fast_ends_with_the_input_named(place, monkeypatch, capfd, command):
     faults.write_model(place / "m.h5", harm="dies")
     assert faults.run_here(monkeypatch, *COMMANDS[command], "--fail-fast") == 6
@@ -116,7 +125,7 @@ def test_fail_fast_ends_with_the_input_named(place, monkeypatch, capfd, command)
     assert last.startswith("actviz: error: guilty.png: m.h5: the model parser crashed (SIGSEGV)")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", matrix(COMMANDS, fast=ONE_OF_EACH_RESULT.__contains__))
 def test_a_model_that_kills_on_every_input_is_given_up(place, monkeypatch, capfd, command):
     faults.write_model(place / "m.h5", harm="dies")
     for name in INPUTS:

@@ -7,8 +7,11 @@ import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import seconds_of_children
 from PIL import Image
+
+from actviz.cli.program import program
 
 HISTORY = {
     "loss": [1.0, 0.5, 0.4, 0.3, 0.2, 0.1],
@@ -142,9 +145,14 @@ def test_a_broken_file_costs_its_own_curves_only(actviz, folder):
     assert not (folder / "y.png").exists()
 
 
-def test_options_change_the_figure(actviz, folder):
-    plain = actviz("history", "run.history.json", "-o", "plain.png", "-q")
-    assert plain.code == 0
+def test_options_change_the_figure(monkeypatch, folder):
+    """In this process: a process for each figure would take seconds."""
+    monkeypatch.chdir(folder)
+
+    def draw(*arguments):
+        assert CliRunner().invoke(program, ["history", "run.history.json", *arguments]).exit_code == 0
+
+    draw("-o", "plain.png", "-q")
     seen = {(folder / "plain.png").read_bytes()}
     for number, options in enumerate(
         (
@@ -157,7 +165,7 @@ def test_options_change_the_figure(actviz, folder):
             ["--zoom", "2"],
         )
     ):
-        assert actviz("history", "run.history.json", "-o", f"{number}.png", *options).code == 0
+        draw("-o", f"{number}.png", *options)
         seen.add((folder / f"{number}.png").read_bytes())
     assert len(seen) == 8
     with Image.open(folder / "5.png") as image:

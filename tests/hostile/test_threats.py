@@ -527,6 +527,7 @@ def test_only_regular_files_are_read(tmp_path, code, kind):
 
 
 # ------------------------------------------------------------------ the table
+@pytest.mark.slow
 def test_every_row_is_covered_and_the_table_is_up_to_date():
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "tools" / "make_threats.py"), "--check"],

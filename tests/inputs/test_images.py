@@ -461,6 +461,7 @@ def test_a_factor_near_one_is_not_told_as_one():
     assert image_resize.plan((10_000, 9_980), (2_000, 2_000), "stretch").word == "stretched 1.002 : 1"
 
 
+@pytest.mark.tensorflow
 def test_pixels_are_those_of_keras_with_the_same_filter(tmp_path):
     from keras.utils import img_to_array, load_img
 

@@ -341,7 +341,9 @@ def wait_for_pictures(place, process, count=3):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), ("pipe", 141)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), ("pipe", 141)]
+)
 @threat(96, 130)
 @threat(97, 143)
 @threat(99, 141)

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from conftest import run_actviz, wait_for_worker
+from matrices import matrix
 from PIL import Image
 from threats import threat
 
@@ -38,13 +39,14 @@ def code_of(ran):
         (["check", MODEL, "seven.png", "-l", "conv", "--max-dead", "0%"], 8),
     ],
 )
-def test_codes(samples, tmp_path, arguments, code):
+@pytest.mark.usefixtures("warm_worker")
+def test_codes(actviz, samples, tmp_path, arguments, code):
     (tmp_path / "mine.png").write_text("precious")
     import numpy as np
 
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     there = [str(samples / item) if item in {MODEL, "seven.png"} else item for item in arguments]
-    assert code_of(run_actviz(*there, cwd=tmp_path)) == code
+    assert code_of(actviz(*there)) == code
 
 
 def test_a_bug_is_70_and_says_what_to_report(samples, tmp_path):
@@ -167,7 +169,9 @@ def without_streams(arguments, closed, cwd):
     return ran.returncode, ran.stdout.decode(), ran.stderr.decode()
 
 
-@pytest.mark.parametrize("closed", [("stdin",), ("stderr",), ("stdin", "stderr")])
+@pytest.mark.parametrize(
+    "closed", matrix([("stdin",), ("stderr",), ("stdin", "stderr")], fast=lambda closed: len(closed) == 2)
+)
 @threat(107, 0)
 def test_closed_streams_harm_nothing(samples, tmp_path, code, closed):
     arguments = ("show", samples / MODEL, samples / "seven.png", "-l", "conv", "-v", "-o", "x.png")

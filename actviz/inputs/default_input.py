@@ -63,12 +63,12 @@ def default_sample(
         defaults[spec.name] = _default_for(spec, chosen, options, generator)
     if len(defaults) == 1:
         (default,) = defaults.values()
-        note = f"no input given: {default.what} used{default.aside}; give {default.wanted} after the model."
+        note = f"no input given: {default.subject} used{default.detail}; give {default.alternative} after the model."
         return replace(default.sample, notes=(note, *default.sample.notes))
     used: dict[str, list[str]] = {}
     for name, default in defaults.items():
-        used.setdefault(default.what.rpartition(" ")[0] + default.aside, []).append(name)
-    shown = [f"{what} for {listed(inputs)}" for what, inputs in used.items()]
+        used.setdefault(default.subject.rpartition(" ")[0] + default.detail, []).append(name)
+    shown = [f"{subject} for {listed(inputs)}" for subject, inputs in used.items()]
     note = f"no input given; fed instead: {'; '.join(shown)}. Give a file for each with --input NAME=FILE."
     names = tuple(dict.fromkeys(default.sample.name for default in defaults.values()))
     stem = "+".join(name.removesuffix(".jpg") for name in names)
@@ -78,12 +78,12 @@ def default_sample(
 
 @dataclass(frozen=True, slots=True)
 class _DefaultInput:
-    """The default of one input and parts of the note on it: ``WHAT is used``, ``give WANTED``, and an aside."""
+    """The default of one input and parts of its note: ``SUBJECT used``, ``give ALTERNATIVE``, and a detail in parentheses."""
 
     sample: Sample
-    what: str
-    wanted: str
-    aside: str = ""
+    subject: str
+    alternative: str
+    detail: str = ""
 
 
 def _default_for(
@@ -101,12 +101,12 @@ def _default_for(
         return _DefaultInput(sample, f"the sample photograph {photograph.name} is", "an image or an array")
     values = {spec.name: _random(spec, generator)}
     seed = options.seed
-    aside = f" (--seed {seed})"
+    detail = f" (--seed {seed})"
     if spec.limit is not None or spec.words:
         sample = sample_of_arrays(values, (spec,), f"tokens-{seed}", (), f"random tokens of seed {seed}")
-        return _DefaultInput(sample, "random tokens of the vocabulary are", "an array or a file of numbers", aside)
+        return _DefaultInput(sample, "random tokens of the vocabulary are", "an array or a file of numbers", detail)
     sample = sample_of_arrays(values, (spec,), f"noise-{seed}", (), f"random noise of seed {seed}")
-    return _DefaultInput(sample, "random noise is", "an array", aside)
+    return _DefaultInput(sample, "random noise is", "an array", detail)
 
 
 def _text(spec: TensorSpec, generator: np.random.Generator) -> _DefaultInput:
@@ -122,14 +122,14 @@ def _text(spec: TensorSpec, generator: np.random.Generator) -> _DefaultInput:
     if spec.words:
         count = 1 if is_single and not spec.split else _FREE_WORDS
         words = [spec.words[index] for index in generator.integers(0, len(spec.words), count)]
-    aside = ""
+    detail = ""
     if is_single:
         words = [("" if spec.words and spec.split == "character" else " ").join(words)]
-        aside = f" ({shortened(words[0])})"
+        detail = f" ({shortened(words[0])})"
     values = np.array([words[index % len(words)] for index in range(math.prod(sizes))]).reshape(1, *sizes)
     sample = sample_of_arrays({spec.name: values}, (spec,), "text", (), "made up")
-    what = "words of the model's vocabulary are" if spec.words else "a plain sentence is"
-    return _DefaultInput(sample, what, "a text file", aside)
+    subject = "words of the model's vocabulary are" if spec.words else "a plain sentence is"
+    return _DefaultInput(sample, subject, "a text file", detail)
 
 
 def find_photograph() -> Path | None:

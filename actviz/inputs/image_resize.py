@@ -171,27 +171,27 @@ def _ratio(value: float) -> str:
 
 
 def resize(
-    picture: NDArray[Any], wanted: ResizePlan, background: tuple[int, int, int], *, alpha: bool = False
+    picture: NDArray[Any], resizing: ResizePlan, background: tuple[int, int, int], *, alpha: bool = False
 ) -> NDArray[Any]:
     """Resize an image ``(row, column, channel)`` as planned; the dtype, uint8 or float32, is kept.
 
     Floats are clipped to the range of the image, as the filter overshoots. `alpha` is true if the
     last channel is alpha: Pillow weights the others by it, which would be wrong for other bands.
     """
-    if not wanted.word:
+    if not resizing.word:
         return picture
     if picture.dtype == np.uint8 and (alpha or picture.shape[2] in _PILLOW_CHANNELS):
-        inner = _resample(picture, wanted)
+        inner = _resample(picture, resizing)
     else:
-        planes = [_resample(picture[:, :, channel], wanted) for channel in range(picture.shape[2])]
+        planes = [_resample(picture[:, :, channel], resizing) for channel in range(picture.shape[2])]
         inner = np.stack(planes, axis=2)
         if picture.dtype != np.uint8:
             inner = np.clip(inner, np.fmin.reduce(picture, axis=None), np.fmax.reduce(picture, axis=None))
     inner = inner if inner.ndim == picture.ndim else inner[:, :, None]
-    if wanted.inner == wanted.size:
+    if resizing.picture is None:
         return inner
-    page = _background_page(picture, wanted.size, background, alpha=alpha)
-    top, left, bottom, right = wanted.picture or (0, 0, *wanted.size)
+    page = _background_page(picture, resizing.size, background, alpha=alpha)
+    top, left, bottom, right = resizing.picture
     page[top:bottom, left:right] = inner
     return page
 
@@ -226,13 +226,13 @@ def shape_text(shape: tuple[int | None, ...]) -> str:
     return f"({', '.join('any' if size is None else str(size) for size in shape)}{',' if len(shape) == 1 else ''})"
 
 
-def _resample(plane: NDArray[Any], wanted: ResizePlan) -> NDArray[Any]:
+def _resample(plane: NDArray[Any], resizing: ResizePlan) -> NDArray[Any]:
     from PIL import Image
 
     flat = plane[:, :, 0] if plane.ndim == 3 and plane.shape[2] == 1 else plane  # noqa: PLR2004  (row, column, channel)
-    top, left, bottom, right = wanted.box
+    top, left, bottom, right = resizing.box
     resized = Image.fromarray(np.ascontiguousarray(flat)).resize(
-        (wanted.inner[1], wanted.inner[0]), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
+        (resizing.inner[1], resizing.inner[0]), Image.Resampling.BICUBIC, box=(left, top, right, bottom)
     )
     return np.asarray(resized)
 

@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Environment variables that inference needs; everything else (tokens, keys) is not passed on.
 KEPT_VARIABLES = (
-    "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES", "PYTHONUSERBASE", "VIRTUAL_ENV", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
+    *processes.PLAIN_VARIABLES, "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"
 )  # fmt: skip
 PROGRAM = "from actviz.worker.server import main; main()"
 FOLDERS_OF_MODEL = ("variables", "assets")

@@ -12,11 +12,14 @@ from late_imports import tflite_schema
 
 from actviz.errors import ActvizError
 from actviz.formats import open_network
+from actviz.formats.tflite import tflite_interpreter
+from actviz.records import GraphSelection
 
 DATA = corpus.DATA / "tflite"
 FORMATS = frozenset({"tflite-f32", "tflite-f16", "tflite-int8"})
 PART = corpus.files(DATA, FORMATS)
 WHOLE = corpus.files(corpus.CORPUS, FORMATS)
+SIGNATURES = sorted((DATA / "signatures").glob("*.tflite"))
 SAMPLES = 2
 ROUNDING = 0.08  # of the largest value, for whole numbers
 
@@ -103,6 +106,31 @@ def close(path, values, correct, ends):
         return bool(np.all(errors <= ROUNDING * np.abs(second).max(initial=1e-9)))
     tolerance = corpus.HALF_TOLERANCE if "f16" in path.name else corpus.TOLERANCE
     return bool(np.all(np.abs(first - second) < tolerance + tolerance * np.abs(second)))
+
+
+def signature_differences(path, samples=8):
+    """Return for each signature the largest difference of an output from what the interpreter's runner computes."""
+    random = np.random.default_rng(1)
+    interpreter = tflite_interpreter._interpreter()[0](str(path))
+    differences = {}
+    for name in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(name)
+        with open_network(path, choice=GraphSelection(name)) as network:
+            addresses = {item.name: item.address for item in network._named.values()}
+            batch = {
+                item: random.normal(size=(samples, *fact["shape"][1:])).astype(fact["dtype"])
+                for item, fact in runner.get_input_details().items()
+            }
+            assert {spec.name for spec in network.inputs} == set(batch)
+            found = network.activations(batch)
+        for sample in range(samples):
+            expected = runner(**{item: values[sample : sample + 1] for item, values in batch.items()})
+            for item, values in expected.items():
+                ours = found[addresses[item]].values[sample : sample + 1]
+                assert ours.shape == values.shape
+                error = float(np.abs(ours - values).max())
+                differences[name, item] = max(error, differences.get((name, item), 0.0))
+    return differences
 
 
 def relu_chain(count):

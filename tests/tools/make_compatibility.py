@@ -26,6 +26,16 @@ project; `tf215` wrote its own, `tf221` are models of several Keras versions, co
 |---|---|---|---|---|
 """
 
+SIGNATURES_HEAD = """
+## TFLite files with several signatures
+
+Each signature has its own inputs, outputs and graph. The difference is the largest one from what the interpreter's own
+signature runner computes for the same inputs (it uses the XNNPACK kernels, which round differently).
+
+| file | signature | output | largest difference |
+|---|---|---|---|
+"""
+
 HEAD = """# Which files open
 
 Made by `python tests/tools/make_compatibility.py` from real files of many Keras versions. "All layers right" means that
@@ -52,6 +62,15 @@ def tflite_lines() -> list[str]:
         rest = count - len(outcome.right) - len(outcome.wrong) - len(outcome.gone)
         counts = f"{len(outcome.right)} of {count} | {len(outcome.wrong)} | {', '.join(outcome.gone)} | {rest}"
         lines.append(f"| {tflite_files.name_of(path)} | {counts} |")
+    return lines
+
+
+def signature_lines() -> list[str]:
+    """Run every signature of the files that have several, and return their part of the page."""
+    lines = [SIGNATURES_HEAD.rstrip("\n")]
+    for path in tflite_files.SIGNATURES:
+        for (signature, output), difference in tflite_files.signature_differences(path).items():
+            lines.append(f"| {tflite_files.name_of(path)} | {signature} | {output} | {difference:.0e} |")
     return lines
 
 
@@ -87,6 +106,7 @@ def main() -> None:
         if outcome.missing
     ]
     lines += tflite_lines()
+    lines += signature_lines()
     target = Path(__file__).parents[1] / "COMPATIBILITY.md"
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

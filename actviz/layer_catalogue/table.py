@@ -238,6 +238,8 @@ STAND_INS: Mapping[str, LayerClass] = _entry(
     **_PASS, **_SAME, random_in_training=True,
 )  # fmt: skip
 """Custom classes of well-known packages whose output is their only input at inference: Identity stands in for them."""
+STAND_IN_WRAPPERS = frozenset({"PruneLowMagnitude"})
+"""Custom wrappers whose output at inference is that of the layer inside, whose weights come first in the file."""
 UNKNOWN = LayerClass()
 # The layer classes that compute the same as these operations of graphs, which pass values on.
 _PASSING_OPERATIONS = {

@@ -14,7 +14,7 @@ from actviz import formats
 from actviz.addresses import select_layers_of
 from actviz.errors import ModelError, UnsafeError
 from actviz.gate import TrustPolicy
-from actviz.layer_catalogue import STAND_INS
+from actviz.layer_catalogue import STAND_IN_WRAPPERS, STAND_INS
 
 CUSTOM = {"module": None, "registered_name": "shop>Scale"}
 STRICT = TrustPolicy(strict=True)
@@ -235,7 +235,7 @@ def test_classes_that_do_nothing_at_inference_are_stood_in_for(tmp_path, write):
         assert addresses(network) == ["in", "d", "drop", "act"]
         assert [layer.kind for layer in network.layers] == ["InputLayer", "Dense", "FixedDropout", "ReLU"]
         (note,) = network.notes
-        assert "drop (FixedDropout): passes its input on" in note
+        assert "drop (FixedDropout): computed as if it were not there" in note
     with pytest.raises(ModelError, match="shop>FixedDropout"):
         formats.open_network(path, trust=STRICT)
 
@@ -264,7 +264,7 @@ def test_one_with_weights_is_not(tmp_path):
 def test_the_guide_lists_them():
     text = (ROOT / "actviz" / "docs" / "formats.md").read_text()
     (line,) = (line for line in text.splitlines() if "do nothing at inference" in line)
-    assert set(re.findall(r"`(\w+)`", line)) == set(STAND_INS)
+    assert set(re.findall(r"`(\w+)`", line)) == set(STAND_INS) | STAND_IN_WRAPPERS
 
 
 def test_given_code_is_used(tmp_path):
@@ -284,3 +284,72 @@ def test_what_stands_in_gives_its_input(tmp_path, write):
     assert list(found) == ["in", "d", "inner/in", "inner/drop", "inner", "act"]
     np.testing.assert_array_equal(found["inner/drop"].values, found["d"].values)
     assert not found["act"].values.any()
+
+
+# ------------------------------------------------------------------ pruning wrappers
+def pruned(tmp_path, kernel, *, steps=1, inner=None):
+    """A layer as TensorFlow Model Optimization wraps it, with masks, thresholds and a step behind its weights."""
+    schedule = {"class_name": "PolynomialDecay", "config": {"initial_sparsity": 0.5}}
+    inside = inner or {"class_name": "Dense", "config": {"name": "d", "units": 3, "activation": "linear"}}
+    wrapper = reading("p", "PruneLowMagnitude", layer=inside, pruning_schedule=schedule, block_size=[1, 1])
+    del wrapper["module"]
+    wrapper["inbound_nodes"] = [[["in", 0, 0, {}]]]
+    first = {"class_name": "InputLayer", "name": "in", "inbound_nodes": []}
+    first["config"] = {"name": "in", "batch_input_shape": [None, 4], "dtype": "float32"}
+    layers = {"input_layers": [["in", 0, 0]], "output_layers": [["p", 0, 0]], "layers": [first, wrapper], "name": "m"}
+
+    def fill(file):
+        file.attrs["keras_version"] = "2.10.0"
+        group = file["model_weights"]
+        group.attrs["layer_names"] = np.array([b"in", b"p"])
+        names = ["p/kernel:0", "p/bias:0", "p/mask:0", "p/threshold:0", *["p/pruning_step:0"] * steps]
+        values = (kernel, BIAS, np.eye(4, 3, dtype="f4"), np.float32(0.5), np.int64(9))
+        group.create_group("p").attrs["weight_names"] = np.array(names, "S")
+        for name, value in zip(names, values, strict=False):
+            group["p"][name] = value
+
+    return hdf5(tmp_path / "m.h5", {"class_name": "Functional", "config": layers}, fill)
+
+
+def test_the_layer_inside_a_pruning_wrapper_stands_in_for_it(tmp_path):
+    with formats.open_network(pruned(tmp_path, KERNEL * np.eye(4, 3, dtype="f4"))) as network:
+        layer = network.layers[-1]
+        assert (layer.address, layer.kind, layer.parameters) == ("p", "Dense", KERNEL.size + BIAS.size)
+        assert "p (PruneLowMagnitude): computed as if it were not there" in network.notes[0]
+
+
+@pytest.mark.parametrize(("kernel", "steps"), [(KERNEL, 1), (KERNEL * np.eye(4, 3, dtype="f4"), 0)])
+def test_a_layer_that_is_not_pruned_yet_is_left_out(tmp_path, kernel, steps):
+    with formats.open_network(pruned(tmp_path, kernel, steps=steps)) as network:
+        assert addresses(network) == ["in"]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"class_name": "Dense", "config": {}},
+        {"class_name": "LSTM", "config": {"units": "x"}},
+        {"class_name": ["Dense"], "config": {}},
+        {"config": {}},
+    ],
+)
+def test_a_malformed_layer_inside_a_wrapper_is_one_error(tmp_path, inner):
+    try:
+        with formats.open_network(pruned(tmp_path, KERNEL, inner=inner)) as network:
+            assert addresses(network)[0] == "in"
+    except ModelError as refused:
+        assert "\n" not in refused.message  # noqa: PT017
+
+
+def test_a_wrapper_around_other_code_is_left_out(tmp_path):
+    inner = {"class_name": "Scale", "config": {"name": "s"}}
+    with formats.open_network(pruned(tmp_path, KERNEL, inner=inner)) as network:
+        assert addresses(network) == ["in"]
+
+
+@pytest.mark.slow
+def test_a_pruned_layer_is_computed(tmp_path):
+    kernel = KERNEL * np.eye(4, 3, dtype="f4")
+    with formats.open_network(pruned(tmp_path, kernel)) as network:
+        found = network.activations({"in": np.ones((1, 4), "f4")})
+    np.testing.assert_allclose(found["p"].values, kernel.sum(axis=0)[None])

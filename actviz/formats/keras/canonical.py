@@ -79,6 +79,11 @@ def canonical(config: Any, version: str, file: str) -> Json:
     return model
 
 
+def canonical_layer(layer: Json, version: str, file: str) -> Json:
+    """Return the canonical form of the layer inside a custom wrapper; see `canonical`."""
+    return _layer_3(layer) if is_keras_3(version) else _layer_2(_untupled(layer), file)
+
+
 def is_keras_3(version: str) -> bool:
     """Return True if a Keras version string is of Keras 3 or later."""
     major = version.split(".", maxsplit=1)[0]

@@ -56,7 +56,8 @@ class KerasNetwork(FileNetwork):
         self._notes = dict.fromkeys(self._file.notes)
         try:
             self._graph = self._file.configuration.graph
-            missing, notes = stand_in(self._file)
+            with well_formed(self._file.name):
+                missing, notes = stand_in(self._file)
             self._notes |= dict.fromkeys(notes)
             self._missing = MissingLayers(self._graph, missing, self._file.name)
             if isinstance(self._file.weights, NamedWeights):

@@ -318,6 +318,25 @@ class NamedWeights(HDF5Weights):
             raise ModelError(message)
         return [datasets[index] for index in indices[entry.key]]
 
+    def take_pruned(self, entry: LayerNode) -> bool:
+        """Read a layer's weights without what a pruning wrapper stores behind them; return True if they are known.
+
+        Masks with thresholds and a step follow. The wrapper computes with the product of the weights and
+        their masks, so the weights must be zero where a mask is, as they are after training.
+        """
+        datasets, count = self.group(entry.name), sum(weight_counts(entry.kind, entry.config) or (0, 0))
+        own, rest = datasets[:count], datasets[count:]
+        masks = [dataset for dataset in rest if dataset.ndim]
+        weights = iter(own)
+        for mask in masks:
+            weight = next((dataset for dataset in weights if dataset.shape == mask.shape), None)
+            if weight is None or self._values(weight)[self._values(mask) == 0].any():
+                return False
+        if len(rest) != 2 * len(masks) + 1:
+            return False
+        self._groups[entry.name] = own
+        return True
+
     def layer_names(self) -> list[str]:
         """Return the names of the groups: one for each layer of the outermost model."""
         return [name for name in _attribute_names(self._root, "layer_names") if name in self._root]

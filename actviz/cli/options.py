@@ -92,7 +92,8 @@ _WEIGHTS = (
         "--weights",
         type=PATH,
         metavar="FILE",
-        help="Weights for MODEL: a .keras or .h5 file or the JSON of an architecture.",
+        help="Weights for MODEL, a .keras or .h5 file or the JSON of an architecture: HDF5, .keras or a TensorFlow"
+        " checkpoint.",
     ),
 )
 _MODEL = (

@@ -61,9 +61,11 @@ class Checkpoint:
     Parameters
     ----------
     folder
-        The folder that holds ``variables.index`` and its shards.
+        The folder that holds the index and its shards.
     name
         The model's name in messages.
+    prefix
+        The name of the checkpoint: that of the index without ``.index``.
 
     Raises
     ------
@@ -71,18 +73,20 @@ class Checkpoint:
         When the index is missing or damaged.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, prefix: str = VARIABLES) -> None:
         self._folder = folder
         self._name = name
+        self._prefix = prefix
+        # In messages, files of a SavedModel are named with their folder, which is not the model's.
+        self._shown = f"{VARIABLES}/" if prefix == VARIABLES else ""
         self._files: dict[int, tuple[BinaryIO, FileStamp]] = {}
         self._hash = hashlib.sha256()
         self.nonfinite = NonfiniteCount()
-        refuse_link(folder, name)
-        index = folder / f"{VARIABLES}.index"
+        if self._shown:
+            refuse_link(folder, name)
+        index = folder / f"{prefix}.index"
         if not exists(index):
-            raise ModelError(
-                f"{name}: the SavedModel's variables are missing (no variables/variables.index); copy the whole folder."
-            )
+            raise self._incomplete(index)
         refuse_link(index, name)
         file, status = open_regular(index, ModelError, "index of variables")
         with file:
@@ -92,7 +96,8 @@ class Checkpoint:
         try:
             self.tensors, self._shards = _read_index(memoryview(content))
         except (MalformedProtobuf, IndexError, struct.error, UnicodeDecodeError, ValueError):
-            message = f"{name}: variables/variables.index is truncated or damaged; copy or save the model again."
+            shown = escape(self._shown + index.name, 80)
+            message = f"{name}: {shown} is truncated or damaged; copy or save the model again."
             raise ModelError(message) from None
 
     def find(self, key: str) -> CheckpointTensor:
@@ -167,13 +172,17 @@ class Checkpoint:
         if not 0 <= stored.shard < self._shards:
             raise self._damaged(stored)
         if stored.shard not in self._files:
-            path = self._folder / f"{VARIABLES}.data-{stored.shard:05d}-of-{self._shards:05d}"
+            path = self._folder / f"{self._prefix}.data-{stored.shard:05d}-of-{self._shards:05d}"
             if not exists(path):
-                message = f"{self._name}: the SavedModel's variables are missing (no variables/{path.name}); copy the whole folder."
-                raise ModelError(message)
+                raise self._incomplete(path)
             refuse_link(path, self._name)
             self._files[stored.shard] = open_regular(path, ModelError, "file of variables")
         return self._files[stored.shard]
+
+    def _incomplete(self, path: Path) -> ModelError:
+        what = "the SavedModel's variables are missing" if self._shown else "a file of the checkpoint is missing"
+        message = f"{self._name}: {what} (no {escape(self._shown + path.name, 80)}); copy the whole folder."
+        return ModelError(message)
 
     def _damaged(self, stored: CheckpointTensor) -> ModelError:
         message = f'{self._name}: the variable "{escape(stored.key, 80)}" is truncated or damaged in the checkpoint; copy or save the model again.'

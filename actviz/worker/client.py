@@ -279,6 +279,11 @@ class Worker:
 def _stamps_of_model(options: ModelOptions) -> dict[str, FileStamp]:
     """Return the stamps of the files that the child may read; taken before it starts, as it opens some much later."""
     paths = [options.model] if options.weights is None else [options.model, options.weights]
+    if options.weights is not None and regular_file_stamp(options.weights) is None:  # a checkpoint, or its folder
+        weights, inside = options.weights, is_folder(options.weights)
+        with contextlib.suppress(ActvizError):
+            files = list_folder(weights if inside else weights.parent)
+            paths += [path for path in files if inside or path.name.startswith(f"{weights.name}.")]
     if is_folder(options.model):
         for folder in (options.model, *(options.model / name for name in FOLDERS_OF_MODEL)):
             with contextlib.suppress(ActvizError):

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ActvizError, ModelError, escape
+from actviz.formats.keras.checkpoint_weights import CheckpointWeights
 from actviz.formats.keras.graph import ROOT, LayerNode
 from actviz.formats.keras.object_graph import ObjectWeights
 from actviz.formats.keras.weight_files import (
@@ -35,7 +36,9 @@ def load(layer: Any, entry: LayerNode, weights: TreeWeights | NamedWeights | Obj
     if not variables:
         return ""
     try:
-        if isinstance(weights, (NamedWeights, ObjectWeights)):
+        if isinstance(weights, CheckpointWeights):
+            _load_attributes(layer, weights, entry, file)
+        elif isinstance(weights, (NamedWeights, ObjectWeights)):
             _load_named(layer, weights, entry, file)
         else:
             state = weights.state(entry)
@@ -98,6 +101,59 @@ def _assign(
         variable._initialize(weights.read(dataset))  # noqa: SLF001  (assign() would allocate twice)
     if hasattr(layer, "finalize_state"):
         layer.finalize_state()
+
+
+def _load_attributes(layer: Any, weights: CheckpointWeights, entry: LayerNode, file: str) -> None:
+    """Load the weights that a checkpoint lists by the attributes of objects, such as ``cell/kernel``."""
+    from keras import layers
+
+    todo = [(weights.object_of(entry), layer)]
+    assigned, seen, left = set[int](), set[int](), dict[int, str]()
+    while todo:
+        number, item = todo.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        for name, child in weights.attributes(number):
+            stored = weights.variable(child)
+            target = _attribute(item, name) if stored is None else _variable(item, name)
+            if target is None:
+                left |= dict.fromkeys(weights.variables_in(child), name)
+            elif stored is None:
+                todo.append((child, target))
+            elif child not in assigned:
+                _check_shape(target, stored, entry, file)
+                target._initialize(weights.read(stored))  # noqa: SLF001
+                assigned.add(child)
+        if isinstance(item, layers.Layer) and hasattr(item, "finalize_state"):
+            item.finalize_state()
+    for number in left.keys() - assigned:
+        raise ModelError(_extra(left[number], entry, file))
+
+
+def _attribute(item: Any, name: str) -> Any:
+    """Return an object in an attribute or a list of `item`, ``None`` if there is none that may hold weights."""
+    from keras import Operation
+
+    if isinstance(item, (list, tuple)):
+        value = item[int(name)] if name.isdigit() and int(name) < len(item) else None
+    elif isinstance(item, dict):
+        value = item.get(name)
+    else:
+        value = None if name.startswith("__") else getattr(item, name, None)
+    return value if isinstance(value, (Operation, list, tuple, dict)) else None
+
+
+def _variable(item: Any, name: str) -> Any:
+    """Return the variable of a layer by the name of its attribute in any Keras version, ``None`` if there is none."""
+    from keras import layers
+
+    if not isinstance(item, layers.Layer):
+        return None
+    plain = name.removeprefix("_").removeprefix("adapt_")
+    variables = {variable.name: variable for variable in _own_variables(item)}
+    # A depthwise layer of Keras 2 had `depthwise_kernel`, that of Keras 3 has `kernel`.
+    return next((variables[key] for key in (name, plain, plain.removeprefix("depthwise_")) if key in variables), None)
 
 
 def _load_tree(layer: Any, state: StateTree, weights: TreeWeights, entry: LayerNode, file: str) -> None:

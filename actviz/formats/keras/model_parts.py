@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ModelChangedError, ModelError
+from actviz.formats.keras.checkpoint_weights import CheckpointWeights, open_checkpoint
 from actviz.formats.keras.graph import ROOT
 from actviz.formats.keras.keras_file import (
     CONFIGURATION_BYTES,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from actviz.formats.keras.graph import LayerGraph, LayerNode
     from actviz.formats.keras.keras_file import FilesBeside
 
-WEIGHT_FILES = "a .weights.h5, .h5 or .keras file"
+WEIGHT_FILES = "a .weights.h5, .h5 or .keras file or a TensorFlow checkpoint"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,17 @@ def _architecture_of_json(raw: bytes, name: str, trust: TrustPolicy) -> Architec
     return Architecture("json", read_configuration(raw, version, name, trust), version, "1")
 
 
-def _open_weights(path: Path, architecture: Architecture) -> tuple[TreeWeights | NamedWeights, FilesBeside]:
+def _open_weights(
+    path: Path, architecture: Architecture
+) -> tuple[TreeWeights | NamedWeights | CheckpointWeights, FilesBeside]:
+    checkpoint = open_checkpoint(path)
+    if checkpoint is not None:
+        graph = architecture.configuration.graph
+        try:
+            return CheckpointWeights(checkpoint, graph, path.name, architecture.vocabulary), checkpoint
+        except BaseException:
+            checkpoint.close()
+            raise
     file, status = open_regular(path, ModelError, "weights file")
     try:
         head = first_bytes_of(file, status.size, path.name)

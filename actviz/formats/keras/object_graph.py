@@ -69,7 +69,11 @@ class ObjectWeights:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, graph: LayerGraph, name: str, words: Callable[[tuple[str, ...]], list[str] | None]
+        self,
+        checkpoint: Checkpoint,
+        graph: LayerGraph,
+        name: str,
+        words: Callable[[tuple[str, ...]], list[str] | None] = lambda _: None,
     ) -> None:
         self._checkpoint = checkpoint
         self._graph = graph

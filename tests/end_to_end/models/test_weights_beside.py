@@ -10,19 +10,20 @@ import pytest
 from conftest import DATA
 
 import actviz
-from actviz.errors import ModelError
+from actviz.errors import ModelError, UnsafeError
+from actviz.formats.keras.object_graph import OBJECT_GRAPH
 
 PARTS = DATA / "weights"
 JSON = PARTS / "parts.json"
 BATCH = np.random.default_rng(0).random((2, 6, 6, 2), np.float32)
 
 
-def check(model, weights=None, expected="parts"):
-    """Compare every layer with the values in the data."""
+def check(model, weights=None, expected="parts", layers=None):
+    """Compare layers, all by default, with the values in the data."""
     with np.load(PARTS / f"{expected}.expected.npz") as file, actviz.open(model, weights=weights) as network:
         stored = {name.removeprefix("act:"): file[name] for name in file if name.startswith("act:")}
-        activations = network.activations(file["in:0:x"])
-    for address, values in stored.items():
+        activations = network.activations(file["in:0:x"], layers or list(stored))
+    for address, values in stored.items() if layers is None else ((layer, stored[layer]) for layer in layers):
         np.testing.assert_allclose(activations[address].values, values, rtol=1e-4, atol=1e-5, err_msg=address)
 
 
@@ -163,3 +164,145 @@ def test_diff_takes_the_weights_of_both_models(actviz, today, tmp_path):
     assert [same.code, both.code, other.code] == [0, 0, 8]
     assert {"m.weights.h5", "other.keras"} <= set(other.out.split('"'))
     assert actviz(*arguments, *["--weights", folder / "m.weights.h5"] * 3).code == 2
+
+
+@pytest.mark.parametrize(
+    "weights",
+    ["keras/ckpt", "keras", "keras/ckpt.index", "keras/ckpt.data-00000-of-00001", "objects/ckpt-1", "objects"],
+)
+def test_checkpoints_of_keras_2(weights):
+    check(JSON, PARTS / weights)
+
+
+def test_checkpoints_of_keras_3():
+    """Keras 3 does not track the cells of stacked cells: their weights are not in its checkpoint."""
+    check(JSON, PARTS / "keras_3" / "ckpt-1", layers=("conv2d", "norm", "inner", "both", "heads"))
+    with (
+        actviz.open(JSON, weights=PARTS / "keras_3") as network,
+        pytest.raises(ModelError, match='weights of layer "stacked" are missing'),
+    ):
+        network.activations(BATCH, "stacked")
+
+
+def rewritten(folder, change):
+    """Write the checkpoint of Keras 2 again, its object graph and its tensors by key changed by a function."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    reader = tf.train.load_checkpoint(str(PARTS / "keras" / "ckpt"))
+    tensors = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    graph = TrackableObjectGraph.FromString(tensors[OBJECT_GRAPH])
+    change(graph, tensors)
+    tensors = {OBJECT_GRAPH: graph.SerializeToString(), **{k: v for k, v in tensors.items() if k != OBJECT_GRAPH}}
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "w"),
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=list(tensors.values()),
+    )
+    return folder / "w"
+
+
+def child(graph, *names):
+    number = 0
+    for name in names:
+        number = next(child.node_id for child in graph.nodes[number].children if child.local_name == name)
+    return graph.nodes[number]
+
+
+KERNEL = "layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def loop(graph, _):
+    layer = next(child for child in graph.nodes[0].children if child.local_name == "layer-1").node_id
+    for node in graph.nodes:
+        node.children.add(node_id=0, local_name="cell")
+        node.children.add(node_id=layer, local_name="layer")
+
+
+def outside(graph, _):
+    child(graph, "layer-1").children[0].node_id = 10**6
+
+
+def shorter(graph, tensors):
+    del tensors, graph.nodes[0].children[2:4]
+
+
+def other_shape(_, tensors):
+    tensors[KERNEL] = np.zeros((3, 3, 2, 4), "f4")
+
+
+def text_weight(_, tensors):
+    tensors[KERNEL] = np.array([b"a"], object)
+
+
+def without_weight(_, tensors):
+    del tensors[KERNEL]
+
+
+def unknown_weight(graph, _):
+    child(graph, "layer-1").children[0].local_name = "another"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (loop, 'weights "(cell|layer)" that layer "conv2d" does not have'),
+        (outside, "the graph of objects in the checkpoint is damaged"),
+        (shorter, 'holds no weights for layer "'),
+        (other_shape, r'layer "conv2d" has the shape \(3, 3, 2, 4\)'),
+        (text_weight, 'layer "conv2d"'),
+        (without_weight, f'the variable "{KERNEL}" is missing'),
+        (unknown_weight, 'weights "another" that layer "conv2d" does not have'),
+    ],
+)
+def test_hostile_checkpoints(tmp_path, change, message):
+    with pytest.raises(ModelError, match=message):
+        check(JSON, rewritten(tmp_path, change), layers=("conv2d", "norm"))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    shutil.copytree(PARTS / "keras", tmp_path / "w")
+    return tmp_path / "w"
+
+
+@pytest.mark.parametrize("latest", ["../../etc/passwd", "/etc/passwd", "\\x00", "", "a" * 5000])
+def test_the_latest_checkpoint_is_in_its_folder(checkpoint, latest):
+    (checkpoint / "checkpoint").write_text(f'model_checkpoint_path: "{latest}"\n')
+    check(JSON, checkpoint, layers=("conv2d",))  # the only checkpoint that there is
+    (checkpoint / "other.index").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"several checkpoints \(ckpt, other\); name one"):
+        actviz.open(JSON, weights=checkpoint)
+
+
+def test_a_checkpoint_moved_with_its_absolute_path(checkpoint):
+    (checkpoint / "other.index").write_bytes(b"")
+    (checkpoint / "checkpoint").write_text('model_checkpoint_path: "/where/it/was/trained/ckpt"\n')
+    check(JSON, checkpoint, layers=("conv2d",))
+
+
+def test_damaged_checkpoints(checkpoint, tmp_path):
+    shard, index = checkpoint / "ckpt.data-00000-of-00001", checkpoint / "ckpt.index"
+    whole = index.read_bytes()
+    shard.write_bytes(shard.read_bytes()[:-100])  # the index declares more than the file has
+    with pytest.raises(ModelError, match="truncated or damaged"):
+        check(JSON, checkpoint)
+    shard.unlink()
+    with pytest.raises(ModelError, match=r"a file of the checkpoint is missing \(no ckpt\.data-00000-of-00001\)"):
+        check(JSON, checkpoint)
+    shard.symlink_to("/etc/passwd")
+    with pytest.raises(UnsafeError, match="is a link"):
+        check(JSON, checkpoint)
+    for content in (b"", whole[:50], whole[:-1] + b"x", bytes(len(whole))):
+        index.write_bytes(content)
+        with pytest.raises(ModelError, match=r"ckpt\.index is truncated or damaged"):
+            actviz.open(JSON, weights=checkpoint)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="no checkpoint"):
+        actviz.open(JSON, weights=tmp_path / "empty")
+
+
+def test_checkpoints_of_other_models(today):
+    with pytest.raises(ModelError, match="holds a model of 11 layers; one model of 3 layers, as in the architecture"):
+        actviz.open(today[0] / "m.json", weights=PARTS / "keras")

@@ -234,7 +234,8 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
         file.close()
         raise
     writer = f"TensorFlow {escape(meta.version or 'of an unknown version', 40)}"
-    digest = digest_of(file.read())
+    # Figures of another signature are not up to date, whatever the names of its layers.
+    digest = digest_of(file.read() + (signature or "").encode("utf-8", "surrogatepass"))
     return GraphSource(
         name, "saved_model", writer, digest, flat, inputs, outputs, tuple(called), file, status, path, kinds, signatures
     )

@@ -207,13 +207,16 @@ def test_a_signature_and_a_tag_that_do_not_exist_name_those_that_do():
 
 
 def test_every_signature_is_listed_with_its_inputs_and_outputs():
+    digests = set()
     for chosen in (None, "serve"):
         with open_network(EXPORT, None, NO_TRUST, GraphSelection(chosen)) as network:
             listed = {item.name: item for item in network.facts.signatures}
+            digests.add(network.facts.digest)
         assert set(listed) == {"serve", "serving_default"}
         assert [item.name for item in listed.values() if item.selected] == [chosen or "serving_default"]
         inputs = tuple(spec.name for spec in network.inputs)
         assert all(item.inputs == inputs and item.outputs for item in listed.values())
+    assert len(digests) == 2, "a figure of one signature is not up to date for another"
 
 
 def test_another_signature_of_a_keras_model_is_its_graph():

@@ -339,3 +339,18 @@ def test_operations_inside_a_layer_of_the_other_model_are_not_that_layer():
     for ours, theirs in ((nested, [layer("encoder/other", "Dense", (None, 10))]), ([nested[1]], [nested[0], inside])):
         found = differences.match(ours, theirs)
         assert [pair.ours.address for pair in found.pairs] == (["encoder/hidden"] if ours is nested else [])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agree"),
+    [
+        (None, (1, 4), True),
+        ((1, 4), None, True),
+        ((1, 4), (8, 4), True),  # batch sizes
+        ((1, None, 3), (1, 7, 3), True),
+        ((1, 4), (1, 5), False),
+        ((1, 4), (1, 4, 1), False),
+    ],
+)
+def test_an_unknown_shape_agrees_with_any(ours, theirs, agree):
+    assert differences.fit(ours, theirs) is agree

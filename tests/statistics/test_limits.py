@@ -76,3 +76,10 @@ def test_a_layer_without_bounds_has_nothing_to_say_of_saturation():
 )
 def test_a_share_that_is_not_nothing_never_looks_like_it(share, text):
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(("value", "kept"), [(0.5, True), (2.0, False)])
+def test_a_single_value_may_leave_a_range(value, kept):
+    totals = totals_of(Activation("units", "Dense", np.full((1, 1), value, np.float32), ("batch", "unit")))
+    (case,) = judge("units", totals, Limits(within=(0.0, 1.0)), 1)
+    assert case.kept is kept

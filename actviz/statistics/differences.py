@@ -288,15 +288,15 @@ class LayerDifference:
             max(self.worst_key, other.worst_key),
         )
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return everything as plain arrays, for `from_arrays`."""
+    def arrays(self, *, canonical: bool = True) -> dict[str, NDArray[Any]]:
+        """Return everything as plain arrays, for `from_arrays`; `canonical` as in `Reducer.state`."""
         apart, largest, number = self.worst_key
         return {
             "counts": np.array([self.count, self.apart, apart, number], np.int64),
             "extremes": np.array([self.largest, self.reach, largest], np.float64),
-            "sums": self.sums.packed(),
-            "our_sums": self.our_sums.packed(),
-            "their_sums": self.their_sums.packed(),
+            "sums": self.sums.packed(canonical=canonical),
+            "our_sums": self.our_sums.packed(canonical=canonical),
+            "their_sums": self.their_sums.packed(canonical=canonical),
         }
 
     @classmethod

@@ -56,17 +56,18 @@ class ExactSums:
         exponent = int(np.frexp(largest)[1]) + max(2, len(terms).bit_length()) - _LARGEST_INTEGER
         # The lowest limb into which all terms, rounded to whole numbers of it, add without an error in float64.
         top = max(0, -(-(exponent + _OFFSET) // _BITS))
-        rows: list[NDArray[np.float64]] = []
         step = max(1, _SLAB // max(1, len(terms)))
-        for start in range(0, terms.shape[1], step):
-            _add_slab(terms[:, start : start + step], top, start, rows, terms.shape[1])
-        limbs = np.zeros((len(rows) + 1, terms.shape[1]), np.int64)
-        for row, sums_of_row in enumerate(reversed(rows)):
-            limbs[row] = sums_of_row
+        starts = range(0, terms.shape[1], step)
+        slabs = [_in_limbs(terms[:, start : start + step], top) for start in starts]
+        rows = max(map(len, slabs), default=0)
+        limbs = np.zeros((rows + 1, terms.shape[1]), np.int64)
+        for start, slab in zip(starts, slabs, strict=True):
+            for row, sums_of_row in enumerate(slab, 1):
+                limbs[rows - row, start : start + step] = sums_of_row
         carry = limbs[:-1] >> _BITS
         limbs[:-1] &= _MASK
         limbs[1:] += carry
-        return cls(limbs, top + 1 - len(rows), overflow)
+        return cls(limbs, top + 1 - rows, overflow)
 
     def merge(self, other: ExactSums) -> ExactSums:
         """Return the sums of the terms of both."""
@@ -81,8 +82,10 @@ class ExactSums:
             limbs[start : start + len(sums.limbs)] += sums.limbs
         return ExactSums(limbs, lowest, overflow)
 
-    def packed(self) -> NDArray[np.int64]:
-        """Return everything as one array ``(number, channel)`` for `unpacked`, the same for equal sums."""
+    def packed(self, *, canonical: bool = True) -> NDArray[np.int64]:
+        """Return everything as one array ``(number, channel)`` for `unpacked`; `canonical`: the same for equal sums."""
+        if not canonical:
+            return np.concatenate([np.full_like(self.overflow, self.lowest)[None], self.overflow[None], self.limbs])
         limbs = _carried(self.limbs)
         used = np.flatnonzero(limbs.any(axis=1))
         first, end = (int(used[0]), len(limbs) - 1) if used.size else (0, 0)
@@ -160,17 +163,16 @@ def _largest(terms: NDArray[np.float64]) -> float:
     return float(np.maximum(terms.max(initial=0.0), -terms.min(initial=0.0)))
 
 
-def _add_slab(terms: NDArray[np.float64], top: int, start: int, rows: list[NDArray[np.float64]], channels: int) -> None:
-    """Add finite terms of channels from `start` to `rows`, which weigh as limbs ``top, top - 1, ...``, of all channels."""
-    for row, level in enumerate(range(top, -1, -1)):
+def _in_limbs(terms: NDArray[np.float64], top: int) -> list[NDArray[np.float64]]:
+    """Return the sums of finite ``(term, channel)`` in units of the limbs ``top, top - 1, ...``, as far as they are used."""
+    rows: list[NDArray[np.float64]] = []
+    for level in range(top, -1, -1):
         # Adding and subtracting 1.5 * 2**52 units rounds to whole units, and both differences are exact.
         magic = math.ldexp(1.5, _BITS * level - _OFFSET + _LARGEST_INTEGER - 1)
         whole = terms + magic
         whole -= magic
-        if row == len(rows):
-            rows.append(np.zeros(channels))
-        unit = math.ldexp(1.0, _BITS * level - _OFFSET)
-        rows[row][start : start + terms.shape[1]] = whole.sum(axis=0) / unit
+        rows.append(np.add.reduce(whole, axis=0) / math.ldexp(1.0, _BITS * level - _OFFSET))
         terms = np.subtract(terms, whole, out=whole)
-        if row and not terms.any():
-            return
+        if len(rows) > 1 and not terms.any():
+            break
+    return rows

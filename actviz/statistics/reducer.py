@@ -27,8 +27,8 @@ class Reducer(Protocol):
         """Add what another reducer was given."""
         ...
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the state as plain arrays, for `from_state`."""
+    def state(self, *, canonical: bool = True) -> dict[str, NDArray[Any]]:
+        """Return the state as plain arrays, for `from_state`; `canonical`: the same for equal states, else faster."""
         ...
 
     @classmethod
@@ -44,8 +44,8 @@ class LayerNumbers(Protocol):
         """Return the numbers over the inputs of both."""
         ...
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return everything as plain arrays, by names without spaces."""
+    def arrays(self, *, canonical: bool = True) -> dict[str, NDArray[Any]]:
+        """Return everything as plain arrays, by names without spaces; `canonical` as in `Reducer.state`."""
         ...
 
     @classmethod
@@ -75,12 +75,12 @@ class LayerReducer(Generic[Numbers]):
         for address, numbers in other.layers.items():
             self.add(address, numbers)
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return the state as plain arrays, by ``"name address"``."""
+    def state(self, *, canonical: bool = True) -> dict[str, NDArray[Any]]:
+        """Return the state as plain arrays, by ``"name address"``; `canonical` as in `Reducer`."""
         return {
             f"{name} {address}": values
             for address, numbers in self.layers.items()
-            for name, values in numbers.arrays().items()
+            for name, values in numbers.arrays(canonical=canonical).items()
         }
 
     @classmethod

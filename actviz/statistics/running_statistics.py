@@ -122,12 +122,12 @@ class RunningStatistics:
             min(first, default=-1),
         )
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return everything as plain arrays, for `from_arrays`."""
+    def arrays(self, *, canonical: bool = True) -> dict[str, NDArray[Any]]:
+        """Return everything as plain arrays, for `from_arrays`; `canonical` as in `Reducer.state`."""
         return {
             "counts": np.array([self.finite, self.nan, self.infinite]),
             "extremes": np.array([self.minimum, self.maximum]),
-            "moments": self.moments.packed(),
+            "moments": self.moments.packed(canonical=canonical),
             "layer": np.array([self.zeros, self.saturated, self.first_nonfinite], np.float64),
         }
 

@@ -31,8 +31,9 @@ class ValueRange:
         """Return the range of both."""
         return ValueRange(min(self.low, other.low), max(self.high, other.high), self.signed or other.signed)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self, *, canonical: bool = True) -> dict[str, NDArray[Any]]:
         """Return everything as plain arrays, for `from_arrays`."""
+        del canonical  # it always is
         return {"range": np.array([self.low, self.high, self.signed], np.float64)}
 
     @classmethod

@@ -208,7 +208,7 @@ class ResponseQueue:
         addresses = sorted(activations.keys() - left_out.keys(), key=lambda address: -activations[address].values.size)
         update = reducer.update
         list(self._pool.map(lambda address: update(address, [activations[address]], request.samples), addresses))
-        return BatchStatistics(reducer.state(), left_out)
+        return BatchStatistics(reducer.state(canonical=False), left_out)
 
 
 def _versions() -> dict[str, str]:

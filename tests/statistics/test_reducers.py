@@ -29,7 +29,7 @@ def state_of(name, both, parts):
         for address in ("a", "b c/d"):
             layers = [Activation(address, "Conv2D", values[start:end], MAPS) for values in both]
             reducer.update(address, layers, range(start, end))
-        reducers.append(REDUCERS[name].from_state(reducer.state()))
+        reducers.append(REDUCERS[name].from_state(reducer.state(canonical=False)))
     first, *rest = reducers
     for reducer in rest:
         first.merge(reducer)

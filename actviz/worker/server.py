@@ -206,8 +206,12 @@ class ResponseQueue:
         reducer = StatisticsReducer(request.cuts)
         # The largest first, so that the threads finish at about the same time.
         addresses = sorted(activations.keys() - left_out.keys(), key=lambda address: -activations[address].values.size)
-        update = reducer.update
-        list(self._pool.map(lambda address: update(address, [activations[address]], request.samples), addresses))
+
+        def update(address: str) -> None:
+            # Taken out, so that its memory is free while the network computes the next batch.
+            reducer.update(address, [activations.pop(address)], request.samples)
+
+        list(self._pool.map(update, addresses))
         return BatchStatistics(reducer.state(canonical=False), left_out)
 
 

@@ -32,6 +32,15 @@ def _keras(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSe
     return KerasNetwork(path, trust, open_with_weights(path, weights, trust))
 
 
+def _tensorflow_js(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
+    from actviz.formats.keras.keras_network import KerasNetwork
+    from actviz.formats.keras.tensorflow_js import open_tensorflow_js
+
+    del weights
+    _refuse_choice(path, choice)
+    return KerasNetwork(path, trust, open_tensorflow_js(path, trust))
+
+
 def _tflite(path: Path, weights: Path | None, trust: TrustPolicy, choice: GraphSelection) -> Network:
     del weights  # a .tflite file contains its own
     from actviz.formats.tflite.tflite_network import TFLiteNetwork
@@ -84,6 +93,7 @@ FORMATS: dict[str, Callable[[Path, Path | None, TrustPolicy, GraphSelection], Ne
     "saved_model": _saved_model,
     "frozen_graph": _frozen_graph,
     "tflite": _tflite,
+    "tensorflow_js": _tensorflow_js,
 }
 """A new format needs a module, a line here, and one in `_format_of`."""
 
@@ -112,10 +122,13 @@ def open_network(
 
 def _format_of(path: Path) -> str:
     """Return the format of a file or folder by its content, ``keras`` if it has none of the others."""
+    from actviz.formats.keras.tensorflow_js import is_tensorflow_js
     from actviz.formats.savedmodel.folder import is_frozen_graph, is_saved_model
 
     if is_saved_model(path):
         return "saved_model"
     if is_tflite(first_bytes(path, 8)):
         return "tflite"
+    if is_tensorflow_js(path):
+        return "tensorflow_js"
     return "frozen_graph" if is_frozen_graph(path) else "keras"

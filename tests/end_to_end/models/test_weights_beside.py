@@ -306,3 +306,67 @@ def test_damaged_checkpoints(checkpoint, tmp_path):
 def test_checkpoints_of_other_models(today):
     with pytest.raises(ModelError, match="holds a model of 11 layers; one model of 3 layers, as in the architecture"):
         actviz.open(today[0] / "m.json", weights=PARTS / "keras")
+
+
+@pytest.mark.parametrize("quantization", ["", "_float16", "_uint8", "_uint16"])
+def test_tensorflow_js(quantization):
+    check(PARTS / f"tfjs{quantization}", expected=f"tfjs{quantization}")
+
+
+@pytest.fixture
+def tfjs(tmp_path):
+    shutil.copytree(PARTS / "tfjs", tmp_path / "m")
+    return tmp_path / "m"
+
+
+def change(folder, function):
+    content = json.loads((folder / "model.json").read_text())
+    function(content["weightsManifest"][0], content)
+    (folder / "model.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("path", ["../x.bin", "/etc/passwd", "a/../../x", "https://x.org/a.bin", "..\\x", "", "a\0b"])
+def test_shards_of_tensorflow_js_stay_in_the_folder(tfjs, path):
+    (tfjs.parent / "x.bin").write_bytes(bytes(10_000))
+    change(tfjs, lambda group, _: group.update(paths=[path]))
+    with pytest.raises(UnsafeError, match="outside the folder of the model"):
+        actviz.open(tfjs / "model.json")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda group, _: group["weights"][0].update(shape=[10**9, 10**9]), "lies beyond the end of its files"),
+        (lambda group, _: group["weights"][0].update(shape=[-1, 4]), "no shape of whole numbers"),
+        (lambda group, _: group["weights"][0].update(shape=[True, 4]), "no shape of whole numbers"),
+        (lambda group, _: group["weights"][0].update(shape="12"), "no shape of whole numbers"),
+        (lambda group, _: group["weights"][0].update(dtype="string"), "holds string, which is not read"),
+        (
+            lambda group, _: group["weights"][0].update(quantization={"dtype": "int32"}),
+            "holds int32, which is not read",
+        ),
+        (lambda group, _: group["weights"][0].update(quantization={"dtype": "uint8"}), "malformed"),
+        (lambda group, _: group["weights"][0].update(name="nothing/kernel"), "of a layer that the model does not have"),
+        (lambda group, _: group["weights"][0].update(name=group["weights"][1]["name"]), "several layers may mean"),
+        (lambda group, _: group["weights"][0].update(name="/" * 10**5), "does not have"),
+        (lambda group, _: group["weights"][1].update(shape=[4, 6]), 'layer "both" has the shape'),
+        (lambda group, _: group["weights"].pop(), 'layer "stacked" has 6 weights, the file holds 5'),
+        (lambda group, _: group["paths"].pop(), "lies beyond the end"),
+        (lambda group, _: group["paths"].append("none.bin"), '"none.bin" is missing'),
+        (lambda group, _: group.update(paths=3), "malformed"),
+        (lambda _, whole: whole.update(weightsManifest=[None]), "malformed"),
+        (lambda _, whole: whole.update(modelTopology=3), "malformed"),
+        (lambda _, whole: whole.update(format="graph-model"), "give the SavedModel or Keras file"),
+    ],
+)
+def test_hostile_models_of_tensorflow_js(tfjs, function, message):
+    change(tfjs, function)
+    with pytest.raises(ModelError, match=message):
+        check(tfjs, expected="tfjs")
+
+
+def test_links_beside_a_model_of_tensorflow_js(tfjs):
+    (tfjs / "group1-shard1of2.bin").rename(tfjs.parent / "x.bin")
+    (tfjs / "group1-shard1of2.bin").symlink_to(tfjs.parent / "x.bin")
+    with pytest.raises(UnsafeError, match="is a link"):
+        actviz.open(tfjs)

@@ -91,8 +91,7 @@ class OpenNetwork:
             self._network.complete({name: values.shape for name, values in batch.items()})
         if addresses is None:
             return self._network.activations(batch)
-        wanted = [addresses] if isinstance(addresses, str) else addresses
-        chosen = select_layers_of(self.facts, wanted, str(self._path))
+        chosen = select_layers_of(self.facts, _names(addresses), str(self._path))
         return self._network.activations(batch, [layer.address for layer in chosen])
 
     def close(self) -> None:
@@ -169,18 +168,18 @@ def open(  # noqa: A001, PLR0913  (`actviz.open` is the public name; one keyword
     from actviz.gate import TrustPolicy
     from actviz.records import GraphSelection
 
-    place = Path(path)
     if isinstance(custom_objects, Mapping):
         trust = TrustPolicy((), dict(custom_objects), allow_code)
     else:
-        texts = [custom_objects] if isinstance(custom_objects, str) else custom_objects
-        trust = TrustPolicy(tuple(texts), {}, allow_code)
-    choice = GraphSelection(
-        signature,
-        (tags,) if isinstance(tags, str) else tuple(tags),
-        (inputs,) if isinstance(inputs, str) else tuple(inputs),
-    )
-    return OpenNetwork(open_network(place, None if weights is None else Path(weights), trust, choice), place)
+        trust = TrustPolicy(_names(custom_objects), {}, allow_code)
+    choice = GraphSelection(signature, _names(tags), _names(inputs))
+    file = Path(path)
+    return OpenNetwork(open_network(file, None if weights is None else Path(weights), trust, choice), file)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names that may be given as a single string."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def draw(activation: Activation, index: int = 0, style: Style | None = None, context: Context | None = None) -> Image:
@@ -250,26 +249,25 @@ def save(
     from actviz.results import output_files
     from actviz.system import file_writing
 
-    place = Path(path)
-    output_files.check_output(
-        place, {"model": model}, output_files.ResultKind("file", lambda _: None), overwrite=overwrite
-    )
-    counts = {len(one.values) if one.values.ndim else 0 for one in activations.values()}
+    target = Path(path)
+    kind = output_files.ResultKind("file", lambda _: None)
+    output_files.check_output(target, {"model": model}, kind, overwrite=overwrite)
+    counts = {len(item.values) if item.values.ndim else 0 for item in activations.values()}
     if len(counts) != 1 or 0 in counts:
         sizes = ", ".join(map(str, sorted(counts))) or "none"
         message = f"the activations hold batches of the sizes {sizes}; one batch of at least one was expected."
         raise InputError(message)
-    with files.ActivationWriter(place.parent) as collector:
+    with files.ActivationWriter(target.parent) as collector:
         for number in range(counts.pop()):
-            found = {
-                address: dataclasses.replace(one, values=one.values[number : number + 1])
-                for address, one in activations.items()
+            sample = {
+                address: dataclasses.replace(item, values=item.values[number : number + 1])
+                for address, item in activations.items()
             }
-            collector.add(Sample(f"sample {number}", {}, None, "", ""), found)
+            collector.add(Sample(f"sample {number}", {}, None, "", ""), sample)
         for address, reason in collector.left_out.items():
             message = f"layer {escape(address, 80)!r} cannot be saved: {reason}."
             raise InputError(message)
-        with file_writing.replace_file(place) as file:
+        with file_writing.replace_file(target) as file:
             collector.write(file, files.layers_metadata(model, activations), compress=compress)
 
 
@@ -301,13 +299,14 @@ def load(path: str | os.PathLike[str], addresses: str | Sequence[str] | None = N
     from actviz.addresses import select_layers
     from actviz.system import file_system
 
-    place = Path(path)
-    with file_system.reading(place) as (file, _):
-        saved = files.open_saved(file, str(place))
+    source = Path(path)
+    with file_system.reading(source) as (file, _):
+        saved = files.open_saved(file, str(source))
         if saved is None:
-            message = f"{place}: no actviz.json in it says what its arrays are; open it with numpy.load."
+            message = f"{source}: no actviz.json in it says what its arrays are; open it with numpy.load."
             raise InputError(message)
         held = [layer for layer in saved.description.layers if layer.address in saved.description.entries]
-        wanted = [addresses] if isinstance(addresses, str) else addresses
-        chosen = held if wanted is None else select_layers(held, wanted, str(place), "python -m zipfile -l")
+        chosen = (
+            held if addresses is None else select_layers(held, _names(addresses), str(source), "python -m zipfile -l")
+        )
         return {layer.address: saved.whole(layer.address) for layer in chosen}

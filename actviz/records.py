@@ -383,7 +383,7 @@ class Picture:
 
 
 def sizes_text(shape: Shape | None, times: str = "x", free: str = "?") -> str:
-    """Return a shape without its batch axis, such as ``28 x 28 x 1``; `free` stands for a size that is not fixed."""
+    """Return a shape without its batch axis, such as ``28 x 28 x 1``; `free` is shown for a size that is not fixed."""
     if shape is None:
         return free
     return f" {times} ".join(free if size is None else str(size) for size in shape[1:]) or "one value"

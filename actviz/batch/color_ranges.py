@@ -53,8 +53,8 @@ def check_addresses(style: Style, addresses: Sequence[str]) -> None:
     if missing:
         near = difflib.get_close_matches(missing[0], list(style.ranges), n=3, cutoff=0.6)
         names = list(dict.fromkeys([*near, *style.ranges]))
-        there = ", ".join(escape(name, 60) for name in names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
-        message = f'{scale.source}: no range of layer "{escape(missing[0], 80)}" in it; it has those of {there}.'
+        known = ", ".join(escape(name, 60) for name in names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
+        message = f'{scale.source}: no range of layer "{escape(missing[0], 80)}" in it; it has those of {known}.'
         raise UsageError(message)
 
 
@@ -93,9 +93,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict):
-        message = (
-            f"{path}: this is no manifest of actviz; give the manifest.json of an earlier run, or a PNG of actviz."
-        )
+        message = f"{path}: not a manifest of actviz; give the manifest.json of an earlier run, or a PNG of actviz."
         raise InputError(message)
     return manifest
 
@@ -137,4 +135,4 @@ def run_ranges(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
     for activations in batches:
         for address, activation in activations.items():
             ranges.update(address, [activation], range(len(activation.values)))
-    return {address: found.ends for address, found in ranges.layers.items()}
+    return {address: value_range.ends for address, value_range in ranges.layers.items()}

@@ -1,4 +1,4 @@
-"""What the runner asks of a worker for a batch: the activations of layers, or anything computed from them."""
+"""What a worker computes for a batch: the activations of layers, or anything derived from them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class HasSample(Protocol):
-    """Anything that holds one sample to compute."""
+    """An object with one sample to run."""
 
     @property
     def sample(self) -> Sample:
-        """What is fed."""
+        """The sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class NumberedSample:
-    """A sample to compute and its number among all of a run, from 0; `alone` where there is no other."""
+    """A sample and its number in the run, from 0; `alone` is True for the only one."""
 
     number: int
     sample: Sample
@@ -44,7 +44,7 @@ class MixedBatchError(Exception):
 
 
 class Computation(Protocol[Piece_contra, Result_co]):
-    """One request to a worker, or to several: results are taken in the order in which they were asked for."""
+    """A kind of request to one or more workers; results are taken in the order of the requests."""
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -66,9 +66,9 @@ class Computation(Protocol[Piece_contra, Result_co]):
         Raises
         ------
         MixedBatchError
-            When the outputs mix the samples of the batch.
+            If the outputs mix the samples of the batch.
         ActvizError
-            When the batch could not be computed.
+            If the batch could not be computed.
         """
         ...
 
@@ -98,7 +98,7 @@ class ActivationComputation:
     def ask(self, batch: Sequence[HasSample], size: int, state: str) -> None:
         """Start computing a batch."""
         self._count = len(batch)
-        # Together they travel; each is computed by itself, so that no figure depends on the batch:
+        # Samples are sent together but run one by one, so that no figure depends on the batch:
         # 2 ms more for a digit, and 4 to 12% more, or 15% less, of CPU time for a photograph (MobileNetV2,
         # VGG16), where filling each batch up would cost as many times the work for a single input.
         self._worker.request_activations(stacked(batch, size), self._addresses, separate=True, state=state)
@@ -118,7 +118,7 @@ def check_batch(activations: Iterable[Activation], count: int) -> None:
     Raises
     ------
     MixedBatchError
-        When they mix the samples of a batch.
+        If they mix the samples of a batch.
     """
     if count > 1 and any(not item.values.ndim or len(item.values) != count for item in activations):
         raise MixedBatchError

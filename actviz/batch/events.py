@@ -1,4 +1,4 @@
-"""What a job tells while it goes on; the command prints it."""
+"""Events that commands yield while they run; `cli` prints them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MINUTE, HOUR = 60, 3600
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for people; `plain` ones are printed as they are, whatever was said of quiet."""
+    """A line for stderr; a `plain` one is printed without a prefix, also with ``--quiet``."""
 
     text: str
     plain: bool = False
@@ -22,14 +22,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A line that was asked for."""
+    """A line of the result, for stdout."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class FileWritten:
-    """A file that was written, and what a manifest records about it, where there is such a record."""
+    """A file that was written, and its record in the manifest, if any."""
 
     path: Path
     record: Mapping[str, Any] | None = None
@@ -37,14 +37,14 @@ class FileWritten:
 
 @dataclass(frozen=True, slots=True)
 class FileFailed:
-    """What could not be made: the record of it in a manifest."""
+    """A figure or input that failed, as its record in the manifest."""
 
     record: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: inputs done of all of them."""
+    """Number of inputs done, and of all inputs."""
 
     done: int
     total: int
@@ -54,7 +54,7 @@ Event = Note | Output | FileWritten | FileFailed | Progress
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the two largest units that say something.
+    """Return a duration in its two largest units.
 
     >>> duration(3725)
     '1 h 2 min'

@@ -1,4 +1,4 @@
-"""What became of a run of figures: counted, recorded in its manifest, and summed up at the end."""
+"""The outcome of a run: counts of figures and inputs, their records in the manifest, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class FigureOutcome:
     """Inputs and figures so far.
 
     Each of `inputs` gets `figures_each`, pages not counted; `done` of them are read. Figures are written, up to date,
-    failed or `lost`: moved or deleted during the run. `worst` is the failure that ends a run of which nothing is
-    written; with `fail_fast` the first failure does. `manifest` records all of it, where there is one.
+    failed or `lost`: moved or deleted during the run. `worst` is the failure that ends a run in which nothing is
+    written; with `fail_fast` the first failure ends it. `manifest` records the outcome, if there is one.
     """
 
     figures_each: int
@@ -50,7 +50,7 @@ class FigureOutcome:
             yield FileFailed(failure_record(result.input, result.address, result.failure))
 
     def record_late(self, results: Iterable[DrawnFigure | FailedFigure]) -> list[Event]:
-        """Count and record what was being made when the run ended; return the figures among it."""
+        """Count and record the figures that were in progress when the run ended; return the written ones."""
         kept: list[Event] = []
         for result in results:
             with contextlib.suppress(OutputError):  # no room for more records
@@ -60,24 +60,24 @@ class FigureOutcome:
         return kept
 
     def record_failed_input(self, name: str, failure: ActvizError) -> Iterator[Event]:
-        """Count and record that an input gives no figure at all."""
+        """Count and record the failure of a whole input."""
         self.failed_inputs += 1
         self._fail(name, None, failure)
         yield Note(failure.message)
         yield FileFailed(failure_record(name, None, failure))
 
     def explain_loss(self, reason: str) -> str:
-        """Return how many figures of how many are written, and why not all of them are there."""
+        """Return the numbers of figures that exist and that were expected, and the reason for the difference."""
         expected = self.figures_each * (self.inputs - self.failed_inputs) - self.up_to_date - self.failed_figures
         return f"{self.written - self.lost:,} of {max(self.written, expected):,} figures written: {reason}"
 
     def summary(self) -> str:
-        """Return what was done.
+        """Return the numbers of figures written and up to date.
 
         Raises
         ------
         ActvizError
-            When part of it failed or was lost.
+            If figures failed or were lost.
         """
         if self.lost:
             raise OutputError(
@@ -108,6 +108,6 @@ class FigureOutcome:
             self.manifest.add(result.record)
 
     def _fail(self, name: str, address: str | None, failure: ActvizError) -> None:
-        self.worst = failure if self.worst is None else max(self.worst, failure, key=lambda one: one.exit_code)
+        self.worst = failure if self.worst is None else max(self.worst, failure, key=lambda failure: failure.exit_code)
         if self.manifest is not None:
             self.manifest.fail(failure_record(name, address, failure))

@@ -1,4 +1,4 @@
-"""Where figures go: one file, or a folder with a folder for each input. No input need be read for it."""
+"""Paths of figures: one file, or a folder with a subfolder for each input; they do not depend on the content of inputs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _NUMBERED = re.compile(r"(.+)_\d+")
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """What the command line says of where figures go.
+    """The options that determine the paths of figures.
 
-    `addresses` is empty for a sheet; `model` and `configuration` are those of `Source`;
-    `named` says whether inputs have names worth a place in the name of a single file.
+    `addresses` is empty for a sheet; `model`, `configuration` and `named` are those of `FigureSource`.
     """
 
     addresses: Sequence[str]
@@ -39,7 +38,7 @@ class OutputOptions:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What each input gets a figure of: addresses, or the word for a sheet."""
+        """The keys of the figures of each input: addresses, or `SHEET`."""
         return tuple(self.addresses) or (SHEET,)
 
 
@@ -47,7 +46,7 @@ class OutputOptions:
 class OutputPaths:
     """The file of each figure: `file` is the only one, or `folder` holds them by the names in `names`.
 
-    `marks` tells inputs apart whose names would be the same, by their number.
+    `marks` are suffixes by input number that make equal names different.
     """
 
     file: Path | None
@@ -64,9 +63,8 @@ class OutputPaths:
         return self.folder / (output_files.slug(stem) + self.marks.get(number, "")) if stem else self.folder
 
     def path(self, stem: str, key: str, number: int = 0, page: int = 1) -> Path:
-        """Return the file of a figure of an input; `page` counts from 1 where it takes several."""
-        found = self.file or self.inside(stem, number) / self.names[key]
-        return page_of(found, page)
+        """Return the file of a figure of an input; `page` counts from 1."""
+        return page_of(self.file or self.inside(stem, number) / self.names[key], page)
 
 
 def page_of(path: Path, page: int) -> Path:
@@ -75,23 +73,23 @@ def page_of(path: Path, page: int) -> Path:
 
 
 def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem: str = "") -> OutputPaths:
-    """Decide between one file and a folder, and name what stands in it.
+    """Choose between one file and a folder, and name the files in it.
 
     Parameters
     ----------
     wanted
-        Which layers, and where to.
+        Layers and output.
     layers
-        All layers of the model, whose numbers stand in file names.
+        All layers of the model, whose numbers are part of file names.
     inputs
-        How many there are, or at least 2 where there may be several.
+        Number of inputs; 2 or more if it is unknown but may be more than one.
     stem
         The name of the only input, without its suffix.
 
     Raises
     ------
     UsageError
-        When several figures would go into one file, or the file's name asks for another format.
+        If several figures would go into one file, or the suffix is of another format.
     """
     from actviz.results import output_files
 
@@ -116,7 +114,7 @@ def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem
 
 
 def folder_of(wanted: OutputOptions) -> Path:
-    """Return the folder that results would go to, if they go to one."""
+    """Return the folder of results, if they are not a single file."""
     from actviz.results import output_files
 
     return Path(wanted.output) if wanted.output else Path(f"{output_files.slug(Path(wanted.model).stem)}-actviz")
@@ -144,16 +142,16 @@ def _file_names(keys: Sequence[str], layers: Sequence[LayerInfo]) -> dict[str, s
 
 
 def stem_of(name: str, mark: str = "") -> str:
-    """Return the name of an input as its folder begins: ``a/cat.png`` -> ``a/cat``, with ``[3]`` after it."""
+    """Return the name of an input without its suffix: ``a/cat.png`` -> ``a/cat``; `mark`, such as ``[3]``, is appended."""
     return (str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).name else name) + mark
 
 
 def marks_of(entries: Sequence[InputFile]) -> dict[int, str]:
-    """Return what tells entries apart whose folders would have one name, by their number.
+    """Return suffixes, by number, for entries whose folders would have equal names.
 
-    The first keeps its name; the others get a short hash of their path, so that a name
-    depends on the list of files alone, not on what is in them or which of them are drawn.
-    ``x_3.png`` gives way to the samples of ``x.npy``.
+    The first keeps its name; the others get a short hash of their path, so that names depend on the list of files
+    alone, not on their content or which of them are drawn. ``x_3.png`` gets one if the samples of ``x.npy`` may
+    have its name.
     """
     from actviz.results import output_files
 
@@ -166,33 +164,33 @@ def marks_of(entries: Sequence[InputFile]) -> dict[int, str]:
 
 
 def marks(inputs: Mapping[int, tuple[str, str]], arrays: Collection[str] = ()) -> dict[int, str]:
-    """Return what tells inputs apart whose folders would have one name; see `marks_of`.
+    """Return suffixes, by number, for inputs whose folders would have equal names; see `marks_of`.
 
     Parameters
     ----------
     inputs
         Stem and full name by number.
     arrays
-        Names of folders, without a number behind them, that belong to the samples of arrays.
+        Names of folders, without a number at the end, of the samples of arrays.
     """
     from actviz.results import output_files
 
     seen: set[str] = set()
     names: set[str] = set()
-    found: dict[int, str] = {}
+    suffixes: dict[int, str] = {}
     for number, (stem, name) in inputs.items():
         slug = output_files.folded(output_files.slug(stem))
         numbered = _NUMBERED.fullmatch(slug)
         if slug in seen or (numbered and numbered[1] in arrays):
-            # A name that is given twice has its number in the hash.
+            # For a name that is given twice, the hash includes its number.
             key = f"{name}\0{number}" if name in names else name
-            found[number] = "-" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+            suffixes[number] = "-" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         seen.add(slug)
         names.add(name)
-    return found
+    return suffixes
 
 
 def stem_of_sample(sample: Sample) -> str:
-    """Return how the folder of a sample begins: its own stem, else its name without the suffix."""
+    """Return the stem of a sample, or its name without the suffix."""
     file, bracket, rest = sample.name.partition("[")
     return sample.stem or (stem_of(file, bracket + rest) if file else "")

@@ -1,4 +1,4 @@
-"""Reading ahead: files are opened, hashed and decoded by threads while others are computed."""
+"""Prefetching: threads open, hash and decode files while others are computed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 READERS = 3
 BUDGET = 64 << 20
-"""Bytes of items that may wait; one of each source that is open may be there beyond it."""
+"""Bytes of items that may wait, in addition to one item of each open source."""
 
-# So many sources are read ahead, and so many items of one before the next may be behind it.
+# Largest and smallest number of open sources, and items that are read of a source at a time.
 MOST, LEAST, TAKEN = 24, 2, 32
 
 Source = TypeVar("Source")
@@ -22,14 +22,14 @@ Item = TypeVar("Item")
 
 
 class Prefetcher(Generic[Source, Item]):
-    """Items of many sources in order, those of the next sources read meanwhile.
+    """Yields the items of many sources in order, and reads the next sources meanwhile.
 
     Parameters
     ----------
     read
-        Yields the items of one source; run in a thread, one at a time for each source.
+        Yields the items of a source; run in a thread, one at a time for each source.
     weigh
-        Returns the bytes of an item. The heavier items are, the fewer are read ahead.
+        Returns the bytes of an item. The larger items are, the fewer are prefetched.
     """
 
     def __init__(self, read: Callable[[Source], Iterator[Item]], weigh: Callable[[Item], int]) -> None:
@@ -38,7 +38,7 @@ class Prefetcher(Generic[Source, Item]):
         self._pool = ThreadPoolExecutor(READERS, "read")
 
     def items(self, sources: Iterable[Source]) -> Iterator[Item]:
-        """Yield the items of every source. Whatever reading one raises is raised in its place."""
+        """Yield the items of every source; an exception of `read` is raised when the source is reached."""
         pending: deque[tuple[Iterator[Item], Future[list[Item]]]] = deque()
         for source in sources:
             items = self._read(source)
@@ -49,11 +49,11 @@ class Prefetcher(Generic[Source, Item]):
             yield from self._drain(*pending.popleft())
 
     def end(self) -> None:
-        """Begin nothing more."""
+        """Accept no further work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _sources(self) -> int:
-        """Return how many sources may be open: few until it is known how heavy items are."""
+        """Return how many sources may be open: few until the size of items is known."""
         if not self._heaviest:
             return READERS
         return max(LEAST, min(MOST, BUDGET // self._heaviest))
@@ -66,7 +66,7 @@ class Prefetcher(Generic[Source, Item]):
             taken = following.result()
 
     def _take(self, items: Iterator[Item]) -> list[Item]:
-        """Return the next items of a source, at least one where there is one."""
+        """Return the next items of a source, at least one unless it is exhausted."""
         taken: list[Item] = []
         total = 0
         for item in items:

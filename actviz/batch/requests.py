@@ -1,4 +1,4 @@
-"""What every job that runs a model on inputs shares: the request, the samples, the notes."""
+"""What all commands that run a model share: their request, samples and notes."""
 
 from __future__ import annotations
 
@@ -17,53 +17,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.gate import TrustPolicy
-    from actviz.inputs import InputArguments, InputFile, InputOptions, InputSamples
+    from actviz.inputs import InputArguments, InputOptions
     from actviz.records import LayerInfo, ModelFacts, Sample
     from actviz.worker import ModelOptions, Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRequest:
-    """A model, inputs, layers and a place for the results, as the command line names them.
+class InputRequest:
+    """Inputs, layers (addresses; empty: chosen by the command) and an output, as the command line gives them."""
 
-    `named` are inputs as ``NAME=FILE``.
-    """
-
-    opening: ModelOptions
-    inputs: tuple[Path, ...]
-    named: tuple[str, ...] = ()
-    layers: tuple[str, ...]
-    output: str | None
+    inputs: InputArguments
+    layers: tuple[str, ...] = ()
+    output: str | None = None
     reading: InputOptions
     overwrite: bool = False
     fail_fast: bool = False
-    lists: tuple[str, ...] = ()
-    separated_by_nul: bool = False
+
+    @property
+    def has_inputs(self) -> bool:
+        """Return True if any input was given."""
+        return bool(self.inputs.paths or self.inputs.named or self.inputs.lists)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest(InputRequest):
+    """The request of a command that runs one model."""
+
+    opening: ModelOptions
 
     @property
     def model(self) -> Path:
         """Return the path of the model file."""
         return self.opening.model
 
-    @property
-    def has_inputs(self) -> bool:
-        """Tell whether any input was given."""
-        return bool(self.inputs or self.named or self.lists)
-
 
 Request = TypeVar("Request", bound=ModelRequest)
 Item = TypeVar("Item")
 
 
-def given_by(request: ModelRequest) -> InputArguments:
-    """Return what the request gives to feed; what means nothing is refused before a file is opened."""
-    from actviz.inputs import InputArguments
-
-    return InputArguments(request.inputs, request.named, request.lists, request.separated_by_nul)
-
-
-def say_code(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
-    """Say which code runs that is not Keras's own, because the user let it."""
+def code_notes(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
+    """Return notes about code that runs because the user allowed it."""
     given = ", ".join(escape(text, 80) for text in trust.custom_objects)
     lines = []
     runs = ", ".join(text for text in facts.code if text not in facts.missing)
@@ -83,105 +76,86 @@ def check_computable(facts: ModelFacts, wanted: Sequence[str], file: Path) -> No
 
 
 def open_model(worker: Worker, request: ModelRequest) -> Generator[Note, None, ModelFacts]:
-    """Yield what is worth saying about a model and the code that it runs; return its facts.
+    """Yield notes about a model and the code that it runs; return its facts.
 
     Raises
     ------
     ModelError, UnsafeError
-        When its layers, or those asked for, need code that may not run.
+        If its layers, or the requested ones, need code that may not run.
     """
     facts = worker.facts()
     check_computable(facts, request.layers, request.model)
-    yield from map(Note, say_code(facts, request.opening.trust))
+    yield from map(Note, code_notes(facts, request.opening.trust))
     yield from new_notes(worker)
     return facts
 
 
-def entries_by(request: ModelRequest, facts: ModelFacts, without: Path | None = None) -> list[InputFile]:
-    """Return the files that the request names, with folders, patterns and lists opened up.
+def requested_layers(request: ModelRequest, facts: ModelFacts) -> list[LayerInfo]:
+    """Return the layers that the request names, none if it leaves the choice to the command.
 
     Raises
     ------
-    InputError
-        When there is none although something was named.
+    UsageError
+        If an address matches no layer.
     """
-    from actviz.inputs import find_input_files
-
-    return find_input_files(given_by(request), facts, without)
+    return select_layers_of(facts, request.layers, str(request.model)) if request.layers else []
 
 
-def gather_all(
-    request: ModelRequest, given: InputArguments, facts: ModelFacts, layers: Sequence[LayerInfo]
-) -> InputSamples:
-    """Read every input that the layers asked for need, else `layers`; a broken one costs its own results only."""
-    from actviz.inputs import load_samples
+def feed(request: InputRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Iterator[list[Sample] | ActvizError]:
+    """Yield samples, read on demand; see `inputs.iterate_samples`.
 
-    return load_samples(given, facts, _asked(request, facts) or layers, request.reading, fail_fast=request.fail_fast)
-
-
-def _asked(request: ModelRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
-    """Return the layers that the request names, none where it leaves that open."""
-    return select_layers_of(facts, request.layers, str(request.model)) if request.layers else ()
-
-
-def feed(
-    request: ModelRequest, given: InputArguments, facts: ModelFacts, layers: Sequence[LayerInfo]
-) -> Iterator[list[Sample] | ActvizError]:
-    """Yield samples, read when they are asked for; see `inputs.iterate_samples`.
-
-    A broken file costs itself only: its error is yielded, or raised where it is the only
-    input or the request says to fail fast.
+    A file that cannot be read does not end the others: its error is yielded, or raised if it is the only input or
+    the request has `fail_fast`.
     """
     from actviz.inputs import iterate_samples
 
-    return iterate_samples(given, facts, layers, request.reading, fail_fast=request.fail_fast)
+    return iterate_samples(request.inputs, facts, layers, request.reading, fail_fast=request.fail_fast)
 
 
 def begin(
     request: Request, facts: ModelFacts, worker: Worker, choose: Callable[[Request, ModelFacts], Sequence[LayerInfo]]
 ) -> tuple[ModelFacts, Sequence[LayerInfo], Iterator[list[Sample] | ActvizError]]:
-    """Return the facts, the layers that `choose` takes of them, and the inputs as `feed` yields them.
+    """Return the facts, the layers that `choose` returns for them, and the inputs as `feed` yields them.
 
-    Where the file does not tell the shapes of the inputs, the first that can be read tells them.
+    If the shapes of the inputs are not in the file, they are those of the first sample that can be read.
     """
-    given = given_by(request)
     if all(spec.shape for spec in facts.inputs):
         layers = choose(request, facts)
-        return facts, layers, feed(request, given, facts, layers)
-    found = feed(request, given, facts, _asked(request, facts) or facts.layers)
+        return facts, layers, feed(request, facts, layers)
+    inputs = feed(request, facts, requested_layers(request, facts) or facts.layers)
     read = list[list["Sample"] | ActvizError]()
-    for item in found:
+    for item in inputs:
         read.append(item)
         if not isinstance(item, ActvizError) and item:
             facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
             break
-    return facts, choose(request, facts), itertools.chain(read, found)
+    return facts, choose(request, facts), itertools.chain(read, inputs)
 
 
 def new_notes(worker: Worker) -> Iterator[Note]:
-    """Yield what is worth saying about a model and was not said yet."""
+    """Yield the notes of a worker since the last call."""
     return (Note(line) for line in worker.notes())
 
 
 class InputNotes:
-    """What is worth saying about inputs, each thing once."""
+    """Notes about inputs, each of them once."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._noted: set[str] = set()
         self._stretched = False
 
     def about(self, samples: Sequence[Sample]) -> Iterator[Note]:
-        """Yield what has not been said yet."""
+        """Yield the notes about samples that have not been yielded before."""
         notes = [note for sample in samples for note in sample.notes]
-        ranges = [said for sample in samples for said in sample.ranges]
         notes += [
-            f"preprocessing: {said}{'' if '--preprocess' in said else '; change it with --preprocess'}"
-            for said in ranges
+            f"preprocessing: {chosen}{'' if '--preprocess' in chosen else '; change it with --preprocess'}"
+            for sample in samples
+            for chosen in sample.ranges
         ]
         notes += self._about_stretching(samples)
         for note in dict.fromkeys(notes):
-            if note not in self._said:
-                self._said.add(note)
+            if note not in self._noted:
+                self._noted.add(note)
                 yield Note(note)
 
     def _about_stretching(self, samples: Sequence[Sample]) -> list[str]:
@@ -198,16 +172,16 @@ class InputNotes:
 def numbered(
     inputs: Iterable[list[Sample] | ActvizError], *, stateful: bool = False
 ) -> Iterator[NumberedSample | Note | ActvizError]:
-    """Yield every sample with its number, after notes about it, and why inputs gave none, as `feed` yields them."""
+    """Yield the samples of `feed` with their numbers, after notes about them; errors of inputs as they are."""
     notes, inputs, numbers = InputNotes(), iter(inputs), itertools.count()
     first = list(itertools.islice(inputs, 2))
     alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
-    for found in itertools.chain(first, inputs):
-        if isinstance(found, ActvizError):
-            yield found
+    for item in itertools.chain(first, inputs):
+        if isinstance(item, ActvizError):
+            yield item
             continue
-        yield from notes.about(found)
-        for sample in found:
+        yield from notes.about(item)
+        for sample in item:
             yield NumberedSample(next(numbers), streaming.marked(sample) if stateful else sample, alone)
 
 
@@ -222,10 +196,10 @@ def collect_failures(events: Iterable[Item | ActvizError], failures: list[Actviz
 
 
 def worst(failures: Sequence[ActvizError]) -> ActvizError:
-    """Return the failure whose exit code stands for all, where nothing succeeded."""
+    """Return the failure with the highest exit code, which ends a run without any result."""
     return max(failures, key=lambda failure: failure.exit_code)
 
 
 def partial(failed: int, total: int) -> PartialError:
-    """Return the error that ends a batch of which something was written."""
+    """Return the error that ends a run with results in which some inputs failed."""
     return PartialError(f"{failed} of {total} inputs failed, for the reasons above; the rest is written.")

@@ -1,8 +1,7 @@
-"""What a run survives: an input that the model cannot be run on, and a worker that crashes.
+"""Recovery from inputs on which the model cannot be run, and from crashes of the worker.
 
-Every command that computes inputs has the same rule. A batch that fails is computed again, each of
-its inputs by itself, so that a bad input loses its own results only; a worker that crashed is
-started again with the next request.
+The rule is the same for every command. The inputs of a batch that fails are run again one by one, so that a failing
+input does not fail the rest of its batch; a worker that crashed is restarted with the next request.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
     from actviz.records import Sample
 
 MOST_AT_ONCE = 3
-"""With more crashes before anything was computed, it is the model that crashes the worker."""
+"""Worker crashes before the first result after which the model itself is blamed."""
 
 MOST_IN_A_ROW = 67
-"""With more crashes without a result between them, the run is given up."""
+"""Worker crashes without a result in between after which the run ends."""
 
 NAME_LENGTH = 80
 
@@ -35,7 +34,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class ComputedBatch(Generic[Piece, Result]):
-    """The result for some pieces: those of the first are entry 0 along each batch axis, and so on."""
+    """The result of a batch; entry ``i`` along each batch axis belongs to ``pieces[i]``."""
 
     pieces: Sequence[Piece]
     result: Result
@@ -43,19 +42,19 @@ class ComputedBatch(Generic[Piece, Result]):
 
 @dataclass(frozen=True, slots=True)
 class FailedItem(Generic[Piece]):
-    """A piece that the model could not be run on, and why."""
+    """An item on which the model could not be run, and the error."""
 
     piece: Piece
     failure: ActvizError
 
 
 def is_sample_error(failure: ActvizError) -> bool:
-    """Return whether a failure may be due to one input: any other would occur with all inputs alike."""
+    """Return True if a failure may be due to one input, False if it would occur with every input."""
     return isinstance(failure, InputError | LimitError) and not isinstance(failure, RunLimitError)
 
 
 def named(failure: ActvizError, sample: Sample) -> ActvizError:
-    """Return a failure whose message names the input, whatever the worker reported."""
+    """Return a failure whose message names the input."""
     name = escape(sample.name, NAME_LENGTH)
     if not name or name in failure.message or not is_sample_error(failure):
         return failure
@@ -63,18 +62,18 @@ def named(failure: ActvizError, sample: Sample) -> ActvizError:
 
 
 class CrashCounter:
-    """Counts crashes of a worker, so that a run does not start it again for ever."""
+    """Counts crashes of a worker, so that it is not restarted forever."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
         self._answered = self._ended = False
 
     def answered(self) -> None:
-        """Note that something was computed."""
+        """Note a result."""
         self._in_a_row, self._answered = 0, True
 
     def end(self) -> None:
-        """Survive none from now on: the work is given up."""
+        """Tolerate no further crash: the run is ending."""
         self._ended = True
 
     def count(self, failure: ActvizError) -> None:
@@ -83,8 +82,7 @@ class CrashCounter:
         Raises
         ------
         ActvizError
-            The failure itself, when workers crash one after another, the work has ended, or every
-            input would fail alike.
+            The failure itself, if workers crash one after another, the run is ending, or every input would fail.
         """
         if isinstance(failure, RunLimitError | ModelChangedError):
             raise failure
@@ -100,7 +98,7 @@ Results = list[ComputedBatch[Piece, Result] | FailedItem[Piece]]
 
 
 class RetryingQueue(Generic[Piece, Result]):
-    """Batches that a worker computes, in order; where one fails, its samples are computed one by one.
+    """Runs batches in order; if one fails, its samples are run one by one.
 
     Parameters
     ----------
@@ -126,7 +124,7 @@ class RetryingQueue(Generic[Piece, Result]):
         Raises
         ------
         ActvizError
-            When every input would fail alike.
+            If every input would fail.
         """
         try:
             if batch is not None:
@@ -168,12 +166,12 @@ class RetryingQueue(Generic[Piece, Result]):
 
 
 def survived(item: FailedItem[Piece], *, alone: bool, fail_fast: bool) -> ActvizError:
-    """Return why an input failed, where the run goes on without it.
+    """Return the error of an input, if the run continues without it.
 
     Raises
     ------
     ActvizError
-        The failure itself, where the input is `alone`, the run is to `fail_fast`, or every input would fail alike.
+        The error itself, if the input is `alone`, with `fail_fast`, or if every input would fail.
     """
     if fail_fast or alone or not is_sample_error(item.failure):
         raise item.failure

@@ -1,7 +1,7 @@
 """The engine of every command that runs a model: samples are grouped by shape and computed in batches by a worker.
 
-One batch is computed while the one before is with the caller and the next is read; what fails is retried
-(`batch.retries`). What is computed, activations or states of reducers, is a `batch.computations.Computation`.
+A batch is computed while the caller uses the previous one and the next one is read; batches that fail are retried
+(`batch.retries`). Activations or states of reducers are computed by a `batch.computations.Computation`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from actviz.records import Sample
 
 GROUPS = 4
-"""A batch is started when this many times its size is waiting, whatever the shapes."""
+"""A batch is started when this many times its size is waiting, in all shapes together."""
 
 Other = TypeVar("Other")
 
@@ -31,7 +31,7 @@ Other = TypeVar("Other")
 class BatchRunner(Generic[Piece, Result]):
     """Computes samples in batches, in a thread beside the caller.
 
-    As a context manager it waits for what is being computed, and kills the worker where the block fails.
+    As a context manager it waits for pending batches, or kills the worker if the block fails.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class BatchRunner(Generic[Piece, Result]):
     stateful
         Whether the samples of one input are a stream; then batches have one sample.
     depth
-        How many batches the worker is given at a time. With 2, the worker reduces one while the network
+        Number of batches that the worker has at a time. With 2, it reduces a batch while the network
         computes the next.
     """
 
@@ -54,7 +54,7 @@ class BatchRunner(Generic[Piece, Result]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Wait for what is being computed, or give it up where something failed."""
+        """Wait for pending batches, or cancel them if the block failed."""
         if kind is None:
             self.rest()
         else:
@@ -66,12 +66,12 @@ class BatchRunner(Generic[Piece, Result]):
         *,
         fail_fast: bool,
     ) -> Iterator[ComputedBatch[NumberedSample, Result] | Note | ActvizError]:
-        """Yield results, notes, and why inputs failed.
+        """Yield results, notes, and the errors of inputs.
 
         Raises
         ------
         ActvizError
-            Why an input failed, where it is the only one, the run is to `fail_fast` or every input would fail alike.
+            The error of an input, if it is the only one, with `fail_fast`, or if every input would fail.
         """
         results: Iterator[ComputedBatch[NumberedSample, Result] | FailedItem[NumberedSample] | Note | ActvizError] = (
             self.compute(items, NumberedSample)
@@ -87,7 +87,7 @@ class BatchRunner(Generic[Piece, Result]):
     ) -> Iterator[ComputedBatch[Piece, Result] | FailedItem[Piece] | Note | Other]:
         """Yield the results of every item of class `kind`, notes on the model, and other items as they come.
 
-        Pieces of one shape go together; their order among each other is kept.
+        Items of one shape are batched together, in order.
         """
         pending: deque[Future[list[ComputedBatch[Piece, Result] | FailedItem[Piece] | Note]]] = deque()
         groups: dict[Any, list[Piece]] = {}
@@ -111,11 +111,11 @@ class BatchRunner(Generic[Piece, Result]):
             yield from pending.popleft().result()
 
     def rest(self) -> None:
-        """Start nothing more; the worker stays for others."""
+        """Accept no further work; the worker stays alive."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def end(self) -> None:
-        """Kill the worker; what is being computed is given up."""
+        """Kill the worker and cancel pending batches."""
         self._queue.end()
         for worker in self._computation.workers:
             worker.stop()
@@ -124,8 +124,8 @@ class BatchRunner(Generic[Piece, Result]):
     def _begin(
         self, groups: dict[Any, list[Piece]]
     ) -> Future[list[ComputedBatch[Piece, Result] | FailedItem[Piece] | Note]]:
-        """Start the largest group, the oldest of those."""
-        shape = max(groups, key=lambda one: len(groups[one]))
+        """Start a batch of the largest group, the oldest if several are equal."""
+        shape = max(groups, key=lambda shape: len(groups[shape]))
         most = max(1, self._sizes.most())
         group = groups[shape]
         batch, rest = group[:most], group[most:]
@@ -137,13 +137,13 @@ class BatchRunner(Generic[Piece, Result]):
         return self._pool.submit(self._advance, batch)
 
     def _advance(self, batch: list[Piece] | None) -> list[ComputedBatch[Piece, Result] | FailedItem[Piece] | Note]:
-        """Run in the thread: start a batch and return what is ready, after notes on the model that are new."""
+        """Start a batch, in the thread of this object; return new notes, then the results that are ready."""
         results = self._queue.advance(batch, self._depth)
         return [*(Note(line) for worker in self._computation.workers for line in worker.notes()), *results]
 
 
 def _shape_of(sample: Sample) -> tuple[Any, ...]:
-    """Return what must be the same for samples to make a batch; texts of any length go together."""
+    """Return a key that is equal for samples that can be in one batch; texts may have any length."""
     return tuple(
         (name, values.shape[1:], "U" if values.dtype.kind == "U" else values.dtype.str)
         for name, values in sorted(sample.values.items())

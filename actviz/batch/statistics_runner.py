@@ -1,4 +1,4 @@
-"""Statistics of layers over many inputs: batches go to the worker, states of reducers come back, no activations."""
+"""Statistics of layers over many inputs: the worker returns states of reducers instead of activations."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 class StatisticsSoFar:
     """Statistics of `layers` over the inputs so far.
 
-    `size` is the number of inputs that the model is fed at a time. `left_out` is the dtype of layers that give no
-    numbers, `nonfinite` the name of the first input with NaN or infinities, both by address.
+    `size` is the batch size. `left_out` is the dtype of layers whose values are not real numbers, `nonfinite` the name of the first input with NaN or infinities, both by address.
     """
 
     layers: Sequence[LayerInfo]
@@ -43,7 +42,7 @@ class StatisticsSoFar:
         return self.reducer.layers
 
     def add(self, names: Mapping[int, str], reducer: StatisticsReducer, left_out: Mapping[str, str]) -> None:
-        """Merge the statistics of a batch of inputs, of which `names` are those by number."""
+        """Merge the statistics of a batch of inputs; `names` are their names by number."""
         self.reducer.merge(reducer)
         self.left_out |= left_out
         for address in reducer.layers:
@@ -54,7 +53,7 @@ class StatisticsSoFar:
 
 
 class StatisticsComputation:
-    """Statistics of layers, as the state of a reducer for each batch of `size` inputs."""
+    """Computes statistics of layers as the state of a reducer for each batch of `size` inputs."""
 
     def __init__(self, worker: Worker, layers: Sequence[LayerInfo], size: int) -> None:
         self._worker, self.workers = worker, [worker]
@@ -84,7 +83,7 @@ def count(
     fail_fast: bool,
     stateful: bool = False,
 ) -> Iterator[Note | ActvizError]:
-    """Compute all inputs and add them to `tally`; yield notes, and why inputs failed."""
+    """Run all inputs and add their statistics to `tally`; yield notes and the errors of inputs."""
     computation = StatisticsComputation(worker, tally.layers, 1 if stateful else tally.size)
     with BatchRunner(computation, stateful=stateful, depth=1 if stateful else 2) as runner:
         for item in runner.run(items, fail_fast=fail_fast):

@@ -1,7 +1,7 @@
 """`--stateful`: the samples of one input are a stream, each run on the state that the one before left.
 
 A stream is what one file (or one set of named files) holds. Its samples are run one by one in
-their order; a failure ends the stream, since nobody knows the state that it would have left.
+their order; a failure ends the stream, since the state after it is unknown.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from actviz.records import Sample
 
 NUMBERED = re.compile(r"(?P<stream>.*)\[(?P<number>\d+)\]", re.DOTALL)
-SAID = "--stateful: the samples of one input are run in order, each on the state that the one before left; every input begins with the state that the file holds."
+NOTE = "--stateful: the samples of one input are run in order, each on the state that the one before left; every input begins with the state that the file holds."
 
 
 def check(options: InputOptions, shard: Shard | None = None, *, has_inputs: bool) -> Iterator[Note]:
-    """Say that samples are run as streams, where that is asked for.
+    """Note that samples are run as streams if `options` request it.
 
     Raises
     ------
     UsageError
-        When it cannot be: for a part of the samples only, or without an input.
+        If only a part of the samples would be run, or there is no input.
     """
     if not options.stateful:
         return
@@ -43,7 +43,7 @@ def check(options: InputOptions, shard: Shard | None = None, *, has_inputs: bool
     if not has_inputs:
         message = "--stateful needs an input with several samples, and none was given; give an array with the samples along its first axis (.npy)."
         raise UsageError(message)
-    yield Note(SAID)
+    yield Note(NOTE)
 
 
 def position_of(sample: Sample) -> tuple[str, int]:
@@ -52,7 +52,7 @@ def position_of(sample: Sample) -> tuple[str, int]:
     Raises
     ------
     UsageError
-        When its input holds no other.
+        If its input holds no other sample.
     """
     found = NUMBERED.fullmatch(sample.name)
     if found is None:
@@ -69,14 +69,14 @@ class Stream:
         self._lost = ""
 
     def state(self, sample: Sample) -> str:
-        """Return the state that a sample begins with; see `formats.protocol.Network.activations`.
+        """Return the state that a sample starts with; see `Network.activations`.
 
         Raises
         ------
         InputError
-            When an earlier sample of its stream failed.
+            If an earlier sample of its stream failed.
         UsageError
-            When its input holds no other sample.
+            If its input holds no other sample.
         """
         stream, number = position_of(sample)
         if number == 0:
@@ -96,15 +96,15 @@ class Stream:
 
 
 def marked(sample: Sample) -> Sample:
-    """Return a sample that says in what it was fed where it stands in its stream."""
+    """Return a sample whose description `fed` has its number in the stream."""
     return replace(sample, fed=f"{sample.fed}, sample {position_of(sample)[1] + 1} of a stream")
 
 
 def streamed(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items with every sample that the state of one which is due depends on.
+    """Yield work items with the samples before them in their stream, on whose state they depend.
 
-    A figure that is up to date is not drawn again, but its sample is computed where a later
-    one of its stream is due.
+    A figure that is up to date is not drawn again, but its sample is run if a later figure of its stream is
+    outdated.
     """
     held: list[WorkItem] = []
     for item in items:

@@ -1,8 +1,8 @@
-"""What is there already and still right: nothing is made twice, nothing of others is replaced.
+"""Decide which figures are up to date, so that none is drawn twice and no file of others is replaced.
 
-A figure is right if the same work made it: the same versions, model, options, layer and
-input. `work` is the hash of all that. It stands in the manifest and in the figure itself, so
-that figures are also recognised where a manifest was lost or folders were put together.
+A figure is up to date if its fingerprint is that of this run: the hash of versions, model, options, layer and input.
+The manifest and the figure itself contain it (as `work`), so that figures are recognised without a manifest, or in
+folders that were merged.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HALF = 32
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
-    """All that figures come from, apart from layer and input: the options that change pixels."""
+    """The options that change the pixels of figures."""
 
     style: Style
     reading: InputOptions
@@ -48,17 +48,17 @@ class RenderSettings:
     code: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
-        """Return what a manifest says about it."""
+        """Return the options as the manifest records them."""
         return {"style": asdict(self.style), "reading": asdict(self.reading)} | (
             {"labels": self.names.labels_file} if self.names.labels_file else {}
         )
 
 
 class Fingerprint:
-    """The hash of model and options, worked out by a thread while others go on."""
+    """The hash of model and options, computed in a thread."""
 
-    def __init__(self, opening: ModelOptions, making: RenderSettings) -> None:
-        self._opening, self._making = opening, making
+    def __init__(self, opening: ModelOptions, settings: RenderSettings) -> None:
+        self._opening, self._settings = opening, settings
         pool = ThreadPoolExecutor(1, "hash")
         self._model: Future[str] = pool.submit(file_system.hash_file, opening.model, ModelError)
         self._base: Future[str] = pool.submit(self._work_out, opening)
@@ -71,31 +71,31 @@ class Fingerprint:
 
     @property
     def shared(self) -> str:
-        """The hash that runs have in common which may write to one folder at once: of the model and of the options."""
-        opening, making = self._opening, self._making
+        """The hash of model and options, equal for runs that may write to one folder at once."""
+        opening, settings = self._opening, self._settings
         code = [opening.trust.allow_code, list(opening.trust.custom_objects)]
-        options = [asdict(making.style), asdict(making.reading), making.names.labels, making.names.steps]
+        options = [asdict(settings.style), asdict(settings.reading), settings.names.labels, settings.names.steps]
         return _hash([opening.model.name, self._model.result(), str(opening.weights), code, options])
 
     def of(self, key: str, name: str, origin: str) -> str:
-        """Return the hash of the work that makes a figure of one input.
+        """Return the fingerprint of a figure of one input.
 
         Parameters
         ----------
         key
-            The layer's address, or the word for a sheet.
+            The address of the layer, or `SHEET`.
         name
-            What the figure calls the input.
+            The name of the input in the figure.
         origin
             The hash of the input.
         """
-        sheet = list(self._making.sheet) if key == SHEET else []
+        sheet = list(self._settings.sheet) if key == SHEET else []
         return _hash([self._base.result(), key, sheet, name, origin])[:HALF]
 
     def _work_out(self, opening: ModelOptions) -> str:
         from actviz.version import VERSION
 
-        making = self._making
+        settings = self._settings
         weights = "" if opening.weights is None else file_system.hash_file(opening.weights, ModelError)
         return _hash(
             {
@@ -103,15 +103,15 @@ class Fingerprint:
                 "libraries": {name: _version(name) for name in LIBRARIES},
                 "model": [opening.model.name, self._model.result(), weights],
                 "code": [opening.trust.allow_code, [_of_code(text) for text in opening.trust.custom_objects]],
-                "style": asdict(making.style),
-                "reading": asdict(making.reading),
-                "names": [making.names.labels, making.names.steps],
+                "style": asdict(settings.style),
+                "reading": asdict(settings.reading),
+                "names": [settings.names.labels, settings.names.steps],
             }
         )
 
 
 def _of_code(text: str) -> str:
-    """Return what stands for code given by the user; a module can change without a trace."""
+    """Return the name and the hash of code given by the user; a random number for a module, whose code is not hashed."""
     file = text.partition(":")[0]
     if file.endswith(".py"):
         return text + file_system.hash_file(Path(file))
@@ -132,43 +132,44 @@ def _hash(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """What is to be made of one input, and what is not: by key.
+    """The figures of one input.
 
-    `adopted` are the records of figures that are right but that no manifest knew.
+    `files` and `fingerprints` are those of outdated figures by key, `up_to_date` is the number of the others;
+    `unlisted` are the records of figures that are up to date but not in the manifest.
     """
 
     files: Mapping[str, Path]
-    works: Mapping[str, str] = field(default_factory=dict)
-    right: int = 0
-    adopted: Sequence[dict[str, Any]] = ()
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    up_to_date: int = 0
+    unlisted: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceRules:
-    """What may be replaced: other people's files, and figures that are right."""
+    """What may be replaced: with `overwrite` files of others, with `force` figures that are up to date."""
 
     overwrite: bool = False
     force: bool = False
 
 
 class AlwaysOutdated:
-    """Takes every input, for a look at all of them before the first figure is made."""
+    """Treats every input as outdated, to run all of them before the first figure is drawn."""
 
     def due(self, stem: str, number: int, name: str, origin: str) -> Outdated:
-        """Return that something is to be made of an input; the arguments are those of `UpToDateCheck.due`."""
+        """Return one outdated figure for an input; the arguments are those of `UpToDateCheck.due`."""
         del stem, number, origin
         return Outdated({name: Path()})
 
 
 class UpToDateCheck:
-    """Decides for each input which figures are made.
+    """Decides for each input which figures are drawn.
 
     Parameters
     ----------
     targets
-        Where figures go.
+        The paths of the figures.
     keys
-        Which ones each input gets.
+        The address of each figure of an input, or `SHEET`.
     model
         The name of the model.
     rules
@@ -182,63 +183,63 @@ class UpToDateCheck:
         self._fingerprint: Fingerprint | None = None
 
     def begin(self, manifest: Manifest, fingerprint: Fingerprint) -> None:
-        """Look at what is there from now on: the results go to a folder."""
+        """Use the figures that are already in the folder of `manifest`."""
         self._manifest, self._fingerprint = manifest, fingerprint
 
     def refuse(self, failure: OutputError) -> None:
-        """Raise a failure once a figure is to be made: nothing can be written."""
+        """Raise `failure` for the first outdated figure, because the folder is not writable."""
         self._refusal = failure
 
     def due(self, stem: str, number: int, name: str, origin: str) -> Outdated:
-        """Return which figures of an input are to be made.
+        """Return the outdated figures of an input.
 
         Parameters
         ----------
         stem, number
-            Which input, as in `Targets.path`.
+            The input, as in `OutputPaths.path`.
         name
-            What figures call it.
+            The name of the input in figures.
         origin
-            The hash of it.
+            The hash of the input.
 
         Raises
         ------
         OutputError
-            When something else stands where a figure should go, or nothing can be written.
+            If the path of a figure is taken by another file, or the folder is not writable.
         """
         files: dict[str, Path] = {}
-        works: dict[str, str] = {}
-        adopted: list[dict[str, Any]] = []
-        right = 0
-        self._check_way(stem, number)
+        fingerprints: dict[str, str] = {}
+        unlisted: list[dict[str, Any]] = []
+        up_to_date = 0
+        self._check_folder(stem, number)
         for key in self._keys:
             path = self._targets.path(stem, key, number)
             work = "" if self._fingerprint is None else self._fingerprint.of(key, name, origin)
-            found = None if self._rules.force else self._is_right(path, work)
-            if found is None:
+            records = None if self._rules.force else self._up_to_date_records(path, work)
+            if records is None:
                 if self._refusal is not None:
                     raise self._refusal
                 self._check(path, name, key)
                 files[key] = path
                 if work:
-                    works[key] = work
+                    fingerprints[key] = work
             else:
-                right += 1
-                adopted += found
-        return Outdated(files, works, right, adopted)
+                up_to_date += 1
+                unlisted += records
+        return Outdated(files, fingerprints, up_to_date, unlisted)
 
     def check(self, stem: str, number: int, name: str) -> None:
-        """Refuse early to replace what others made at the places of an input."""
+        """Refuse early to replace files of others at the paths of an input."""
         if self._manifest is not None and not file_system.exists(self._targets.inside(stem, number)):
             return
-        self._check_way(stem, number)
+        self._check_folder(stem, number)
         for key in self._keys:
             path = self._targets.path(stem, key, number)
             if self._known(path) is None:
                 self._check(path, name, key)
 
-    def _check_way(self, stem: str, number: int) -> None:
-        """Refuse an input whose folder is a link to elsewhere: neither written to, nor taken for right."""
+    def _check_folder(self, stem: str, number: int) -> None:
+        """Refuse an input whose folder is a symbolic link."""
         from actviz.results import output_files
 
         if self._targets.folder is not None:
@@ -251,15 +252,15 @@ class UpToDateCheck:
         output_files.check_target(path, identity, overwrite=self._rules.overwrite)
 
     def _known(self, path: Path) -> KnownFigure | None:
-        """Return what the manifest knows of a file that is as it says."""
+        """Return the facts of the manifest on a file, ``None`` if its size differs."""
         folder = self._targets.folder
         if self._manifest is None or folder is None:
             return None
         known = self._manifest.find(path.relative_to(folder).as_posix())
         return known if known is not None and file_system.size_of(path) == known.size else None
 
-    def _is_right(self, path: Path, work: str) -> list[dict[str, Any]] | None:
-        """Return the records to add for a figure that is right, with all its pages; ``None`` for one to make."""
+    def _up_to_date_records(self, path: Path, work: str) -> list[dict[str, Any]] | None:
+        """Return the records to add to the manifest for a figure that is up to date and its pages; ``None`` if outdated."""
         if not work or self._targets.folder is None:
             return None
         known = self._known(path)
@@ -268,16 +269,16 @@ class UpToDateCheck:
         first = self._record(path, work)
         if first is None:
             return None
-        found = [first]
+        records = [first]
         for number in range(2, first.get("pages", 1) + 1):
             record = self._record(page_of(path, number), work)
             if record is None:
                 return None
-            found.append(record)
-        return found
+            records.append(record)
+        return records
 
     def _record(self, path: Path, work: str) -> dict[str, Any] | None:
-        """Return the record of a whole file that this work made, else ``None``."""
+        """Return the record of a complete file with this fingerprint, else ``None``."""
         from actviz.results import output_files
 
         size = file_system.size_of(path)
@@ -291,5 +292,5 @@ class UpToDateCheck:
             return None
         named = all(isinstance(provenance.get(key), str) for key in ("input", "address"))
         if not named or type(provenance.get("pages", 1)) is not int:
-            return None  # somebody changed it
+            return None  # changed by another program
         return record_of(provenance, path, size, self._targets.folder)

@@ -1,4 +1,4 @@
-"""From the files of a command line to samples that are due, read ahead of what computes them."""
+"""From the files of a command line to work items: prefetched samples whose figures are not up to date."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """A sample to compute, and the figures that are due of it; `file_sha256` where its file is an image."""
+    """A sample to run, and the paths and fingerprints of its outdated figures by key; `file_sha256` if its file is an image."""
 
     sample: Sample
     files: Mapping[str, Path]
-    works: Mapping[str, str]
+    fingerprints: Mapping[str, str]
     file_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class UpToDate:
-    """An input of which so many figures are up to date; records of some that no manifest knew."""
+    """An input with its number of figures that are up to date, and the records of those missing in the manifest."""
 
     name: str
     figures: int
-    adopted: Sequence[dict[str, Any]] = ()
+    unlisted: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class UnreadableInput:
 
 @dataclass(frozen=True, slots=True)
 class InputDone:
-    """All of an input is read; it had so many samples more than one."""
+    """An input is read completely; it had `more` samples besides the first."""
 
     more: int = 0
 
@@ -57,16 +57,16 @@ Item = WorkItem | UpToDate | UnreadableInput | InputDone
 
 @dataclass(frozen=True, slots=True)
 class InputBatch:
-    """What a job is given: entries by number, and the part of them that this run does."""
+    """The input files of a command, and the shard that is processed."""
 
     entries: Sequence[InputFile]
     shard: Shard
 
     def own(self) -> list[tuple[int, InputFile]]:
-        """Return the entries that may hold something of this part.
+        """Return the entries of this shard with their numbers.
 
-        Files count as dealt out one by one. A file that may hold several samples, by its
-        suffix, belongs to every part: its samples are dealt out.
+        Shards get files in turn. A file that may hold several samples, by its suffix, belongs to every shard, and its
+        samples are distributed instead.
         """
         return [
             (number, entry)
@@ -76,40 +76,40 @@ class InputBatch:
 
 
 class WorkItemReader:
-    """Reads entries into pieces that are due.
+    """Reads entries into work items.
 
     Parameters
     ----------
-    recipe
-        How files become samples.
-    upkeep
-        Which figures are due.
+    pipeline
+        Converts files to samples.
+    checker
+        Decides which figures are outdated.
     batch
-        All entries, and the part that is done.
+        All entries, and the shard that is processed.
     """
 
-    def __init__(self, recipe: InputPipeline, upkeep: UpToDateCheck | AlwaysOutdated, batch: InputBatch) -> None:
-        self._recipe, self._upkeep, self._batch = recipe, upkeep, batch
-        self._ahead: Prefetcher[tuple[int, InputFile], Item] = Prefetcher(self._read, _weight)
+    def __init__(self, pipeline: InputPipeline, checker: UpToDateCheck | AlwaysOutdated, batch: InputBatch) -> None:
+        self._pipeline, self._checker, self._batch = pipeline, checker, batch
+        self._prefetcher: Prefetcher[tuple[int, InputFile], Item] = Prefetcher(self._read, _weight)
 
     def items(self) -> Iterator[Item]:
-        """Yield what is in every entry of this part, in order."""
-        return self._ahead.items(self._batch.own())
+        """Yield the items of every entry of this shard, in order."""
+        return self._prefetcher.items(self._batch.own())
 
     def end(self) -> None:
-        """Begin nothing more."""
-        self._ahead.end()
+        """Accept no further work."""
+        self._prefetcher.end()
 
-    def _read(self, place: tuple[int, InputFile]) -> Iterator[Item]:
-        number, entry = place
+    def _read(self, numbered: tuple[int, InputFile]) -> Iterator[Item]:
+        number, entry = numbered
         try:
-            opened = self._recipe.open(entry.path)
+            opened = self._pipeline.open(entry.path)
             if opened.is_image:
                 yield from self._image(opened, number, entry)
                 yield InputDone()
                 return
             count = 0
-            for count, sample in enumerate(self._recipe.samples(opened), 1):
+            for count, sample in enumerate(self._pipeline.samples(opened), 1):
                 if self._batch.shard.holds(number + count - 1):
                     yield from self._sample(sample, number, entry)
             yield InputDone(count - 1)
@@ -120,30 +120,30 @@ class WorkItemReader:
             yield InputDone()
 
     def _image(self, opened: Any, number: int, entry: InputFile) -> Iterator[Item]:
-        """Yield the piece of an image; one that is not due is not decoded."""
+        """Yield the work item of an image, which is not decoded if its figures are up to date."""
         if not self._batch.shard.holds(number):
             return
         origin = opened.digest()
-        due = self._upkeep.due(stem_of(entry.name), number, entry.name, origin)
-        if due.right:
-            yield UpToDate(entry.name, due.right, due.adopted)
+        due = self._checker.due(stem_of(entry.name), number, entry.name, origin)
+        if due.up_to_date:
+            yield UpToDate(entry.name, due.up_to_date, due.unlisted)
         if due.files:
-            for sample in self._recipe.samples(opened):
-                yield WorkItem(replace(sample, name=entry.name), due.files, due.works, origin)
+            for sample in self._pipeline.samples(opened):
+                yield WorkItem(replace(sample, name=entry.name), due.files, due.fingerprints, origin)
 
     def _sample(self, sample: Sample, number: int, entry: InputFile) -> Iterator[Item]:
         mark = sample.name.removeprefix(entry.path.name)
         name = entry.name + mark
         stem = sample.stem or stem_of(entry.name, mark)
-        due = self._upkeep.due(stem, number, name, sample.digest)
-        if due.right:
-            yield UpToDate(name, due.right, due.adopted)
-        if due.files or self._recipe.options.stateful:
-            yield WorkItem(replace(sample, name=name), due.files, due.works)
+        due = self._checker.due(stem, number, name, sample.digest)
+        if due.up_to_date:
+            yield UpToDate(name, due.up_to_date, due.unlisted)
+        if due.files or self._pipeline.options.stateful:
+            yield WorkItem(replace(sample, name=name), due.files, due.fingerprints)
 
 
 def _weight(item: Item) -> int:
-    """Return the bytes of what is fed: the rest of an item is small."""
+    """Return the bytes of the arrays of an item; the rest is small."""
     if not isinstance(item, WorkItem):
         return 0
     thumbnail = 0 if item.sample.thumbnail is None else item.sample.thumbnail.nbytes
@@ -151,24 +151,24 @@ def _weight(item: Item) -> int:
 
 
 def _ends_all(failure: ActvizError) -> bool:
-    """Tell whether a failure concerns the whole batch: results that cannot be written."""
+    """Return True if a failure concerns all inputs: results cannot be written."""
     from actviz.errors import OutputError
 
     return isinstance(failure, OutputError)
 
 
 def work_items(
-    samples: Sequence[Sample], upkeep: UpToDateCheck | AlwaysOutdated, shard: Shard, *, every: bool = False
+    samples: Sequence[Sample], checker: UpToDateCheck | AlwaysOutdated, shard: Shard, *, every: bool = False
 ) -> Iterator[Item]:
-    """Yield the pieces of samples that are there already; with `every` also of those whose figures are up to date."""
+    """Yield the work items of loaded samples; with `every` also of those whose figures are up to date."""
     for number, sample in enumerate(samples):
         if not shard.holds(number):
             continue
-        due = upkeep.due(stem_of_sample(sample), 0, sample.name, sample.digest)
-        if due.right:
-            yield UpToDate(sample.name, due.right, due.adopted)
+        due = checker.due(stem_of_sample(sample), 0, sample.name, sample.digest)
+        if due.up_to_date:
+            yield UpToDate(sample.name, due.up_to_date, due.unlisted)
         if due.files or every:
-            yield WorkItem(sample, due.files, due.works)
+            yield WorkItem(sample, due.files, due.fingerprints)
         if not every:
             yield InputDone()
     if every:

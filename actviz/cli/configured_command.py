@@ -24,7 +24,7 @@ MAX_LENGTH, MAX_VALUES = 100, 8
 # Commands whose result is a verdict, and their parameters that do not change it.
 VERDICT_COMMANDS = frozenset({"check", "diff", "report"})
 NO_PART_OF_THE_VERDICT = frozenset(
-    {"quiet", "verbose", "as_json", "output", "junit", "markdown", "figures", "labels", "pictures", "max_size"}
+    {"quiet", "verbose", "as_json", "output", "junit", "markdown", "figures", "labels", "pictures", "maximum_size"}
 )
 
 

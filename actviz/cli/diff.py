@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,18 +11,14 @@ from actviz.cli import completion, options
 from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.printer import print_events
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @click.command("diff", cls=ConfiguredCommand)
 @click.argument("ours", type=options.PATH, metavar="A", shell_complete=completion.either)
 @click.argument("theirs", type=options.PATH, metavar="B", shell_complete=completion.either)
 @options.input_options
-@click.option(
+@options.repeated(
     "--fail-on",
     "rules",
-    multiple=True,
     metavar="RULE",
     help="Fail if this holds for a layer, such as 'cosine<0.98' or 'relative>5%': max, mean, relative, cosine or"
     " correlation. May be repeated; replaces the default tolerance.",
@@ -40,33 +36,18 @@ if TYPE_CHECKING:
     help="Tolerance relative to the layer's largest |value| in A.  [default: 1e-3; 0 with --atol or --fail-on]",
 )
 @click.option("-o", "--output", metavar="FOLDER", help="Draw A, B and B - A of the layers that differ most.")
-@click.option(
-    "--figures", type=click.IntRange(min=1), default=6, show_default=True, metavar="K", help="Number of layers to draw."
-)
+@options.count_option("--figures", default=6, metavar="K", help="Number of layers to draw.")
 @options.junit
 @options.as_json
 @options.through_link
-@click.option(
+@options.repeated(
     "--weights",
     type=options.PATH,
-    multiple=True,
     metavar="FILE",
     help="Weights for A and B, as --weights of show; given twice, the first is for A and the second for B.",
 )
 @options.run_options_for_two
-def command(  # noqa: PLR0913  (one parameter per option)
-    ours: Path,
-    theirs: Path,
-    *,
-    rules: tuple[str, ...],
-    atol: float | None,
-    rtol: float | None,
-    junit: Path | None,
-    weights: tuple[Path, ...],
-    as_json: bool,
-    quiet: bool,
-    **values: Any,
-) -> None:
+def command(*, as_json: bool, quiet: bool, **values: Any) -> None:
     """Compare the outputs of the layers of two models for the same INPUTS.
 
     A and B are two models, or two .npz of actviz extract, which need no TensorFlow. Layers are
@@ -78,21 +59,23 @@ def command(  # noqa: PLR0913  (one parameter per option)
 
     Options that open a model apply to both.
     """
-    if len(weights) > 2:  # noqa: PLR2004  (A and B)
-        message = "--weights is given at most twice: for A and for B."
-        raise click.UsageError(message)
     from actviz.commands.diff import diff
     from actviz.commands.diff_request import DiffRequest
     from actviz.statistics.tolerances import parse_rule, tolerances
 
-    shared = options.take_request(ours, values)
+    values["model"], weights = values.pop("ours"), values.pop("weights")
+    if len(weights) > 2:  # noqa: PLR2004  (A and B)
+        message = "--weights is given at most twice: for A and for B."
+        raise click.UsageError(message)
+    shared = options.take_request(values)
     opening = shared.pop("opening")
+    rules = tuple(parse_rule(text) for text in values.pop("rules"))
     request = DiffRequest(
         **shared,
         ours=replace(opening, weights=weights[0] if weights else None),
-        theirs=replace(opening, model=theirs, weights=weights[-1] if weights else None),
-        tolerances=tolerances(atol, rtol, tuple(parse_rule(text) for text in rules)),
-        reports=options.report_targets(junit),
+        theirs=replace(opening, model=values.pop("theirs"), weights=weights[-1] if weights else None),
+        tolerances=tolerances(values.pop("atol"), values.pop("rtol"), rules),
+        reports=options.report_targets(values.pop("junit")),
         **values,
     )
     print_events(diff(request), quiet=quiet, as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -10,18 +10,15 @@ from actviz.cli import options
 from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.printer import print_events
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @click.command("extract", cls=ConfiguredCommand)
 @options.model
 @options.input_options
 @click.option("-o", "--output", metavar="PATH", help="The file to write.  [default: MODEL.npz]")
-@click.option("--compress", is_flag=True, help="Compress the file, which takes longer.")
+@options.flag("--compress", help="Compress the file, which takes longer.")
 @options.stateful
 @options.run_options
-def command(model: Path, *, quiet: bool, **values: Any) -> None:
+def command(*, quiet: bool, **values: Any) -> None:
     """Write the outputs of layers of MODEL for INPUTS to an .npz file.
 
     The file holds one array for each layer under its address, with the inputs along the first
@@ -31,4 +28,4 @@ def command(model: Path, *, quiet: bool, **values: Any) -> None:
     """
     from actviz.commands.extract import ExtractRequest, extract
 
-    print_events(extract(ExtractRequest(**options.take_request(model, values), **values)), quiet=quiet)
+    print_events(extract(ExtractRequest(**options.take_request(values), **values)), quiet=quiet)

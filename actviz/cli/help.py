@@ -20,22 +20,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "docs"
 # In reading order; the title of each is the first line of its file.
 PAGES = (
-    "figures",
-    "inputs",
-    "addresses",
-    "batches",
-    "activations",
-    "check-and-diff",
-    "report",
-    "history",
-    "python",
-    "formats",
-    "untrusted-models",
-    "configuration",
-    "exit-codes",
-    "speed",
-    "contributing",
-)
+    "figures", "inputs", "addresses", "batches", "activations", "check-and-diff", "report", "history", "python", "formats",
+    "untrusted-models", "configuration", "exit-codes", "speed", "contributing",
+)  # fmt: skip
 MAX_BYTES = 1 << 20
 MAX_WIDTH, PIPED_WIDTH = 100, 80
 

@@ -12,10 +12,10 @@ from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.notes import write_note
 from actviz.errors import escape
 from actviz.records import sizes_text
+from actviz.results.text_table import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from actviz.commands.layers import LayersResult
     from actviz.records import ModelFacts, SignatureInfo, TensorSpec
@@ -26,17 +26,17 @@ RIGHT = (0, 4)
 
 @click.command("layers", cls=ConfiguredCommand)
 @options.model
-@click.option("--json", "as_text", is_flag=True, help="Print one JSON object with everything.")
-@click.option("--operations", is_flag=True, help="Also list the single operations of a graph; each has an address.")
+@options.as_json
+@options.flag("--operations", help="Also list the single operations of a graph; each has an address.")
 @options.model_options
-def command(model: Path, *, as_text: bool, operations: bool, **values: Any) -> None:
+def command(*, as_json: bool, operations: bool, **values: Any) -> None:
     """List the layers of MODEL: addresses for `--layer`, classes, shapes, parameters and kinds of figures."""
-    from actviz.commands.layers import LayersRequest, as_json, list_layers
+    from actviz.commands.layers import LayersRequest, list_layers, record_of
 
-    result = list_layers(LayersRequest(options.take_model_options(model, values), operations))
+    result = list_layers(LayersRequest(options.take_model_options(values), operations))
     for note in result.notes:
         write_note(f"actviz: {note}")
-    click.echo(json.dumps(as_json(result)) if as_text else table(result))
+    click.echo(json.dumps(record_of(result)) if as_json else table(result))
 
 
 def table(result: LayersResult) -> str:
@@ -61,21 +61,9 @@ def table(result: LayersResult) -> str:
                 drawn,
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines.append("")
-    for row in rows:
-        cells = [
-            text.rjust(width) if column in RIGHT else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(
-        [
-            *lines,
-            *_reasons("no values of their own:", facts.removed_layers),
-            *_reasons("not computed:", _first_reasons(facts)),
-        ]
-    )
+    removed = _reasons("no values of their own:", facts.removed_layers)
+    refused = _reasons("not computed:", _first_reasons(facts))
+    return "\n".join([*lines, "", text_table(rows, RIGHT), *removed, *refused])
 
 
 def _first_reasons(facts: ModelFacts) -> dict[str, str]:

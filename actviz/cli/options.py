@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,12 +16,15 @@ from actviz.cli import completion
 from actviz.errors import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    from _typeshed import DataclassInstance
 
     from actviz.commands.verdicts import ReportTargets
-    from actviz.inputs import InputOptions
     from actviz.records import Style
     from actviz.worker import ModelOptions
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 PATH = click.Path(path_type=Path)
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -49,83 +53,68 @@ class Number(click.FloatRange):
 
 POSITIVE = Number(min=0, min_open=True)
 
+flag = functools.partial(click.option, is_flag=True)
+repeated = functools.partial(click.option, multiple=True)
+file_option = functools.partial(click.option, type=PATH, metavar="FILE")
+count_option = functools.partial(click.option, type=click.IntRange(min=1), metavar="N")
+index_option = functools.partial(click.option, type=click.IntRange(min=0), metavar="N")
+seconds_option = functools.partial(click.option, type=POSITIVE, metavar="SECONDS")
+
+
+def choice_option(name: str, choices: Sequence[str], **settings: Any) -> Callable[[Any], Any]:
+    """Return an option that takes one of some words."""
+    return click.option(name, type=click.Choice(choices), **settings)
+
+
 model = click.argument("model", type=PATH, shell_complete=completion.models)
-layer = click.option(
+layer = repeated(
     "-l",
     "--layer",
     "layers",
-    multiple=True,
     metavar="ADDRESS",
     shell_complete=completion.layers,
     help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D')."
     " May be repeated; takes commas.",
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
-overwrite = click.option("--overwrite", is_flag=True, help="Replace files that this command did not write.")
-through_link = click.option(
-    "--through-link", is_flag=True, help="Write to the folder given with -o even if it is a symbolic link."
-)
-labels = click.option(
-    "--labels", type=PATH, metavar="FILE", help="Class names: one per line, a JSON list or {index: name}."
-)
-fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first input that fails.")
-dry_run = click.option(
-    "--dry-run", is_flag=True, help="Print what would be drawn: figures, pixels, estimated memory and time."
-)
-tokens = click.option("--tokens", type=PATH, metavar="FILE", help="Words of the input, one per line, for sequences.")
-junit = click.option("--junit", type=PATH, metavar="FILE", help="Write the result as JUnit XML.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everything.")
+overwrite = flag("--overwrite", help="Replace files that this command did not write.")
+through_link = flag("--through-link", help="Write to the folder given with -o even if it is a symbolic link.")
+labels = file_option("--labels", help="Class names: one per line, a JSON list or {index: name}.")
+fail_fast = flag("--fail-fast", help="Stop at the first input that fails.")
+dry_run = flag("--dry-run", help="Print what would be drawn: figures, pixels, estimated memory and time.")
+tokens = file_option("--tokens", help="Words of the input, one per line, for sequences.")
+junit = file_option("--junit", help="Write the result as JUnit XML.")
+as_json = flag("--json", "as_json", help="Print one JSON object with everything.")
 sheet = click.option(
     "--sheet/--no-sheet",
     default=None,
     help="Draw all layers of an input on one page, or one file each. Default: a page if no --layer is given.",
 )
-stateful = click.option(
-    "--stateful",
-    is_flag=True,
-    help="Run the samples of one input in order, each on the state that the previous one left.",
+stateful = flag(
+    "--stateful", help="Run the samples of one input in order, each on the state that the previous one left."
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
+quiet = flag("-q", "--quiet", help="Print only errors on stderr.")
 
 _WEIGHTS = (
-    click.option(
+    file_option(
         "--weights",
-        type=PATH,
-        metavar="FILE",
         help="Weights for MODEL, a .keras or .h5 file or the JSON of an architecture: HDF5, .keras or a TensorFlow"
         " checkpoint.",
     ),
 )
 _MODEL = (
-    click.option(
+    repeated(
         "--custom-objects",
-        multiple=True,
         metavar="CODE",
         help="Run this code for custom layers: module:Name, file.py:Name, or file.py for all in it. May be repeated.",
     ),
     click.option(
         "--signature", metavar="NAME", help="Signature of a SavedModel or .tflite file.  [default: the one for serving]"
     ),
-    click.option(
-        "--tag", "tags", multiple=True, metavar="TAG", help="Graph of a SavedModel with several. May be repeated."
-    ),
-    click.option("--allow-code", is_flag=True, help="Let Lambda layers run the code that is in the model file."),
-    click.option(
-        "--timeout",
-        type=POSITIVE,
-        default=120.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="Time without an answer after which the model counts as hung.",
-    ),
-    click.option(
-        "--open-timeout",
-        type=POSITIVE,
-        default=30.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="CPU time that reading the model file may take.",
-    ),
+    repeated("--tag", "tags", metavar="TAG", help="Graph of a SavedModel with several. May be repeated."),
+    flag("--allow-code", help="Let Lambda layers run the code that is in the model file."),
+    seconds_option("--timeout", default=120.0, help="Time without an answer after which the model counts as hung."),
+    seconds_option("--open-timeout", default=30.0, help="CPU time that reading the model file may take."),
     click.option(
         "--max-memory",
         "memory",
@@ -133,134 +122,92 @@ _MODEL = (
         metavar="SIZE",
         help="Memory that opening and running the model may take, such as 4G.  [default: 4/5 of the machine's]",
     ),
-    click.option(
-        "--strict",
-        is_flag=True,
-        help="Refuse a model with NaN or infinite weights, a misleading name, or layers that need code.",
-    ),
-    click.option("-v", "--verbose", is_flag=True, help="Show what TensorFlow prints."),
+    flag("--strict", help="Refuse a model with NaN or infinite weights, a misleading name, or layers that need code."),
+    flag("-v", "--verbose", help="Show what TensorFlow prints."),
 )
 _STYLE = (
     click.option(
         "--scale",
         default="auto",
-        show_default=True,
         metavar="SCALE",
         help="Range of the colors: one for each filter, layer or run, MIN:MAX, percentiles p1:99 (of each tile:"
         " filter:p1:99), or those of an earlier run, from:manifest.json. auto: the bounds of the activation"
         " function if there are any, else filter for maps and layer for the rest.",
     ),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
-    click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Tiles in a row."),
+    count_option("--columns", help="Tiles in a row."),
     click.option("--channels", metavar="LIST", help="Channels to draw, such as 0:16,40 or all."),
-    click.option(
+    choice_option(
         "--sort",
-        type=click.Choice(("index", "max", "mean", "std", "l2")),
+        ("index", "max", "mean", "std", "l2"),
         help="Order of the channels.  [default: mean |value| with --top, else index]",
     ),
-    click.option("--top", type=click.IntRange(min=1), metavar="K", help="Only the K strongest by --sort."),
-    click.option("--zoom", type=click.IntRange(1, 64), metavar="N", help="Pixels for each value."),
-    click.option("--project", type=click.Choice(("max",)), help="One map of all planes or frames of a channel."),
-    click.option("--overlay", is_flag=True, help="Draw each map over the input image, aligned by receptive fields."),
-    click.option("--reduce", type=click.Choice(("mean", "max", "l2")), help="One map of all chosen channels."),
+    count_option("--top", metavar="K", help="Only the K strongest by --sort."),
+    count_option("--zoom", type=click.IntRange(1, 64), help="Pixels for each value."),
+    choice_option("--project", ("max",), help="One map of all planes or frames of a channel."),
+    flag("--overlay", help="Draw each map over the input image, aligned by receptive fields."),
+    choice_option("--reduce", ("mean", "max", "l2"), help="One map of all chosen channels."),
     click.option(
         "--max-megapixels",
         "megapixels",
         type=Number(0.5, 100),
         default=16.0,
-        show_default=True,
         metavar="N",
         help="Largest page of a sheet: it is shrunk to that, or with --channels or --top continues on further pages.",
     ),
-    click.option("--histogram", is_flag=True, help="Add the distribution of the layer's values."),
-    click.option("--dark", is_flag=True, help="Light text on a dark page."),
-    click.option("--bare", is_flag=True, help="The mosaic of the tiles only."),
+    flag("--histogram", help="Add the distribution of the layer's values."),
+    flag("--dark", help="Light text on a dark page."),
+    flag("--bare", help="The mosaic of the tiles only."),
 )
 _READING = (
-    click.option(
+    choice_option(
         "--resize",
-        type=click.Choice(("stretch", "crop", "pad")),
+        ("stretch", "crop", "pad"),
         default="stretch",
-        show_default=True,
         help="How images get the model's size: stretched as by Keras's loaders, cropped, or padded.",
     ),
     click.option(
-        "--preprocess",
-        default="auto",
-        show_default=True,
-        metavar="RANGE",
-        help="auto, 0..1, -1..1, 0..255, caffe, torch or MEAN,STD.",
+        "--preprocess", default="auto", metavar="RANGE", help="auto, 0..1, -1..1, 0..255, caffe, torch or MEAN,STD."
     ),
-    click.option("--invert", is_flag=True, help="Exchange dark and light."),
-    click.option(
+    flag("--invert", help="Exchange dark and light."),
+    choice_option(
         "--layout",
-        type=click.Choice(("auto", "channels_first", "channels_last")),
+        ("auto", "channels_first", "channels_last"),
         default="auto",
-        show_default=True,
         help="Order of the axes of array inputs.",
     ),
-    click.option("--allow-nonfinite", is_flag=True, help="Feed NaN and infinities."),
-    click.option(
-        "--max-pixels",
-        "maximum_pixels",
-        type=click.IntRange(min=1),
-        default=50_000_000,
-        show_default=True,
-        metavar="N",
-        help="Largest image that is read.",
-    ),
-    click.option(
-        "--frame",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        metavar="N",
-        help="Frame of an animation, or page of a TIFF.",
-    ),
+    flag("--allow-nonfinite", help="Feed NaN and infinities."),
+    count_option("--max-pixels", "maximum_pixels", default=50_000_000, help="Largest image that is read."),
+    index_option("--frame", default=0, help="Frame of an animation, or page of a TIFF."),
     click.option(
         "--sample-rate", type=click.IntRange(1, 1_000_000), metavar="HZ", help="Resample sounds (.wav) to this rate."
     ),
-    click.option(
-        "--background", default="white", show_default=True, metavar="COLOR", help="Color behind transparent pixels."
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        metavar="N",
-        help="Seed of generated inputs.",
-    ),
+    click.option("--background", default="white", metavar="COLOR", help="Color behind transparent pixels."),
+    index_option("--seed", default=0, help="Seed of generated inputs."),
 )
 _INPUTS = (
     click.argument("inputs", type=PATH, nargs=-1),
-    click.option(
+    repeated(
         "--input",
         "named",
-        multiple=True,
         metavar="NAME=FILE",
         help="File for one input of a model with several. May be repeated; the files together are one sample, or"
         " one for each row.",
     ),
-    click.option(
+    repeated(
         "--files-from",
         "lists",
-        multiple=True,
         metavar="FILE",
         help="Read the names of inputs from FILE, one per line; - is standard input. May be repeated.",
     ),
-    click.option("-0", "--null", "separated_by_nul", is_flag=True, help="Names in lists end with a NUL byte."),
+    flag("-0", "--null", "separated_by_nul", help="Names in lists end with a NUL byte."),
     layer,
 )
 _BATCH = (
-    click.option(
-        "--batch-size", type=click.IntRange(1, 4096), metavar="N", help="Inputs in a batch.  [default: by layer sizes]"
-    ),
+    count_option("--batch-size", type=click.IntRange(1, 4096), help="Inputs in a batch.  [default: by layer sizes]"),
     click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs."),
-    click.option("--force", is_flag=True, help="Draw figures that are up to date again."),
-    click.option(
-        "--json", "as_json", is_flag=True, help="Print the record of each figure, one per line, not its path."
-    ),
+    flag("--force", help="Draw figures that are up to date again."),
+    flag("--json", "as_json", help="Print the record of each figure, one per line, not its path."),
 )
 
 
@@ -290,15 +237,19 @@ run_options_for_two = _group((*_READING, overwrite, fail_fast, *_MODEL, quiet))
 """`run_options` of a command with two models, which has a `--weights` of its own."""
 
 
-def take_request(model: Path, values: dict[str, Any]) -> dict[str, Any]:
+def take_request(values: dict[str, Any]) -> dict[str, Any]:
     """Pop the values of `input_options` and `run_options`; return them as the fields of a `ModelRequest`."""
-    opening = take_model_options(model, values)
-    names = ("inputs", "named", "layers", "lists", "separated_by_nul", "overwrite", "fail_fast")
-    return {name: values.pop(name) for name in names} | {"opening": opening, "reading": _take_input_options(values)}
+    from actviz.inputs import InputArguments, InputOptions
+
+    opening = take_model_options(values)
+    paths = values.pop("inputs")
+    inputs = InputArguments(paths, *(values.pop(name) for name in ("named", "lists", "separated_by_nul")))
+    common = {name: values.pop(name) for name in ("layers", "overwrite", "fail_fast")}
+    return common | {"opening": opening, "inputs": inputs, "reading": take_record(InputOptions, values)}
 
 
-def take_model_options(model: Path, values: dict[str, Any]) -> ModelOptions:
-    """Pop the values of `model_options`."""
+def take_model_options(values: dict[str, Any]) -> ModelOptions:
+    """Pop the values of `model` and `model_options`."""
     from actviz.gate import TrustPolicy
     from actviz.records import GraphSelection
     from actviz.worker import ModelOptions
@@ -309,25 +260,19 @@ def take_model_options(model: Path, values: dict[str, Any]) -> ModelOptions:
     _ = trust.sources  # refuses malformed --custom-objects before anything is started
     named = tuple(text.partition("=")[0] for text in values.get("named", ()) if "=" in text)
     choice = GraphSelection(values.pop("signature"), tuple(values.pop("tags")), named)
-    return ModelOptions(model, trust=trust, choice=choice, **_take_fields(ModelOptions, values))
+    return take_record(ModelOptions, values, trust=trust, choice=choice)
 
 
 def take_style(values: dict[str, Any]) -> Style:
     """Pop the values of `style_options`."""
     from actviz.records import Style
 
-    return Style(**_take_fields(Style, values))
+    return take_record(Style, values)
 
 
-def _take_input_options(values: dict[str, Any]) -> InputOptions:
-    from actviz.inputs.input_options import InputOptions
-
-    return InputOptions(**_take_fields(InputOptions, values))
-
-
-def _take_fields(record: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Pop the values that are named as the fields of a dataclass."""
-    return {field.name: values.pop(field.name) for field in fields(record) if field.name in values}
+def take_record(record: type[Record], values: dict[str, Any], **more: Any) -> Record:
+    """Pop the values that are named as the fields of a dataclass, and return an instance with these and `more`."""
+    return record(**{field.name: values.pop(field.name) for field in fields(record) if field.name in values}, **more)
 
 
 def report_targets(junit: Path | None) -> ReportTargets:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Seconds after a signal in which a command may finish its files.
 GRACE_SECONDS = 1.5
 _signals: list[int] = []  # received so far
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 SIGNAL_CODES = frozenset({EXIT_INTERRUPTED, EXIT_TERMINATED})
 COMMANDS = {
     "show": "Draw the outputs of layers as labelled PNG figures.",
@@ -74,7 +75,7 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_LazyGroup, context_settings=SETTINGS)
 @click.version_option(VERSION, prog_name="actviz", message="%(prog)s %(version)s")
 @click.option("--no-config", is_flag=True, help="Read no actviz.toml and no pyproject.toml.")
 @click.pass_context

@@ -14,7 +14,7 @@ from actviz.cli.printer import print_events
 @click.command("render", cls=ConfiguredCommand)
 @click.argument("file", metavar="ACTIVATIONS", type=options.PATH, shell_complete=completion.arrays)
 @options.layer
-@click.option("--index", type=click.IntRange(min=0), metavar="N", help="Only this input; the first is 0.")
+@options.index_option("--index", help="Only this input; the first is 0.")
 @click.option(
     "--axes",
     metavar="NAMES",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,52 +11,31 @@ from actviz.cli import options
 from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.printer import print_events
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @click.command("report", cls=ConfiguredCommand)
 @options.model
 @options.input_options
 @click.option("-o", "--output", metavar="FILE", help="The page, .html.  [default: MODEL_report.html]")
-@click.option(
+@options.file_option(
     "--against",
-    type=options.PATH,
-    metavar="FILE",
     help="Another version of the model, or its activations (.npz of actviz extract), to compare with.",
 )
-@click.option(
+@options.file_option(
     "--markdown",
-    type=options.PATH,
-    metavar="FILE",
     help="Also write the findings as Markdown, with a sheet next to it; $GITHUB_STEP_SUMMARY is appended to.",
 )
 @click.option(
     "--max-size",
+    "maximum_size",
     type=options.parse_size,
     default="20MB",
-    show_default=True,
     metavar="SIZE",
     help="Largest page; pictures are left out to keep it.",
 )
-@click.option(
-    "--pictures",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    metavar="N",
-    help="Figures of the first N inputs; statistics are over all inputs.",
-)
+@options.count_option("--pictures", default=5, help="Figures of the first N inputs; statistics are over all inputs.")
 @options.labels
 @options.run_options
-def command(
-    model: Path,
-    *,
-    markdown: Path | None,
-    max_size: int,
-    quiet: bool,
-    **values: Any,
-) -> None:
+def command(*, quiet: bool, **values: Any) -> None:
     """Write one HTML page with findings about MODEL and the figures of every layer for INPUTS.
 
     The page is self-contained: findings (NaN, dead, constant or saturated channels, outlying
@@ -65,12 +44,7 @@ def command(
     """
     from actviz.commands.report import ReportRequest, report
 
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    request = ReportRequest(
-        **options.take_request(model, values),
-        markdown=markdown,
-        summary=markdown is not None and bool(summary) and os.path.abspath(markdown) == os.path.abspath(summary or ""),
-        maximum_size=max_size,
-        **values,
-    )
+    markdown, summary = values["markdown"], os.environ.get("GITHUB_STEP_SUMMARY")
+    is_summary = bool(markdown and summary) and os.path.abspath(markdown) == os.path.abspath(summary or "")
+    request = ReportRequest(**options.take_request(values), summary=is_summary, **values)
     print_events(report(request), quiet=quiet)

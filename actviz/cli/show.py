@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from actviz.cli import options
 from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.printer import print_events
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command("show", cls=ConfiguredCommand)
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 @options.tokens
 @options.stateful
 @options.run_options
-def command(model: Path, *, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> None:
+def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> None:
     """Draw the outputs of layers of MODEL for INPUTS, as labelled PNG figures.
 
     MODEL is a .keras, .h5 or .tflite file, a SavedModel folder or a frozen .pb graph. INPUTS
@@ -43,7 +40,7 @@ def command(model: Path, *, shard: str | None, as_json: bool, quiet: bool, **val
     from actviz.inputs.input_files import Shard, parse_shard
 
     request = ShowRequest(
-        **options.take_request(model, values),
+        **options.take_request(values),
         style=options.take_style(values),
         shard=parse_shard(shard) if shard else Shard(),
         **values,

@@ -1,1 +1,1 @@
-"""The programs behind the commands, one readable module each."""
+"""The commands without their command line: a request in, events out."""

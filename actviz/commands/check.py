@@ -1,26 +1,27 @@
-"""`check`: numbers of layers over a set of inputs against limits."""
+"""`check`: statistics of layers over a set of inputs against limits."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.addresses import select_layers_of
 from actviz.batch import requests, statistics_runner, streaming
 from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
 from actviz.commands import verdicts
-from actviz.errors import ActvizError, ToleranceError, UsageError, escape
+from actviz.errors import ActvizError, UsageError, escape
 from actviz.layer_catalogue import passes_on
-from actviz.results import ci_reports as found_texts
+from actviz.results import ci_reports, output_files
+from actviz.statistics.channel_statistics import extremes_of, indices_of, least_of
 from actviz.statistics.limits import Limits, judge, percent
 from actviz.statistics.running_statistics import bounds_of
 from actviz.system.held_folder import hold_folder
+from actviz.version import VERSION
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
@@ -39,21 +40,21 @@ DEFAULT = Limits(no_nan=True, no_infinite=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest(ModelRequest):
-    """What the command asks for, parsed; `limits` of nothing mean no NaN and no infinity."""
+    """The arguments of the command; without any limit in `limits`, no value may be NaN or infinite."""
 
     limits: Limits
     reports: verdicts.ReportTargets = field(default_factory=verdicts.ReportTargets)
 
 
 def check(request: CheckRequest) -> Iterator[Note | FileWritten | verdicts.Verdict]:
-    """Compute every input, judge every layer; yield what happens, then the result.
+    """Compute every input and check every layer; yield events, then the result.
 
     Raises
     ------
     ToleranceError
-        At the end, when a limit is broken.
+        At the end, if a limit is broken.
     ActvizError
-        When nothing could be made; `PartialError` at the end when part of it failed.
+        If nothing could be computed; `PartialError` at the end if some inputs failed.
     """
     limits = request.limits if request.limits != Limits() else DEFAULT
     verdicts.prepare(request.reports, "check", overwrite=request.overwrite)
@@ -66,22 +67,22 @@ def _check(
     request: CheckRequest, limits: Limits, target: Path | None
 ) -> Iterator[Note | FileWritten | verdicts.Verdict]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
+    failures: list[ActvizError] = []
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
         worker.prepare()
-        facts, layers, found = requests.begin(request, facts, worker, _choose)
-        tally, failures = StatisticsSoFar(layers, fixed_batch_size(facts)), list[ActvizError]()
+        facts, layers, inputs = requests.begin(request, facts, worker, _choose)
+        tally = StatisticsSoFar(layers, fixed_batch_size(facts))
         stateful = request.reading.stateful
-        items = requests.numbered(found, stateful=stateful)
-        yield from requests.collect_failures(
-            statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful), failures
-        )
+        items = requests.numbered(inputs, stateful=stateful)
+        events = statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful)
+        yield from requests.collect_failures(events, failures)
         worker.stop()
     if not tally.inputs:
         raise requests.worst(failures)
     for address, dtype in tally.left_out.items():
         yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
-    if limits.saturated is not None and all(np.isnan(one.saturated) for one in tally.totals.values()):
+    if limits.saturated is not None and all(np.isnan(totals.saturated) for totals in tally.totals.values()):
         yield Note("no layer has a bounded activation function, so --max-saturated checks nothing.")
     if not tally.totals:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
@@ -91,19 +92,12 @@ def _check(
         result.record["stateful"] = True
     if target is not None:
         yield _draw(target, result, facts, tally)
-    yield from verdicts.publish(result.findings, request.reports)
-    yield verdicts.Verdict(found_texts.table(result.findings), result.record)
-    if result.findings.broken:
-        raise ToleranceError(result.findings.reason())
-    if failures:
-        raise requests.partial(len(failures), len(failures) + tally.inputs)
+    yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
 
 
 def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
-    """Return the layers asked for, else those that compute numbers of their own."""
-    if request.layers:
-        return select_layers_of(facts, request.layers, str(request.model))
-    layers = verdicts.own_layers(facts.layers)
+    """Return the requested layers, else those that change their input."""
+    layers = requests.requested_layers(request, facts) or verdicts.own_layers(facts.layers)
     if not layers:
         message = f"{facts.file}: no layer computes numbers of its own; name some with --layer."
         raise UsageError(message)
@@ -112,9 +106,9 @@ def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
 
 @dataclass(frozen=True, slots=True)
 class _CheckResult:
-    """Everything that a check gives: texts, JSON, and the cases by address."""
+    """The result of a check: for the terminal and CI, as JSON, and the results of the rules by address."""
 
-    findings: found_texts.CheckResults
+    findings: ci_reports.CheckResults
     record: dict[str, Any]
     cases: dict[str, list[RuleResult]]
 
@@ -136,20 +130,18 @@ def _result(
         for layer in layers
     )
     lost = tuple(failure.message for failure in failures)
-    findings = found_texts.CheckResults(
+    findings = ci_reports.CheckResults(
         "check", facts.file, HEADINGS, rows, frozenset(range(1, len(HEADINGS) - 1)), every, lost
     )
-    from actviz.version import VERSION
-
     record = {
         "actviz": VERSION,
         "model": facts.file,
         "configuration": facts.digest,
         "inputs": tally.inputs,
         "failures": list(lost),
-        "layers": [_layer_said(layer, tally) for layer in layers],
+        "layers": [_layer_record(layer, tally) for layer in layers],
         "left_out": tally.left_out,
-        "limits": [verdicts.case_said(case) for case in every],
+        "limits": [verdicts.case_record(case) for case in every],
         "broken": len(findings.broken),
     }
     return _CheckResult(findings, record, cases)
@@ -160,8 +152,8 @@ def _take_passed_on(
 ) -> dict[str, list[RuleResult]]:
     """Take the broken limits of layers that only pass values on out of `cases`, and return them by address.
 
-    They were broken before these layers. Only non-finite values that no earlier layer has arise in such a
-    layer: an average overflows.
+    An earlier layer broke them. The exception are non-finite values that no earlier layer has: an average
+    can overflow.
     """
     passed: dict[str, list[RuleResult]] = {}
     nonfinite = False
@@ -176,9 +168,7 @@ def _take_passed_on(
 
 
 def _with_input(case: RuleResult, tally: StatisticsSoFar) -> RuleResult:
-    """Name the first input with NaN or infinities where a case is about them."""
-    from dataclasses import replace
-
+    """Add the name of the first input with NaN or infinities to the reason of a rule about them."""
     name = tally.nonfinite.get(case.subject)
     if case.kept or name is None or not case.rule.startswith("no "):
         return case
@@ -191,11 +181,11 @@ def _row(
     broken = [case.rule for case in cases if not case.kept]
     kept = f"passed on: {'; '.join(case.rule for case in passed)}" if passed else "ok"
     count = totals.count or 1.0
+    low, high = extremes_of(totals.minimum, totals.maximum)
     return (
         layer.address,
         f"{totals.channels:,}",
-        *(verdicts.number(one) for one in _ends(totals)),
-        verdicts.number(_least(totals.std)),
+        *(verdicts.number(value) for value in (low, high, _mean(totals), least_of(totals.std))),
         f"{int(totals.dead.sum()):,}",
         f"{int(totals.constant.sum()):,}",
         percent(totals.zeros / count),
@@ -206,26 +196,20 @@ def _row(
     )
 
 
-def _ends(totals: RunningStatistics) -> tuple[float, float, float]:
-    """Return minimum, maximum and mean of the layer, NaN where it has no finite value."""
+def _mean(totals: RunningStatistics) -> float:
+    """Return the mean of the finite values of a layer, NaN if it has none."""
     has = totals.finite > 0
     if not has.any():
-        return np.nan, np.nan, np.nan
+        return np.nan
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float((totals.mean[has] * (totals.finite[has] / totals.finite.sum())).sum())
-    return float(totals.minimum[has].min()), float(totals.maximum[has].max()), mean
+        return float((totals.mean[has] * (totals.finite[has] / totals.finite.sum())).sum())
 
 
-def _least(values: Any) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.min()) if known.size else np.nan
-
-
-def _layer_said(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
+def _layer_record(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
     totals = tally.totals[layer.address]
-    low, high, mean = _ends(totals)
+    low, high = extremes_of(totals.minimum, totals.maximum)
     bounds, count = bounds_of(layer.activation), totals.count or 1.0
-    said: dict[str, Any] = {
+    record: dict[str, Any] = {
         "address": layer.address,
         "class": layer.kind,
         "activation": layer.activation,
@@ -233,10 +217,10 @@ def _layer_said(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
         "values": int(totals.count),
         "min": verdicts.finite(low),
         "max": verdicts.finite(high),
-        "mean": verdicts.finite(mean),
-        "least_std": verdicts.finite(_least(totals.std)),
-        "dead": np.flatnonzero(totals.dead).tolist(),
-        "constant": np.flatnonzero(totals.constant).tolist(),
+        "mean": verdicts.finite(_mean(totals)),
+        "least_std": verdicts.finite(least_of(totals.std)),
+        "dead": indices_of(totals.dead),
+        "constant": indices_of(totals.constant),
         "zeros": totals.zeros / count,
         "saturated": None if bounds is None else totals.saturated / count,
         "bounds": None if bounds is None else [verdicts.finite(end) for end in bounds],
@@ -245,14 +229,12 @@ def _layer_said(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
         "first_nonfinite": tally.nonfinite.get(layer.address),
     }
     for name in ("minimum", "maximum", "mean", "std"):
-        said[f"channel_{name}"] = [verdicts.finite(one) for one in getattr(totals, name).tolist()]
-    return said
+        record[f"channel_{name}"] = [verdicts.finite(value) for value in getattr(totals, name).tolist()]
+    return record
 
 
 def _figure_target(request: CheckRequest) -> Path | None:
-    """Return the path of the figure, once it is known that it may be written."""
-    from actviz.results import output_files
-
+    """Return the path of the figure after checking that it may be written, ``None`` without one."""
     if request.output is None:
         return None
     path = output_files.resolve_output(request.output, "", [".png"], "the figure of a check is written as PNG")
@@ -262,19 +244,16 @@ def _figure_target(request: CheckRequest) -> Path | None:
 
 
 def _draw(path: Path, result: _CheckResult, facts: ModelFacts, tally: StatisticsSoFar) -> FileWritten:
-    """Draw the offenders, or every layer where there is none."""
+    """Draw the layers that break a limit, or all layers if there is none."""
     from actviz.figures import range_chart
-    from actviz.results import output_files
-    from actviz.version import VERSION
 
     offending = [layer for layer in tally.layers if any(not case.kept for case in result.cases.get(layer.address, ()))]
     shown = offending or [layer for layer in tally.layers if layer.address in tally.totals]
-    bands = [
+    rows = [
         range_chart.RangeRow(layer, tally.totals[layer.address], tuple(result.cases[layer.address])) for layer in shown
     ]
-    picture = range_chart.draw_chart(
-        bands, range_chart.ChartHeading(facts.file, tally.inputs, len(tally.totals), len(offending))
-    )
+    heading = range_chart.ChartHeading(facts.file, tally.inputs, len(tally.totals), len(offending))
+    picture = range_chart.draw_chart(rows, heading)
     provenance = {"actviz": VERSION, "command": "check", "model": facts.file, "configuration": facts.digest}
     output_files.write_figure(path, picture.pixels, provenance)
     return FileWritten(path)

@@ -1,20 +1,19 @@
-"""What `diff` is asked for, and what its sources give."""
+"""The request of `diff`, and the interface of the sources that it compares."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from actviz.batch.requests import InputRequest
 from actviz.commands import verdicts
 from actviz.statistics.differences import DifferenceReducer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from actviz.batch.events import Note
     from actviz.errors import ActvizError
-    from actviz.inputs import InputOptions
     from actviz.records import Activation, LayerInfo, Sample
     from actviz.statistics.differences import LayerDifference, LayerMatch
     from actviz.statistics.tolerances import Tolerances
@@ -22,29 +21,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffRequest:
-    """What the command asks for, parsed; `figures` is how many layers are drawn."""
+class DiffRequest(InputRequest):
+    """The arguments of the command; `figures` is the number of layers to draw."""
 
     ours: ModelOptions
     theirs: ModelOptions
-    inputs: tuple[Path, ...] = ()
-    named: tuple[str, ...] = ()
-    lists: tuple[str, ...] = ()
-    separated_by_nul: bool = False
-    layers: tuple[str, ...] = ()
-    reading: InputOptions
     tolerances: Tolerances
-    output: str | None = None
     figures: int = 6
-    overwrite: bool = False
     through_link: bool = False
-    fail_fast: bool = False
     reports: verdicts.ReportTargets = field(default_factory=verdicts.ReportTargets)
-
-    @property
-    def has_inputs(self) -> bool:
-        """Tell whether any input was given."""
-        return bool(self.inputs or self.named or self.lists)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -66,13 +51,13 @@ class DifferencesSoFar:
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
-    def found(self) -> dict[str, LayerDifference]:
-        """The differences by address."""
+    def layers(self) -> dict[str, LayerDifference]:
+        """The differences by address in A."""
         return self.reducer.layers
 
 
 class DiffSource(Protocol):
-    """Two things to compare, whatever they come from."""
+    """Two models, or two files of activations, to compare."""
 
     def select(self, wanted: Sequence[str]) -> list[LayerInfo]:
         """Return the layers of the first side that addresses select."""
@@ -86,9 +71,9 @@ class DiffSource(Protocol):
         ...
 
     def sample(self, number: int) -> Sample:
-        """Return an input that a drift names as its worst."""
+        """Return the input of a number that is `LayerDifference.worst` of a pair."""
         ...
 
     def activations(self, pairs: Sequence[LayerMatch], number: int) -> list[tuple[Activation, Activation]]:
-        """Return what both sides of some pairs gave for an input."""
+        """Return the activations of both layers of each pair for an input."""
         ...

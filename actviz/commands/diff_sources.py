@@ -1,4 +1,4 @@
-"""The two sides of a comparison: saved activations, or two models that are fed the same."""
+"""The two sources of a comparison: files of activations, or models that are fed the same inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actviz.batch import requests
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import NumberedSample, check_batch, stacked
 from actviz.batch.events import Note
-from actviz.batch.requests import check_computable, say_code
+from actviz.batch.requests import check_computable, code_notes
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 READ = 4 << 20
 BATCH_BYTES = 32 << 20
 FREE = None
-# What zipfile runs into by itself where an archive's numbers make no sense.
+# Error numbers of the OSErrors that zipfile raises for inconsistent archives.
 OF_DAMAGE = frozenset({None, errno.EINVAL})
 
 ActivationPairs = list[tuple["Activation", "Activation"]]
@@ -48,21 +48,19 @@ Result = TypeVar("Result")
 
 
 def both_saved(ours: Path, theirs: Path, *, given: bool) -> bool:
-    """Tell whether both are files of activations, by what is in them.
+    """Return True if both are files of activations, by their content.
 
     Raises
     ------
     UsageError
-        When only one is, or inputs are given for what needs none.
+        If only one is, or inputs are given although none are needed.
     InputError
-        When one is an archive of arrays that says nothing about them.
+        If one is an archive of arrays without a description of them.
     """
     saved = [_is_saved(path) for path in (ours, theirs)]
     if saved[0] != saved[1]:
-        one, other = (ours, theirs) if saved[0] else (theirs, ours)
-        message = (
-            f"{one} holds activations and {other} is none of them; give two models, or two .npz of actviz extract."
-        )
+        file, model = (ours, theirs) if saved[0] else (theirs, ours)
+        message = f"{file} holds activations and {model} does not; give two models, or two .npz of actviz extract."
         raise UsageError(message)
     if saved[0] and given:
         message = f"{ours} and {theirs} are activations that were computed already; leave the inputs out."
@@ -71,7 +69,7 @@ def both_saved(ours: Path, theirs: Path, *, given: bool) -> bool:
 
 
 def _is_saved(path: Path) -> bool:
-    """Tell whether a file is activations; anything unknown is left to those who open models."""
+    """Return True for a file of activations, False for anything that may be a model."""
     from actviz.gate.archive import ARRAYS, open_archive
 
     if file_system.is_folder(path):
@@ -84,7 +82,7 @@ def _is_saved(path: Path) -> bool:
         except ActvizError as failure:
             fault = _fault_of_disk(failure)
             if fault is not None:
-                raise fault from None  # it says nothing about what the file is
+                raise fault from None  # the content of the file is unknown
             return False
     if "actviz.json.npy" in members:
         return True
@@ -95,7 +93,7 @@ def _is_saved(path: Path) -> bool:
 
 
 def _fault_of_disk(failure: BaseException) -> OSError | None:
-    """Return the error of the disk that a failure comes from, ``None`` where the content of a file is at fault."""
+    """Return the error of the disk that caused a failure, ``None`` if the cause is the content of the file."""
     cause: BaseException | None = failure
     while cause is not None and not (isinstance(cause, OSError) and cause.errno not in OF_DAMAGE):
         cause = cause.__context__
@@ -103,7 +101,7 @@ def _fault_of_disk(failure: BaseException) -> OSError | None:
 
 
 class FileSources:
-    """Two files of activations; a with block opens them."""
+    """Two files of activations, opened as a context manager."""
 
     def __init__(self, request: DiffRequest) -> None:
         self._request = request
@@ -134,12 +132,12 @@ class FileSources:
         return select_layers(self.layers()[0], wanted, str(self._request.ours.model))
 
     def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
-        """Return the layers that are in the files, with the shapes of their arrays.
+        """Return the layers in the files, with the shapes of their arrays.
 
         Raises
         ------
         InputError
-            When the files hold different numbers of inputs.
+            If the files hold different numbers of inputs.
         """
         ours, theirs = self._saved
         if ours.count != theirs.count:
@@ -148,28 +146,18 @@ class FileSources:
                 f"{first} holds {ours.count} inputs and {second} {theirs.count}; extract both from the same inputs."
             )
             raise InputError(message)
-        return _held(ours), _held(theirs)
+        return _saved_layers(ours), _saved_layers(theirs)
 
     def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | ActvizError]:
-        """Read both files in blocks, the next while one is compared."""
-        yield from _say_inputs(*self._saved)
+        """Compare both files in blocks, reading the next block meanwhile."""
+        yield from _input_notes(*self._saved)
         drifts.inputs = self._saved[0].count
         with ThreadPoolExecutor(1) as reader:
             for pair in pairs:
-                entries = [
-                    saved.description.entries[address]
-                    for saved, address in zip(self._saved, (pair.ours.address, pair.theirs.address), strict=True)
-                ]
-                axes = entries[0].axes
-                size = max(
-                    1, self._saved[0].row_bytes(pair.ours.address), self._saved[1].row_bytes(pair.theirs.address)
-                )
-                rows = max(1, READ // size)
-                blocks = zip(
-                    self._saved[0].blocks(pair.ours.address, rows),
-                    self._saved[1].blocks(pair.theirs.address, rows),
-                    strict=True,
-                )
+                sides = list(zip(self._saved, (pair.ours.address, pair.theirs.address), strict=True))
+                axes = self._saved[0].description.entries[pair.ours.address].axes
+                rows = max(1, READ // max(1, *(saved.row_bytes(address) for saved, address in sides)))
+                blocks = zip(*(saved.blocks(address, rows) for saved, address in sides), strict=True)
                 start = 0
                 waiting = reader.submit(next, blocks, None)
                 while (both := waiting.result()) is not None:
@@ -179,11 +167,11 @@ class FileSources:
                     start += len(both[0])
 
     def sample(self, number: int) -> Sample:
-        """Return an input as far as it is known."""
+        """Return an input, without its values."""
         return self._saved[0].sample(number)
 
     def activations(self, pairs: Sequence[LayerMatch], number: int) -> list[tuple[Activation, Activation]]:
-        """Return what both sides of some pairs gave for an input."""
+        """Return the activations of both layers of each pair for an input."""
         ours, theirs = self._saved
         return [
             (ours.activation(pair.ours.address, number), theirs.activation(pair.theirs.address, number))
@@ -191,10 +179,8 @@ class FileSources:
         ]
 
 
-def _held(saved: SavedActivations) -> list[LayerInfo]:
-    """Return the layers whose arrays are in a file, with the shapes and axes of those."""
-    from dataclasses import replace
-
+def _saved_layers(saved: SavedActivations) -> list[LayerInfo]:
+    """Return the layers whose arrays are in a file, with the shapes and axes of the arrays."""
     about = saved.description
     return [
         replace(layer, shape=(FREE, *saved.shape(layer.address)[1:]), axes=about.entries[layer.address].axes)
@@ -203,16 +189,14 @@ def _held(saved: SavedActivations) -> list[LayerInfo]:
     ]
 
 
-def _say_inputs(ours: SavedActivations, theirs: SavedActivations) -> Iterator[Note]:
-    """Say where both files are not of the same inputs, as far as they tell."""
+def _input_notes(ours: SavedActivations, theirs: SavedActivations) -> Iterator[Note]:
+    """Note inputs that differ between both files, by their digests."""
     pairs = list(zip(ours.description.samples, theirs.description.samples, strict=True))
-    other = [
-        number for number, (one, two) in enumerate(pairs) if one.digest and two.digest and one.digest != two.digest
-    ]
-    if other:
-        one, two = (escape(sample.name, 60) for sample in pairs[other[0]])
+    unequal = [number for number, (a, b) in enumerate(pairs) if a.digest and b.digest and a.digest != b.digest]
+    if unequal:
+        first, second = (escape(sample.name, 60) for sample in pairs[unequal[0]])
         yield Note(
-            f"{len(other):,} of {len(pairs):,} inputs were not fed the same values, the first {other[0]} ({one} and {two}): the difference is also theirs."
+            f"{len(unequal):,} of {len(pairs):,} inputs were not fed the same values, the first {unequal[0]} ({first} and {second}): the difference is also theirs."
         )
 
 
@@ -232,12 +216,12 @@ def _add(
     else:
         drifts.reducer.add(address, differences.drift(*both, axes, start))
         return False
-    drifts.found.pop(address, None)
+    drifts.layers.pop(address, None)
     return True
 
 
 class ModelSources:
-    """Two models in a process each; a with block starts them."""
+    """Two models in a worker each, started as a context manager."""
 
     def __init__(self, request: DiffRequest) -> None:
         self._request = request
@@ -249,7 +233,7 @@ class ModelSources:
         self._sizes = BatchSizes(())
 
     def __enter__(self) -> Self:
-        """Start both processes."""
+        """Start both workers."""
         from actviz.worker import Worker
 
         with ExitStack() as stack:
@@ -261,7 +245,7 @@ class ModelSources:
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop both processes, which find out whether a model changed unless something else failed."""
+        """Stop both workers, which check that the model is unchanged unless something else failed."""
         self._stack.__exit__(kind, failure, trace)
 
     def select(self, wanted: Sequence[str]) -> list[LayerInfo]:
@@ -269,12 +253,12 @@ class ModelSources:
         return select_layers_of(self._facts[0], wanted, str(self._request.ours.model))
 
     def layers(self) -> tuple[Sequence[LayerInfo], Sequence[LayerInfo]]:
-        """Return the layers of both models, once it is known that both take the same inputs.
+        """Return the layers of both models after checking that both take the same inputs.
 
         Raises
         ------
         InputError
-            When they do not.
+            If they do not.
         """
         self._facts = [worker.facts() for worker in self._workers]
         for facts, opening, wanted in zip(
@@ -290,26 +274,25 @@ class ModelSources:
         return self._facts[0].layers, self._facts[1].layers
 
     def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | ActvizError]:
-        """Feed both models the same batches, as the first of them takes them."""
-        from actviz.inputs import InputArguments, choose_preprocessing, iterate_samples
+        """Feed both models the same batches, preprocessed for A."""
+        from actviz.inputs import choose_preprocessing
 
         request, facts = self._request, self._facts
         for number, opening in enumerate((request.ours, request.theirs)):
-            yield from (Note(line) for line in say_code(facts[number], opening.trust))
+            yield from (Note(line) for line in code_notes(facts[number], opening.trust))
         for worker in self._workers:
             yield from requests.new_notes(worker)
-        chosen = [choose_preprocessing(one, request.reading.preprocess) for one in facts]
+        chosen = [choose_preprocessing(model, request.reading.preprocess) for model in facts]
         if replace(chosen[0], reason="") != replace(chosen[1], reason=""):
             ours, theirs = (escape(name, 100) for name in request.names)
             yield Note(
                 f"{theirs} alone would be fed {chosen[1].description}; both are fed what {ours} takes: {chosen[0].description}."
             )
-        given = InputArguments(request.inputs, request.named, request.lists, request.separated_by_nul)
         layers = [pair.ours for pair in pairs]
-        found = iterate_samples(given, facts[0], layers, request.reading, fail_fast=request.fail_fast)
-        self._sizes = BatchSizes(layers, min(fixed_batch_size(one, BATCH_BYTES) for one in facts), filled=True)
+        inputs = requests.feed(request, facts[0], layers)
+        self._sizes = BatchSizes(layers, min(fixed_batch_size(model, BATCH_BYTES) for model in facts), filled=True)
         with BatchRunner(_PairComputation(self._workers, self._names, self._sizes, pairs)) as runner:
-            for item in runner.run(requests.numbered(found), fail_fast=request.fail_fast):
+            for item in runner.run(requests.numbered(inputs), fail_fast=request.fail_fast):
                 if isinstance(item, ComputedBatch):
                     self._add(pairs, item, drifts)
                 else:
@@ -321,12 +304,12 @@ class ModelSources:
         batch: ComputedBatch[NumberedSample, ActivationPairs],
         drifts: DifferencesSoFar,
     ) -> None:
-        """Add a batch, and keep the inputs on which some layer differs most so far, and no others."""
+        """Add a batch, and keep only the inputs for which some layer differs most so far."""
         for pair, (ours, theirs) in zip(pairs, batch.result, strict=True):
             if pair.ours.address not in drifts.left_out:
                 _add(pair, (ours.values, theirs.values), ours.axes, drifts.inputs, drifts)
         if self._request.output is not None:
-            worst = {drift.worst for drift in drifts.found.values()}
+            worst = {drift.worst for drift in drifts.layers.values()}
             known = self._kept | {number: piece.sample for number, piece in enumerate(batch.pieces, drifts.inputs)}
             self._kept = {number: sample for number, sample in known.items() if number in worst}
         drifts.inputs += len(batch.pieces)
@@ -336,7 +319,7 @@ class ModelSources:
         return self._kept[number]
 
     def activations(self, pairs: Sequence[LayerMatch], number: int) -> list[tuple[Activation, Activation]]:
-        """Compute some pairs once more for an input that was kept."""
+        """Compute the activations of some pairs again for an input that was kept."""
         computation = _PairComputation(self._workers, self._names, self._sizes, pairs)
         computation.ask([NumberedSample(number, self._kept[number])], self._sizes.filled_size(), "file")
         return computation.take()
@@ -354,7 +337,7 @@ class _PairComputation:
         self._count = self._size = 0
 
     def ask(self, batch: Sequence[NumberedSample], size: int, state: str) -> None:
-        """Start computing a batch on both sides."""
+        """Start computing a batch with both models."""
         fed = stacked(batch, size)
         self._count, self._size = len(batch), max(size, len(batch))
         renamed = {self._names[name]: values for name, values in fed.items()}
@@ -364,8 +347,8 @@ class _PairComputation:
         ]
 
     def take(self) -> ActivationPairs:
-        """Wait for both sides, without the copies that fill the batch up."""
-        # All answers are taken, so that a failure of one leaves no answer of the other behind.
+        """Wait for both models; return their activations without the copies that fill the batch up."""
+        # Both results are received even if one failed, else the next batch would receive an old one.
         answers = [
             _outcome(worker.receive_activations) if failure is None else failure
             for failure, worker in zip(self._failures, self.workers, strict=True)
@@ -390,7 +373,7 @@ def _first(activation: Activation, count: int) -> Activation:
 def _outcome(
     call: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
 ) -> Result | ActvizError:
-    """Return what a call gives, its error instead of raising it."""
+    """Return the result of a call, or the error that it raised."""
     try:
         return call(*arguments, **options)
     except ActvizError as failure:
@@ -398,24 +381,24 @@ def _outcome(
 
 
 def _same_inputs(facts: Sequence[ModelFacts], names: tuple[str, str]) -> dict[str, str]:
-    """Return the name in B of each input of A: by name where they are the same, else in order.
+    """Return the name in B of each input of A: the same name if all names are equal, else by order.
 
     Raises
     ------
     InputError
-        When numbers, shapes or dtypes differ.
+        If numbers, shapes or dtypes differ.
     """
-    ours, theirs = (one.inputs for one in facts)
+    ours, theirs = (model.inputs for model in facts)
     first, second = (escape(name, 100) for name in names)
     if len(ours) != len(theirs):
         message = f"{first} takes {len(ours)} inputs and {second} takes {len(theirs)}; models with the same inputs were expected."
         raise InputError(message)
     known = {spec.name: spec for spec in theirs}
     partners = [known[spec.name] for spec in ours] if known.keys() == {spec.name for spec in ours} else list(theirs)
-    for one, other in zip(ours, partners, strict=True):
-        alike = not (one.shape and other.shape) or differences.fit(one.shape, other.shape)
-        if not alike or (one.dtype == "string") != (other.dtype == "string"):
-            said = [f"{sizes_text(spec.shape)} {escape(spec.dtype, 20)}" for spec in (one, other)]
-            message = f'the input "{escape(one.name, 60)}" is {said[0]} in {first} and {said[1]} in {second}; models with the same inputs were expected.'
+    for own, partner in zip(ours, partners, strict=True):
+        alike = not (own.shape and partner.shape) or differences.fit(own.shape, partner.shape)
+        if not alike or (own.dtype == "string") != (partner.dtype == "string"):
+            shown = [f"{sizes_text(spec.shape)} {escape(spec.dtype, 20)}" for spec in (own, partner)]
+            message = f'the input "{escape(own.name, 60)}" is {shown[0]} in {first} and {shown[1]} in {second}; models with the same inputs were expected.'
             raise InputError(message)
-    return {one.name: other.name for one, other in zip(ours, partners, strict=True)}
+    return {own.name: partner.name for own, partner in zip(ours, partners, strict=True)}

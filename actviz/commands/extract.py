@@ -1,4 +1,4 @@
-"""`extract`: from a model and inputs to a file of activations."""
+"""`extract`: activations of a model for inputs, written to one file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actviz.addresses import select_layers_of
 from actviz.batch import requests, streaming
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations, NumberedSample
@@ -31,7 +30,7 @@ SUFFIX = ".npz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractRequest(ModelRequest):
-    """What the command asks for, parsed."""
+    """The arguments of the command."""
 
     compress: bool = False
 
@@ -42,13 +41,12 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
     Raises
     ------
     ActvizError
-        When nothing could be made; `PartialError` at the end when part of it failed.
+        If nothing could be computed; `PartialError` at the end if some inputs failed.
     """
     from actviz import activations
     from actviz.inputs import choose_preprocessing
     from actviz.system import file_writing
 
-    given = requests.given_by(request)
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
@@ -56,7 +54,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
         layers = _choose(request, facts)
         path = _target(request, facts)
         failures: list[ActvizError] = []
-        # Samples are not computed together: the numbers of a batch differ in their last bits.
+        # Batches of one: the last bits of activations depend on the batch size.
         computation = ActivationComputation(worker, layers, BatchSizes(layers, 1))
         runner: _ExtractRunner = BatchRunner(computation, stateful=request.reading.stateful)
         with (
@@ -65,7 +63,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
             runner,
         ):
             yield from requests.collect_failures(
-                _collect(request, runner, requests.feed(request, given, facts, layers), collector), failures
+                _collect(request, runner, requests.feed(request, facts, layers), collector), failures
             )
             worker.stop()
             if not collector.count:
@@ -75,8 +73,8 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
             if not collector.addresses:
                 message = f"{facts.file}: none of the layers gives an array for each input; choose others with --layer."
                 raise UsageError(message)
-            said = choose_preprocessing(facts, request.reading.preprocess).description
-            about = activations.model_metadata(facts, said, computation.versions, given=request.has_inputs)
+            preprocessing = choose_preprocessing(facts, request.reading.preprocess).description
+            about = activations.model_metadata(facts, preprocessing, computation.versions, given=request.has_inputs)
             worker.check_unchanged()
             with file_writing.replace_file(path) as file:
                 collector.write(file, about, compress=request.compress)
@@ -86,10 +84,9 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
 
 
 def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
-    """Return the layers asked for, else all but the scores of attention, which cost a call more."""
-    if request.layers:
-        return select_layers_of(facts, request.layers, str(request.model))
-    return [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
+    """Return the requested layers, else all but attention scores, which need a second call of the layer."""
+    layers = requests.requested_layers(request, facts)
+    return layers or [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
 
 
 def _collect(
@@ -98,7 +95,7 @@ def _collect(
     given: Iterable[list[Sample] | ActvizError],
     collector: ActivationWriter,
 ) -> Iterator[Note | ActvizError]:
-    """Compute one sample after another, the next while one is kept; a bad one loses its own results only."""
+    """Run one sample after another; a failing sample does not end the run."""
     items = requests.numbered(given, stateful=request.reading.stateful)
     for item in runner.run(items, fail_fast=request.fail_fast):
         if not isinstance(item, ComputedBatch):
@@ -112,7 +109,7 @@ def _collect(
 
 
 def _target(request: ExtractRequest, facts: ModelFacts) -> Path:
-    """Return the path of the result, once it is known that it may be written."""
+    """Return the path of the result after checking that it may be written."""
     from actviz.activations import read_description
     from actviz.results import output_files
 

@@ -1,13 +1,15 @@
-"""`history`: from the records of trainings to one figure of their learning curves."""
+"""`history`: the learning curves of training histories in one figure."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch.events import FileWritten, Note
+from actviz.batch.requests import worst
 from actviz.errors import ActvizError, InputError, LimitError, PartialError, UsageError
 from actviz.history import CurveStyle, NotAHistoryError, TrainingRun, is_model_folder, read_run
 from actviz.results import output_files
@@ -29,7 +31,7 @@ _SHOWN_NOTES = 8
 
 @dataclass(frozen=True, slots=True)
 class HistoryRequest:
-    """What the command asks for, parsed."""
+    """The arguments of the command."""
 
     files: tuple[Path, ...]
     output: str | None
@@ -40,14 +42,18 @@ class HistoryRequest:
 
 
 def history(request: HistoryRequest) -> Iterator[Note | FileWritten]:
-    """Draw the curves of every run into one figure; yield what happens as it happens.
+    """Draw the curves of every run into one figure; yield events.
 
     Raises
     ------
     ActvizError
-        When nothing could be made; `PartialError` at the end when a file was left out.
+        If nothing could be drawn; `PartialError` at the end if a file failed.
     """
-    _check_output(request.output)
+    if request.output is not None and Path(request.output).suffix.lower() in OTHER_FORMATS:
+        message = (
+            f"-o {request.output}: learning curves are written as PNG or SVG; give a name that ends in .png or .svg."
+        )
+        raise UsageError(message)
     runs, failures, skipped = _read(request)
     for line in (*skipped, *(failure.message for failure in failures)):
         yield Note(line)
@@ -59,56 +65,41 @@ def history(request: HistoryRequest) -> Iterator[Note | FileWritten]:
     names = distinct_names([path for _, path in runs])
     yield from _draw(request, _LoadedRuns([run for run, _ in runs], names, metrics, identity, target))
     if failures:
-        message = (
-            f"{len(failures)} of {len(runs) + len(failures)} files failed, for the reasons above; the rest is drawn."
-        )
-        raise PartialError(message)
-
-
-def _check_output(given: str | None) -> None:
-    if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
-        message = f"-o {given}: learning curves are written as PNG or SVG; give a name that ends in .png or .svg."
-        raise UsageError(message)
+        count = len(runs) + len(failures)
+        raise PartialError(f"{len(failures)} of {count} files failed, for the reasons above; the rest is drawn.")
 
 
 _Read = list[tuple[TrainingRun, Path]]
 
 
 def _read(request: HistoryRequest) -> tuple[_Read, list[ActvizError], list[str]]:
-    """Read every file; return the runs, what failed, and what in folders is no history."""
+    """Read every file; return the runs, the failures, and notes about files in folders that are not histories."""
     runs: _Read = []
     failures: list[ActvizError] = []
     skipped: list[str] = []
     for path, listed in _files(request.files):
         try:
             runs.append((read_run(path, request.validation_freq), path))
-        except NotAHistoryError as failure:
-            if not listed:
-                failures.append(failure)
-                _stop(request, failure)
-            else:
-                skipped.append(f"skipped: {failure.message}")
         except ActvizError as failure:
-            failures.append(failure)
-            _stop(request, failure)
+            if listed and isinstance(failure, NotAHistoryError):
+                skipped.append(f"skipped: {failure.message}")
+            elif request.fail_fast:
+                raise
+            else:
+                failures.append(failure)
         if len(runs) > MAXIMUM_RUNS:
             message = f"more than {MAXIMUM_RUNS} runs cannot be told apart in one figure; name those to compare."
             raise LimitError(message)
     if not runs:
         if failures:
-            raise max(failures, key=lambda failure: failure.exit_code)
+            raise worst(failures)
         message = f"{request.files[0]}: no history in this folder ({', '.join(sorted(SUFFIXES))} are looked for); name the file."
         raise InputError(message)
     return runs, failures, skipped
 
 
-def _stop(request: HistoryRequest, failure: ActvizError) -> None:
-    if request.fail_fast:
-        raise failure
-
-
 def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield every file to read, and whether it was found in a folder rather than named."""
+    """Yield every file to read, and whether it comes from a folder instead of the command line."""
     for path in paths:
         if not file_system.is_folder(path):
             yield path, False
@@ -118,28 +109,30 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             )
             raise InputError(message)
         else:
-            for found in _in_folder(path):
-                yield found, True
+            yield from ((file, True) for file in _in_folder(path))
 
 
 def _in_folder(folder: Path) -> list[Path]:
     """Return the files of a folder that can be histories; if there are none, those one level below."""
-    entries = [entry for entry in folders.list_folder(folder) if not entry.name.startswith(".")]
-    found = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and not file_system.is_folder(entry)]
-    if found:
-        return found
-    inner = [entry for entry in entries if file_system.is_folder(entry) and not file_system.is_link(entry)]
+    subfolders = [
+        entry
+        for entry in folders.list_folder(folder)
+        if not entry.name.startswith(".") and file_system.is_folder(entry) and not file_system.is_link(entry)
+    ]
+    below = (_histories_in(subfolder) for subfolder in subfolders if not is_model_folder(subfolder))
+    return _histories_in(folder) or list(itertools.chain.from_iterable(below))
+
+
+def _histories_in(folder: Path) -> list[Path]:
     return [
         entry
-        for below in inner
-        if not is_model_folder(below)
-        for entry in folders.list_folder(below)
+        for entry in folders.list_folder(folder)
         if entry.suffix.lower() in SUFFIXES and not file_system.is_folder(entry) and not entry.name.startswith(".")
     ]
 
 
 def distinct_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return names for runs: file names, with as many folders as tell them apart."""
+    """Return names for runs: file names, with as many parent folders as make them different."""
     parts = [path.parts for path in paths]
     for kept in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-kept:]) for part in parts]
@@ -149,24 +142,22 @@ def distinct_names(paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 def stem_of(path: Path) -> str:
-    """Return what names a figure after a file: ``digits.history.json`` -> ``digits``."""
+    """Return the stem of a figure's name: ``digits.history.json`` -> ``digits``."""
     name = path.name if file_system.is_folder(path) else path.stem
     return re.sub(r"[._-]?history$", "", name, flags=re.IGNORECASE)
 
 
 def _identity(files: Sequence[Path]) -> dict[str, str]:
-    """Return what a figure must carry to be replaced: the names of its sources, in order."""
+    """Return the provenance that a figure must have to be replaced: the names of its files, in order."""
     return {"history": ", ".join(path.resolve().name if path.name in {"", ".."} else path.name for path in files)}
 
 
 def _target(request: HistoryRequest, identity: dict[str, str]) -> Path:
-    """Name the file and refuse what must not be overwritten, before anything is drawn."""
-    given = request.output
-    if given is not None and given.lower().endswith(FORMATS):
-        target = Path(given)
-    else:
-        folder = Path(given) if given is not None else Path()
-        target = folder / default_name(request.files)
+    """Return the path of the figure after checking that it may be written."""
+    given = request.output or ""
+    target = Path(given)
+    if not given.lower().endswith(FORMATS):
+        target /= default_name(request.files)
     output_files.check_output(target, identity, overwrite=request.overwrite)
     return target
 
@@ -181,7 +172,7 @@ def default_name(files: Sequence[Path]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _LoadedRuns:
-    """Runs that were read, and where their figure goes."""
+    """The runs, and the path of their figure."""
 
     runs: list[TrainingRun]
     names: tuple[str, ...]
@@ -201,7 +192,7 @@ def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[Note | FileWri
     else:
         facts = summary.comparison_of(runs, work.names, work.metrics, style.best)
         title = work.identity["history"] if len(request.files) == 1 else "Learning curves"
-    notes = tuple(f"{_prefix(run, runs)}{note}" for run in runs for note in run.notes)
+    notes = tuple(f"{run.file}: {note}" if len(runs) > 1 else note for run in runs for note in run.notes)
     smoothed = (f"smoothed: each point is the mean of {style.smooth} epochs around it",) if style.smooth > 1 else ()
     subject = CurvesFigureData(tuple(runs), work.names, work.metrics, style, title, facts, (*_few(notes), *smoothed))
     record = {
@@ -222,18 +213,14 @@ def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[Note | FileWri
 
 
 def _few(notes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return as many notes as belong on a page; stderr has all."""
+    """Return the notes for the caption; all of them are printed on stderr."""
     rest = len(notes) - _SHOWN_NOTES
     return notes if rest <= 0 else (*notes[:_SHOWN_NOTES], f"{rest} more notes")
 
 
-def _prefix(run: TrainingRun, runs: Sequence[TrainingRun]) -> str:
-    return f"{run.file}: " if len(runs) > 1 else ""
-
-
 def _provenance(request: HistoryRequest, work: _LoadedRuns) -> dict[str, Any]:
-    """Return what a figure carries inside: no date, no path of this machine."""
-    import matplotlib as mpl  # after the drawing, which imports it without its chatter
+    """Return the provenance of the figure, without date and folders."""
+    import matplotlib as mpl  # after drawing, which imports it with its log messages suppressed
 
     return {
         "actviz": VERSION,

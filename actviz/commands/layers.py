@@ -1,4 +1,4 @@
-"""`layers`: what is in a model, with what each layer is drawn as."""
+"""`layers`: the layers of a model, and the kind of figure of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_COMPUTED = "not computed"
 
 @dataclass(frozen=True, slots=True)
 class LayersRequest:
-    """What the command asks for; `operations`: what lies inside the layers of a graph too."""
+    """The arguments of the command; with `operations`, operations inside the layers of a graph are listed too."""
 
     opening: ModelOptions
     operations: bool = False
@@ -27,7 +27,7 @@ class LayersRequest:
 class LayersResult:
     """Facts of the model, the preprocessing that would be chosen, and each layer's renderer.
 
-    `notes` are lines worth saying beside it.
+    `notes` are lines for stderr.
     """
 
     facts: ModelFacts
@@ -37,7 +37,7 @@ class LayersResult:
 
 
 def list_layers(request: LayersRequest) -> LayersResult:
-    """Open a model and describe it; TensorFlow is only asked what the file does not tell."""
+    """Open a model and describe it; TensorFlow is used only for what the file does not contain."""
     with Worker(request.opening) as worker:
         from actviz.figures.renderers import kind_of
         from actviz.inputs.preprocessing import describe_ranges
@@ -49,12 +49,12 @@ def list_layers(request: LayersRequest) -> LayersResult:
         notes = tuple(worker.notes())
         if not request.operations:
             facts = replace(facts, layers=_outer(facts.layers), listed=_outer(facts.listed))
-        said = describe_ranges(facts)
+        preprocessing = describe_ranges(facts) if takes_images(facts) else ""
         drawn = tuple(
             NOT_COMPUTED if layer.address in facts.refusals else kind_of(layer.axes) or "-"
             for layer in facts.every_layer
         )
-    return LayersResult(facts, said if takes_images(facts) else "", drawn, notes)
+    return LayersResult(facts, preprocessing, drawn, notes)
 
 
 def _outer(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
@@ -63,12 +63,12 @@ def _outer(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
 
 
 def takes_images(facts: ModelFacts) -> bool:
-    """Tell whether an input of the model can be an image."""
+    """Return True if an input of the model can be an image."""
     return any(len(spec.shape) == 4 and {1, 3} & set(spec.shape[1:]) for spec in facts.inputs)  # noqa: PLR2004
 
 
-def as_json(result: LayersResult) -> dict[str, Any]:
-    """Return the result as JSON-ready values."""
+def record_of(result: LayersResult) -> dict[str, Any]:
+    """Return the result as values for JSON."""
     facts = result.facts
     return {
         "file": facts.file,

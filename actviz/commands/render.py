@@ -1,4 +1,4 @@
-"""`render`: figures from saved activations, without a model and without TensorFlow."""
+"""`render`: figures of saved activations, without a model and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 ARRAY = b"\x93NUMPY"
 EXAMPLE = "--axes row,column,channel"
-# So many figures may wait to be drawn while the next input is read.
+# Largest number of figures that wait to be drawn while the next input is read.
 WAITING = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderRequest:
-    """What the command asks for, parsed; `index` chooses one input, ``None`` takes all.
+    """The arguments of the command; `index` is the input to draw (``None``: all).
 
-    `sheet` is ``None`` where it follows from `layers`.
+    `sheet` is ``None`` if it depends on whether `layers` are given.
     """
 
     file: Path
@@ -56,12 +56,12 @@ class RenderRequest:
 
 
 def render(request: RenderRequest) -> Iterator[Event]:
-    """Draw the chosen layers for the chosen inputs; yield what happens as it happens.
+    """Draw the chosen layers for the chosen inputs; yield events.
 
     Raises
     ------
     ActvizError
-        When the file is no activations, or something that was asked for is not in it.
+        If the file holds no activations, or not the requested ones.
     """
     style = figure_writer.check_style(request.style)
     with file_system.reading(request.file) as (file, size), _open(request, file, size) as saved:
@@ -83,7 +83,7 @@ def render(request: RenderRequest) -> Iterator[Event]:
 
 @dataclass(frozen=True, slots=True)
 class _RenderSelection:
-    """What is drawn: the layers and inputs of a file, and how."""
+    """The layers and inputs of a file to draw, and the style."""
 
     source: figure_writer.FigureSource
     addresses: list[str]
@@ -92,7 +92,7 @@ class _RenderSelection:
 
 
 def _draw(request: RenderRequest, saved: SavedActivations, chosen: _RenderSelection) -> Iterator[Event]:
-    """Draw what was chosen, one input after another, to a folder that is held."""
+    """Draw the selection, one input after another."""
     outcome = FigureOutcome(0)
     with contextlib.ExitStack() as held:
         try:
@@ -103,10 +103,12 @@ def _draw(request: RenderRequest, saved: SavedActivations, chosen: _RenderSelect
 
 
 def _identity_of(request: RenderRequest, style: Style, sheet: str) -> str:
-    """Return what runs have in common that may write to one folder at once."""
+    """Return the hash that is equal for runs that may write to one folder at once."""
     stamp = file_system.stamp_of(request.file)
-    told = json.dumps([str(request.file.resolve()), str(stamp), request.axes, dataclasses.asdict(style), sheet])
-    return hashlib.sha256(told.encode("ascii")).hexdigest()
+    identity_json = json.dumps(
+        [str(request.file.resolve()), str(stamp), request.axes, dataclasses.asdict(style), sheet]
+    )
+    return hashlib.sha256(identity_json.encode("ascii")).hexdigest()
 
 
 def _draw_held(
@@ -142,8 +144,8 @@ def _draw_held(
                 output_files.check_inside(where.folder, path.parent)
             identity = {"model": source.model, "input": sample.name, "address": key}
             output_files.check_target(path, identity, overwrite=request.overwrite)
-    painter = figure_writer.FigureWriter(source, chosen.style, LabelNames(), where.folder, overwrite=request.overwrite)
-    painter.versions = about.versions
+    writer = figure_writer.FigureWriter(source, chosen.style, LabelNames(), where.folder, overwrite=request.overwrite)
+    writer.versions = about.versions
     manifest = Manifest(where.folder, source.model, overwrite=request.overwrite) if where.folder else None
     outcome.manifest, outcome.inputs, outcome.figures_each = manifest, len(samples), len(wanted.keys)
     with manifest if manifest is not None else contextlib.nullcontext():
@@ -151,15 +153,15 @@ def _draw_held(
         try:
             for number, sample in samples.items():
                 found = {address: saved.activation(address, number) for address in chosen.addresses}
-                painter.submit(figure_writer.FigureJob(sample, 0, found, files[number]))
-                yield from outcome.record(painter.finished(WAITING))
-            yield from outcome.record(painter.finished())
+                writer.submit(figure_writer.FigureJob(sample, 0, found, files[number]))
+                yield from outcome.record(writer.finished(WAITING))
+            yield from outcome.record(writer.finished())
             ended = True
         except GeneratorExit:
             closed = True
             raise
         finally:
-            late = outcome.record_late(painter.end())
+            late = outcome.record_late(writer.end())
             _write_manifest(outcome, source, about.versions, ended=ended)
             if not closed:
                 yield from late
@@ -168,7 +170,7 @@ def _draw_held(
 def _write_manifest(
     outcome: FigureOutcome, source: figure_writer.FigureSource, versions: Mapping[str, str], *, ended: bool
 ) -> None:
-    """Write the manifest, whatever ended the run."""
+    """Write the manifest, also if the run was interrupted or failed."""
     if outcome.manifest is None or not (ended or outcome.written):
         return
     with contextlib.nullcontext() if ended else contextlib.suppress(OutputError):
@@ -183,7 +185,7 @@ def _write_manifest(
 
 
 def _open(request: RenderRequest, file: BinaryIO, size: int) -> SavedActivations:
-    """Open what the first bytes say that the file is; its name decides nothing."""
+    """Open a file by its first bytes, whatever its name."""
     name = str(request.file)
     start = file.read(len(ARRAY))
     if start == ARRAY:
@@ -197,8 +199,8 @@ def _open(request: RenderRequest, file: BinaryIO, size: int) -> SavedActivations
 
 
 def _refusal(file: BinaryIO, size: int, name: str) -> ActvizError:
-    """Say what a file is that holds no arrays; images and models have a command of their own."""
-    from actviz.gate import file_type  # a third of what the command loads, and seldom needed
+    """Return the error for a file without arrays; for images and models it names their command."""
+    from actviz.gate import file_type  # a third of the modules of the command, and seldom needed
 
     file.seek(0)
     head = file.read(file_type.HEAD_BYTES)
@@ -224,7 +226,7 @@ def _open_archive(request: RenderRequest, file: BinaryIO, name: str) -> SavedAct
 
 
 def _choose(request: RenderRequest, saved: SavedActivations) -> list[LayerInfo]:
-    """Return the layers to draw: those asked for, else what a sheet of those in the file shows."""
+    """Return the layers to draw: the requested ones, else those that a sheet of the file shows."""
     layers = saved.description.layers
     if request.layers:
         return select_layers(layers, request.layers, str(request.file), "python -m zipfile -l")
@@ -250,7 +252,7 @@ def _numbers(request: RenderRequest, saved: SavedActivations, addresses: list[st
     Raises
     ------
     UsageError
-        When there is no such input, or the arrays are of different lengths.
+        If there is no such input, or the arrays have different lengths.
     """
     counts = sorted({saved.length(address) for address in addresses})
     if len(counts) > 1:

@@ -1,4 +1,4 @@
-"""`report`: one HTML page, and Markdown, about what is wrong with a model on given inputs."""
+"""`report`: one HTML page, and Markdown, with findings about a model and its figures for given inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.addresses import select_layers_of
 from actviz.batch import figure_writer, requests, statistics_runner
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import ActivationComputation
@@ -68,7 +67,7 @@ def report(request: ReportRequest) -> Iterator[Note | FileWritten]:
     Raises
     ------
     ActvizError
-        When no report could be made; `PartialError` at the end when an input failed.
+        If no report could be written; `PartialError` at the end if an input failed.
     """
     target = _target(request)
     with contextlib.ExitStack() as held:
@@ -93,22 +92,22 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten
             facts = worker.complete()
         facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         names = names if request.labels else replace(names, labels=facts.labels)
-        found = report_data.begin(layers, fixed_batch_size(facts), asked=bool(request.layers))
-        run = _ReportRun(request, facts, worker, other, found, names)
+        data = report_data.begin(layers, fixed_batch_size(facts), asked=bool(request.layers))
+        run = _ReportRun(request, facts, worker, other, data, names)
         if other is not None:
             run.matching = report_baseline.matched(other, layers, str(request.against))
         failures: list[ActvizError] = []
         yield from requests.collect_failures(_compute(run, inputs), failures)
-        if not run.found.tally.inputs:
+        if not run.data.tally.inputs:
             raise requests.worst(failures)
         worker.stop()
-    report_data.check_drawable(run.found, facts.file)
+    report_data.check_drawable(run.data, facts.file)
     contents = _contents(run, failures)
     content, contents = _fitted(contents, run)
     yield from (Note(line) for line in contents.left_out)
     yield from _write(run, target, content, contents)
     if failures:
-        raise requests.partial(len(failures), len(failures) + run.found.tally.inputs)
+        raise requests.partial(len(failures), len(failures) + run.data.tally.inputs)
 
 
 @dataclass(slots=True)
@@ -119,7 +118,7 @@ class _ReportRun:
     facts: ModelFacts
     worker: Worker
     other: ReportBaseline | None
-    found: ReportData
+    data: ReportData
     names: LabelNames
     matching: Matching | None = None
     versions: Mapping[str, str] | None = None
@@ -131,10 +130,7 @@ def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
     """Return the requested layers, else all but inputs and attention scores, which need a second call of the layer."""
     from actviz.figures.renderers import kind_of
 
-    if request.layers:
-        layers = select_layers_of(facts, request.layers, str(request.model))
-    else:
-        layers = [layer for layer in facts.layers if _is_inner(layer)]
+    layers = requests.requested_layers(request, facts) or [layer for layer in facts.layers if _is_shown(layer)]
     if not any(kind_of(layer.axes) for layer in layers):
         message = f"{facts.file}: none of these layers can be drawn; list them with: actviz layers {request.model}"
         raise UsageError(message)
@@ -145,7 +141,7 @@ def _is_whole(facts: ModelFacts) -> bool:
     return all(layer.shape is not None and layer.parameters is not None for layer in facts.layers)
 
 
-def _is_inner(layer: LayerInfo) -> bool:
+def _is_shown(layer: LayerInfo) -> bool:
     return layer.kind != "InputLayer" and not layer.address.endswith("@scores")
 
 
@@ -173,16 +169,16 @@ class _ReportComputation:
 
 def _compute(run: _ReportRun, inputs: Iterator[list[Sample] | ActvizError]) -> Iterator[Note | ActvizError]:
     """Run the model on the inputs: for activations where figures or a comparison need them, else for statistics."""
-    request, found = run.request, run.found
+    request, data = run.request, run.data
     items = requests.numbered(inputs)
-    outputs = ActivationComputation(run.worker, found.layers, BatchSizes(found.layers, 1))
+    outputs = ActivationComputation(run.worker, data.layers, BatchSizes(data.layers, 1))
     with BatchRunner(_ReportComputation(run, outputs)) as runner:
-        while run.other is not None or len(found.inputs) < request.pictures:
+        while run.other is not None or len(data.inputs) < request.pictures:
             first = next(items, None)
             if first is None:
                 return
-            # No more than may be needed: the numbers of other inputs are those of filled batches.
-            most = None if run.other is not None else request.pictures - len(found.inputs) - 1
+            # No more inputs than may be needed: the others are run in filled batches, which give other last bits.
+            most = None if run.other is not None else request.pictures - len(data.inputs) - 1
             for event in runner.run(
                 itertools.chain([first], itertools.islice(items, most)), fail_fast=request.fail_fast
             ):
@@ -191,40 +187,40 @@ def _compute(run: _ReportRun, inputs: Iterator[list[Sample] | ActvizError]) -> I
                     _take(run, event.pieces[0].sample, *event.result)
                 else:
                     yield event
-    yield from statistics_runner.count(run.worker, items, found.tally, fail_fast=request.fail_fast)
+    yield from statistics_runner.count(run.worker, items, data.tally, fail_fast=request.fail_fast)
 
 
 def _take(
     run: _ReportRun, sample: Sample, activations: Mapping[str, Activation], theirs: Mapping[str, Activation]
 ) -> None:
     """Add the results of one input."""
-    request, found = run.request, run.found
+    request, data = run.request, run.data
     run.preprocessing = run.preprocessing or tuple(sample.ranges)
-    if not found.tally.inputs:
+    if not data.tally.inputs:
         check_fits(run.names, activations.values())
-    first = not found.inputs
+    first = not data.inputs
     room = None
-    if len(found.inputs) < request.pictures:
-        inputs = request.pictures if request.lists else min(request.pictures, max(1, len(request.inputs)))
+    if len(data.inputs) < request.pictures:
+        inputs = request.pictures if request.inputs.lists else min(request.pictures, max(1, len(request.inputs.paths)))
         room = report_data.PageBudget(request.maximum_size, inputs)
-    report_data.add(found, sample, activations, room)
+    report_data.add(data, sample, activations, room)
     if first and request.markdown is not None and not request.summary:
         run.sheet = _sheet(run, sample, activations)
     if theirs:
-        report_data.compare_with(found, activations, theirs)
+        report_data.compare_with(data, activations, theirs)
         if room is not None:
-            report_data.add_others(found, theirs)
+            report_data.add_others(data, theirs)
 
 
 def _sheet(run: _ReportRun, sample: Sample, activations: Mapping[str, Activation]) -> Picture | None:
     """Return a sheet of the first input, ``None`` where its layers do not fit on one."""
     from actviz.figures.sheet import draw_sheet
 
-    shown = [activations[layer.address] for layer in figure_writer.drawable(run.found.layers)]
+    shown = [activations[layer.address] for layer in figure_writer.drawable(run.data.layers)]
     context = Context(
         run.facts.file, sample.name, sample.fed, sample.thumbnail, run.names.labels, padding=sample.padding
     )
-    left_out = figure_writer.left_out(run.found.layers, {one.address for one in shown})
+    left_out = figure_writer.left_out(run.data.layers, {activation.address for activation in shown})
     context = replace(context, left_out=left_out)
     try:
         return draw_sheet(shown, 0, context, Style())
@@ -233,25 +229,25 @@ def _sheet(run: _ReportRun, sample: Sample, activations: Mapping[str, Activation
 
 
 def _contents(run: _ReportRun, failures: Sequence[ActvizError]) -> ReportContents:
-    found, facts = run.found, run.facts
-    findings = report_data.findings_of(found)
+    data, facts = run.data, run.facts
+    findings = report_data.findings_of(data)
     compared = None
     if run.other is not None and run.matching is not None:
-        compared = report_data.comparison_of(found, run.other, run.matching, escape(str(run.request.against), 200))
-    marked = frozenset(one.address for one in findings)
+        compared = report_data.comparison_of(data, run.other, run.matching, escape(str(run.request.against), 200))
+    marked = frozenset(finding.address for finding in findings)
     versions = ", ".join(f"{name} {version}" for name, version in (run.versions or {}).items() if version)
     provenance: dict[str, Any] = _identity(facts.file) | {
         "actviz": VERSION,
         "configuration": facts.digest,
-        "inputs": found.tally.inputs,
+        "inputs": data.tally.inputs,
         "versions": versions,
     }
     return ReportContents(
         facts.file,
         _facts(run),
-        tuple(found.inputs),
-        found.tally.inputs,
-        report_data.shown_of(found, marked, run.names.labels),
+        tuple(data.inputs),
+        data.tally.inputs,
+        report_data.shown_of(data, marked, run.names.labels),
         findings,
         compared,
         (),
@@ -265,13 +261,13 @@ def _facts(run: _ReportRun) -> tuple[tuple[str, str], ...]:
     parameters = {_CALLS.sub("", layer.address): layer.parameters for layer in facts.layers}
     known = sum(count for count in parameters.values() if count)
     inputs = "; ".join(f"{spec.name} {sizes_text(spec.shape, free='any')} {spec.dtype}" for spec in facts.inputs)
-    shown = len(run.found.layers)
-    total = sum(_is_inner(layer) for layer in facts.layers)
+    shown = len(run.data.layers)
+    total = sum(_is_shown(layer) for layer in facts.layers)
     count = f"{shown:,} of {total:,} shown" if run.request.layers and shown < total else f"{shown:,}"
     pairs = [("written by", facts.writer), ("model takes", inputs), ("layers", count)]
     if all(layer.parameters is not None for layer in facts.layers):
         pairs.append(("parameters", f"{known:,}"))
-    pairs.append(("inputs", f"{run.found.tally.inputs:,}" + ("" if run.request.has_inputs else ", made up")))
+    pairs.append(("inputs", f"{run.data.tally.inputs:,}" + ("" if run.request.has_inputs else ", made up")))
     if takes_images(facts) and run.preprocessing:
         pairs.append(("fed as", run.preprocessing[0]))
     if facts.code:
@@ -285,7 +281,7 @@ def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportCon
     Raises
     ------
     LimitError
-        When not one figure fits.
+        If not even one figure fits.
     """
     limit = run.request.maximum_size
     bare = replace(contents, layers=tuple(replace(layer, figures=()) for layer in contents.layers))
@@ -327,7 +323,7 @@ def _left_out(contents: ReportContents, fitted: Sequence[ReportLayer], run: _Rep
         lines.append(
             f"Of {len(cut):,} layer{'s' if len(cut) > 1 else ''} only the strongest channels are drawn, to stay within {run.request.maximum_size / _MEGABYTE:g} MB. For all of them: --max-size {needed}MB, or fewer layers with --layer."
         )
-    for address, dtype in run.found.tally.left_out.items():
+    for address, dtype in run.data.tally.left_out.items():
         lines.append(f"{escape(address, 80)}: gives {escape(dtype, 40)}, not real numbers.")
     return tuple(lines)
 
@@ -344,10 +340,10 @@ def _target(request: ReportRequest) -> Path:
     if request.markdown is not None and not request.summary:
         targets.append((request.markdown, output_files.ResultKind("report", _markdown_of)))
     identity = _identity(request.model.name)
-    for place, kind in targets:
-        output_files.prepare_folder(place.parent)
-        if not _is_empty(place):
-            output_files.check_replaceable(place, identity, kind, overwrite=request.overwrite)
+    for target, kind in targets:
+        output_files.prepare_folder(target.parent)
+        if not _is_empty(target):
+            output_files.check_replaceable(target, identity, kind, overwrite=request.overwrite)
     if request.markdown is not None and not request.summary:
         sheet = {"model": request.model.name, "address": "report"}
         output_files.check_target(_sheet_path(request.markdown), sheet, overwrite=request.overwrite)
@@ -389,11 +385,11 @@ def _write(run: _ReportRun, target: Path, content: bytes, contents: ReportConten
         return
     sheet = None
     if run.sheet is not None:
-        place = _sheet_path(path)
+        sheet_path = _sheet_path(path)
         record = {"actviz": VERSION, "model": run.facts.file, "address": "report", "numbers": run.sheet.numbers}
-        output_files.write_figure(place, run.sheet.pixels, record)
-        sheet = place.name
-        yield FileWritten(place)
+        output_files.write_figure(sheet_path, run.sheet.pixels, record)
+        sheet = sheet_path.name
+        yield FileWritten(sheet_path)
     words = markdown.render(contents, sheet, contents.provenance).encode("utf-8", "replace")
     if run.request.summary:
         file_writing.append_file(path, words)

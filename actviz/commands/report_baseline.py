@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from actviz.batch.requests import say_code
+from actviz.batch.requests import code_notes
 from actviz.errors import InputError, escape
 from actviz.records import NO_CHOICE
 from actviz.statistics import differences
@@ -45,7 +45,7 @@ class _ModelBaseline:
 
     def __init__(self, worker: Worker, facts: ModelFacts, trust: TrustPolicy) -> None:
         self.name = facts.file
-        self.code: Sequence[str] = say_code(facts, trust)
+        self.code: Sequence[str] = code_notes(facts, trust)
         self.layers: Sequence[LayerInfo] = [layer for layer in facts.layers if not layer.address.endswith("@scores")]
         self._worker, self._facts = worker, facts
         self.workers: Sequence[Worker] = [worker]

@@ -82,83 +82,83 @@ class PageBudget:
     inputs: int
 
 
-def add(found: ReportData, sample: Sample, activations: Mapping[str, Activation], room: PageBudget | None) -> None:
+def add(data: ReportData, sample: Sample, activations: Mapping[str, Activation], room: PageBudget | None) -> None:
     """Add the statistics of an input and, unless `room` is ``None``, its figures."""
-    for layer in found.layers:
+    for layer in data.layers:
         activation = activations[layer.address]
         if activation.values.dtype.kind in "OSUTc":
-            found.tally.left_out[layer.address] = str(activation.values.dtype)
-            found.reasons.setdefault(layer.address, f"it gives {activation.values.dtype}, not real numbers.")
+            data.tally.left_out[layer.address] = str(activation.values.dtype)
+            data.reasons.setdefault(layer.address, f"it gives {activation.values.dtype}, not real numbers.")
             continue
-        _count(found, layer, activation, sample.name)
-    found.tally.inputs += 1
+        _count(data, layer, activation, sample.name)
+    data.tally.inputs += 1
     if room is None:
         return
-    number, found.padding = len(found.inputs), sample.padding
-    one = next(iter(sample.pictures.values()), None) if len(sample.pictures) == 1 else None
-    picture = sample.thumbnail if one is None or one.ndim > 3 else one  # noqa: PLR2004  (several frames are no picture)
+    number, data.padding = len(data.inputs), sample.padding
+    single = next(iter(sample.pictures.values())) if len(sample.pictures) == 1 else None
+    picture = sample.thumbnail if single is None or single.ndim > 3 else single  # noqa: PLR2004  (several frames)
     encoded = pictures.input_picture(picture) if picture is not None else None
     fed = f"{sample.fed}; {LEFT_OUT}" if sample.padding else sample.fed
-    found.inputs.append(ReportInput(sample.name, fed, encoded, sample.words or ()))
+    data.inputs.append(ReportInput(sample.name, fed, encoded, sample.words or ()))
     if not number:
-        sizes = [activations[address].values.size for address in found.drawn]
-        found.most = budget.values_per_layer(sizes, room.inputs, room.size)
-    for layer in found.layers:
+        sizes = [activations[address].values.size for address in data.drawn]
+        data.most = budget.values_per_layer(sizes, room.inputs, room.size)
+    for layer in data.layers:
         activation = activations[layer.address]
-        if layer.address in found.drawn and layer.address not in found.tally.left_out:
-            _draw(found, activation, number)
-    if len(sample.pictures) != 1 or picture is not one:
+        if layer.address in data.drawn and layer.address not in data.tally.left_out:
+            _draw(data, activation, number)
+    if single is None or picture is not single:
         # The picture shown is not the single picture of the input, so that maps cannot be laid over it.
-        found.geometries = dict.fromkeys(found.geometries)
+        data.geometries = dict.fromkeys(data.geometries)
 
 
-def _count(found: ReportData, layer: LayerInfo, activation: Activation, name: str) -> None:
-    tally = found.tally
+def _count(data: ReportData, layer: LayerInfo, activation: Activation, name: str) -> None:
+    tally = data.tally
     numbers = totals_of(activation, cuts_of(bounds_of(layer.activation)), [tally.inputs])
     tally.reducer.add(layer.address, numbers)
     if numbers.first_nonfinite >= 0:
         tally.nonfinite.setdefault(layer.address, name)
 
 
-def _draw(found: ReportData, activation: Activation, number: int, *, other: bool = False) -> None:
+def _draw(data: ReportData, activation: Activation, number: int, *, other: bool = False) -> None:
     address = activation.address
-    most = found.most // budget.FIRST_INPUT_FACTOR if number or other else found.most
+    most = data.most // budget.FIRST_INPUT_FACTOR if number or other else data.most
     try:
-        want = report_figures.ChannelRequest(most, found.orders.get(address, ()), other, found.padding)
+        want = report_figures.ChannelRequest(most, data.orders.get(address, ()), other, data.padding)
         figure = report_figures.figure_of(activation, number, want)
     except ActvizError as failure:
-        found.reasons.setdefault(address, failure.message)
+        data.reasons.setdefault(address, failure.message)
         return
     except ValueError:
-        found.reasons.setdefault(address, "its tiles lie in no grid; draw it with actviz show.")
+        data.reasons.setdefault(address, "its tiles lie in no grid; draw it with actviz show.")
         return
-    found.figures.setdefault(address, []).append(figure)
-    found.geometries.setdefault(address, activation.geometry)
-    found.step_orders.setdefault(address, activation.step_order)
-    found.orders.setdefault(address, report_figures.order_of(figure))
-    if address not in found.thumbnails and not other:
-        found.thumbnails[address] = pictures.thumbnail(figure.mosaic, report_figures.strongest(figure))
+    data.figures.setdefault(address, []).append(figure)
+    data.geometries.setdefault(address, activation.geometry)
+    data.step_orders.setdefault(address, activation.step_order)
+    data.orders.setdefault(address, report_figures.order_of(figure))
+    if address not in data.thumbnails and not other:
+        data.thumbnails[address] = pictures.thumbnail(figure.mosaic, report_figures.strongest(figure))
 
 
 def ask(other: ReportBaseline, sample: Sample, matching: Matching) -> Mapping[str, Activation]:
     """Return the activations of the baseline for an input by addresses of the reported model; empty if unknown."""
     partners = {pair.theirs.address: pair.ours.address for pair in matching.pairs if pair.fits}
-    gave = other.activations(sample, list(partners))
-    return {partners[address]: replace(found, address=partners[address]) for address, found in gave.items()}
+    activations = other.activations(sample, list(partners))
+    return {partners[address]: replace(item, address=partners[address]) for address, item in activations.items()}
 
 
-def compare_with(found: ReportData, activations: Mapping[str, Activation], theirs: Mapping[str, Activation]) -> None:
+def compare_with(data: ReportData, activations: Mapping[str, Activation], theirs: Mapping[str, Activation]) -> None:
     """Add the differences from the baseline for one input; both mappings are by addresses of the reported model."""
-    number = found.compared
-    found.compared += 1
+    number = data.compared
+    data.compared += 1
     for address, activation in theirs.items():
         ours = activations[address].values
         if ours.shape != activation.values.shape or {ours.dtype.kind, activation.values.dtype.kind} & set("OSUTc"):
-            found.unmatched[address] = None
+            data.unmatched[address] = None
             continue
-        one = differences.drift(activation.values, ours, activation.axes, number)
-        known = found.drifts.get(address)
-        found.drifts[address] = one if known is None else known.merge(one)
+        difference = differences.drift(activation.values, ours, activation.axes, number)
+        known = data.drifts.get(address)
+        data.drifts[address] = difference if known is None else known.merge(difference)
 
 
 def has_changed(address: str, drift: LayerDifference) -> bool:
@@ -166,22 +166,22 @@ def has_changed(address: str, drift: LayerDifference) -> bool:
     return any(not case.kept for case in judge(address, drift, Tolerances()))
 
 
-def add_others(found: ReportData, theirs: Mapping[str, Activation]) -> None:
+def add_others(data: ReportData, theirs: Mapping[str, Activation]) -> None:
     """Add figures of the baseline for the last input, of layers that changed."""
     for address, activation in theirs.items():
-        known = found.drifts.get(address)
-        if address in found.drawn and known is not None and has_changed(address, known):
-            _draw(found, activation, len(found.inputs) - 1, other=True)
+        known = data.drifts.get(address)
+        if address in data.drawn and known is not None and has_changed(address, known):
+            _draw(data, activation, len(data.inputs) - 1, other=True)
 
 
-def findings_of(found: ReportData) -> tuple[Finding, ...]:
+def findings_of(data: ReportData) -> tuple[Finding, ...]:
     """Return the findings; where an input shows one, the finding has its number."""
-    numbers = {fed.name: number for number, fed in enumerate(found.inputs)}
-    nonfinite = {address: numbers[name] for address, name in found.tally.nonfinite.items() if name in numbers}
-    return find(found.layers, found.tally.totals, found.tally.inputs, nonfinite)
+    numbers = {fed.name: number for number, fed in enumerate(data.inputs)}
+    nonfinite = {address: numbers[name] for address, name in data.tally.nonfinite.items() if name in numbers}
+    return find(data.layers, data.tally.totals, data.tally.inputs, nonfinite)
 
 
-def comparison_of(found: ReportData, other: ReportBaseline, matching: Matching, given: str) -> Comparison:
+def comparison_of(data: ReportData, other: ReportBaseline, matching: Matching, given: str) -> Comparison:
     """Return the differences from the baseline.
 
     Raises
@@ -189,37 +189,37 @@ def comparison_of(found: ReportData, other: ReportBaseline, matching: Matching, 
     InputError
         When no input or no layer could be compared.
     """
-    if not found.compared:
+    if not data.compared:
         message = f"--against {given}: holds none of these inputs as they are fed here; extract it from the same inputs with the same preprocessing."
         raise InputError(message)
     drifts = {
-        layer.address: found.drifts[layer.address]
-        for layer in found.layers
-        if layer.address in found.drifts and layer.address not in found.unmatched
+        layer.address: data.drifts[layer.address]
+        for layer in data.layers
+        if layer.address in data.drifts and layer.address not in data.unmatched
     }
     if not drifts:
         message = f"--against {given}: none of the layers that both have gives an array of the same shape; give a version of the same model."
         raise InputError(message)
-    shown = {layer.address for layer in found.layers}
+    shown = {layer.address for layer in data.layers}
     odd = [pair.theirs.address for pair in matching.pairs if not pair.fits]
     return Comparison(
         other.name,
         drifts,
         tuple(address for address, drift in drifts.items() if has_changed(address, drift)),
-        tuple(dict.fromkeys([*odd, *found.unmatched])),
+        tuple(dict.fromkeys([*odd, *data.unmatched])),
         tuple(layer.address for layer in matching.only_theirs if layer.address in shown),
     )
 
 
-def shown_of(found: ReportData, marked: frozenset[str], labels: tuple[str, ...]) -> tuple[ReportLayer, ...]:
+def shown_of(data: ReportData, marked: frozenset[str], labels: tuple[str, ...]) -> tuple[ReportLayer, ...]:
     """Return every layer with all its figures."""
     shown = []
-    for layer in found.layers:
+    for layer in data.layers:
         address = layer.address
-        totals = found.tally.totals.get(address)
+        totals = data.tally.totals.get(address)
         kind = renderers.kind_of(layer.axes)
-        reason = found.reasons.get(address, "")
-        if address not in found.drawn and not reason:
+        reason = data.reasons.get(address, "")
+        if address not in data.drawn and not reason:
             reason = (
                 "It only passes values on; to draw it all the same, name it with --layer."
                 if kind
@@ -231,20 +231,20 @@ def shown_of(found: ReportData, marked: frozenset[str], labels: tuple[str, ...])
                 layer,
                 kind,
                 totals,
-                tuple(found.figures.get(address, ())),
-                found.thumbnails.get(address),
-                found.geometries.get(address),
+                tuple(data.figures.get(address, ())),
+                data.thumbnails.get(address),
+                data.geometries.get(address),
                 labels if fits else (),
                 reason,
                 address in marked,
-                found.orders.get(address, ()),
-                found.step_orders.get(address, FORWARD),
+                data.orders.get(address, ()),
+                data.step_orders.get(address, FORWARD),
             )
         )
     return tuple(shown)
 
 
-def check_drawable(found: ReportData, file: str) -> None:
+def check_drawable(data: ReportData, file: str) -> None:
     """Check that at least one layer has a figure.
 
     Raises
@@ -252,7 +252,7 @@ def check_drawable(found: ReportData, file: str) -> None:
     UsageError
         With the first reason why not.
     """
-    if not found.figures:
-        address, reason = next(iter(found.reasons.items()), ("", "no picture exists for values of this kind."))
+    if not data.figures:
+        address, reason = next(iter(data.reasons.items()), ("", "no picture exists for values of this kind."))
         message = f"{file}: no layer can be drawn ({address}: {reason.rstrip('.')}); choose others with --layer."
         raise UsageError(message)

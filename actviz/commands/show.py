@@ -1,7 +1,7 @@
-"""`show`: from a model and inputs to figures, the main job.
+"""`show`: figures of the layers of a model for inputs.
 
-Inputs are read ahead, computed in batches and drawn meanwhile; memory does not grow with
-their number. What an earlier run made and is still right is left as it is.
+Inputs are prefetched, run in batches and drawn meanwhile; memory does not grow with their number. Figures of earlier
+runs that are up to date are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from actviz.addresses import select_layers_of
 from actviz.batch import color_ranges, figure_writer, output_paths, requests, streaming
 from actviz.batch.events import Event, FileWritten, Note
 from actviz.batch.labels import check_names, names_for
@@ -32,19 +31,21 @@ __all__ = ["FileWritten", "Note", "ShowRequest", "show"]
 
 
 def show(request: ShowRequest) -> Iterator[Event]:
-    """Draw the chosen layers for every input; yield what happens as it happens.
+    """Draw the chosen layers for every input; yield events.
 
     Raises
     ------
     ActvizError
-        When nothing could be made; `PartialError` at the end when part of it failed.
+        If nothing could be drawn; `PartialError` at the end if some figures failed.
     """
+    from actviz.inputs import find_input_files
+
     started = time.perf_counter()
-    given = requests.given_by(request)
     yield from streaming.check(request.reading, request.shard, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
-        entries = requests.entries_by(request, facts, output_paths.folder_of(request.output_options(facts, ())))
+        without = output_paths.folder_of(request.output_options(facts, ()))
+        entries = find_input_files(request.inputs, facts, without)
         request = replace(request, style=figure_writer.check_style(request.style))
         names = names_for(request.labels, request.tokens, facts)
         subject = _LayerSelection(request, facts, worker, entries)
@@ -54,7 +55,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         if subject.unknown:
             facts = subject.complete(first)
         layers = subject.layers()
-        samples = None if entries else requests.gather_all(request, given, facts, layers).samples
+        samples = None if entries else _load_samples(request, facts, layers)
         first = samples[:2] if samples is not None else first or subject.first()
         check_names(names, layers, [sample.values for sample in first])
         color_ranges.check_addresses(request.style, [layer.address for layer in layers])
@@ -68,7 +69,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
 
 @dataclass(slots=True)
 class _LayerSelection:
-    """The layers to draw, found out step by step where a model tells little of itself."""
+    """Determines the layers to draw, step by step if the file does not contain all shapes."""
 
     request: ShowRequest
     facts: ModelFacts
@@ -77,51 +78,51 @@ class _LayerSelection:
 
     @property
     def unknown(self) -> bool:
-        """Whether the file does not tell the shapes of all inputs."""
+        """Whether the shape of an input is not in the file."""
         return not all(spec.shape for spec in self.facts.inputs)
 
     def may_be_done(self) -> bool:
-        """Tell whether an earlier run may have made all there is to make, so that nothing is computed."""
+        """Return True if the output folder may already be complete, so that no inference is needed."""
         folder = output_paths.folder_of(self.request.output_options(self.facts, ()))
         known = all(layer.shape is not None for layer in self.facts.layers) and not self.unknown
         return known and not self.request.force and file_system.exists(folder / "manifest.json")
 
     def first(self) -> tuple[Sample, ...]:
-        """Return up to two samples of the only file, or of the first that can be read.
+        """Return up to two samples of the only file, or one of the first file that can be read.
 
         Raises
         ------
         ActvizError
-            When the only file cannot be read.
+            If the only file cannot be read.
         """
         from actviz.inputs import make_pipeline
 
         if not self.entries:
             return ()
         layers = [] if self.unknown else self.layers()
-        how = make_pipeline(self.facts, layers or self.facts.layers, self.request.reading)
+        pipeline = make_pipeline(self.facts, layers or self.facts.layers, self.request.reading)
         only = len(self.entries) == 1
         for entry in self.entries if self.unknown or self.request.dry_run else self.entries[:1]:
             try:
-                return _beginning(how, entry, 2 if only else 1)
+                return _beginning(pipeline, entry, 2 if only else 1)
             except ActvizError:
                 if only or self.request.fail_fast:
                     raise
         return ()
 
     def complete(self, first: Sequence[Sample]) -> ModelFacts:
-        """Ask the model for what follows from the shapes of the inputs."""
+        """Return the facts that follow from the shapes of the inputs, which the worker computes."""
         if not first:
-            found = requests.gather_all(self.request, requests.given_by(self.request), self.facts, self.facts.layers)
-            first = found.samples[:1]
+            first = _load_samples(self.request, self.facts, self.facts.layers)[:1]
         shapes = {name: values.shape for name, values in first[0].values.items()}
         self.facts = self.worker.complete(shapes)
         return self.facts
 
     def layers(self) -> list[LayerInfo]:
-        """Return the layers to draw: those asked for, else what a sheet shows."""
-        if self.request.layers:
-            return select_layers_of(self.facts, self.request.layers, str(self.request.model))
+        """Return the layers to draw: the requested ones, else those of a sheet."""
+        layers = requests.requested_layers(self.request, self.facts)
+        if layers:
+            return layers
         if any(layer.shape is None for layer in self.facts.layers):
             self.facts = self.worker.complete()
         layers = figure_writer.drawable(self.facts.layers)
@@ -131,5 +132,13 @@ class _LayerSelection:
         return layers
 
 
-def _beginning(how: InputPipeline, entry: InputFile, most: int) -> tuple[Sample, ...]:
-    return tuple(itertools.islice(how.samples(how.open(entry.path)), most))
+def _load_samples(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[Sample, ...]:
+    """Read every input that the requested layers need, else that `layers` need."""
+    from actviz.inputs import load_samples
+
+    needed = requests.requested_layers(request, facts) or layers
+    return load_samples(request.inputs, facts, needed, request.reading, fail_fast=request.fail_fast).samples
+
+
+def _beginning(pipeline: InputPipeline, entry: InputFile, most: int) -> tuple[Sample, ...]:
+    return tuple(itertools.islice(pipeline.samples(pipeline.open(entry.path)), most))

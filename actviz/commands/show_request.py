@@ -1,4 +1,4 @@
-"""What `show` is asked for."""
+"""The request of `show`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRequest(ModelRequest):
-    """What the command asks for, parsed.
+    """The arguments of the command.
 
-    `batch_size` is the number of inputs computed at a time (``None``: chosen); `shard` the
-    part of the inputs that is done; `force` makes figures again that are up to date; `sheet`
-    is ``None`` where it follows from `layers`.
+    `batch_size` is the number of inputs in a batch (``None``: by layer sizes); `shard` the part of the inputs to
+    process; with `force`, figures that are up to date are drawn again; `sheet` is ``None`` if it depends on whether
+    `layers` are given.
     """
 
     style: Style
@@ -41,11 +41,11 @@ class ShowRequest(ModelRequest):
         return bool(self.layers) if self.sheet is None else not self.sheet
 
     def output_options(self, facts: ModelFacts, layers: Sequence[LayerInfo]) -> OutputOptions:
-        """Return what decides where figures of these layers go."""
+        """Return what determines the paths of the figures of these layers."""
         addresses = [layer.address for layer in layers] if self.is_single else []
         return OutputOptions(addresses, self.output, facts.file, facts.digest, self.has_inputs)
 
     def batch_size_for(self, facts: ModelFacts) -> int | None:
-        """Return how many samples a batch has: as asked, one where the model takes a fixed number."""
+        """Return the batch size: 1 for models of fixed batch size and for streams, otherwise the requested one."""
         fixed = any(spec.shape and spec.shape[0] is not None for spec in facts.inputs)
         return 1 if fixed or self.reading.stateful else self.batch_size

@@ -1,4 +1,4 @@
-"""One run of `show`: inputs are read ahead, computed in batches and drawn meanwhile, and what is up to date is left."""
+"""One run of `show`: inputs are prefetched, run in batches and drawn meanwhile; figures that are up to date are kept."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 
 _ShowRunner = BatchRunner[WorkItem, Activations]
 
-# So many figures may wait to be drawn while the next batch is computed.
+# Largest number of figures that wait to be drawn while the next batch is computed.
 WAITING = 64
 
 
 @dataclass(slots=True)
 class ShowRun:
-    """One run: what is drawn of what, and what became of it so far."""
+    """One run: its layers and inputs, and the outcome so far."""
 
     request: ShowRequest
     facts: ModelFacts
@@ -63,24 +63,24 @@ class ShowRun:
     outcome: FigureOutcome = field(init=False)
 
     def __post_init__(self) -> None:
-        """Count from zero."""
+        """Start with an empty outcome."""
         keys = self.request.output_options(self.facts, self.layers).keys
         self.outcome = FigureOutcome(len(keys), fail_fast=self.request.fail_fast)
 
     @property
     def single(self) -> bool:
-        """Whether there is one input only, whose failure is the run's."""
+        """Whether there is only one input, so that its failure ends the run."""
         return len(self.samples if self.samples is not None else self.entries) == 1
 
     def share_ranges(self, worker: Worker) -> Iterator[Note]:
-        """Look at all inputs, those of other shards too, where a layer has one range for all of them."""
+        """With ``--scale run``, compute the range of each layer over all inputs, including those of other shards."""
         from actviz.inputs import make_pipeline
 
         if self.request.style.scale != "run":
             return
         every = InputBatch(self.entries, Shard())
-        how = make_pipeline(self.facts, self.layers, self.request.reading)
-        reader = WorkItemReader(how, AlwaysOutdated(), every) if self.samples is None else None
+        pipeline = make_pipeline(self.facts, self.layers, self.request.reading)
+        reader = WorkItemReader(pipeline, AlwaysOutdated(), every) if self.samples is None else None
         items = self._items(reader, AlwaysOutdated(), every.shard)
         computer: _ShowRunner = BatchRunner(self._computation(worker), stateful=self.request.reading.stateful)
         notes: list[Note] = []
@@ -99,12 +99,12 @@ class ShowRun:
         return ActivationComputation(worker, self.layers, sizes)
 
     def make(self, worker: Worker, first: Sequence[Sample]) -> Iterator[Event]:
-        """Make every figure that is due, and the manifest of the folder they go to.
+        """Draw every figure that is not up to date, and write the manifest of the folder.
 
         Raises
         ------
         OutputError
-            When figures were moved or deleted meanwhile, with the number of those that are there.
+            If figures were moved or deleted meanwhile, with the number of those that remain.
         """
         with contextlib.ExitStack() as held:
             try:
@@ -120,23 +120,23 @@ class ShowRun:
 
         request = self.request
         where = self.targets(first)
-        upkeep = UpToDateCheck(
+        checker = UpToDateCheck(
             where,
             request.output_options(self.facts, self.layers).keys,
             self.facts.file,
             ReplaceRules(request.overwrite, request.force),
         )
         addresses = [layer.address for layer in self.layers]
-        place = where.folder or (where.file.parent if where.file is not None else None)
+        target = where.folder or (where.file.parent if where.file is not None else None)
         if where.folder is not None:
             output_files.check_folder(where.folder, through_link=request.through_link)
         unwritable = None
-        if place is not None:
-            unwritable = self._prepare(place, may_be_done=where.folder is not None)
-            temporary_files.remove_stale_files(place)
-            folder = held.enter_context(hold_folder(place))
+        if target is not None:
+            unwritable = self._prepare(target, may_be_done=where.folder is not None)
+            temporary_files.remove_stale_files(target)
+            folder = held.enter_context(hold_folder(target))
         source = figure_writer.source_of(self.facts, named=request.has_inputs)
-        painter = FigureWriter(source, request.style, self.names, where.folder, overwrite=request.overwrite)
+        writer = FigureWriter(source, request.style, self.names, where.folder, overwrite=request.overwrite)
         fingerprint = None
         if where.folder is not None:
             read_only = unwritable is not None
@@ -150,18 +150,18 @@ class ShowRun:
                 Manifest(where.folder, self.facts.file, overwrite=request.overwrite, read_only=read_only)
             )
             manifest.drop_lost()
-            upkeep.begin(manifest, fingerprint)
+            checker.begin(manifest, fingerprint)
             manifest.about = self._about()
         if unwritable is not None:
-            upkeep.refuse(unwritable)
-        self._check_early(upkeep)
-        reader = self._reader(upkeep)
-        items = self._items(reader, upkeep, request.shard)
+            checker.refuse(unwritable)
+        self._check_early(checker)
+        reader = self._reader(checker)
+        items = self._items(reader, checker, request.shard)
         computation = self._computation(worker)
         computer: _ShowRunner = BatchRunner(computation, stateful=request.reading.stateful)
         ended = closed = False
         try:
-            yield from self._work(computer.compute(items, WorkItem), painter, computation)
+            yield from self._work(computer.compute(items, WorkItem), writer, computation)
             worker.check_unchanged()
             ended = True
         except GeneratorExit:
@@ -171,39 +171,39 @@ class ShowRun:
             if reader is not None:
                 reader.end()
             computer.end()
-            late = self.outcome.record_late(painter.end())
-            self._finish(fingerprint, painter, ended=ended)
-            if not closed:  # what is recorded is also printed, whatever ended the run
+            late = self.outcome.record_late(writer.end())
+            self._finish(fingerprint, writer, ended=ended)
+            if not closed:  # print what the manifest records, also after an error
                 yield from late
 
     def _items(
-        self, reader: WorkItemReader | None, upkeep: UpToDateCheck | AlwaysOutdated, shard: Shard
+        self, reader: WorkItemReader | None, checker: UpToDateCheck | AlwaysOutdated, shard: Shard
     ) -> Iterator[Item]:
-        """Yield what is due; of a stream also what that depends on."""
+        """Yield work items; of a stream also the samples before them, on whose state they depend."""
         stateful = self.request.reading.stateful
-        items = reader.items() if reader else work_items(self.samples or (), upkeep, shard, every=stateful)
+        items = reader.items() if reader else work_items(self.samples or (), checker, shard, every=stateful)
         return streaming.streamed(items) if stateful else items
 
-    def _prepare(self, place: Path, *, may_be_done: bool) -> OutputError | None:
-        """Make the folder of the figures; return why it cannot be written to, where that may not be needed.
+    def _prepare(self, folder: Path, *, may_be_done: bool) -> OutputError | None:
+        """Create the folder of the figures; return the error if it is not writable, but all figures may be up to date.
 
         Raises
         ------
         OutputError
-            When it is needed.
+            If the folder must be writable.
         """
         from actviz.results import output_files
 
         try:
-            output_files.prepare_folder(place)
+            output_files.prepare_folder(folder)
         except OutputError as failure:
-            if not may_be_done or self.request.force or not file_system.exists(place / "manifest.json"):
+            if not may_be_done or self.request.force or not file_system.exists(folder / "manifest.json"):
                 raise
             return failure
         return None
 
     def targets(self, first: Sequence[Sample]) -> OutputPaths:
-        """Decide where figures go."""
+        """Return the paths of the figures."""
         inputs = max(len(self.entries), len(first), len(self.samples or ()))
         stem = ""
         if inputs == 1:
@@ -215,7 +215,7 @@ class ShowRun:
             return where
         return replace(where, marks=output_paths.marks_of(self.entries))
 
-    def _reader(self, upkeep: UpToDateCheck) -> WorkItemReader | None:
+    def _reader(self, checker: UpToDateCheck) -> WorkItemReader | None:
         from actviz.inputs import make_pipeline
 
         if self.samples is not None:
@@ -223,12 +223,12 @@ class ShowRun:
             return None
         batch = InputBatch(self.entries, self.request.shard)
         self.outcome.inputs = len(batch.own())
-        return WorkItemReader(make_pipeline(self.facts, self.layers, self.request.reading), upkeep, batch)
+        return WorkItemReader(make_pipeline(self.facts, self.layers, self.request.reading), checker, batch)
 
-    def _check_early(self, upkeep: UpToDateCheck) -> None:
-        """Refuse before anything is computed to replace what others made."""
+    def _check_early(self, checker: UpToDateCheck) -> None:
+        """Refuse to replace files of others, before inference."""
         for number, entry in enumerate(self.entries):
-            upkeep.check(output_paths.stem_of(entry.name), number, entry.name)
+            checker.check(output_paths.stem_of(entry.name), number, entry.name)
 
     def _about(self) -> dict[str, Any]:
         from actviz.version import VERSION
@@ -247,22 +247,22 @@ class ShowRun:
     def _work(
         self,
         items: Iterable[ComputedBatch[WorkItem, Activations] | FailedItem[WorkItem] | Note | Item],
-        painter: FigureWriter,
+        writer: FigureWriter,
         computation: ActivationComputation,
     ) -> Iterator[Event]:
         notes, manifest = requests.InputNotes(), self.outcome.manifest
         figure_writer.warm_up()
         for item in items:
             if isinstance(item, ComputedBatch):
-                painter.versions = computation.versions
+                writer.versions = computation.versions
                 for index, piece in enumerate(item.pieces):
                     yield from notes.about([piece.sample])
-                    painter.submit(
+                    writer.submit(
                         figure_writer.FigureJob(
-                            piece.sample, index, item.result, piece.files, piece.works, piece.file_sha256
+                            piece.sample, index, item.result, piece.files, piece.fingerprints, piece.file_sha256
                         )
                     )
-                    yield from self.outcome.record(painter.finished(max(WAITING, self.outcome.figures_each)))
+                    yield from self.outcome.record(writer.finished(max(WAITING, self.outcome.figures_each)))
             elif isinstance(item, FailedItem):
                 yield from self._failed(item.piece.sample.name, item.failure)
             elif isinstance(item, UnreadableInput):
@@ -271,7 +271,7 @@ class ShowRun:
                 self.outcome.up_to_date += item.figures
                 if manifest is not None:
                     manifest.forgive(item.name)
-                    for record in item.adopted:
+                    for record in item.unlisted:
                         manifest.add(record)
             elif isinstance(item, InputDone):
                 self.outcome.done += 1 + item.more
@@ -281,20 +281,20 @@ class ShowRun:
                 yield item
             if manifest is not None:
                 manifest.write_now_and_then()
-        yield from self.outcome.record(painter.finished())
+        yield from self.outcome.record(writer.finished())
 
     def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
-        """Note that an input gives no figure at all."""
+        """Record that an input failed, or raise its failure if that ends the run."""
         if self.request.fail_fast or self.single or isinstance(failure, ModelChangedError):
             raise failure
         yield from self.outcome.record_failed_input(name, failure)
 
-    def _finish(self, fingerprint: Fingerprint | None, painter: FigureWriter, *, ended: bool) -> None:
-        """Write the manifest, whatever ended the run."""
+    def _finish(self, fingerprint: Fingerprint | None, writer: FigureWriter, *, ended: bool) -> None:
+        """Write the manifest, also if the run was interrupted or failed."""
         manifest = self.outcome.manifest
         if manifest is None or fingerprint is None:
             return
-        manifest.about["versions"] = dict(painter.versions) or manifest.versions
+        manifest.about["versions"] = dict(writer.versions) or manifest.versions
         try:
             if ended and self.request.shard.count == 1:
                 manifest.forget_earlier_failures()

@@ -1,4 +1,4 @@
-"""What `check` and `diff` share: where their results go beside the terminal."""
+"""The end of `check` and `diff`: the verdict, reports for CI, and the exit code."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch.events import FileWritten, Note
+from actviz.batch.requests import partial
+from actviz.errors import OutputError, ToleranceError
 from actviz.layer_catalogue import passes_on
-from actviz.results import ci_reports as texts
+from actviz.results import ci_reports, output_files
+from actviz.system import file_system, file_writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from actviz.records import LayerInfo, RuleResult
@@ -21,10 +24,10 @@ HEAD_BYTES = 400
 
 @dataclass(frozen=True, slots=True)
 class ReportTargets:
-    """Where results go beside the terminal.
+    """Where results go in addition to the terminal.
 
-    `junit` is a file that was asked for; `github` says that the command runs in a GitHub
-    workflow, `summary` is the file of the job's page there.
+    `junit` is the path of a JUnit file; `github` is True in a GitHub workflow, whose summary page is the file
+    `summary`.
     """
 
     junit: Path | None = None
@@ -34,68 +37,86 @@ class ReportTargets:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result: a table for people, and everything in numbers for ``--json``."""
+    """The result: a table for the terminal, and all numbers for ``--json``."""
 
     table: str
     record: dict[str, Any]
 
 
 def prepare(reports: ReportTargets, command: str, *, overwrite: bool) -> None:
-    """Decide before any work whether the reports may be written.
+    """Check before any work that the reports may be written.
 
     Raises
     ------
     OutputError
-        When something else stands there, or the folder cannot be written to.
+        If the path is taken by another file, or the folder is not writable.
     """
-    from actviz.results import output_files
-
     if reports.junit is not None:
         kind = output_files.ResultKind("report", _command_of)
         output_files.check_output(reports.junit, {"command": command}, kind, overwrite=overwrite)
 
 
 def _command_of(path: Path) -> dict[str, str] | None:
-    """Return which command wrote a JUnit file, ``None`` where it was none of actviz's."""
-    from actviz.errors import OutputError
-    from actviz.system import file_system
-
+    """Return the command that wrote a JUnit file, ``None`` if it was not actviz."""
     with file_system.reading(path, OutputError) as (file, _):
         head = file.read(HEAD_BYTES)
     mark = b'<testsuites name="actviz '
-    _, found, rest = head.partition(mark)
-    return {"command": rest.partition(b'"')[0].decode("ascii", "replace")} if found else None
+    _, is_ours, rest = head.partition(mark)
+    return {"command": rest.partition(b'"')[0].decode("ascii", "replace")} if is_ours else None
 
 
-def publish(findings: texts.CheckResults, reports: ReportTargets) -> Iterator[Note | FileWritten]:
-    """Write the reports; yield what is said where annotations are read, and the files."""
-    from actviz.system import file_writing
-
+def publish(findings: ci_reports.CheckResults, reports: ReportTargets) -> Iterator[Note | FileWritten]:
+    """Write the reports; yield the workflow commands of GitHub, and the files."""
     if reports.junit is not None:
-        file_writing.write_file(reports.junit, texts.junit(findings))
+        file_writing.write_file(reports.junit, ci_reports.junit(findings))
         yield FileWritten(reports.junit)
     if reports.github:
-        for line in texts.github_commands(findings):
+        for line in ci_reports.github_commands(findings):
             yield Note(line, plain=True)
         if reports.summary is not None:
-            file_writing.append_file(reports.summary, texts.summary(findings).encode())
+            file_writing.append_file(reports.summary, ci_reports.summary(findings).encode())
+
+
+def conclude(
+    findings: ci_reports.CheckResults,
+    record: dict[str, Any],
+    reports: ReportTargets,
+    reason: Callable[[ci_reports.CheckResults], str],
+) -> Iterator[Note | FileWritten | Verdict]:
+    """Write the reports and yield the verdict, then raise the error of the exit code.
+
+    `record` holds the result for ``--json``; `reason` returns the message if a rule is broken.
+
+    Raises
+    ------
+    ToleranceError
+        If a rule is broken.
+    PartialError
+        If an input failed.
+    """
+    yield from publish(findings, reports)
+    yield Verdict(ci_reports.table(findings), record)
+    if findings.broken:
+        raise ToleranceError(reason(findings))
+    if findings.failures:
+        raise partial(len(findings.failures), len(findings.failures) + record["inputs"])
 
 
 def own_layers(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return the layers whose output is not simply their input; scores of attention cost a call more."""
+    """Return the layers that change their input, without attention scores, which need a second call of the layer."""
     return [layer for layer in layers if passes_on(layer.kind) != "all" and not layer.address.endswith("@scores")]
 
 
-def case_said(case: RuleResult) -> dict[str, Any]:
-    """Return a case for JSON."""
+def case_record(case: RuleResult) -> dict[str, Any]:
+    """Return the result of a rule as values for JSON."""
     return {"layer": case.subject, "limit": case.rule, "kept": case.kept, "reason": case.reason}
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Return a number for a table, ``-`` where there is none."""
+    """Return a number for a table, ``-`` for NaN."""
     return "-" if math.isnan(value) else f"{value:.{digits}g}"
 
 
 def finite(value: float) -> float | None:
-    """Return a number for JSON, ``None`` for what JSON does not have."""
+    """Return a number for JSON, ``None`` for NaN and infinities."""
     return value if math.isfinite(value) else None

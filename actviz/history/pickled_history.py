@@ -184,19 +184,11 @@ def _struct_of(dtype: object) -> struct.Struct | None:
 
 def _bytes(content: object) -> bytes | None:
     """Return bytes, also those that protocols 0 to 2 write as text to be encoded."""
-    if isinstance(content, PickledCall) and content.function == PickledName("_codecs", "encode"):
-        match content.arguments:
-            case (str(text), "latin1" | "latin-1"):
-                try:
-                    return text.encode("latin-1")
-                except UnicodeEncodeError:
-                    return None
-    if (
-        isinstance(content, PickledCall)
-        and content.function == PickledName("__builtin__", "bytes")
-        and content.arguments == ()
-    ):
-        return b""
+    match content:
+        case PickledCall(PickledName("__builtin__", "bytes"), ()):
+            return b""
+        case PickledCall(PickledName("_codecs", "encode"), (str(text), "latin1" | "latin-1")):
+            content = text
     if isinstance(content, str):  # Python 2 had no other bytes
         try:
             return content.encode("latin-1")

@@ -21,7 +21,7 @@ _NAME = 60
 
 def facts_of(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) -> tuple[str, ...]:
     """Return the most important facts about one run as short phrases."""
-    count = f"{len(run.epochs):,} {'epoch' if len(run.epochs) == 1 else 'epochs'}"
+    count = text.plural(len(run.epochs), "epoch")
     main = _main(run, metrics, otherwise)
     if main is None:
         return (count, *_nonfinite(run))
@@ -81,14 +81,8 @@ def comparison_of(
 
 def _main(run: TrainingRun, metrics: Sequence[str], otherwise: str | None) -> str | None:
     """Return the metric that summarizes a run: the first that has a better direction and a value."""
-    return next(
-        (
-            name
-            for name in metrics
-            if diagnosis.direction(name, otherwise) and (run.curve(name) or run.curve(VALIDATION_PREFIX + name))
-        ),
-        None,
-    )
+    judged = (name for name in metrics if diagnosis.direction(name, otherwise))
+    return next((name for name in judged if run.curve(name) or run.curve(VALIDATION_PREFIX + name)), None)
 
 
 def _verdict(trend: ValidationTrend) -> str:
@@ -101,17 +95,16 @@ def _verdict(trend: ValidationTrend) -> str:
 
 
 def _nonfinite(run: TrainingRun) -> tuple[str, ...]:
-    count = diagnosis.count_nonfinite(run.curves)
-    if not count:
-        return ()
     points = [
         (epoch, curve.name)
         for curve in run.curves
         for epoch, value in zip(curve.epochs, curve.values, strict=True)
         if not math.isfinite(value)
     ]
+    if not points:
+        return ()
     first, name = min(points, key=lambda point: point[0])
-    are = "1 value is" if count == 1 else f"{count:,} values are"
+    are = "1 value is" if len(points) == 1 else f"{len(points):,} values are"
     return (f"{are} NaN or infinite, first {_shown(name)} at epoch {first}",)
 
 

@@ -13,7 +13,7 @@ _MANY_POINTS = 3000
 class CurveTheme:
     """Colors of a figure. `runs` are distinguishable for color-blind readers too.
 
-    More runs than that get colors of `colormap`, from the fractions `colormap_range` of it.
+    More runs than that get colors of viridis, from the fractions `colormap_range` of it.
     """
 
     page: str
@@ -23,7 +23,6 @@ class CurveTheme:
     grid: str
     alarm: str
     runs: tuple[str, ...]
-    colormap: str
     colormap_range: tuple[float, float]
 
 
@@ -36,7 +35,6 @@ LIGHT = CurveTheme(
     grid="#ececec",
     alarm="#c00000",
     runs=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5c4a3d"),
-    colormap="viridis",
     colormap_range=(0.0, 0.88),
 )
 DARK = CurveTheme(
@@ -47,18 +45,17 @@ DARK = CurveTheme(
     grid="#2a2e36",
     alarm="#ff6b6b",
     runs=("#56b4e9", "#e69f00", "#00b88a", "#cc79a7", "#f0e442", "#e8763a", "#d0d0d0"),
-    colormap="viridis",
     colormap_range=(0.28, 1.0),
 )
 
 
 def run_colors(count: int, theme: CurveTheme) -> list[str]:
-    """Return one color per run: the theme's for a few, equally spaced ones of its colormap for many."""
+    """Return one color per run: the theme's for a few, equally spaced ones of viridis for many."""
     if count <= len(theme.runs):
         return list(theme.runs[:count])
     from actviz.figures import colors
 
-    table = colors.table(theme.colormap).colors
+    table = colors.table("viridis").colors
     low, high = theme.colormap_range
     indices = [round((low + (high - low) * run / (count - 1)) * (len(table) - 1)) for run in range(count)]
     return ["#" + "".join(f"{int(channel):02x}" for channel in table[index]) for index in indices]

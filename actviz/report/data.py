@@ -13,6 +13,7 @@ from actviz.errors import escape
 from actviz.figures import colors, text
 from actviz.records import sizes_text
 from actviz.report.report_figures import single, summary_of
+from actviz.statistics.channel_statistics import indices_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,9 +137,9 @@ def _overall(totals: RunningStatistics) -> dict[str, Any]:
     summary = summary_of(totals)
     return {
         "numbers": base64_of(packed.tobytes()),
-        "dead": np.flatnonzero(totals.dead).tolist(),
-        "constant": np.flatnonzero(totals.constant).tolist(),
-        "nonfinite": np.flatnonzero((totals.nan > 0) | (totals.infinite > 0)).tolist(),
+        "dead": indices_of(totals.dead),
+        "constant": indices_of(totals.constant),
+        "nonfinite": indices_of((totals.nan > 0) | (totals.infinite > 0)),
         "channels": totals.channels,
         **{key: rounded(summary[key]) for key in ("low", "high", "zeros")},
     }

@@ -17,6 +17,7 @@ from actviz.errors import escape
 from actviz.figures import text
 from actviz.layer_catalogue import passes_on
 from actviz.report.contents import NOTE, PROBLEM, SEVERITIES, WARNING, Finding
+from actviz.statistics.channel_statistics import extremes_of, indices_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,8 +52,8 @@ def find(
     for index, layer in enumerate(known):
         if not passes_on(layer.kind):
             behind = itertools.takewhile(lambda follower: passes_on(follower.kind), known[index + 1 :])
-            found = _of_layer(layer.address, totals[layer.address], inputs)
-            findings += _with_followers(found, {follower.address: totals[follower.address] for follower in behind})
+            own = _of_layer(layer.address, totals[layer.address], inputs)
+            findings += _with_followers(own, {follower.address: totals[follower.address] for follower in behind})
     findings += _out_of_line(known, totals)
     order = {layer.address: index for index, layer in enumerate(layers)}
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), -finding.weight, order[finding.address]))
@@ -86,7 +87,7 @@ def _nonfinite(
             for count, noun in ((own.nan, "NaN"), (own.infinite, "infinite values"))
             if count.any()
         ]
-        channels = np.flatnonzero((own.nan > 0) | (own.infinite > 0)).tolist()
+        channels = indices_of((own.nan > 0) | (own.infinite > 0))
         sentence = f"{' and '.join(counts)} in {_share_of_channels(len(channels), own.channels)}"
         sentence += f" ({text.listing(channels)})" if len(channels) < own.channels else ""
         if not index:
@@ -103,14 +104,14 @@ def _nonfinite(
 
 def _of_layer(address: str, totals: RunningStatistics, inputs: int) -> Iterator[Finding]:
     inputs_text = f"on any of the {inputs:,} inputs" if inputs > 1 else "on the one input"
-    dead = np.flatnonzero(totals.dead).tolist()
+    dead = indices_of(totals.dead)
     if dead:
         share = len(dead) / totals.channels
         severity = PROBLEM if share >= MANY_DEAD and totals.channels > 1 and inputs > 1 else WARNING
         severity = severity if share >= SOME_DEAD else NOTE
         sentence = f"{_share_of_channels(len(dead), totals.channels)} never fire{'s' * (len(dead) == 1)} {inputs_text} ({text.listing(dead)})."
         yield Finding(severity, "dead", address, sentence, share, dead[0])
-    constant = np.flatnonzero(totals.constant).tolist()
+    constant = indices_of(totals.constant)
     # A single value of a single input is constant by nature.
     if constant and (totals.finite[constant] > inputs).any() | (inputs > 1):
         whole = len(constant) == totals.channels
@@ -133,11 +134,9 @@ def _share_of_channels(count: int, total: int) -> str:
 
 
 def strength_of(totals: RunningStatistics) -> float:
-    """Return the largest absolute finite value of a layer, NaN where it has none."""
-    has = totals.finite > 0
-    if not has.any():
-        return math.nan
-    return float(max(np.abs(totals.minimum[has]).max(), np.abs(totals.maximum[has]).max()))
+    """Return the largest absolute finite value of a layer, NaN if it has none."""
+    low, high = extremes_of(totals.minimum, totals.maximum)
+    return max(abs(low), abs(high))
 
 
 def _out_of_line(layers: Sequence[LayerInfo], totals: Mapping[str, RunningStatistics]) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import html
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,7 +205,7 @@ def _layer_row(row: _LayerRow) -> _LayerRow:
         return row
     summary = summary_of(row.layer.totals)
     low, high, row.dead, channels = (summary[key] for key in ("low", "high", "dead", "channels"))
-    row.value_range = f"{text.number(low)} to {text.number(high)}" if low is not None else "no finite value"
+    row.value_range = f"{text.number(low)} to {text.number(high)}" if math.isfinite(low) else "no finite value"
     if row.dead:
         # Three digits where two would round 199 of 200 up to all of them.
         share = text.number(100 * row.dead / channels, 2 if row.dead * 200 < channels * 199 else 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import escape_markdown
@@ -104,7 +105,7 @@ def _row(layer: ReportLayer) -> str:
         cells += ["", "", "", ""]
     else:
         summary = summary_of(layer.totals)
-        cells += [text.number(summary[key]) if summary[key] is not None else "none" for key in ("low", "high")]
+        cells += ["none" if math.isnan(summary[key]) else text.number(summary[key]) for key in ("low", "high")]
         cells += [f"{summary['dead']:,} of {summary['channels']:,}" if summary["dead"] else "0"]
         cells += [f"{text.number(100 * summary['zeros'])}%"]
     return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"

@@ -181,14 +181,12 @@ def histogram_of(values: NDArray[Any], numbers: dict[str, Any]) -> dict[str, Any
 
 
 def summary_of(totals: RunningStatistics) -> dict[str, Any]:
-    """Return the statistics of a layer over all inputs for its row in the list."""
-    has = totals.finite > 0
+    """Return the statistics of a layer over all inputs for its row in the list; `low` and `high` are NaN if it has no finite value."""
+    low, high = channel_statistics.extremes_of(totals.minimum, totals.maximum)
     return {
-        "low": float(totals.minimum[has].min()) if has.any() else None,
-        "high": float(totals.maximum[has].max()) if has.any() else None,
+        "low": low,
+        "high": high,
         "dead": int(totals.dead.sum()),
-        "constant": int(totals.constant.sum()),
-        "nonfinite": int(((totals.nan > 0) | (totals.infinite > 0)).sum()),
         "zeros": totals.zeros / (totals.count or 1.0),
         "channels": totals.channels,
     }

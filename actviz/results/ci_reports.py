@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from xml.sax import saxutils
 
 from actviz.errors import escape, escape_markdown
+from actviz.results.text_table import text_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,17 +52,9 @@ class CheckResults:
 
 def table(findings: CheckResults) -> str:
     """Return the table as text for a terminal, its columns aligned."""
-    rows = [findings.headings, *findings.rows]
-    shown = [[escape(cell, 120) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(findings.headings))]
-    lines = []
-    for row in shown:
-        cells = [
-            text.rjust(width) if column in findings.right else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return text_table(
+        [[escape(cell, 120) for cell in row] for row in (findings.headings, *findings.rows)], findings.right
+    )
 
 
 def junit(findings: CheckResults) -> bytes:
@@ -98,10 +92,7 @@ def junit(findings: CheckResults) -> bytes:
 
 
 def _xml(text: str) -> str:
-    safe = escape(text, LONGEST)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")):
-        safe = safe.replace(character, entity)
-    return safe
+    return saxutils.escape(escape(text, LONGEST), {'"': "&quot;", "'": "&apos;"})
 
 
 def github_commands(findings: CheckResults) -> list[str]:

@@ -20,7 +20,6 @@ from actviz.system.folders import make_folder, probe_writable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 SVG_OPENING = b'<metadata id="actviz">'
@@ -207,10 +206,8 @@ def prepare_folder(folder: Path) -> None:
     probe_writable(folder)
 
 
-def write_figure(
-    path: Path, pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None
-) -> int:
-    """Write a PNG atomically and return its size in bytes.
+def write_figure(path: Path, pixels: NDArray[Any], provenance: dict[str, Any]) -> None:
+    """Write a PNG atomically.
 
     Parameters
     ----------
@@ -218,25 +215,13 @@ def write_figure(
         As for `encode_png`.
     provenance
         Embedded as JSON, without a date, so equal arguments give equal bytes.
-    palette
-        RGB colors, uint8 of shape ``(colors, 3)``, at most 256.
     """
-    content = encode_png(pixels, provenance, palette)
-    write_file(path, content)
-    return len(content)
+    write_file(path, encode_png(pixels, provenance))
 
 
-def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> int:
-    """Write an SVG with embedded provenance, as `write_figure` writes a PNG.
-
-    Parameters
-    ----------
-    drawing
-        A whole SVG document in UTF-8.
-    """
-    content = encode_svg(drawing, provenance)
-    write_file(path, content)
-    return len(content)
+def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> None:
+    """Write an SVG with embedded provenance, as `write_figure` writes a PNG; `drawing` is a document in UTF-8."""
+    write_file(path, encode_svg(drawing, provenance))
 
 
 def encode_svg(drawing: bytes, provenance: dict[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Numbers about an activation: per channel, for the whole layer, and orders by strength."""
+"""Statistics of an activation, for each channel and for the layer, and the order of channels by strength."""
 
 from __future__ import annotations
 
@@ -22,22 +22,21 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 # Squares of values within these bounds neither overflow nor vanish in float64.
 _LARGEST, _SMALLEST = 1e140, 1e-140
 _BLOCK = 1 << 16
-# Beyond so many values a sorted copy takes more memory than all the rest: 32 MiB of float32.
+# Larger arrays are not copied to be sorted: the copy would take more memory than all the rest (32 MiB of float32).
 MOST_SORTED = 1 << 23
 _DIGIT = 16
 
 BINS = 64
-# A single value is drawn as the middle one of so many bins.
+# Number of bins of a histogram whose values are all equal; they are in the middle one.
 _ALONE = 21
 
 
 @dataclass(frozen=True, slots=True)
 class ValueDistribution:
-    """How many of the finite values of a layer lie where.
+    """Histogram of the finite values of a layer.
 
-    `counts` are those of bins of one width from `first` to `last`; `total` is the number
-    of finite values. `zeros` is how many are exactly 0; `apart` says that these are in no
-    bin, because they would dwarf all others.
+    `counts` are those of equally wide bins from `first` to `last`; `total` is the number of finite values, `zeros`
+    the number of those that are 0. If `apart`, zeros are in no bin, because they would dwarf the others.
     """
 
     counts: tuple[int, ...]
@@ -50,7 +49,7 @@ class ValueDistribution:
 
 @dataclass(frozen=True, slots=True)
 class ChannelStatistics:
-    """Numbers of each channel; every array is ``(channel,)`` in channel order.
+    """Statistics of each channel; every array is ``(channel,)`` in channel order.
 
     `minimum`, `maximum`, `mean`, `std`, `l2` and `magnitude` (the mean of the absolute values)
     are float64 over the finite values of the channel, NaN where it has none; `zeros` is the share of values that are 0, in 0..1;
@@ -90,9 +89,8 @@ class ChannelStatistics:
             # Divided first: the difference of the widest ranges is infinite.
             size = np.where(self.strength > 0, self.strength, 1.0)
             spread = self.maximum / size - self.minimum / size
-            found = (self.state == LIVE) & (self.minimum < self.maximum) & (spread <= NEAR_CONSTANT)
-        channels: list[int] = np.flatnonzero(found).tolist()
-        return channels
+            near = (self.state == LIVE) & (self.minimum < self.maximum) & (spread <= NEAR_CONSTANT)
+        return indices_of(near)
 
     @property
     def negligible(self) -> list[int]:
@@ -100,13 +98,27 @@ class ChannelStatistics:
         strength = self.strength
         limit = float(strength.max(initial=0.0)) * NEGLIGIBLE
         faint = (strength < limit) & (self.minimum < self.maximum) & (self.state != NONFINITE)
-        found: list[int] = np.flatnonzero(faint).tolist()
-        return found
+        return indices_of(faint)
 
     def channels_in(self, state: int) -> list[int]:
         """Return the channels of a state, in channel order."""
-        found: list[int] = np.flatnonzero(self.state == state).tolist()
-        return found
+        return indices_of(self.state == state)
+
+
+def indices_of(mask: NDArray[np.bool_]) -> list[int]:
+    """Return the indices at which a mask ``(channel,)`` is True."""
+    indices: list[int] = np.flatnonzero(mask).tolist()
+    return indices
+
+
+def least_of(values: NDArray[np.float64]) -> float:
+    """Return the smallest of some values that is not NaN, NaN if there is none."""
+    return float(np.fmin.reduce(values, initial=np.nan))
+
+
+def extremes_of(minima: NDArray[np.float64], maxima: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the smallest and the largest value of a layer from those of its channels, NaN where no channel has any."""
+    return least_of(minima), float(np.fmax.reduce(maxima, initial=np.nan))
 
 
 def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
@@ -118,7 +130,7 @@ def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
     Raises
     ------
     TypeError
-        When the dtype holds no real numbers (text, complex, objects).
+        If the dtype is not one of real numbers (text, complex, objects).
     """
     kind = values.dtype.kind
     if values.dtype in (np.float32, np.float64):
@@ -135,7 +147,7 @@ def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def statistics(values: NDArray[Any], channel_axis: int = 0) -> ChannelStatistics:
-    """Return the numbers of each channel of an array with any other axes.
+    """Return the statistics of each channel of an array.
 
     Parameters
     ----------
@@ -150,7 +162,7 @@ def statistics(values: NDArray[Any], channel_axis: int = 0) -> ChannelStatistics
     if flat.size == 0:
         return _of_nothing(len(flat))
     low, high = flat.min(axis=1), flat.max(axis=1)
-    # NaN and infinities reach the minimum or the maximum, so that these two tell.
+    # NaN and infinities propagate to the minimum or the maximum, so these two suffice.
     if np.isfinite(low).all() and np.isfinite(high).all():
         return _of_finite(flat, low.astype(np.float64), high.astype(np.float64))
     return _of_mixed(flat)
@@ -178,11 +190,11 @@ def _of_finite(flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.fl
         if factor != 1.0:
             block *= factor
         mean[part] = block.mean(axis=1)
-        # Of values of one sign the mean says it already; the second pass is only for the others.
+        # For values of one sign it is the mean; only the others need a second pass.
         magnitude[part] = np.abs(block).mean(axis=1) if mixed[part].any() else np.abs(mean[part])
         block -= mean[part, None]
         square[part] = np.einsum("ij,ij->i", block, block)
-    # Rounding may put a mean outside the values that it is the mean of.
+    # Rounding may put a mean outside the range of its values.
     mean = np.clip(mean, low * factor, high * factor)
     std = np.sqrt(square / size)
     l2 = np.sqrt(square + size * mean * mean)
@@ -196,7 +208,7 @@ def _of_finite(flat: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.fl
 
 
 def _safe_factor(largest: float) -> float:
-    """Return a power of two that brings values whose squares are out of range near one."""
+    """Return a power of two that scales values near 1 if their squares are out of range."""
     if largest == 0 or _SMALLEST < largest < _LARGEST:
         return 1.0
     exponent = int(np.frexp(largest)[1])
@@ -204,7 +216,7 @@ def _safe_factor(largest: float) -> float:
 
 
 def _of_mixed(flat: NDArray[Any]) -> ChannelStatistics:
-    """Return the numbers of channels of which some have NaN or infinities."""
+    """Return the statistics of channels if some have NaN or infinities."""
     count, size = flat.shape
     columns = np.full((7, count), np.nan)
     columns[6] = 0.0
@@ -244,7 +256,7 @@ def order(numbers: ChannelStatistics, channels: Sequence[int], measure: str) -> 
         "l2": numbers.l2,
     }
     keys = np.nan_to_num(chosen[measure][list(channels)], nan=-np.inf)
-    return [channels[place] for place in np.argsort(-keys, kind="stable").tolist()]
+    return [channels[index] for index in np.argsort(-keys, kind="stable").tolist()]
 
 
 def furthest(values: NDArray[Any], axis: int = 0) -> NDArray[Any]:
@@ -259,7 +271,7 @@ def furthest(values: NDArray[Any], axis: int = 0) -> NDArray[Any]:
 
 
 def layer_numbers(values: NDArray[Any], channels: ChannelStatistics) -> dict[str, Any]:
-    """Return what a manifest records about a layer's output for one input.
+    """Return the statistics of a layer for one input as the manifest records them.
 
     `values` is the array that `channels` were computed from, in any arrangement. Numbers
     are Python's own, over finite values, ``None`` where there is none; ``percentiles``
@@ -271,8 +283,7 @@ def layer_numbers(values: NDArray[Any], channels: ChannelStatistics) -> dict[str
     record: dict[str, Any] = dict.fromkeys(("min", "max", "mean", "std"))
     record["percentiles"] = {str(share): None for share in PERCENTILES}
     if finite.size:
-        record["min"] = float(np.nanmin(channels.minimum))
-        record["max"] = float(np.nanmax(channels.maximum))
+        record["min"], record["max"] = extremes_of(channels.minimum, channels.maximum)
         record["mean"], record["std"] = _whole(values.size, channels)
         cuts = percentiles(finite, PERCENTILES)
         record["percentiles"] = {str(share): cut for share, cut in zip(PERCENTILES, cuts, strict=True)}
@@ -298,9 +309,9 @@ def percentiles(finite: NDArray[Any], shares: Sequence[float]) -> list[float]:
     They are those of `numpy.percentile` with its default, linear interpolation, computed in
     float64 whatever the dtype. Neither overflows where the ends are the widest apart.
     """
-    # numpy sorts with vector instructions, four times as fast as it partitions at five places.
-    places, weights = _places(finite.size, shares)
-    ordered = _selected(finite, places) if finite.size > MOST_SORTED else np.sort(finite)[places].astype(np.float64)
+    # numpy sorts with vector instructions, four times as fast as it partitions at five indices.
+    indices, weights = _percentile_indices(finite.size, shares)
+    ordered = _selected(finite, indices) if finite.size > MOST_SORTED else np.sort(finite)[indices].astype(np.float64)
     pairs = np.asarray(ordered, np.float64).reshape(2, -1)
     found: list[float] = _between(pairs[0], pairs[1], weights).tolist()
     return found
@@ -313,8 +324,8 @@ def percentiles_of_channels(maps: NDArray[Any], shares: Sequence[float]) -> NDAr
     """
     flat = maps.reshape(len(maps), -1)
     if np.isfinite(flat).all():
-        places, weights = _places(flat.shape[1], shares)
-        pairs = np.sort(flat, axis=1)[:, places].astype(np.float64).T.reshape(2, len(shares), -1)
+        indices, weights = _percentile_indices(flat.shape[1], shares)
+        pairs = np.sort(flat, axis=1)[:, indices].astype(np.float64).T.reshape(2, len(shares), -1)
         return _between(pairs[0], pairs[1], weights[:, None])
     found = np.full((len(shares), len(flat)), np.nan)
     for channel, values in enumerate(flat):
@@ -324,8 +335,8 @@ def percentiles_of_channels(maps: NDArray[Any], shares: Sequence[float]) -> NDAr
     return found
 
 
-def _places(count: int, shares: Sequence[float]) -> tuple[list[int], NDArray[np.float64]]:
-    """Return the places in `count` sorted values below all shares, then above all, and how far between they lie."""
+def _percentile_indices(count: int, shares: Sequence[float]) -> tuple[list[int], NDArray[np.float64]]:
+    """Return the indices in `count` sorted values below all shares, then above all, and the weights of the latter."""
     exact = np.asarray(shares, np.float64) / 100 * (count - 1)
     below = np.floor(exact)
     above = np.minimum(below + 1, count - 1)
@@ -335,7 +346,7 @@ def _places(count: int, shares: Sequence[float]) -> tuple[list[int], NDArray[np.
 def _between(
     first: NDArray[np.float64], second: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return what lies a share `weight` of the way from `first` to `second`."""
+    """Interpolate from `first` to `second` with `weight` in 0..1."""
     with np.errstate(over="ignore", invalid="ignore"):
         step = second - first
         # As numpy computes it, from the nearer end; where the difference is infinite, from both.
@@ -343,15 +354,15 @@ def _between(
     return np.where(np.isfinite(step), near, first * (1 - weight) + second * weight)
 
 
-def _selected(values: NDArray[Any], places: Sequence[int]) -> list[float]:
-    """Return the values at some places of the sorted `values`, ``(value,)`` of float32 or float64, without a copy.
+def _selected(values: NDArray[Any], indices: Sequence[int]) -> list[float]:
+    """Return the values at some indices of the sorted `values`, ``(value,)`` of float32 or float64, without a copy.
 
     The bits of a float, with all of them flipped where it is negative and the sign otherwise,
-    are whole numbers in the same order. They are found 16 bits at a time by counting.
+    are integers in the same order, which are selected 16 bits at a time by counting.
     """
     bits = values.dtype.itemsize * 8
     unsigned = np.dtype(f"u{values.dtype.itemsize}").type
-    prefixes, left = [0] * len(places), list(places)
+    prefixes, left = [0] * len(indices), list(indices)
     for shift in range(bits - _DIGIT, -1, -_DIGIT):
         counts = {prefix: np.zeros(1 << _DIGIT, np.int64) for prefix in prefixes}
         for start in range(0, values.size, _BLOCK):
@@ -380,7 +391,7 @@ def _ordered_bits(block: NDArray[Any], unsigned: Any) -> NDArray[Any]:
 
 
 def _whole(size: int, channels: ChannelStatistics) -> tuple[float, float]:
-    """Return mean and std of the layer from those of its channels: no second pass."""
+    """Return mean and std of the layer from those of its channels, without a second pass."""
     each = size // len(channels.mean)
     counts = each - channels.nan - channels.infinite
     has = counts > 0
@@ -395,10 +406,9 @@ def _whole(size: int, channels: ChannelStatistics) -> tuple[float, float]:
 def distribution(finite: NDArray[Any], *, whole: bool = False) -> ValueDistribution | None:
     """Return the distribution of finite values ``(value,)``, ``None`` where there is none.
 
-    Zeros stand apart where they are more than in any bin of the others: a layer after a
-    ReLU is mostly zeros, and everything else would be a line on the ground. Of `whole`
-    numbers each has a bin of its own, if they are at most `BINS` apart; a single value
-    stands in the middle of empty bins.
+    Zeros are counted separately if they outnumber every bin of the other values: after a ReLU most values are 0,
+    and the others would be invisible. Each of `whole` numbers has its own bin, if they span less than `BINS`; equal
+    values are in the middle of empty bins.
     """
     if not finite.size:
         return None
@@ -437,6 +447,6 @@ def counts_between(values: NDArray[Any], first: float, last: float, bins: int) -
     factor = 0.5 if max(-first, last) > _LARGEST else 1.0
     with np.errstate(under="ignore"):
         share = (values.astype(np.float64) * factor - first * factor) / (last * factor - first * factor)
-    places = np.minimum((share * bins).astype(np.int64), bins - 1)
-    counts: list[int] = np.bincount(places, minlength=bins).tolist()
+    indices = np.minimum((share * bins).astype(np.int64), bins - 1)
+    counts: list[int] = np.bincount(indices, minlength=bins).tolist()
     return counts

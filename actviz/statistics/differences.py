@@ -57,7 +57,7 @@ class Matching:
 
 
 def fit(ours: Shape | None, theirs: Shape | None) -> bool:
-    """Tell whether two shapes agree but for the batch; an unknown size agrees with any."""
+    """Return True if two shapes agree except for the batch; an unknown size agrees with any."""
     if ours is None or theirs is None:
         return True
     if len(ours) != len(theirs):
@@ -192,7 +192,7 @@ class LayerDifference:
 
     `count` values were compared; `apart` of them are NaN or infinite in one and not the
     same in the other, and are in no other number. `largest` is the largest absolute difference, `reach` the
-    largest absolute value of A. `sums` has the sums of `total`, `square`, `ours`, `theirs` and `product`;
+    largest absolute value of A. `sums` are those of `totals`;
     `our_sums` and `their_sums` are those of A and of B for each channel. `worst_key` orders the inputs: whether
     values of one are apart, its largest difference, and its number, negative, so that the first of equals is worst.
     """
@@ -207,34 +207,9 @@ class LayerDifference:
     worst_key: tuple[bool, float, int]
 
     @cached_property
-    def _rounded(self) -> list[float]:
-        rounded: list[float] = self.sums.rounded().tolist()
-        return rounded
-
-    @property
-    def total(self) -> float:
-        """The sum of the absolute differences."""
-        return self._rounded[0]
-
-    @property
-    def square(self) -> float:
-        """The sum of the squares of the differences."""
-        return self._rounded[1]
-
-    @property
-    def ours(self) -> float:
-        """The sum of the squares of A."""
-        return self._rounded[2]
-
-    @property
-    def theirs(self) -> float:
-        """The sum of the squares of B."""
-        return self._rounded[3]
-
-    @property
-    def product(self) -> float:
-        """The sum of A times B."""
-        return self._rounded[4]
+    def totals(self) -> tuple[float, ...]:
+        """The sums of |B - A|, (B - A)**2, A**2, B**2 and A * B over all values."""
+        return tuple(self.sums.rounded().tolist())
 
     @property
     def worst(self) -> int:
@@ -244,24 +219,25 @@ class LayerDifference:
     @property
     def mean(self) -> float:
         """The mean absolute difference."""
-        return self.total / max(1, self.count - self.apart)
+        return self.totals[0] / max(1, self.count - self.apart)
 
     @property
     def relative(self) -> float:
         """The length of the difference over that of A; infinite where A is 0 and B is not."""
-        if not self.square:
+        _, square, ours, _, _ = self.totals
+        if not square:
             return 0.0
-        return math.sqrt(self.square / self.ours) if self.ours else math.inf
+        return math.sqrt(square / ours) if ours else math.inf
 
     @property
     def cosine(self) -> float:
         """The cosine of the angle between A and B; 1 where both are 0, 0 where one is, NaN beyond float64."""
-        if not self.square:
+        _, square, ours, theirs, product = self.totals
+        if not square:
             return 1.0
-        if not (self.ours and self.theirs):
+        if not (ours and theirs):
             return 0.0
-        found = self.product / math.sqrt(self.ours) / math.sqrt(self.theirs)
-        return max(-1.0, min(1.0, found)) if math.isfinite(found) else math.nan
+        return _clipped(product / math.sqrt(ours) / math.sqrt(theirs))
 
     @property
     def correlation(self) -> float:
@@ -272,8 +248,7 @@ class LayerDifference:
         ours, theirs = ours - ours.mean(), theirs - theirs.mean()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             length = float(np.sqrt(ours @ ours) * np.sqrt(theirs @ theirs))
-            found = float(ours @ theirs) / length if length else math.nan
-        return max(-1.0, min(1.0, found)) if math.isfinite(found) else math.nan
+            return _clipped(float(ours @ theirs) / length if length else math.nan)
 
     def merge(self, other: LayerDifference) -> LayerDifference:
         """Return the difference over both sets of inputs together."""
@@ -306,6 +281,11 @@ class LayerDifference:
         largest, reach, worst_largest = arrays["extremes"].tolist()
         sums, ours, theirs = (ExactSums.unpacked(arrays[name]) for name in ("sums", "our_sums", "their_sums"))
         return cls(count, apart, largest, reach, sums, ours, theirs, (bool(worst_apart), worst_largest, number))
+
+
+def _clipped(cosine: float) -> float:
+    """Return a cosine within -1 to 1, where rounding may leave it, NaN if it overflowed."""
+    return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else math.nan
 
 
 class DifferenceReducer(LayerReducer[LayerDifference]):

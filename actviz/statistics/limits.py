@@ -1,4 +1,4 @@
-"""Limits on the numbers of layers: how they are written, and which layers keep them."""
+"""Limits on the statistics of layers: parse them, and check layers against them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from actviz.errors import UsageError, escape
 from actviz.records import RuleResult
+from actviz.statistics.channel_statistics import extremes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +25,11 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What every layer must keep; ``None`` and False: not asked for.
+    """The limits of `actviz check`, for each layer; ``None`` and False: no limit.
 
     `dead` and `constant` are the largest shares, 0..1, of its channels, `saturated` and
     `zeros` of its values. `min_std` is the smallest standard deviation of a channel,
-    `within` the range of all values. `no_nan` and `no_infinite` allow none of them.
+    `within` the range of all values. With `no_nan` and `no_infinite` no value may be NaN or infinite.
     """
 
     no_nan: bool = False
@@ -42,12 +43,12 @@ class Limits:
 
 
 def parse_share(text: str, option: str) -> float:
-    """Read ``10%`` or ``0.1``.
+    """Parse ``10%`` or ``0.1``.
 
     Raises
     ------
     UsageError
-        When it is no share from 0 to 1.
+        If it is not a share from 0 to 1.
     """
     cleaned = text.strip()
     try:
@@ -62,12 +63,12 @@ def parse_share(text: str, option: str) -> float:
 
 
 def parse_number(text: str, option: str) -> float:
-    """Read a finite number of at least 0.
+    """Parse a finite number of at least 0.
 
     Raises
     ------
     UsageError
-        When it is none.
+        If it is not.
     """
     try:
         value = float(text)
@@ -80,12 +81,12 @@ def parse_number(text: str, option: str) -> float:
 
 
 def parse_range(text: str, option: str) -> tuple[float, float]:
-    """Read ``-10:10``; an end that is left out is free.
+    """Parse ``-10:10``; an omitted end is infinite.
 
     Raises
     ------
     UsageError
-        When it is no range.
+        If it is not a range.
     """
     low_text, colon, high_text = text.partition(":")
     try:
@@ -99,7 +100,7 @@ def parse_range(text: str, option: str) -> tuple[float, float]:
 
 
 def judge(address: str, totals: RunningStatistics, limits: Limits, inputs: int) -> list[RuleResult]:
-    """Return what each limit says of a layer over a number of inputs, in the order of `Limits`."""
+    """Return the result of each limit for a layer, over a number of inputs, in the order of `Limits`."""
     return [RuleResult(address, rule, kept, reason) for rule, kept, reason in _cases(totals, limits, inputs)]
 
 
@@ -110,33 +111,28 @@ def _cases(totals: RunningStatistics, limits: Limits, inputs: int) -> Iterator[t
         yield "no NaN", not totals.nan.any(), _where(totals.nan, "NaN", on)
     if limits.no_infinite:
         yield "no infinity", not totals.infinite.any(), _where(totals.infinite, "infinite values", on)
-    for name, share, found, verb in (
+    for name, share, mask, verb in (
         ("dead", limits.dead, totals.dead, ("fires", "fire")),
         ("constant", limits.constant, totals.constant, ("changes", "change")),
     ):
         if share is not None:
-            number = int(found.sum())
-            said = f"{number:,} of {count:,} channel{'s' if count != 1 else ''} never {verb[number != 1]} {on}"
-            yield f"{name} at most {percent(share)}", number <= share * count, f"{said}; limit {percent(share)}"
-    yield from _shares(totals, limits, on)
+            number = int(mask.sum())
+            reason = f"{number:,} of {count:,} channel{'s' if count != 1 else ''} never {verb[number != 1]} {on}"
+            yield f"{name} at most {percent(share)}", number <= share * count, f"{reason}; limit {percent(share)}"
+    if limits.saturated is not None and not math.isnan(totals.saturated):
+        yield _share_of("saturated", totals.saturated, totals.count, limits.saturated, on)
+    if limits.zeros is not None:
+        yield _share_of("zero", totals.zeros, totals.count, limits.zeros, on)
     if limits.min_std is not None:
         yield _least_spread(totals, limits.min_std, on)
     if limits.within is not None:
         yield _outside(totals, limits.within, on)
 
 
-def _shares(totals: RunningStatistics, limits: Limits, on: str) -> Iterator[tuple[str, bool, str]]:
-    if limits.saturated is not None and not math.isnan(totals.saturated):
-        yield _share_of("saturated", totals.saturated, totals.count, limits.saturated, on)
-    if limits.zeros is not None:
-        yield _share_of("zero", totals.zeros, totals.count, limits.zeros, on)
-
-
 def _share_of(word: str, number: float, count: float, limit: float, on: str) -> tuple[str, bool, str]:
-    said = (
-        f"{percent(number / count if count else 0.0)} of {int(count):,} values are {word} {on}; limit {percent(limit)}"
-    )
-    return f"{word} at most {percent(limit)}", number <= limit * count, said
+    share = percent(number / count if count else 0.0)
+    reason = f"{share} of {int(count):,} values are {word} {on}; limit {percent(limit)}"
+    return f"{word} at most {percent(limit)}", number <= limit * count, reason
 
 
 def _least_spread(totals: RunningStatistics, limit: float, on: str) -> tuple[str, bool, str]:
@@ -145,26 +141,25 @@ def _least_spread(totals: RunningStatistics, limit: float, on: str) -> tuple[str
     if not len(low):
         return rule, True, f"every channel has a standard deviation of at least {limit:g} {on}"
     smallest = spread[low].min()
-    said = f"{len(low):,} of {totals.channels:,} channels vary less than {limit:g} {on} ({_channels(low)}); smallest standard deviation {smallest:.3g}"
-    return rule, False, said
+    reason = f"{len(low):,} of {totals.channels:,} channels vary less than {limit:g} {on} ({_channels(low)}); smallest standard deviation {smallest:.3g}"
+    return rule, False, reason
 
 
 def _outside(totals: RunningStatistics, within: tuple[float, float], on: str) -> tuple[str, bool, str]:
     low, high = within
     rule = range_text(within)
-    wrong = ~((totals.minimum >= low) & (totals.maximum <= high)) & (totals.finite > 0)
-    wrong |= totals.infinite > 0
-    has = totals.finite > 0
-    ends = f"{totals.minimum[has].min():.4g} to {totals.maximum[has].max():.4g}" if has.any() else "no finite value"
+    wrong = (totals.minimum < low) | (totals.maximum > high) | (totals.infinite > 0)
+    smallest, largest = extremes_of(totals.minimum, totals.maximum)
+    ends = "no finite value" if math.isnan(smallest) else f"{smallest:.4g} to {largest:.4g}"
     if not wrong.any():
         return rule, True, f"values from {ends} {on}"
     number = int(wrong.sum())
-    said = f"{number:,} of {totals.channels:,} channels leave the {rule} {on} ({_channels(np.flatnonzero(wrong))}); values from {ends}"
-    return rule, False, said
+    reason = f"{number:,} of {totals.channels:,} channels leave the {rule} {on} ({_channels(np.flatnonzero(wrong))}); values from {ends}"
+    return rule, False, reason
 
 
 def range_text(within: tuple[float, float]) -> str:
-    """Return a range in words, without the ends that are free."""
+    """Return a range in words, without infinite ends."""
     low, high = within
     if low == -math.inf:
         return f"range up to {high:g}" if high < math.inf else "range of all numbers"
@@ -185,6 +180,6 @@ def _channels(numbers: NDArray[np.int64]) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as ``57.8%``; one that is not 0 never looks like 0."""
+    """Return a share as ``57.8%``, with as many digits as distinguish it from 0% and 100%."""
     shown = f"{_PERCENT * share:.1f}".removesuffix(".0")
     return f"{_PERCENT * share:.2g}%" if share and shown in {"0", "100"} and share != 1 else f"{shown}%"

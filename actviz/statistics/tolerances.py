@@ -1,4 +1,4 @@
-"""Tolerances of a comparison: how they are written, and which layers keep them."""
+"""Tolerances of `actviz diff`: parse them, and check layers against them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEASURES = {
     "cosine": ("cosine", "cosine similarity"),
     "correlation": ("correlation", "correlation of channel means"),
 }
-"""What ``--fail-on`` names: an attribute of `compare.Drift`, and its words."""
+"""Measures of ``--fail-on``: an attribute of `LayerDifference`, and its description."""
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -37,23 +37,23 @@ _RULE = re.compile(r"\s*([a-z]+)\s*(<=|>=|<|>)\s*(\S+?)(%?)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``cosine<0.98``: a layer fails where its measure compares so with the limit."""
+    """``cosine<0.98``: a layer fails if the comparison of its measure with the limit is true."""
 
     measure: str
     comparison: str
     limit: float
 
     def __str__(self) -> str:
-        """Return what the command line takes."""
+        """Return the rule as it is written on the command line."""
         return f"{self.measure}{self.comparison}{self.limit:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """What every pair of layers must keep.
+    """The tolerances for every pair of layers.
 
     The largest absolute difference is at most `atol` + `rtol` x the largest absolute value
-    of A (both ``None``: not asked for), and none of `rules` holds.
+    of A (both ``None``: not checked), and none of `rules` holds.
     """
 
     atol: float | None = DEFAULT_ATOL
@@ -62,26 +62,26 @@ class Tolerances:
 
 
 def tolerances(atol: float | None, rtol: float | None, rules: tuple[Rule, ...]) -> Tolerances:
-    """Return what was asked for: without anything, the default tolerance; rules replace it."""
+    """Return the tolerances: the default ones if neither limits nor rules are given."""
     if atol is None and rtol is None:
         return Tolerances(None, None, rules) if rules else Tolerances()
     return Tolerances(atol or 0.0, rtol or 0.0, rules)
 
 
 def parse_rule(text: str) -> Rule:
-    """Read ``cosine<0.98``, ``relative>5%``.
+    """Parse ``cosine<0.98`` or ``relative>5%``.
 
     Raises
     ------
     UsageError
-        When it is no such rule, with the measures that there are.
+        If it is not a rule; the message lists the measures.
     """
-    found = _RULE.fullmatch(text)
+    match = _RULE.fullmatch(text)
     known = ", ".join(MEASURES)
-    if found is None:
+    if match is None:
         message = f"--fail-on {escape(text, 60)}: a rule such as cosine<0.98 or relative>5% was expected: one of {known}, then <, <=, > or >=, then a number."
         raise UsageError(message)
-    measure, comparison, number, percent = found.groups()
+    measure, comparison, number, percent = match.groups()
     if measure not in MEASURES:
         message = f'--fail-on {escape(text, 60)}: there is no measure "{escape(measure, 40)}"; there are {known}.'
         raise UsageError(message)
@@ -95,26 +95,26 @@ def parse_rule(text: str) -> Rule:
     return Rule(measure, comparison, limit)
 
 
-def judge(address: str, found: LayerDifference, asked: Tolerances) -> list[RuleResult]:
-    """Return what the tolerances say of a pair of layers.
+def judge(address: str, difference: LayerDifference, allowed: Tolerances) -> list[RuleResult]:
+    """Return the result of each tolerance for a pair of layers.
 
-    A value that is NaN or infinite on one side only breaks any of them; a correlation that
-    has no value (one channel, or all alike) breaks none.
+    A value that is NaN or infinite in only one of the layers breaks all of them; an undefined correlation (of one
+    channel, or of equal ones) breaks none.
     """
     cases = []
-    if found.apart:
-        said = (
-            f"{found.apart:,} of {found.count:,} values are NaN or infinite on one side and not the same on the other"
+    if difference.apart:
+        reason = f"{difference.apart:,} of {difference.count:,} values are NaN or infinite on one side and not the same on the other"
+        cases.append(RuleResult(address, "NaN and infinities agree", kept=False, reason=reason))
+    if allowed.atol is not None and allowed.rtol is not None:
+        limit = allowed.atol + allowed.rtol * difference.reach
+        reason = (
+            f"largest difference {difference.largest:.4g} beside values up to {difference.reach:.4g}; limit {limit:.4g}"
         )
-        cases.append(RuleResult(address, "NaN and infinities agree", kept=False, reason=said))
-    if asked.atol is not None and asked.rtol is not None:
-        limit = asked.atol + asked.rtol * found.reach
-        said = f"largest difference {found.largest:.4g} beside values up to {found.reach:.4g}; limit {limit:.4g}"
-        bound = f"max at most {asked.atol:g} + {asked.rtol:g} x largest"
-        cases.append(RuleResult(address, bound, found.largest <= limit, said))
-    for rule in asked.rules:
+        bound = f"max at most {allowed.atol:g} + {allowed.rtol:g} x largest"
+        cases.append(RuleResult(address, bound, difference.largest <= limit, reason))
+    for rule in allowed.rules:
         attribute, words = MEASURES[rule.measure]
-        value = float(getattr(found, attribute))
+        value = float(getattr(difference, attribute))
         unknown = math.isnan(value) and rule.measure != "correlation"
         fails = unknown or _COMPARISONS[rule.comparison](value, rule.limit)
         cases.append(RuleResult(address, f"not {rule}", not fails, f"{words} {value:.6g}; limit {rule.limit:g}"))

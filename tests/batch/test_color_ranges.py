@@ -189,10 +189,10 @@ def test_python_reads_ranges_too() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "this is no manifest"),
-        (b"[]", "this is no manifest"),
-        (b"[" * 100_000, "this is no manifest"),
-        (b"\xff\xfe", "this is no manifest"),
+        (b"", "not a manifest"),
+        (b"[]", "not a manifest"),
+        (b"[" * 100_000, "not a manifest"),
+        (b"\xff\xfe", "not a manifest"),
         (b"{}", "no ranges of figures in it"),
         (b'{"figures": 3}', "no ranges of figures in it"),
         (b'{"figures": [3, {"numbers": []}, {"address": 1, "numbers": {}}]}', "no ranges of figures in it"),

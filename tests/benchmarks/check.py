@@ -79,7 +79,7 @@ print(best)
 CHECK = """
 import sys, time
 from pathlib import Path
-from actviz.inputs import InputOptions
+from actviz.inputs import InputArguments, InputOptions
 from actviz.batch.statistics_runner import StatisticsSoFar
 from actviz.commands import check
 from actviz.statistics.limits import Limits
@@ -93,7 +93,7 @@ def noted(self, names, reducer, left_out):
 StatisticsSoFar.add = noted
 files = (Path(inputs),) if inputs.endswith(".npy") else tuple(sorted(Path(inputs).iterdir()))
 layers = tuple("@" + kind for kind in pattern.split(",")) if pattern else ()
-request = check.CheckRequest(opening=ModelOptions(Path(path)), inputs=files, layers=layers, output=None, reading=InputOptions(), limits=Limits())
+request = check.CheckRequest(opening=ModelOptions(Path(path)), inputs=InputArguments(files), layers=layers, output=None, reading=InputOptions(), limits=Limits())
 for _ in check.check(request):
     pass
 begin = next(place for place, (_, done) in enumerate(marks) if done >= marks[-1][1] / 10)

@@ -20,7 +20,7 @@ from actviz.batch import up_to_date
 from actviz.batch.events import FileFailed, FileWritten, Progress
 from actviz.commands.show import ShowRequest, show
 from actviz.errors import LimitError, OutputError, PartialError
-from actviz.inputs import InputOptions, Shard
+from actviz.inputs import InputArguments, InputOptions, Shard
 from actviz.records import Style
 from actviz.system import file_writing, temporary_files
 from actviz.worker import ModelOptions, Worker
@@ -44,7 +44,7 @@ def place(tmp_path, monkeypatch, samples):
 def request(samples, *inputs, layers=("conv",), output="out", **more):
     return ShowRequest(
         opening=ModelOptions(samples / "digits_cnn.h5", timeout=more.pop("timeout", 120.0)),
-        inputs=tuple(map(Path, inputs)),
+        inputs=InputArguments(tuple(map(Path, inputs))),
         layers=layers,
         output=output,
         style=more.pop("style", Style(bare=True)),

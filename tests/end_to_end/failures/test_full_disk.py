@@ -18,7 +18,7 @@ from threats import threat
 from actviz.batch.events import FileWritten
 from actviz.commands.show import ShowRequest
 from actviz.commands.show import show as show_events
-from actviz.inputs import InputOptions
+from actviz.inputs import InputArguments, InputOptions
 from actviz.records import Style
 from actviz.system import file_writing, folders, temporary_files
 from actviz.worker import ModelOptions
@@ -218,7 +218,7 @@ def test_events_that_are_left_end_in_good_order(place):
     faults.write_model(place / "digits_cnn.h5")
     request = ShowRequest(
         opening=ModelOptions(place / "digits_cnn.h5"),
-        inputs=(Path("in"),),
+        inputs=InputArguments((Path("in"),)),
         layers=("conv",),
         output="x",
         style=Style(bare=True),

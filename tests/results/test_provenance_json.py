@@ -89,7 +89,7 @@ def test_a_manifest_that_could_not_be_written_again_is_damaged(tmp_path, section
 def test_a_figure_that_says_otherwise_is_made_again(tmp_path, changed, right):
     output_files.write_figure(tmp_path / "f.png", np.zeros((2, 2, 3), np.uint8), ABOUT | changed)
     upkeep = UpToDateCheck(OutputPaths(None, tmp_path, {"conv": "f.png"}), ["conv"], "m.h5", ReplaceRules())
-    found = upkeep._is_right(tmp_path / "f.png", "w")
+    found = upkeep._up_to_date_records(tmp_path / "f.png", "w")
     assert (found is not None) is right
 
 

@@ -37,7 +37,7 @@ _REDUCTIONS = (
 )
 _SHAPES = (
     "BatchToSpace BatchToSpaceND Bitcast BroadcastArgs BroadcastTo Concat ConcatOffset ConcatV2 Const DepthToSpace Diag DiagPart "
-    "DynamicPartition DynamicStitch EnsureShape ExpandDims Fill Gather GatherNd GatherV2 HostConst Identity IdentityN ListDiff MirrorPad "
+    "DynamicPartition DynamicStitch ExpandDims Fill Gather GatherNd GatherV2 HostConst Identity IdentityN ListDiff MirrorPad "
     "NoOp OneHot OnesLike Pack Pad PadV2 ParallelConcat ParallelDynamicStitch Placeholder PlaceholderV2 PlaceholderWithDefault "
     "PreventGradient Range Rank Reshape Reverse ReverseSequence ReverseV2 Roll ScatterNd Select SelectV2 SetSize Shape ShapeN Size Slice "
     "Snapshot SpaceToBatch SpaceToBatchND SpaceToDepth SparseToDense Split SplitV Squeeze StopGradient StridedSlice TensorScatterAdd "
@@ -84,13 +84,17 @@ _SPARSE = (
 )
 _FLOW = (
     "Enter Exit LoopCond Merge NextIteration Switch _SwitchN ControlTrigger RefEnter RefExit RefIdentity RefMerge RefNextIteration "
-    "RefSwitch If While Case StatelessIf StatelessWhile StatelessCase For PartitionedCall StatefulPartitionedCall FakeParam Assert "
+    "RefSwitch If While Case StatelessIf StatelessWhile StatelessCase For PartitionedCall StatefulPartitionedCall FakeParam "
     "ToBool EmptyTensorList TensorListConcat TensorListConcatV2 TensorListConcatLists TensorListElementShape TensorListFromTensor "
     "TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack TensorListPushBackBatch TensorListReserve "
     "TensorListResize TensorListScatter TensorListScatterIntoExistingList TensorListScatterV2 TensorListSetItem TensorListSplit "
     "TensorListStack TensorArrayV3 TensorArrayConcatV3 TensorArrayGatherV3 TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 "
     "TensorArraySplitV3 TensorArrayWriteV3 TensorArrayCloseV3 Stack StackV2 StackPushV2 StackPopV2"
 )
+# Checks of values, which return their input or nothing, and fail with a message of the graph. TensorFlow
+# marks them as stateful only to keep them from being removed. Others of the kind are not here: Print writes
+# to standard error, and the Debug and Copy operations write to the files and addresses in their attributes.
+_CHECKS = "Assert CheckNumerics CheckNumericsV2 EnsureShape"
 _STATE = (
     "VarHandleOp ReadVariableOp VarIsInitializedOp VariableShape ResourceGather ResourceGatherNd Variable VariableV2 "
     "IsVariableInitialized HashTable HashTableV2 MutableHashTable MutableHashTableV2 MutableHashTableOfTensors "
@@ -137,7 +141,7 @@ _TRAINING = (
 )
 
 PURE = frozenset(
-    f"{_MATH} {_REDUCTIONS} {_SHAPES} {_NETWORKS} {_IMAGES} {_ALGEBRA} {_TEXT} {_SPARSE} {_FLOW} {_STATE} {_RANDOM}".split()
+    f"{_MATH} {_REDUCTIONS} {_SHAPES} {_NETWORKS} {_IMAGES} {_ALGEBRA} {_TEXT} {_SPARSE} {_FLOW} {_CHECKS} {_STATE} {_RANDOM}".split()
 )
 CHANGING = frozenset(_CHANGING.split())
 SAVING = frozenset(_SAVING.split())

@@ -100,23 +100,25 @@ def model(name):
     return made
 
 
-def write(name: str, path: Path, *, lowered: bool, exported: bool) -> None:
-    """Freeze a model with `convert_variables_to_constants_v2`; exported: the signature of its SavedModel."""
+def frozen_function(name, *, lowered, exported=None):
+    """Freeze a model with `convert_variables_to_constants_v2`; exported: the signature of a SavedModel in that folder."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     keras_model = model(name)
     if exported:
-        folder = str(path.with_suffix(""))
-        keras_model.export(folder, verbose=False)
-        loaded = tf.saved_model.load(folder)
-        function = loaded.signatures["serving_default"]
-    else:
-        specs = [tf.TensorSpec((None, *item.shape[1:]), item.dtype, name=item.name) for item in keras_model.inputs]
-        call = tf.function(lambda *given: keras_model(list(given) if len(given) > 1 else given[0]))
-        function = call.get_concrete_function(*specs)
-    graph = convert_variables_to_constants_v2(function, lower_control_flow=lowered).graph
-    path.write_bytes(graph.as_graph_def().SerializeToString())
+        keras_model.export(str(exported), verbose=False)
+        loaded = tf.saved_model.load(str(exported))
+        return convert_variables_to_constants_v2(loaded.signatures["serving_default"], lower_control_flow=lowered)
+    specs = [tf.TensorSpec((None, *item.shape[1:]), item.dtype, name=item.name) for item in keras_model.inputs]
+    call = tf.function(lambda *given: keras_model(list(given) if len(given) > 1 else given[0]))
+    return convert_variables_to_constants_v2(call.get_concrete_function(*specs), lower_control_flow=lowered)
+
+
+def write(name: str, path: Path, *, lowered: bool, exported: bool) -> None:
+    """Write the frozen graph of a model; exported: of the signature of its SavedModel."""
+    function = frozen_function(name, lowered=lowered, exported=path.with_suffix("") if exported else None)
+    path.write_bytes(function.graph.as_graph_def().SerializeToString())
 
 
 def write_tf1_lstm(path: Path) -> None:

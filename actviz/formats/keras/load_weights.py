@@ -25,6 +25,7 @@ SHORT_FLOATS = (1, 2)  # bytes; h5py has no name for bfloat16 and float8 and giv
 METRICS = ("metrics", "_metrics")  # lists of Keras: after compiling there are more metrics in them than before
 FOR_TRAINING = re.compile("optimizer|loss|metric|tracker")
 CAUSE = "Exception encountered: "
+HEADINGS = ("Graph execution error:", "Detected at node", "<stack traces unavailable>")
 
 
 def load(layer: Any, entry: LayerNode, weights: TreeWeights | NamedWeights | ObjectWeights, file: str) -> str:
@@ -236,9 +237,10 @@ def reason(failure: BaseException) -> str:
     """Return the line of a library's exception that states the cause, shortened and escaped.
 
     Keras wraps what went wrong in a description of the whole layer, which repeats the
-    file's own text; the cause follows ``Exception encountered:``.
+    file's own text; the cause follows ``Exception encountered:``. TensorFlow puts headings and the
+    origin of the operation before it.
     """
     text = str(failure)
     text = text.rpartition(CAUSE)[2] if CAUSE in text else text
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(HEADINGS)]
     return escape(lines[0], 160) if lines else type(failure).__name__

@@ -121,7 +121,9 @@ class InlinedGraph:
 
     def origin(self, tensor: Tensor, passing: Collection[str]) -> Tensor:
         """Return the tensor that a chain of `passing` operations, such as ``Identity``, starts from."""
-        while self.nodes[tensor[0]].op in passing and self.nodes[tensor[0]].inputs:
+        seen: set[int] = set()  # a damaged file may hold a cycle
+        while self.nodes[tensor[0]].op in passing and self.nodes[tensor[0]].inputs and tensor[0] not in seen:
+            seen.add(tensor[0])
             tensor = self.nodes[tensor[0]].inputs[0]
         return tensor
 

@@ -49,10 +49,11 @@ LINEAR = frozenset({"BiasAdd", "Conv2D", "Conv3D", "MatMul", "DepthwiseConv2dNat
 NON_NEGATIVE = frozenset({"Relu", "Relu6", "Sigmoid", "Softmax", "Softplus", "Exp", "Abs", "Square", "Sqrt"})
 KEEPING = frozenset(
     {
-        "Identity", "MaxPool", "MaxPool3D", "AvgPool", "AvgPool3D", "Reshape", "Squeeze", "ExpandDims", "Mean", "Max", "Pad",
+        "Identity", "CheckNumerics", "CheckNumericsV2", "EnsureShape", "MaxPool", "MaxPool3D", "AvgPool", "AvgPool3D", "Reshape", "Squeeze", "ExpandDims", "Mean", "Max", "Pad",
         "Transpose", "Cast", "StridedSlice", "Tile", "ResizeNearestNeighbor", "ResizeBilinear", "SpaceToDepth",
     }
 )  # fmt: skip
+CHECKED = frozenset({"CheckNumerics", "CheckNumericsV2", "EnsureShape"})
 MERGING = frozenset({"ConcatV2", "AddV2", "Add", "AddN", "Mul", "Maximum", "Minimum", "Pack"})
 PRODUCTS = frozenset({"Einsum", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
 FLAT_RANK, SPACE_RANK = 2, 4
@@ -114,7 +115,7 @@ def _read_shape(flat: InlinedGraph, numbers: Iterable[int]) -> Shape | None:
 
 def activation_of(flat: InlinedGraph, tensor: Tensor) -> str | None:
     """Return the name of the activation function that produces a tensor, ``None`` if it is not known."""
-    op = flat.nodes[tensor[0]].op
+    op = flat.nodes[flat.origin(tensor, CHECKED)[0]].op
     return FUNCTIONS.get(op) or ("linear" if op in LINEAR else None)
 
 

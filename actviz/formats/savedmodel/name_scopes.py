@@ -109,6 +109,7 @@ class ScopeLayers:
                 self._readers.setdefault(tensor, []).append(number)
         self._ends = frozenset(self.outputs)
         self.flow = LoweredFlow(self.flat)
+        self._frozen_reads = self._find_frozen_reads()
         self._used: dict[int, set[Tensor]] = {number: set() for number in self.numbers}
         for tensor in [*self._readers, *self._ends]:
             self._used.setdefault(tensor[0], set()).add(tensor)
@@ -156,17 +157,25 @@ class ScopeLayers:
             scope.nodes.append(number)
         return root
 
+    def _find_frozen_reads(self) -> set[int]:
+        """Return every ``Identity`` that passes on a constant."""
+        nodes, reads = self.flat.nodes, set[int]()
+        todo = [number for number in self.numbers if nodes[number].op in CONSTANTS]
+        while todo:
+            readers = self.flat.readers.get(todo.pop(), ())
+            new = [reader for reader in readers if nodes[reader].op == "Identity" and reader not in reads]
+            reads.update(new)
+            todo += new
+        return reads
+
     def _supplies(self, number: int) -> bool:
         """Return True for an operation that supplies a value to others, such as the read of a frozen variable."""
-        nodes = self.flat.nodes
-        if nodes[number].op == "Identity":
-            return nodes[self.flat.origin((number, 0), {"Identity"})[0]].op in CONSTANTS
-        return nodes[number].op in NON_COMPUTING
+        return number in self._frozen_reads or self.flat.nodes[number].op in NON_COMPUTING
 
     def _reads_variable(self, number: int) -> bool:
         """Return True for the read of a variable; in a frozen graph that is an ``Identity`` of a constant."""
         node = self.flat.nodes[number]
-        return node.op == "ReadVariableOp" or (node.op == "Identity" and self._supplies(number))
+        return node.op == "ReadVariableOp" or number in self._frozen_reads
 
     def _variables_of(self, scope: NameScope, *, frozen: bool = False) -> frozenset[str]:
         """Return the paths of the variables that a scope reads; with `frozen`, also of the constants they became."""

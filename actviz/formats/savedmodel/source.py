@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ModelChangedError, ModelError, UsageError, escape
 from actviz.formats.checkpoint import VARIABLES as CHECKPOINT
 from actviz.formats.checkpoint import Checkpoint
+from actviz.formats.savedmodel.bare_function import with_signature
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.folder import SAVED_MODEL, choose_graph, read_saved_model
 from actviz.formats.savedmodel.inline import InlinedGraph, call_of, inline_functions
@@ -208,6 +209,8 @@ def open_saved_model(path: Path, signature: str | None, tags: tuple[str, ...]) -
         for graph in graphs:
             check_graph(graph, name)
         meta = choose_graph(graphs, tags, name)
+        if not known_signatures(meta):
+            meta = with_signature(meta)
         chosen = choose_signature(meta, signature, name)
         calls = {info.tensor.partition(":")[0] for info in chosen.outputs.values()}
         flat = undo_inlining(inline_functions(meta, name, calls))

@@ -4,6 +4,7 @@ import frozen_models
 import numpy as np
 import pytest
 
+from actviz.errors import UnsafeError
 from actviz.formats import open_network
 
 CASES = frozen_models.ROOT / "tests" / "data" / "frozen_tf215"
@@ -110,3 +111,54 @@ def test_loops_and_conditions_of_tensorflow_1(tmp_path):
             "dropout": "Merge", "dense": "Dense", "both": "Concatenate",
         }  # fmt: skip
     assert not [address for address in found if "while" in address and "Exit" not in address]
+
+
+@pytest.mark.parametrize("name", ["convolutional", "recurrent"])
+def test_a_saved_model_that_is_one_function(tmp_path, name):
+    """As onnx2tf writes it: no signature, the root object is a concrete function with its weights as constants."""
+    import tensorflow as tf
+
+    function = frozen_models.frozen_function(name, lowered=False)
+    tf.saved_model.save(function, str(tmp_path / "m"))
+    assert not tf.saved_model.load(str(tmp_path / "m")).signatures
+    with open_network(tmp_path / "m") as network:
+        batch = frozen_models.inputs(network)
+        found = network.activations(batch)
+        layers = list(listed(network))
+    assert [*layers][1:] == [layer.name for layer in frozen_models.model(name).layers]
+    (correct,) = function(*(tf.constant(values) for values in batch.values()))
+    np.testing.assert_allclose(found["out"].values, correct, atol=1e-6)
+
+
+def test_checks_of_values_are_passed_through(actviz, tmp_path):
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph:
+        x = v1.placeholder(tf.float32, (None, 4), name="x")
+        with v1.name_scope("net"):
+            with tf.control_dependencies([v1.debugging.assert_less(x, 100.0)]):
+                first = tf.nn.relu(x, name="first/Relu")
+            checked = tf.debugging.check_numerics(first, "first", name="CheckNumerics")
+            tf.raw_ops.CheckNumericsV2(tensor=tf.sqrt(checked), message="second", name="second/CheckNumericsV2")
+    (tmp_path / "m.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    found, _ = assert_equal_to_session(tmp_path / "m.pb")
+    assert {"first", "second", "CheckNumerics"} <= set(found)
+    with open_network(tmp_path / "m.pb") as network:
+        kinds = {address: (layer.kind, layer.activation) for address, layer in listed(network).items()}
+    assert kinds["first"] == ("Activation", "relu")
+    assert "CheckNumerics" not in kinds
+    np.save(tmp_path / "x.npy", np.full((1, 4), np.inf, "float32"))
+    ran = actviz("extract", "-q", "--allow-nonfinite", "m.pb", "x.npy", "-l", "second", "-o", "o.npz")
+    assert (ran.code, len(ran.err.splitlines())) == (3, 1)
+    assert "first : Tensor had Inf values" in ran.err
+
+
+@pytest.mark.parametrize("operation", ["Print", "PrintV2", "DebugIdentityV2", "Copy", "CopyHost", "PyFunc"])
+def test_what_looks_like_a_check_and_writes_is_refused(tmp_path, operation):
+    import graph_files
+
+    nodes = [graph_files.source(), graph_files.node("net/layer/Relu", operation, ["x"], T=graph_files.KIND)]
+    (tmp_path / "m.pb").write_bytes(graph_files.graph(nodes))
+    with pytest.raises(UnsafeError, match=operation):
+        open_network(tmp_path / "m.pb")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from actviz.errors import ModelChangedError, ModelError, UnsafeError, escape
 from actviz.formats.keras.canonical import canonical, is_keras_3
 from actviz.formats.keras.graph import join
+from actviz.formats.keras.not_a_model import archive_without_model, not_a_model, only_weights
 from actviz.formats.keras.parse_graph import parse_graph
 from actviz.formats.keras.weight_files import NamedWeights, TreeWeights
 from actviz.gate import (
@@ -48,8 +48,6 @@ WEIGHTS = "model.weights.h5"
 NAMED = {".keras": "keras", ".h5": "hdf5", ".hdf5": "hdf5"}
 METADATA_BYTES = 1 << 20
 HEAD_BYTES = 4096
-_HISTORY_WORD = re.compile(rb"[Hh]istory|loss")
-_TABLE = re.compile(rb"(epoch[,;\t]|(.*[,;\t])?(val_)?loss([,;\t\r]|$))")
 ASSET_BYTES = 256 << 20
 
 
@@ -150,7 +148,7 @@ def _from_file(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPolicy
         return _from_hdf5(path, file, status, trust)
     if head.startswith(file_type.ZIP):
         return _from_archive(path, file, status, trust)
-    raise ModelError(_not_a_model(name, head, status.size))
+    raise ModelError(not_a_model(name, head, status.size))
 
 
 def first_bytes_of(file: BinaryIO, size: int, name: str) -> bytes:
@@ -164,55 +162,6 @@ def first_bytes_of(file: BinaryIO, size: int, name: str) -> bytes:
         message = f"{name}: refused: HDF5 data follow other data in this file, so readers disagree on what is in it; {NO_FLAG}."
         raise UnsafeError(message)
     return head
-
-
-def _not_a_model(name: str, head: bytes, size: int) -> str:
-    """Return the message about a file that is not a model, which names its actual type."""
-    if size == 0:
-        return f"{name}: the file is empty; a .keras or .h5 file saved with model.save(...) was expected."
-    if file_type.is_lfs_pointer(head):
-        return f"{name}: this is a Git LFS pointer, not the model; run git lfs pull and try again."
-    if file_type.is_image(head) or file_type.kind_of(head) == "WAV":
-        return f"{name}: this is an image, not a model; the model is the first argument and the inputs follow it."
-    if head.startswith(file_type.NPY) and b"'|O" in head and _HISTORY_WORD.search(head):
-        return _is_history(name, "a History saved with numpy.save")
-    if head.startswith(file_type.NPY):
-        return f"{name}: this is a NumPy array, not a model; the model is the first argument and the inputs follow it."
-    if file_type.is_binary_pickle(head) and _HISTORY_WORD.search(head):
-        return _is_history(name, "a pickled History") + " Nothing was unpickled."
-    if file_type.is_binary_pickle(head):
-        return f"{name}: this is a Python pickle, which is never opened; save the model with model.save(...)."
-    return _not_a_model_text(name, head, size)
-
-
-def _is_history(name: str, what: str) -> str:
-    """Return the message about a file that holds a training history, which names the command for it."""
-    return (
-        f"{name}: this is {what}, the record of a training without its layers; draw its curves with:"
-        f" actviz history {name}; the model itself is saved with model.save(...)."
-    )
-
-
-def _not_a_model_text(name: str, head: bytes, size: int) -> str:
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(b"{") and (b'"loss"' in head or b'"accuracy"' in head or b'"epoch"' in head):
-        return _is_history(name, "a History as JSON")
-    first_line = text.split(b"\n", 1)[0]
-    if _is_text(head) and _TABLE.match(first_line):
-        return _is_history(name, "a table as CSVLogger writes it")
-    if text.startswith(b"{") and b"class_name" in head:
-        return f"{name}: this JSON holds an architecture but no weights; give them with --weights, or save the whole model with model.save(...)."
-    kind = "no Keras file" if b"\0" in head or not _is_text(head) else "a text file"
-    first = escape(repr(head[:8])[2:-1], 60)
-    return f"{name}: this is {kind} ({size:,} bytes, first bytes {first}); a .keras or .h5 file saved with model.save(...) was expected."
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        head[:-4].decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _from_folder(path: Path, trust: TrustPolicy) -> KerasFile:
@@ -281,7 +230,7 @@ def configuration_of_hdf5(root: h5py.File, name: str, trust: TrustPolicy) -> tup
 
 def _without_architecture(name: str, root: h5py.File) -> str:
     if "layer_names" in root.attrs or "layers" in root or "_layer_checkpoint_dependencies" in root:
-        return f"{name}: has weights but no architecture: save with model.save(...)."
+        return only_weights(name, "")
     return f"{name}: this HDF5 file holds no Keras model; save it with model.save(...)."
 
 
@@ -306,8 +255,7 @@ def _from_archive(path: Path, file: BinaryIO, status: FileStamp, trust: TrustPol
 def configuration_of_archive(archive: Archive, name: str, trust: TrustPolicy) -> tuple[ModelConfiguration, str]:
     """Return the configuration in a `.keras` archive, and the Keras version."""
     if "config.json" not in archive.members:
-        message = f"{name}: this zip archive is no Keras model (it holds no config.json); save it with model.save(...)."
-        raise ModelError(message)
+        raise ModelError(archive_without_model(name, archive.members))
     raw = archive.read("config.json", CONFIGURATION_BYTES)
     has_metadata = "metadata.json" in archive.members
     version = _version(archive.read("metadata.json", METADATA_BYTES), name) if has_metadata else ""

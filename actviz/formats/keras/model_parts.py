@@ -22,6 +22,7 @@ from actviz.formats.keras.keras_file import (
     weights_of_archive,
     writer_text,
 )
+from actviz.formats.keras.not_a_model import is_yaml, yaml_message
 from actviz.formats.keras.weight_files import OLD_CONTAINER, NamedWeights, TreeWeights
 from actviz.gate import NO_TRUST, TrustPolicy, file_type, open_archive, open_hdf5, parse_json
 from actviz.system.file_system import FileStamp, exists, is_folder, open_regular, stamp
@@ -118,6 +119,11 @@ def _architecture(file: BinaryIO, size: int, name: str, trust: TrustPolicy) -> A
 
 def _architecture_of_json(raw: bytes, name: str, trust: TrustPolicy) -> Architecture:
     """Read what ``model.to_json()`` returns."""
+    if raw.lstrip().startswith(b'"'):  # json.dumps(model.to_json())
+        inner = parse_json(raw, name)
+        raw = inner.encode("utf-8", "surrogatepass") if isinstance(inner, str) else raw
+    if is_yaml(raw):
+        raise ModelError(yaml_message(name))
     if not raw.lstrip().startswith(b"{"):
         message = f"{name}: --weights goes with a .keras or .h5 file or the JSON of an architecture (model.to_json()); this file is none."
         raise ModelError(message)

@@ -1,7 +1,10 @@
 """Weights beside an architecture: every layout against the values that the writing library computed."""
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -370,3 +373,48 @@ def test_links_beside_a_model_of_tensorflow_js(tfjs):
     (tfjs / "group1-shard1of2.bin").symlink_to(tfjs.parent / "x.bin")
     with pytest.raises(UnsafeError, match="is a link"):
         actviz.open(tfjs)
+
+
+def test_json_that_holds_json(tmp_path):
+    (tmp_path / "m.json").write_text(json.dumps(JSON.read_text()))
+    check(tmp_path / "m.json", PARTS / "parts.h5", layers=("conv2d",))
+    with pytest.raises(ModelError, match="give them with --weights"):
+        actviz.open(tmp_path / "m.json")
+    for content in ('"{"', '"3"', '"' + "[" * 10**5 + '"', '"\\ud800"'):
+        (tmp_path / "m.json").write_text(content)
+        with pytest.raises(ModelError, match=r"^m\.json: "):
+            actviz.open(tmp_path / "m.json", weights=PARTS / "parts.h5")
+
+
+def test_yaml_is_refused_with_the_lines_that_convert_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pair = "pair: !!python/tuple\n- 1\n- 2\n"  # Keras wrote tuples
+    (tmp_path / "it's.yaml").write_text(
+        "".join(f"{key}: {json.dumps(value)}\n" for key, value in json.loads(JSON.read_text()).items()) + pair
+    )
+    for weights in (None, PARTS / "parts.h5"):
+        with pytest.raises(ModelError, match="architectures in YAML are not read") as refused:
+            actviz.open("it's.yaml", weights=weights)
+    pytest.importorskip("yaml")
+    command = shlex.split(str(refused.value).partition("with: ")[2].rpartition(" (pip")[0])
+    subprocess.run([sys.executable, *command[1:]], check=True)
+    check(tmp_path / "model.json", PARTS / "parts.h5", layers=("conv2d",))
+
+
+def test_refusals_name_the_next_step(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x12\x07pytorch" + bytes(100))
+    shutil.copy(PARTS / "parts.h5", tmp_path / "w.h5")
+    shutil.copy(PARTS / "keras" / "ckpt.index", tmp_path)
+    (tmp_path / "x.bin").write_bytes(b"\1\2\3" * 100)
+    with zipfile.ZipFile(tmp_path / "hand.task", "w") as archive:
+        archive.writestr("hand_detector.tflite", b"x")
+    steps = {
+        "m.onnx": r"onnx2tf -i m\.onnx",
+        "w.h5": r"--weights w\.h5",
+        "ckpt.index": r"checkpoint.*--weights ckpt\.",
+        "x.bin": r"a model \(\.keras, \.h5, \.pb, \.tflite, model\.json of TensorFlow\.js, or the folder of a SavedModel\) was",
+        "hand.task": r"TFLite models \(hand_detector\.tflite\); unpack it with: unzip hand\.task",
+    }
+    for name, step in steps.items():
+        with pytest.raises(ModelError, match=step):
+            actviz.open(tmp_path / name)

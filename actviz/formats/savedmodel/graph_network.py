@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.formats.axes import axes_of
+from actviz.formats.axes import axes_of, score_axes
 from actviz.formats.file_errors import as_model_error
 from actviz.formats.keras.graph import quoted
 from actviz.formats.keras.step_order import Operation, operation_step_orders, reverses_steps
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from actviz.formats.savedmodel.proto import GraphNode
     from actviz.formats.savedmodel.source import GraphInput, GraphSource
     from actviz.records import Shape
+SCORES = "@scores"
+"""The end of the address of the scores of an attention layer, which are not part of its output."""
 
 
 class GraphNetwork(FileNetwork):
@@ -122,7 +124,8 @@ class GraphNetwork(FileNetwork):
         """
         self._set_input_shapes({name: values.shape for name, values in batch.items()})
         if addresses is None:
-            addresses = [layer.address for layer in self.layers if not layer.inner]
+            layers = [layer for layer in self.layers if not layer.inner]
+            addresses = [layer.address for layer in layers if not layer.address.endswith(SCORES)]
         chosen = tuple(addresses)
         subgraph, runner = self._runner_for(chosen)
         needed = [item.name for item in self._inputs if subgraph.given.get(item.number) == "input"]
@@ -188,6 +191,7 @@ class GraphNetwork(FileNetwork):
         axes = layer.axes
         if len(axes) != values.ndim:
             axes = axes_at(self._flat, scope.nodes if scope else (), layer.kind, values.shape)
+            axes = score_axes(values.ndim) if layer.address.endswith(SCORES) else axes
         signed = sign_of(self._flat, scope.tensor) if scope else None
         order = self._step_orders().get(scope.tensor[0], FORWARD) if scope and "step" in axes else FORWARD
         bounds = bounds_at(self._flat, scope.tensor) if scope else None
@@ -335,7 +339,10 @@ class GraphNetwork(FileNetwork):
         shape = self._shapes.get(scope.address, shape_at(node.node, scope.tensor[1]))
         if shape is not None and any(item.batch is not None and shape[:1] == (item.batch,) for item in self._inputs):
             shape = (None, *shape[1:])
-        if scope.model:
+        scores = scope.address.endswith(SCORES)
+        if scores:
+            kind = f"{classes.get(scope.name.removesuffix(SCORES)) or infer_layer_class(flat, scope.nodes, scope.tensor, None)} scores"
+        elif scope.model:
             kind = classes.get(scope.name, "Functional")
         elif scope.inner and len(scope.nodes) == 1:
             kind = node.op
@@ -349,9 +356,9 @@ class GraphNetwork(FileNetwork):
             kind,
             shape,
             dtype_of(node.node, scope.tensor[1]),
-            self._parameters(scope),
-            axes_at(flat, scope.nodes, kind, shape),
-            activation_of(flat, scope.tensor),
+            0 if scores else self._parameters(scope),
+            (score_axes(len(shape)) if shape else ()) if scores else axes_at(flat, scope.nodes, kind, shape),
+            None if scores else activation_of(flat, scope.tensor),
             needs=tuple(sorted(self._needs.get(scope.tensor[0], frozenset()), key=order.__getitem__)),
             inner=scope.inner,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError
 from actviz.formats.keras.graph import quoted
+from actviz.formats.savedmodel.attention_scores import scores_of
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.inline import VARIABLES
 from actviz.formats.savedmodel.lowered_flow import EXIT, WHILE, LoweredFlow, while_states
@@ -228,6 +229,9 @@ class ScopeLayers:
                     self._add(ScopeAddress(f"{layer_address}@{output}", name, tensor, nodes, inner=not listed))
                 if len(leaving) == 1 and not states:
                     self._add(ScopeAddress(layer_address, name, leaving[0], nodes, inner=not listed, model=model))
+                    scores = scores_of(self.flat, nodes) if listed and not model else None
+                    if scores is not None:
+                        self._add(ScopeAddress(f"{layer_address}@scores", f"{name}@scores", scores, nodes, inner=False))
                 self._add_layers(call, layer_address, listed=listed and (model or self._wraps(name, call)))
                 self._add_operations(call.nodes, layer_address)
 

@@ -162,3 +162,27 @@ def test_what_looks_like_a_check_and_writes_is_refused(tmp_path, operation):
     (tmp_path / "m.pb").write_bytes(graph_files.graph(nodes))
     with pytest.raises(UnsafeError, match=operation):
         open_network(tmp_path / "m.pb")
+
+
+@pytest.mark.parametrize("exported", ["frozen", "folder"])
+def test_scores_of_attention(tmp_path, exported):
+    path = tmp_path / "m.pb"
+    frozen_models.write("attention", path, lowered=True, exported=True)
+    model = frozen_models.model("attention")
+    with open_network(path if exported == "frozen" else path.with_suffix("")) as network:
+        batch = frozen_models.inputs(network)
+        layers = listed(network)
+        found = network.activations(batch, ["attend@scores", "attend"])
+        assert not [address for address in network.activations(batch) if address.endswith("@scores")]
+    assert [address for address in layers if address.endswith("@scores")] == ["attend@scores"]
+    assert layers["attend@scores"].kind == "MultiHeadAttention scores"
+    (given,) = batch.values()
+    _, correct = model.get_layer("attend")(given, given, return_attention_scores=True)
+    np.testing.assert_allclose(found["attend@scores"].values, correct, atol=1e-6)
+    assert found["attend@scores"].axes == ("batch", "head", "query", "key")
+
+
+def test_a_softmax_that_is_an_activation_has_no_scores(tmp_path):
+    frozen_models.write("convolutional", tmp_path / "m.pb", lowered=True, exported=False)
+    with open_network(tmp_path / "m.pb") as network:
+        assert not [layer.address for layer in network.layers if layer.address.endswith("@scores")]

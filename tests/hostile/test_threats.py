@@ -25,7 +25,7 @@ from actviz.errors import LimitError, ModelError, UnsafeError, UsageError
 from actviz.formats import open_network
 from actviz.formats.keras import make_layer, memory_estimate
 from actviz.formats.keras.memory_estimate import bytes_of, check_output, check_parameters, grouped
-from actviz.gate import MAXIMUM_LAYERS
+from actviz.gate import MAXIMUM_LAYERS, TrustPolicy
 from actviz.system.resource_limits import machine_memory, memory_limit, memory_used
 from actviz.worker import ModelOptions, Worker
 
@@ -107,7 +107,9 @@ def test_code_is_never_named_by_a_folder_or_the_environment(actviz, pulled, code
     assert (ran.code, ran.out) == (2, "")
     assert "a file cannot set this" in ran.error
     without_configuration(pulled)
-    ran = actviz("layers", "m.keras", env=ASKING | {"PYTHONPATH": f"{ROOT}{os.pathsep}"})
+    asking = ASKING | {"PYTHONPATH": f"{ROOT}{os.pathsep}"}
+    assert actviz("layers", "m.keras", env=asking).code == 0
+    ran = actviz("layers", "m.keras", "--strict", env=asking)
     assert (ran.code, ran.out) == (code, "")
     assert "--custom-objects" in ran.error
     assert not (pulled / "marker").exists()
@@ -143,7 +145,7 @@ def test_what_is_loaded_is_what_was_checked(tmp_path, code):
         until = time.monotonic() + 20
         for _ in range(300):
             try:
-                with open_network(honest) as network:
+                with open_network(honest, trust=TrustPolicy(strict=True)) as network:
                     assert [layer.kind for layer in network.layers] == ["InputLayer", "Dense"]
                     codes.add(0)
             except UnsafeError as failure:

@@ -57,7 +57,7 @@ def select_layers(
         for part in [text] if whole else text.split(","):
             if not whole:
                 _check_removed(layers, part.strip(), removed, listing)
-            selected = whole or _resolve(layers, part.strip(), listing)
+            selected = whole or _resolve(layers, _without_model(layers, part.strip(), facts), listing)
             computed = [layer for layer in selected if layer.address not in refusals]
             if refusals and not computed:
                 raise error_of_code(*refusals[selected[0].address])
@@ -75,6 +75,14 @@ def _exact(layers: Sequence[LayerInfo], text: str) -> list[LayerInfo]:
     return [layer for layer in layers if text == layer.address] or [
         layer for layer in layers if text == layer.name and layer.index is not None
     ]
+
+
+def _without_model(layers: Sequence[LayerInfo], text: str, facts: ModelFacts | None) -> str:
+    """Return an address without the name of the model, which begins the names of operations in a graph."""
+    model = f"{facts.names[0]}/" if facts is not None and facts.names else ""
+    if not model or any(layer.address.startswith(model) for layer in layers):
+        return text
+    return text.removeprefix(model)
 
 
 def _check_removed(layers: Sequence[LayerInfo], text: str, removed_layers: Mapping[str, str], listing: str) -> None:

@@ -54,9 +54,10 @@ def test_layers_of_the_small_files(name, layers):
     assert {parameters.get("conv_a"), parameters.get("lstm_1")} == {40, None} or parameters["lstm_1"] == 128
 
 
-def test_the_command_extracts_behind_a_loop(actviz, tmp_path):
+@pytest.mark.parametrize("address", ["out", "sequential/out"])
+def test_the_command_extracts_behind_a_loop(actviz, tmp_path, address):
     ran = actviz(
-        "extract", "-q", CASES / "lstm_lowered.pb", "--input", f"x={CASES / 'steps.npy'}", "-l", "out", "-o", "o.npz"
+        "extract", "-q", CASES / "lstm_lowered.pb", "--input", f"x={CASES / 'steps.npy'}", "-l", address, "-o", "o.npz"
     )
     assert (ran.code, ran.err) == (0, "")
     with np.load(tmp_path / "o.npz") as archive:

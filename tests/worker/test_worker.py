@@ -175,6 +175,7 @@ def test_the_child_sees_no_secrets(samples, monkeypatch):
             assert b"hush" not in file.read()
 
 
+@pytest.mark.tensorflow
 def test_a_layer_gets_the_optional_library_that_it_needs(tmp_path):
     """STFTSpectrogram needs scipy, which is not imported with Keras in the worker."""
     keras = pytest.importorskip("keras")

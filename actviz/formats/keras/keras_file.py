@@ -130,6 +130,8 @@ def open_keras_file(path: Path, trust: TrustPolicy = NO_TRUST) -> KerasFile:
     """
     if is_folder(path) and exists(path / "config.json"):
         return _from_folder(path, trust)
+    if is_folder(path) and exists(path / "checkpoint"):
+        raise ModelError(only_weights(path.name, "is a folder of TensorFlow checkpoints, which "))
     if is_folder(path):
         message = f"{path.name}: this is a folder without a model: it holds neither saved_model.pb nor config.json; give the folder that model.save(...) or model.export(...) made."
         raise ModelError(message)

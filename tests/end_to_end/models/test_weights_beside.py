@@ -405,6 +405,7 @@ def test_refusals_name_the_next_step(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"\x08\x08\x12\x07pytorch" + bytes(100))
     shutil.copy(PARTS / "parts.h5", tmp_path / "w.h5")
     shutil.copy(PARTS / "keras" / "ckpt.index", tmp_path)
+    shutil.copytree(PARTS / "keras", tmp_path / "saved")
     (tmp_path / "x.bin").write_bytes(b"\1\2\3" * 100)
     with zipfile.ZipFile(tmp_path / "hand.task", "w") as archive:
         archive.writestr("hand_detector.tflite", b"x")
@@ -412,6 +413,7 @@ def test_refusals_name_the_next_step(tmp_path):
         "m.onnx": r"onnx2tf -i m\.onnx",
         "w.h5": r"--weights w\.h5",
         "ckpt.index": r"checkpoint.*--weights ckpt\.",
+        "saved": "checkpoints.*--weights saved",
         "x.bin": r"a model \(\.keras, \.h5, \.pb, \.tflite, model\.json of TensorFlow\.js, or the folder of a SavedModel\) was",
         "hand.task": r"TFLite models \(hand_detector\.tflite\); unpack it with: unzip hand\.task",
     }

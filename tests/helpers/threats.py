@@ -84,6 +84,10 @@ GRAPHS = {
     130: "30,000 operations, or calls, in a row",
     135: "graphs that change a variable which is none of the file's own, or write a file beside an allowed change",
     136: "TFLite: the archive and the metadata behind a model",
+    137: "TensorFlow.js: shards outside the folder of the model, and links",
+    138: "TensorFlow.js: shapes, types and layers that the shards do not hold",
+    139: "a checkpoint whose graph of objects loops, leads outside or names other weights",
+    140: "a checkpoint that is cut off, or whose index is damaged",
 }
 INPUTS = {
     62: "object arrays in .npy and .npz",

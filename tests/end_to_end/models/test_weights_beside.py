@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import DATA
+from threats import threat
 
 import actviz
 from actviz.errors import ModelError, UnsafeError
@@ -247,6 +248,7 @@ def unknown_weight(graph, _):
     child(graph, "layer-1").children[0].local_name = "another"
 
 
+@threat(139, 4)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -285,6 +287,7 @@ def test_a_checkpoint_moved_with_its_absolute_path(checkpoint):
     check(JSON, checkpoint, layers=("conv2d",))
 
 
+@threat(140, 4)
 def test_damaged_checkpoints(checkpoint, tmp_path):
     shard, index = checkpoint / "ckpt.data-00000-of-00001", checkpoint / "ckpt.index"
     whole = index.read_bytes()
@@ -328,6 +331,7 @@ def change(folder, function):
     (folder / "model.json").write_text(json.dumps(content))
 
 
+@threat(137, 5)
 @pytest.mark.parametrize("path", ["../x.bin", "/etc/passwd", "a/../../x", "https://x.org/a.bin", "..\\x", "", "a\0b"])
 def test_shards_of_tensorflow_js_stay_in_the_folder(tfjs, path):
     (tfjs.parent / "x.bin").write_bytes(bytes(10_000))
@@ -336,6 +340,7 @@ def test_shards_of_tensorflow_js_stay_in_the_folder(tfjs, path):
         actviz.open(tfjs / "model.json")
 
 
+@threat(138, 4)
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -368,6 +373,7 @@ def test_hostile_models_of_tensorflow_js(tfjs, function, message):
         check(tfjs, expected="tfjs")
 
 
+@threat(137, 5)
 def test_links_beside_a_model_of_tensorflow_js(tfjs):
     (tfjs / "group1-shard1of2.bin").rename(tfjs.parent / "x.bin")
     (tfjs / "group1-shard1of2.bin").symlink_to(tfjs.parent / "x.bin")

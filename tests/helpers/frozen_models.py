@@ -185,3 +185,18 @@ def inputs(network, count=3):
         else random.normal(size=(count, *spec.shape[1:])).astype(spec.dtype)
         for spec in network.inputs
     }
+
+
+def beside_session(path: Path):
+    """Compute every address of a frozen graph, inner ones too; return ``{address: (activation, value of the session)}`` and the batch."""
+    from actviz.formats import open_network
+
+    with open_network(path) as network:
+        batch = inputs(network)
+        known = {layer.address for layer in network.layers}
+        scopes = {name: scope for name, scope in network._layers.addresses.items() if name in known}
+        activations = network.activations(batch, list(scopes))
+        nodes = network._flat.nodes
+        tensors = [f"{nodes[scope.tensor[0]].node.name}:{scope.tensor[1]}" for scope in scopes.values()]
+    correct = session_values(path, batch, tensors)
+    return {name: (activations[name], value) for name, value in zip(scopes, correct, strict=True)}, batch

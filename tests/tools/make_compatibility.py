@@ -6,13 +6,17 @@ Run ``python tests/tools/make_compatibility.py`` with the corpus beside the chec
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 import corpus
+import frozen_models
+import numpy as np
 import tflite_files
+import weight_files
 
 TFLITE_HEAD = """
 ## TFLite
@@ -34,6 +38,25 @@ signature runner computes for the same inputs (it uses the XNNPACK kernels, whic
 
 | file | signature | output | largest difference |
 |---|---|---|---|
+"""
+
+FROZEN_HEAD = """
+## Frozen graphs of TensorFlow 2
+
+Written by `convert_variables_to_constants_v2` from a Keras model or from the SavedModel that it exports. Every
+address, inner ones too, is compared with TensorFlow's own session (relative 1e-5).
+
+| model | control flow | frozen from | addresses right | wrong |
+|---|---|---|---|---|
+"""
+
+WEIGHTS_HEAD = """
+## Weights beside an architecture, TensorFlow.js
+
+Compared with what tf_keras, or the reader of TensorFlow.js's converter, computed (relative 1e-4).
+
+| file | layers right | wrong |
+|---|---|---|
 """
 
 HEAD = """# Which files open
@@ -74,6 +97,37 @@ def signature_lines() -> list[str]:
     return lines
 
 
+def counts_of(pairs, relative: float, absolute: float) -> str:
+    """Return how many pairs of computed and expected values are equal, and how many are not, as two cells."""
+    right = [np.allclose(values, correct, rtol=relative, atol=absolute) for values, correct in pairs]
+    return f"{sum(right)} of {len(right)} | {len(right) - sum(right)}"
+
+
+def frozen_lines() -> list[str]:
+    """Freeze every model in four ways, and return their part of the page."""
+    lines = [FROZEN_HEAD.rstrip("\n")]
+    for name in frozen_models.MODELS:
+        for lowered in (True, False):
+            for exported in (True, False):
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / "m.pb"
+                    frozen_models.write(name, path, lowered=lowered, exported=exported)
+                    values, _ = frozen_models.beside_session(path)
+                counts = counts_of(((item.values, correct) for item, correct in values.values()), 1e-5, 1e-6)
+                flow, source = ("functional", "lowered")[lowered], ("the model", "its SavedModel")[exported]
+                lines.append(f"| {name} | {flow} | {source} | {counts} |")
+    return lines
+
+
+def weight_lines() -> list[str]:
+    """Compare every kind of weights, and return their part of the page."""
+    lines = [WEIGHTS_HEAD.rstrip("\n")]
+    for kind, (model, weights, expected) in weight_files.FILES.items():
+        values = weight_files.compared(model, weights, expected)
+        lines.append(f"| {kind} | {counts_of(values.values(), 1e-4, 1e-5)} |")
+    return lines
+
+
 def main() -> None:
     """Check every file and write the table."""
     rows = defaultdict(list)
@@ -106,7 +160,7 @@ def main() -> None:
         if outcome.missing
     ]
     lines += tflite_lines()
-    lines += signature_lines()
+    lines += signature_lines() + frozen_lines() + weight_lines()
     target = Path(__file__).parents[1] / "COMPATIBILITY.md"
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -17,19 +17,10 @@ def listed(network):
 
 def assert_equal_to_session(path):
     """Every address, inner ones too, has the value that TensorFlow's session computes for the same tensor."""
-    with open_network(path) as network:
-        batch = frozen_models.inputs(network)
-        scopes = {
-            address: scope
-            for address, scope in network._layers.addresses.items()
-            if any(address == layer.address for layer in network.layers)
-        }
-        found = network.activations(batch, list(scopes))
-        nodes = network._flat.nodes
-        tensors = [f"{nodes[scope.tensor[0]].node.name}:{scope.tensor[1]}" for scope in scopes.values()]
-    for (address, item), correct in zip(found.items(), frozen_models.session_values(path, batch, tensors), strict=True):
-        np.testing.assert_allclose(item.values, correct, rtol=1e-5, atol=1e-6, err_msg=address)
-    return found, batch
+    values, batch = frozen_models.beside_session(path)
+    for address, (activation, correct) in values.items():
+        np.testing.assert_allclose(activation.values, correct, rtol=1e-5, atol=1e-6, err_msg=address)
+    return {address: activation for address, (activation, _) in values.items()}, batch
 
 
 @pytest.mark.parametrize("name", ["inlined", "lstm_functional", "lstm_lowered"])

@@ -10,25 +10,20 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from conftest import DATA
 from threats import threat
+from weight_files import JSON, PARTS, compared
 
 import actviz
 from actviz.errors import ModelError, UnsafeError
 from actviz.formats.keras.object_graph import OBJECT_GRAPH
 
-PARTS = DATA / "weights"
-JSON = PARTS / "parts.json"
 BATCH = np.random.default_rng(0).random((2, 6, 6, 2), np.float32)
 
 
 def check(model, weights=None, expected="parts", layers=None):
     """Compare layers, all by default, with the values in the data."""
-    with np.load(PARTS / f"{expected}.expected.npz") as file, actviz.open(model, weights=weights) as network:
-        stored = {name.removeprefix("act:"): file[name] for name in file if name.startswith("act:")}
-        activations = network.activations(file["in:0:x"], layers or list(stored))
-    for address, values in stored.items() if layers is None else ((layer, stored[layer]) for layer in layers):
-        np.testing.assert_allclose(activations[address].values, values, rtol=1e-4, atol=1e-5, err_msg=address)
+    for address, (values, correct) in compared(model, weights, expected, layers or ()).items():
+        np.testing.assert_allclose(values, correct, rtol=1e-4, atol=1e-5, err_msg=address)
 
 
 @pytest.fixture(scope="module")

@@ -244,17 +244,6 @@ def values_to_steps(
     return steps.reshape(values.shape)
 
 
-def steps_to_values(
-    steps: NDArray[np.uint8], low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the value of each color step, float64, with the shape of `steps`: ``(channel, ...)``; the inverse of `values_to_steps`."""
-    ends = (-1,) + (1,) * (steps.ndim - 1)
-    share = steps / _LAST
-    # low + share * (high - low) would overflow for the widest ranges.
-    decoded: NDArray[np.float64] = low.reshape(ends) * (1 - share) + high.reshape(ends) * share
-    return decoded
-
-
 def pack_rgb(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Return colors ``(..., RGB)``, uint8, as one uint32 per pixel with the bytes R, G, B, 0."""
     wide = np.zeros((*colors.shape[:-1], 4), dtype=np.uint8)

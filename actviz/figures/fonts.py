@@ -66,12 +66,6 @@ def content(path: Path) -> bytes:
     return file_system.read_bytes(path, _FONT_LIMIT, LimitError)
 
 
-def forget() -> None:
-    """Clear the caches of installed fonts."""
-    for cached in (_installed, _candidates, _probe, has_glyph, content):
-        cached.cache_clear()
-
-
 @functools.cache
 def _installed() -> tuple[Path, ...]:
     folders = (Path(os.path.expanduser(folder)) for folder in FOLDERS)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from actviz.layer_catalogue.activation_functions import BOUNDS
 from actviz.statistics.channel_scan import ChannelScan
 from actviz.statistics.channel_statistics import as_numbers
 from actviz.statistics.exact_sums import ExactSums, quotients
@@ -28,13 +29,7 @@ if TYPE_CHECKING:
 
 CHANNEL_AXES = ("channel", "unit", "head")
 NEAR = 0.01
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "sigmoid": (0.0, 1.0),
-    "hard_sigmoid": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "hard_tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-}
+_SHARES = frozenset({"softmax", "sparsemax"})
 _CLIPPED_RELU = re.compile(r"relu(\d+(?:\.\d+)?)")
 
 
@@ -166,10 +161,10 @@ def bounds_of(activation: str | None) -> tuple[float, float] | None:
     A clipped ReLU (``relu6``) is only bounded above here: its lower bound is the zero of
     every ReLU. Softmax is not counted: a sure answer is no fault.
     """
-    if activation is None:
+    if activation is None or activation in _SHARES:
         return None
     clipped = _CLIPPED_RELU.fullmatch(activation)
-    return (-np.inf, float(clipped[1])) if clipped else _BOUNDS.get(activation)
+    return (-np.inf, float(clipped[1])) if clipped else BOUNDS.get(activation)
 
 
 def cuts_of(bounds: tuple[float, float] | None) -> tuple[float, float] | None:

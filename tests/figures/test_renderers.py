@@ -20,6 +20,7 @@ from picture_helpers import (
     decode,
     spatial,
     step_of,
+    steps_to_values,
     vector,
 )
 
@@ -114,7 +115,7 @@ def test_vectors_give_their_values_back(values: np.ndarray, scale: str, bare: bo
         assert (block == block[0]).all()
         table = colors.table(picture.numbers["colormap"]).colors
         step = np.flatnonzero((table == block[0]).all(axis=1)).astype(np.uint8)
-        found = colors.steps_to_values(step, np.array([tile.low]), np.array([tile.high]))[0]
+        found = steps_to_values(step, np.array([tile.low]), np.array([tile.high]))[0]
         expected = np.clip(float(values[tile.channel]), low, high)
         assert abs(found - expected) <= step_of(tile) * 0.51 + 1e-300
 

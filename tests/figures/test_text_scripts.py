@@ -48,15 +48,20 @@ def font_of(path: Path, characters: str, *, pictures: bool = False, width: int =
     return path
 
 
+def clear_caches() -> None:
+    for cached in (fonts._installed, fonts._candidates, fonts._probe, fonts.has_glyph, fonts.content):
+        cached.cache_clear()
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Return the only folder in which fonts are looked for: an empty one."""
     found = tmp_path / "fonts"
     found.mkdir()
     monkeypatch.setattr(fonts, "FOLDERS", (str(found), str(tmp_path / "missing")))
-    fonts.forget()
+    clear_caches()
     yield found
-    fonts.forget()
+    clear_caches()
 
 
 def new_face(size: int = 20) -> text.Font:

@@ -64,7 +64,15 @@ def decode(
     distance = ((wide[:, 0, :, 0, None] - colors_) ** 2).sum(axis=-1)
     assert (distance.min(axis=-1) == 0)[kept].all(), "a colour is not in the table"
     low, high = np.array([tile.low]), np.array([tile.high])
-    return colors.steps_to_values(distance.argmin(axis=-1)[None].astype(np.uint8), low, high)[0]
+    return steps_to_values(distance.argmin(axis=-1)[None].astype(np.uint8), low, high)[0]
+
+
+def steps_to_values(steps, low, high):
+    """Return the value of each color step, float64, ``(channel, ...)``: the inverse of `colors.values_to_steps`."""
+    ends = (-1,) + (1,) * (steps.ndim - 1)
+    share = steps / (colors.STEPS - 1)
+    # low + share * (high - low) would overflow for the widest ranges.
+    return low.reshape(ends) * (1 - share) + high.reshape(ends) * share
 
 
 def step_of(tile: Tile) -> float:

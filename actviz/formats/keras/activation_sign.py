@@ -8,20 +8,16 @@ from typing import TYPE_CHECKING
 from actviz.formats.keras.graph import LayerGraph, LayerNode, refs
 from actviz.gate.functions import named_call
 from actviz.layer_catalogue import facts_of
+from actviz.layer_catalogue.activation_functions import BOUNDS
 
 if TYPE_CHECKING:
     from actviz.formats.keras.graph import Json
+    from actviz.layer_catalogue.activation_functions import Bounds
 
 NON_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "softmax", "softplus", "hard_sigmoid", "exponential"})
 NAMED_OPERATIONS = {
     "Softmax": "softmax", "Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Tanh": "tanh",
     "HardSigmoid": "hard_sigmoid", "HardTanh": "hard_tanh", "Softsign": "softsign",
-}  # fmt: skip
-Bounds = tuple[float, float]
-# ReLU6 is not here: its 6 is a limit that few values come near, not a certainty.
-BOUNDS: dict[str, Bounds] = {
-    "sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "sparsemax": (0.0, 1.0),
-    "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0),
 }  # fmt: skip
 SAVED_CALLS = frozenset({"TFOpLambda", "TensorFlowOpLayer"})
 MAX_CLIP = 1e6

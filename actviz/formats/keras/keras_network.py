@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.errors import ActvizError, ModelError, UnsafeError, error_of_code, escape
 from actviz.formats.axes import axes_of, score_axes
 from actviz.formats.file_errors import as_model_error
-from actviz.formats.keras.activation_sign import BOUNDS, output_bounds, output_signs
+from actviz.formats.keras.activation_sign import output_bounds, output_signs
 from actviz.formats.keras.compiled_graph import patience
 from actviz.formats.keras.custom_objects import CustomObjects
 from actviz.formats.keras.graph import InnerRef, LayerNode, TensorRef, layer_name, refs
@@ -27,6 +27,7 @@ from actviz.formats.left_out import left_out_note, without_refused
 from actviz.formats.network_protocol import FileNetwork, check_inputs, input_too_small
 from actviz.gate import NO_TRUST, TrustPolicy, well_formed
 from actviz.layer_catalogue import facts_of
+from actviz.layer_catalogue.activation_functions import BOUNDS
 from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actviz.formats.axes import axes_of
-from actviz.formats.keras.activation_sign import BOUNDS, Bounds
 from actviz.formats.savedmodel.dtypes import first_channels, shape_at
+from actviz.layer_catalogue.activation_functions import BOUNDS, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

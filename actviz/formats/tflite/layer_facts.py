@@ -13,11 +13,11 @@ import numpy as np
 
 from actviz.errors import escape
 from actviz.formats.axes import DEFAULT_AXES, TOKENS, score_axes
-from actviz.formats.keras.activation_sign import BOUNDS, Bounds
 from actviz.formats.keras.step_order import Operation, operation_step_orders, reverses_steps
 from actviz.formats.tflite.attention_pattern import find_attention
 from actviz.formats.tflite.tensor_origins import BIAS_INPUT, CONVERSIONS, conversion_sources, live_tensors
 from actviz.formats.tflite.tflite_interpreter import from_stored
+from actviz.layer_catalogue.activation_functions import BOUNDS, Bounds
 from actviz.records import FORWARD
 
 if TYPE_CHECKING:

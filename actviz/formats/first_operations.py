@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from actviz.formats.input_arithmetic import STATIC, Affine, Dependent, Static
+from actviz.gate.traversal import reachable
 from actviz.records import InputOperation
 
 if TYPE_CHECKING:
@@ -170,10 +171,4 @@ def _endings_after(given: Sequence[Value | None]) -> list[Ending]:
 
 
 def _descendants(starts: Mapping[Tensor, Affine], graph: Graph) -> set[int]:
-    descendants = {number for number, _ in starts}
-    todo = list(descendants)
-    while todo:
-        new = [reader for reader in graph.readers(todo.pop()) if reader not in descendants]
-        descendants.update(new)
-        todo += new
-    return descendants
+    return reachable((number for number, _ in starts), graph.readers)

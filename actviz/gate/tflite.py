@@ -24,6 +24,7 @@ from actviz.gate.tflite_signatures import (
     read_signatures,
     with_main_graph,
 )
+from actviz.gate.traversal import reachable
 from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
@@ -203,14 +204,11 @@ def read_tflite(content: bytes, name: str, signature: str | None = None) -> TFLi
 
 def _called(graphs: list[TFLiteGraph], index: int) -> set[int]:
     """Return the indices of the graphs that the operators of a graph run, and those that these run."""
-    called: set[int] = set()
-    todo = [index]
-    while todo:
-        for operator in graphs[todo.pop()].operators:
-            new = {number for number in operator.calls if 0 <= number < len(graphs)} - called
-            called |= new
-            todo += new
-    return called
+
+    def callees(number: int) -> list[int]:
+        return [call for item in graphs[number].operators for call in item.calls if 0 <= call < len(graphs)]
+
+    return reachable(callees(index), callees)
 
 
 def check_sizes(tensors: Iterable[TFLiteTensor], name: str) -> None:

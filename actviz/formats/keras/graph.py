@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import LimitError, escape
 from actviz.gate import MODELS
+from actviz.gate.traversal import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,15 +140,12 @@ class LayerGraph:
 
     def ancestors(self, targets: list[int]) -> list[int]:
         """Return the indices of the nodes that `targets` depend on, themselves included, in order."""
-        needed: set[int] = set()
-        todo = list(targets)
-        while todo:
-            number = todo.pop()
-            if number not in needed:
-                needed.add(number)
-                node = self.nodes[number]
-                todo.extend(ref.node for ref in refs((node.args, node.kwargs)))
-        return sorted(needed)
+
+        def sources(number: int) -> list[int]:
+            node = self.nodes[number]
+            return [ref.node for ref in refs((node.args, node.kwargs))]
+
+        return sorted(reachable(targets, sources))
 
 
 def refs(value: object) -> Iterator[TensorRef]:

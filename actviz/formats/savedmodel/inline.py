@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from actviz.errors import LimitError, ModelError, escape
 from actviz.formats.savedmodel.proto import attribute_dtypes, attribute_number, called_functions
 from actviz.gate.operations import CHANGING, READS, operation_outputs
+from actviz.gate.traversal import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -101,13 +102,9 @@ class InlinedGraph:
 
     def descendants(self, numbers: Iterable[int]) -> set[int]:
         """Return the indices of all nodes that follow some nodes, transitively."""
-        descendants: set[int] = set()
-        todo = list(numbers)
-        while todo:
-            new = set(self.followers.get(todo.pop(), ())) - descendants
-            descendants |= new
-            todo += new
-        return descendants
+        followers = self.followers
+        first = {follower for number in numbers for follower in followers.get(number, ())}
+        return reachable(first, lambda number: followers.get(number, ()))
 
     @cached_property
     def conditional(self) -> frozenset[int]:
@@ -139,14 +136,7 @@ class InlinedGraph:
 
     def ancestors(self, tensors: Iterable[Tensor]) -> list[int]:
         """Return the indices of the nodes that some tensors depend on, in the order of the graph."""
-        needed: set[int] = set()
-        todo = [number for number, _ in tensors]
-        while todo:
-            number = todo.pop()
-            if number not in needed:
-                needed.add(number)
-                todo += self.sources(number)
-        return sorted(needed)
+        return sorted(reachable((number for number, _ in tensors), self.sources))
 
 
 def inline_functions(meta: MetaGraph, file: str, calls: Iterable[str] = ()) -> InlinedGraph:

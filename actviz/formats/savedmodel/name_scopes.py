@@ -18,6 +18,7 @@ from actviz.formats.savedmodel.attention_scores import scores_of
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.inline import VARIABLES
 from actviz.formats.savedmodel.lowered_flow import EXIT, WHILE, LoweredFlow, while_states
+from actviz.gate.traversal import reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -160,14 +161,13 @@ class ScopeLayers:
 
     def _find_frozen_reads(self) -> set[int]:
         """Return every ``Identity`` that passes on a constant."""
-        nodes, reads = self.flat.nodes, set[int]()
-        todo = [number for number in self.numbers if nodes[number].op in CONSTANTS]
-        while todo:
-            readers = self.flat.readers.get(todo.pop(), ())
-            new = [reader for reader in readers if nodes[reader].op == "Identity" and reader not in reads]
-            reads.update(new)
-            todo += new
-        return reads
+        nodes = self.flat.nodes
+        constants = {number for number in self.numbers if nodes[number].op in CONSTANTS}
+
+        def reads(number: int) -> list[int]:
+            return [reader for reader in self.flat.readers.get(number, ()) if nodes[reader].op == "Identity"]
+
+        return reachable(constants, reads) - constants
 
     def _supplies(self, number: int) -> bool:
         """Return True for an operation that supplies a value to others, such as the read of a frozen variable."""

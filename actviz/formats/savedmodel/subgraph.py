@@ -16,6 +16,7 @@ from actviz.formats.savedmodel.lookup_tables import TABLES
 from actviz.formats.savedmodel.proto import attribute_bool, attribute_number, called_functions
 from actviz.gate.operations import CHANGING, RUNNABLE_WRITES, SEEDED_BY_ATTRIBUTES, SEEDED_BY_INPUTS, check_operations
 from actviz.gate.protobuf import encode_bytes, encode_varint
+from actviz.gate.traversal import reachable
 from actviz.gate.trust import NO_FLAG
 
 if TYPE_CHECKING:
@@ -183,17 +184,15 @@ def _has_seed(node: GraphNode) -> bool:
 
 def _needed(flat: InlinedGraph, tensors: Iterable[Tensor], fed: frozenset[int], *, ordered: bool = False) -> list[int]:
     """Return the indices of the nodes that some tensors depend on; with `ordered`, through all control inputs too."""
-    needed: set[int] = set()
-    todo = [number for number, _ in tensors]
-    while todo:
-        number = todo.pop()
-        if number not in needed:
-            needed.add(number)
-            if number not in fed:
-                todo += [source for source, _ in flat.nodes[number].inputs]
-                after = flat.nodes[number].after
-                todo += after if ordered else [before for before in after if before in flat.conditional]
-    return sorted(needed)
+
+    def sources(number: int) -> list[int]:
+        if number in fed:
+            return []
+        node = flat.nodes[number]
+        after = node.after if ordered else (before for before in node.after if before in flat.conditional)
+        return [*(source for source, _ in node.inputs), *after]
+
+    return sorted(reachable((number for number, _ in tensors), sources))
 
 
 def _library(flat: InlinedGraph, numbers: Iterable[int]) -> frozenset[str]:

@@ -21,6 +21,8 @@ os.environ.update(
     KERAS_HOME=os.devnull + "/keras",
     TF_ENABLE_ONEDNN_OPTS="1",  # as in the worker: the same kernels on every processor
 )
+for color in ("NO_COLOR", "FORCE_COLOR"):  # outputs are compared as a whole
+    os.environ.pop(color, None)
 # The same examples everywhere; ACTVIZ_RANDOM=1 looks for new ones.
 # No deadline: on a busy machine an example takes many times as long.
 settings.register_profile("fixed", deadline=None, derandomize="ACTVIZ_RANDOM" not in os.environ)

@@ -14,10 +14,15 @@ MINUTE, HOUR = 60, 3600
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for stderr; a `plain` one is printed without a prefix, also with ``--quiet``."""
+    """A line for stderr.
+
+    A `plain` one is printed without a prefix; `is_failure` is true for the reason why something failed. Both are
+    printed with ``--quiet``, too.
+    """
 
     text: str
     plain: bool = False
+    is_failure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class FigureOutcome:
                 continue
             if self.fail_fast:
                 raise result.failure
-            yield Note(f"no figure: {result.failure.message}")
+            yield Note(f"no figure: {result.failure.message}", is_failure=True)
             yield FileFailed(failure_record(result.input, result.address, result.failure))
 
     def record_late(self, results: Iterable[DrawnFigure | FailedFigure]) -> list[Event]:
@@ -63,7 +63,7 @@ class FigureOutcome:
         """Count and record the failure of a whole input."""
         self.failed_inputs += 1
         self._fail(name, None, failure)
-        yield Note(failure.message)
+        yield Note(failure.message, is_failure=True)
         yield FileFailed(failure_record(name, None, failure))
 
     def explain_loss(self, reason: str) -> str:

@@ -190,7 +190,7 @@ def collect_failures(events: Iterable[Item | ActvizError], failures: list[Actviz
     for event in events:
         if isinstance(event, ActvizError):
             failures.append(event)
-            yield Note(event.message)
+            yield Note(event.message, is_failure=True)
         else:
             yield event
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from actviz.cli import help_sections
+from actviz.cli.colors import color_option
 from actviz.cli.notes import write_note
 from actviz.errors import escape
 
@@ -24,16 +26,41 @@ MAX_LENGTH, MAX_VALUES = 100, 8
 # Commands whose result is a verdict, and their parameters that do not change it.
 VERDICT_COMMANDS = frozenset({"check", "diff", "report"})
 NO_PART_OF_THE_VERDICT = frozenset(
-    {"quiet", "verbose", "as_json", "output", "junit", "markdown", "figures", "labels", "pictures", "maximum_size"}
+    {
+        "quiet",
+        "verbose",
+        "color",
+        "as_json",
+        "output",
+        "junit",
+        "markdown",
+        "figures",
+        "labels",
+        "pictures",
+        "maximum_size",
+    }
 )
 
 
 class ConfiguredCommand(click.Command):
-    """A command that prints which options a configuration file added.
+    """A command with grouped help and `--color`, which prints the options that a configuration file added.
 
     With ``--quiet`` only those that change a verdict are printed: the author of the file may
     have narrowed what is checked.
     """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.params.append(color_option())
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under headings."""
+        help_sections.write_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write examples."""
+        del ctx
+        help_sections.write_examples(self.name or "", formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -58,7 +85,7 @@ def added_options(ctx: click.Context) -> dict[str, list[str]]:
     """
     added: dict[str, list[str]] = {}
     for param in ctx.command.params:
-        if param.name is None or ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT_MAP:
+        if param.name not in ctx.params or ctx.get_parameter_source(param.name) is not ParameterSource.DEFAULT_MAP:
             continue
         value = ctx.params[param.name]
         if isinstance(param, click.Option) and param.is_flag:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from actviz.cli import help_sections
+from actviz.cli.colors import color_option, colored
 from actviz.cli.notes import write_note
 from actviz.errors import (
     EXIT_BUG,
@@ -20,6 +22,7 @@ from actviz.errors import (
     ActvizError,
     LimitError,
     OutputError,
+    UsageError,
     escape,
 )
 from actviz.system import shortage  # at module level: with no free file descriptor it could not be imported later
@@ -60,10 +63,14 @@ class _LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"actviz.cli.{cmd_name}").command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+        help_sections.write_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        help_sections.write_examples("actviz", formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -75,18 +82,25 @@ class _LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_LazyGroup, context_settings=SETTINGS)
-@click.version_option(VERSION, prog_name="actviz", message="%(prog)s %(version)s")
+@click.group(
+    cls=_LazyGroup,
+    context_settings=SETTINGS,
+    invoke_without_command=True,
+    params=[color_option("auto")],
+    subcommand_metavar="COMMAND [ARGS]...",
+)
+@click.version_option(VERSION, "-V", "--version", prog_name="actviz", message="%(prog)s %(version)s")
 @click.option("--no-config", is_flag=True, help="Read no actviz.toml and no pyproject.toml.")
 @click.pass_context
 def program(ctx: click.Context, *, no_config: bool) -> None:
     """See what a saved neural network computes.
 
-    Try: actviz show model.keras image.png --layer conv2d
-
     Options that are always the same can stand in actviz.toml, or in [tool.actviz] of
     pyproject.toml; those of the command line win.
     """
+    if ctx.invoked_subcommand is None:  # as ruff does it
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(UsageError.exit_code)
     if not no_config:
         from actviz.cli.configured_command import configured_defaults
 
@@ -135,7 +149,7 @@ def _run() -> int:
 
 def _run_program() -> int:
     try:
-        program.main(standalone_mode=False)
+        code = program.main(prog_name="actviz", standalone_mode=False)
     except ActvizError as failure:
         kind = shortage.shortage_of(failure) if isinstance(failure, OutputError) else None
         if kind is not None:  # for example too many open files
@@ -161,7 +175,7 @@ def _run_program() -> int:
         return EXIT_PIPE_CLOSED
     except Exception as failure:  # noqa: BLE001  (the last resort: a limit of the machine, or a bug)
         return _unexpected(failure)
-    return 0
+    return code if isinstance(code, int) else 0  # that of ctx.exit, which click returns
 
 
 def _unexpected(failure: Exception) -> int:
@@ -200,7 +214,7 @@ def _usage(failure: click.ClickException) -> str:
 
 
 def _print_error(text: str) -> None:
-    write_note(f"actviz: error: {escape(text, 2000)}")
+    write_note(f"{colored('actviz: error:', 'red', sys.stderr)} {escape(text, 2000)}")
 
 
 class _TerminatedError(BaseException):

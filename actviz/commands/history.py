@@ -55,8 +55,8 @@ def history(request: HistoryRequest) -> Iterator[Note | FileWritten]:
         )
         raise UsageError(message)
     runs, failures, skipped = _read(request)
-    for line in (*skipped, *(failure.message for failure in failures)):
-        yield Note(line)
+    yield from map(Note, skipped)
+    yield from (Note(failure.message, is_failure=True) for failure in failures)
     identity = _identity(request.files)
     from actviz.history import diagnosis
 

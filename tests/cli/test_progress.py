@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -62,6 +63,9 @@ class Terminal:
         while rest:
             if rest.startswith("\x1b[K"):
                 rows[-1], rest = rows[-1][:column], rest[3:]
+                continue
+            if color := re.match(r"\x1b\[[\d;]*m", rest):
+                rest = rest[color.end() :]
                 continue
             sign, rest = rest[0], rest[1:]
             assert sign.isprintable() or sign in "\r\n", f"a terminal would not know {sign!r}"

@@ -140,6 +140,12 @@ def test_a_broken_file_costs_its_own_curves_only(actviz, folder):
     assert (ran.code, ran.out) == (1, "x.png\n")
     assert ran.err.splitlines()[0].startswith("actviz: broken.json: not valid JSON")
     assert ran.error == "actviz: error: 1 of 2 files failed, for the reasons above; the rest is drawn."
+    quiet = actviz("history", "run.history.json", "broken.json", "-o", "x.png", "-q")
+    assert (quiet.code, quiet.out) == (1, "x.png\n")
+    assert quiet.err == (
+        "actviz: broken.json: not valid JSON; save it again with json.dump(history.history, file).\n"
+        "actviz: error: 1 of 2 files failed, for the reasons above; the rest is drawn.\n"
+    )
     stopped = actviz("history", "run.history.json", "broken.json", "-o", "y.png", "--fail-fast")
     assert (stopped.code, stopped.out) == (3, "")
     assert not (folder / "y.png").exists()

@@ -227,3 +227,14 @@ def test_bad_input_is_one_line_and_its_code(actviz, samples, arguments, code, sa
     )
     assert (ran.code, len(ran.err.splitlines())) == (code, 1)
     assert said in ran.err
+
+
+@pytest.mark.usefixtures("warm_worker")
+def test_quiet_names_the_input_that_failed(actviz, samples, tmp_path):
+    (tmp_path / "broken.png").write_bytes((samples / "seven.png").read_bytes()[:200])
+    ran = actviz("check", "-q", samples / "digits_cnn.h5", "broken.png", samples / "seven.png", "-l", "scores")
+    assert ran.code == 1
+    assert ran.err == (
+        "actviz: broken.png: the PNG image is truncated (no end mark); copy or save it again.\n"
+        "actviz: error: 1 of 2 inputs failed, for the reasons above; the rest is written.\n"
+    )

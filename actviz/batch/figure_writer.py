@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import threading
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from actviz.batch import figure_task
 from actviz.batch.figure_task import FigureTask, pictures, record_of
 from actviz.batch.labels import LabelNames, check_fits
 from actviz.batch.output_paths import page_of
+from actviz.batch.sheet_layers import left_out
 from actviz.errors import ActvizError, LimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from actviz.batch.figure_task import FigureFile
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
 
-GRID = "grid"
 # The pool of processes starts after this number of figures, since starting it takes time.
 MIN_FIGURES_FOR_POOL = 128
 MAX_PROCESSES, PROCESS_MEMORY = 8, 60_000_000
@@ -91,50 +91,6 @@ def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> S
         return style
     drawn = ({name: reduction.as_drawn(item, style) for name, item in batch.items()} for batch in batches)
     return replace(style, ranges=color_ranges.run_ranges(drawn))
-
-
-def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return the layers of a sheet: all spatial layers, or all that can be drawn if there are none."""
-    from actviz.figures.renderers import kind_of
-
-    counted = _counted(layers)
-    kinds = [kind_of(layer.axes) for layer in counted]
-    spatial = [layer for layer, kind in zip(counted, kinds, strict=True) if kind == GRID]
-    return spatial or [layer for layer, kind in zip(counted, kinds, strict=True) if kind is not None]
-
-
-def left_out(
-    layers: Sequence[LayerInfo], shown: Collection[str], refused: Collection[str] = ()
-) -> tuple[tuple[str, int], ...]:
-    """Return the reasons why a sheet of the layers `shown` omits others, with the number of layers for each.
-
-    `refused` are the addresses of layers that are not computed.
-    """
-    from actviz.figures.renderers import kind_of
-
-    missing = [layer for layer in _counted(layers) if layer.address not in shown]
-    computed = [layer for layer in layers if layer.address not in refused]
-    chosen = any(layer.address not in shown for layer in drawable(computed))
-    reasons = Counter(
-        "that need code"
-        if layer.address in refused
-        else "not chosen"
-        if chosen
-        else "that nothing draws"
-        if kind_of(layer.axes) is None
-        else "without rows and columns: --layer for them"
-        for layer in missing
-    )
-    return tuple(sorted(reasons.items(), reverse=True))
-
-
-def _counted(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return the layers that a sheet counts: no inputs, no attention scores, no operations inside layers."""
-    return [
-        layer
-        for layer in layers
-        if layer.kind != "InputLayer" and not layer.address.endswith("@scores") and not layer.inner
-    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ _STYLE = (
         type=Number(0.5, 100),
         default=16.0,
         metavar="N",
-        help="Largest page of a sheet: it is shrunk to that, or with --channels or --top continues on further pages.",
+        help="Largest page of a sheet, which continues on further pages.",
     ),
     flag("--histogram", help="Add the distribution of the layer's values."),
     flag("--dark", help="Light text on a dark page."),

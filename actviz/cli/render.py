@@ -31,8 +31,8 @@ def command(*, quiet: bool, **values: Any) -> None:
 
     ACTIVATIONS is an .npz written by actviz extract, or any other .npy or .npz, whose axes are
     then named with --axes. The figures are those of actviz show, with the same options. Without
-    --layer, one sheet for each input shows every spatial layer. The path of each file written
-    is printed, one per line.
+    --layer, a sheet for each input shows the layers that change what can be seen. The path
+    of each file written is printed, one per line.
     """
     from actviz.commands.render import RenderRequest, render
 

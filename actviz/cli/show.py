@@ -33,8 +33,8 @@ def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> 
     a sample photograph, words of the vocabulary or random numbers are fed. A model with several
     inputs takes --input NAME=FILE for each that the layers need.
 
-    Without --layer, one sheet shows every spatial layer. Figures that are up to date are not
-    drawn again. The path of each file written is printed, one per line.
+    Without --layer, a sheet shows the layers that change what can be seen. Figures that are up
+    to date are not drawn again. The path of each file written is printed, one per line.
     """
     from actviz.commands.show import ShowRequest, show
     from actviz.inputs.input_files import Shard, parse_shard

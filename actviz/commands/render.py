@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from actviz import activations
 from actviz.addresses import select_layers
-from actviz.batch import color_ranges, figure_writer, output_paths
+from actviz.batch import color_ranges, figure_writer, output_paths, sheet_layers
 from actviz.batch.events import Event, Note
 from actviz.batch.figure_outcome import FigureOutcome
 from actviz.batch.labels import LabelNames
@@ -230,7 +230,7 @@ def _choose(request: RenderRequest, saved: SavedActivations) -> list[LayerInfo]:
     layers = saved.description.layers
     if request.layers:
         return select_layers(layers, request.layers, str(request.file), "python -m zipfile -l")
-    return figure_writer.drawable([layer for layer in layers if layer.address in saved.description.entries])
+    return sheet_layers.drawable([layer for layer in layers if layer.address in saved.description.entries])
 
 
 def _why_missing(layer: LayerInfo, saved: SavedActivations) -> str:

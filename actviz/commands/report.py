@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.batch import figure_writer, requests, statistics_runner
+from actviz.batch import requests, sheet_layers, statistics_runner
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import ActivationComputation
 from actviz.batch.events import FileWritten, Note
@@ -216,11 +216,11 @@ def _sheet(run: _ReportRun, sample: Sample, activations: Mapping[str, Activation
     """Return a sheet of the first input, ``None`` where its layers do not fit on one."""
     from actviz.figures.sheet import draw_sheet
 
-    shown = [activations[layer.address] for layer in figure_writer.drawable(run.data.layers)]
+    shown = [activations[layer.address] for layer in sheet_layers.drawable(run.data.layers)]
     context = Context(
         run.facts.file, sample.name, sample.fed, sample.thumbnail, run.names.labels, padding=sample.padding
     )
-    left_out = figure_writer.left_out(run.data.layers, {activation.address for activation in shown})
+    left_out = sheet_layers.left_out(run.data.layers, {activation.address for activation in shown})
     context = replace(context, left_out=left_out)
     try:
         return draw_sheet(shown, 0, context, Style())

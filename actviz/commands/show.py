@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from actviz.batch import color_ranges, figure_writer, output_paths, requests, streaming
+from actviz.batch import color_ranges, figure_writer, output_paths, requests, sheet_layers, streaming
 from actviz.batch.events import Event, FileWritten, Note
 from actviz.batch.labels import check_names, names_for
 from actviz.commands.show_estimate import estimate
@@ -125,7 +125,7 @@ class _LayerSelection:
             return layers
         if any(layer.shape is None for layer in self.facts.layers):
             self.facts = self.worker.complete()
-        layers = figure_writer.drawable(self.facts.layers)
+        layers = sheet_layers.drawable(self.facts.layers)
         if not layers:
             message = f"{self.facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {self.request.model}"
             raise UsageError(message)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from actviz.records import Box, Context
 
 MARGIN = 28
+BAR_HEIGHT = 10
 
 _NARROWEST = 600
 _THUMBNAIL = (84, 168)
@@ -40,7 +41,6 @@ _THUMBNAIL = (84, 168)
 _WIDE, _LARGEST_SCALE = 1300, 2.5
 _GAP = 18
 _PLOT_GAP = 12
-_BAR_HEIGHT = 10
 _LEADING = 5
 _TITLE_SIZE, _SUBTITLE, _SMALL = 20, 14, 12
 
@@ -240,7 +240,7 @@ class _PageFooter:
         if not beside:
             notes = [line for note in bar.notes for line in text.wrap([note], small, width)]
             notes += [""] if bar.nonfinite_colors else []
-        bar_height = _BAR_HEIGHT + 5 + small.height
+        bar_height = BAR_HEIGHT + 5 + small.height
         words = leading * len(notes)
         head = max(bar_height, words) if beside else bar_height + _LEADING + words
         return cls(bar, small, bar_width, notes, beside, caption, head + 8 + height, plot)
@@ -250,7 +250,7 @@ class _PageFooter:
         leading = small.height + _LEADING
         row = top
         if self.bar is not None:
-            bottom = self._draw_bar(canvas, self.bar, top)
+            bottom = draw_bar(canvas, self.bar, (top, MARGIN), (self.bar_width, small))
             left = MARGIN
             if self.beside:
                 left += self.bar_width + 2 * _GAP
@@ -270,21 +270,6 @@ class _PageFooter:
             canvas.write(line, row, MARGIN, small, theme.ink)
             row += leading
 
-    def _draw_bar(self, canvas: Canvas, bar: ColorBar, top: int) -> int:
-        """Draw the colors with ticks, or a block for each level with its label; return the row below them."""
-        small, width, left = self.font, self.bar_width, MARGIN
-        bottom = top + _BAR_HEIGHT + 2
-        if not bar.levels:
-            steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
-            _paint_bar(canvas, bar, steps, (top, left - 1, bottom, left + width + 1))
-            canvas.write_ticks(bar.ticks, (bottom, left), width, small)
-        for index, (step, words) in enumerate(bar.levels):
-            begin, wide = left + index * (width // len(bar.levels)), width // len(bar.levels) - 2
-            _paint_bar(canvas, bar, np.full(wide, step, np.uint8), (top, begin - 1, bottom, begin + wide + 1))
-            label = small.fit(words, wide - 2)
-            canvas.write(label, bottom + 3, begin + (wide - small.width(label)) // 2, small, canvas.theme.ink)
-        return bottom + 3 + small.height
-
     def _draw_nonfinite_colors(self, canvas: Canvas, bar: ColorBar, corner: tuple[int, int]) -> None:
         small, theme = self.font, canvas.theme
         row, left = corner
@@ -294,11 +279,30 @@ class _PageFooter:
             left = canvas.write(words, row, left + side + 6, small, theme.muted) + _GAP
 
 
+def draw_bar(canvas: Canvas, bar: ColorBar, corner: tuple[int, int], size: tuple[int, text.Font]) -> int:
+    """Draw the colors with ticks, or a block for each level with its label; return the row below them.
+
+    `size` is the width in pixels and the font of the labels.
+    """
+    (top, left), (width, small) = corner, size
+    bottom = top + BAR_HEIGHT + 2
+    if not bar.levels:
+        steps = (np.arange(width) * colors.STEPS // width).astype(np.uint8)
+        _paint_bar(canvas, bar, steps, (top, left - 1, bottom, left + width + 1))
+        canvas.write_ticks(bar.ticks, (bottom, left), width, small)
+    for index, (step, words) in enumerate(bar.levels):
+        begin, wide = left + index * (width // len(bar.levels)), width // len(bar.levels) - 2
+        _paint_bar(canvas, bar, np.full(wide, step, np.uint8), (top, begin - 1, bottom, begin + wide + 1))
+        label = small.fit(words, wide - 2)
+        canvas.write(label, bottom + 3, begin + (wide - small.width(label)) // 2, small, canvas.theme.ink)
+    return bottom + 3 + small.height
+
+
 def _paint_bar(canvas: Canvas, bar: ColorBar, steps: NDArray[np.uint8], box: Box) -> None:
     """Fill a box with one column for each color step, inside a frame of one pixel."""
     top, left, bottom, right = box
     canvas.fill(box, canvas.theme.line)
     canvas.pixels[top + 1 : bottom - 1, left + 1 : right - 1] = colors.steps_to_pixels(steps, bar.table)
     if bar.below is not None:
-        middle = top + 1 + _BAR_HEIGHT // 2
+        middle = top + 1 + BAR_HEIGHT // 2
         canvas.pixels[middle : bottom - 1, left + 1 : right - 1] = colors.steps_to_pixels(steps, bar.below)

@@ -6,28 +6,28 @@
     address   class  shape   8 of 64 filters
      3 [tile]  17 [tile]  40 [tile] ...
 
-Tiles have a common size, so values cannot be read back from a sheet. By default tiles become smaller, and
-then fewer for each layer, until one page holds all layers. Channels that the user selected continue on
-further pages.
+Tiles have a common size, so values cannot be read back from a sheet. Layers, and channels that the user selected,
+continue on further pages; pages of layers are at most as large as a screen. A sheet that must be one page has smaller
+tiles, and then fewer for each layer, until one page holds all layers.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, UsageError
-from actviz.figures import color_scale, histograms, page_layout, sheet_row, sheet_row_drawing, text
+from actviz.figures import page_layout, sheet_bars, sheet_page, sheet_row, sheet_row_drawing
 from actviz.figures.canvas import theme_of
-from actviz.figures.renderers import captions, padding, range_labels
+from actviz.figures.sheet_page import Sheet, SheetPage
 from actviz.figures.sheet_row import RowPart, TileLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.figures.sheet_row import SheetRow
     from actviz.records import Activation, Context, Picture, Style, Tile
 
@@ -45,32 +45,12 @@ _TALL, _MOST_COLUMNS = 1.4, 12
 _MEGA = 1_000_000
 # For sheets of several pages: tile size, aspect ratio of a page, and candidates for tiles in a row.
 _PAGE_SIDE, _PAGE_ASPECT, _PAGE_ROW = 56, 0.75, (8, 16, 32)
-
-
-@dataclass(frozen=True, slots=True)
-class _SheetPage:
-    """The contents of one page, and the size of its body in pixels."""
-
-    parts: list[RowPart]
-    limits: TileLimits
-    height: int
-    width: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sheet:
-    """The rows of a sheet of `total` layers; `requested` is true if the user selected channels."""
-
-    sheet_rows: list[SheetRow]
-    context: Context
-    style: Style
-    total: int
-    requested: bool
-
-    @property
-    def whole(self) -> int:
-        """Number of layers including those left out."""
-        return self.total + sum(number for _, number in self.context.left_out)
+# The largest page of layers, height and width, and the tile sizes and numbers of columns of several.
+_SCREEN = 1200, 1920
+# Tiles in the narrowest column of such a page, whose text needs room.
+_LEAST_WIDE = 5
+_SCREEN_SIDES, _SCREEN_COLUMNS = (88, 72, 60, 48, 40), (2, 1)
+_LONGEST_PAGING = ", page 9,999 of 9,999"
 
 
 def draw_sheet(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Picture:
@@ -81,10 +61,10 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
     LimitError
         Also if the selected channels need several pages.
     """
-    pages = list(draw_pages(activations, index, context, style))
+    pages = plan_pages(activations, index, context, style, one_page=True)
     if len(pages) > 1:
         raise LimitError(f"{len(pages)} pages are needed; ask for fewer channels or a larger --max-megapixels.")
-    return pages[0]
+    return pages[0]()
 
 
 def draw_pages(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Iterator[Picture]:
@@ -94,13 +74,13 @@ def draw_pages(activations: Sequence[Activation], index: int, context: Context, 
 
 
 def plan_pages(
-    activations: Sequence[Activation], index: int, context: Context, style: Style
+    activations: Sequence[Activation], index: int, context: Context, style: Style, *, one_page: bool = False
 ) -> list[Callable[[], Picture]]:
     """Return a function for each page that draws it, for entry `index` of the batch of all activations.
 
     By default the 8 strongest channels of each layer are drawn (see `style.channels`, `style.top` and
     `style.sort`), and all units of a vector as a strip. A page has at most `style.megapixels`.
-    `Tile.address` is the layer.
+    With `one_page`, layers do not continue on further pages. `Tile.address` is the layer.
 
     Raises
     ------
@@ -119,120 +99,32 @@ def plan_pages(
     sheet_rows = [row for item in drawable if (row := sheet_row.prepare(item, index, context, style)) is not None]
     if not sheet_rows:
         raise UsageError("none of the layers holds numbers that can be drawn; choose others with --layer.")
-    sheet = _Sheet(sheet_rows, context, style, len(activations), requested)
-    pages, words = _plan(sheet)
+    total = len(sheet_page.layer_names(activation.address for activation in activations))
+    sheet = Sheet(sheet_rows, context, style, total, requested)
+    pages, words = _plan(sheet) if requested or one_page else (_screens(sheet), [])
     return [partial(_draw, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
 
 
-def _draw(sheet: _Sheet, page: _SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
+def _draw(sheet: Sheet, page: SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
     """Draw a page; `numbering` is its number and the number of pages."""
     number, count = numbering
     where = f", page {number} of {count}" if count > 1 else ""
-    canvas, top, left = page_layout.open_page(_layout(sheet, page, where, words), theme_of(dark=sheet.style.dark))
+    canvas, top, left = page_layout.open_page(
+        sheet_page.layout(sheet, page, where, words), theme_of(dark=sheet.style.dark)
+    )
     tiles: list[Tile] = []
     for part in page.parts:
         on_page = replace(part, corner=(top + part.corner[0], left + part.corner[1]))
         tiles += sheet_row_drawing.draw(canvas, on_page, page.limits)
+    bars = sheet_bars.bars_of(part.row.prepared for part in page.parts)
+    sheet_bars.draw(canvas, bars, (top + page.height, left), page.width)
     rows = {part.row.activation.address: part.row for part in page.parts}
     layers = {address: row.prepared.record(row.style) for address, row in rows.items()}
     paging = {"page": number, "pages": count} if count > 1 else {}
     return canvas.picture(tiles, {"reduced": True, "layers": layers} | paging)
 
 
-def _layout(sheet: _Sheet, page: _SheetPage, where: str = "", words: Sequence[str] = ()) -> page_layout.PageLayout:
-    """Return the layout of a page; `where` is its number, `words` are notes on how it was made to fit."""
-    drawn = len(sheet.sheet_rows)
-    layers = (f"{drawn:,} of " if drawn < sheet.whole else "") + text.plural(sheet.whole, "layer") + where
-    heading = page_layout.PageHeading(sheet.context.model, "", layers, replace(sheet.context, model=""))
-    return page_layout.PageLayout(heading, None, (*_caption(sheet, page), *words), page.height, page.width)
-
-
-def _caption(sheet: _Sheet, page: _SheetPage) -> list[str]:
-    sheet_rows, count = sheet.sheet_rows, sheet.total
-    on_page = list(dict.fromkeys(part.row.activation.address for part in page.parts))
-    parts = [f"{len(on_page):,} of {text.plural(sheet.whole, 'layer')}"]
-    parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
-    if len(sheet_rows) < count:
-        parts.append(f"{count - len(sheet_rows)} with nothing to draw")
-    if any(part.row.sorted for part in page.parts):
-        # Once for all layers, since there is often no room beside an address.
-        parts.append(
-            f"tiles of a layer: {captions.ORDERS[sheet.style.measure].replace('strongest', 'strongest first,')}"
-        )
-    range_note = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if _has_one_end(page) else "")
-    drawn = [part.row.prepared for part in page.parts]
-    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, range_note)}")
-    if any(set(part.row.prepared.numbers.negligible) & set(part.channels(page.limits)) for part in page.parts):
-        parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_limit('its layer')}")
-    clipped = sum(part.clipped(page.limits) for part in page.parts)
-    if clipped:
-        parts.append(f"{text.plural(clipped, 'value')} clipped to the ends of the colours")
-    parts += _distributions(page)
-    parts += _overlays(page)
-    if any(part.row.masked_steps for part in page.parts):
-        parts.append("hatched: masked steps, in no number")
-    if sheet.context.padding:
-        parts += dict.fromkeys(
-            words
-            for part in page.parts
-            for words in padding.note(
-                part.row.activation, sheet.context, left_out=part.row.prepared.image_numbers is not None
-            )
-        )
-    reduced = {id(part.row) for part in page.parts if sheet_row.tile_size(part.row, page.limits)[1]}
-    if reduced:
-        parts.append(f"reduced: the maps of {text.plural(len(reduced), 'layer')} averaged to fit")
-    return parts
-
-
-def _has_one_end(page: _SheetPage) -> bool:
-    """Return True if a tile has no room for both limits; in the largest tiles every pair fits."""
-    limits = page.limits
-    return limits.side < _SIDES[0] and any(range_labels.has_single_limit(part.labels(limits)) for part in page.parts)
-
-
-def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], range_note: str) -> str:
-    """Return the description of the color limits of tiles.
-
-    `drawn` are the maps on the page, `range_note` describes the numbers below a tile.
-    """
-    scale = color_scale.parse_scale(style.scale)
-    below = f"below a tile {range_note}"
-    if scale.per_tile_percentiles:
-        return f"{captions.percentiles_note(scale)} of its own values, written below it{range_note.removeprefix(captions.RANGE_NOTE)}"
-    if scale.kind in {"auto", "filter"}:
-        words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
-        shared = any(prepared.scale.kind != "filter" for prepared in drawn)
-        return f"{words}; where ends stand beside a name, from one to the other" if shared else words
-    if scale.kind == "fixed":
-        low, high = (text.number(end) for end in (scale.low, scale.high))
-        return f"{low} {text.DASH} {high}, as asked; {below}"
-    named = {"layer": "", "run": " (all inputs of the run)"}.get(scale.kind, f" ({text.shown(str(scale), 60)})")
-    return f"one range a layer{named}, beside its name; {below}"
-
-
-def _distributions(page: _SheetPage) -> list[str]:
-    """Return the notes about the histograms beside or below addresses."""
-    reduced = [part.row.reduced for part in page.parts if part.row.prepared.distribution]
-    if not reduced:
-        return []
-    values = "the layer's values"
-    if any(reduced):
-        values = "the layer's reduced values" if all(reduced) else f"{values}, reduced where its tiles are"
-    return [histograms.spark_note(sheet_row.spark_side(page.limits), values)]
-
-
-def _overlays(page: _SheetPage) -> list[str]:
-    """Return the notes about overlays."""
-    laid = [(part.row.over, part.row.maps.shape[1:]) for part in page.parts if part.row.over]
-    if not laid:
-        return []
-    words = ["overlay: each pixel of the input has the colour of the nearest value, mixed with the picture"]
-    borders = [over.border for over, (rows, columns) in laid if over.aligned and over.leaves_border((rows, columns))]
-    return words + borders[:1]
-
-
-def _plan(sheet: _Sheet) -> tuple[list[_SheetPage], list[str]]:
+def _plan(sheet: Sheet) -> tuple[list[SheetPage], list[str]]:
     """Return the pages, and notes on how they were made to fit."""
     sheet_rows, style, requested = sheet.sheet_rows, sheet.style, sheet.requested
     budget = style.megapixels * _MEGA
@@ -263,17 +155,84 @@ def _shrunk(fewer: int, style: Style) -> str:
     return f"{fewer} of a layer, to fit {style.megapixels:g} megapixels (--max-megapixels)"
 
 
-def _area(sheet: _Sheet, page: _SheetPage, words: Sequence[str] = ()) -> int:
+def _area(sheet: Sheet, page: SheetPage, words: Sequence[str] = ()) -> int:
     """Return the number of pixels of a page including heading and caption."""
-    height, width = page_layout.page_size(_layout(sheet, page, "", words))
+    height, width = page_layout.page_size(sheet_page.layout(sheet, page, "", words))
     return height * width
 
 
-def _arranged(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> _SheetPage:
-    """Stack rows in the smallest number of columns with which the page is not tall."""
+def _screens(sheet: Sheet) -> list[SheetPage]:
+    """Return pages of at most the size of a screen, each filled column by column.
+
+    Raises
+    ------
+    LimitError
+        If not even one layer fits.
+    """
+    sheet_rows, budget = sheet.sheet_rows, sheet.style.megapixels * _MEGA
+    maps = sheet.style.reduce is not None and max(row.count for row in sheet_rows) == 1
+    sides = [(side, 1) for side in _ALONE if maps] + [(side, STRONGEST) for side in _SIDES[:2]]
+    for limits in (_narrowed(sheet_rows, TileLimits(*side)) for side in sides):
+        for columns in range(1, _MOST_COLUMNS + 1):
+            page = _arranged(sheet_rows, limits, columns)
+            height, width = page_layout.page_size(sheet_page.layout(sheet, page))
+            if height <= _SCREEN[0] and width <= _SCREEN[1] and height * width <= budget:
+                return [page]
+    for side, columns in itertools.product(_SCREEN_SIDES, _SCREEN_COLUMNS):
+        limits = _narrowed(sheet_rows, TileLimits(side, STRONGEST))
+        everything = replace(_arranged(sheet_rows, limits, 1), height=0, width=columns * (limits.width + _COLUMN_GAP))
+        around, width = page_layout.page_size(sheet_page.layout(sheet, everything, _LONGEST_PAGING))
+        highest = min(_SCREEN[0], int(budget / width)) - around
+        if highest >= max(sheet_row.height(row, limits) for row in sheet_rows):
+            return _filled(sheet_rows, limits, columns, highest)
+    message = (
+        f"no layer of the sheet fits a page of {sheet.style.megapixels:g} megapixels; allow more with --max-megapixels."
+    )
+    raise LimitError(message)
+
+
+def _narrowed(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> TileLimits:
+    """Return the limits with as many tiles in a row as the widest layer needs, so that little of a page is blank."""
+    step = limits.side + sheet_row.GAP
+    widest = max(
+        limits.per_row if row.strip else -(-row.count * max(step, sheet_row.tile_size(row, limits)[0][1]) // step)
+        for row in sheet_rows
+    )
+    return replace(limits, per_row=min(limits.per_row, max(_LEAST_WIDE, widest)))
+
+
+def _filled(sheet_rows: Sequence[SheetRow], limits: TileLimits, columns: int, highest: int) -> list[SheetPage]:
+    """Return pages of `columns` columns, each column with as many rows as fit the height."""
+    filled: list[list[SheetRow]] = [[]]
+    below = 0
+    for row in sheet_rows:
+        height = sheet_row.height(row, limits)
+        if below + height > highest:
+            filled.append([])
+            below = 0
+        filled[-1].append(row)
+        below += height + _BAND_GAP
+    pages = []
+    for begin in range(0, len(filled), columns):
+        parts, tallest = list[RowPart](), 0
+        for number, column in enumerate(filled[begin : begin + columns]):
+            top = 0
+            for row in column:
+                corner = top, number * (limits.width + _COLUMN_GAP)
+                parts.append(RowPart(row, sheet_row.all_rows(row, limits), corner))
+                top += sheet_row.height(row, limits) + _BAND_GAP
+            tallest = max(tallest, top)
+        pages.append(
+            SheetPage(parts, limits, tallest - _BAND_GAP, max(part.corner[1] for part in parts) + limits.width)
+        )
+    return pages
+
+
+def _arranged(sheet_rows: Sequence[SheetRow], limits: TileLimits, fewest: int = 1) -> SheetPage:
+    """Stack rows in the smallest number of columns, at least `fewest`, with which the page is not tall."""
     heights = [sheet_row.height(row, limits) + _BAND_GAP for row in sheet_rows]
     step = limits.width + _COLUMN_GAP
-    for columns in range(1, _MOST_COLUMNS + 1):
+    for columns in range(fewest, _MOST_COLUMNS + 1):
         corners, height = _stack(heights, columns, step)
         width = max(column for _, column in corners) + limits.width
         if height <= _TALL * width:
@@ -281,7 +240,7 @@ def _arranged(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> _SheetPage:
     parts = [
         RowPart(row, sheet_row.all_rows(row, limits), corner) for row, corner in zip(sheet_rows, corners, strict=True)
     ]
-    return _SheetPage(parts, limits, height - _BAND_GAP, width)
+    return SheetPage(parts, limits, height - _BAND_GAP, width)
 
 
 def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[int, int]], int]:
@@ -301,7 +260,7 @@ def _stack(heights: Sequence[int], columns: int, step: int) -> tuple[list[tuple[
     return corners, highest
 
 
-def _paged(sheet: _Sheet, limits: TileLimits) -> Iterator[_SheetPage]:
+def _paged(sheet: Sheet, limits: TileLimits) -> Iterator[SheetPage]:
     """Yield pages of one column, each with as many rows of tiles as fit.
 
     Raises
@@ -310,9 +269,10 @@ def _paged(sheet: _Sheet, limits: TileLimits) -> Iterator[_SheetPage]:
         If not even one row fits.
     """
     sheet_rows = sheet.sheet_rows
-    longest = ", page 9,999 of 9,999"
     everything = [RowPart(row, sheet_row.all_rows(row, limits), (0, 0)) for row in sheet_rows]
-    around, width = page_layout.page_size(_layout(sheet, _SheetPage(everything, limits, 0, limits.width), longest))
+    around, width = page_layout.page_size(
+        sheet_page.layout(sheet, SheetPage(everything, limits, 0, limits.width), _LONGEST_PAGING)
+    )
     highest = int(sheet.style.megapixels * _MEGA / width) - around
     parts: list[RowPart] = []
     below = 0
@@ -324,13 +284,13 @@ def _paged(sheet: _Sheet, limits: TileLimits) -> Iterator[_SheetPage]:
                 message = "a page of that size has no room for a single row of tiles; use a larger --max-megapixels."
                 raise LimitError(message)
             if not fitting:
-                yield _SheetPage(parts, limits, below - _BAND_GAP, limits.width)
+                yield SheetPage(parts, limits, below - _BAND_GAP, limits.width)
                 parts, below = [], 0
                 continue
             parts.append(RowPart(row, fitting, (below, 0)))
             below += sheet_row.height(row, limits, fitting) + _BAND_GAP
             rows = rows[len(fitting) :]
-    yield _SheetPage(parts, limits, below - _BAND_GAP, limits.width)
+    yield SheetPage(parts, limits, below - _BAND_GAP, limits.width)
 
 
 def _fitting(row: SheetRow, limits: TileLimits, rows: range, height: int) -> range:

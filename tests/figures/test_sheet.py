@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
 
-from actviz.batch import figure_writer
+from actviz.batch import sheet_layers
 from actviz.errors import LimitError, UsageError
 from actviz.figures import sheet, text
 from actviz.records import Activation, LayerInfo, Style
@@ -343,19 +343,19 @@ def test_counts_of_many_channels_are_never_cut() -> None:
 
 
 def test_a_sheet_says_how_many_layers_it_left_out_and_why() -> None:
-    context = replace(CONTEXT, left_out=(("without rows and columns: --layer for them", 24), ("that nothing draws", 1)))
+    context = replace(CONTEXT, left_out=(("left out (--layer '**' --sheet for all)", 24), ("that nothing draws", 1)))
     picture = sheet.draw_sheet([layer(0, (5, 5, 4))], 0, context, Style())
     texts = [label.text for label in picture.labels]
     assert "1 of 26 layers" in texts
     caption = next(words for words in texts if "colours of a tile" in words or "1 of 26 layers \N{MIDDLE DOT}" in words)
-    assert "24 without rows and columns: --layer for them" in caption
+    assert "24 left out (--layer '**' --sheet for all)" in caption
     assert "1 that nothing draws" in " ".join(texts)
 
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (("conv",), (("without rows and columns: --layer for them", 2), ("that nothing draws", 1))),
+        (("conv", "lstm"), (("that nothing draws", 1), ("left out (--layer '**' --sheet for all)", 1))),
         (("dense",), (("not chosen", 3),)),
         (("conv", "dense", "lstm", "odd"), ()),
     ],
@@ -372,7 +372,7 @@ def test_reasons_why_layers_are_left_out(shown: tuple[str, ...], expected: tuple
         LayerInfo(name, name, place, "InputLayer" if name == "input" else "Any", (None,) * len(one), "float32", 0, one)
         for place, (name, one) in enumerate(axes.items())
     ]
-    assert figure_writer.left_out(layers, set(shown)) == expected
+    assert sheet_layers.left_out(layers, set(shown)) == expected
 
 
 @pytest.mark.parametrize("sizes", [[14] * 60, [*[40] * 20, *[4] * 60], [*[4] * 60, *[40] * 20], [4, 40] * 30])
@@ -392,3 +392,45 @@ def test_columns_of_a_sheet_are_about_equally_high(sizes: list[int]) -> None:
     steps = [after[0] - before[0] for bands in columns.values() for before, after in itertools.pairwise(bands)]
     assert len(columns) > 1
     assert max(ends) - min(ends) <= max(steps)
+
+
+def test_layers_continue_on_pages_of_the_size_of_a_screen() -> None:
+    layers = [layer(i, (28, 28, 32)) for i in range(40)]
+
+    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style()))
+
+    assert [page.numbers["page"] for page in pages] == [1, 2, 3, 4]
+    assert all(page.size[0] <= 1200 and page.size[1] <= 1920 for page in pages)
+    shown = [tile.address for page in pages for tile in page.tiles]
+    assert list(dict.fromkeys(shown)) == [item.address for item in layers]
+    assert all(shown.count(item.address) == 8 for item in layers)
+    for page in pages:
+        assert_labels_apart(page)
+
+
+def test_a_small_budget_makes_more_pages_and_none_for_a_single_layer_is_refused() -> None:
+    layers = [layer(i, (28, 28, 32)) for i in range(6)]
+    small = list(sheet.draw_pages(layers, 0, CONTEXT, Style(megapixels=0.4)))
+    assert len(small) > 1
+    assert all(area(page) <= 400_000 for page in small)
+    with pytest.raises(LimitError, match=r"no layer of the sheet fits a page of 0\.01 megapixels"):
+        list(sheet.draw_pages(layers, 0, CONTEXT, Style(megapixels=0.01)))
+
+
+def test_a_sheet_has_a_color_bar_for_each_kind_of_limits() -> None:
+    signed, positive = layer(0, (9, 9, 4)), spatial(np.abs(layer(1, (9, 9, 4)).values[0]), address="positive")
+    (page,) = sheet.draw_pages([signed, positive], 0, CONTEXT, Style())
+    words = [label.text for label in page.labels]
+    assert words.count("+max") == words.count("max") == 1
+    (page,) = sheet.draw_pages([signed, positive], 0, CONTEXT, Style(scale="-1:2"))
+    assert [label.text for label in page.labels].count(f"{text.MINUS}1") == 1
+
+
+def test_attention_and_its_scores_count_as_one_layer() -> None:
+    scores = Activation(
+        "attend@scores", "Any", np.full((1, 2, 5, 5), 0.2, np.float32), ("batch", "head", "query", "key")
+    )
+    output = Activation("attend", "Any", np.ones((1, 5, 6), np.float32), ("batch", "step", "unit"))
+    (page,) = sheet.draw_pages([output, scores], 0, replace(CONTEXT, left_out=(("not chosen", 3),)), Style())
+    assert "1 of 4 layers" in [label.text for label in page.labels]
+    assert {tile.address for tile in page.tiles} == {"attend", "attend@scores"}

@@ -1,0 +1,109 @@
+"""The layers of a default sheet, and why others are left out.
+
+A sheet of all layers of a deep network is unreadable: ResNet50 has 174 layers with maps, of which 104 show what the
+layer before them shows (normalized, padded or rectified). Up to `MOST_LAYERS` are shown whatever they are; of more,
+those that change what can be seen, then the ends of blocks, then evenly spaced ones of these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from actviz.formats.layer_families import ACTIVATION, family_of
+from actviz.layer_catalogue import facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from actviz.records import LayerInfo
+
+MOST_LAYERS = 24
+SCORES = "@scores"
+
+# With fewer ends of blocks, as in MobileNet, these do not show how the network goes on.
+_FEWEST_ENDS = 8
+# Scores of longer sequences take more memory than all other layers together.
+_MOST_SCORES = 4_000_000
+_COPIES = {
+    ACTIVATION,
+    "normalization",
+    "pad",
+    "crop",
+    "reshape",
+    "permute",
+    "LayerScale",
+    "StochasticDepth",
+    "Identity",
+}
+_ENDS = {"add", "concatenate", "max pooling", "average pooling", "recurrent"}
+_FOR_ALL = "left out (--layer '**' --sheet for all)"
+
+
+def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return the layers of a default sheet, in model order.
+
+    These are the layers with positions (maps, sequences, attention), or all that can be drawn if there are none with
+    maps; of more than `MOST_LAYERS` a selection.
+    """
+    from actviz.figures.renderers import kind_of
+
+    kinds = {layer.address: kind_of(layer.axes) for layer in layers}
+    candidates = [layer for layer in layers if kinds[layer.address] is not None and (_counted(layer) or _heads(layer))]
+    if "grid" in {kinds[layer.address] for layer in candidates}:
+        candidates = [layer for layer in candidates if kinds[layer.address] != "vector"]
+    if len(candidates) > MOST_LAYERS:
+        candidates = [layer for layer in candidates if _changes(layer)] or candidates
+    if len(candidates) > MOST_LAYERS:
+        ends = [layer for layer in candidates if layer.address.endswith(SCORES) or family_of(layer) in _ENDS]
+        if len(ends) >= _FEWEST_ENDS:
+            around = {candidates[0].address, candidates[-1].address} | {layer.address for layer in ends}
+            candidates = [layer for layer in candidates if layer.address in around]
+    if len(candidates) > MOST_LAYERS:
+        step = (len(candidates) - 1) / (MOST_LAYERS - 1)
+        candidates = [candidates[round(number * step)] for number in range(MOST_LAYERS)]
+    return candidates
+
+
+def left_out(
+    layers: Sequence[LayerInfo], shown: Collection[str], refused: Collection[str] = ()
+) -> tuple[tuple[str, int], ...]:
+    """Return the reasons why a sheet of the layers `shown` omits others, with the number of layers for each.
+
+    `refused` are the addresses of layers that are not computed.
+    """
+    from actviz.figures.renderers import kind_of
+
+    # A layer of which only the attention scores are shown is shown.
+    present = {address.removesuffix(SCORES) for address in shown}
+    missing = [layer for layer in layers if _counted(layer) and layer.address not in present]
+    computed = [layer for layer in layers if layer.address not in refused]
+    chosen = any(layer.address not in present for layer in drawable(computed) if _counted(layer))
+    reasons = Counter(
+        "that need code"
+        if layer.address in refused
+        else "not chosen"
+        if chosen
+        else "that nothing draws"
+        if kind_of(layer.axes) is None
+        else _FOR_ALL
+        for layer in missing
+    )
+    return tuple(sorted(reasons.items(), reverse=True))
+
+
+def _counted(layer: LayerInfo) -> bool:
+    """Return True for what a sheet counts as a layer: no inputs, no attention scores, no operations inside layers."""
+    return layer.kind != "InputLayer" and not layer.address.endswith(SCORES) and not layer.inner
+
+
+def _heads(layer: LayerInfo) -> bool:
+    return layer.address.endswith(SCORES) and math.prod(size or 1 for size in layer.shape or ()) <= _MOST_SCORES
+
+
+def _changes(layer: LayerInfo) -> bool:
+    """Return True if a layer shows something else than its input does."""
+    facts = facts_of(layer.kind)
+    single_valued = facts.keeps_place and facts.merge is None and not facts.family and not facts.wraps
+    return not (family_of(layer) in _COPIES or facts.passes_on == "all" or single_valued)

@@ -1,0 +1,71 @@
+"""The layers of a default sheet."""
+
+from __future__ import annotations
+
+from actviz.batch import sheet_layers
+from actviz.records import LayerInfo
+
+AXES = {
+    "map": ("batch", "row", "column", "channel"),
+    "sequence": ("batch", "step", "unit"),
+    "vector": ("batch", "unit"),
+    "attention": ("batch", "head", "query", "key"),
+}
+
+
+def layers(*described: str) -> list[LayerInfo]:
+    """Return layers from descriptions such as ``conv1 Conv2D map``."""
+    parts = [text.split() for text in described]
+    return [
+        LayerInfo(address, address, index, kind, (None, *(4 for _ in AXES[axes][1:])), "float32", 0, AXES[axes])
+        for index, (address, kind, axes) in enumerate(parts)
+    ]
+
+
+def residual(blocks: int) -> list[LayerInfo]:
+    """Return a residual network with eight layers in a block."""
+    names = "pad ZeroPadding2D", "conv1 Conv2D", "norm BatchNormalization", "relu ReLU", "conv2 Conv2D"
+    names = (*names, "drop Dropout", "add Add", "out Activation")
+    stem = ("in InputLayer map", "stem Conv2D map", "pool MaxPooling2D map")
+    block = [f"b{number}_{name} map" for number in range(blocks) for name in names]
+    return layers(*stem, *block, "mean GlobalAveragePooling2D vector", "scores Dense vector")
+
+
+def shown(items: list[LayerInfo]) -> list[str]:
+    return [item.address for item in sheet_layers.drawable(items)]
+
+
+def test_every_layer_of_a_small_network_is_shown_but_vectors_beside_maps() -> None:
+    assert shown(residual(2))[:4] == ["stem", "pool", "b0_pad", "b0_conv1"]
+    assert len(shown(residual(2))) == 18
+
+
+def test_copies_are_left_out_of_a_larger_network() -> None:
+    assert shown(residual(3))[:6] == ["stem", "pool", "b0_conv1", "b0_conv2", "b0_add", "b1_conv1"]
+    assert len(shown(residual(3))) == 11
+
+
+def test_ends_of_blocks_are_shown_of_a_deep_network() -> None:
+    assert shown(residual(16)) == ["stem", "pool", *(f"b{number}_add" for number in range(16))]
+
+
+def test_a_network_without_blocks_shows_evenly_spaced_layers_with_the_first_and_the_last() -> None:
+    plain = layers(*(f"conv{number} Conv2D map" for number in range(100)))
+    chosen = shown(plain)
+    assert len(chosen) == sheet_layers.MOST_LAYERS
+    assert (chosen[0], chosen[-1]) == ("conv0", "conv99")
+    assert sheet_layers.left_out(plain, set(chosen)) == (("left out (--layer '**' --sheet for all)", 76),)
+
+
+def test_tokens_and_heads_are_shown_beside_maps_and_scores_of_long_sequences_are_not() -> None:
+    items = layers(
+        "patches Conv2D map", "tokens Reshape sequence", "attend MultiHeadAttention sequence",
+        "attend@scores Scores attention", "mlp Dense sequence", "class Dense vector",
+    )  # fmt: skip
+    assert shown(items) == ["patches", "tokens", "attend", "attend@scores", "mlp"]
+    assert sheet_layers.left_out(items, {"patches", "tokens", "attend@scores", "mlp"}) == (
+        ("left out (--layer '**' --sheet for all)", 1),
+    )
+    long = [*items]
+    long[3] = LayerInfo("attend@scores", "s", None, "Scores", (None, 16, 4096, 4096), "float32", 0, AXES["attention"])
+    assert shown(long) == ["patches", "tokens", "attend", "mlp"]

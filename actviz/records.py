@@ -214,6 +214,19 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """A weight array of a layer, as it is in the file, in real units where the file holds quantized integers.
+
+    `axes` names every axis: ``row``, ``column``, ``plane`` or ``step``, ``input``, and ``output`` or
+    ``multiplier`` (the outputs of each input of a depthwise convolution). Tables have the axes ``input`` (the index
+    that is looked up) and ``output``.
+    """
+
+    values: Array
+    axes: Axes
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One input as it is fed to the network.
 

@@ -16,6 +16,7 @@ COMMON_OPTIONS = {
     "check": "layer no-nan no-inf max-dead max-constant max-saturated max-zeros preprocess junit json",
     "diff": "layer fail-on atol rtol output figures preprocess weights junit json",
     "report": "layer output against markdown pictures max-size labels preprocess custom-objects overwrite",
+    "filters": "layer output channels top zoom dark json overwrite",
     "history": "output metric best log smooth dark size columns json overwrite",
 }
 HEADINGS = {
@@ -65,6 +66,10 @@ EXAMPLES = {
     "report": (
         ("A page about a model:", "actviz report model.keras images/ -o report.html"),
         ("With the differences from another version:", "actviz report new.keras images/ --against old.keras"),
+    ),
+    "filters": (
+        ("The filters of a layer:", "actviz filters model.keras -l conv2d"),
+        ("The 16 strongest, as numbers too:", "actviz filters model.keras -l conv2d --top 16 --json"),
     ),
     "history": (
         ("Learning curves of a training:", "actviz history history.json -o curves.png"),

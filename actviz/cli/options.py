@@ -125,6 +125,9 @@ _MODEL = (
     flag("--strict", help="Refuse a model with NaN or infinite weights, a misleading name, or layers that need code."),
     flag("-v", "--verbose", help="Show what TensorFlow prints."),
 )
+channels = click.option("--channels", metavar="LIST", help="Channels to draw, such as 0:16,40 or all.")
+zoom = count_option("--zoom", type=click.IntRange(1, 64), help="Pixels for each value.")
+dark = flag("--dark", help="Light text on a dark page.")
 _STYLE = (
     click.option(
         "--scale",
@@ -136,14 +139,14 @@ _STYLE = (
     ),
     click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
     count_option("--columns", help="Tiles in a row."),
-    click.option("--channels", metavar="LIST", help="Channels to draw, such as 0:16,40 or all."),
+    channels,
     choice_option(
         "--sort",
         ("index", "max", "mean", "std", "l2"),
         help="Order of the channels.  [default: mean |value| with --top, else index]",
     ),
     count_option("--top", metavar="K", help="Only the K strongest by --sort."),
-    count_option("--zoom", type=click.IntRange(1, 64), help="Pixels for each value."),
+    zoom,
     choice_option("--project", ("max",), help="One map of all planes or frames of a channel."),
     flag("--overlay", help="Draw each map over the input image, aligned by receptive fields."),
     choice_option("--reduce", ("mean", "max", "l2"), help="One map of all chosen channels."),
@@ -156,7 +159,7 @@ _STYLE = (
         help="Largest page of a sheet, which continues on further pages.",
     ),
     flag("--histogram", help="Add the distribution of the layer's values."),
-    flag("--dark", help="Light text on a dark page."),
+    dark,
     flag("--bare", help="The mosaic of the tiles only."),
 )
 _READING = (

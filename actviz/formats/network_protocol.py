@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.formats.per_sample import State
-    from actviz.records import Activation, LayerInfo, ModelFacts, Shape, TensorSpec
+    from actviz.records import Activation, Kernel, LayerInfo, ModelFacts, Shape, TensorSpec
 
 
 class Network(Protocol):
@@ -76,6 +76,9 @@ class Network(Protocol):
         dict
             An `Activation` for each address, with values ``(batch, ...)`` in the dtype of the layer.
         """
+
+    def kernels(self, address: str) -> tuple[Kernel, ...]:
+        """Return the kernels or tables of a layer, read from the file without TensorFlow; empty for other layers."""
 
     def close(self) -> None:
         """Close the file."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from actviz.layer_catalogue.shape_rules import Json, ShapeRule
-from actviz.records import Shape
+from actviz.records import Axes, Shape
 
 if TYPE_CHECKING:
     from actviz.layer_catalogue.window_rules import WindowRule
@@ -27,6 +27,9 @@ class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
         The rule of the output shape, for one input or for several.
     weights
         Returns the numbers of trainable and of non-trainable weights (arrays).
+    kernels
+        The axes of the kernels or tables of the layer, in the order of its weights: ``row``, ``column``, ``plane`` or
+        ``step``, ``input``, and ``output`` or ``multiplier``.
     window
         The rule of the receptive field, for layers whose values depend on several pixels.
     keeps_place
@@ -73,6 +76,7 @@ class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
     shape: ShapeRule | None = None
     merge: MergeRule | None = None
     weights: WeightRule | None = None
+    kernels: tuple[Axes, ...] = ()
     window: WindowRule | None = None
     keeps_place: bool = False
     keeps_sign: bool = False

@@ -6,6 +6,7 @@ or add one; `tests/layer_catalogue` reports the classes and facts that are missi
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from actviz.layer_catalogue import shape_rules as shapes
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from actviz.layer_catalogue.record import PassesOn, WeightRule
     from actviz.layer_catalogue.shape_rules import Json
+    from actviz.records import Axes
 
 
 def _weights(trained: int = 0, fixed: int = 0, optional: tuple[str, ...] = ()) -> WeightRule:
@@ -44,23 +46,35 @@ _PASS: dict[str, Any] = {"weights": _NONE, "keeps_sign": True, "keeps_bounds": T
 _PART: dict[str, Any] = _PASS | {"passes_on": "part"}
 _MERGE: dict[str, Any] = {"merge": shapes.broadcast, "weights": _NONE, "keeps_place": True}
 
+_SPACE: dict[int, Axes] = {1: ("step",), 2: ("row", "column"), 3: ("plane", "row", "column")}
+
+
+def _with_kernels(records: dict[str, LayerClass], *ends: Axes) -> dict[str, LayerClass]:
+    """Return the records of convolutions with the axes of their kernels: those of space, by the class name, and `ends`."""
+    return {
+        name: record._replace(kernels=tuple((*_SPACE[int(re.sub(r"\D", "", name))], *end) for end in ends))
+        for name, record in records.items()
+    }
+
+
+_FULL, _BACK, _DEPTH = ("input", "output"), ("output", "input"), ("input", "multiplier")
 _CONVOLUTIONS = (
-    _entry(
+    _with_kernels(_entry(
         "Conv1D Conv2D Conv3D", plain="Conv1D Conv2D Conv3D",
         shape=shapes.convolution, window=windows.convolution, weights=_BIAS, groups=True, family="convolution",
-    )
-    | _entry(
+    ), _FULL)
+    | _with_kernels(_entry(
         "SeparableConv1D SeparableConv2D", plain="SeparableConv2D",
         shape=shapes.convolution, window=windows.convolution, weights=_SEPARABLE, family="convolution",
-    )
-    | _entry(
+    ), _DEPTH, _FULL)
+    | _with_kernels(_entry(
         "DepthwiseConv1D DepthwiseConv2D", plain="DepthwiseConv2D",
         shape=shapes.depthwise, window=windows.convolution, weights=_BIAS, family="depthwise convolution",
-    )
-    | _entry(
+    ), _DEPTH)
+    | _with_kernels(_entry(
         "Conv1DTranspose Conv2DTranspose Conv3DTranspose", traced="Conv2DTranspose",
         window=windows.transposed_convolution, weights=_BIAS, family="transposed convolution",
-    )
+    ), _BACK)
 )  # fmt: skip
 _POOLING = (
     _entry(
@@ -197,9 +211,18 @@ _SEQUENCES = (
     | _entry("GroupQueryAttention", attention=True, older=("GroupedQueryAttention",))
 )  # fmt: skip
 _OTHERS = (
-    _entry("Dense", plain="Dense", shape=shapes.dense, weights=_BIAS, keeps_place=True, family="dense")
+    _entry(
+        "Dense", plain="Dense", shape=shapes.dense, weights=_BIAS, kernels=(_FULL,), keeps_place=True, family="dense"
+    )
     | _entry("EinsumDense", family="dense")
-    | _entry("Embedding", shape=shapes.embedding, weights=_weights(1), lookup_size="input_dim", family="embedding")
+    | _entry(
+        "Embedding",
+        shape=shapes.embedding,
+        weights=_weights(1),
+        kernels=(_FULL,),
+        lookup_size="input_dim",
+        family="embedding",
+    )
     | _entry("ReversibleEmbedding", lookup_size="input_dim")
     | _entry("CategoryEncoding", lookup_size="num_tokens")
     | _entry("TextVectorization StringLookup IntegerLookup", vocabulary=True)

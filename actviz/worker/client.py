@@ -28,7 +28,7 @@ from actviz.worker.messages import Reply, Request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from actviz.records import Activation, Array, ModelFacts, Shape
+    from actviz.records import Activation, Array, Kernel, ModelFacts, Shape
     from actviz.worker.messages import BatchStatistics, ModelOptions
 
 T = TypeVar("T")
@@ -142,6 +142,11 @@ class Worker:
         reply = self._receive()
         self._computed = True
         return reply.activations
+
+    def kernels(self, address: str) -> tuple[Kernel, ...]:
+        """Return the kernels or tables of a layer; see `formats.network_protocol.Network`."""
+        self._send(Request("kernels", addresses=(address,)))
+        return self._receive().kernels
 
     def notes(self) -> list[str]:
         """Return notes on the model that were not returned before."""

@@ -8,7 +8,7 @@ from pathlib import Path  # noqa: TC003
 from typing import Literal
 
 from actviz.gate import NO_TRUST, TrustPolicy
-from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, ModelFacts, Shape
+from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, Kernel, ModelFacts, Shape
 from actviz.system.file_system import FileStamp  # noqa: TC001
 
 DEFAULT_TIMEOUT = 120.0
@@ -58,7 +58,7 @@ class Request:
     address; `samples` are the indices of the inputs, without copies that fill up the batch.
     """
 
-    ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics"]
+    ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics", "kernels"]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     batch: Mapping[str, Array] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
@@ -102,5 +102,6 @@ class Reply:
     versions: dict[str, str] = field(default_factory=dict)
     activations: dict[str, Activation] = field(default_factory=dict)
     statistics: BatchStatistics | None = None
+    kernels: tuple[Kernel, ...] = ()
     notes: tuple[str, ...] = ()
     files: dict[str, FileStamp] = field(default_factory=dict)

@@ -156,6 +156,8 @@ def _answer(network: Network, request: Request) -> Reply:
             dict(request.batch), request.addresses, separate=request.separate, state=cast("State", request.state)
         )
         return Reply(activations=dict(activations), notes=tuple(network.notes))
+    if request.ask == "kernels":
+        return Reply(kernels=network.kernels(request.addresses[0]), notes=tuple(network.notes))
     facts = network.facts if request.ask == "facts" else network.complete(request.shapes)
     return Reply(facts=facts, notes=tuple(network.notes))
 

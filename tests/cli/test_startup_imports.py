@@ -42,7 +42,7 @@ def modules_after(*arguments, code=0):
     [
         ["--help"],
         ["--version"],
-        *([name, "--help"] for name in ("show", "extract", "render", "check", "diff", "report", "history")),
+        *([name, "--help"] for name in ("show", "extract", "render", "check", "diff", "report", "filters", "history")),
     ],
 )
 def test_help_loads_click_and_little_else(arguments):
@@ -52,6 +52,11 @@ def test_help_loads_click_and_little_else(arguments):
 
 def test_the_command_never_loads_tensorflow_itself(samples):
     assert not modules_after("layers", samples / "digits_cnn.h5") & HEAVY
+
+
+def test_weights_are_drawn_without_tensorflow_and_matplotlib(samples, tmp_path):
+    loaded = modules_after("filters", samples / "digits_cnn.h5", "-o", tmp_path / "filters.png")
+    assert not loaded & (HEAVY | {"h5py", "jinja2"})
 
 
 def test_curves_need_matplotlib_without_pyplot_and_no_tensorflow(samples, tmp_path):

@@ -27,6 +27,7 @@ PAGES_OF_COMMANDS = {
     "check": OF_MODELS | {"check-and-diff"},
     "diff": OF_MODELS | {"check-and-diff"},
     "report": OF_MODELS | {"report"},
+    "filters": {"filters", "addresses", "formats", "untrusted-models"},
     "history": {"history"},
     "help": set(),
 }

@@ -28,7 +28,7 @@ from actviz.formats.network_protocol import FileNetwork, check_inputs, input_too
 from actviz.gate import NO_TRUST, TrustPolicy, well_formed
 from actviz.layer_catalogue import facts_of
 from actviz.layer_catalogue.activation_functions import BOUNDS
-from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.records import FORWARD, Activation, Kernel, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -201,6 +201,26 @@ class KerasNetwork(FileNetwork):
             for address in chosen
             if address in values
         }
+
+    def kernels(self, address: str) -> tuple[Kernel, ...]:
+        """Return the kernels or tables of a layer; see `actviz.formats.network_protocol.Network.kernels`."""
+        layer = next(layer for layer in self.layers if layer.address == address)
+        ref = self._describer.outputs[address]
+        entry = self._graph.layer_of(ref.node)
+        kind, config = entry.kind, entry.config
+        if isinstance(ref, InnerRef) or layer.kind != kind:  # inside a custom layer, or a whole model
+            return ()
+        while facts_of(kind).wraps in {"step", "whole"}:
+            kind, config = config["layer"]["class_name"], config["layer"]["config"]
+        axes = facts_of(kind).kernels
+        if not axes:
+            return ()
+        with as_model_error(self._file.name, self.check_unchanged):
+            # A checkpoint does not list weights in the order of the layer: biases are known by their rank.
+            arrays = [item for item in self._file.weights.arrays(entry) if len(item.shape) == len(axes[0])]
+            return tuple(
+                Kernel(self._file.weights.read(item), names) for item, names in zip(arrays, axes, strict=False)
+            )
 
     def _built_submodel(self, addresses: tuple[str, ...]) -> SubModel:
         """Return the sub-model of some layers with its weights; only the last is cached."""

@@ -135,7 +135,12 @@ class TreeWeights(HDF5Weights):
     def shapes(self, entry: LayerNode) -> list[tuple[int, ...]] | None:
         """Return the shapes of a layer's weights, without the states of random generators."""
         state = self.state(entry)
-        return [] if state is None else _shapes(state)
+        return [] if state is None else [tuple(dataset.shape) for dataset in _arrays(state)]
+
+    def arrays(self, entry: LayerNode) -> list[h5py.Dataset]:
+        """Return the datasets of a layer and of the objects inside it."""
+        state = self.state(entry)
+        return [] if state is None else _arrays(state)
 
     def vocabulary(self, entry: LayerNode) -> list[str] | None:
         """Return the vocabulary of a layer from the assets of the archive, ``None`` if it has none."""
@@ -228,12 +233,9 @@ def _tree(group: h5py.Group) -> StateTree:
     return StateTree(own, children)
 
 
-def _shapes(state: StateTree) -> list[tuple[int, ...]]:
-    shapes = [tuple(dataset.shape) for dataset in state.own.values()]
-    for name, child in state.children.items():
-        if not name.startswith(RANDOM_STATE):
-            shapes += _shapes(child)
-    return shapes
+def _arrays(state: StateTree) -> list[h5py.Dataset]:
+    inside = (child for name, child in state.children.items() if not name.startswith(RANDOM_STATE))
+    return [*state.own.values(), *(dataset for child in inside for dataset in _arrays(child))]
 
 
 class NamedWeights(HDF5Weights):

@@ -17,6 +17,7 @@ from actviz.formats.savedmodel.graph_arithmetic import input_operations
 from actviz.formats.savedmodel.graph_input_facts import input_facts
 from actviz.formats.savedmodel.graph_minimum_size import minimum_shape, runs, topological_order
 from actviz.formats.savedmodel.inline import VARIABLES
+from actviz.formats.savedmodel.kernels import kernel_tensors, named_kernel
 from actviz.formats.savedmodel.layer_class import activation_of, axes_at, bounds_at, infer_layer_class, sign_of
 from actviz.formats.savedmodel.lookup_tables import constant
 from actviz.formats.savedmodel.lowered_flow import ENTER, EXIT, SEQUENCES, WHILE, WHOLE
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from actviz.formats.savedmodel.inline import InlinedGraph, Tensor
     from actviz.formats.savedmodel.proto import GraphNode
     from actviz.formats.savedmodel.source import GraphInput, GraphSource
-    from actviz.records import Shape
+    from actviz.records import Kernel, Shape
 SCORES = "@scores"
 """The end of the address of the scores of an attention layer, which are not part of its output."""
 
@@ -142,6 +143,22 @@ class GraphNetwork(FileNetwork):
             address: self._activation(known[address], array, digest)
             for address, array in zip(chosen, values, strict=True)
         }
+
+    def kernels(self, address: str) -> tuple[Kernel, ...]:
+        """Return the kernels or tables of a layer; see `actviz.formats.network_protocol.Network.kernels`."""
+        scope = self._layers.addresses.get(address)
+        if scope is None or scope.model:
+            return ()
+        with as_model_error(self._name, self.check_unchanged):
+            found = kernel_tensors(self._flat, scope.nodes)
+            read = [(self._weight(tensor), axes) for tensor, axes in found.items()]
+        return tuple(named_kernel(values, axes) for values, axes in read if values is not None)
+
+    def _weight(self, tensor: Tensor) -> NDArray[Any] | None:
+        """Return the value of a variable or a constant, ``None`` for a computed tensor."""
+        if self._flat.nodes[tensor[0]].op in VARIABLES:
+            return self._source.value(tensor[0])
+        return constant(self._flat, tensor)
 
     def _check_minimum_size(self, batch: Mapping[str, NDArray[Any]], numbers: Sequence[int]) -> None:
         """Raise InputError for inputs that are smaller than the windows of the graph."""

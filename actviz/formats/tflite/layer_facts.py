@@ -18,7 +18,7 @@ from actviz.formats.tflite.attention_pattern import find_attention
 from actviz.formats.tflite.tensor_origins import BIAS_INPUT, CONVERSIONS, conversion_sources, live_tensors
 from actviz.formats.tflite.tflite_interpreter import from_stored
 from actviz.layer_catalogue.activation_functions import BOUNDS, Bounds
-from actviz.records import FORWARD
+from actviz.records import FORWARD, Kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,16 @@ CELLS = frozenset({
     "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN",
 })  # fmt: skip
 SPATIAL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"})
+# The index of the kernel or table among the inputs of an operator, and the names of its axes.
+KERNEL_INPUTS: dict[str, tuple[int, Axes]] = {
+    "CONV_2D": (1, ("output", "row", "column", "input")),
+    "DEPTHWISE_CONV_2D": (1, ("input", "row", "column", "output")),
+    "TRANSPOSE_CONV": (1, ("output", "row", "column", "input")),
+    "CONV_3D": (1, ("plane", "row", "column", "input", "output")),
+    "FULLY_CONNECTED": (1, ("output", "input")),
+    "GATHER": (0, ("input", "output")),
+    "EMBEDDING_LOOKUP": (1, ("input", "output")),
+}
 TABLES = {"GATHER": (1, 0), "EMBEDDING_LOOKUP": (0, 1)}  # the inputs with the indices and with the table
 MAX_WEIGHTED = 1
 IMAGE_RANK, SEQUENCE_RANK = 4, 3
@@ -174,6 +184,17 @@ class TensorFacts:
             if (tensor := self.constant(number)) is not None and _is_weight(tensor)
         }
         return sum(size for _, size in weights)
+
+    def kernels(self, named: NamedTensor) -> tuple[Kernel, ...]:
+        """Return the kernels or tables that the operators of a layer read, in real units."""
+        indices = self._operators_of(named) or ([] if named.operator is None else [named.operator])
+        kernels: dict[int, Kernel] = {}
+        for operator in (self._model.graph.operators[index] for index in indices):
+            index, axes = KERNEL_INPUTS.get(operator.kind, (0, ()))
+            tensor = self.constant(operator.inputs[index]) if axes and len(operator.inputs) > index else None
+            if tensor is not None and len(tensor.shape or ()) == len(axes):
+                kernels.setdefault(tensor.start, Kernel(self.values(tensor), axes))
+        return tuple(kernels.values())
 
     def _operators_of(self, named: NamedTensor) -> list[int]:
         """Return the indices of the operators of a layer."""

@@ -21,7 +21,7 @@ from actviz.formats.tflite.truncate import needed_operators
 from actviz.gate.tflite import MAXIMUM_FILE_BYTES, RANDOM, check_sizes, custom_refusal, read_tflite
 from actviz.gate.tflite_metadata import read_labels
 from actviz.gate.tflite_signatures import SERVING
-from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, SignatureInfo, TensorSpec
+from actviz.records import FORWARD, Activation, Kernel, LayerInfo, ModelFacts, SignatureInfo, TensorSpec
 from actviz.system.file_system import open_regular, stamp
 
 if TYPE_CHECKING:
@@ -153,6 +153,10 @@ class TFLiteNetwork(FileNetwork):
             for item in chosen:
                 parts[item.address].append(self._of_sample(found[item.tensor], item.tensor))
         return {item.address: self._activation(item, parts[item.address], digest) for item in chosen}
+
+    def kernels(self, address: str) -> tuple[Kernel, ...]:
+        """Return the kernels or tables of a layer in real units; see `actviz.formats.network_protocol.Network.kernels`."""
+        return self._description.kernels(self._named[address])
 
     def _runner_for(self, chosen: Sequence[NamedTensor]) -> tuple[TFLiteRunner, str]:
         """Return the runner of some tensors, and the SHA-256 of the weights that it reads."""

@@ -39,13 +39,16 @@ def show(request: ShowRequest) -> Iterator[Event]:
         If nothing could be drawn; `PartialError` at the end if some figures failed.
     """
     from actviz.inputs import find_input_files
+    from actviz.inputs.skipped_files import SkippedFiles
 
     started = time.perf_counter()
     yield from streaming.check(request.reading, request.shard, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
         without = output_paths.folder_of(request.output_options(facts, ()))
-        entries = find_input_files(request.inputs, facts, without)
+        skipped = SkippedFiles()
+        entries = find_input_files(request.inputs, facts, without, skipped=skipped)
+        yield from map(Note, skipped.notes())
         request = replace(request, style=figure_writer.check_style(request.style))
         names = names_for(request.labels, request.tokens, facts)
         subject = _LayerSelection(request, facts, worker, entries)
@@ -59,7 +62,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         first = samples[:2] if samples is not None else first or subject.first()
         check_names(names, layers, [sample.values for sample in first])
         color_ranges.check_addresses(request.style, [layer.address for layer in layers])
-        run = ShowRun(request, facts, layers, names, entries, samples, started)
+        run = ShowRun(request, facts, layers, names, entries, samples, started, skipped.records())
         if request.dry_run:
             yield from estimate(run, worker, first)
             return

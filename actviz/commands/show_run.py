@@ -51,7 +51,7 @@ WAITING = 64
 
 @dataclass(slots=True)
 class ShowRun:
-    """One run: its layers and inputs, and the outcome so far."""
+    """One run: its layers and inputs, and the outcome so far; `skipped` are records of files that are no inputs."""
 
     request: ShowRequest
     facts: ModelFacts
@@ -60,6 +60,7 @@ class ShowRun:
     entries: Sequence[InputFile]
     samples: Sequence[Sample] | None
     started: float
+    skipped: list[dict[str, Any]]
     outcome: FigureOutcome = field(init=False)
 
     def __post_init__(self) -> None:
@@ -242,6 +243,7 @@ class ShowRun:
                 **RenderSettings(self.request.style, self.request.reading, self.names, ()).options(),
             },
             "versions": {},
+            **({"skipped": self.skipped} if self.skipped else {}),
         }
 
     def _work(

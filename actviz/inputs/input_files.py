@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import InputError, UsageError, escape
+from actviz.inputs.skipped_files import SOUND_HINT, TEXT_HINT, SkippedFiles
 from actviz.system import file_system, folders, streams
 
 if TYPE_CHECKING:
@@ -73,13 +74,18 @@ class InputArguments:
 
 
 def list_input_files(
-    given: InputArguments, without: Path | None = None, *, text: bool = False, sound: bool = False
+    given: InputArguments,
+    without: Path | None = None,
+    *,
+    text: bool = False,
+    sound: bool = False,
+    skipped: SkippedFiles | None = None,
 ) -> list[InputFile]:
     """Return the input files in the order given; those of a folder are sorted.
 
     In folders, files are selected by suffix; `text` and `sound` include those suffixes. The folder `without`
-    is skipped, as results may be written among the inputs. Files that do not exist are included, so that
-    reading them reports it.
+    is left out, as results may be written among the inputs. Other files in folders are added to `skipped`.
+    Files that do not exist are included, so that reading them reports it.
 
     Raises
     ------
@@ -89,37 +95,57 @@ def list_input_files(
         When a list names another list.
     """
     suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset()) | (SOUND_SUFFIXES if sound else frozenset())
-    files = [file for path in given.paths for file in _of_path(path, suffixes, given, without)]
+    skipped = SkippedFiles() if skipped is None else skipped
+    search = _Search(suffixes, given, without, skipped)
+    files = [file for path in given.paths for file in _of_path(path, search)]
     for name in given.lists:
         for path in _listed(name, given.separated_by_nul):
-            files += _of_path(path, suffixes, given, without)
+            files += _of_path(path, search)
     if not files and (given.paths or given.lists):
         lists = ("standard input" if name == STANDARD_INPUT else name for name in given.lists)
         what = ", ".join(escape(str(name), 80) for name in (*given.paths, *lists)[:3])
-        message = f"{what}: no input found there; images ({', '.join(sorted(SUFFIXES)[:4])}, ...) or arrays (.npy, .npz) were expected."
+        message = f"{what}: no input found there; images ({', '.join(sorted(SUFFIXES)[:4])}, ...) or arrays (.npy, .npz) were expected{''.join(f'; {note}' for note in skipped.notes())}."
         raise InputError(message)
     return files
 
 
-def _of_path(path: Path, suffixes: frozenset[str], given: InputArguments, without: Path | None) -> Iterator[InputFile]:
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Which files of folders are inputs, the folder that is left out, and the files skipped so far."""
+
+    suffixes: frozenset[str]
+    given: InputArguments
+    without: Path | None
+    skipped: SkippedFiles
+
+    def skip(self, name: str, suffix: str) -> None:
+        """Count a file that is no input, with the reason if the model decides it."""
+        known = {**dict.fromkeys(TEXT_SUFFIXES, TEXT_HINT), **dict.fromkeys(SOUND_SUFFIXES, SOUND_HINT)}
+        self.skipped.add(name, suffix, known.get(suffix.lower(), ""))
+
+
+def _of_path(path: Path, search: _Search) -> Iterator[InputFile]:
     text = str(path)
     if file_system.is_folder(path) and not any(file_system.exists(path / name) for name in MODEL_FILES):
-        for file in folders.walk_folder(path, without):
-            if file.suffix.lower() in suffixes:
-                yield InputFile(file, file.relative_to(path).as_posix())
+        for file in folders.walk_folder(path, search.without):
+            name = file.relative_to(path).as_posix()
+            if file.suffix.lower() in search.suffixes:
+                yield InputFile(file, name)
+            else:
+                search.skip(name, file.suffix)
     elif file_system.exists(path):
         yield InputFile(path, path.name)
     elif text.startswith("@") and text != "@":
-        for listed in _listed(text[1:], given.separated_by_nul):
+        for listed in _listed(text[1:], search.given.separated_by_nul):
             if str(listed).startswith("@"):
                 raise UsageError(f"{escape(str(listed), 200)}: a list cannot name another list; put its paths in.")
-            yield from _of_path(listed, suffixes, given, without)
+            yield from _of_path(listed, search)
     elif _PATTERN & set(text):
         matches = folders.expand_pattern(text)
         if not matches:
             raise InputError(f"{escape(text, 200)}: no file matches this pattern; check it, and quote it as it is.")
         for match in matches:
-            yield from _of_path(Path(match), suffixes, given, without)
+            yield from _of_path(Path(match), search)
     else:
         yield InputFile(path, path.name)
 

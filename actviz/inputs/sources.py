@@ -15,6 +15,7 @@ from actviz.inputs.input_files import list_input_files
 from actviz.inputs.preprocessing import choose_preprocessing
 from actviz.inputs.reading import open_input, samples_in
 from actviz.inputs.samples import join
+from actviz.inputs.skipped_files import SkippedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,7 +86,9 @@ def iterate_samples(
     if given.named:
         yield from _named_parts(given.named, facts, pipeline)
         return
-    entries = find_input_files(given, facts)
+    skipped = SkippedFiles()
+    entries = find_input_files(given, facts, skipped=skipped)
+    pipeline = replace(pipeline, notes=(*pipeline.notes, *skipped.notes()))
     if not entries:
         yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
@@ -101,8 +104,10 @@ def iterate_samples(
             yield _after(count, failure)
 
 
-def find_input_files(given: InputArguments, facts: ModelFacts, without: Path | None = None) -> list[InputFile]:
-    """Return the files given without a name, with folders, patterns and lists expanded.
+def find_input_files(
+    given: InputArguments, facts: ModelFacts, without: Path | None = None, *, skipped: SkippedFiles | None = None
+) -> list[InputFile]:
+    """Return the files given without a name, with folders, patterns and lists expanded; see `list_input_files`.
 
     Raises
     ------
@@ -111,7 +116,7 @@ def find_input_files(given: InputArguments, facts: ModelFacts, without: Path | N
     """
     text = any(spec.dtype == "string" for spec in facts.inputs)
     sound = any(takes_audio(spec) for spec in facts.inputs)
-    return list_input_files(given, without, text=text, sound=sound)
+    return list_input_files(given, without, text=text, sound=sound, skipped=skipped)
 
 
 def _parts(pipeline: InputPipeline, entry: InputFile) -> Iterator[list[Sample]]:
@@ -138,13 +143,14 @@ def _after(count: int, failure: ActvizError) -> ActvizError:
 class InputPipeline:
     """How files are turned into samples for a model and some of its layers.
 
-    `specs` are the inputs that the layers depend on, `ranges` the preprocessing by input name.
+    `specs` are the inputs that the layers depend on, `ranges` the preprocessing by input name. The first sample of
+    each file has the `notes`.
     """
 
     specs: tuple[TensorSpec, ...]
     ranges: Mapping[str, Preprocessing]
     options: InputOptions
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     def open(self, path: Path) -> OpenedInput:
         """Open a file without decoding it; see `reading.open_input`."""
@@ -152,10 +158,10 @@ class InputPipeline:
 
     def samples(self, opened: OpenedInput) -> Iterator[Sample]:
         """Yield the samples of an opened file lazily."""
-        note = (self.note,) if self.note else ()
+        notes = self.notes
         for sample in samples_in(opened, self.specs, self.ranges[self.specs[0].name], self.options):
-            yield replace(sample, notes=(*sample.notes, *note)) if note else sample
-            note = ()
+            yield replace(sample, notes=(*sample.notes, *notes)) if notes else sample
+            notes = ()
 
 
 def make_pipeline(facts: ModelFacts, layers: Sequence[LayerInfo], options: InputOptions) -> InputPipeline:
@@ -173,7 +179,7 @@ def make_pipeline(facts: ModelFacts, layers: Sequence[LayerInfo], options: Input
     ranges = {spec.name: choose_preprocessing(facts, options.preprocess, spec.name) for spec in facts.inputs}
     only_one = len(needed) == 1 < len(facts.inputs)
     note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."
-    return InputPipeline(needed, ranges, options, note if only_one else "")
+    return InputPipeline(needed, ranges, options, (note,) if only_one else ())
 
 
 def needed_inputs(facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[TensorSpec, ...]:

@@ -32,6 +32,7 @@ _share_option = functools.partial(click.option, metavar="SHARE")
 @click.option("--range", "within", metavar="LO:HI", help="Range of all values; one end may be left out.")
 @click.option("-o", "--output", metavar="FIGURE.png", help="Draw the channels of the layers that break a limit.")
 @options.junit
+@options.exit_zero
 @options.as_json
 @options.stateful
 @options.run_options
@@ -64,7 +65,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> None:
     request = CheckRequest(
         **options.take_request(values),
         limits=options.take_record(limits.Limits, values),
-        reports=options.report_targets(values.pop("junit")),
+        reports=options.report_targets(values),
         **values,
     )
-    print_events(check(request), quiet=quiet, as_json=as_json)
+    print_events(check(request), quiet=quiet, as_json=as_json, has_verdict=True)

@@ -38,6 +38,7 @@ from actviz.cli.printer import print_events
 @click.option("-o", "--output", metavar="FOLDER", help="Draw A, B and B - A of the layers that differ most.")
 @options.count_option("--figures", default=6, metavar="K", help="Number of layers to draw.")
 @options.junit
+@options.exit_zero
 @options.as_json
 @options.through_link
 @options.repeated(
@@ -75,7 +76,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> None:
         ours=replace(opening, weights=weights[0] if weights else None),
         theirs=replace(opening, model=values.pop("theirs"), weights=weights[-1] if weights else None),
         tolerances=tolerances(values.pop("atol"), values.pop("rtol"), rules),
-        reports=options.report_targets(values.pop("junit")),
+        reports=options.report_targets(values),
         **values,
     )
-    print_events(diff(request), quiet=quiet, as_json=as_json)
+    print_events(diff(request), quiet=quiet, as_json=as_json, has_verdict=True)

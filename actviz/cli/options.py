@@ -84,6 +84,7 @@ fail_fast = flag("--fail-fast", help="Stop at the first input that fails.")
 dry_run = flag("--dry-run", help="Print what would be drawn: figures, pixels, estimated memory and time.")
 tokens = file_option("--tokens", help="Words of the input, one per line, for sequences.")
 junit = file_option("--junit", help="Write the result as JUnit XML.")
+exit_zero = flag("--exit-zero", help="Exit with code 0 even if a limit is broken or layers differ.")
 as_json = flag("--json", "as_json", help="Print one JSON object with everything.")
 sheet = click.option(
     "--sheet/--no-sheet",
@@ -278,10 +279,10 @@ def take_record(record: type[Record], values: dict[str, Any], **more: Any) -> Re
     return record(**{field.name: values.pop(field.name) for field in fields(record) if field.name in values}, **more)
 
 
-def report_targets(junit: Path | None) -> ReportTargets:
-    """Return where results go besides the terminal: a JUnit file, and the job summary of GitHub Actions."""
+def report_targets(values: dict[str, Any]) -> ReportTargets:
+    """Pop the values of `junit` and `exit_zero`; add the job summary of GitHub Actions."""
     from actviz.commands.verdicts import ReportTargets
 
     github = os.environ.get("GITHUB_ACTIONS") == "true"
     summary = os.environ.get("GITHUB_STEP_SUMMARY") if github else None
-    return ReportTargets(junit, github, Path(summary) if summary else None)
+    return ReportTargets(values.pop("junit"), github, Path(summary) if summary else None, values.pop("exit_zero"))

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from actviz.cli.progress import ProgressBar
     from actviz.commands.verdicts import Verdict
 
-BROKEN = re.compile(r"(?<=  )BROKEN\b.*$", re.MULTILINE)
+BROKEN = re.compile(r"(?<=  )(?:BROKEN:|differs \().*?(?=  |$)", re.MULTILINE)
 
 
-def print_events(events: Iterable[Event | Verdict], *, quiet: bool, as_json: bool = False) -> None:
+def print_events(
+    events: Iterable[Event | Verdict], *, quiet: bool, as_json: bool = False, has_verdict: bool = False
+) -> None:
     """Print events as they come, until the command ends.
+
+    With `has_verdict` stdout is for the table, and paths are notes.
 
     Where that is cut short, by a signal or because stdout is closed, the generator behind
     `events` is ended in an orderly way.
@@ -35,16 +39,16 @@ def print_events(events: Iterable[Event | Verdict], *, quiet: bool, as_json: boo
     bar = ProgressBar(shown=not quiet)
     try:
         for event in generator:
-            _print(event, bar, quiet=quiet, as_json=as_json)
+            _print(event, bar, quiet=quiet, as_json=as_json, has_verdict=has_verdict)
     except BaseException as failure:
         # A signal that arrives while a line is printed: the command may have more to print while it ends.
         throw = getattr(generator, "throw", None)
         if isinstance(failure, Exception) or throw is None:
             raise
         with contextlib.suppress(StopIteration, OSError, type(failure)):
-            _print(throw(failure), bar, quiet=quiet, as_json=as_json)
+            _print(throw(failure), bar, quiet=quiet, as_json=as_json, has_verdict=has_verdict)
             for event in generator:
-                _print(event, bar, quiet=quiet, as_json=as_json)
+                _print(event, bar, quiet=quiet, as_json=as_json, has_verdict=has_verdict)
         raise
     finally:
         bar.clear()
@@ -53,7 +57,7 @@ def print_events(events: Iterable[Event | Verdict], *, quiet: bool, as_json: boo
             close()
 
 
-def _print(event: Event | Verdict, bar: ProgressBar, *, quiet: bool, as_json: bool) -> None:
+def _print(event: Event | Verdict, bar: ProgressBar, *, quiet: bool, as_json: bool, has_verdict: bool) -> None:
     from actviz.batch.events import FileFailed, FileWritten, Note, Output, Progress
 
     if isinstance(event, Progress):
@@ -63,13 +67,14 @@ def _print(event: Event | Verdict, bar: ProgressBar, *, quiet: bool, as_json: bo
             prefix = colored("actviz:", "red", sys.stderr) if event.is_failure else "actviz:"
             with bar.aside():
                 write_note(event.text if event.plain else f"{prefix} {event.text}")
-    elif isinstance(event, FileWritten) and not as_json:
+    elif isinstance(event, FileWritten) and not (as_json or has_verdict):
         with bar.aside(output=True):
             path = colored(str(event.path), "cyan", sys.stdout, is_data=True)
             click.echo(path, color=True)  # given, so that click does not query the terminal each time
     elif isinstance(event, FileWritten) and event.record is None:
-        if not quiet:  # stdout is for JSON
-            write_note(str(event.path))
+        if not quiet:
+            with bar.aside():
+                write_note(str(event.path))
     elif isinstance(event, FileWritten | FileFailed):
         if as_json:
             with bar.aside(output=True):

@@ -13,12 +13,12 @@ from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
-from actviz.commands import verdicts
+from actviz.commands import check_table, verdicts
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.layer_catalogue import passes_on
 from actviz.results import ci_reports, output_files
 from actviz.statistics.channel_statistics import extremes_of, indices_of, least_of
-from actviz.statistics.limits import Limits, judge, percent
+from actviz.statistics.limits import Limits, judge
 from actviz.statistics.running_statistics import bounds_of
 from actviz.system.held_folder import hold_folder
 from actviz.version import VERSION
@@ -29,12 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.records import LayerInfo, ModelFacts, RuleResult
-    from actviz.statistics.running_statistics import RunningStatistics
 
-HEADINGS = (
-    "layer", "channels", "min", "max", "mean", "least std", "dead", "constant", "zeros", "saturated", "NaN", "inf",
-    "result",
-)  # fmt: skip
 DEFAULT = Limits(no_nan=True, no_infinite=True)
 
 
@@ -125,14 +120,17 @@ def _result(
     }
     passed = {} if asked else _take_passed_on(layers, cases, tally)
     every = tuple(case for found in cases.values() for case in found)
-    rows = tuple(
-        _row(layer, tally.totals[layer.address], cases[layer.address], passed.get(layer.address, ()))
-        for layer in layers
+    rows = check_table.rows(
+        [
+            check_table.CheckedLayer(
+                layer, tally.totals[layer.address], cases[layer.address], passed.get(layer.address, ())
+            )
+            for layer in layers
+        ],
+        grouped=not asked,
     )
     lost = tuple(failure.message for failure in failures)
-    findings = ci_reports.CheckResults(
-        "check", facts.file, HEADINGS, rows, frozenset(range(1, len(HEADINGS) - 1)), every, lost
-    )
+    findings = ci_reports.CheckResults("check", facts.file, check_table.HEADINGS, rows, check_table.RIGHT, every, lost)
     record = {
         "actviz": VERSION,
         "model": facts.file,
@@ -175,36 +173,6 @@ def _with_input(case: RuleResult, tally: StatisticsSoFar) -> RuleResult:
     return replace(case, reason=f"{case.reason}; first input with NaN or infinities: {escape(name, 80)}")
 
 
-def _row(
-    layer: LayerInfo, totals: RunningStatistics, cases: Sequence[RuleResult], passed: Sequence[RuleResult]
-) -> tuple[str, ...]:
-    broken = [case.rule for case in cases if not case.kept]
-    kept = f"passed on: {'; '.join(case.rule for case in passed)}" if passed else "ok"
-    count = totals.count or 1.0
-    low, high = extremes_of(totals.minimum, totals.maximum)
-    return (
-        layer.address,
-        f"{totals.channels:,}",
-        *(verdicts.number(value) for value in (low, high, _mean(totals), least_of(totals.std))),
-        f"{int(totals.dead.sum()):,}",
-        f"{int(totals.constant.sum()):,}",
-        percent(totals.zeros / count),
-        "not bounded" if np.isnan(totals.saturated) else percent(totals.saturated / count),
-        f"{int(totals.nan.sum()):,}",
-        f"{int(totals.infinite.sum()):,}",
-        f"BROKEN: {'; '.join(broken)}" if broken else kept,
-    )
-
-
-def _mean(totals: RunningStatistics) -> float:
-    """Return the mean of the finite values of a layer, NaN if it has none."""
-    has = totals.finite > 0
-    if not has.any():
-        return np.nan
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float((totals.mean[has] * (totals.finite[has] / totals.finite.sum())).sum())
-
-
 def _layer_record(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
     totals = tally.totals[layer.address]
     low, high = extremes_of(totals.minimum, totals.maximum)
@@ -217,7 +185,7 @@ def _layer_record(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
         "values": int(totals.count),
         "min": verdicts.finite(low),
         "max": verdicts.finite(high),
-        "mean": verdicts.finite(_mean(totals)),
+        "mean": verdicts.finite(check_table.mean_of(totals)),
         "least_std": verdicts.finite(least_of(totals.std)),
         "dead": indices_of(totals.dead),
         "constant": indices_of(totals.constant),

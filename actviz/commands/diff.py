@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 HEADINGS = ("layer", "in B", "shape", "max", "mean", "relative", "cosine", "correlation", "result")
 LISTED = 6
+BEYOND = "beyond 1e-6 + 1e-3 x the largest value"
+# How layers differ, by the rule of a comparison without tolerances given; others are `BEYOND`.
+DIFFERENCES = {"same shape": "in shape", "NaN and infinities agree": "in NaN or infinities"}
 
 
 def diff(request: DiffRequest) -> Iterator[Note | FileWritten | verdicts.Verdict]:
@@ -115,7 +118,8 @@ def _result(
 ) -> _DiffResult:
     cases = [_cases(pair, drifts.layers.get(pair.ours.address), request.tolerances) for pair in matching.pairs]
     rows = tuple(
-        _row(pair, drifts.layers.get(pair.ours.address), own) for pair, own in zip(matching.pairs, cases, strict=True)
+        _row(pair, drifts.layers.get(pair.ours.address), own, request.tolerances)
+        for pair, own in zip(matching.pairs, cases, strict=True)
     )
     every = tuple(itertools.chain.from_iterable(cases))
     lost = tuple(failure.message for failure in failures)
@@ -143,14 +147,18 @@ def _cases(pair: LayerMatch, drift: LayerDifference | None, tolerances: Toleranc
     return [RuleResult(pair.ours.address, "same shape", kept=False, reason=reason)]
 
 
-def _row(pair: LayerMatch, drift: LayerDifference | None, cases: Sequence[RuleResult]) -> tuple[str, ...]:
+def _row(
+    pair: LayerMatch, drift: LayerDifference | None, cases: Sequence[RuleResult], tolerances: Tolerances
+) -> tuple[str, ...]:
     broken = [case.rule for case in cases if not case.kept]
     numbers, result = ["-"] * 5, "not compared"
     if drift is not None:
         numbers = [verdicts.number(value) for value in (drift.largest, drift.mean, drift.relative)]
         numbers += [verdicts.number(value, 6) for value in (drift.cosine, drift.correlation)]
         result = "ok"
-    if broken:
+    if broken and tolerances == Tolerances():  # no rule was given that could be broken
+        result = f"differs ({', '.join(DIFFERENCES.get(rule, BEYOND) for rule in broken)})"
+    elif broken:
         result = f"BROKEN: {'; '.join(rule.removeprefix('not ') for rule in broken)}"
     partner = "" if pair.by == "address" else pair.theirs.address
     return (pair.ours.address, partner, sizes_text(pair.ours.shape), *numbers, result)

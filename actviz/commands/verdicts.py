@@ -27,12 +27,13 @@ class ReportTargets:
     """Where results go in addition to the terminal.
 
     `junit` is the path of a JUnit file; `github` is True in a GitHub workflow, whose summary page is the file
-    `summary`.
+    `summary`. With `exit_zero` a broken rule does not change the exit code.
     """
 
     junit: Path | None = None
     github: bool = False
     summary: Path | None = None
+    exit_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,10 @@ def conclude(
     """
     yield from publish(findings, reports)
     yield Verdict(ci_reports.table(findings), record)
-    if findings.broken:
+    if findings.broken and not reports.exit_zero:
         raise ToleranceError(reason(findings))
+    if findings.broken:
+        yield Note(reason(findings))
     if findings.failures:
         raise partial(len(findings.failures), len(findings.failures) + record["inputs"])
 

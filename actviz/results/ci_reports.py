@@ -53,7 +53,7 @@ class CheckResults:
 def table(findings: CheckResults) -> str:
     """Return the table as text for a terminal, its columns aligned."""
     return text_table(
-        [[escape(cell, 120) for cell in row] for row in (findings.headings, *findings.rows)], findings.right
+        [[escape(cell, 200) for cell in row] for row in (findings.headings, *findings.rows)], findings.right
     )
 
 

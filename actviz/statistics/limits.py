@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actviz.statistics.running_statistics import RunningStatistics
 
 _PERCENT = 100.0
-_SHOWN = 8
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,12 @@ def _cases(totals: RunningStatistics, limits: Limits, inputs: int) -> Iterator[t
         if share is not None:
             number = int(mask.sum())
             reason = f"{number:,} of {count:,} channel{'s' if count != 1 else ''} never {verb[number != 1]} {on}"
-            yield f"{name} at most {percent(share)}", number <= share * count, f"{reason}; limit {percent(share)}"
+            which = f" ({list_channels(np.flatnonzero(mask))})" if number else ""
+            yield (
+                f"{name} at most {percent(share)}",
+                number <= share * count,
+                f"{reason}{which}; limit {percent(share)}",
+            )
     if limits.saturated is not None and not math.isnan(totals.saturated):
         yield _share_of("saturated", totals.saturated, totals.count, limits.saturated, on)
     if limits.zeros is not None:
@@ -141,7 +146,7 @@ def _least_spread(totals: RunningStatistics, limit: float, on: str) -> tuple[str
     if not len(low):
         return rule, True, f"every channel has a standard deviation of at least {limit:g} {on}"
     smallest = spread[low].min()
-    reason = f"{len(low):,} of {totals.channels:,} channels vary less than {limit:g} {on} ({_channels(low)}); smallest standard deviation {smallest:.3g}"
+    reason = f"{len(low):,} of {totals.channels:,} channels vary less than {limit:g} {on} ({list_channels(low)}); smallest standard deviation {smallest:.3g}"
     return rule, False, reason
 
 
@@ -154,7 +159,7 @@ def _outside(totals: RunningStatistics, within: tuple[float, float], on: str) ->
     if not wrong.any():
         return rule, True, f"values from {ends} {on}"
     number = int(wrong.sum())
-    reason = f"{number:,} of {totals.channels:,} channels leave the {rule} {on} ({_channels(np.flatnonzero(wrong))}); values from {ends}"
+    reason = f"{number:,} of {totals.channels:,} channels leave the {rule} {on} ({list_channels(np.flatnonzero(wrong))}); values from {ends}"
     return rule, False, reason
 
 
@@ -171,12 +176,13 @@ def _where(counts: NDArray[np.int64], word: str, on: str) -> str:
     if not total:
         return f"no {word} {on}"
     channels = np.flatnonzero(counts)
-    return f"{total:,} {word} in {len(channels):,} of {len(counts):,} channels {on} ({_channels(channels)})"
+    return f"{total:,} {word} in {len(channels):,} of {len(counts):,} channels {on} ({list_channels(channels)})"
 
 
-def _channels(numbers: NDArray[np.int64]) -> str:
+def list_channels(numbers: NDArray[np.int64]) -> str:
+    """Return the numbers of channels as ``3, 17``, of more than 20 with ``and 17 more``."""
     listed = ", ".join(str(number) for number in numbers[:_SHOWN].tolist())
-    return listed + (", ..." if len(numbers) > _SHOWN else "")
+    return listed + (f" and {len(numbers) - _SHOWN:,} more" if len(numbers) > _SHOWN else "")
 
 
 def percent(share: float) -> str:

@@ -50,9 +50,9 @@ def test_what_is_no_number_is_refused(text):
 @pytest.mark.parametrize(
     ("limits", "kept", "reason"),
     [
-        (Limits(dead=0.2), False, "1 of 4 channels never fires on 3 inputs; limit 20%"),
-        (Limits(dead=0.25), True, "1 of 4 channels never fires on 3 inputs; limit 25%"),
-        (Limits(constant=0.0), False, "1 of 4 channels never changes on 3 inputs; limit 0%"),
+        (Limits(dead=0.2), False, "1 of 4 channels never fires on 3 inputs (0); limit 20%"),
+        (Limits(dead=0.25), True, "1 of 4 channels never fires on 3 inputs (0); limit 25%"),
+        (Limits(constant=0.0), False, "1 of 4 channels never changes on 3 inputs (2); limit 0%"),
         (Limits(no_nan=True), False, "1 NaN in 1 of 4 channels on 3 inputs (3)"),
         (Limits(no_infinite=True), False, "1 infinite values in 1 of 4 channels on 3 inputs (3)"),
         (Limits(zeros=0.2), False, "25% of 12 values are zero on 3 inputs; limit 20%"),

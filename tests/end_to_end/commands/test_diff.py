@@ -40,8 +40,18 @@ def test_the_first_layer_that_diverges_is_named(actviz, files):
     assert ran.code == 8
     assert ran.error.startswith("actviz: error: two: largest difference 0.0")
     assert ran.error.endswith("; the first of 2 layers that diverge.")
-    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == ["one", "two", "three"]
+    lines = ran.out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["one", "two", "three"]
+    assert lines[0].endswith("  ok")
+    assert lines[1].endswith("  differs (beyond 1e-6 + 1e-3 x the largest value)")
     assert actviz("diff", "-q", "a.npz", "a.npz").code == 0
+
+
+def test_exit_zero_prints_the_same_and_ends_with_0(actviz, files):
+    failed, passed = actviz("diff", "a.npz", "b.npz"), actviz("diff", "a.npz", "b.npz", "--exit-zero")
+    assert (passed.code, passed.out) == (0, failed.out)
+    assert passed.err == failed.err.replace("actviz: error: ", "actviz: ")
+    assert actviz("diff", "-q", "a.npz", "b.npz", "--exit-zero").err == ""
 
 
 def test_numbers_are_numpys(actviz, files):
@@ -65,8 +75,9 @@ def test_tolerances(actviz, files, arguments, code):
 
 
 def test_figures_show_the_worst_first(actviz, files):
-    ran = actviz("diff", "-q", "a.npz", "b.npz", "-o", "out", "--figures", "2")
-    assert ran.out.splitlines()[:2] == ["out/00_three.png", "out/01_two.png"]
+    ran = actviz("diff", "a.npz", "b.npz", "-o", "out", "--figures", "2")
+    assert ran.err.splitlines()[:2] == ["out/00_three.png", "out/01_two.png"]
+    assert ran.out == actviz("diff", "-q", "a.npz", "b.npz").out  # the table alone
     with Image.open(files / "out" / "00_three.png") as image:
         said = json.loads(image.text["actviz"])
         assert (said["channels"][0], said["input"]) == (3, "sample 2")
@@ -129,8 +140,9 @@ def test_models_that_differ_and_their_figures(actviz, tmp_path):
     write_units(tmp_path / "a.keras", [0.0, 1.0, 2.0])
     write_units(tmp_path / "b.keras", [0.0, 1.5, 2.0])
     np.save(tmp_path / "x.npy", np.zeros((4, 3), np.float32))
-    ran = actviz("diff", "-q", "a.keras", "b.keras", "x.npy", "-o", "out", "--junit", "j.xml")
-    assert (ran.code, ran.out.splitlines()[0]) == (8, "out/00_units.png")
+    ran = actviz("diff", "a.keras", "b.keras", "x.npy", "-o", "out", "--junit", "j.xml")
+    assert ran.code == 8
+    assert "\nout/00_units.png\nj.xml\nactviz: error: " in f"\n{ran.err}"
     assert ran.error.startswith("actviz: error: units: largest difference 0.08")
     assert ET.parse(tmp_path / "j.xml").getroot().get("failures") == "1"
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NEAR = 3
 LISTED = 5
+EVERY_LAYER = "**"
 PATTERN = re.compile(r"[*?\[]")
 SLICE = re.compile(r"(-?\d{1,9})?:(-?\d{1,9})?(?::(-?\d{1,9}))?")
 
@@ -33,7 +34,8 @@ def select_layers(
     layers
         All layers of the network, in model order.
     wanted
-        Addresses; each may hold several, separated by commas.
+        Addresses; each may hold several, separated by commas. Those that begin with ``!`` leave layers out of
+        what the others select, or of all layers if there are no others.
     file
         Path of the model or file, for error messages.
     command
@@ -52,16 +54,24 @@ def select_layers(
     listing = f"{command} {escape(file, 100)}"
     removed, refusals = (facts.removed_layers, facts.refusals) if facts is not None else ({}, {})
     found: dict[str, LayerInfo] = {}
-    for text in wanted:
-        whole = _exact(layers, text)
-        for part in [text] if whole else text.split(","):
-            if not whole:
-                _check_removed(layers, part.strip(), removed, listing)
-            selected = whole or _resolve(layers, _without_model(layers, part.strip(), facts), listing)
-            computed = [layer for layer in selected if layer.address not in refusals]
-            if refusals and not computed:
-                raise error_of_code(*refusals[selected[0].address])
-            found |= {layer.address: layer for layer in computed if layer.address not in found}
+    parts = [part for text in wanted for part in ([text] if _exact(layers, text) else map(str.strip, text.split(",")))]
+    exclusions = [part for part in parts if part.startswith("!") and not _exact(layers, part)]
+    for part in [part for part in parts if part not in exclusions] or [EVERY_LAYER]:
+        if not _exact(layers, part):
+            _check_removed(layers, part, removed, listing)
+        selected = _exact(layers, part) or _resolve(layers, _without_model(layers, part, facts), listing)
+        computed = [layer for layer in selected if layer.address not in refusals]
+        if refusals and not computed:
+            raise error_of_code(*refusals[selected[0].address])
+        found |= {layer.address: layer for layer in computed if layer.address not in found}
+    for part in exclusions:
+        for layer in _resolve(layers, _without_model(layers, part[1:].strip(), facts), listing):
+            found.pop(layer.address, None)
+    if not found:
+        message = (
+            f"{' '.join(escape(part, 60) for part in exclusions)} leaves no layer; list the layers with: {listing}"
+        )
+        raise UsageError(message)
     return list(found.values())
 
 

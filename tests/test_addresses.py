@@ -43,6 +43,9 @@ def chosen(layers, *wanted):
         ("@Dense", ["scores"]),
         ("scores,0", ["scores", "image"]),
         ("pool,pool", ["pool"]),
+        ("!@Conv2D", ["image", "pool", "scores"]),
+        ("block*,!*2", ["block1_conv1"]),
+        ("!0, **, !-1,!2:4", ["block1_conv1"]),
     ],
 )
 def test_forms_of_addresses(wanted, expected):
@@ -53,6 +56,12 @@ def test_an_exact_name_always_wins():
     layers = [*FLAT, layer("3", 5, "Dense"), layer("a,b", 6, "Dense")]
     assert chosen(layers, "3") == ["3"]
     assert chosen(layers, "a,b") == ["a,b"]
+    assert chosen([*layers, layer("!a", 7, "Dense")], "!a") == ["!a"]
+
+
+def test_exclusions_are_applied_after_all_addresses_are_selected():
+    assert chosen(FLAT, "!pool", "**", "!@Conv2D") == ["image", "scores"]
+    assert chosen(NESTED, "**", "!encoder/conv") == ["image", "encoder#0/only", "encoder#1/only", "head/conv"]
 
 
 def test_calls_and_levels_of_nested_models():
@@ -78,6 +87,8 @@ OUTPUTS = [layer(f"lstm@{output}", 1, "LSTM", "lstm") for output in range(3)] + 
         (FLAT, "1:2:0", "the step of a slice cannot be 0"),
         (NESTED, "conv", '"conv" means 2 layers (encoder/conv, head/conv)'),
         (FLAT, "zzz", "actviz layers model.h5"),
+        (FLAT, "!@Conv3D", 'no layer "@Conv3D"; did you mean @Conv2D'),
+        (FLAT, "pool,!@Max*", "!@Max* leaves no layer; list the layers with: actviz layers model.h5"),
         (FLAT, "1" * 5000, 'no layer "1111'),
         (FLAT, "-" + "1" * 5000, 'no layer "-1111'),
         (FLAT, f"{'1' * 5000}:", 'no layer "1111'),

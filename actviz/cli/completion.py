@@ -33,7 +33,8 @@ def layers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     with contextlib.suppress(Exception):
         path = _source(ctx)
         known = [] if path is None else _addresses(path)
-    items = [(head + comma + address, kind) for address, kind in known]
+    mark = "!" if incomplete[len(head + comma) :].startswith("!") else ""
+    items = [(head + comma + mark + address, kind) for address, kind in known]
     return [CompletionItem(text, help=kind) for text, kind in items if text.startswith(incomplete)][:MAX_ITEMS]
 
 

@@ -74,7 +74,7 @@ layer = repeated(
     metavar="ADDRESS",
     shell_complete=completion.layers,
     help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D')."
-    " May be repeated; takes commas.",
+    " '!@BatchNormalization' leaves out. May be repeated; takes commas.",
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
 overwrite = flag("--overwrite", help="Replace files that this command did not write.")

@@ -301,7 +301,9 @@ class Context:
     image inputs as fed, by name: uint8 ``(row, column, RGB)``, or
     ``(frame, row, column, RGB)``. `reduced` is how channels were reduced to one map (``""``:
     not reduced). `left_out` counts the layers that a sheet does not show by reason:
-    ``("not chosen", 12)``. `padding` is that of the `Sample`.
+    ``("not chosen", 12)``. `maps_shape` is the shape of maps that are drawn as a vector or a
+    sequence (``()``: drawn as they are). `signal` is the input ``(step,)`` if it is the only one and has
+    one value for each step. `padding` is that of the `Sample`.
     """
 
     model: str
@@ -313,6 +315,8 @@ class Context:
     pictures: Mapping[str, Array] = field(default_factory=dict)
     reduced: str = ""
     left_out: tuple[tuple[str, int], ...] = ()
+    maps_shape: tuple[int, ...] = ()
+    signal: Array | None = None
     padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
 
 

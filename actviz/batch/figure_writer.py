@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from actviz.batch.draw_pool import DrawPool
     from actviz.batch.figure_task import FigureFile
     from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
@@ -289,8 +291,23 @@ def _context(model: str, sample: Sample, names: LabelNames) -> Context:
 
     steps = names.steps or sample.words or ()
     return Context(
-        model, sample.name, sample.fed, sample.thumbnail, names.labels, steps, sample.pictures, padding=sample.padding
+        model,
+        sample.name,
+        sample.fed,
+        sample.thumbnail,
+        names.labels,
+        steps,
+        sample.pictures,
+        signal=_signal(sample),
+        padding=sample.padding,
     )
+
+
+def _signal(sample: Sample) -> NDArray[Any] | None:
+    """Return the input ``(step,)`` of a network with one input of real numbers, one for each step."""
+    values = next(iter(sample.values.values()))[0]
+    single = len(sample.values) == 1 and values.dtype.kind == "f" and values.shape == (values.size, 1)
+    return values[:, 0] if single and values.size > 1 else None
 
 
 def failure_record(name: str, address: str | None, failure: ActvizError) -> dict[str, Any]:

@@ -182,14 +182,16 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
         If the style is invalid.
     """
     drawn, at, notes = activation, index, []
+    reduced = ""
     # A layer with only channels would be reduced to one number.
     if style.reduce is not None and "channel" in activation.axes and activation.values.ndim > _LEAST_REDUCED:
         channels = mosaic.existing_channels(style.channels, activation.values.shape[activation.axes.index("channel")])
         if channels == "":
             return None
-        drawn, note = reduction.reduce_channels(activation, index, replace(style, channels=channels), context)
-        at, notes = 0, [note]
+        drawn, reduced = reduction.reduce_channels(activation, index, replace(style, channels=channels), context)
+        at, notes = 0, [reduced]
         style = replace(style, channels=None, top=None, sort="index")
+    drawn = drawn if style.overlay or drawn is not activation else batch_entry.without_single_axes(drawn)
     renderer = renderer_of(drawn.axes)
     if renderer is None or _is_masked(activation, index):
         return None
@@ -226,7 +228,7 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
         tiles.masked_axis,
         ", ".join(filter(None, notes)),
         over,
-        reduced=drawn is not activation or tiles.reduced,
+        reduced=bool(reduced) or tiles.reduced,
     )
 
 

@@ -272,7 +272,42 @@ def test_the_top_classes_are_named() -> None:
     picture = renderers.draw(activation(values, AXES["vector"]), 0, context, Style())
 
     said = " ".join(label.text for label in picture.labels)
-    assert "strongest by |value|: 500 class500 (0.7), 3 class3 (0.2)" in said
+    assert "bars: the 10 largest; below: all units drawn" in said
+    assert said.index("500 class500") < said.index("3 class3")
+    assert len(picture.tiles) == 1000
+    assert_labels_apart(picture)
+
+
+def test_units_without_names_have_no_bars_but_the_strongest_are_listed() -> None:
+    values = np.zeros(1000, np.float32)
+    values[[3, 500]] = -0.2, 0.7
+    words = " ".join(
+        label.text for label in renderers.draw(activation(values, AXES["vector"]), 0, CONTEXT, Style()).labels
+    )
+    assert f"strongest by |value|: 500 (0.7), 3 ({text.MINUS}0.2)" in words
+
+
+@pytest.mark.parametrize(
+    ("size", "across", "shape"),
+    [((1, 1, 40), None, "1 x 1 x 40"), ((60, 1, 9), "row", "60 x 1 x 9"), ((1, 60, 9), "column", "1 x 60 x 9")],
+)
+def test_maps_of_one_value_are_a_vector_and_of_one_row_or_column_a_sequence(
+    size: tuple[int, ...], across: str | None, shape: str
+) -> None:
+    maps = activation(waves(*size), AXES["grid"])
+    for one in (
+        maps,
+        replace(maps, values=maps.values.transpose(0, 3, 1, 2), axes=("batch", "channel", "row", "column")),
+    ):
+        picture = renderers.draw(one, 0, CONTEXT, Style())
+        assert picture.numbers["axes"]["across"] == across
+        assert_read_back(picture, one, Style())
+        assert_labels_apart(picture)
+    assert shape.replace("x", "\N{MULTIPLICATION SIGN}") in [
+        label.text for label in renderers.draw(maps, 0, CONTEXT, Style()).labels
+    ]
+    image = replace(maps, kind="InputLayer")
+    assert renderers.draw(image, 0, CONTEXT, Style()).numbers["axes"]["down"] == "row"
 
 
 @pytest.mark.parametrize("kind", ["film", "volume"])
@@ -513,3 +548,41 @@ def test_maps_of_renderers_have_their_axes_in_order() -> None:
     film = Activation("a", "b", values[None], ("batch", "step", "row", "column"))
     np.testing.assert_array_equal(frames.maps_of(film, 0, "step"), values[None])
     assert sequence.maps_of(Activation("a", "b", values[:1], ("batch", "step", "unit")), 0).shape == (4, 3, 1)
+
+
+def test_a_signal_is_a_curve_above_its_maps_on_the_same_axis() -> None:
+    values, signal = waves(60, 3), np.zeros(240, np.float32)
+    signal[120:124] = 1
+    context = replace(CONTEXT, signal=signal)
+
+    picture = renderers.draw(activation(values, AXES["sequence"]), 0, context, Style())
+
+    assert picture.numbers["axes"]["across"] == "step"
+    assert_read_back(picture, activation(values, AXES["sequence"]), Style())
+    assert_labels_apart(picture)
+    above = picture.tiles[0].box[0] - 30  # of the labels
+    left, right = picture.tiles[0].box[1], picture.tiles[0].box[3]
+    band = picture.pixels[above - 80 : above, left:right]
+    high = np.flatnonzero((band == theme_of(dark=False).ink).all(axis=2).sum(axis=0) > 40)
+    assert abs(high.min() - (right - left) * 0.5) <= 2
+    assert "curve: the 240 values of the input" in " ".join(label.text for label in picture.labels)
+
+
+def test_the_frames_of_a_clip_are_above_those_of_its_channels() -> None:
+    clip = np.zeros((8, 5, 6, 3), np.uint8)
+    clip[:] = np.arange(8)[:, None, None, None] * 30
+    values = waves(4, 5, 6, 2)
+    one = activation(values, AXES["film"])
+    context = replace(CONTEXT, pictures={"clip": clip})
+
+    picture = renderers.draw(one, 0, context, Style())
+
+    assert_read_back(picture, one, Style())
+    first = [tile.box for tile in picture.tiles if tile.channel == 0]
+    names = {label.text: label.box[0] for label in picture.labels if label.box[1] == page_layout.MARGIN}
+    middle = (first[0][0] + first[0][2]) // 2 - (names["0"] - names["input"])
+    grays = [int(picture.pixels[middle, (box[1] + box[3]) // 2, 0]) for box in first]
+    assert grays == [0, 60, 120, 180]
+    assert "above: 4 of 8 frames of the input" in " ".join(label.text for label in picture.labels)
+    without = renderers.draw(one, 0, CONTEXT, Style())
+    assert without.size[0] < picture.size[0]

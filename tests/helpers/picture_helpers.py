@@ -108,6 +108,9 @@ def assert_read_back(picture: Picture, activation: Activation, style: Style, ind
     axes = picture.numbers["axes"]
     tiles, down, across = axes["tiles"], axes["down"], axes["across"]
     values = np.asarray(activation.values[index], dtype=np.float64)
+    single = [axis for axis, name in enumerate(activation.axes[1:]) if name not in {*tiles, down, across}]
+    activation = replace(activation, axes=tuple(n for n in activation.axes if n in {"batch", *tiles, down, across}))
+    values = values.squeeze(tuple(single))  # maps of one value are a vector
     order = [activation.axes.index(name) - 1 for name in (*tiles, down, across) if name is not None]
     values = values.transpose(order)
     values = np.expand_dims(values, [place for place, name in ((-1, across), (-2, down)) if name is None])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
-from actviz.figures.renderers import attention, overlay, reduction, sequence, slices, spatial, vector
+from actviz.figures.renderers import attention, batch_entry, overlay, reduction, sequence, slices, spatial, vector
 from actviz.figures.renderers.frames import FramesRenderer
 from actviz.records import sizes_text
 
@@ -73,6 +73,11 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         raise UsageError(
             f"layer {name!r} is empty ({sizes_text(values.shape)}): there is nothing to draw; give a larger input."
         )
+    if not style.overlay and style.reduce is None:
+        flat = batch_entry.without_single_axes(activation)
+        if flat is not activation:
+            context = replace(context, maps_shape=values.shape[1:])
+            activation, renderer = flat, renderer_of(flat.axes) or renderer
     if style.reduce is not None:
         return _draw_reduced(activation, index, context, style)
     return (overlay if style.overlay else renderer).draw(activation, index, context, style)

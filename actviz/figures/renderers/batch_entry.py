@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,20 @@ def maps_in_order(activation: Activation, index: int, order: Axes) -> NDArray[An
     lengths = iter(transposed.shape)
     shape = [next(lengths) if name in axes else 1 for name in order]
     return np.ascontiguousarray(channel_statistics.as_numbers(transposed.reshape(shape)))
+
+
+def without_single_axes(activation: Activation) -> Activation:
+    """Return maps of one row or one column of values as a sequence, and maps of one value as a vector.
+
+    Others, and the pictures of inputs, are returned unchanged.
+    """
+    if sorted(activation.axes[1:]) != ["channel", "column", "row"] or activation.kind == "InputLayer":
+        return activation
+    single = [axis for axis in (1, 2, 3) if activation.axes[axis] != "channel" and activation.values.shape[axis] == 1]
+    if not single or 0 in activation.values.shape:
+        return activation
+    axes = tuple(name for axis, name in enumerate(activation.axes) if axis not in single)
+    return replace(activation, values=activation.values.squeeze(tuple(single)), axes=axes)
 
 
 def masked_steps(activation: Activation, index: int) -> list[int]:

@@ -31,7 +31,7 @@ SINGLE_LIMIT_NOTE = ", or only the one further from 0 where both have no room"
 
 def heading(activation: Activation, context: Context) -> PageHeading:
     """Return the heading of the figure of one layer."""
-    sizes = text.shape(activation.values.shape[1:]) or "one number"
+    sizes = text.shape(context.maps_shape or activation.values.shape[1:]) or "one number"
     axes = [name for name in activation.axes[1:] if name in {"row", "column"}]
     if axes == ["column", "row"]:
         rows, columns = (activation.values.shape[activation.axes.index(name)] for name in ("row", "column"))

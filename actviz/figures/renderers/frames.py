@@ -17,11 +17,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from actviz.errors import UsageError
 from actviz.figures import colors, mosaic, page_layout, text
 from actviz.figures.canvas import check_size, theme_of
-from actviz.figures.renderers import batch_entry, captions, grid, padding, prepared_maps, range_labels, reduction
+from actviz.figures.renderers import (
+    batch_entry,
+    captions,
+    grid,
+    padding,
+    prepared_maps,
+    range_labels,
+    reduction,
+    spatial,
+)
 from actviz.figures.renderers.renderer_protocol import FILTER, MAP, SheetTiles
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
@@ -40,6 +50,7 @@ _FONT_SIZE, _NAME = 10, 12
 _WIDEST = 1400
 _GAP, _LABEL_GAP, _LINE_GAP, _BLOCK_GAP, _BETWEEN = 6, 2, 6, 14, 28
 _STRENGTH, _GUTTER = 3, 40
+_CLIP_AXES = 4
 
 
 def maps_of(activation: Activation, index: int, along: str) -> NDArray[Any]:
@@ -93,11 +104,15 @@ def draw(  # noqa: PLR0913  (those of every renderer, the axis, and what lies be
     frame_maps = _FrameMaps(prepared, frames.shape, shown, axes, over)
     if style.bare:
         return _draw_bare(frame_maps, style)
-    plan = _plan(frame_maps, style)
+    plan = replace(_plan(frame_maps, style), clip=() if over else _clip(activation, context, frames.shape[1]))
     layout = page_layout.PageLayout(
         captions.heading(activation, context),
         _color_bar(frame_maps, along, plan.words),
-        (*_caption(frame_maps, style, along, masked), *padding.note(activation, context, left_out=False)),
+        (
+            *_caption(frame_maps, style, along, masked),
+            *_clip_note(plan, context),
+            *padding.note(activation, context, left_out=False),
+        ),
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
@@ -221,12 +236,13 @@ class _FramesPlan:
     words: list[str]
     top: int = 0
     left: int = 0
+    clip: tuple[NDArray[np.uint8], ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         blocks = self.blocks
         return (
-            blocks.rows * blocks.step_down - _BLOCK_GAP,
+            (blocks.rows + bool(self.clip)) * blocks.step_down - _BLOCK_GAP,
             blocks.columns * blocks.step_right - _BETWEEN,
         )
 
@@ -261,12 +277,46 @@ def _draw_blocks(canvas: Canvas, frame_maps: _FrameMaps, plan: _FramesPlan, pain
     states = frame_maps.prepared.states()
     share = frame_maps.prepared.strength_shares().tolist()
     tiles: list[Tile] = []
+    if plan.clip:
+        for column in range(plan.blocks.columns):
+            _draw_clip(canvas, plan, plan.left + column * plan.blocks.step_right)
+        plan = replace(plan, top=plan.top + plan.blocks.step_down)
     for index in range(len(frame_maps.prepared.channels)):
         row, column = divmod(index, plan.blocks.columns)
         corner = plan.top + row * plan.blocks.step_down, plan.left + column * plan.blocks.step_right
         _write_gutter(canvas, frame_maps.prepared, plan, index, (corner, share[index]))
         tiles += _draw_frames(canvas, frame_maps, plan, (index, painted[index], states), corner)
     return tiles
+
+
+def _clip(activation: Activation, context: Context, count: int) -> tuple[NDArray[np.uint8], ...]:
+    """Return the frame of the input for each of `count` frames of an activation, none if it is not a clip."""
+    pictures = spatial.picture_of(activation, context)
+    if pictures is None or pictures.ndim != _CLIP_AXES or len(pictures) < count:
+        return ()
+    return tuple(pictures[frame * len(pictures) // count] for frame in range(count))
+
+
+def _clip_note(plan: _FramesPlan, context: Context) -> tuple[str, ...]:
+    """Return the note about the frames of the input above those of the channels."""
+    total = max((len(picture) for picture in context.pictures.values()), default=0)
+    return (f"above: {len(plan.clip)} of {total} frames of the input, evenly spaced",) if plan.clip else ()
+
+
+def _draw_clip(canvas: Canvas, plan: _FramesPlan, left: int) -> None:
+    """Draw the frames of the input above a column of blocks."""
+    small, name, theme = text.get_font(_FONT_SIZE), text.get_font(_NAME, bold=True), canvas.theme
+    canvas.write("input", plan.top, left, name, theme.ink)
+    height, width = plan.frame
+    for frame, pixels in enumerate(plan.clip):
+        line, column = divmod(frame, plan.per_line)
+        top = plan.top + line * plan.cell[0] + small.height + _LABEL_GAP
+        start = left + plan.gutter + column * plan.cell[1] + 1
+        canvas.fill((top - 1, start - 1, top + height + 1, start + width + 1), theme.line)
+        enlarged = height >= pixels.shape[0]
+        how = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+        image = Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), how)
+        canvas.pixels[top : top + height, start : start + width] = colors.pack_rgb(np.asarray(image))
 
 
 def _write_gutter(

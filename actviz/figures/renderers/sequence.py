@@ -18,7 +18,7 @@ from actviz.figures.renderers import axis_labels, batch_entry, captions, color_b
 from actviz.figures.renderers.axis_labels import AxisLabels
 from actviz.figures.renderers.renderer_protocol import MAP, SheetTiles
 from actviz.figures.renderers.sequence_layout import SequencePlan, plan_panels
-from actviz.records import Picture, Tile
+from actviz.records import FORWARD, Picture, Tile
 from actviz.statistics import channel_statistics
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _SPACE = {"row", "column"}
 _UNITS = ("unit", "channel")
 _PAIR = 2
+# Height of the curve of a signal above a map, and its distance from the labels, in pixels.
+_CURVE, _BELOW_CURVE = 70, 8
 
 
 def accepts(axes: Axes) -> bool:
@@ -85,16 +87,21 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     named = _unit_names(prepared, context.labels) if matrix.block == (1, 1) else ()
     steps = AxisLabels.of(step, range(0, maps.shape[1], matrix.block[0]), words)
     units = AxisLabels.of(unit, prepared.channels[:: matrix.block[1]], named)
-    plan = plan_panels(steps, units, style)
+    signal = context.signal if step == "step" and activation.step_order == FORWARD and not masked else None
+    plan = plan_panels(steps, units, style, _CURVE + _BELOW_CURVE if signal is not None else 0)
     layout = page_layout.PageLayout(
         captions.heading(activation, context),
         _color_bar(prepared, unit, plan),
-        _caption(prepared, style, unit, matrix, plan),
+        (*_caption(prepared, style, unit, matrix, plan), *_curve_note(signal)),
         *plan.size,
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, theme_of(dark=style.dark))
-    tiles = _draw_panels(canvas, matrix, prepared, replace(plan, top=top, left=left))
+    plan = replace(plan, top=top, left=left)
+    tiles = _draw_panels(canvas, matrix, prepared, plan)
+    if signal is not None:
+        for _, columns, corner in plan.panels():
+            _draw_curve(canvas, signal, columns, corner, plan)
     return canvas.picture(tiles, _record(prepared, matrix, style, plan, (step, unit)))
 
 
@@ -221,6 +228,37 @@ def _draw_panels(canvas: Canvas, matrix: _SequenceMatrix, prepared: PreparedMaps
         axis_labels.write_left(canvas, plan.down, rows, (top, left), plan.zoom[0])
         axis_labels.write_above(canvas, plan.across, columns, (top, left), plan.zoom[1])
     return tiles
+
+
+def _curve_note(signal: NDArray[Any] | None) -> tuple[str, ...]:
+    if signal is None:
+        return ()
+    values = _finite(signal)
+    ends = text.range_text(float(values.min()), float(values.max()))
+    return (f"curve: the {len(signal):,} values of the input, {ends}, over the same time",)
+
+
+def _finite(signal: NDArray[Any]) -> NDArray[np.float64]:
+    return np.nan_to_num(signal.astype(np.float64), posinf=0.0, neginf=0.0)
+
+
+def _draw_curve(
+    canvas: Canvas, signal: NDArray[Any], columns: range, corner: tuple[int, int], plan: SequencePlan
+) -> None:
+    """Draw the part of the input signal above a panel: for each pixel its values from the smallest to the largest."""
+    values = _finite(signal)
+    top, width = corner[0] - plan.margins[0], len(columns) * plan.zoom[1]
+    first, last = (step * len(values) / len(plan.across.names) for step in (columns.start, columns.stop))
+    edges = np.clip(np.linspace(first, last, width + 1).astype(int), 0, len(values) - 1)
+    low, high = min(values.min(), 0.0), max(values.max(), 0.0)
+    rows = np.rint((high - values) / ((high - low) or 1.0) * (_CURVE - 1)).astype(int)
+    zero = top + round(high / ((high - low) or 1.0) * (_CURVE - 1))
+    canvas.fill((zero, corner[1], zero + 1, corner[1] + width), canvas.theme.line)
+    for column in range(width):
+        # With the first value of the next pixel, so that the curve has no gaps.
+        part = rows[edges[column] : edges[column + 1] + 1]
+        left = corner[1] + column
+        canvas.fill((top + int(part.min()), left, top + int(part.max()) + 1, left + 1), canvas.theme.ink)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class SequencePlan:
     """Division of a map of `down` by `across` into panels of `panel` rows and columns.
 
     `steps_down` is true if steps run down. Panels are stacked downwards if columns are divided, and to
-    the right if rows are divided.
+    the right if rows are divided. `curve` is the height of the curve above a panel.
     """
 
     down: AxisLabels
@@ -42,11 +42,12 @@ class SequencePlan:
     panel: tuple[int, int]
     top: int = 0
     left: int = 0
+    curve: int = 0
 
     @property
     def margins(self) -> tuple[int, int]:
-        """Height of the labels above a panel and width of those to its left."""
-        return axis_labels.top_margin(self.across, self.zoom[1]), axis_labels.left_margin(self.down)
+        """Height of the labels and of the curve above a panel, and width of the labels to its left."""
+        return self.curve + axis_labels.top_margin(self.across, self.zoom[1]), axis_labels.left_margin(self.down)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -87,9 +88,9 @@ class SequencePlan:
         return panels
 
 
-def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequencePlan:
-    """Return the panels for these axes: orientation, zoom and places per panel."""
-    steps_down = steps.each or (not units.each and len(steps.names) < len(units.names))
+def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style, curve: int = 0) -> SequencePlan:
+    """Return the panels for these axes: orientation, zoom and places per panel; steps run across below a curve."""
+    steps_down = not curve and (steps.each or (not units.each and len(steps.names) < len(units.names)))
     down, across = (steps, units) if steps_down else (units, steps)
     rows, columns = len(down.names), len(across.names)
     if style.zoom:
@@ -105,7 +106,7 @@ def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style) -> SequenceP
         panel = rows, places_per_panel(columns, zoom[1], max(_WIDE, page))
     if style.columns and panel[0] == rows:
         panel = rows, min(style.columns, columns)
-    return SequencePlan(down, across, steps_down, zoom, panel)
+    return SequencePlan(down, across, steps_down, zoom, panel, curve=curve)
 
 
 def _page_side(height: int, width: int) -> int:

@@ -1,7 +1,8 @@
 """Vectors: one value for each unit.
 
 Up to 64 units are drawn as bars from zero, up to 512 as a table of swatches with their values, more as
-cells with row and column labels, of which the strongest are listed. If units are not consecutive, the
+cells with row and column labels, of which the strongest are listed. Above more than 64 units with names,
+such as classes, the ten largest are drawn as bars. If units are not consecutive, the
 labels of cells count positions.
 """
 
@@ -33,6 +34,7 @@ _MOST_BARS, _MOST_SWATCHES, _BAR_ROWS = 64, 512, 16
 _LONGEST_NAME = 180
 _FONT_SIZE = 12
 _NAMED = 8
+_RANKED, _BELOW_BARS = 10, 14
 _BARE_ZOOM = 1
 _MOST_AXES = 2  # the batch and one more
 
@@ -72,21 +74,31 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     names = _names(prepared, words)
     count = len(prepared.channels)
     plan: _VectorPlan
+    largest: _Bars | None = None
     if count <= _MOST_BARS:
         plan = _Bars.of(prepared, names, style)
     elif count <= _MOST_SWATCHES:
         plan = _Swatches.of(prepared, names, style)
     else:
         plan = _Cells.of(prepared, names, style)
+    if count > _MOST_BARS and len(words) == prepared.total:
+        # Of many classes only the largest can have their names.
+        ranked = replace(prepared, channels=_largest(prepared))
+        largest = _Bars.of(ranked, names, replace(style, columns=None))
     sizes = f"{prepared.total} {unit_name}{'s' if prepared.total > 1 else ''}"
+    heading = captions.heading(activation, context)
     layout = page_layout.PageLayout(
-        replace(captions.heading(activation, context), sizes=sizes),
-        color_bars.shared_bar(prepared, _notes(prepared, plan, unit_name)),
+        heading if context.maps_shape else replace(heading, sizes=sizes),
+        color_bars.shared_bar(prepared, _notes(prepared, plan, unit_name, listed=largest is None)),
         captions.caption(prepared, style, unit_name, "zero"),
-        *plan.size,
+        plan.size[0] + (largest.size[0] + _BELOW_BARS if largest else 0),
+        max(plan.size[1], largest.size[1] if largest else 0),
         prepared_maps.histogram(prepared, reduced=bool(context.reduced)),
     )
     canvas, top, left = page_layout.open_page(layout, theme_of(dark=style.dark))
+    if largest is not None:
+        largest.draw(canvas, ranked, top, left)
+        top += largest.size[0] + _BELOW_BARS
     tiles = plan.draw(canvas, prepared, top, left)
     return canvas.picture(tiles, prepared.record(style, drawn))
 
@@ -99,7 +111,7 @@ def _names(prepared: PreparedMaps, words: Sequence[str]) -> list[str]:
     return [font.fit(text.shown(f"{unit} {word}", 80), _LONGEST_NAME) for unit, word in enumerate(words)]
 
 
-def _notes(prepared: PreparedMaps, plan: _VectorPlan, unit_name: str) -> list[str]:
+def _notes(prepared: PreparedMaps, plan: _VectorPlan, unit_name: str, *, listed: bool) -> list[str]:
     notes = [captions.scale_note(prepared, f"all {unit_name}s")]
     if isinstance(plan, _Cells):
         if in_order(prepared.channels):
@@ -108,13 +120,24 @@ def _notes(prepared: PreparedMaps, plan: _VectorPlan, unit_name: str) -> list[st
             notes.append(
                 f"place in this order: label of its row + label of its column; the first is {unit_name} {prepared.channels[0]}"
             )
-    if len(prepared.channels) > _MOST_BARS:
+    if not listed:
+        notes.append(f"bars: the {min(_RANKED, len(prepared.channels))} largest; below: all {unit_name}s drawn")
+    elif len(prepared.channels) > _MOST_BARS:
         drawn = np.array(prepared.channels)
         order = drawn[np.argsort(-prepared.numbers.strength[drawn], kind="stable")[:_NAMED]].tolist()
         values = prepared.maps[:, 0, 0]
         named = ", ".join(f"{plan.names[unit]} ({text.number(float(values[unit]))})" for unit in order)
         notes.append(f"strongest by |value|: {named}")
     return notes
+
+
+def _largest(prepared: PreparedMaps) -> list[int]:
+    """Return the units to draw with the largest values, the largest first; those that are not finite last."""
+    drawn = np.array(prepared.channels)
+    values = prepared.maps[:, 0, 0][drawn].astype(np.float64)
+    order = np.argsort(np.where(np.isfinite(values), -values, np.inf), kind="stable")
+    largest: list[int] = drawn[order][:_RANKED].tolist()
+    return largest
 
 
 def in_order(channels: Sequence[int]) -> bool:

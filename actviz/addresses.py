@@ -56,7 +56,7 @@ def select_layers(
     found: dict[str, LayerInfo] = {}
     parts = [part for text in wanted for part in ([text] if _exact(layers, text) else map(str.strip, text.split(",")))]
     exclusions = [part for part in parts if part.startswith("!") and not _exact(layers, part)]
-    for part in [part for part in parts if part not in exclusions] or [EVERY_LAYER]:
+    for part in [part for part in parts if part not in exclusions] or [EVERY_LAYER] * bool(exclusions):
         if not _exact(layers, part):
             _check_removed(layers, part, removed, listing)
         selected = _exact(layers, part) or _resolve(layers, _without_model(layers, part, facts), listing)
@@ -67,7 +67,7 @@ def select_layers(
     for part in exclusions:
         for layer in _resolve(layers, _without_model(layers, part[1:].strip(), facts), listing):
             found.pop(layer.address, None)
-    if not found:
+    if exclusions and not found:
         message = (
             f"{' '.join(escape(part, 60) for part in exclusions)} leaves no layer; list the layers with: {listing}"
         )

@@ -59,6 +59,10 @@ def test_an_exact_name_always_wins():
     assert chosen([*layers, layer("!a", 7, "Dense")], "!a") == ["!a"]
 
 
+def test_no_address_selects_no_layer():
+    assert chosen(FLAT) == []
+
+
 def test_exclusions_are_applied_after_all_addresses_are_selected():
     assert chosen(FLAT, "!pool", "**", "!@Conv2D") == ["image", "scores"]
     assert chosen(NESTED, "**", "!encoder/conv") == ["image", "encoder#0/only", "encoder#1/only", "head/conv"]

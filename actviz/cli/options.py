@@ -91,6 +91,9 @@ sheet = click.option(
     default=None,
     help="Draw all layers of an input on one page, or one file each. Default: a page if no --layer is given.",
 )
+contact = flag(
+    "--contact", help="Draw one channel, such as -l conv:17, for all inputs on one page, the strongest first."
+)
 stateful = flag(
     "--stateful", help="Run the samples of one input in order, each on the state that the previous one left."
 )

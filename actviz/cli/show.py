@@ -16,6 +16,7 @@ from actviz.cli.printer import print_events
 @options.input_options
 @options.output
 @options.sheet
+@options.contact
 @options.style_options
 @options.through_link
 @options.batch_options

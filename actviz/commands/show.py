@@ -39,6 +39,12 @@ def show(request: ShowRequest) -> Iterator[Event]:
         If nothing could be drawn; `PartialError` at the end if some figures failed.
     """
     from actviz.inputs import find_input_files
+
+    if request.contact:
+        from actviz.commands.contact import contact
+
+        yield from contact(request)
+        return
     from actviz.inputs.skipped_files import SkippedFiles
 
     started = time.perf_counter()

@@ -22,7 +22,7 @@ class ShowRequest(ModelRequest):
 
     `batch_size` is the number of inputs in a batch (``None``: by layer sizes); `shard` the part of the inputs to
     process; with `force`, figures that are up to date are drawn again; `sheet` is ``None`` if it depends on whether
-    `layers` are given.
+    `layers` are given; with `contact`, one channel is drawn for all inputs.
     """
 
     style: Style
@@ -34,6 +34,7 @@ class ShowRequest(ModelRequest):
     dry_run: bool = False
     sheet: bool | None = None
     through_link: bool = False
+    contact: bool = False
 
     @property
     def is_single(self) -> bool:

@@ -176,3 +176,32 @@ def test_a_page_that_was_deleted_is_made_again(actviz, samples, tmp_path):
     assert again.code == 0, again.err
     assert pages[1] in again.out.split()
     assert {page: (tmp_path / page).read_bytes() for page in pages} == contents
+
+
+def test_a_contact_sheet_is_one_channel_of_all_inputs(actviz, samples, tmp_path):
+    model, inputs = samples / "digits_cnn.h5", (samples / "seven.png", samples / "three.png")
+    ran = actviz("show", model, *inputs, "-l", "conv:3", "--contact", "-q")
+    assert (ran.code, ran.out, ran.err) == (0, "digits_cnn_conv_3.png\n", "")
+    record = output_files.read_provenance(tmp_path / "digits_cnn_conv_3.png")
+    assert record["address"] == "conv:3"
+    assert sorted(record["numbers"]["inputs"]) == ["seven.png", "three.png"]
+    before = (tmp_path / "digits_cnn_conv_3.png").read_bytes()
+    assert actviz("show", model, *inputs, "-l", "0:3", "--contact", "-q").code == 2
+    assert actviz("show", model, *inputs, "-l", "conv:3", "--contact", "-q").code == 0
+    assert (tmp_path / "digits_cnn_conv_3.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-l", "conv"), "--contact needs one layer with one channel, such as -l conv:17, not -l conv."),
+        ((), "--contact needs one layer with one channel, such as -l conv:17, not 0 layers."),
+        (("-l", "conv*:1"), "--contact needs one layer; conv* selects 2."),
+        (("-l", "conv:99"), "layer 'conv' has 32 maps, 0 to 31; there is no 99."),
+        (("-l", "conv:1", "--overlay"), "--contact draws one channel on one scale; leave out --overlay."),
+    ],
+)
+def test_what_a_contact_sheet_cannot_do_is_refused(actviz, samples, tmp_path, options, words):
+    ran = actviz("show", samples / "digits_cnn.h5", samples / "seven.png", *options, "--contact", "-q")
+    assert (ran.code, ran.err) == (2, f"actviz: error: {words}\n")
+    assert not list(tmp_path.glob("*.png"))

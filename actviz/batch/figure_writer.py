@@ -305,8 +305,10 @@ def _context(model: str, sample: Sample, names: LabelNames) -> Context:
 
 def _signal(sample: Sample) -> NDArray[Any] | None:
     """Return the input ``(step,)`` of a network with one input of real numbers, one for each step."""
+    if len(sample.values) != 1:
+        return None
     values = next(iter(sample.values.values()))[0]
-    single = len(sample.values) == 1 and values.dtype.kind == "f" and values.shape == (values.size, 1)
+    single = values.dtype.kind == "f" and values.shape == (values.size, 1)
     return values[:, 0] if single and values.size > 1 else None
 
 

@@ -11,9 +11,6 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from actviz.formats.layer_families import ACTIVATION, family_of
-from actviz.layer_catalogue import facts_of
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -27,7 +24,7 @@ _FEWEST_ENDS = 8
 # Scores of longer sequences take more memory than all other layers together.
 _MOST_SCORES = 4_000_000
 _COPIES = {
-    ACTIVATION,
+    "activation",
     "normalization",
     "pad",
     "crop",
@@ -53,17 +50,24 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     candidates = [layer for layer in layers if kinds[layer.address] is not None and (_counted(layer) or _heads(layer))]
     if "grid" in {kinds[layer.address] for layer in candidates}:
         candidates = [layer for layer in candidates if kinds[layer.address] != "vector"]
-    if len(candidates) > MOST_LAYERS:
-        candidates = [layer for layer in candidates if _changes(layer)] or candidates
-    if len(candidates) > MOST_LAYERS:
-        ends = [layer for layer in candidates if layer.address.endswith(SCORES) or family_of(layer) in _ENDS]
+    return candidates if len(candidates) <= MOST_LAYERS else _selection(candidates)
+
+
+def _selection(candidates: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return at most `MOST_LAYERS` of these layers."""
+    # Not imported to draw the figures of a small network from a file.
+    from actviz.formats.layer_families import family_of
+
+    selected = [layer for layer in candidates if _changes(layer)] or list(candidates)
+    if len(selected) > MOST_LAYERS:
+        ends = {layer.address for layer in selected if layer.address.endswith(SCORES) or family_of(layer) in _ENDS}
         if len(ends) >= _FEWEST_ENDS:
-            around = {candidates[0].address, candidates[-1].address} | {layer.address for layer in ends}
-            candidates = [layer for layer in candidates if layer.address in around]
-    if len(candidates) > MOST_LAYERS:
-        step = (len(candidates) - 1) / (MOST_LAYERS - 1)
-        candidates = [candidates[round(number * step)] for number in range(MOST_LAYERS)]
-    return candidates
+            ends |= {selected[0].address, selected[-1].address}
+            selected = [layer for layer in selected if layer.address in ends]
+    if len(selected) > MOST_LAYERS:
+        step = (len(selected) - 1) / (MOST_LAYERS - 1)
+        selected = [selected[round(number * step)] for number in range(MOST_LAYERS)]
+    return selected
 
 
 def left_out(
@@ -104,6 +108,9 @@ def _heads(layer: LayerInfo) -> bool:
 
 def _changes(layer: LayerInfo) -> bool:
     """Return True if a layer shows something else than its input does."""
+    from actviz.formats.layer_families import family_of
+    from actviz.layer_catalogue import facts_of
+
     facts = facts_of(layer.kind)
     single_valued = facts.keeps_place and facts.merge is None and not facts.family and not facts.wraps
     return not (family_of(layer) in _COPIES or facts.passes_on == "all" or single_valued)

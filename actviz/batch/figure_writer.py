@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.batch import figure_task
 from actviz.batch.figure_task import FigureTask, pictures, record_of
 from actviz.batch.labels import LabelNames, check_fits
-from actviz.batch.output_paths import page_of
+from actviz.batch.output_paths import pages_of
 from actviz.batch.sheet_layers import left_out
 from actviz.errors import ActvizError, LimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
@@ -222,7 +222,7 @@ class FigureWriter:
             raise CancelledError
         try:
             pages = self._pages(FigureTask(key, job.activations, job.index, context, self._about(job, key)))
-            paths = [page_of(job.files[key], number) for number in range(1, len(pages) + 1)]
+            paths = pages_of(job.files[key], len(pages))
             self._check(job, key, paths[1:])
             return [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
         except (UsageError, LimitError) as failure:

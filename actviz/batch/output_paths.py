@@ -72,6 +72,11 @@ def page_of(path: Path, page: int) -> Path:
     return path if page == 1 else path.with_stem(f"{path.stem}_{page}")
 
 
+def pages_of(path: Path, count: int) -> list[Path]:
+    """Return the files of a figure with `count` pages."""
+    return [page_of(path, page) for page in range(1, count + 1)]
+
+
 def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem: str = "") -> OutputPaths:
     """Choose between one file and a folder, and name the files in it.
 

@@ -134,13 +134,13 @@ def _hash(value: Any) -> str:
 class Outdated:
     """The figures of one input.
 
-    `files` and `fingerprints` are those of outdated figures by key, `up_to_date` is the number of the others;
+    `files` and `fingerprints` are those of outdated figures by key, `up_to_date` are the files of the others;
     `unlisted` are the records of figures that are up to date but not in the manifest.
     """
 
     files: Mapping[str, Path]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    up_to_date: int = 0
+    up_to_date: Sequence[Path] = ()
     unlisted: Sequence[dict[str, Any]] = ()
 
 
@@ -210,7 +210,7 @@ class UpToDateCheck:
         files: dict[str, Path] = {}
         fingerprints: dict[str, str] = {}
         unlisted: list[dict[str, Any]] = []
-        up_to_date = 0
+        up_to_date: list[Path] = []
         self._check_folder(stem, number)
         for key in self._keys:
             path = self._targets.path(stem, key, number)
@@ -224,7 +224,7 @@ class UpToDateCheck:
                 if work:
                     fingerprints[key] = work
             else:
-                up_to_date += 1
+                up_to_date.append(path)
                 unlisted += records
         return Outdated(files, fingerprints, up_to_date, unlisted)
 

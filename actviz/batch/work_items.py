@@ -30,10 +30,10 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class UpToDate:
-    """An input with its number of figures that are up to date, and the records of those missing in the manifest."""
+    """An input with the files of its figures that are up to date, and the records of those missing in the manifest."""
 
     name: str
-    figures: int
+    files: Sequence[Path]
     unlisted: Sequence[dict[str, Any]] = ()
 
 

@@ -25,7 +25,7 @@ HEADINGS = {
     "Limits": "min-std range exit-zero",
     "Figures": "sheet contact scale cmap columns channels sort top zoom project overlay reduce histogram dark bare"
     " max-megapixels validation-freq",
-    "Many inputs": "dry-run fail-fast batch-size shard force",
+    "Many inputs": "dry-run fail-fast batch-size shard force changed",
     "Output": "output overwrite through-link json operations",
     "Model": "weights custom-objects signature tag allow-code strict timeout open-timeout max-memory",
     "Messages": "quiet verbose color help",

@@ -214,6 +214,7 @@ _BATCH = (
     count_option("--batch-size", type=click.IntRange(1, 4096), help="Inputs in a batch.  [default: by layer sizes]"),
     click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs."),
     flag("--force", help="Draw figures that are up to date again."),
+    flag("--changed", help="Print only figures that are drawn now, not those that are up to date."),
     flag("--json", "as_json", help="Print the record of each figure, one per line, not its path."),
 )
 

@@ -78,7 +78,8 @@ def _print(event: Event | Verdict, bar: ProgressBar, *, quiet: bool, as_json: bo
     elif isinstance(event, FileWritten | FileFailed):
         if as_json:
             with bar.aside(output=True):
-                click.echo(json.dumps(dict(event.record or {}), sort_keys=True, allow_nan=False))
+                printed = {"path": str(event.path)} if isinstance(event, FileWritten) else {}
+                click.echo(json.dumps({**(event.record or {}), **printed}, sort_keys=True, allow_nan=False))
     elif isinstance(event, Output):
         with bar.aside(output=True):
             click.echo(event.text)

@@ -35,7 +35,7 @@ def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> 
     inputs takes --input NAME=FILE for each that the layers need.
 
     Without --layer, a sheet shows the layers that change what can be seen. Figures that are up
-    to date are not drawn again. The path of each file written is printed, one per line.
+    to date are not drawn again. The path of each figure is printed, one per line.
     """
     from actviz.commands.show import ShowRequest, show
     from actviz.inputs.input_files import Shard, parse_shard

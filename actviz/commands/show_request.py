@@ -21,8 +21,8 @@ class ShowRequest(ModelRequest):
     """The arguments of the command.
 
     `batch_size` is the number of inputs in a batch (``None``: by layer sizes); `shard` the part of the inputs to
-    process; with `force`, figures that are up to date are drawn again; `sheet` is ``None`` if it depends on whether
-    `layers` are given; with `contact`, one channel is drawn for all inputs.
+    process; with `force`, figures that are up to date are drawn again, with `changed` they are not printed; `sheet`
+    is ``None`` if it depends on whether `layers` are given; with `contact`, one channel is drawn for all inputs.
     """
 
     style: Style
@@ -31,6 +31,7 @@ class ShowRequest(ModelRequest):
     batch_size: int | None = None
     shard: Shard = field(default_factory=Shard)
     force: bool = False
+    changed: bool = False
     dry_run: bool = False
     sheet: bool | None = None
     through_link: bool = False

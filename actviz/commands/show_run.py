@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.batch import figure_writer, output_paths, requests, streaming
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations
-from actviz.batch.events import Event, Note, Progress
+from actviz.batch.events import Event, FileWritten, Note, Progress
 from actviz.batch.figure_outcome import FigureOutcome
 from actviz.batch.figure_writer import FigureWriter
 from actviz.batch.retries import ComputedBatch, FailedItem
@@ -270,11 +270,7 @@ class ShowRun:
             elif isinstance(item, UnreadableInput):
                 yield from self._failed(item.name, item.failure)
             elif isinstance(item, UpToDate):
-                self.outcome.up_to_date += item.figures
-                if manifest is not None:
-                    manifest.forgive(item.name)
-                    for record in item.unlisted:
-                        manifest.add(record)
+                yield from self._keep(item)
             elif isinstance(item, InputDone):
                 self.outcome.done += 1 + item.more
                 self.outcome.inputs += item.more
@@ -284,6 +280,19 @@ class ShowRun:
             if manifest is not None:
                 manifest.write_now_and_then()
         yield from self.outcome.record(writer.finished())
+
+    def _keep(self, item: UpToDate) -> Iterator[Event]:
+        """Record the figures of an input that are up to date, and yield them unless only new ones are requested."""
+        manifest = self.outcome.manifest
+        if manifest is None:
+            return
+        self.outcome.up_to_date += len(item.files)
+        manifest.forgive(item.name)
+        for record in item.unlisted:
+            manifest.add(record)
+        for file in [] if self.request.changed else item.files:
+            for path in output_paths.pages_of(file, manifest.record(file).get("pages", 1)):
+                yield FileWritten(path, manifest.record(path))
 
     def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
         """Record that an input failed, or raise its failure if that ends the run."""

@@ -8,6 +8,7 @@ run wrote to the same folder in the meantime are merged first.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -125,6 +126,11 @@ class Manifest:
         """Return the facts on a figure by its path relative to the folder, or ``None``."""
         position = self._figures.get(file)
         return None if position is None else position.known
+
+    def record(self, path: Path) -> dict[str, Any]:
+        """Return the record of a figure that is in the manifest."""
+        record: dict[str, Any] = json.loads(self._line(self._figures[path.relative_to(self._folder).as_posix()]))
+        return record
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the record of a figure that was written or is up to date."""

@@ -88,7 +88,8 @@ def nothing_half_done(folder):
 @threat(101, 0)
 def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, monkeypatch):
     events, failure = run(request(samples, "in"))
-    assert (len(files(events)), failure.exit_code) == (11, 1)
+    first = files(events)
+    assert (len(first), failure.exit_code) == (11, 1)
     assert "out/more-09/001_conv.png" in files(events)
     assert [event.record["input"] for event in events if isinstance(event, FileFailed)] == ["broken.png"]
     assert [event for event in events if isinstance(event, Progress)][-1] == Progress(12, 12)
@@ -104,7 +105,10 @@ def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, 
         patch.setattr(Worker, "prepare", lambda _: pytest.fail("TensorFlow was asked for"))
         patch.setattr(Worker, "request_activations", lambda *_: pytest.fail("something was computed"))
         events, failure = run(request(samples, "in"))
-    assert (files(events), failure) == ([], None)
+        assert files(run(request(samples, "in", changed=True))[0]) == []
+    assert (files(events), failure) == (first, None)
+    records = [event.record for event in events if isinstance(event, FileWritten)]
+    assert sorted(records, key=lambda record: record["file"]) == whole["figures"]
     assert manifest(place / "out")["failures"] == []
     assert manifest(place / "out")["figures"] == whole["figures"]
 
@@ -113,12 +117,12 @@ def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, 
     (place / "out" / "05" / "001_conv.png").write_bytes((place / "out" / "05" / "001_conv.png").read_bytes()[:-5])
     again = [f"out/{name}/001_conv.png" for name in ("03", "04", "05")]
     # What was cut off is no figure of ours any more than another's: it carries the same provenance.
-    assert files(run(request(samples, "in"))[0]) == again
-    assert len(files(run(request(samples, "in", layers=("conv", "scores")))[0])) == 11
+    assert files(run(request(samples, "in", changed=True))[0]) == again
+    assert len(files(run(request(samples, "in", layers=("conv", "scores"), changed=True))[0])) == 11
     assert len(files(run(request(samples, "in", style=Style(bare=True, cmap="viridis")))[0])) == 11
     assert len(files(run(request(samples, "in", style=Style(bare=True, cmap="viridis"), force=True))[0])) == 11
     monkeypatch.setattr(up_to_date, "_version", lambda _: "another")
-    assert len(files(run(request(samples, "in"))[0])) == 11
+    assert len(files(run(request(samples, "in", changed=True))[0])) == 11
 
 
 def test_results_among_the_inputs_are_no_inputs(place, samples):
@@ -187,7 +191,7 @@ def test_shards_are_disjoint_and_come_together_in_one_folder_or_by_copying(place
     for number in (1, 2):
         subprocess.run(["cp", "-r", f"part{number}/.", "both"], check=True)
     assert len(manifest(place / "both")["figures"]) < 11
-    events, _ = run(request(samples, "in", output="both"))
+    events, _ = run(request(samples, "in", output="both", changed=True))
     assert files(events) == []
     both, one = manifest(place / "both")["figures"], manifest(place / "out")["figures"]
     assert [(item["file"], item["work"]) for item in both] == [(item["file"], item["work"]) for item in one]
@@ -384,7 +388,9 @@ def test_records_are_printed_as_they_are_written(place, samples):
     )
     records = [json.loads(line) for line in ran.out.splitlines()]
     figures = manifest(place / "out")["figures"]
-    assert sorted((item for item in records if "file" in item), key=lambda item: item["file"]) == figures
+    printed = sorted((item for item in records if "file" in item), key=lambda item: item["file"])
+    assert [item.pop("path") for item in printed] == [f"out/{item['file']}" for item in figures]
+    assert printed == figures
     assert [item["code"] for item in records if "reason" in item] == [3]
     assert "1 of 12 inputs failed" in ran.error
 

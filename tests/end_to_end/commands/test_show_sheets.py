@@ -170,7 +170,8 @@ def test_a_page_that_was_deleted_is_made_again(actviz, samples, tmp_path):
     pages = actviz(*command).out.split()
     contents = {page: (tmp_path / page).read_bytes() for page in pages}
     assert len(pages) > 1
-    assert actviz(*command).out == ""
+    assert actviz(*command).out.split() == pages
+    assert actviz(*command, "--changed").out == ""
     (tmp_path / pages[1]).unlink()
     again = actviz(*command)
     assert again.code == 0, again.err

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from actviz.commands.layers import LayersResult
     from actviz.records import ModelFacts, SignatureInfo, TensorSpec
 
-HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
 RIGHT = (0, 4)
 
 
@@ -41,6 +40,8 @@ def command(*, as_json: bool, operations: bool, **values: Any) -> None:
 
 def table(result: LayersResult) -> str:
     """Return the header and the table as text."""
+    from actviz.commands.layers import HEADINGS, layer_row
+
     facts = result.facts
     lines = [f"{escape(facts.file, 200)}: written by {facts.writer}"]
     if len(facts.signatures) > 1:
@@ -49,18 +50,8 @@ def table(result: LayersResult) -> str:
     if result.preprocessing:
         lines.append(f"images are fed as {result.preprocessing}")
     lines.append(f"code inside: {', '.join(escape(text, 100) for text in facts.code) or 'none'}")
-    rows = [HEADINGS]
-    for layer, drawn in zip(facts.every_layer, result.drawn_as, strict=True):
-        rows.append(
-            (
-                "" if layer.index is None else str(layer.index),
-                layer.address,
-                escape(layer.kind, 80),
-                sizes_text(layer.shape),
-                "" if layer.parameters is None else f"{layer.parameters:,}",
-                drawn,
-            )
-        )
+    described = zip(facts.every_layer, result.drawn_as, strict=True)
+    rows = [HEADINGS, *(layer_row(layer, drawn) for layer, drawn in described)]
     removed = _reasons("no values of their own:", facts.removed_layers)
     refused = _reasons("not computed:", _first_reasons(facts))
     return "\n".join([*lines, "", text_table(rows, RIGHT), *removed, *refused])

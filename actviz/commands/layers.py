@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from actviz.errors import escape
+from actviz.records import sizes_text
 from actviz.worker import ModelOptions, Worker
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, ModelFacts
 
 NOT_COMPUTED = "not computed"
+HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,6 @@ class LayersResult:
 def list_layers(request: LayersRequest) -> LayersResult:
     """Open a model and describe it; TensorFlow is used only for what the file does not contain."""
     with Worker(request.opening) as worker:
-        from actviz.figures.renderers import kind_of
         from actviz.inputs.preprocessing import describe_ranges
 
         facts = worker.facts()
@@ -50,11 +52,28 @@ def list_layers(request: LayersRequest) -> LayersResult:
         if not request.operations:
             facts = replace(facts, layers=_outer(facts.layers), listed=_outer(facts.listed))
         preprocessing = describe_ranges(facts) if takes_images(facts) else ""
-        drawn = tuple(
-            NOT_COMPUTED if layer.address in facts.refusals else kind_of(layer.axes) or "-"
-            for layer in facts.every_layer
-        )
-    return LayersResult(facts, preprocessing, drawn, notes)
+    return LayersResult(facts, preprocessing, drawn_as(facts), notes)
+
+
+def drawn_as(facts: ModelFacts) -> tuple[str, ...]:
+    """Return the name of the renderer of every layer, ``-`` if there is none, `NOT_COMPUTED` for refused layers."""
+    from actviz.figures.renderers import kind_of
+
+    return tuple(
+        NOT_COMPUTED if layer.address in facts.refusals else kind_of(layer.axes) or "-" for layer in facts.every_layer
+    )
+
+
+def layer_row(layer: LayerInfo, drawn: str) -> tuple[str, ...]:
+    """Return the cells of a layer below `HEADINGS`."""
+    return (
+        "" if layer.index is None else str(layer.index),
+        layer.address,
+        escape(layer.kind, 80),
+        sizes_text(layer.shape),
+        "" if layer.parameters is None else f"{layer.parameters:,}",
+        drawn,
+    )
 
 
 def _outer(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
@@ -97,13 +116,15 @@ def record_of(result: LayersResult) -> dict[str, Any]:
         ],
         "gone": dict(facts.removed_layers),
         "layers": [
-            _layer(layer, drawn) | ({"refused": facts.refusals[layer.address][1]} if drawn == NOT_COMPUTED else {})
+            layer_record(layer, drawn)
+            | ({"refused": facts.refusals[layer.address][1]} if drawn == NOT_COMPUTED else {})
             for layer, drawn in zip(facts.every_layer, result.drawn_as, strict=True)
         ],
     }
 
 
-def _layer(layer: LayerInfo, drawn: str) -> dict[str, Any]:
+def layer_record(layer: LayerInfo, drawn: str) -> dict[str, Any]:
+    """Return a layer as values for JSON."""
     return {
         "index": layer.index,
         "address": layer.address,

@@ -237,7 +237,7 @@ def test_every_step_needs_no_static_number_of_steps():
 def test_custom_classes_are_refused_with_the_flag_that_gives_them(functional, suffix):
     _, folder = functional
     path = folder / f"functional.{suffix}"
-    message = r'3 custom objects .*"Scale", "shop>Block", "swish_twice".*--custom-objects file\.py'
+    message = r'3 custom objects .*"Scale", "shop>Block", "swish_twice".*custom_objects="file\.py"'
     with actviz.open(path) as network:
         last = list(network.facts.refusals)[-1]
         with pytest.raises(ModelError, match=message):
@@ -245,7 +245,7 @@ def test_custom_classes_are_refused_with_the_flag_that_gives_them(functional, su
     some = [f"{CUSTOMS}:Scale", f"{CUSTOMS}:swish_twice"]
     with (
         actviz.open(path, custom_objects=some) as network,
-        pytest.raises(ModelError, match=r'"shop>Block".*--custom-objects module:Block'),
+        pytest.raises(ModelError, match=r'"shop>Block".*custom_objects="module:Block"'),
     ):
         network.activations({}, last)
 
@@ -309,7 +309,7 @@ def lambda_model(tmp_path, function):
 def test_lambdas_run_when_they_are_allowed(tmp_path):
     path = lambda_model(tmp_path, lambda x: x * 3 + 1)
     numbers = np.ones((1, 3), np.float32)
-    message = r'layer "lam" is a Lambda: it can run any code\. Use --allow-code'
+    message = r'layer "lam" is a Lambda: it can run any code\. Use allow_code=True'
     with actviz.open(path) as network, pytest.raises(UnsafeError, match=message):
         network.activations(numbers, "dense")
     with actviz.open(path, allow_code=True) as network:
@@ -350,7 +350,7 @@ def test_the_function_of_a_lambda_activation_is_given_under_the_layers_name(tmp_
     given.write_text("def scores(x):\n    return x * 2 - 1\n")
     with (
         actviz.open(path) as network,
-        pytest.raises(ModelError, match=r'layer "scores".*a lambda.*--custom-objects file\.py:scores'),
+        pytest.raises(ModelError, match=r'layer "scores".*a lambda.*custom_objects="file\.py:scores"'),
     ):
         network.activations(numbers, "-1")
     with actviz.open(path, custom_objects=f"{given}:scores") as network:
@@ -364,7 +364,7 @@ def test_the_lambda_of_a_layer_of_keras_3_is_given_or_allowed(tmp_path):
     with pytest.warns(UserWarning, match="lambda"):
         model.save(path := tmp_path / "m.keras")
     numbers = np.ones((1, 3), np.float32)
-    with actviz.open(path) as network, pytest.raises(UnsafeError, match=r"has a lambda .* Use --allow-code"):
+    with actviz.open(path) as network, pytest.raises(UnsafeError, match=r"has a lambda .* Use allow_code=True"):
         network.activations(numbers, "dense")
     with actviz.open(path, allow_code=True) as network:
         np.testing.assert_allclose(network.activations(numbers)["dense"].values, model(numbers), rtol=1e-6)
@@ -395,7 +395,7 @@ def test_bytecode_of_another_python_is_refused(tmp_path, number):
             archive.writestr(name, content)
     with (
         actviz.open(path, allow_code=True) as network,
-        pytest.raises(ModelError, match=r"bytecode of another Python.*--custom-objects file\.py:lam"),
+        pytest.raises(ModelError, match=r'bytecode of another Python.*custom_objects="file\.py:lam"'),
     ):
         network.activations(np.ones((1, 3), np.float32))
 

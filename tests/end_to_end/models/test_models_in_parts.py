@@ -38,7 +38,7 @@ def test_json_and_weights_of_either_layout(model, tmp_path, samples):
     for weights in ("m.weights.h5", "whole.h5"):
         found = outputs(actviz.open(tmp_path / "m.json", weights=tmp_path / weights), batch)
         np.testing.assert_array_equal(found, correct)
-    with pytest.raises(ModelError, match="give them with --weights"):
+    with pytest.raises(ModelError, match="give them with weights="):
         actviz.open(tmp_path / "m.json")
     with pytest.raises(ModelError, match=r"goes with a \.keras or \.h5 file"):
         actviz.open(samples / "digits_cnn_int8.tflite", weights=tmp_path / "m.weights.h5")

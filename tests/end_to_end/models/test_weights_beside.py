@@ -145,7 +145,7 @@ def test_files_that_hold_no_weights(tmp_path, content):
 
 
 def test_models_that_hold_their_weights_themselves(tmp_path, samples):
-    with pytest.raises(ModelError, match=r"--weights goes with a \.keras or \.h5 file or the JSON"):
+    with pytest.raises(ModelError, match=r"weights= goes with a \.keras or \.h5 file or the JSON"):
         actviz.open(samples / "digits_cnn_int8.tflite", weights=PARTS / "parts.h5")
     (tmp_path / "m.json").write_text(json.dumps({"class_name": "Sequential", "config": {"layers": []}}))
     with pytest.raises(ModelError):
@@ -379,7 +379,7 @@ def test_links_beside_a_model_of_tensorflow_js(tfjs):
 def test_json_that_holds_json(tmp_path):
     (tmp_path / "m.json").write_text(json.dumps(JSON.read_text()))
     check(tmp_path / "m.json", PARTS / "parts.h5", layers=("conv2d",))
-    with pytest.raises(ModelError, match="give them with --weights"):
+    with pytest.raises(ModelError, match="give them with weights="):
         actviz.open(tmp_path / "m.json")
     for content in ('"{"', '"3"', '"' + "[" * 10**5 + '"', '"\\ud800"'):
         (tmp_path / "m.json").write_text(content)
@@ -412,9 +412,9 @@ def test_refusals_name_the_next_step(tmp_path):
         archive.writestr("hand_detector.tflite", b"x")
     steps = {
         "m.onnx": r"onnx2tf -i m\.onnx",
-        "w.h5": r"--weights w\.h5",
-        "ckpt.index": r"checkpoint.*--weights ckpt\.",
-        "saved": "checkpoints.*--weights saved",
+        "w.h5": 'weights="w.h5"',
+        "ckpt.index": 'checkpoint.*weights="ckpt"',
+        "saved": 'checkpoints.*weights="saved"',
         "x.bin": r"a model \(\.keras, \.h5, \.pb, \.tflite, model\.json of TensorFlow\.js, or the folder of a SavedModel\) was",
         "hand.task": r"TFLite models \(hand_detector\.tflite\); unpack it with: unzip hand\.task",
     }

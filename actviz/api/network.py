@@ -1,23 +1,23 @@
-"""The Python interface: networks, activations and figures in the process of the caller."""
+"""`actviz.open`: a network in the process of the caller."""
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from actviz.api.arguments import names_of, path_of, python_errors
+from actviz.api.layer_activation import LayerActivation
 from actviz.errors import InputError, escape
-from actviz.records import Context, Sample, Style
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
-    from PIL.Image import Image
 
     from actviz.formats.network_protocol import Network
-    from actviz.records import Activation, LayerInfo, ModelFacts, TensorSpec
+    from actviz.records import LayerInfo, ModelFacts, TensorSpec
 
 
 class OpenNetwork:
@@ -40,6 +40,39 @@ class OpenNetwork:
         facts = self.facts
         return f"<actviz network {escape(facts.file)}: {facts.writer}, {len(facts.layers)} layers>"
 
+    def _repr_html_(self) -> str:
+        """Return the table of layers for notebooks."""
+        from actviz.api.layer_table import as_html
+
+        return as_html(self.facts)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the layers as a DataFrame, one row each.
+
+        Raises
+        ------
+        ImportError
+            When pandas is not installed.
+        """
+        from actviz.api.layer_table import as_frame
+
+        return as_frame(self.facts)
+
+    def select(self, addresses: str | Sequence[str]) -> list[LayerInfo]:
+        """Return the layers that addresses select, written as on the command line.
+
+        Raises
+        ------
+        UsageError
+            When an address matches no layer.
+        """
+        from actviz.addresses import select_layers_of
+
+        hint = 'layers are chosen by text such as "conv" or "-1"'
+        names = names_of(addresses, "addresses", "a layer address", hint)
+        with python_errors():
+            return select_layers_of(self.facts, names, str(self._path))
+
     @property
     def facts(self) -> ModelFacts:
         """What is known about the file without running the model."""
@@ -55,9 +88,10 @@ class OpenNetwork:
         """The inputs, in the model's order."""
         return self._network.inputs
 
+    @python_errors()
     def activations(
         self, inputs: ArrayLike | Mapping[str, ArrayLike], addresses: str | Sequence[str] | None = None
-    ) -> dict[str, Activation]:
+    ) -> dict[str, LayerActivation]:
         """Compute the outputs of some layers for a batch.
 
         Parameters
@@ -80,19 +114,18 @@ class OpenNetwork:
         ------
         UsageError
             When an address matches no layer.
+        TypeError
+            When an address is no text.
         InputError
             When a required input is missing, or an input is unknown, has the wrong shape or
             dtype, or holds tokens outside the vocabulary.
         """
-        from actviz.addresses import select_layers_of
-
+        chosen = None if addresses is None else [layer.address for layer in self.select(addresses)]
         batch = self._batch(inputs)
         if not all(spec.shape for spec in self.inputs):
             self._network.complete({name: values.shape for name, values in batch.items()})
-        if addresses is None:
-            return self._network.activations(batch)
-        chosen = select_layers_of(self.facts, _names(addresses), str(self._path))
-        return self._network.activations(batch, [layer.address for layer in chosen])
+        computed = self._network.activations(batch, chosen)
+        return {address: LayerActivation.of(activation) for address, activation in computed.items()}
 
     def close(self) -> None:
         """Close the file."""
@@ -122,6 +155,7 @@ class OpenNetwork:
         return batch
 
 
+@python_errors()
 def open(  # noqa: A001, PLR0913  (`actviz.open` is the public name; one keyword per option)
     path: str | os.PathLike[str],
     *,
@@ -168,145 +202,14 @@ def open(  # noqa: A001, PLR0913  (`actviz.open` is the public name; one keyword
     from actviz.gate import TrustPolicy
     from actviz.records import GraphSelection
 
+    file = path_of(path, "path")
     if isinstance(custom_objects, Mapping):
         trust = TrustPolicy((), dict(custom_objects), allow_code)
     else:
-        trust = TrustPolicy(_names(custom_objects), {}, allow_code)
-    choice = GraphSelection(signature, _names(tags), _names(inputs))
-    file = Path(path)
-    return OpenNetwork(open_network(file, None if weights is None else Path(weights), trust, choice), file)
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names that may be given as a single string."""
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
-def draw(activation: Activation, index: int = 0, style: Style | None = None, context: Context | None = None) -> Image:
-    """Draw the output of a layer for one sample of its batch, as `actviz show` does.
-
-    Parameters
-    ----------
-    activation
-        A value of the dictionary that `OpenNetwork.activations` returns.
-    index
-        Index along the batch axis.
-    style
-        Scale, colors, channels and layout; default: as on the command line. The scale
-        ``run`` needs the `ranges` of the layers.
-    context
-        Names of the model and the input for the caption.
-
-    Raises
-    ------
-    UsageError
-        When no renderer supports these axes, or the style does not fit the activation.
-    InputError
-        When the file that the scale names was not written by actviz.
-    """
-    from PIL import Image
-
-    from actviz.batch import color_ranges
-    from actviz.figures import renderers
-
-    caption = context or Context(model="", input=f"sample {index}", fed="")
-    return Image.fromarray(
-        renderers.draw(activation, index, caption, color_ranges.with_known_ranges(style or Style())).pixels
+        trust = TrustPolicy(names_of(custom_objects, "custom_objects", "a source such as file.py:Name"), {}, allow_code)
+    choice = GraphSelection(
+        signature, names_of(tags, "tags", "a tag"), names_of(inputs, "inputs", "the name of an input")
     )
-
-
-def save(
-    path: str | os.PathLike[str],
-    activations: Mapping[str, Activation],
-    *,
-    model: str = "",
-    overwrite: bool = False,
-    compress: bool = False,
-) -> None:
-    """Save activations as an `.npz` file that `load`, `actviz render` and NumPy read, without pickle.
-
-    Parameters
-    ----------
-    path
-        The file to write; it is replaced atomically.
-    activations
-        Address to `Activation`, as `OpenNetwork.activations` returns, all of one batch.
-    model
-        Name of the model, shown in figures of the file.
-    overwrite
-        Replace an existing file.
-    compress
-        Compress the arrays: smaller and slower.
-
-    Raises
-    ------
-    InputError
-        When the batches differ in size, or an activation has no batch axis.
-    OutputError
-        When the file cannot be written, or exists.
-    """
-    from actviz import activations as files
-    from actviz.results import output_files
-    from actviz.system import file_writing
-
-    target = Path(path)
-    kind = output_files.ResultKind("file", lambda _: None)
-    output_files.check_output(target, {"model": model}, kind, overwrite=overwrite)
-    counts = {len(item.values) if item.values.ndim else 0 for item in activations.values()}
-    if len(counts) != 1 or 0 in counts:
-        sizes = ", ".join(map(str, sorted(counts))) or "none"
-        message = f"the activations hold batches of the sizes {sizes}; one batch of at least one was expected."
-        raise InputError(message)
-    with files.ActivationWriter(target.parent) as collector:
-        for number in range(counts.pop()):
-            sample = {
-                address: dataclasses.replace(item, values=item.values[number : number + 1])
-                for address, item in activations.items()
-            }
-            collector.add(Sample(f"sample {number}", {}, None, "", ""), sample)
-        for address, reason in collector.left_out.items():
-            message = f"layer {escape(address, 80)!r} cannot be saved: {reason}."
-            raise InputError(message)
-        with file_writing.replace_file(target) as file:
-            collector.write(file, files.layers_metadata(model, activations), compress=compress)
-
-
-def load(path: str | os.PathLike[str], addresses: str | Sequence[str] | None = None) -> dict[str, Activation]:
-    """Load activations that `save` or `actviz extract` wrote.
-
-    Parameters
-    ----------
-    path
-        The `.npz` file.
-    addresses
-        Layer addresses as on the command line; ``None`` for every layer. Only these layers
-        are read.
-
-    Returns
-    -------
-    dict
-        Address to `Activation`. bfloat16 and float8 are returned as float32, text as
-        fixed-width unicode.
-
-    Raises
-    ------
-    InputError, UnsafeError, LimitError
-        When the file was not written by actviz, is damaged or unsafe, or exceeds a limit.
-    UsageError
-        When an address matches no layer of the file.
-    """
-    from actviz import activations as files
-    from actviz.addresses import select_layers
-    from actviz.system import file_system
-
-    source = Path(path)
-    with file_system.reading(source) as (file, _):
-        saved = files.open_saved(file, str(source))
-        if saved is None:
-            message = f"{source}: no actviz.json in it says what its arrays are; open it with numpy.load."
-            raise InputError(message)
-        held = [layer for layer in saved.description.layers if layer.address in saved.description.entries]
-        chosen = (
-            held if addresses is None else select_layers(held, _names(addresses), str(source), "python -m zipfile -l")
-        )
-        return {layer.address: saved.whole(layer.address) for layer in chosen}
+    return OpenNetwork(
+        open_network(file, None if weights is None else path_of(weights, "weights"), trust, choice), file
+    )

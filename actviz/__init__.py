@@ -1,4 +1,6 @@
-"""See what a saved neural network computes, from a shell or from Python. From Python::
+"""See what a saved neural network computes, from a shell or from Python.
+
+From Python::
 
     network = actviz.open("sample_models/digits_cnn.h5")
     digits = actviz.preprocess("sample_models/seven.png", network)

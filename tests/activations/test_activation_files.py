@@ -480,7 +480,7 @@ def test_save_and_load(tmp_path):
         "words": activation(np.array([["a"], ["bc"], [""]], object), ("batch", "step"), "words"),
     }
     actviz.save(tmp_path / "out.npz", found, model="m.h5")
-    with pytest.raises(OutputError, match="pass --overwrite"):
+    with pytest.raises(OutputError, match="pass overwrite=True"):
         actviz.save(tmp_path / "out.npz", found)
     actviz.save(tmp_path / "out.npz", found, overwrite=True, compress=True)
     back = actviz.load(tmp_path / "out.npz")

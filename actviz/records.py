@@ -267,7 +267,8 @@ class Style:
     one map (``max``), ``None`` to show each. `overlay` blends maps over the input image;
     `reduce` is how channels are reduced to one map (``mean``, ``max``, ``l2``), ``None``
     to show each. `megapixels` limits the size of a page of a sheet. `dark` selects a dark
-    background, `histogram` adds a histogram of the values of the layer.
+    background, `histogram` adds a histogram of the values of the layer. `font_scale` multiplies the
+    size of text; `dpi` is the resolution that PNG files record (``None``: none).
     """
 
     scale: str = "auto"
@@ -284,6 +285,8 @@ class Style:
     megapixels: float = 16.0
     dark: bool = False
     histogram: bool = False
+    font_scale: float = 1.0
+    dpi: int | None = None
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property

@@ -23,7 +23,7 @@ HEADINGS = {
     "Inputs": "input files-from null labels tokens stateful resize preprocess invert layout allow-nonfinite max-pixels"
     " frame sample-rate background seed",
     "Limits": "min-std range exit-zero",
-    "Figures": "sheet contact scale cmap columns channels sort top zoom project overlay reduce histogram dark bare"
+    "Figures": "sheet contact scale cmap columns channels sort top zoom project overlay reduce histogram font-scale dpi dark bare"
     " max-megapixels validation-freq",
     "Many inputs": "dry-run fail-fast batch-size shard force changed",
     "Output": "output overwrite through-link json operations",

@@ -163,6 +163,14 @@ _STYLE = (
         help="Largest page of a sheet, which continues on further pages.",
     ),
     flag("--histogram", help="Add the distribution of the layer's values."),
+    click.option(
+        "--font-scale",
+        type=Number(0.5, 4),
+        default=1.0,
+        metavar="FACTOR",
+        help="Factor of all text sizes, for pages that are shrunk to a slide or a column.",
+    ),
+    count_option("--dpi", type=click.IntRange(10, 2400), help="Pixels per inch that the PNG files record."),
     dark,
     flag("--bare", help="The mosaic of the tiles only."),
 )

@@ -200,5 +200,5 @@ def _write(request: ShowRequest, facts: ModelFacts, collected: _Collected, path:
         "numbers": picture.numbers,
         "size": list(picture.size),
     }
-    output_files.write_figure(path, picture.drawn, provenance)
+    output_files.write_figure(path, picture.drawn, provenance, request.style.dpi)
     return FileWritten(path)

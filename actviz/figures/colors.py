@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RGB = tuple[int, int, int]
 
+_MOST_CATEGORIES, _VISIBLE_DIP = 20, 4.0
 STEPS = 256
 SEQUENTIAL, DIVERGING, DIVERGING_DARK = "inferno", "RdBu_r", "berlin"
 
@@ -242,6 +243,32 @@ def values_to_steps(
     if empty.any():
         steps[empty] = _EMPTY_RANGE_STEP[signed]
     return steps.reshape(values.shape)
+
+
+def misleading(name: str, *, signed: bool) -> str:
+    """Return why a colormap misleads for values that have no categories, ``""`` if it does not.
+
+    Lightness must rise or fall with the values; on `signed` values it may turn in the middle.
+    """
+    colors = table(name).colors.astype(np.float64) / 255
+    if len(np.unique(colors, axis=0)) <= _MOST_CATEGORIES:
+        return f"colormap {name} is for categories: neighbouring values have unrelated colours"
+    linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004  (sRGB)
+    lightness = 116 * np.cbrt(linear @ (0.2126, 0.7152, 0.0722)) - 16
+    if _is_monotonic(lightness):
+        return ""
+    half = len(lightness) // 2
+    first, second = lightness[:half], lightness[half:]
+    turns = _is_monotonic(first) and _is_monotonic(second) and (first[-1] > first[0]) != (second[-1] > second[0])
+    if turns:
+        return "" if signed else f"colormap {name} is diverging: its middle means nothing for values of one sign"
+    return f"colormap {name} is not ordered in lightness: edges in it need not be edges of the values"
+
+
+def _is_monotonic(lightness: NDArray[np.float64]) -> bool:
+    """Return True if lightness rises or falls, but for dips that are not visible."""
+    rising = lightness if lightness[-1] >= lightness[0] else lightness[::-1]
+    return bool((np.maximum.accumulate(rising) - rising).max() <= _VISIBLE_DIP)
 
 
 def pack_rgb(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:

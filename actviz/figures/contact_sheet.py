@@ -51,6 +51,13 @@ def draw(
     `layer` is the activation of any input; `about` are the name of the model and the number of all inputs.
     `Tile.channel` is the index of the entry.
     """
+    with text.scaled(style.font_scale):
+        return _draw(layer, channel, entries, about, style)
+
+
+def _draw(
+    layer: Activation, channel: int, entries: Sequence[ContactEntry], about: tuple[str, int], style: Style
+) -> Picture:
     maps = np.stack([entry.values for entry in entries])
     style = replace(style, sort=style.sort or "mean")
     scale = color_scale.parse_scale(style.scale)

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from actviz.errors import LimitError, UsageError
-from actviz.figures import page_layout, sheet_bars, sheet_page, sheet_row, sheet_row_drawing
+from actviz.figures import page_layout, sheet_bars, sheet_page, sheet_row, sheet_row_drawing, text
 from actviz.figures.canvas import theme_of
 from actviz.figures.sheet_page import Sheet, SheetPage
 from actviz.figures.sheet_row import RowPart, TileLimits
@@ -101,12 +101,18 @@ def plan_pages(
         raise UsageError("none of the layers holds numbers that can be drawn; choose others with --layer.")
     total = len(sheet_page.layer_names(activation.address for activation in activations))
     sheet = Sheet(sheet_rows, context, style, total, requested)
-    pages, words = _plan(sheet) if requested or one_page else (_screens(sheet), [])
+    with text.scaled(style.font_scale):
+        pages, words = _plan(sheet) if requested or one_page else (_screens(sheet), [])
     return [partial(_draw, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
 
 
 def _draw(sheet: Sheet, page: SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
     """Draw a page; `numbering` is its number and the number of pages."""
+    with text.scaled(sheet.style.font_scale):
+        return _draw_scaled(sheet, page, numbering, words)
+
+
+def _draw_scaled(sheet: Sheet, page: SheetPage, numbering: tuple[int, int], words: Sequence[str]) -> Picture:
     number, count = numbering
     where = f", page {number} of {count}" if count > 1 else ""
     canvas, top, left = page_layout.open_page(

@@ -80,6 +80,7 @@ def _caption(sheet: Sheet, page: SheetPage) -> list[str]:
     clipped = sum(part.clipped(page.limits) for part in page.parts)
     if clipped:
         parts.append(f"{text.plural(clipped, 'value')} clipped to the ends of the colours")
+    parts += captions.colormap_notes(drawn)
     parts += _distributions(page)
     parts += _overlays(page)
     if any(part.row.masked_steps for part in page.parts):

@@ -6,11 +6,13 @@ other characters.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import math
 import re
 import unicodedata
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +23,7 @@ from actviz.figures import fonts
 from actviz.figures.text_runs import JOINERS, Run, font_content, runs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -174,9 +176,26 @@ class Font:
         return np.asarray(image)
 
 
-@functools.cache
+_SCALE: ContextVar[float] = ContextVar("font_scale", default=1.0)
+
+
+@contextlib.contextmanager
+def scaled(factor: float) -> Iterator[None]:
+    """Multiply the sizes of all fonts inside the block, in this thread only."""
+    token = _SCALE.set(factor)
+    try:
+        yield
+    finally:
+        _SCALE.reset(token)
+
+
 def get_font(size: int, *, bold: bool = False) -> Font:
-    """Return the shared font of a size in pixels."""
+    """Return the shared font of a size in pixels, multiplied as in `scaled`."""
+    return _font(max(1, round(size * _SCALE.get())), bold)
+
+
+@functools.cache
+def _font(size: int, bold: bool) -> Font:  # noqa: FBT001  (cached by position)
     return Font(size, bold=bold)
 
 

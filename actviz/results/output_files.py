@@ -206,7 +206,7 @@ def prepare_folder(folder: Path) -> None:
     probe_writable(folder)
 
 
-def write_figure(path: Path, pixels: NDArray[Any], provenance: dict[str, Any]) -> None:
+def write_figure(path: Path, pixels: NDArray[Any], provenance: dict[str, Any], dpi: int | None = None) -> None:
     """Write a PNG atomically.
 
     Parameters
@@ -215,8 +215,10 @@ def write_figure(path: Path, pixels: NDArray[Any], provenance: dict[str, Any]) -
         As for `encode_png`.
     provenance
         Embedded as JSON, without a date, so equal arguments give equal bytes.
+    dpi
+        Pixels per inch to record.
     """
-    write_file(path, encode_png(pixels, provenance))
+    write_file(path, encode_png(pixels, provenance, dpi=dpi))
 
 
 def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> None:

@@ -26,7 +26,9 @@ TRUECOLOR, INDEXED = 2, 3
 BAND = 64
 
 
-def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None) -> bytes:
+def encode_png(
+    pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArray[np.uint8] | None = None, dpi: int | None = None
+) -> bytes:
     """Encode an image as PNG.
 
     Parameters
@@ -38,6 +40,8 @@ def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArra
         Stored as JSON in a ``tEXt`` chunk.
     palette
         RGB colors of an indexed image, uint8 of shape ``(colors, 3)``.
+    dpi
+        Pixels per inch, which sets the size in print and on slides.
 
     Returns
     -------
@@ -57,6 +61,9 @@ def encode_png(pixels: NDArray[Any], provenance: dict[str, Any], palette: NDArra
         _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)),
         _chunk(b"tEXt", KEYWORD + b"\0" + dump_json(provenance)),
     ]
+    if dpi is not None:
+        per_meter = round(dpi / 0.0254)
+        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", per_meter, per_meter, 1)))
     if palette is not None:
         chunks.append(_chunk(b"PLTE", palette.tobytes()))
     # Not isal_zlib.compress, which was seen to give two streams for the same 288 bytes: it starts from what its

@@ -586,3 +586,19 @@ def test_the_frames_of_a_clip_are_above_those_of_its_channels() -> None:
     assert "above: 4 of 8 frames of the input" in " ".join(label.text for label in picture.labels)
     without = renderers.draw(one, 0, CONTEXT, Style())
     assert without.size[0] < picture.size[0]
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.5, 3.0])
+@pytest.mark.parametrize("kind", AXES)
+def test_text_of_any_size_stays_apart(kind: str, scale: float) -> None:
+    one = activation(waves(*(SIZES[len(AXES[kind]) - 1],) * (len(AXES[kind]) - 1)), AXES[kind])
+    picture = renderers.draw(one, 0, CONTEXT, Style(font_scale=scale))
+    plain = renderers.draw(one, 0, CONTEXT, Style())
+
+    assert_labels_apart(picture)
+    assert_read_back(picture, one, Style())
+    heights = [
+        next(label.box[2] - label.box[0] for label in p.labels if label.text == "layer") for p in (plain, picture)
+    ]
+    assert heights[1] == pytest.approx(heights[0] * scale, rel=0.15)
+    assert_labels_apart(sheet.draw_sheet([one], 0, CONTEXT, Style(font_scale=scale)))

@@ -226,3 +226,11 @@ def test_names_that_windows_reserves_get_a_hash(name):
 @threat(91, 0)
 def test_names_that_only_look_reserved_stay(name):
     assert output_files.slug(name) == name
+
+
+def test_a_png_records_its_resolution_only_if_it_is_given() -> None:
+    pixels = np.zeros((4, 5, 3), np.uint8)
+    with Image.open(io.BytesIO(png.encode_png(pixels, {}, dpi=300))) as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert image.size == (5, 4)
+    assert b"pHYs" not in png.encode_png(pixels, {})

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
+from actviz.figures import text
 from actviz.figures.renderers import attention, batch_entry, overlay, reduction, sequence, slices, spatial, vector
 from actviz.figures.renderers.frames import FramesRenderer
 from actviz.records import sizes_text
@@ -78,9 +79,10 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         if flat is not activation:
             context = replace(context, maps_shape=values.shape[1:])
             activation, renderer = flat, renderer_of(flat.axes) or renderer
-    if style.reduce is not None:
-        return _draw_reduced(activation, index, context, style)
-    return (overlay if style.overlay else renderer).draw(activation, index, context, style)
+    with text.scaled(style.font_scale):
+        if style.reduce is not None:
+            return _draw_reduced(activation, index, context, style)
+        return (overlay if style.overlay else renderer).draw(activation, index, context, style)
 
 
 def _draw_reduced(activation: Activation, index: int, context: Context, style: Style) -> Picture:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actviz.figures import mosaic, text
+from actviz.figures import colors, mosaic, text
 from actviz.figures.page_layout import PageHeading
 from actviz.records import MIXED, REVERSED
 from actviz.statistics import channel_statistics
@@ -60,9 +60,17 @@ def caption(prepared: PreparedMaps, style: Style, tile_name: str, state: str) ->
         parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
     parts += _small_channel_notes(numbers)
     parts += [*_clipped_notes(prepared), _nonfinite_note(numbers)]
+    parts += colormap_notes([prepared])
     if style.histogram and prepared.distribution is None:
         parts.append("no distribution: no finite value")
     return tuple(parts)
+
+
+def colormap_notes(drawn: Sequence[PreparedMaps]) -> list[str]:
+    """Return the notes about colormaps that mislead for the values that they show."""
+    kinds = dict.fromkeys((prepared.table.name, prepared.signed) for prepared in drawn if not prepared.levels)
+    notes = [colors.misleading(name, signed=signed) for name, signed in kinds]
+    return list(dict.fromkeys(filter(None, notes)))
 
 
 def order_notes(step_order: str) -> list[str]:

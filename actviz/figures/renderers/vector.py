@@ -210,10 +210,11 @@ class _Bars(_VectorPlan):
         number = max(font.width(names[channel]) for channel in prepared.channels)
         value = max(font.width(word) for word in words)
         length = {1: 320, 2: 220}.get(columns, 150)
+        row = max(cls.ROW, font.height + 4)
         step = number + cls.GAP + cls.SWATCH + cls.GAP + length + cls.GAP + value
         step += cls.BETWEEN
-        grid = mosaic.TileGrid(rows, columns, 4, number + cls.GAP, cls.ROW, step, cls.SWATCH, cls.SWATCH)
-        return cls((rows * cls.ROW, columns * step - cls.BETWEEN), grid, words, names)
+        grid = mosaic.TileGrid(rows, columns, 4, number + cls.GAP, row, step, cls.SWATCH, cls.SWATCH)
+        return cls((rows * row, columns * step - cls.BETWEEN), grid, words, names)
 
     def draw(self, canvas: Canvas, prepared: PreparedMaps, top: int, left: int) -> list[Tile]:
         font, theme, grid = text.get_font(_FONT_SIZE), canvas.theme, self.grid

@@ -85,7 +85,7 @@ def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem
     wanted
         Layers and output.
     layers
-        All layers of the model, whose numbers are part of file names.
+        All layers of the model, whose indices are part of file names.
     inputs
         Number of inputs; 2 or more if it is unknown but may be more than one.
     stem
@@ -126,24 +126,20 @@ def folder_of(wanted: OutputOptions) -> Path:
 
 
 def _file_names(keys: Sequence[str], layers: Sequence[LayerInfo]) -> dict[str, str]:
+    """Return the file of each figure: the index that `layers` prints, if any, and the address.
+
+    Names do not depend on which layers are drawn, so that several runs can share a folder.
+    """
     from actviz.results import output_files
 
-    positions = {layer.address: position for position, layer in enumerate(layers)}
-    digits = max(3, len(str(len(positions))))
+    numbers = {layer.address: layer.index for layer in layers if layer.index is not None and layer.address != SHEET}
+    digits = max(3, len(str(len(numbers))))
     taken = output_files.UniquePaths()
-    return {
-        key: str(
-            taken.take(
-                Path(
-                    f"{positions.get(key, 0):0{digits}d}_{output_files.slug(unquote(key))}.png"
-                    if key != SHEET
-                    else "sheet.png"
-                ),
-                key,
-            )
-        )
-        for key in keys
-    }
+    names = {}
+    for key in dict.fromkeys([*(layer.address for layer in layers), *keys]):
+        number = f"{numbers[key]:0{digits}d}_" if key in numbers else ""
+        names[key] = str(taken.take(Path(f"{number}{output_files.slug(unquote(key))}.png"), key))
+    return names
 
 
 def stem_of(name: str, mark: str = "") -> str:

@@ -31,7 +31,7 @@ PAGES_OF_COMMANDS = {
     "history": {"history"},
     "help": set(),
 }
-OF_OTHER_PROGRAMS = {"--seconds", "--version"}
+OF_OTHER_PROGRAMS = {"--seconds", "--version", "--wheel", "--spec", "--from"}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 

@@ -51,6 +51,18 @@ class Number(click.FloatRange):
         return number
 
 
+class Reduction(click.Choice[str]):
+    """A reduction of channels, of which nmf takes a number of parts."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the reduction, or fail."""
+        if re.fullmatch(r"nmf:([2-9]|1[0-2])", str(value)):
+            return str(value)
+        if str(value).startswith("nmf"):
+            self.fail(f"{escape(str(value), 40)}: 2 to 12 parts can be drawn, such as nmf:6.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 POSITIVE = Number(min=0, min_open=True)
 
 flag = functools.partial(click.option, is_flag=True)
@@ -153,7 +165,11 @@ _STYLE = (
     zoom,
     choice_option("--project", ("max",), help="One map of all planes or frames of a channel."),
     flag("--overlay", help="Draw each map over the input image, aligned by receptive fields."),
-    choice_option("--reduce", ("mean", "max", "l2"), help="One map of all chosen channels."),
+    click.option(
+        "--reduce",
+        type=Reduction(("mean", "max", "l2", "nmf:6")),
+        help="One map of all chosen channels; nmf:N: N parts of a layer without negative values, over the input.",
+    ),
     click.option(
         "--max-megapixels",
         "megapixels",

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
 from actviz.figures import text
-from actviz.figures.renderers import attention, batch_entry, overlay, reduction, sequence, slices, spatial, vector
+from actviz.figures.renderers import (
+    attention,
+    batch_entry,
+    overlay,
+    parts,
+    reduction,
+    sequence,
+    slices,
+    spatial,
+    vector,
+)
 from actviz.figures.renderers.frames import FramesRenderer
 from actviz.records import sizes_text
 
@@ -80,6 +90,8 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
             context = replace(context, maps_shape=values.shape[1:])
             activation, renderer = flat, renderer_of(flat.axes) or renderer
     with text.scaled(style.font_scale):
+        if style.reduce is not None and style.reduce.startswith("nmf"):
+            return parts.draw(activation, index, context, style)
         if style.reduce is not None:
             return _draw_reduced(activation, index, context, style)
         return (overlay if style.overlay else renderer).draw(activation, index, context, style)

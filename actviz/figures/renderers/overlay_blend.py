@@ -66,10 +66,9 @@ class Overlay:
 
     def painted(self, prepared: PreparedMaps, sizes: tuple[int, int]) -> NDArray[np.uint32]:
         """Return the packed pixels of the selected maps over the picture, ``(tile, row, column)``, of `sizes`."""
-        rows, columns = (self._nearest(prepared, axis, size) for axis, size in ((0, sizes[0]), (1, sizes[1])))
-        ground = _resized(self.grey, sizes).astype(np.float32)
+        rows, columns = self.positions((prepared.maps.shape[1], prepared.maps.shape[2]), sizes)
         inside = np.logical_and.outer(rows >= 0, columns >= 0)
-        base = np.where(inside, ground, (ground + (_DIM if self.dark else _PALE)) / 2)
+        base = self.ground(sizes, inside)
         table, opacity = prepared.table.colors.astype(np.float32), opacities(prepared)
         steps = prepared.steps()
         nonfinite_pixels = None if prepared.numbers.finite else prepared.painted()
@@ -84,10 +83,21 @@ class Overlay:
                 pixels[index][bad] = nonfinite_pixels[index][np.ix_(rows, columns)][bad]
         return pixels
 
-    def _nearest(self, prepared: PreparedMaps, axis: int, length: int) -> NDArray[np.int64]:
+    def positions(self, counts: tuple[int, int], sizes: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the index of the nearest row and column of maps of `counts` for each pixel, -1 outside."""
         geometry = self.geometry
-        count = prepared.maps.shape[1 + axis]
-        return nearest_indices(geometry.offset[axis], geometry.stride[axis], count, (geometry.size[axis], length))
+        rows, columns = (
+            nearest_indices(
+                geometry.offset[axis], geometry.stride[axis], counts[axis], (geometry.size[axis], sizes[axis])
+            )
+            for axis in (0, 1)
+        )
+        return rows, columns
+
+    def ground(self, sizes: tuple[int, int], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the grey picture ``(row, column)`` in `sizes`, pale or dim where not `inside` the map."""
+        grey = _resized(self.grey, sizes).astype(np.float32)
+        return np.where(inside, grey, (grey + (_DIM if self.dark else _PALE)) / 2)
 
     def bar(self, bar: ColorBar, prepared: PreparedMaps) -> ColorBar:
         """Return a color bar in two halves: the colors over black and over white."""

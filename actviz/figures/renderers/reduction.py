@@ -74,6 +74,10 @@ def reduce_channels(
         If the activation has no channels, or the style is invalid.
     """
     name = activation.address
+    if style.reduce is not None and style.reduce.startswith("nmf"):
+        raise UsageError(
+            "--reduce nmf draws a figure of its own for each layer; name layers with --layer, without --scale run."
+        )
     if style.reduce not in REDUCTIONS:
         raise UsageError(f"unknown reduction {style.reduce!r}; use {', '.join(REDUCTIONS)}.")
     if "channel" not in activation.axes:

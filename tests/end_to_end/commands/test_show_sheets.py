@@ -74,6 +74,8 @@ def test_an_overlay_of_what_has_no_place_is_refused(actviz, samples, tmp_path):
     ("options", "code", "said"),
     [
         (("--reduce", "median"), 2, "median"),
+        (("-l", "conv", "--reduce", "nmf:13"), 2, "2 to 12 parts can be drawn, such as nmf:6"),
+        (("--reduce", "nmf:3"), 2, "name layers with --layer"),
         (("-l", "scores", "--reduce", "mean"), 2, "no channels to bring into one map"),
         (("--max-megapixels", "nan"), 2, "nan"),
         (("--max-megapixels", "0"), 2, "0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError, error_of_code, escape
@@ -51,7 +52,7 @@ def select_layers(
     UsageError
         When an address matches no layer (with the closest names), or is ambiguous.
     """
-    listing = f"{command} {escape(file, 100)}"
+    listing = f"{command} {shlex.quote(escape(file, 100))}"
     removed, refusals = (facts.removed_layers, facts.refusals) if facts is not None else ({}, {})
     found: dict[str, LayerInfo] = {}
     parts = [part for text in wanted for part in ([text] if _exact(layers, text) else map(str.strip, text.split(",")))]
@@ -210,6 +211,11 @@ def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], listin
         or [name for name in names if text.strip("@*").lower() in name.lower()][:NEAR]
     )
     sign = "@" if text.startswith("@") else ""
-    hint = f"did you mean {', '.join(sign + escape(name, 60) for name in near)}? Or list" if near else "list"
+    deeper = "**" + text.lstrip("*")
+    if not sign and PATTERN.search(text) and any(_matches(layer.address, deeper) for layer in layers):
+        near = [deeper]  # the layers are inside others, where * does not reach
+    hint = (
+        f"did you mean {', '.join(shlex.quote(escape(sign + name, 60)) for name in near)}? Or list" if near else "list"
+    )
     message = f'no layer "{escape(text, 80)}"; {hint} them with: {listing}'
     raise UsageError(message)

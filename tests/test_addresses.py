@@ -59,6 +59,11 @@ def test_an_exact_name_always_wins():
     assert chosen([*layers, layer("!a", 7, "Dense")], "!a") == ["!a"]
 
 
+def test_the_command_of_a_message_can_be_pasted():
+    with pytest.raises(UsageError, match=r"actviz layers 'my models/m.h5'$"):
+        select_layers(FLAT, ["zzz"], "my models/m.h5")
+
+
 def test_no_address_selects_no_layer():
     assert chosen(FLAT) == []
 
@@ -91,6 +96,9 @@ OUTPUTS = [layer(f"lstm@{output}", 1, "LSTM", "lstm") for output in range(3)] + 
         (FLAT, "1:2:0", "the step of a slice cannot be 0"),
         (NESTED, "conv", '"conv" means 2 layers (encoder/conv, head/conv)'),
         (FLAT, "zzz", "actviz layers model.h5"),
+        (NESTED, "only*", "did you mean '**only*'? Or list"),
+        (NESTED, "*only", "did you mean '**only'? Or list"),
+        ([*FLAT, layer("my scores", 5, "Dense")], "my scors", "did you mean 'my scores', scores? Or list"),
         (FLAT, "!@Conv3D", 'no layer "@Conv3D"; did you mean @Conv2D'),
         (FLAT, "pool,!@Max*", "!@Max* leaves no layer; list the layers with: actviz layers model.h5"),
         (FLAT, "1" * 5000, 'no layer "1111'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def _choose(request: ReportRequest, facts: ModelFacts) -> list[LayerInfo]:
 
     layers = requests.requested_layers(request, facts) or [layer for layer in facts.layers if _is_shown(layer)]
     if not any(kind_of(layer.axes) for layer in layers):
-        message = f"{facts.file}: none of these layers can be drawn; list them with: actviz layers {request.model}"
+        message = f"{facts.file}: none of these layers can be drawn; list them with: actviz layers {shlex.quote(str(request.model))}"
         raise UsageError(message)
     return layers
 

@@ -7,6 +7,7 @@ runs that are up to date are kept.
 from __future__ import annotations
 
 import itertools
+import shlex
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -136,7 +137,7 @@ class _LayerSelection:
             self.facts = self.worker.complete()
         layers = sheet_layers.drawable(self.facts.layers)
         if not layers:
-            message = f"{self.facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {self.request.model}"
+            message = f"{self.facts.file}: no layer of this model can be drawn yet; list them with: actviz layers {shlex.quote(str(self.request.model))}"
             raise UsageError(message)
         return layers
 

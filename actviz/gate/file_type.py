@@ -50,7 +50,8 @@ _BINARY = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")
 _PICKLE_NAMES = (".npy", ".npz", ".pkl", ".pickle", ".p", ".joblib")
 MODEL_MEMBERS = frozenset({"config.json", "model.weights.h5", "metadata.json"})
 """Members of a `.keras` archive."""
-_MODEL_NAMES = (".pb", ".pbtxt", ".h5", ".hdf5", ".keras", ".tflite", ".onnx")
+MODEL_SUFFIXES = (".pb", ".pbtxt", ".h5", ".hdf5", ".keras", ".tflite", ".onnx")
+SECOND_MODEL = "a run has one model, its first argument; compare two with: actviz diff A B INPUTS"
 
 
 def kind_of(head: bytes) -> str | None:
@@ -122,14 +123,12 @@ def is_model(head: bytes, path: str) -> bool:
     if head.startswith(HDF5) or is_tflite(head):
         return True
     binary = b"\0" in head or not _is_text(head)
-    return binary and path.lower().endswith(_MODEL_NAMES)
+    return binary and path.lower().endswith(MODEL_SUFFIXES)
 
 
 def model_refusal(path: str) -> InputError:
     """Return the error for a model in place of an input."""
-    return InputError(
-        f"{path}: this is a model, not an input; the model is the first argument, what follows it must be {ACCEPTED}."
-    )
+    return InputError(f"{path}: this is a model, not an input; {SECOND_MODEL}. The other arguments must be {ACCEPTED}.")
 
 
 def is_binary_pickle(head: bytes) -> bool:

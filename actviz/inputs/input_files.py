@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import InputError, UsageError, escape
+from actviz.gate.file_type import MODEL_SUFFIXES, SECOND_MODEL
 from actviz.inputs.skipped_files import SOUND_HINT, TEXT_HINT, SkippedFiles
 from actviz.system import file_system, folders, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".apng", ".npy", ".npz"}
@@ -64,13 +65,19 @@ class InputArguments:
         for text in self.named:
             name, mark, file = text.partition("=")
             if not (name and mark and file):
-                message = f"--input {escape(text, 80)}: give NAME=FILE, the name of an input and the file for it."
-                raise UsageError(message)
+                message = f"--input {escape(text, 80)}: give NAME=FILE, the name of an input and the file for it; a file for the only input of a model needs no option."
+                raise UsageError(f"{_second_model(self.paths)}{message}")
         if self.paths and self.named:
-            message = f"{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
+            message = f"{_second_model(self.paths)}{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
             raise UsageError(message)
         if self.named and self.lists:
             raise UsageError("--files-from and --input NAME=FILE do not go together; give all inputs by name.")
+
+
+def _second_model(paths: Iterable[Path]) -> str:
+    """Return the words about a model among the inputs, for the beginning of a message."""
+    model = next((str(path) for path in paths if path.suffix.lower() in MODEL_SUFFIXES), "")
+    return f"{escape(model, 80)}: this is a second model; {SECOND_MODEL}. " if model else ""
 
 
 def list_input_files(

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from threats import threat
 
-from actviz.errors import InputError, LimitError
-from actviz.inputs import PREPROCESSINGS, InputOptions, default_sample, read_samples
+from actviz.errors import InputError, LimitError, UsageError
+from actviz.inputs import PREPROCESSINGS, InputArguments, InputOptions, default_sample, read_samples
 from actviz.inputs.default_input import find_photograph
 from actviz.inputs.reading import open_input, samples_in
 from actviz.records import TensorSpec
@@ -64,7 +64,15 @@ def test_what_is_no_input(tmp_path, content, message):
     assert refused(path) == message
 
 
-MODEL = f"this is a model, not an input; the model is the first argument, what follows it must be {ACCEPTED}."
+SECOND_MODEL = "a run has one model, its first argument; compare two with: actviz diff A B INPUTS"
+MODEL = f"this is a model, not an input; {SECOND_MODEL}. The other arguments must be {ACCEPTED}."
+
+
+@pytest.mark.parametrize("named", ["x.png", "left=x.png"])
+def test_several_models_and_an_input_by_name_say_what_they_mean(named):
+    with pytest.raises(UsageError) as caught:
+        InputArguments((Path("b.keras"),), (named,))
+    assert caught.value.message.startswith(f"b.keras: this is a second model; {SECOND_MODEL}. ")
 
 
 @pytest.mark.parametrize(

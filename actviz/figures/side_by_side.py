@@ -1,13 +1,14 @@
-"""The outputs of one layer of two models side by side: A, B and B - A, on one color scale.
+"""The outputs of one layer of two models side by side: A and B on one color scale, and B - A.
 
 ::
 
-             A old.keras   B new.keras   B - A     B - A x 100
-        12     [map]          [map]      [map]        [map]
-         3     [map]          [map]      [map]        [map]
+             A old.keras   B new.keras   (B - A) x 100
+        12     [map]          [map]        [map]
+             0..3.1         0..3.1       -0.01..0.02
+         3     [map]          [map]        [map]
 
 The channels that differ most come first. If the difference is too small to be visible on the
-scale of the layer, it is drawn a second time, multiplied by a round factor.
+scale of the layer, it is multiplied by a round factor. A layer without negative values has a scale from 0.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from actviz.figures import colors, page_layout, text
+from actviz.figures import colors, page_layout, sheet_bars, text
 from actviz.statistics.channel_statistics import as_numbers
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _SEEN = 0.05
 _LARGEST_POWER = 12
 _LINE = 64
 _SIDE, _LONGEST, _THINNEST = 176, 320, 12
-_FONT_SIZE, _GAP, _ROW_GAP = 12, 14, 12
+_FONT_SIZE, _SMALL, _GAP, _ROW_GAP = 12, 10, 14, 10
 _HUGE = 1e300
 
 
@@ -49,7 +50,10 @@ class LayerPair:
 
 @dataclass(frozen=True, slots=True)
 class _PairMaps:
-    """The maps of each column of the page, float64 ``(channel, row, column)``, and the color limit `limit`."""
+    """The maps of each column of the page, float64 ``(channel, row, column)``, and the color limit `limit`.
+
+    `signed` is true if A or B has negative values. The difference, the last column, is multiplied by `factor`.
+    """
 
     columns: tuple[NDArray[np.float64], ...]
     titles: tuple[str, ...]
@@ -57,38 +61,61 @@ class _PairMaps:
     total: int
     limit: float
     largest: float
+    signed: bool
+    factor: int
+
+    def look(self, index: int) -> tuple[float, ColorTable]:
+        """Return the lower color limit and the colormap of a column; the upper limit is `limit`."""
+        signed = self.signed or index == len(self.columns) - 1
+        return -self.limit if signed else 0.0, colors.table(colors.default_colormap(centred=signed, dark=False))
+
+    def numbers(self, index: int, row: int) -> str:
+        """Return the smallest and largest value of a map, of a difference before it is multiplied."""
+        values = self.columns[index][row]
+        known = values[np.isfinite(values)] / (self.factor if index == len(self.columns) - 1 else 1)
+        return text.range_text(float(known.min()), float(known.max())) if known.size else ""
 
 
 def draw_side_by_side(pair: LayerPair, context: Context) -> Picture:
     """Draw the channels that differ most, at most `MAX_CHANNELS`.
 
-    The color limits are minus and plus the largest absolute value of both models.
+    The upper color limit is the largest absolute value of both models.
     """
     pair_maps = _prepare(pair)
-    table = colors.table(colors.DIVERGING)
     zoom = _zoom(*pair_maps.columns[0].shape[1:])
     height, width = (size * factor for size, factor in zip(pair_maps.columns[0].shape[1:], zoom, strict=True))
-    font = text.get_font(_FONT_SIZE)
+    font, small = text.get_font(_FONT_SIZE), text.get_font(_SMALL)
+    bars, step = _bars(pair_maps), height + 3 + small.height + _ROW_GAP
     numbers = max(font.width(str(channel)) for channel in pair_maps.channels) + _GAP
     cell = max(width, *(font.width(title) for title in pair_maps.titles)) if width > _SIDE else max(width, _SIDE)
+    body = font.height + _GAP + len(pair_maps.channels) * step
+    wide = numbers + len(pair_maps.columns) * (cell + _GAP)
     layout = page_layout.PageLayout(
         page_layout.PageHeading(pair.ours.address, pair.ours.kind, text.shape(pair.ours.values.shape[1:]), context),
-        _bar(pair_maps, table),
+        bars[0],
         _caption(pair, pair_maps),
-        font.height + _GAP + len(pair_maps.channels) * (height + _ROW_GAP),
-        numbers + len(pair_maps.columns) * (cell + _GAP),
+        body + sheet_bars.height(1, wide),
+        wide,
     )
     canvas, top, left = page_layout.open_page(layout)
+    sheet_bars.draw(canvas, bars[1:], (top + body, left), wide)
     for index, title in enumerate(pair_maps.titles):
         canvas.write(font.fit(title, cell), top, left + numbers + index * (cell + _GAP), font, canvas.theme.ink)
     top += font.height + _GAP
     for row, channel in enumerate(pair_maps.channels):
-        begin = top + row * (height + _ROW_GAP)
+        begin = top + row * step
         if pair_maps.total > 1:
             canvas.write(str(channel), begin, left, font, canvas.theme.ink)
         for index, maps in enumerate(pair_maps.columns):
-            _draw_map(
-                canvas, maps[row], (pair_maps.limit, table, zoom), (begin, left + numbers + index * (cell + _GAP))
+            column = left + numbers + index * (cell + _GAP)
+            low, table = pair_maps.look(index)
+            _draw_map(canvas, maps[row], ((low, pair_maps.limit), table, zoom), (begin, column))
+            canvas.write(
+                small.fit(pair_maps.numbers(index, row), cell),
+                begin + height + 3,
+                column - 1,
+                small,
+                canvas.theme.muted,
             )
     return canvas.picture((), {"reach": pair_maps.limit, "largest": pair_maps.largest, "channels": pair_maps.channels})
 
@@ -109,11 +136,14 @@ def _prepare(pair: LayerPair) -> _PairMaps:
     largest = float(known.max()) if known.size else 0.0
     columns = [ours[chosen], theirs[chosen], difference[chosen]]
     titles = [f"A  {text.shown(pair.names[0], 80)}", f"B  {text.shown(pair.names[1], 80)}", f"B {text.MINUS} A"]
+    factor = 1
     if 0 < largest < _SEEN * limit < _HUGE:
         factor = _enlargement(limit / largest)
-        columns.append(columns[2] * factor)
-        titles.append(f"(B {text.MINUS} A) {text.TIMES} {factor:,}")
-    return _PairMaps(tuple(columns), tuple(titles), chosen, len(ours), max(limit, largest), largest)
+        columns[2] = columns[2] * factor
+        titles[2] = f"(B {text.MINUS} A) {text.TIMES} {factor:,}"
+    signed = any(bool((values < 0).any()) for values in (ours, theirs))
+    limit = max(limit, largest)
+    return _PairMaps(tuple(columns), tuple(titles), chosen, len(ours), limit, largest, signed, factor)
 
 
 def _enlargement(most: float) -> int:
@@ -155,12 +185,12 @@ def _zoom(height: int, width: int) -> tuple[int, int]:
 def _draw_map(
     canvas: Canvas,
     values: NDArray[np.float64],
-    look: tuple[float, ColorTable, tuple[int, int]],
+    look: tuple[tuple[float, float], ColorTable, tuple[int, int]],
     corner: tuple[int, int],
 ) -> None:
-    (limit, table, zoom), (top, left) = look, corner
-    limits = np.array([-limit]), np.array([limit])
-    pixels = colors.steps_to_pixels(colors.values_to_steps(values[None], *limits, signed=True), table)
+    ((low, high), table, zoom), (top, left) = look, corner
+    limits = np.array([low]), np.array([high])
+    pixels = colors.steps_to_pixels(colors.values_to_steps(values[None], *limits, signed=low < 0), table)
     if not np.isfinite(values).all():
         colors.paint_nonfinite(pixels, values[None], table)
     large = pixels[0].repeat(zoom[0], axis=0).repeat(zoom[1], axis=1)
@@ -169,13 +199,22 @@ def _draw_map(
     canvas.pixels[top : top + rows, left : left + columns] = large
 
 
-def _bar(pair_maps: _PairMaps, table: ColorTable) -> page_layout.ColorBar:
-    limit = pair_maps.limit
-    notes = (f"one scale for A, B and B {text.MINUS} A",)
-    if not limit:
-        return page_layout.ColorBar(table, ((0.5, "0"),), notes)
-    ticks = [(0.0, f"{text.MINUS}{text.number(limit)}"), (0.5, "0"), (1.0, text.number(limit))]
-    return page_layout.ColorBar(table, tuple(ticks), notes, page_layout.nonfinite_legend(table, pair_maps.columns))
+def _bars(pair_maps: _PairMaps) -> list[page_layout.ColorBar]:
+    """Return the color bars of A and B, and of the difference with its values before it is multiplied."""
+    bars = []
+    for index in (0, len(pair_maps.columns) - 1):
+        low, table = pair_maps.look(index)
+        high = pair_maps.limit / (pair_maps.factor if index else 1)
+        name = f"B {text.MINUS} A" if index else "A, B"
+        ticks = [(1.0, text.number(high))] if high else []
+        ticks = (
+            [(0.0, f"{text.MINUS}{text.number(high)}"), (0.5, f"{name}: 0"), *ticks]
+            if low < 0
+            else [(0.0, f"{name}: 0"), *ticks]
+        )
+        legend = page_layout.nonfinite_legend(table, pair_maps.columns)
+        bars.append(page_layout.ColorBar(table, tuple(ticks), ("one scale for A and B",), legend))
+    return bars
 
 
 def _caption(pair: LayerPair, pair_maps: _PairMaps) -> tuple[str, ...]:
@@ -183,6 +222,8 @@ def _caption(pair: LayerPair, pair_maps: _PairMaps) -> tuple[str, ...]:
     words = []
     if pair_maps.total > 1:
         words.append(f"{shown:,} of {pair_maps.total:,} channels, those that differ most")
+    words.append("below each map: its smallest and largest value")
+    words += [f"colours of B {text.MINUS} A: {text.TIMES} {pair_maps.factor:,}"] if pair_maps.factor > 1 else []
     words.append(f"largest difference {text.number(pair_maps.largest)}")
     if pair.theirs.address != pair.ours.address:
         words.append(f"in B: {text.shown(pair.theirs.address, 80)}")

@@ -25,11 +25,12 @@ class HasSample(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NumberedSample:
-    """A sample and its number in the run, from 0; `alone` is True for the only one."""
+    """A sample and its number in the run, from 0; `alone` is True for the only one, `total` the number of all if known."""
 
     number: int
     sample: Sample
     alone: bool = False
+    total: int = 0
 
 
 Activations = dict[str, "Activation"]

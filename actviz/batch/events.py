@@ -49,10 +49,11 @@ class FileFailed:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Number of inputs done, and of all inputs."""
+    """Number of inputs done, and of all inputs as far as known; `stage` is what is being started before the first."""
 
     done: int
     total: int
+    stage: str = ""
 
 
 Event = Note | Output | FileWritten | FileFailed | Progress

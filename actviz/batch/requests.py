@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from actviz.addresses import select_layers_of
 from actviz.batch import streaming
 from actviz.batch.computations import NumberedSample
-from actviz.batch.events import Note
+from actviz.batch.events import Note, Progress
 from actviz.errors import ActvizError, PartialError, error_of_code, escape
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from actviz.gate import TrustPolicy
     from actviz.inputs import InputArguments, InputOptions
+    from actviz.inputs.sources import SampleCount
     from actviz.records import LayerInfo, ModelFacts, Sample
     from actviz.worker import ModelOptions, Worker
 
@@ -52,7 +53,6 @@ class ModelRequest(InputRequest):
 
 
 Request = TypeVar("Request", bound=ModelRequest)
-Item = TypeVar("Item")
 
 
 def code_notes(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
@@ -90,6 +90,12 @@ def open_model(worker: Worker, request: ModelRequest) -> Generator[Note, None, M
     return facts
 
 
+def prepare(worker: Worker, model: Path) -> Iterator[Progress]:
+    """Let the worker import the library that runs the model, and yield that as progress."""
+    worker.prepare()
+    yield Progress(0, 0, "starting the interpreter" if model.suffix.lower() == ".tflite" else "starting TensorFlow")
+
+
 def requested_layers(request: ModelRequest, facts: ModelFacts) -> list[LayerInfo]:
     """Return the layers that the request names, none if it leaves the choice to the command.
 
@@ -101,21 +107,36 @@ def requested_layers(request: ModelRequest, facts: ModelFacts) -> list[LayerInfo
     return select_layers_of(facts, request.layers, str(request.model)) if request.layers else []
 
 
-def feed(request: InputRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Iterator[list[Sample] | ActvizError]:
-    """Yield samples, read on demand; see `inputs.iterate_samples`.
+@dataclass(slots=True)
+class Inputs:
+    """Lists of samples, or errors of files, that are read on demand, and their number as far as it is known."""
+
+    items: Iterator[list[Sample] | ActvizError]
+    count: SampleCount
+
+    def __iter__(self) -> Iterator[list[Sample] | ActvizError]:
+        """Read the files."""
+        return self.items
+
+
+def feed(request: InputRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Inputs:
+    """Return the samples, read on demand; see `inputs.iterate_samples`.
 
     A file that cannot be read does not end the others: its error is yielded, or raised if it is the only input or
     the request has `fail_fast`.
     """
-    from actviz.inputs import iterate_samples
+    from actviz.inputs.sources import SampleCount, iterate_samples
 
-    return iterate_samples(request.inputs, facts, layers, request.reading, fail_fast=request.fail_fast)
+    count = SampleCount()
+    return Inputs(
+        iterate_samples(request.inputs, facts, layers, request.reading, fail_fast=request.fail_fast, count=count), count
+    )
 
 
 def begin(
     request: Request, facts: ModelFacts, worker: Worker, choose: Callable[[Request, ModelFacts], Sequence[LayerInfo]]
-) -> tuple[ModelFacts, Sequence[LayerInfo], Iterator[list[Sample] | ActvizError]]:
-    """Return the facts, the layers that `choose` returns for them, and the inputs as `feed` yields them.
+) -> tuple[ModelFacts, Sequence[LayerInfo], Inputs]:
+    """Return the facts, the layers that `choose` returns for them, and the inputs as `feed` returns them.
 
     If the shapes of the inputs are not in the file, they are those of the first sample that can be read.
     """
@@ -129,7 +150,7 @@ def begin(
         if not isinstance(item, ActvizError) and item:
             facts = worker.complete({name: values.shape for name, values in item[0].values.items()})
             break
-    return facts, choose(request, facts), itertools.chain(read, inputs)
+    return facts, choose(request, facts), Inputs(itertools.chain(read, inputs), inputs.count)
 
 
 def new_notes(worker: Worker) -> Iterator[Note]:
@@ -169,11 +190,9 @@ class InputNotes:
         ]
 
 
-def numbered(
-    inputs: Iterable[list[Sample] | ActvizError], *, stateful: bool = False
-) -> Iterator[NumberedSample | Note | ActvizError]:
+def numbered(inputs: Inputs, *, stateful: bool = False) -> Iterator[NumberedSample | Note | ActvizError]:
     """Yield the samples of `feed` with their numbers, after notes about them; errors of inputs as they are."""
-    notes, inputs, numbers = InputNotes(), iter(inputs), itertools.count()
+    notes, numbers = InputNotes(), itertools.count()
     first = list(itertools.islice(inputs, 2))
     alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
     for item in itertools.chain(first, inputs):
@@ -182,10 +201,13 @@ def numbered(
             continue
         yield from notes.about(item)
         for sample in item:
-            yield NumberedSample(next(numbers), streaming.marked(sample) if stateful else sample, alone)
+            marked = streaming.marked(sample) if stateful else sample
+            yield NumberedSample(next(numbers), marked, alone, inputs.count.total)
 
 
-def collect_failures(events: Iterable[Item | ActvizError], failures: list[ActvizError]) -> Iterator[Item | Note]:
+def collect_failures(
+    events: Iterable[Note | Progress | ActvizError], failures: list[ActvizError]
+) -> Iterator[Note | Progress]:
     """Yield events, and failures as notes; add the failures to `failures`."""
     for event in events:
         if isinstance(event, ActvizError):

@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from actviz.batch.computations import NumberedSample, Piece
-from actviz.batch.events import Note
+from actviz.batch.events import Note, Progress
 from actviz.batch.retries import ComputedBatch, FailedItem, Result, RetryingQueue, survived
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from actviz.batch.computations import Computation
@@ -65,8 +65,8 @@ class BatchRunner(Generic[Piece, Result]):
         items: Iterable[NumberedSample | Note | ActvizError],
         *,
         fail_fast: bool,
-    ) -> Iterator[ComputedBatch[NumberedSample, Result] | Note | ActvizError]:
-        """Yield results, notes, and the errors of inputs.
+    ) -> Iterator[ComputedBatch[NumberedSample, Result] | Note | Progress | ActvizError]:
+        """Yield results, each before the progress, notes, and the errors of inputs.
 
         Raises
         ------
@@ -79,6 +79,10 @@ class BatchRunner(Generic[Piece, Result]):
         for item in results:
             if isinstance(item, FailedItem):
                 yield survived(item, alone=item.piece.alone, fail_fast=fail_fast)
+                yield from _progress([item.piece])
+            elif isinstance(item, ComputedBatch):
+                yield item
+                yield from _progress(item.pieces)
             else:
                 yield item
 
@@ -140,6 +144,13 @@ class BatchRunner(Generic[Piece, Result]):
         """Start a batch, in the thread of this object; return new notes, then the results that are ready."""
         results = self._queue.advance(batch, self._depth)
         return [*(Note(line) for worker in self._computation.workers for line in worker.notes()), *results]
+
+
+def _progress(pieces: Sequence[NumberedSample]) -> Iterator[Progress]:
+    """Yield the progress after some samples, if the number of all is known."""
+    last = max(pieces, key=lambda piece: piece.number)
+    if last.total:
+        yield Progress(min(last.number + 1, last.total), last.total)
 
 
 def _shape_of(sample: Sample) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from actviz.batch.computations import NumberedSample
-    from actviz.batch.events import Note
+    from actviz.batch.events import Note, Progress
     from actviz.errors import ActvizError
     from actviz.records import LayerInfo
     from actviz.statistics.running_statistics import RunningStatistics
@@ -82,8 +82,8 @@ def count(
     *,
     fail_fast: bool,
     stateful: bool = False,
-) -> Iterator[Note | ActvizError]:
-    """Run all inputs and add their statistics to `tally`; yield notes and the errors of inputs."""
+) -> Iterator[Note | Progress | ActvizError]:
+    """Run all inputs and add their statistics to `tally`; yield notes, progress and the errors of inputs."""
     computation = StatisticsComputation(worker, tally.layers, 1 if stateful else tally.size)
     with BatchRunner(computation, stateful=stateful, depth=1 if stateful else 2) as runner:
         for item in runner.run(items, fail_fast=fail_fast):

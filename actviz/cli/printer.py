@@ -61,7 +61,7 @@ def _print(event: Event | Verdict, bar: ProgressBar, *, quiet: bool, as_json: bo
     from actviz.batch.events import FileFailed, FileWritten, Note, Output, Progress
 
     if isinstance(event, Progress):
-        bar.update(event.done, event.total)
+        bar.update(event)
     elif isinstance(event, Note):
         if event.plain or event.is_failure or not quiet:
             prefix = colored("actviz:", "red", sys.stderr) if event.is_failure else "actviz:"
@@ -84,6 +84,8 @@ def _print(event: Event | Verdict, bar: ProgressBar, *, quiet: bool, as_json: bo
         with bar.aside(output=True):
             click.echo(event.text)
     elif as_json:
+        bar.clear()
         click.echo(json.dumps(event.record, allow_nan=False))
     else:
+        bar.clear()
         click.echo(BROKEN.sub(lambda broken: colored(broken[0], "red", sys.stdout), event.table), color=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from actviz.batch import requests, statistics_runner, streaming
 from actviz.batch.batch_sizes import fixed_batch_size
-from actviz.batch.events import FileWritten, Note
+from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
 from actviz.commands import check_table, verdicts
@@ -41,7 +41,7 @@ class CheckRequest(ModelRequest):
     reports: verdicts.ReportTargets = field(default_factory=verdicts.ReportTargets)
 
 
-def check(request: CheckRequest) -> Iterator[Note | FileWritten | verdicts.Verdict]:
+def check(request: CheckRequest) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
     """Compute every input and check every layer; yield events, then the result.
 
     Raises
@@ -60,12 +60,12 @@ def check(request: CheckRequest) -> Iterator[Note | FileWritten | verdicts.Verdi
 
 def _check(
     request: CheckRequest, limits: Limits, target: Path | None
-) -> Iterator[Note | FileWritten | verdicts.Verdict]:
+) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     failures: list[ActvizError] = []
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
-        worker.prepare()
+        yield from requests.prepare(worker, request.model)
         facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         tally = StatisticsSoFar(layers, fixed_batch_size(facts))
         stateful = request.reading.stateful

@@ -13,7 +13,7 @@ from actviz.addresses import select_layers_of
 from actviz.batch import figure_writer, output_paths, requests, streaming
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations, NumberedSample
-from actviz.batch.events import Event, FileWritten, Note
+from actviz.batch.events import Event, FileWritten, Note, Progress
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.errors import ActvizError, UsageError, escape
@@ -48,7 +48,7 @@ def contact(request: ShowRequest) -> Iterator[Event]:
     with Worker(request.opening) as worker:
         facts = worker.facts()
         layer, channel = _selected(request, facts)
-        worker.prepare()
+        yield from requests.prepare(worker, request.model)
         path = _target(request, facts, f"{layer.address}:{channel}")
         failures: list[ActvizError] = []
         computation = ActivationComputation(worker, [layer], BatchSizes([layer], request.batch_size_for(facts)))
@@ -66,8 +66,8 @@ def contact(request: ShowRequest) -> Iterator[Event]:
 
 def _collect(
     request: ShowRequest, facts: ModelFacts, runner: _ContactRunner, collected: _Collected
-) -> Iterator[Note | ActvizError]:
-    """Add the map of every input to `collected`; yield notes, and the errors of inputs."""
+) -> Iterator[Note | Progress | ActvizError]:
+    """Add the map of every input to `collected`; yield notes, progress and the errors of inputs."""
     layer = collected.layer_info
     items = requests.numbered(requests.feed(request, facts, [layer]), stateful=request.reading.stateful)
     for item in runner.run(items, fail_fast=request.fail_fast):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch import requests
-from actviz.batch.events import FileWritten, Note
+from actviz.batch.events import FileWritten, Note, Progress
 from actviz.commands import diff_figures, verdicts
 from actviz.commands.diff_request import DifferencesSoFar, DiffRequest, DiffSource
 from actviz.commands.diff_sources import FileSources, ModelSources, both_saved
@@ -36,7 +36,7 @@ BEYOND = "beyond 1e-6 + 1e-3 x the largest value"
 DIFFERENCES = {"same shape": "in shape", "NaN and infinities agree": "in NaN or infinities"}
 
 
-def diff(request: DiffRequest) -> Iterator[Note | FileWritten | verdicts.Verdict]:
+def diff(request: DiffRequest) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
     """Compare every pair of layers over all inputs; yield events, then the result.
 
     Raises

@@ -12,7 +12,7 @@ from actviz.statistics.differences import DifferenceReducer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from actviz.batch.events import Note
+    from actviz.batch.events import Note, Progress
     from actviz.errors import ActvizError
     from actviz.records import Activation, LayerInfo, Sample
     from actviz.statistics.differences import LayerDifference, LayerMatch
@@ -66,7 +66,7 @@ class DiffSource(Protocol):
         """Return the layers of A and of B."""
         ...
 
-    def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | ActvizError]:
+    def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | Progress | ActvizError]:
         """Add the difference of each pair over all inputs."""
         ...
 

@@ -12,7 +12,7 @@ from actviz.addresses import select_layers, select_layers_of
 from actviz.batch import requests
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import NumberedSample, check_batch, stacked
-from actviz.batch.events import Note
+from actviz.batch.events import Note, Progress
 from actviz.batch.requests import check_computable, code_notes
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
@@ -148,7 +148,7 @@ class FileSources:
             raise InputError(message)
         return _saved_layers(ours), _saved_layers(theirs)
 
-    def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | ActvizError]:
+    def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | Progress | ActvizError]:
         """Compare both files in blocks, reading the next block meanwhile."""
         yield from _input_notes(*self._saved)
         drifts.inputs = self._saved[0].count
@@ -273,11 +273,13 @@ class ModelSources:
                 self._facts[number] = worker.complete()
         return self._facts[0].layers, self._facts[1].layers
 
-    def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | ActvizError]:
+    def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | Progress | ActvizError]:
         """Feed both models the same batches, preprocessed for A."""
         from actviz.inputs import choose_preprocessing
 
         request, facts = self._request, self._facts
+        for worker, opening in zip(self._workers, (request.ours, request.theirs), strict=True):
+            yield from requests.prepare(worker, opening.model)
         for number, opening in enumerate((request.ours, request.theirs)):
             yield from (Note(line) for line in code_notes(facts[number], opening.trust))
         for worker in self._workers:

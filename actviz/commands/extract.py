@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from actviz.batch import requests, streaming
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations, NumberedSample
-from actviz.batch.events import FileWritten, Note
+from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.requests import ModelRequest
 from actviz.batch.retries import ComputedBatch, FailedItem, survived
 from actviz.batch.runner import BatchRunner
@@ -18,10 +18,10 @@ from actviz.system.held_folder import hold_folder
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from actviz.activations import ActivationWriter
-    from actviz.records import LayerInfo, ModelFacts, Sample
+    from actviz.records import LayerInfo, ModelFacts
 
 _ExtractRunner = BatchRunner[NumberedSample, Activations]
 
@@ -35,7 +35,7 @@ class ExtractRequest(ModelRequest):
     compress: bool = False
 
 
-def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
+def extract(request: ExtractRequest) -> Iterator[Note | Progress | FileWritten]:
     """Write the activations of the chosen layers for every input into one file.
 
     Raises
@@ -50,7 +50,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | FileWritten]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
-        worker.prepare()
+        yield from requests.prepare(worker, request.model)
         layers = _choose(request, facts)
         path = _target(request, facts)
         failures: list[ActvizError] = []
@@ -92,9 +92,9 @@ def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
 def _collect(
     request: ExtractRequest,
     runner: _ExtractRunner,
-    given: Iterable[list[Sample] | ActvizError],
+    given: requests.Inputs,
     collector: ActivationWriter,
-) -> Iterator[Note | ActvizError]:
+) -> Iterator[Note | Progress | ActvizError]:
     """Run one sample after another; a failing sample does not end the run."""
     items = requests.numbered(given, stateful=request.reading.stateful)
     for item in runner.run(items, fail_fast=request.fail_fast):

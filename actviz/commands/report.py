@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.batch import requests, sheet_layers, statistics_runner
 from actviz.batch.batch_sizes import BatchSizes, fixed_batch_size
 from actviz.batch.computations import ActivationComputation
-from actviz.batch.events import FileWritten, Note
+from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.labels import LabelNames, check_fits, read_names_of
 from actviz.batch.requests import ModelRequest
 from actviz.batch.retries import ComputedBatch
@@ -62,7 +62,7 @@ class ReportRequest(ModelRequest):
     pictures: int = 5
 
 
-def report(request: ReportRequest) -> Iterator[Note | FileWritten]:
+def report(request: ReportRequest) -> Iterator[Note | Progress | FileWritten]:
     """Run the model on every input and write the report; yield events as they happen.
 
     Raises
@@ -78,11 +78,11 @@ def report(request: ReportRequest) -> Iterator[Note | FileWritten]:
         yield from _report(request, target)
 
 
-def _report(request: ReportRequest, target: Path) -> Iterator[Note | FileWritten]:
+def _report(request: ReportRequest, target: Path) -> Iterator[Note | Progress | FileWritten]:
     names = read_names_of(request.labels, None)
     with Worker(request.opening) as worker, contextlib.ExitStack() as stack:
         facts = yield from requests.open_model(worker, request)
-        worker.prepare()
+        yield from requests.prepare(worker, request.model)
         other = None
         if request.against is not None:
             other = stack.enter_context(report_baseline.opened(request.against, request.opening))
@@ -168,7 +168,7 @@ class _ReportComputation:
         return ours, report_data.ask(run.other, self._sample, run.matching)
 
 
-def _compute(run: _ReportRun, inputs: Iterator[list[Sample] | ActvizError]) -> Iterator[Note | ActvizError]:
+def _compute(run: _ReportRun, inputs: requests.Inputs) -> Iterator[Note | Progress | ActvizError]:
     """Run the model on the inputs: for activations where figures or a comparison need them, else for statistics."""
     request, data = run.request, run.data
     items = requests.numbered(inputs)

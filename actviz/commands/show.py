@@ -60,7 +60,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         names = names_for(request.labels, request.tokens, facts)
         subject = _LayerSelection(request, facts, worker, entries)
         if not subject.may_be_done():
-            worker.prepare()
+            yield from requests.prepare(worker, request.model)
         first = subject.first()
         if subject.unknown:
             facts = subject.complete(first)

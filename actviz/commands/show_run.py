@@ -62,6 +62,7 @@ class ShowRun:
     started: float
     skipped: list[dict[str, Any]]
     outcome: FigureOutcome = field(init=False)
+    _waiting: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Start with an empty outcome."""
@@ -73,7 +74,7 @@ class ShowRun:
         """Whether there is only one input, so that its failure ends the run."""
         return len(self.samples if self.samples is not None else self.entries) == 1
 
-    def share_ranges(self, worker: Worker) -> Iterator[Note]:
+    def share_ranges(self, worker: Worker) -> Iterator[Note | Progress]:
         """With ``--scale run``, compute the range of each layer over all inputs, including those of other shards."""
         from actviz.inputs import make_pipeline
 
@@ -85,6 +86,7 @@ class ShowRun:
         items = self._items(reader, AlwaysOutdated(), every.shard)
         computer: _ShowRunner = BatchRunner(self._computation(worker), stateful=self.request.reading.stateful)
         notes: list[Note] = []
+        yield Progress(0, 0, "measuring the ranges of colors")
         try:
             batches = _batches(computer.compute(items, WorkItem), notes)
             self.request = replace(self.request, style=figure_writer.share_ranges(self.request.style, batches))
@@ -162,7 +164,7 @@ class ShowRun:
         computer: _ShowRunner = BatchRunner(computation, stateful=request.reading.stateful)
         ended = closed = False
         try:
-            yield from self._work(computer.compute(items, WorkItem), writer, computation)
+            yield from self._work(computer.compute(self._counted(items), WorkItem), writer, computation)
             worker.check_unchanged()
             ended = True
         except GeneratorExit:
@@ -265,8 +267,10 @@ class ShowRun:
                         )
                     )
                     yield from self.outcome.record(writer.finished(max(WAITING, self.outcome.figures_each)))
+                yield self._progress(computed=len(item.pieces))
             elif isinstance(item, FailedItem):
                 yield from self._failed(item.piece.sample.name, item.failure)
+                yield self._progress(computed=1)
             elif isinstance(item, UnreadableInput):
                 yield from self._failed(item.name, item.failure)
             elif isinstance(item, UpToDate):
@@ -274,7 +278,8 @@ class ShowRun:
             elif isinstance(item, InputDone):
                 self.outcome.done += 1 + item.more
                 self.outcome.inputs += item.more
-                yield Progress(self.outcome.done, self.outcome.inputs)
+                if self.outcome.done > self._waiting:  # otherwise the model is still being started
+                    yield self._progress()
             elif isinstance(item, Note):
                 yield item
             if manifest is not None:
@@ -293,6 +298,17 @@ class ShowRun:
         for file in [] if self.request.changed else item.files:
             for path in output_paths.pages_of(file, manifest.record(file).get("pages", 1)):
                 yield FileWritten(path, manifest.record(path))
+
+    def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Count the items that wait to be computed: reading runs ahead of the model."""
+        for item in items:
+            self._waiting += isinstance(item, WorkItem)
+            yield item
+
+    def _progress(self, computed: int = 0) -> Progress:
+        """Return the number of inputs that are read and not waiting, after some were computed."""
+        self._waiting -= computed
+        return Progress(max(0, self.outcome.done - self._waiting), self.outcome.inputs)
 
     def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
         """Record that an input failed, or raise its failure if that ends the run."""

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, ModelFacts, Sample, TensorSpec
 
 
+@dataclass(slots=True)
+class SampleCount:
+    """Number of samples that can be read, as far as it is known while the files are read; 0 before."""
+
+    total: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class InputSamples:
     """The samples, and the errors of files that could not be read."""
@@ -69,22 +76,24 @@ def load_samples(
     return InputSamples(tuple(samples), tuple(failures))
 
 
-def iterate_samples(
+def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled while the generator runs)
     given: InputArguments,
     facts: ModelFacts,
     layers: Sequence[LayerInfo],
     options: InputOptions,
     *,
     fail_fast: bool = False,
+    count: SampleCount | None = None,
 ) -> Iterator[list[Sample] | ActvizError]:
     """Yield lists of samples lazily, or the error of a file; see `load_samples`.
 
     All samples of a file are yielded at once. Those of an array that is too large for memory are
-    yielded one by one, so that an error may follow some of them.
+    yielded one by one, so that an error may follow some of them. `count` is updated meanwhile.
     """
+    count = SampleCount() if count is None else count
     pipeline = make_pipeline(facts, layers, options)
     if given.named:
-        yield from _named_parts(given.named, facts, pipeline)
+        yield from _named_parts(given.named, facts, pipeline, count)
         return
     skipped = SkippedFiles()
     entries = find_input_files(given, facts, skipped=skipped)
@@ -92,16 +101,20 @@ def iterate_samples(
     if not entries:
         yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
+    count.total = len(entries)
     for entry in entries:
-        count = 0
+        read = 0
+        before = count.total - 1
         try:
-            for part in _parts(pipeline, entry):
-                count += len(part)
+            for part, samples in _parts(pipeline, entry):
+                count.total = before + samples
+                read += len(part)
                 yield part
         except ActvizError as failure:
             if fail_fast or len(entries) == 1:
                 raise
-            yield _after(count, failure)
+            count.total = before + read
+            yield _after(read, failure)
 
 
 def find_input_files(
@@ -119,16 +132,18 @@ def find_input_files(
     return list_input_files(given, without, text=text, sound=sound, skipped=skipped)
 
 
-def _parts(pipeline: InputPipeline, entry: InputFile) -> Iterator[list[Sample]]:
+def _parts(pipeline: InputPipeline, entry: InputFile) -> Iterator[tuple[list[Sample], int]]:
+    """Yield samples of a file, all or one by one, with the number of all samples of the file."""
     opened = pipeline.open(entry.path)
     samples = (
         replace(sample, name=entry.name + sample.name.removeprefix(entry.path.name))
         for sample in pipeline.samples(opened)
     )
     if opened.header is None:
-        yield list(samples)
+        every = list(samples)
+        yield every, len(every)
     else:
-        yield from ([sample] for sample in samples)
+        yield from (([sample], opened.count) for sample in samples)
 
 
 def _after(count: int, failure: ActvizError) -> ActvizError:
@@ -219,7 +234,9 @@ def match_files(named: Sequence[str], specs: Sequence[TensorSpec]) -> dict[str, 
     return files
 
 
-def _named_parts(named: Sequence[str], facts: ModelFacts, pipeline: InputPipeline) -> Iterator[list[Sample]]:
+def _named_parts(
+    named: Sequence[str], facts: ModelFacts, pipeline: InputPipeline, total: SampleCount
+) -> Iterator[list[Sample]]:
     """Yield the samples of files given by name: all at once, or one by one if an array is too large for memory."""
     files = match_files(named, facts.inputs)
     missing = [spec.name for spec in pipeline.specs if spec.name not in files]
@@ -235,6 +252,7 @@ def _named_parts(named: Sequence[str], facts: ModelFacts, pipeline: InputPipelin
         shown = ", ".join(f"{escape(name, 40)} {number}" for name, number in list(counts.items())[:8])
         message = f"the files hold different numbers of samples ({shown}); the same number for each input was expected."
         raise InputError(message)
+    total.total = count
     joined = (
         row[0] if len(facts.inputs) == 1 else _joined(dict(zip(read, row, strict=True)), files, number, count)
         for number, row in enumerate(zip(*(rows.samples for rows in read.values()), strict=True))

@@ -10,6 +10,7 @@ import pytest
 from actviz.batch import requests
 from actviz.batch.batch_sizes import LARGEST_BATCH, fixed_batch_size
 from actviz.batch.statistics_runner import StatisticsSoFar, count
+from actviz.inputs.sources import SampleCount
 from actviz.records import Sample
 from actviz.worker import ModelOptions, Worker
 
@@ -30,7 +31,17 @@ def test_three_cuts_of_200_inputs_give_the_same_bytes(samples):
             whole = StatisticsSoFar(facts.layers)
             for start, end in reversed(list(itertools.pairwise(cuts))):
                 part = StatisticsSoFar(facts.layers, fixed_batch_size(facts))
-                assert list(count(worker, requests.numbered([inputs[start:end]]), part, fail_fast=True)) == []
+                assert (
+                    list(
+                        count(
+                            worker,
+                            requests.numbered(requests.Inputs(iter([inputs[start:end]]), SampleCount())),
+                            part,
+                            fail_fast=True,
+                        )
+                    )
+                    == []
+                )
                 whole.add(dict.fromkeys(range(start, end), ""), part.reducer, part.left_out)
             assert whole.inputs == len(values)
             states.append({key: array.tobytes() for key, array in sorted(whole.reducer.state().items())})

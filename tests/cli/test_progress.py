@@ -11,12 +11,15 @@ import termios
 import threading
 import time
 
+import faults
 import numpy as np
 import pytest
+from conftest import HELPERS
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from actviz.batch.events import Progress
 from actviz.cli import progress
 from actviz.cli.progress import ProgressBar, rate, text
 
@@ -87,6 +90,7 @@ def stderr(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(progress, "SECONDS", 0.0)
+    monkeypatch.setattr(progress, "TICK", 1000.0)
     opened = []
 
     def open_one(columns, *, shared=True):
@@ -114,13 +118,13 @@ def ended(terminal):
 def test_the_bar_stands_below_what_is_written(stderr, columns):
     terminal = stderr(columns)
     bar = ProgressBar(shown=True)
-    bar.update(5, 200)
+    bar.update(Progress(5, 200))
     for number in range(3):
         with bar.aside(output=True):
             print(f"out/{number}.png", flush=True)
     with bar.aside():
         print("actviz: said", file=sys.stderr, flush=True)
-    bar.update(150, 200)
+    bar.update(Progress(150, 200))
     *lines, last = ended(terminal)
     assert lines == ["out/0.png", "out/1.png", "out/2.png", "actviz: said"]
     assert "150/200 inputs" in last
@@ -131,7 +135,7 @@ def test_nothing_of_the_bar_stays(stderr):
     terminal = stderr(30)
     bar = ProgressBar(shown=True)
     for done in range(1, 200):
-        bar.update(done, 200)
+        bar.update(Progress(done, 200))
     bar.clear()
     bar.clear()
     print("actviz: error: it ended.", file=sys.stderr)
@@ -141,7 +145,7 @@ def test_nothing_of_the_bar_stays(stderr):
 def test_what_a_terminal_shows_of_ctrl_c_breaks_no_line(stderr):
     terminal = stderr(40)
     bar = ProgressBar(shown=True)
-    bar.update(100, 200)
+    bar.update(Progress(100, 200))
     sys.stderr.write("^C")  # as the terminal does by itself
     bar.clear()
     assert ended(terminal) == [""]
@@ -150,10 +154,10 @@ def test_what_a_terminal_shows_of_ctrl_c_breaks_no_line(stderr):
 def test_the_width_is_that_of_stderr_where_stdout_is_a_pipe(stderr):
     terminal = stderr(40, shared=False)
     bar = ProgressBar(shown=True)
-    bar.update(5, 200)
+    bar.update(Progress(5, 200))
     with bar.aside(output=True):
         print("to the pipe", flush=True)
-    bar.update(6, 200)
+    bar.update(Progress(6, 200))
     assert terminal.columns == progress.width()
     assert ended(terminal) == [text(6, 200, None, 37)]
     assert terminal.written.count(progress.CLEAR) == 2  # a path that goes elsewhere does not disturb the bar
@@ -164,20 +168,104 @@ def test_silence_where_nobody_asked_for_a_bar(stderr, monkeypatch, shown, term, 
     terminal = stderr(80)
     monkeypatch.setenv("TERM", term)
     bar = ProgressBar(shown=shown)
-    bar.update(1, total)
+    bar.update(Progress(1, total))
     with bar.aside():
         pass
     bar.clear()
     assert ended(terminal) == [""]
 
 
-@given(st.integers(0, 10**6), st.integers(1, 10**6), st.none() | st.floats(0.001, 1e6), st.integers(1, 200))
-def test_the_line_has_room_at_any_width_and_begins_with_the_count(done, total, each_second, room):
-    line = text(min(done, total), total, each_second, room)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 10**6),
+    st.none() | st.floats(0.001, 1e6),
+    st.integers(1, 200),
+    st.floats(0, 1e6),
+)
+def test_the_line_has_room_at_any_width_and_begins_with_the_count(done, total, each_second, room, elapsed):
+    line = text(min(done, total), total, each_second, room, elapsed=elapsed)
     assert len(line) <= room
     count = f"{min(done, total):,}/{total:,} inputs"
-    assert count in line or line == count[:room]
+    assert count in line or f"{min(done, total)}/{total}" in line.split(", ")[0] or line == count[:room].rstrip()
     assert not line.endswith((",", " "))
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "each_second", "elapsed", "expected"),
+    [
+        (150, 1000, 12.0, 16, "150/1000, 0:16, 12/s, 1:11 left"),
+        (1500, 100_000, 12.3, 123, "1500/100000, 2:03, 12/s, 2:13:28 left"),
+        (32, 300, None, 9, "32/300 inputs, 9 s, < 1 min 15 s left"),
+        (9000, 20_000, 1234.5, 8, "9000/20000, 0:08, 1234/s, 0:09 left"),
+        (50, 300, 10.0, 14, "50/300 inputs, 14 s, 10/s, 25 s left"),
+    ],
+)
+def test_elapsed_rate_and_time_left_at_40_columns(done, total, each_second, elapsed, expected):
+    line = text(done, total, each_second, 40 - progress.MARGIN, elapsed=elapsed)
+    assert line == expected
+
+
+def test_what_is_started_is_shown_with_the_elapsed_time_until_the_first_result(monkeypatch, stderr):
+    terminal = stderr(40)
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bar = ProgressBar(shown=True)
+    bar.update(Progress(0, 0, "starting TensorFlow"))
+    bar._draw(now)  # as its thread does
+    assert terminal.written == ""
+    now = 104.0
+    bar._draw(now)
+    with bar.aside():
+        print("actviz: a note", file=sys.stderr, flush=True)
+    now = 108.0
+    bar.update(Progress(32, 300))
+    *lines, last = ended(terminal)
+    assert terminal.written.count("starting TensorFlow, 4 s") == 2
+    assert (lines, last) == (["actviz: a note"], "32/300 inputs, 8 s, < 1 min 7 s left")
+
+
+def test_a_single_input_has_a_start_but_no_bar(monkeypatch, stderr):
+    terminal = stderr(80)
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bar = ProgressBar(shown=True)
+    bar.update(Progress(0, 0, "starting TensorFlow"))
+    now = 101.0
+    bar._draw(now)
+    bar.update(Progress(1, 1))
+    bar._draw(now)
+    assert ended(terminal) == [""]
+    assert "starting TensorFlow, 1 s" in terminal.written
+
+
+def test_the_elapsed_time_goes_on_while_nothing_happens(monkeypatch, stderr):
+    terminal = stderr(80)
+    monkeypatch.setattr(progress, "TICK", 0.01)
+    monkeypatch.setattr(progress, "STAGE_DELAY", 0.0)
+    bar = ProgressBar(shown=True)
+    bar.update(Progress(0, 0, "starting TensorFlow"))
+    patience = time.monotonic() + 30
+    while "starting TensorFlow, 1 s" not in terminal.written and time.monotonic() < patience:
+        time.sleep(0.01)
+    bar.clear()
+    time.sleep(0.05)
+    assert ended(terminal) == [""]
+    assert "starting TensorFlow, 1 s" in terminal.written
+    assert terminal.written.endswith("s" + progress.CLEAR)  # and nothing after it
+
+
+def test_without_a_thread_the_line_changes_with_events(monkeypatch, stderr):
+    terminal = stderr(80)
+
+    def fail(thread):
+        raise RuntimeError
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    bar = ProgressBar(shown=True)
+    bar.update(Progress(5, 200))
+    bar.clear()
+    assert ended(terminal) == [""]
+    assert "5/200 inputs" in terminal.written
 
 
 def test_a_rate_is_told_once_it_is_known():
@@ -191,12 +279,46 @@ def test_loading_the_model_is_in_no_rate(monkeypatch, stderr):
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     bar = ProgressBar(shown=True)
-    bar.update(1, 1000)
+    bar.update(Progress(1, 1000))
     for step in range(13):  # from 20 s on, 100 a second
         now = 20 + step / 10
-        bar.update(1 + 10 * step, 1000)
+        bar.update(Progress(1 + 10 * step, 1000))
     (line,) = ended(terminal)
     assert line.endswith("] 121/1,000 inputs, 100/s, 9 s left")
+
+
+COMMANDS = {
+    "show": ("show", "m.h5", "in", "-l", "conv", "-o", "out/", "--bare", "--batch-size", "1"),
+    "show, ranges": ("show", "m.h5", "in", "-l", "conv", "-o", "out/", "--bare", "--scale", "run"),
+    "show, contact": ("show", "m.h5", "in", "-l", "conv:0", "--contact", "-o", "x.png"),
+    "extract": ("extract", "m.h5", "in", "-o", "x.npz"),
+    "check": ("check", "m.h5", "in"),
+    "diff": ("diff", "m.h5", "n.h5", "in"),
+    "report": ("report", "m.h5", "in", "-o", "x.html"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_runs_a_model_shows_its_progress(tmp_path, command):
+    """In 40 columns; of the bar nothing is left at the end, and the table begins on a line of its own."""
+    (tmp_path / "in").mkdir()
+    for number in range(5):
+        Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(tmp_path / "in" / f"{number}.png")
+    for name in ("m.h5", "n.h5"):
+        faults.write_model(tmp_path / name)
+    terminal = Terminal(40)
+    program = [sys.executable, "-P", HELPERS / "small_command.py", "none", *COMMANDS[command]]
+    running = subprocess.Popen(
+        [str(word) for word in program], cwd=tmp_path, env={**os.environ, "TERM": "xterm"},
+        stdin=terminal.theirs, stdout=terminal.theirs, stderr=terminal.theirs,
+    )  # fmt: skip
+    code = running.wait(60)
+    terminal.end()
+    assert code == 0, terminal.written
+    assert re.search(r"\r\x1b\[K(\[[#.]+\] )?\d/5 inputs", terminal.written)
+    assert not any("/5 inputs" in line or "starting" in line or "measuring" in line for line in terminal.lines())
+    if command in {"check", "diff"}:
+        assert "\r\x1b[Klayer " in terminal.written
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from actviz.inputs import (
     load_samples,
 )
 from actviz.inputs.samples import row_of_pictures
-from actviz.inputs.sources import match_files, needed_inputs
+from actviz.inputs.sources import SampleCount, match_files, needed_inputs
 from actviz.records import TensorSpec
 
 AXES = ("batch", "row", "column", "channel")
@@ -318,3 +318,12 @@ def test_the_range_of_an_input_is_told_by_what_reads_it(pair):
     names = {spec.name: choose_preprocessing(pair, "auto", spec.name).name for spec in pair.inputs}
     assert names == {"left": "0..255", "right": "0..1", "meta": "0..255"}
     assert choose_preprocessing(pair).name == "0..255"
+
+
+def test_the_number_of_samples_is_known_while_files_are_read(pair, large, tmp_path):
+    large("many.npy")
+    (tmp_path / "broken.npy").write_text("no array")
+    paths = tuple(tmp_path / name for name in ("many.npy", "broken.npy", "many.npy"))
+    count = SampleCount()
+    totals = [count.total for _ in parts_of(pair, InputArguments(paths), count=count)]
+    assert totals == [*[22] * 20, 21, *[40] * 20]

@@ -8,7 +8,7 @@ From Python::
     figure = actviz.draw(activations["conv"])
 
 `open` opens a model as a `Network`, `preprocess` reads inputs for it, `draw` draws an
-`Activation` in a `Style` with a `Context`, `save` and `load` keep activations in files.
+`Activation` in a `Style` with a `Context`, `explain` returns heat maps, `save` and `load` keep activations in files.
 Errors are in `actviz.errors`. The guide is printed by ``actviz help``.
 """
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Network,
         Style,
         draw,
+        explain,
         load,
         open,  # noqa: A004  (actviz.open reads as what it does)
         preprocess,
@@ -40,6 +41,7 @@ __all__ = [
     "Style",
     "__version__",
     "draw",
+    "explain",
     "load",
     "open",
     "preprocess",

@@ -214,6 +214,24 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreBatch:
+    """Scores of a layer for a batch, and how they depend on another tensor.
+
+    `address` is the layer of the scores; `scores` are its values before a final softmax or sigmoid, ``(batch, unit)``,
+    averaged over all other axes; `outputs` are the same after it. `stripped` is the function that was left out
+    (``""``: none). `activation` is the tensor that was asked for, `gradients` those of one score of each input with
+    respect to it, in its shape (``None``: not asked for).
+    """
+
+    address: str
+    scores: Array
+    outputs: Array
+    stripped: str = ""
+    activation: Activation | None = None
+    gradients: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """A weight array of a layer, as it is in the file, in real units where the file holds quantized integers.
 

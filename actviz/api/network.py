@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actviz.api.arguments import names_of, path_of, python_errors
 from actviz.api.layer_activation import LayerActivation
-from actviz.errors import InputError, escape
+from actviz.errors import InputError, UsageError, escape
 
 if TYPE_CHECKING:
     import os
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from actviz.explanations.explain import ExplanationMaps
     from actviz.formats.network_protocol import Network
     from actviz.records import LayerInfo, ModelFacts, TensorSpec
 
@@ -126,6 +127,30 @@ class OpenNetwork:
             self._network.complete({name: values.shape for name, values in batch.items()})
         computed = self._network.activations(batch, chosen)
         return {address: LayerActivation.of(activation) for address, activation in computed.items()}
+
+    def explain(
+        self,
+        inputs: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        of: int | str = "top",
+        method: str | None = None,
+        layer: str | None = None,
+        labels: Sequence[str] = (),
+    ) -> ExplanationMaps:
+        """Return heat maps for a batch; see `actviz.explain`."""
+        from actviz.explanations.explain import explain, parse_target
+
+        batch = self._batch(inputs)
+        if not all(spec.shape for spec in self.inputs):
+            self._network.complete({name: values.shape for name, values in batch.items()})
+        target = parse_target(of, self.facts, str(self._path), labels)
+        chosen = self.select(layer) if layer is not None else []
+        if len(chosen) > 1:
+            message = f'"{escape(str(layer), 80)}" names {len(chosen)} layers; give the address of one.'
+            raise UsageError(message)
+        address = chosen[0].address if chosen else ""
+        default = "gradcam" if self._network.has_gradients else "occlusion"
+        return explain(self._network.scores, self.facts, batch, target, method or default, address)
 
     def close(self) -> None:
         """Close the file."""

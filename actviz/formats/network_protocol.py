@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from actviz.errors import InputError, escape
+from actviz.records import ScoreBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,6 +81,33 @@ class Network(Protocol):
     def kernels(self, address: str) -> tuple[Kernel, ...]:
         """Return the kernels or tables of a layer, read from the file without TensorFlow; empty for other layers."""
 
+    @property
+    def has_gradients(self) -> bool:
+        """Whether `scores` can compute gradients."""
+
+    def scores(
+        self, batch: Mapping[str, NDArray[Any]], target: str = "", at: str = "", units: Sequence[int] = ()
+    ) -> ScoreBatch:
+        """Compute the scores of a layer for a batch, before its final softmax or sigmoid.
+
+        Parameters
+        ----------
+        batch
+            Arrays ``(batch, ...)`` by input name.
+        target
+            The address of the layer (``""``: the first output of the model).
+        at
+            The address of a layer or an input whose values are returned too (``""``: none).
+        units
+            For each input the unit, or channel, of whose score the gradients with respect to `at` are computed;
+            empty for no gradients.
+
+        Raises
+        ------
+        UsageError
+            When there is no such unit, or no gradient.
+        """
+
     def close(self) -> None:
         """Close the file."""
 
@@ -107,6 +135,27 @@ class FileNetwork(Network, Protocol):
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, in the order of the file."""
         return self.facts.inputs
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether `scores` can compute gradients."""
+        return False
+
+    def scores(
+        self, batch: Mapping[str, NDArray[Any]], target: str = "", at: str = "", units: Sequence[int] = ()
+    ) -> ScoreBatch:
+        """Compute the outputs of a layer as its scores, where the format has no gradients; see `Network.scores`."""
+        from actviz.formats.score_axes import mean_scores, no_gradient, score_axis
+
+        target = target or next(layer.address for layer in reversed(self.layers) if not layer.inner)
+        if units:
+            raise no_gradient(
+                self.facts.file, target, at, f"actviz differentiates Keras files, this is a {self.facts.format} file"
+            )
+        found = self.activations(batch, [target, at] if at else [target])
+        values = found[target].values
+        scores = mean_scores(values, score_axis(found[target].axes, values.ndim))
+        return ScoreBatch(target, scores, scores, activation=found.get(at))
 
 
 def check_inputs(file: str, needed: Iterable[str], batch: Mapping[str, NDArray[Any]]) -> None:

@@ -19,7 +19,7 @@ from actviz.api.layer_activation import MAXIMUM_CHANNELS, MAXIMUM_SIDE, LayerAct
 from actviz.api.layer_table import MAXIMUM_ROWS, as_html
 from actviz.errors import ActvizError, InputError, OutputError, UsageError
 
-PUBLIC = ("Activation", "Context", "Network", "Style", "draw", "load", "open", "preprocess", "save")
+PUBLIC = ("Activation", "Context", "Network", "Style", "draw", "explain", "load", "open", "preprocess", "save")
 AXES = ("batch", "row", "column", "channel")
 
 

@@ -2,8 +2,8 @@
 
 import guide
 
-test_code_blocks = guide.test_of("python", "formats", "untrusted-models", "speed", "contributing")
-test_slow_code_blocks = guide.slow_test_of("formats", "untrusted-models")
+test_code_blocks = guide.test_of("python", "explain", "formats", "untrusted-models", "speed", "contributing")
+test_slow_code_blocks = guide.slow_test_of("explain", "formats", "untrusted-models")
 
 
 def test_every_page_is_run():

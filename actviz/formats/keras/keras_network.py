@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.errors import ActvizError, ModelError, UnsafeError, error_of_code, escape
+from actviz.errors import ActvizError, ModelError, UnsafeError, UsageError, error_of_code, escape
 from actviz.formats.axes import axes_of, score_axes
 from actviz.formats.file_errors import as_model_error
 from actviz.formats.keras.activation_sign import output_bounds, output_signs
@@ -28,7 +28,7 @@ from actviz.formats.network_protocol import FileNetwork, check_inputs, input_too
 from actviz.gate import NO_TRUST, TrustPolicy, well_formed
 from actviz.layer_catalogue import facts_of
 from actviz.layer_catalogue.activation_functions import BOUNDS
-from actviz.records import FORWARD, Activation, Kernel, LayerInfo, ModelFacts, TensorSpec
+from actviz.records import FORWARD, Activation, Kernel, LayerInfo, ModelFacts, ScoreBatch, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -201,6 +201,42 @@ class KerasNetwork(FileNetwork):
             for address in chosen
             if address in values
         }
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether `scores` can compute gradients."""
+        return True
+
+    def scores(
+        self, batch: Mapping[str, NDArray[Any]], target: str = "", at: str = "", units: Sequence[int] = ()
+    ) -> ScoreBatch:
+        """Compute the scores of a layer and their gradients; see `actviz.formats.network_protocol.Network.scores`."""
+        from actviz.formats.keras.scores import ScoreQuery, compute_scores
+
+        self._set_input_shapes({name: values.shape for name, values in batch.items()})
+        target = target or self._output_address()
+        submodel = self._built_submodel((target, at) if at else (target,))
+        check_inputs(self._file.name, submodel.input_names(), batch)
+        self._check_minimum_size(batch, submodel.steps)
+        layers = {layer.address: layer for layer in self.layers}
+        of, with_respect_to = submodel.wanted[target], submodel.wanted.get(at)
+        if not isinstance(of, TensorRef) or not isinstance(with_respect_to, TensorRef | None):
+            message = f'{self._file.name}: "{escape(at if isinstance(of, TensorRef) else target, 80)}" lies inside a custom layer or a wrapper, where no score is differentiated; choose the layer around it.'
+            raise UsageError(message)
+        with as_model_error(self._file.name, self.check_unchanged):
+            query = ScoreQuery(of, target, layers[target].axes, with_respect_to, at, units)
+            result = compute_scores(submodel, query, batch)
+        activation = None
+        if result.values is not None and with_respect_to is not None:
+            fields = output_geometries(self._graph, self._known, {name: values.shape for name, values in batch.items()})
+            found = self._activation(layers[at], with_respect_to, result.values, self._file.weights.digest())
+            activation = replace(found, geometry=fields.get(with_respect_to))
+        return ScoreBatch(target, result.scores, result.outputs, result.stripped, activation, result.gradients)
+
+    def _output_address(self) -> str:
+        """Return the address of the first output of the model."""
+        first = self._graph.outputs[0]
+        return next(address for address, ref in self._describer.outputs.items() if ref == first)
 
     def kernels(self, address: str) -> tuple[Kernel, ...]:
         """Return the kernels or tables of a layer; see `actviz.formats.network_protocol.Network.kernels`."""

@@ -198,7 +198,7 @@ class SubModel(BuiltLayers):
         for number in self.steps:
             entry = self.graph.layer_of(number)
             if entry.kind == "InputLayer":
-                outputs = _input_tensor(batch[entry.name], self.graph.shapes[TensorRef(number, 0)][1])
+                outputs = input_tensor(batch[entry.name], self.graph.shapes[TensorRef(number, 0)][1])
             elif number in inside:
                 with self.random.watching(entry, self.graph.nodes[number].address, run=self._runs_code(entry.key)):
                     outputs = self._recorded_call(number, values, masks)
@@ -339,7 +339,8 @@ def _step_mask(mask: Any) -> NDArray[np.bool_] | None:
     return None if array is None or array.ndim != MASK_RANK else array.astype(bool)
 
 
-def _input_tensor(values: NDArray[Any], dtype: str) -> Any:
+def input_tensor(values: NDArray[Any], dtype: str) -> Any:
+    """Return an input as a tensor of its dtype."""
     import tensorflow as tf
 
     return tf.convert_to_tensor(values, dtype=tf.as_dtype(dtype))

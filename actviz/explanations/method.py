@@ -1,0 +1,115 @@
+"""What a method of explanation gets, and its entry in the table of methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from actviz.records import Activation, Axes, ScoreBatch
+
+
+class ScoreFunction(Protocol):
+    """`Network.scores`, in this process or in the worker."""
+
+    def __call__(
+        self, batch: Mapping[str, NDArray[Any]], target: str = "", at: str = "", units: Sequence[int] = ()
+    ) -> ScoreBatch:
+        """Compute scores for a batch; see `actviz.formats.network_protocol.Network.scores`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One question: why the inputs of a batch have a score.
+
+    Attributes
+    ----------
+    score
+        Computes scores and gradients.
+    batch
+        Arrays ``(batch, ...)`` by input name.
+    target
+        The address of the layer of the scores (``""``: the first output).
+    units
+        The unit of each input.
+    layer
+        The address of the layer whose activations are weighted.
+    input
+        The name, address and axes of the input that is explained.
+    size
+        How many inputs are computed at once.
+    """
+
+    score: ScoreFunction
+    batch: Mapping[str, NDArray[Any]]
+    target: str
+    units: tuple[int, ...]
+    layer: str
+    input: tuple[str, str, Axes]
+    size: int = 32
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The input that is explained, ``(batch, ...)``."""
+        return self.batch[self.input[0]]
+
+    @property
+    def channel(self) -> int | None:
+        """The index of the channel axis of the input, if it has one."""
+        axes = self.input[2]
+        return next((axes.index(name) for name in ("channel", "unit") if name in axes[1:]), None)
+
+    def at_layer(self) -> tuple[Activation, NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the activation of the layer, its values and gradients ``(batch, ..., channel)``, and the scores ``(batch,)``."""
+        found = self.score(self.batch, self.target, self.layer, self.units)
+        activation, gradients = found.activation, found.gradients
+        if activation is None or gradients is None:
+            raise AssertionError(self.layer)
+        own = found.scores[np.arange(len(self.units)), list(self.units)]
+        return (
+            activation,
+            channels_last(activation.values, activation.axes),
+            channels_last(gradients, activation.axes),
+            own,
+        )
+
+    def input_gradients(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the gradients for other values of the input, in their shape."""
+        found = self.score({**self.batch, self.input[0]: values}, self.target, self.input[1], self.units)
+        if found.gradients is None:
+            raise AssertionError(self.input[1])
+        return found.gradients
+
+    def scores_of(self, values: NDArray[Any], index: int) -> NDArray[Any]:
+        """Return the scores ``(n,)`` of other values of the input, ``(n, ...)``, with the rest of input `index`."""
+        parts = []
+        for start in range(0, len(values), self.size):
+            part = values[start : start + self.size]
+            batch = {
+                name: np.repeat(array[index : index + 1], len(part), axis=0) for name, array in self.batch.items()
+            } | {self.input[0]: part}
+            parts.append(self.score(batch, self.target).scores[:, self.units[index]])
+        return np.concatenate(parts)
+
+
+def channels_last(values: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    """Return values with the axis of channels or units last."""
+    index = next((axes.index(name) for name in ("channel", "unit") if name in axes[1:]), values.ndim - 1)
+    return np.moveaxis(values, index, -1)
+
+
+class Method(NamedTuple):
+    """A method: its function returns raw maps, float32 ``(batch, ...)``, at the places of the layer or of the input.
+
+    `on_layer` says whether these are the places of the layer, `gradients` whether the format must have gradients.
+    """
+
+    compute: Callable[[Explanation], NDArray[Any]]
+    on_layer: bool
+    gradients: bool

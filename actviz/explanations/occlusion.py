@@ -1,0 +1,49 @@
+"""Occlusion: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
+
+How much lower the score is where a patch of the input is 0. There are at most 14 patches along an axis, side by side.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from actviz.explanations.method import Explanation
+
+MOST = 14
+
+
+def compute(explanation: Explanation, patch: int | None = None) -> NDArray[Any]:
+    """Return maps ``(batch, ...)`` at the places of the input; `patch` is the length of a patch along each axis."""
+    values, channel = explanation.values, explanation.channel
+    axes = [axis for axis in range(1, values.ndim) if axis != channel]
+    maps = np.zeros([len(values), *(values.shape[axis] for axis in axes)], np.float32)
+    sizes = [values.shape[axis] for axis in axes]
+    boxes = list(_boxes(sizes, patch))
+    for index, sample in enumerate(values):
+        whole = explanation.scores_of(sample[None], index)[0]
+        for start in range(0, len(boxes), explanation.size):
+            part = boxes[start : start + explanation.size]
+            occluded = np.repeat(sample[None], len(part), axis=0)
+            for number, box in enumerate(part):
+                where: list[Any] = [number, *[slice(None)] * sample.ndim]
+                for axis, side in zip(axes, box, strict=True):
+                    where[axis] = side
+                occluded[tuple(where)] = 0
+            for box, score in zip(part, explanation.scores_of(occluded, index), strict=True):
+                maps[index][box] = whole - score
+    return maps
+
+
+def _boxes(sizes: list[int], patch: int | None) -> Iterator[tuple[slice, ...]]:
+    sides = [patch or -(-size // MOST) for size in sizes]
+    starts = (range(0, size, side) for size, side in zip(sizes, sides, strict=True))
+    for corner in itertools.product(*starts):
+        yield tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))

@@ -1,0 +1,50 @@
+"""Scores of a layer's output: one number for each unit or channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actviz.errors import UsageError, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actviz.records import Axes
+
+FINAL = frozenset({"softmax", "sigmoid"})
+"""Activation functions that a score is taken before: their gradient vanishes where the network is certain."""
+
+
+def score_axis(axes: Axes, rank: int) -> int:
+    """Return the index of the axis of units or channels; the last one if none is named so."""
+    named = [index for index, axis in enumerate(axes) if axis in {"unit", "channel"}]
+    return named[0] if named and len(axes) == rank else rank - 1
+
+
+def mean_scores(values: Any, axis: int) -> Any:
+    """Return values ``(batch, ...)``, an array or a tensor of TensorFlow, averaged to ``(batch, unit)`` in float32."""
+    import numpy as np
+
+    rank = len(values.shape)
+    if rank == 1:
+        values, rank, axis = values[:, None], 2, 1
+    others = tuple(index for index in range(1, rank) if index != axis)
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float32).mean(axis=others)
+    import tensorflow as tf
+
+    return tf.reduce_mean(tf.cast(values, tf.float32), axis=others)
+
+
+def check_units(address: str, count: int, units: Sequence[int]) -> None:
+    """Raise UsageError for a unit that the layer does not have."""
+    wrong = next((unit for unit in units if not 0 <= unit < count), None)
+    if wrong is not None:
+        message = f'layer "{escape(address, 80)}" has no unit or channel {wrong}; it has {count:,}, 0 to {count - 1:,}.'
+        raise UsageError(message)
+
+
+def no_gradient(file: str, target: str, at: str, reason: str) -> UsageError:
+    """Return the error for a score that has no gradient with respect to a layer."""
+    message = f'{file}: the score of "{escape(target, 80)}" has no gradient with respect to "{escape(at, 80)}": {reason}; give a method without gradients, such as --method occlusion.'
+    return UsageError(message)

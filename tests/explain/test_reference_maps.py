@@ -1,0 +1,170 @@
+"""Heat maps agree with those of tf-keras-vis and Xplique, and have the properties of their definitions."""
+
+import functools
+
+import numpy as np
+import pytest
+from conftest import DATA, SAMPLES
+from late_imports import keras, layers
+
+import actviz
+from actviz.errors import UsageError
+from actviz.explanations import occlusion
+from actviz.explanations.method import Explanation
+from actviz.explanations.method_table import METHODS
+
+pytestmark = pytest.mark.tensorflow
+MODELS = {
+    "digits": (SAMPLES / "digits_cnn.h5", "conv_intermediate"),
+    "residual": (DATA / "explain" / "residual.keras", "top_conv"),
+}
+REFERENCES = {
+    "gradcam": "tkv_gradcam",
+    "gradcam++": "tkv_gradcam++",
+    "layercam": "tkv_layercam",
+    "saliency": "tkv_saliency",
+    "integrated-gradients": "xpl_ig64",
+}
+
+
+@functools.cache
+def reference(name):
+    with np.load(DATA / "explain" / f"{name}.npz") as arrays:
+        return dict(arrays)
+
+
+def maps(name, method, index, **options):
+    known = reference(name)
+    path, layer = MODELS[name]
+    with actviz.open(path) as network:
+        options = {"of": int(known["classes"][index]), "layer": layer} | options
+        return actviz.explain(network, known["input"][index : index + 1], method=method, **options)
+
+
+def assert_same(found, expected):
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("method", REFERENCES)
+def test_maps_of_other_libraries(name, method):
+    for index in range(2):
+        expected = reference(name)[REFERENCES[method]][index]
+        if expected.ndim == 3:
+            expected = expected.sum(axis=-1)
+        assert_same(np.asarray(maps(name, method, index))[0], expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_occlusion_of_the_same_patches(name):
+    known = reference(name)
+    with actviz.open(MODELS[name][0]) as network:
+        (spec,) = network.inputs
+        given = (spec.name, spec.name, spec.axes)
+        question = Explanation(
+            network._network.scores, {spec.name: known["input"]}, "", tuple(known["classes"].tolist()), "", given
+        )
+        assert_same(occlusion.compute(question, 4), known["xpl_occlusion"][..., 0])
+
+
+def test_the_score_is_the_value_before_the_softmax_and_the_output_that_after_it():
+    known = reference("digits")
+    found = maps("digits", "saliency", 0)
+    assert (found.stripped, found.target, found.units, found.layer) == ("softmax", "scores", (7,), "image")
+    np.testing.assert_allclose(found.scores[0], known["logits"][0], rtol=1e-4)
+    np.testing.assert_allclose(found.outputs[0], known["probabilities"][0], atol=1e-6)
+
+
+def test_integrated_gradients_sum_to_the_difference_of_scores():
+    known = reference("digits")
+    found = maps("digits", "integrated-gradients", 0)
+    with actviz.open(MODELS["digits"][0]) as network:
+        empty = network._network.scores({"image": np.zeros_like(known["input"][:1])}).scores[0, 7]
+    difference = found.scores[0, 7] - empty
+    assert abs(np.asarray(found).sum() - difference) < 0.01 * abs(difference)
+
+
+def test_the_default_explains_the_highest_class_with_gradcam_at_the_last_layer_with_places():
+    known = reference("digits")
+    with actviz.open(MODELS["digits"][0]) as network:
+        found = actviz.explain(network, known["input"])
+    assert (found.method, found.layer, found.units) == ("gradcam", "pool_intermediate", (7, 3))
+    assert np.asarray(found).shape == (2, 5, 5)
+
+
+def test_a_channel_of_a_layer_is_explained():
+    found = maps("digits", "saliency", 0, of="conv:3", layer=None)
+    assert (found.target, found.units, found.stripped) == ("conv", (3,), "")
+    assert np.asarray(found).any()
+
+
+def test_a_file_without_gradients_is_explained_by_occlusion():
+    known = reference("digits")
+    with actviz.open(SAMPLES / "digits_cnn_int8.tflite") as network:
+        found = actviz.explain(network, known["input"][:1])
+        assert (found.method, found.units, np.asarray(found).shape) == ("occlusion", (7,), (1, 28, 28))
+        with pytest.raises(UsageError, match="has no gradient"):
+            actviz.explain(network, known["input"][:1], method="gradcam")
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory):
+    """Return paths of one network: with softmax in the last layer, in a layer of its own, and nested."""
+    folder = tmp_path_factory.mktemp("variants")
+    keras.utils.set_random_seed(1)
+    body = [layers.Conv2D(4, 3, activation="relu", name="conv"), layers.GlobalAveragePooling2D(name="pool")]
+    dense = layers.Dense(3, name="dense")
+    fused = layers.Dense(3, activation="softmax", name="dense")
+    image = keras.Input((8, 8, 2), name="image")
+    inner = keras.Sequential([keras.Input((8, 8, 2)), *body], name="body")
+    models = {
+        "apart": keras.Model(image, layers.Softmax(name="end")(dense(body[1](body[0](image))))),
+        "fused": keras.Model(image, fused(body[1](body[0](image)))),
+    }
+    fused.set_weights(dense.get_weights())
+    models["nested"] = keras.Model(image, fused(inner(image)))
+    models["linear"] = keras.Model(image, layers.Dense(2, name="dense")(layers.Flatten()(image)))
+    models["mask"] = keras.Model(image, layers.Conv2D(2, 1, activation="sigmoid", name="mask")(image))
+    for name, model in models.items():
+        model.save(folder / f"{name}.keras")
+    return folder
+
+
+INPUT = np.random.default_rng(0).random((2, 8, 8, 2)).astype(np.float32)
+
+
+def of_variant(folder, name, **options):
+    with actviz.open(folder / f"{name}.keras") as network:
+        return actviz.explain(network, INPUT, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_network_in_three_forms_gives_one_map(variants, method):
+    apart, fused = (np.asarray(of_variant(variants, name, of=1, method=method)) for name in ("apart", "fused"))
+    nested = np.asarray(of_variant(variants, "nested", of=1, method=method, layer="body/conv"))
+    assert apart.any()
+    assert_same(fused, apart)
+    assert_same(nested, apart)
+
+
+def test_a_linear_network_gives_its_weights(variants):
+    kernel = keras.saving.load_model(variants / "linear.keras").layers[-1].get_weights()[0]
+    found = np.asarray(of_variant(variants, "linear", of=1, method="saliency"))
+    np.testing.assert_allclose(found[0], np.abs(kernel[:, 1]).reshape(8, 8, 2).max(axis=-1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("fused", {"of": 3}, "has no class or channel 3; it has 3, 0 to 2."),
+        ("fused", {"of": "sevn", "labels": ["six", "seven", "one"]}, 'no class "sevn"; did you mean seven'),
+        ("fused", {"method": "gradcan"}, 'no method "gradcan"; did you mean gradcam'),
+        ("fused", {"method": "gradcam", "layer": "dense"}, "has no places"),
+        ("linear", {}, "no layer of this model has places"),
+        ("mask", {"method": "saliency"}, "is no score of classes"),
+    ],
+)
+def test_refusals(variants, name, options, words):
+    with pytest.raises(UsageError, match=words):
+        of_variant(variants, name, **options)

@@ -210,7 +210,8 @@ def test_a_large_array_is_read_piece_by_piece_and_cut_into_shards(place, samples
     one, other = pixels(place / "out"), pixels(place / "cut")
     assert one.keys() == other.keys()
     assert all(np.abs(one[name] - other[name]).max() <= 12 for name in one)
-    assert files(run(request(samples, "many.npy"))[0]) == []
+    assert files(run(request(samples, "many.npy"))[0]) == files(whole)
+    assert files(run(request(samples, "many.npy", changed=True))[0]) == []
 
 
 def test_inputs_of_different_sizes_are_grouped_not_refused(place, samples):

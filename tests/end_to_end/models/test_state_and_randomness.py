@@ -154,7 +154,7 @@ def test_streams_on_the_command_line(tmp_path, actviz):
     assert actviz(*show).code == 0
     before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.png")}
     assert len(before) == 4
-    (tmp_path / "out" / "seq_2" / "001_r.png").unlink()  # its state is that which the two before it leave
+    (tmp_path / "out" / "seq_2" / "000_r.png").unlink()  # its state is that which the two before it leave
     assert actviz(*show).code == 0
     assert {file: file.read_bytes() for file in (tmp_path / "out").rglob("*.png")} == before
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["options"]["reading"]["stateful"] is True

@@ -65,6 +65,13 @@ class Explanation:
         axes = self.input[2]
         return next((axes.index(name) for name in ("channel", "unit") if name in axes[1:]), None)
 
+    @property
+    def image_sizes(self) -> tuple[int, int] | None:
+        """The numbers of rows and columns of the input, ``None`` if it has other places."""
+        places = [index for index, name in enumerate(self.input[2]) if name in {"row", "column"}]
+        others = set(self.input[2]) - {"batch", "row", "column", "channel"}
+        return None if others or len(places) != 2 else (self.values.shape[places[0]], self.values.shape[places[1]])  # noqa: PLR2004
+
     def at_layer(self) -> tuple[Activation, NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return the activation of the layer, its values and gradients ``(batch, ..., channel)``, and the scores ``(batch,)``."""
         found = self.score(self.batch, self.target, self.layer, self.units)

@@ -10,6 +10,7 @@ from actviz.explanations import (
     layercam,
     occlusion,
     saliency,
+    scorecam,
     smoothgrad,
 )
 from actviz.explanations.method import Method
@@ -22,5 +23,6 @@ METHODS: dict[str, Method] = {
     "smoothgrad": Method(smoothgrad.compute, on_layer=False, gradients=True),
     "integrated-gradients": Method(integrated_gradients.compute, on_layer=False, gradients=True),
     "occlusion": Method(occlusion.compute, on_layer=False, gradients=False),
+    "scorecam": Method(scorecam.compute, on_layer=True, gradients=False),
     "eigencam": Method(eigencam.compute, on_layer=True, gradients=False),
 }

@@ -68,6 +68,14 @@ def test_occlusion_of_the_same_patches(name):
         assert_same(occlusion.compute(question, 4), known["xpl_occlusion"][..., 0])
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_scorecam_ranks_places_as_another_library(name):
+    for index in range(2):
+        found, expected = np.asarray(maps(name, "scorecam", index))[0], reference(name)["tkv_scorecam"][index]
+        ranks = [np.argsort(np.argsort(item.ravel(), kind="stable"), kind="stable") for item in (found, expected)]
+        assert np.corrcoef(*ranks)[0, 1] >= 0.95
+
+
 def test_the_score_is_the_value_before_the_softmax_and_the_output_that_after_it():
     known = reference("digits")
     found = maps("digits", "saliency", 0)

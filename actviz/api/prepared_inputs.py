@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     FilePath = str | os.PathLike[str]
 
-_STACK = 4
+_STACK = 3
 """From `warnings.warn` to the caller of `preprocess`, which is decorated."""
 
 
@@ -45,8 +45,8 @@ def preprocess(  # noqa: PLR0913  (one keyword per option)
 ) -> Any:
     """Read files and prepare them for a network, exactly as the command does.
 
-    The range of images (0..1, -1..1 ...) is read off the model, if `preprocess` names none. What the command
-    prints as notes are warnings.
+    The range of images (0..1, -1..1 ...) is read off the model, if `preprocess` names none. Notes of the command
+    on the files are warnings, and so is a range that is only a guess.
 
     Parameters
     ----------
@@ -81,8 +81,9 @@ def preprocess(  # noqa: PLR0913  (one keyword per option)
     )
     layers = network.layers if addresses is None else network.select(addresses)
     samples = load_samples(_arguments(inputs), network.facts, layers, options, fail_fast=True).samples
-    for note in dict.fromkeys(note for sample in samples for note in sample.notes):
-        warnings.warn(python_words(note), stacklevel=_STACK - 1)
+    guesses = [f"preprocessing: {text}" for sample in samples for text in sample.ranges if "give --preprocess" in text]
+    for note in dict.fromkeys([*guesses, *(note for sample in samples for note in sample.notes)]):
+        warnings.warn(python_words(note), stacklevel=_STACK)
     batch = _joined(samples)
     return next(iter(batch.values())) if len(network.inputs) == 1 else batch
 

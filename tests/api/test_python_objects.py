@@ -4,6 +4,7 @@ import inspect
 import io
 import pydoc
 import sys
+import warnings
 from dataclasses import replace
 from importlib.resources import files as resources
 
@@ -19,6 +20,7 @@ from actviz.api.layer_activation import MAXIMUM_CHANNELS, MAXIMUM_SIDE, LayerAct
 from actviz.api.layer_table import MAXIMUM_ROWS, as_html
 from actviz.errors import ActvizError, InputError, OutputError, UsageError
 
+pytestmark = pytest.mark.filterwarnings("ignore:preprocessing")
 PUBLIC = ("Activation", "Context", "Network", "Style", "draw", "explain", "load", "open", "preprocess", "save")
 AXES = ("batch", "row", "column", "channel")
 
@@ -223,6 +225,14 @@ def test_what_the_command_prints_as_notes_are_warnings_at_the_callers_line(netwo
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="no input given"):
         assert actviz.preprocess(None, network).shape == (1, 28, 28, 1)
+
+
+def test_a_range_that_is_a_guess_is_a_warning_unless_it_is_given(network):
+    with pytest.warns(UserWarning, match=r"preprocessing: 0\.\.1 \(a guess.*give preprocess= if it is another"):
+        actviz.preprocess(SAMPLES / "seven.png", network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        actviz.preprocess(SAMPLES / "seven.png", network, preprocess="0..1")
 
 
 def test_files_of_different_sizes_are_no_batch():

@@ -19,7 +19,7 @@ from actviz.batch import figure_task
 from actviz.batch.figure_task import FigureTask, pictures, record_of
 from actviz.batch.labels import LabelNames, check_fits
 from actviz.batch.output_paths import page_of
-from actviz.errors import ActvizError, LimitError, UsageError
+from actviz.errors import ActvizError, LimitError, RunLimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
 
 if TYPE_CHECKING:
@@ -267,6 +267,8 @@ class FigureWriter:
             paths = [page_of(job.files[key], number) for number in range(1, len(pages) + 1)]
             self._check(job, key, paths[1:])
             return [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
+        except RunLimitError:  # the next figure would reach it too
+            raise
         except (UsageError, LimitError) as failure:
             return FailedFigure(job.sample.name, key, failure)
 

@@ -276,6 +276,7 @@ def test_given_code_is_used(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("write", [keras, hdf5])
 def test_what_stands_in_gives_its_input(tmp_path, write):
     inner = nested(custom("drop", "in", "MCDropout", "shop>MCDropout", rate=0.5), given="d")

@@ -83,8 +83,11 @@ class _DrawProcess:
     def __init__(self, style: Style) -> None:
         self.process, reader, writer = processes.start_python(PROGRAM, environment(verbose=False))
         self.channel = Channel(reader, writer)
-        with contextlib.suppress(ClosedError):  # the first task raises it again
+        try:
             self.channel.send(style)
+        except ClosedError:
+            # Else it would take the first task for the style, and both ends would wait for each other.
+            processes.kill(self.process)
 
     def draw(self, task: FigureTask) -> list[FigureFile] | None:
         """Draw a figure; ``None`` if that failed for any reason.

@@ -20,7 +20,7 @@ from actviz.batch.figure_task import FigureTask, pictures, record_of
 from actviz.batch.labels import LabelNames, check_fits
 from actviz.batch.output_paths import pages_of
 from actviz.batch.sheet_layers import left_out
-from actviz.errors import ActvizError, LimitError, UsageError
+from actviz.errors import ActvizError, LimitError, RunLimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
 
 if TYPE_CHECKING:
@@ -225,6 +225,8 @@ class FigureWriter:
             paths = pages_of(job.files[key], len(pages))
             self._check(job, key, paths[1:])
             return [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
+        except RunLimitError:  # the next figure would reach it too
+            raise
         except (UsageError, LimitError) as failure:
             return FailedFigure(job.sample.name, key, failure)
 

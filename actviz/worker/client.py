@@ -83,6 +83,9 @@ class Worker:
             self._channel.send(dataclasses.replace(options, trust=trust, memory=self._memory))
         except ClosedError:  # the next request reports why the process ended
             self.stop()
+        except BaseException:  # such as MemoryError: a caller without the object cannot close it
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         """Return the worker itself."""

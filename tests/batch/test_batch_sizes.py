@@ -50,7 +50,7 @@ def test_a_batch_has_a_sample_however_large_it_is(budget):
 
 
 def test_what_was_asked_for_is_not_learned_away():
-    of = sizes(None, None, 4, asked=7, budget=10)
+    of = sizes(None, None, 4, size=7, budget=10)
     of.learn(1, activations(1, 500))
     assert of.most() == 7
 

@@ -182,7 +182,7 @@ def test_python_reads_ranges_too() -> None:
         assert np.array_equal(np.asarray(drawn), np.asarray(before.convert("RGB")))
     with pytest.raises(UsageError, match="no range is known of layer 'plain'"):
         actviz.draw(batch(2)["plain"], style=Style(scale="run"))
-    with pytest.raises(UsageError, match="the range 2 to 1 is none"):
+    with pytest.raises(UsageError, match="the range 2 to 1 is not valid"):
         actviz.draw(batch(2)["plain"], style=Style(scale="run", ranges={"plain": (2, 1)}))
 
 

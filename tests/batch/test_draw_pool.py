@@ -16,6 +16,7 @@ from actviz.batch.labels import LabelNames
 from actviz.batch.output_paths import SHEET
 from actviz.records import Activation, Context, Geometry, Sample, Style
 from actviz.system import processes, resource_limits
+from actviz.system.channel import Channel, ClosedError
 
 RANDOM = np.random.default_rng(0)
 MAPS = Activation(
@@ -146,6 +147,25 @@ def test_an_answer_that_was_not_taken_is_never_taken_for_the_next(monkeypatch):
         assert one.draw(second) is None
     finally:
         one.close()
+
+
+def test_a_process_that_did_not_get_the_style_draws_nothing(monkeypatch):
+    """It took the first task for the style, and both ends waited for each other for good."""
+    send = Channel.send
+
+    def fail(channel, content, *given):
+        monkeypatch.setattr(Channel, "send", send)
+        raise ClosedError
+
+    monkeypatch.setattr(Channel, "send", fail)
+    pool = DrawPool(1, STYLE)
+    drawn = []
+    thread = threading.Thread(target=lambda: drawn.append(pool.draw(task_of("conv", {"conv": MAPS}))), daemon=True)
+    thread.start()
+    thread.join(30)
+    in_time = list(drawn)
+    pool.close()  # ends both
+    assert in_time == [None]
 
 
 def test_the_end_waits_for_no_helper(tmp_path, monkeypatch):

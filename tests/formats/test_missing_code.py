@@ -167,6 +167,7 @@ def test_counters_of_weights_count_what_is_left_out_under_the_name_of_its_class(
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_nothing_of_it_is_built_and_the_rest_is_computed(tmp_path):
     """The arrays of a nested model of an .h5 file are one list: those of what is left out are told by their names."""
     inner = nested(dense("first"), custom(given="first"), given="d")
@@ -275,6 +276,7 @@ def test_given_code_is_used(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("write", [keras, hdf5])
 def test_what_stands_in_gives_its_input(tmp_path, write):
     inner = nested(custom("drop", "in", "MCDropout", "shop>MCDropout", rate=0.5), given="d")

@@ -275,6 +275,7 @@ def test_constants_in_other_files_are_refused(edited, schema):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_an_operator_that_writes_a_file_is_refused(tmp_path):
     """A control: the operator that the file carries does write when TensorFlow runs it.
 

@@ -114,10 +114,10 @@ def read_figure(path: Path) -> None:
     figure.write_bytes(path.read_bytes())
     output_files.read_provenance(figure)
     output_files.is_whole(figure)
-    upkeep = UpToDateCheck(OutputPaths(None, folder, {"conv": "001_conv.png"}), ["conv"], "m.h5", ReplaceRules())
+    check = UpToDateCheck(OutputPaths(None, folder, {"conv": "001_conv.png"}), ["conv"], "m.h5", ReplaceRules())
     with Manifest(folder, "m.h5") as made:
-        upkeep.begin(made, None)  # type: ignore[arg-type]  # the work is given below
-        for record in upkeep._is_right(figure, "w") or ():
+        check.begin(made, None)  # type: ignore[arg-type]  # the work is given below
+        for record in check._up_to_date_records(figure, "w") or ():
             made.add(record)
         made.write(interrupted=False)
     json.loads((folder / "manifest.json").read_bytes())

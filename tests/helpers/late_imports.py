@@ -25,7 +25,7 @@ tf_modules = LateModule("tf_modules")
 
 def tflite_schema():
     """Return TensorFlow's reader and writer of `.tflite` files, which needs nothing else of TensorFlow."""
-    (folder,) = importlib.util.find_spec("tensorflow").submodule_search_locations
+    folder, *_ = importlib.util.find_spec("tensorflow").submodule_search_locations  # more once it is imported
     spec = importlib.util.spec_from_file_location("tflite_schema", f"{folder}/lite/python/schema_py_generated.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -69,7 +69,8 @@ def sources():
                 found.append((path, json.loads(archive.read("config.json"))))
         elif path.suffix == ".h5" and ".weights" not in path.name:
             with h5py.File(path) as file:
-                found.append((path, json.loads(file.attrs["model_config"])))
+                if "model_config" in file.attrs:  # others hold weights only
+                    found.append((path, json.loads(file.attrs["model_config"])))
     return found
 
 

@@ -95,6 +95,7 @@ NO_LAYERS = {"InputLayer", "Functional", "Sequential", "Model", "Concatenate"}
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_every_layer_class_of_keras_has_a_record():
     from tools.make_class_tables import exported_classes
 

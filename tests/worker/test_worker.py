@@ -13,7 +13,7 @@ import pytest
 from actviz.errors import LimitError, ModelError
 from actviz.formats import open_network
 from actviz.records import InputOperation, LayerInfo, ModelFacts, TensorSpec
-from actviz.system import serialization
+from actviz.system import processes, serialization
 from actviz.system.channel import Channel, ClosedError, MalformedError, SilentError
 from actviz.worker import ModelOptions, Worker
 from actviz.worker.messages import Reply, Request
@@ -186,3 +186,23 @@ def test_a_layer_gets_the_optional_library_that_it_needs(tmp_path):
     with Worker(ModelOptions(tmp_path / "m.keras")) as worker:
         found = worker.activations({"sound": sound}, ["stft"])
     np.testing.assert_array_equal(found["stft"].values, model(sound).numpy())
+
+
+def test_a_worker_that_cannot_be_given_its_options_leaves_no_process(tmp_path, monkeypatch):
+    started = []
+    start = processes.start_python
+
+    def recorded(*arguments, **options):
+        result = start(*arguments, **options)
+        started.append(result[0])
+        return result
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(processes, "start_python", recorded)
+    monkeypatch.setattr(Channel, "send", fail)
+    (tmp_path / "m.h5").write_bytes(b"")
+    with pytest.raises(MemoryError):
+        Worker(ModelOptions(tmp_path / "m.h5"))
+    assert [process.returncode is not None for process in started] == [True]

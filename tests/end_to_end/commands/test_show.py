@@ -346,7 +346,7 @@ def test_outputs_that_cannot_be_written(actviz, samples, tmp_path):
         ("a\nb\n", "--labels", 2, "2 names, but the layers drawn have 7 units"),
         ("a\nb\n", "--tokens", 2, "2 names, but the layers drawn have 12 steps"),
         ('{"0": "a", "2": "b"}', "--labels", 3, "no name for index 1"),
-        ("", "--labels", 3, "there is no name"),
+        ("", "--labels", 3, "the file has no names"),
         ("{", "--labels", 3, "malformed"),
         ("[[1]]", "--labels", 3, "does not contain names"),
         (None, "--tokens", 3, "no such file"),

@@ -8,6 +8,7 @@ checkout.
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from urllib.parse import unquote
 
 import corpus
@@ -15,7 +16,8 @@ import h5py
 import numpy as np
 import pytest
 
-from actviz.errors import ModelError, UnsafeError
+from actviz.addresses import select_layers_of
+from actviz.errors import ActvizError, ModelError, UnsafeError
 from actviz.formats import open_network
 
 PART = corpus.files(corpus.DATA)
@@ -47,8 +49,15 @@ def test_every_layer_has_the_writers_numbers(path):
 
 @pytest.mark.parametrize("path", [path for path in PART if path.name.startswith(corpus.CUSTOM[:-1])], ids=name_of)
 def test_nothing_of_a_file_runs_unless_it_is_allowed(path):
+    """What needs code is left out, or refused where it is asked for; nothing else of the file has wrong values."""
     outcome = corpus.check(path, given=False)
     flag, code = ("--allow-code", 5) if "a10a" in path.name else ("--custom-objects", 4)
+    if not outcome.refused:
+        assert outcome.missing, outcome
+        assert not outcome.wrong, outcome
+        with open_network(path) as network, pytest.raises(ActvizError) as refusal:
+            select_layers_of(network.facts, [outcome.missing[0]], path.name)
+        outcome = replace(outcome, refused=refusal.value.message, code=refusal.value.exit_code)
     assert flag in outcome.refused, outcome
     assert outcome.code == code
 

@@ -1,5 +1,7 @@
 """Networks that people have: `keras.applications`, untrained, flat and under a new head."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -41,8 +43,8 @@ def transfer(family, side):
     return keras.Model(picture, keras.layers.Dense(3, name="new_head")(pooled)), base.name
 
 
-@pytest.mark.parametrize("suffix", ["keras", "h5"])
-@pytest.mark.parametrize("made", [flat, transfer])
+# The other two pairs are computed by the networks of free size below, and by nested models of the corpus.
+@pytest.mark.parametrize(("made", "suffix"), [(flat, "keras"), (transfer, "h5")])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_layer_is_that_of_keras_and_parts_are_those_of_the_whole(tmp_path, monkeypatch, family, made, suffix):
     import keras
@@ -100,7 +102,22 @@ def test_the_list_of_constructors_is_that_of_keras():
     assert set(CONSTRUCTORS) == {name for name in dir(keras.applications) if name[0].isupper()}
 
 
-@pytest.mark.parametrize("constructor", CONSTRUCTORS)
+# They repeat the blocks of a smaller network of their family, and take 20 minutes together.
+LARGER = {
+    "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtXLarge", "DenseNet169", "DenseNet201",
+    "EfficientNetB1", "EfficientNetB2", "EfficientNetB3", "EfficientNetB4", "EfficientNetB5", "EfficientNetB6",
+    "EfficientNetB7", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2L",
+    "EfficientNetV2M", "NASNetLarge", "ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "VGG19",
+}  # fmt: skip
+
+
+def constructors():
+    """Return every constructor; the larger ones run where ``ACTVIZ_EVERY`` is set."""
+    larger = pytest.mark.skipif("ACTVIZ_EVERY" not in os.environ, reason="larger networks need ACTVIZ_EVERY=1")
+    return [pytest.param(name, marks=[larger] if name in LARGER else []) for name in CONSTRUCTORS]
+
+
+@pytest.mark.parametrize("constructor", constructors())
 def test_a_network_of_free_size_computes_what_keras_computes(tmp_path, constructor):
     import keras
 

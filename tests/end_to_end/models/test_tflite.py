@@ -248,7 +248,7 @@ def test_weights_do_not_go_with_it(actviz):
     assert ran.code == 4
     assert (
         ran.err
-        == "actviz: error: a03a_seq_bn.f32.tflite: --weights goes with the JSON of an architecture (model.to_json()); this file is none.\n"
+        == "actviz: error: a03a_seq_bn.f32.tflite: --weights goes with a .keras or .h5 file or the JSON of an architecture (model.to_json()); this file is none.\n"
     )
 
 

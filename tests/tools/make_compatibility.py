@@ -5,11 +5,15 @@ Run ``python tests/tools/make_compatibility.py`` with the corpus beside the chec
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+os.environ.setdefault(
+    "TF_ENABLE_ONEDNN_OPTS", "1"
+)  # as in the worker: only its kernels compute channels_first everywhere
 sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 import corpus
@@ -63,8 +67,8 @@ HEAD = """# Which files open
 
 Made by `python tests/tools/make_compatibility.py` from real files of many Keras versions. "All layers right" means that
 every activation that the writing version itself computed is found under its address and equal to 1e-4 (1e-2 for
-float16). Custom classes were given with `custom_objects` and Lambda layers allowed to run; without that, the files that
-need it are refused, with the flag named. SavedModels and frozen graphs got neither: where layers are not known to Keras
+float16). Custom classes were given with `custom_objects` and Lambda layers allowed to run; without that, the layers that
+need it are left out, with the flag named. SavedModels and frozen graphs got neither: where layers are not known to Keras
 without code, they are recovered from the graph. InputLayers inside a graph, which leave nothing in it, are not counted.
 
 | writer | format | files | all layers right | a layer not found | refused | wrong values |

@@ -36,9 +36,9 @@ ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_models"
 DATA = ROOT / "tests" / "data"
 HELPERS = ROOT / "tests" / "helpers"
+IMPORTED_BEFORE = pytest.StashKey[bool]()
 WITH_MODELS = {"docs": 2, "hostile": 3, "end_to_end": 4}
 """Folders whose tests start the command with real models, in the order in which they run after all other tests."""
-IMPORTED_BEFORE = pytest.StashKey[bool]()
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,23 @@ def pytest_collection_finish(session):
     session.config.stash[IMPORTED_BEFORE] = "tensorflow" in sys.modules
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    item.stash[IMPORTED_BEFORE] = "tensorflow" in sys.modules
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Let imports of TensorFlow and Keras fail in a test that is not marked so, whatever ran before in this process."""
+    if item.get_closest_marker("tensorflow") is not None:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("tensorflow", "keras"):
+            patch.setitem(sys.modules, name, None)
+        return (yield)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item):
-    """Fail a test that imported TensorFlow in this process and is not marked so."""
-    imported = "tensorflow" in sys.modules and not item.stash[IMPORTED_BEFORE]
-    if imported and item.get_closest_marker("tensorflow") is None:
-        pytest.fail("this test imports TensorFlow: mark it with pytest.mark.tensorflow")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.excinfo is not None and "None in sys.modules" in str(call.excinfo.value):
+        report.sections.append(("imports", "this test imports TensorFlow: mark it with pytest.mark.tensorflow"))
+    return report
 
 
 @pytest.fixture

@@ -350,6 +350,7 @@ def test_a_wrapper_around_other_code_is_left_out(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 def test_a_pruned_layer_is_computed(tmp_path):
     kernel = KERNEL * np.eye(4, 3, dtype="f4")
     with formats.open_network(pruned(tmp_path, kernel)) as network:

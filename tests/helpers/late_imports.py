@@ -1,6 +1,7 @@
 """Keras and TensorFlow for test modules: imported by the first test that uses them, not when tests are collected."""
 
 import importlib.util
+from importlib.machinery import PathFinder
 
 
 class LateModule:
@@ -25,7 +26,7 @@ tf_modules = LateModule("tf_modules")
 
 def tflite_schema():
     """Return TensorFlow's reader and writer of `.tflite` files, which needs nothing else of TensorFlow."""
-    folder, *_ = importlib.util.find_spec("tensorflow").submodule_search_locations  # more once it is imported
+    folder, *_ = PathFinder.find_spec("tensorflow").submodule_search_locations  # where it must not be imported, too
     spec = importlib.util.spec_from_file_location("tflite_schema", f"{folder}/lite/python/schema_py_generated.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -120,6 +120,7 @@ def test_older_names_are_no_names_of_today():
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("kind", [name for name, facts in LAYERS.items() if facts.passes_on and name not in NO_LAYERS])
 def test_what_passes_values_on_gives_no_others_at_inference(kind):
     """Every value of the output lies between those of the input and 0; for ``all`` the input is only rearranged."""
@@ -138,6 +139,7 @@ def test_what_passes_values_on_gives_no_others_at_inference(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("kind", [name for name, facts in LAYERS.items() if facts.random_in_training])
 def test_random_layers_take_a_seed(kind):
     from keras import layers

@@ -14,6 +14,8 @@ picture from `Canvas.picture`::
 
 from __future__ import annotations
 
+import math
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +32,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.figures.colors import RGB
-    from actviz.records import Box, Context
+    from actviz.records import Box, Context, Picture
+
+# Text is at least this high where a page is shown 1,600 pixels wide; the smallest font has 10 pixels.
+_LEGIBLE, _SHOWN_WIDTH, _SMALLEST_FONT = 9, 1600, 10
+# Wider text makes wider pages: a second pass, and no text larger than this.
+_PASSES, _LARGEST_GROWTH = 2, 1.5
+_WIDEST: ContextVar[float] = ContextVar("widest_page", default=math.inf)
 
 MARGIN = 28
 BAR_HEIGHT = 10
@@ -105,9 +113,47 @@ class PageLayout:
     histogram: FigureHistogram | None = None
 
 
+class _WidePageError(Exception):
+    """A page so wide that its text would be too small on a screen."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.width = width
+
+
+def legible_scale(width: int, font_scale: float) -> float:
+    """Return the factor of text sizes with which text is legible where a page of `width` pixels is shown on a screen.
+
+    At least `font_scale`; smaller text than the default is left as requested.
+    """
+    needed = math.ceil(_LEGIBLE * width / _SHOWN_WIDTH) / _SMALLEST_FONT
+    return font_scale if font_scale < 1 else max(font_scale, min(_LARGEST_GROWTH, needed))
+
+
+def draw_legibly(draw: Callable[[], Picture], font_scale: float) -> Picture:
+    """Return the picture of `draw` with text sizes multiplied by `font_scale`, or more where a page is wide.
+
+    A page that is too wide for its text is recognized before anything is drawn on it.
+    """
+    factor = font_scale
+    for _ in range(_PASSES):
+        token = _WIDEST.set(math.inf if factor < 1 else factor * _SMALLEST_FONT * _SHOWN_WIDTH / _LEGIBLE)
+        try:
+            with text.scaled(factor):
+                return draw()
+        except _WidePageError as page:
+            factor = legible_scale(page.width, factor)
+        finally:
+            _WIDEST.reset(token)
+    with text.scaled(factor):
+        return draw()
+
+
 def open_page(layout: PageLayout, theme: Theme = LIGHT) -> tuple[Canvas, int, int]:
     """Return a page on which everything but the body is drawn, and the top and left of the body."""
     head, footer, (height, width) = _around_body(layout)
+    if width > _WIDEST.get():
+        raise _WidePageError(width)
     canvas = Canvas.blank(height, width, theme)
     head.draw(canvas)
     top = MARGIN + head.height + _GAP

@@ -96,13 +96,15 @@ def plan_pages(
         top = STRONGEST if style.reduce is None else None
         style = replace(style, top=top)
     drawable = [activation for activation in activations if sheet_row.accepts(activation)]
-    sheet_rows = [row for item in drawable if (row := sheet_row.prepare(item, index, context, style)) is not None]
+    # The sequences of a page have one orientation.
+    down = max(map(sheet_row.steps_of, drawable), default=0) <= sheet_row.STEPS_DOWN
+    rows = [sheet_row.prepare(item, index, context, style, steps_down=down) for item in drawable]
+    sheet_rows = [row for row in rows if row is not None]
     if not sheet_rows:
         raise UsageError("none of the layers holds numbers that can be drawn; choose others with --layer.")
     total = len(sheet_page.layer_names(activation.address for activation in activations))
     sheet = Sheet(sheet_rows, context, style, total, requested)
-    with text.scaled(style.font_scale):
-        pages, words = _plan(sheet) if requested or one_page else (_screens(sheet), [])
+    sheet, pages, words = _legible_plan(sheet, one_page=one_page)
     return [partial(_draw, sheet, page, (number, len(pages)), words) for number, page in enumerate(pages, 1)]
 
 
@@ -128,6 +130,20 @@ def _draw_scaled(sheet: Sheet, page: SheetPage, numbering: tuple[int, int], word
     layers = {address: row.prepared.record(row.style) for address, row in rows.items()}
     paging = {"page": number, "pages": count} if count > 1 else {}
     return canvas.picture(tiles, {"reduced": True, "layers": layers} | paging)
+
+
+def _legible_plan(sheet: Sheet, *, one_page: bool) -> tuple[Sheet, list[SheetPage], list[str]]:
+    """Return a sheet with text sizes for the width of its pages, its pages, and notes on how they were made to fit."""
+    with text.scaled(sheet.style.font_scale):
+        pages, words = _plan(sheet) if sheet.requested or one_page else (_screens(sheet), [])
+        widest = max(page_layout.page_size(sheet_page.layout(sheet, page))[1] for page in pages)
+    scale = page_layout.legible_scale(widest, sheet.style.font_scale)
+    if one_page or scale == sheet.style.font_scale:
+        return sheet, pages, words
+    sheet = replace(sheet, style=replace(sheet.style, font_scale=scale))
+    with text.scaled(scale):
+        pages, words = _plan(sheet) if sheet.requested else (_screens(sheet), [])
+    return sheet, pages, words
 
 
 def _plan(sheet: Sheet) -> tuple[list[SheetPage], list[str]]:
@@ -200,10 +216,7 @@ def _screens(sheet: Sheet) -> list[SheetPage]:
 def _narrowed(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> TileLimits:
     """Return the limits with as many tiles in a row as the widest layer needs, so that little of a page is blank."""
     step = limits.side + sheet_row.GAP
-    widest = max(
-        limits.per_row if row.strip else -(-row.count * max(step, sheet_row.tile_size(row, limits)[0][1]) // step)
-        for row in sheet_rows
-    )
+    widest = max(-(-sheet_row.natural_width(row, limits) // step) for row in sheet_rows)
     return replace(limits, per_row=min(limits.per_row, max(_LEAST_WIDE, widest)))
 
 

@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from actviz.figures.renderers.prepared_maps import PreparedMaps
 
 _WIDTH, _GAP, _ABOVE, _FONT_SIZE = 256, 36, 16, 11
-_SHARED = ((0.0, "first end"), (1.0, "second end"))
+_OWN_LIMITS = ((0.0, "lower limit"), (1.0, "upper limit"))
 
 
 def bars_of(drawn: Iterable[PreparedMaps]) -> list[ColorBar]:
     """Return the different color bars of the maps on a page, in order of appearance."""
     bars: dict[tuple[object, ...], ColorBar] = {}
     for prepared in drawn:
-        if prepared.scale.kind == "filter":
-            bar = color_bars.bar_per_tile(prepared, "tile", "", ())
-        elif prepared.scale.kind in {"fixed", "bounds"}:
+        low, high = float(prepared.low[0]), float(prepared.high[0])
+        if prepared.levels or prepared.scale.kind in {"fixed", "bounds"}:
             bar = color_bars.shared_bar(prepared, ())
+        elif prepared.scale.kind == "filter" or (low == -high if prepared.signed else low == 0):
+            bar = color_bars.bar_per_tile(prepared, "tile", "", ())
         else:
             # The limits of each layer are written beside its name.
-            bar = page_layout.ColorBar(prepared.table, _SHARED, ())
+            bar = page_layout.ColorBar(prepared.table, _OWN_LIMITS, ())
         bars.setdefault((prepared.table.name, bar.ticks, bar.levels), bar)
     return list(bars.values())
 

@@ -11,7 +11,6 @@ from actviz.figures.renderers import captions, padding, range_labels
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from actviz.figures.renderers.prepared_maps import PreparedMaps
     from actviz.figures.sheet_row import RowPart, SheetRow, TileLimits
     from actviz.records import Context, Style
 
@@ -74,7 +73,8 @@ def _caption(sheet: Sheet, page: SheetPage) -> list[str]:
         )
     range_note = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if _has_one_end(page) else "")
     drawn = [part.row.prepared for part in page.parts]
-    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, drawn, range_note)}")
+    shared = any(part.row.color_limits or part.row.strip for part in page.parts)
+    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, range_note, shared=shared)}")
     if any(set(part.row.prepared.numbers.negligible) & set(part.channels(page.limits)) for part in page.parts):
         parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_limit('its layer')}")
     clipped = sum(part.clipped(page.limits) for part in page.parts)
@@ -105,10 +105,11 @@ def _has_one_end(page: SheetPage) -> bool:
     return limits.side < _WIDE_SIDE and any(range_labels.has_single_limit(part.labels(limits)) for part in page.parts)
 
 
-def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], range_note: str) -> str:
+def _colors_of_tiles(style: Style, range_note: str, *, shared: bool) -> str:
     """Return the description of the color limits of tiles.
 
-    `drawn` are the maps on the page, `range_note` describes the numbers below a tile.
+    `range_note` describes the numbers below a tile, `shared` is true if a layer has its color limits written beside
+    its name or below its strip.
     """
     scale = color_scale.parse_scale(style.scale)
     below = f"below a tile {range_note}"
@@ -116,8 +117,9 @@ def _colors_of_tiles(style: Style, drawn: Sequence[PreparedMaps], range_note: st
         return f"{captions.percentiles_note(scale)} of its own values, written below it{range_note.removeprefix(captions.RANGE_NOTE)}"
     if scale.kind in {"auto", "filter"}:
         words = f"from 0 to its largest value, or as far to both sides of 0 as its largest |value|; {below}"
-        shared = any(prepared.scale.kind != "filter" for prepared in drawn)
-        return f"{words}; where ends stand beside a name, from one to the other" if shared else words
+        return (
+            f"{words}; of a layer with a range beside its name or below its strip, over that range" if shared else words
+        )
     if scale.kind == "fixed":
         low, high = (text.number(end) for end in (scale.low, scale.high))
         return f"{low} {text.DASH} {high}, as asked; {below}"

@@ -25,6 +25,7 @@ from actviz.figures.renderers import (
     range_labels,
     reduction,
     renderer_of,
+    sequence,
 )
 from actviz.figures.renderers.renderer_protocol import FILTER, MAP
 from actviz.records import MIXED, REVERSED
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from actviz.figures.renderers.overlay_blend import Overlay
     from actviz.figures.renderers.prepared_maps import PreparedMaps
+    from actviz.figures.renderers.renderer_protocol import SheetTiles
     from actviz.records import Activation, Context, Style
 
 FONT_SIZE, HEADING_SIZE, TEXT_SIZE = 10, 13, 11
@@ -47,6 +49,10 @@ _LEAST_REDUCED = 2  # axes, with the batch
 # In rows narrower than this the color limits and the histogram have lines of their own: without a histogram, with one.
 _NARROW, _NARROW_SPARK = 280, 3 * histograms.SPARK[1]
 LINE_GAP = 6
+# A sequence on a sheet: most steps that run down, largest height of a step, width of a unit relative to it.
+STEPS_DOWN, _HIGHEST_STEP, _WIDEST_UNIT = 64, 24, 6
+# More words than these are not written beside the steps; the widest is shortened to this many pixels.
+_MOST_WORDS, _WIDEST_WORD, WORD_GAP = 40, 120, 6
 _STEP_NOTES = {REVERSED: ["steps reversed"], MIXED: ["steps not in the order of the input"]}
 
 
@@ -74,6 +80,10 @@ class SheetRow:
         Whether each value is computed from several values of the layer.
     strip
         Whether the tiles are drawn as one strip of cells.
+    sequence
+        Whether the only tile is a map of steps by units.
+    words
+        The words of the input, beside its steps.
     """
 
     activation: Activation
@@ -88,6 +98,19 @@ class SheetRow:
     over: Overlay | None = None
     reduced: bool = False
     strip: bool = False
+    sequence: bool = False
+    words: tuple[str, ...] = ()
+
+    @property
+    def margin(self) -> int:
+        """Width in pixels of the words to the left of the tile."""
+        font = text.get_font(FONT_SIZE)
+        return min(_WIDEST_WORD, max(map(font.width, self.words))) + WORD_GAP if self.words else 0
+
+    @property
+    def numbered(self) -> bool:
+        """Whether channel numbers are above the tiles."""
+        return self.prepared.total > 1
 
     @property
     def count(self) -> int:
@@ -173,8 +196,12 @@ def accepts(activation: Activation) -> bool:
     return real and known and 0 not in activation.values.shape
 
 
-def prepare(activation: Activation, index: int, context: Context, style: Style) -> SheetRow | None:
+def prepare(
+    activation: Activation, index: int, context: Context, style: Style, *, steps_down: bool = True
+) -> SheetRow | None:
     """Return the row of one entry of the batch, ``None`` if all steps are masked or no selected channel exists.
+
+    `steps_down` is the direction of the steps of sequences.
 
     Raises
     ------
@@ -196,6 +223,8 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
     if renderer is None or _is_masked(activation, index):
         return None
     tiles = renderer.sheet_tiles(drawn, at)
+    if tiles.sequence and not steps_down:
+        tiles = _transposed(tiles)
     maps, step_notes = tiles.maps, _STEP_NOTES.get(activation.step_order, ())
     if tiles.strip:
         whole = replace(style, top=None, sort="index", channels=None)
@@ -229,7 +258,31 @@ def prepare(activation: Activation, index: int, context: Context, style: Style) 
         ", ".join(filter(None, notes)),
         over,
         reduced=bool(reduced) or tiles.reduced,
+        sequence=tiles.sequence,
+        words=_words(drawn, context, shown.shape[1]) if tiles.sequence and steps_down else (),
     )
+
+
+def steps_of(activation: Activation) -> int:
+    """Return the number of steps of a layer that is drawn as a sequence, else 0."""
+    flat = batch_entry.without_single_axes(activation)
+    if not sequence.accepts(flat.axes):
+        return 0
+    steps: int = flat.values.shape[flat.axes.index(sequence.tile_names(flat.axes)[0])]
+    return steps
+
+
+def _transposed(tiles: SheetTiles) -> SheetTiles:
+    """Return a map of steps by units with the steps across."""
+    down, across = (words.partition(": ")[2] for words in tiles.note.split(", "))
+    maps = np.ascontiguousarray(tiles.maps.transpose(0, 2, 1))
+    return replace(tiles, maps=maps, note=f"down: {across}, across: {down}", masked_axis=2)
+
+
+def _words(activation: Activation, context: Context, steps: int) -> tuple[str, ...]:
+    """Return the words beside the steps of a sequence, none if there are too many."""
+    words = batch_entry.step_words(activation, context, steps) if "step" in activation.axes else ()
+    return tuple(text.shown(word, 80) for word in words) if steps <= _MOST_WORDS else ()
 
 
 def _is_masked(activation: Activation, index: int) -> bool:
@@ -270,6 +323,8 @@ def tile_size(row: SheetRow, limits: TileLimits) -> tuple[tuple[int, int], bool]
         rows = -(-row.prepared.total // limits.width)
         columns = -(-row.prepared.total // rows)
         return (max(3, _STRIP_HEIGHT // rows), min(_STRIP_CELL, limits.width // columns)), False
+    if row.sequence:
+        return _sequence_size(row, limits)
     height, width = row.maps.shape[1:] if row.over is None else row.over.sizes
     widest = limits.width if row.tile_name == MAP and row.over is None else limits.side
     factor = min(limits.side // height, widest // width)
@@ -280,6 +335,28 @@ def tile_size(row: SheetRow, limits: TileLimits) -> tuple[tuple[int, int], bool]
     return (max(_THINNEST, round(height * share)), max(_THINNEST, round(width * share))), True
 
 
+def _sequence_size(row: SheetRow, limits: TileLimits) -> tuple[tuple[int, int], bool]:
+    """Return the size of a map of steps by units: as wide as the row, unless its units become too wide."""
+    (rows, columns), room = row.maps.shape[1:], limits.width - row.margin
+    down = min(_HIGHEST_STEP, limits.side // rows)
+    if row.words:
+        down = max(down, text.get_font(FONT_SIZE).height)
+    right = min(_WIDEST_UNIT * max(1, down), room // columns)
+    size = max(_THINNEST, rows * down if down else limits.side), max(_THINNEST, columns * right if right else room)
+    return size, not down or not right
+
+
+def natural_width(row: SheetRow, limits: TileLimits) -> int:
+    """Return the width in pixels that a row needs: of a sequence that of square values."""
+    if row.strip:
+        return limits.width
+    if row.sequence:
+        (height, _), reduced = _sequence_size(row, limits)
+        square = row.maps.shape[2] * max(1, height // row.maps.shape[1]) + row.margin
+        return limits.width if reduced else min(limits.width, square)
+    return row.count * max(limits.side + GAP, tile_size(row, limits)[0][1])
+
+
 def height(row: SheetRow, limits: TileLimits, rows: range | None = None) -> int:
     """Return the height of a sheet row, or of some of its rows of tiles with the line of text."""
     head = text.get_font(HEADING_SIZE, bold=True).height + 6 + _below_name(row, limits)
@@ -288,7 +365,7 @@ def height(row: SheetRow, limits: TileLimits, rows: range | None = None) -> int:
         return (
             head + -(-row.prepared.total // (limits.width // size[1])) * size[0] + 4 + text.get_font(FONT_SIZE).height
         )
-    return head + len(rows or all_rows(row, limits)) * row_height(size) - GAP
+    return head + len(rows or all_rows(row, limits)) * row_height(size, numbered=row.numbered) - GAP
 
 
 def all_rows(row: SheetRow, limits: TileLimits) -> range:
@@ -314,7 +391,7 @@ def spark_side(limits: TileLimits) -> str:
     return "below" if limits.width < _NARROW_SPARK else "at the right of"
 
 
-def row_height(size: tuple[int, int]) -> int:
+def row_height(size: tuple[int, int], *, numbered: bool) -> int:
     """Return the height in pixels of one row of tiles of this size, labels and gap included."""
     font = text.get_font(FONT_SIZE)
-    return font.height + 2 + size[0] + 4 + font.height + GAP
+    return (font.height + 2 if numbered else 0) + size[0] + 4 + font.height + GAP

@@ -10,7 +10,17 @@ from PIL import Image
 from actviz.figures import colors, histograms, mosaic, text
 from actviz.figures.renderers import captions, grid
 from actviz.figures.renderers.renderer_protocol import MAP
-from actviz.figures.sheet_row import FONT_SIZE, GAP, HEADING_SIZE, LINE_GAP, TEXT_SIZE, is_narrow, row_height, tile_size
+from actviz.figures.sheet_row import (
+    FONT_SIZE,
+    GAP,
+    HEADING_SIZE,
+    LINE_GAP,
+    TEXT_SIZE,
+    WORD_GAP,
+    is_narrow,
+    row_height,
+    tile_size,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,8 +119,9 @@ def _averaged(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float32]:
 def _draw_tiles(canvas: Canvas, part: RowPart, limits: TileLimits, corner: tuple[int, int]) -> list[Tile]:
     font, theme, row, indices = text.get_font(FONT_SIZE), canvas.theme, part.row, part.indices(limits)
     prepared, (size, _) = part.prepared(limits), tile_size(row, limits)
-    top, left = corner[0] + font.height + 2, corner[1] + 1
-    cells = mosaic.TileGrid(len(part.rows), limits.per_row, top, left, row_height(size), limits.side + GAP, *size)
+    top, left = corner[0] + (font.height + 2 if row.numbered else 1), corner[1] + row.margin + 1
+    step = row_height(size, numbered=row.numbered), limits.side + GAP
+    cells = mosaic.TileGrid(len(part.rows), limits.per_row, top, left, *step, *size)
     painted = _paint(row, prepared, row.maps[indices.start : indices.stop], size)
     boxes = map(cells.box, range(len(indices)))
     tiles = [tile._replace(address=row.activation.address) for tile in prepared.tiles(boxes)]
@@ -118,12 +129,22 @@ def _draw_tiles(canvas: Canvas, part: RowPart, limits: TileLimits, corner: tuple
         top, left, bottom, right = tile.box
         canvas.fill((top - 1, left - 1, bottom + 1, right + 1), theme.line)
         canvas.pixels[top:bottom, left:right] = pixels
-        if prepared.total > 1:
+        if row.numbered:
             canvas.write(str(tile.channel), top - 2 - font.height, left - 1, font, theme.ink)
         canvas.write(label, bottom + 3, left - 1, font, theme.muted)
         _hatch(canvas, row, tile.box)
+        _write_words(canvas, row, tile.box)
     grid.mark_states(canvas, tiles)
     return tiles
+
+
+def _write_words(canvas: Canvas, row: SheetRow, box: tuple[int, int, int, int]) -> None:
+    """Write the words of the input to the left of their steps."""
+    font, (top, left, bottom, _) = text.get_font(FONT_SIZE), box
+    for index, word in enumerate(row.words):
+        middle = top + (2 * index + 1) * (bottom - top) // (2 * len(row.words))
+        words = font.fit(word, row.margin - WORD_GAP)
+        canvas.write(words, middle - font.height // 2, left - 1 - row.margin, font, canvas.theme.muted)
 
 
 def _hatch(canvas: Canvas, row: SheetRow, box: tuple[int, int, int, int]) -> None:

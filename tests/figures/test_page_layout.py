@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from picture_helpers import assert_labels_apart
+from picture_helpers import CONTEXT, assert_labels_apart, spatial
 
 from actviz.errors import LimitError
 from actviz.figures import canvas as canvases
-from actviz.figures import colors, page_layout
+from actviz.figures import colors, page_layout, renderers, text
 from actviz.figures.canvas import Theme, check_size, theme_of
-from actviz.records import Context
+from actviz.records import Context, Style
 from actviz.statistics import channel_statistics
 
 SMALL = np.full((28, 28, 3), 90, dtype=np.uint8)
@@ -130,3 +130,29 @@ def test_a_dark_page_is_dark() -> None:
 
     assert np.median(pixels) < 30
     assert (pixels == canvases.DARK.page).all(axis=-1).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("width", "requested", "scale"),
+    [(1600, 1, 1), (1778, 1, 1.1), (2000, 1, 1.2), (2000, 1.6, 1.6), (2000, 0.8, 0.8), (9000, 1, 1.5)],
+)
+def test_text_has_nine_pixels_where_a_wide_page_is_shown_on_a_screen(
+    width: int, requested: float, scale: float
+) -> None:
+    assert page_layout.legible_scale(width, requested) == scale
+
+
+@pytest.mark.parametrize(("size", "grown"), [(16, False), (320, True)])
+def test_only_wide_figures_have_larger_text(size: int, grown: bool) -> None:
+    """Of tile numbers, the smallest text of a figure."""
+    maps = np.random.default_rng(0).random((size // 2, size, 32), np.float32)
+
+    picture = renderers.draw(spatial(maps), 0, CONTEXT, Style())
+
+    number = next(label for label in picture.labels if label.text == "31")
+    height = number.box[2] - number.box[0]
+    assert (height > text.get_font(10).height) is grown
+    if grown:
+        with text.scaled(0.9 * picture.pixels.shape[1] / 1600):
+            assert height >= text.get_font(10).height
+    assert_labels_apart(picture)

@@ -104,13 +104,13 @@ def parts_of(activation: Activation) -> Any:
     return renderers.RENDERERS["sequence"].sheet_tiles(activation, 0)
 
 
-@pytest.mark.parametrize(("steps", "units", "axis"), [(6, 3, 2), (3, 6, 1)])
-def test_masked_steps_of_a_sequence_lie_along_their_axis(steps: int, units: int, axis: int) -> None:
+@pytest.mark.parametrize(("steps", "units"), [(6, 3), (3, 6)])
+def test_masked_steps_of_a_sequence_lie_along_their_axis(steps: int, units: int) -> None:
     mask = np.arange(steps) < steps - 1
     values = np.ones((1, steps, units), np.float32)
 
     tiles = parts_of(Activation("layer", "Kind", values, AXES["sequence"], mask=mask[None]))
 
     assert tiles.masked == (steps - 1,)
-    assert tiles.masked_axis == axis
-    assert tiles.maps.shape[axis] == steps - 1
+    assert tiles.masked_axis == 1
+    assert tiles.maps.shape == (1, steps - 1, units)

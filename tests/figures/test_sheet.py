@@ -434,3 +434,53 @@ def test_attention_and_its_scores_count_as_one_layer() -> None:
     (page,) = sheet.draw_pages([output, scores], 0, replace(CONTEXT, left_out=(("not chosen", 3),)), Style())
     assert "1 of 4 layers" in [label.text for label in page.labels]
     assert {tile.address for tile in page.tiles} == {"attend", "attend@scores"}
+
+
+def sequence(steps: int, units: int, address: str) -> Activation:
+    """Return random values ``(1, step, unit)``."""
+    values = np.random.default_rng(units).normal(size=(1, steps, units)).astype(np.float32)
+    return Activation(address, "LSTM", values, ("batch", "step", "unit"), mask=np.arange(steps)[None] < steps - 1)
+
+
+@pytest.mark.parametrize(("steps", "way"), [(12, "down: step, across: unit"), (90, "down: unit, across: step")])
+def test_the_sequences_of_a_sheet_have_one_orientation_and_fill_its_width(steps: int, way: str) -> None:
+    layers = [sequence(steps, units, f"layer_{units}") for units in (7, 24, 48)]
+
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style())
+
+    assert [label.text for label in picture.labels if "down: " in label.text] == [way] * 3
+    widths = [tile.box[3] - tile.box[1] for tile in picture.tiles]
+    assert min(widths[1:]) > 0.85 * max(widths)
+    assert_labels_apart(picture)
+
+
+@pytest.mark.parametrize(("steps", "written"), [(12, True), (41, False)])
+def test_the_words_of_the_input_are_beside_their_steps(steps: int, written: bool) -> None:
+    words = tuple(f"word{index}" for index in range(steps))
+
+    picture = sheet.draw_sheet(
+        [sequence(steps, units, f"layer_{units}") for units in (7, 24)], 0, replace(CONTEXT, steps=words), Style()
+    )
+
+    for tile in picture.tiles:
+        top, left, bottom, _ = tile.box
+        beside = [label for label in picture.labels if label.text in words and top <= label.box[0] < bottom]
+        assert [label.text for label in beside] == (list(words) if written else [])
+        assert all(label.box[3] < left for label in beside)
+    assert_labels_apart(picture)
+
+
+def test_a_strip_from_zero_has_the_color_bar_of_tiles() -> None:
+    layers = [spatial(np.ones((4, 4, 3), np.float32) * [1, 2, 3]), vector(np.arange(9, dtype=np.float32))]
+
+    picture = sheet.draw_sheet(layers, 0, CONTEXT, Style())
+
+    assert [label.text for label in picture.labels].count("max") == 1
+
+
+def test_a_range_that_does_not_begin_at_zero_is_named_in_the_color_bar() -> None:
+    picture = sheet.draw_sheet(
+        [vector(np.arange(1, 9, dtype=np.float32), address=name) for name in "ab"], 0, CONTEXT, Style(scale="p1:99")
+    )
+
+    assert {"lower limit", "upper limit"} <= {label.text for label in picture.labels}

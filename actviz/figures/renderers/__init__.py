@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError
-from actviz.figures import text
+from actviz.figures import page_layout
 from actviz.figures.renderers import (
     attention,
     batch_entry,
@@ -89,12 +90,10 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         if flat is not activation:
             context = replace(context, maps_shape=values.shape[1:])
             activation, renderer = flat, renderer_of(flat.axes) or renderer
-    with text.scaled(style.font_scale):
-        if style.reduce is not None and style.reduce.startswith("nmf"):
-            return parts.draw(activation, index, context, style)
-        if style.reduce is not None:
-            return _draw_reduced(activation, index, context, style)
-        return (overlay if style.overlay else renderer).draw(activation, index, context, style)
+    if style.reduce is not None and not style.reduce.startswith("nmf"):
+        return _draw_reduced(activation, index, context, style)
+    drawing = parts if style.reduce is not None else overlay if style.overlay else renderer
+    return page_layout.draw_legibly(partial(drawing.draw, activation, index, context, style), style.font_scale)
 
 
 def _draw_reduced(activation: Activation, index: int, context: Context, style: Style) -> Picture:

@@ -32,6 +32,9 @@ class SheetTiles:
         Whether each value of `maps` is computed from several values of the activation.
     strip
         Whether the tiles, ``(unit, 1, 1)``, are drawn as one strip of cells.
+    sequence
+        Whether the tile is a map of steps (down) by units: enlarged in each direction by itself, and transposed on
+        sheets of long sequences.
     """
 
     maps: NDArray[Any]
@@ -41,6 +44,7 @@ class SheetTiles:
     masked_axis: int = 2
     reduced: bool = False
     strip: bool = False
+    sequence: bool = False
 
 
 class Renderer(Protocol):

@@ -58,14 +58,13 @@ def channel_axes(axes: Axes) -> Axes:
 
 
 def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
-    """Return all steps and units as one map, its longer side across; see `Renderer`."""
+    """Return all steps (down) and units (across) as one map; see `Renderer`."""
     units = maps_of(activation, index)[:, :, 0]
     step, unit = tile_names(activation.axes)
     masked = batch_entry.masked_steps(activation, index) if step == "step" else []
     maps = np.delete(units, masked, axis=1)
-    if units.shape[0] > units.shape[1]:
-        return SheetTiles(maps.T[None], MAP, f"down: {step}, across: {unit}", tuple(masked), 1)
-    return SheetTiles(maps[None], MAP, f"down: {unit}, across: {step}", tuple(masked))
+    note = f"down: {step}, across: {unit}"
+    return SheetTiles(np.ascontiguousarray(maps.T)[None], MAP, note, tuple(masked), 1, sequence=True)
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:

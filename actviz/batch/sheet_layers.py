@@ -44,9 +44,9 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     These are the layers with positions (maps, sequences, attention), or all that can be drawn if there are none with
     maps; of more than `MOST_LAYERS` a selection.
     """
-    from actviz.figures.renderers import kind_of
+    from actviz.figures.renderers import kind_of_layer
 
-    kinds = {layer.address: kind_of(layer.axes) for layer in layers}
+    kinds = {layer.address: kind_of_layer(layer) for layer in layers}
     candidates = [layer for layer in layers if kinds[layer.address] is not None and (_counted(layer) or _heads(layer))]
     if "grid" in {kinds[layer.address] for layer in candidates}:
         candidates = [layer for layer in candidates if kinds[layer.address] != "vector"]
@@ -77,7 +77,7 @@ def left_out(
 
     `refused` are the addresses of layers that are not computed.
     """
-    from actviz.figures.renderers import kind_of
+    from actviz.figures.renderers import kind_of_layer
 
     # A layer of which only the attention scores are shown is shown.
     present = {address.removesuffix(SCORES) for address in shown}
@@ -90,7 +90,7 @@ def left_out(
         else "not chosen"
         if chosen
         else "that nothing draws"
-        if kind_of(layer.axes) is None
+        if kind_of_layer(layer) is None
         else _FOR_ALL
         for layer in missing
     )

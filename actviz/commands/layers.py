@@ -57,10 +57,10 @@ def list_layers(request: LayersRequest) -> LayersResult:
 
 def drawn_as(facts: ModelFacts) -> tuple[str, ...]:
     """Return the name of the renderer of every layer, ``-`` if there is none, `NOT_COMPUTED` for refused layers."""
-    from actviz.figures.renderers import kind_of
+    from actviz.figures.renderers import kind_of_layer
 
     return tuple(
-        NOT_COMPUTED if layer.address in facts.refusals else kind_of(layer.axes) or "-" for layer in facts.every_layer
+        NOT_COMPUTED if layer.address in facts.refusals else kind_of_layer(layer) or "-" for layer in facts.every_layer
     )
 
 

@@ -137,7 +137,8 @@ def draw_legibly(draw: Callable[[], Picture], font_scale: float) -> Picture:
     """
     factor = font_scale
     for _ in range(_PASSES):
-        token = _WIDEST.set(math.inf if factor < 1 else factor * _SMALLEST_FONT * _SHOWN_WIDTH / _LEGIBLE)
+        fixed = factor < 1 or factor >= _LARGEST_GROWTH
+        token = _WIDEST.set(math.inf if fixed else factor * _SMALLEST_FONT * _SHOWN_WIDTH / _LEGIBLE)
         try:
             with text.scaled(factor):
                 return draw()
@@ -149,11 +150,19 @@ def draw_legibly(draw: Callable[[], Picture], font_scale: float) -> Picture:
         return draw()
 
 
+def announce_width(width: int) -> None:
+    """Begin again with larger text if a page at least this wide would be illegible; see `draw_legibly`.
+
+    A renderer that knows its width before it reads the values saves this work: 16 of 59 ms for 32 maps of 214 x 320.
+    """
+    if width > _WIDEST.get():
+        raise _WidePageError(width)
+
+
 def open_page(layout: PageLayout, theme: Theme = LIGHT) -> tuple[Canvas, int, int]:
     """Return a page on which everything but the body is drawn, and the top and left of the body."""
     head, footer, (height, width) = _around_body(layout)
-    if width > _WIDEST.get():
-        raise _WidePageError(width)
+    announce_width(width)
     canvas = Canvas.blank(height, width, theme)
     head.draw(canvas)
     top = MARGIN + head.height + _GAP

@@ -145,7 +145,7 @@ def test_text_has_nine_pixels_where_a_wide_page_is_shown_on_a_screen(
 @pytest.mark.parametrize(("size", "grown"), [(16, False), (320, True)])
 def test_only_wide_figures_have_larger_text(size: int, grown: bool) -> None:
     """Of tile numbers, the smallest text of a figure."""
-    maps = np.random.default_rng(0).random((size // 2, size, 32), np.float32)
+    maps = np.random.default_rng(0).random((2 * size // 3, size, 32), np.float32)
 
     picture = renderers.draw(spatial(maps), 0, CONTEXT, Style())
 

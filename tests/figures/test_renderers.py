@@ -26,7 +26,7 @@ from picture_helpers import (
 
 from actviz.errors import LimitError, UsageError
 from actviz.figures import colors, renderers, text
-from actviz.records import Activation, Context, Style
+from actviz.records import Activation, Context, LayerInfo, Style
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -79,6 +79,24 @@ def read_back(picture: Any, values: np.ndarray, style: Style) -> None:
 )
 def test_kinds_of_axes(axes: tuple[str, ...], kind: str | None) -> None:
     assert renderers.kind_of(axes) == kind
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "drawn"),
+    [
+        ((None, 1, 1, 8), "Conv2D", "vector"),
+        ((None, 1, 9, 8), "Conv2D", "sequence"),
+        ((None, None, 1, 8), "Conv2D", "sequence"),
+        ((None, None, None, 8), "Conv2D", "grid"),
+        ((None, 9, 9, 1), "Conv2D", "grid"),
+        ((None, 1, 1, 3), "InputLayer", "grid"),
+        (None, "Conv2D", "grid"),
+    ],
+)
+def test_layers_lists_what_is_drawn(shape: tuple[int | None, ...] | None, kind: str, drawn: str) -> None:
+    layer = LayerInfo("layer", "layer", 0, kind, shape, "float32", 0, ("batch", "row", "column", "channel"))
+
+    assert renderers.kind_of_layer(layer) == drawn
 
 
 @given(

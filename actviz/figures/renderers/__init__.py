@@ -24,9 +24,9 @@ from actviz.records import sizes_text
 
 if TYPE_CHECKING:
     from actviz.figures.renderers.renderer_protocol import Renderer
-    from actviz.records import Activation, Axes, Context, Picture, Style
+    from actviz.records import Activation, Axes, Context, LayerInfo, Picture, Style
 
-__all__ = ["RENDERERS", "draw", "kind_of", "renderer_of"]
+__all__ = ["RENDERERS", "draw", "kind_of", "kind_of_layer", "renderer_of"]
 
 RENDERERS: dict[str, Renderer] = {
     "grid": spatial,
@@ -46,6 +46,11 @@ _UNDRAWN = {"O": "objects", "S": "text", "U": "text", "T": "text", "c": "complex
 def kind_of(axes: Axes) -> str | None:
     """Return the name of the renderer for these axes, ``None`` if there is none."""
     return next((name for name, renderer in RENDERERS.items() if renderer.accepts(axes)), None)
+
+
+def kind_of_layer(layer: LayerInfo) -> str | None:
+    """Return the name of the renderer for what a layer computes, ``None`` if there is none."""
+    return kind_of(batch_entry.drawn_axes(layer.axes, layer.shape, layer.kind))
 
 
 def renderer_of(axes: Axes) -> Renderer | None:

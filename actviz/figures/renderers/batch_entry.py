@@ -40,13 +40,23 @@ def without_single_axes(activation: Activation) -> Activation:
 
     Others, and the pictures of inputs, are returned unchanged.
     """
-    if sorted(activation.axes[1:]) != ["channel", "column", "row"] or activation.kind == "InputLayer":
+    shape = activation.values.shape
+    axes = drawn_axes(activation.axes, shape, activation.kind)
+    if axes == activation.axes or 0 in shape:
         return activation
-    single = [axis for axis in (1, 2, 3) if activation.axes[axis] != "channel" and activation.values.shape[axis] == 1]
-    if not single or 0 in activation.values.shape:
-        return activation
-    axes = tuple(name for axis, name in enumerate(activation.axes) if axis not in single)
-    return replace(activation, values=activation.values.squeeze(tuple(single)), axes=axes)
+    kept = [size for name, size in zip(activation.axes, shape, strict=True) if name in axes]
+    return replace(activation, values=activation.values.reshape(kept), axes=axes)
+
+
+def drawn_axes(axes: Axes, shape: Sequence[int | None] | None, kind: str) -> Axes:
+    """Return the axes of a layer of class `kind` without rows and columns of one value, if these are maps.
+
+    A size of `shape` is ``None`` if it is only known with an input.
+    """
+    if shape is None or len(shape) != len(axes) or sorted(axes[1:]) != ["channel", "column", "row"]:
+        return axes
+    single = {name for name, size in zip(axes, shape, strict=True) if size == 1 and name in {"row", "column"}}
+    return axes if kind == "InputLayer" else tuple(name for name in axes if name not in single)
 
 
 def masked_steps(activation: Activation, index: int) -> list[int]:

@@ -116,6 +116,8 @@ class TileSet:
 def draw(activation: Activation, tile_set: TileSet, context: Context, style: Style) -> Picture:
     """Draw the selected maps of a tile set as tiles."""
     maps = tile_set.maps
+    if style.channels is None and not style.bare:
+        page_layout.announce_width(_least_width(tile_set, style))
     scale = prepared_maps.scale_for(style, maps)
     is_map = tile_set.axes[1:] == ("row", "column")
     part = padding.image_region(activation, context, (maps.shape[1], maps.shape[2])) if is_map else None
@@ -226,6 +228,17 @@ def choose_zoom(count: int, height: int, width: int) -> tuple[int, int]:
     if thin > zoom and max(height, width) > 4 * min(height, width):
         return (thin, zoom) if height < width else (zoom, thin)
     return zoom, zoom
+
+
+def _least_width(tile_set: TileSet, style: Style) -> int:
+    """Return the width of the tiles of all channels without the room that their labels need."""
+    count = min(style.top or len(tile_set.maps), len(tile_set.maps))
+    height, width = tile_set.sizes(count, style.zoom)
+    zoom = (1, 1) if tile_set.over else (style.zoom,) * 2 if style.zoom else choose_zoom(count, height, width)
+    cell = max(width * zoom[1] + 2, _NARROWEST) + _CELL_GAP
+    font = text.get_font(_FONT_SIZE)
+    above = 2 * font.height + 3 * _LABEL_GAP + _BAR + 1 + _ROW_GAP
+    return mosaic.grid_shape(count, height * zoom[0] + above, cell, style.columns)[1] * cell - _CELL_GAP
 
 
 def _plan(prepared: PreparedMaps, tile_set: TileSet, style: Style) -> _GridPlan:

@@ -14,7 +14,7 @@ It shows which channels break a limit over all inputs, whereas a map shows one i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, Picture, RuleResult
     from actviz.statistics.running_statistics import RunningStatistics
 
-MAX_ROWS = 40
+# A page is at most this high and wide in pixels; rows that do not fit are in up to three narrower columns.
+_PAGE, _MOST_COLUMNS, _BETWEEN_COLUMNS = 1600, 3, 36
 _WIDTH = 1024
 _WIDEST_SLOT, _HEIGHT = 24, 96
 _MOST_LINES = 8
@@ -42,11 +43,12 @@ _ALARM, _BAD = (176, 0, 32), (255, 0, 255)
 
 @dataclass(frozen=True, slots=True)
 class RangeRow:
-    """A layer, its statistics, and the results of the limits."""
+    """A layer, its statistics, and the results of the limits; `width` is that of a line of bars in pixels."""
 
     layer: LayerInfo
     totals: RunningStatistics
     cases: tuple[RuleResult, ...]
+    width: int = _WIDTH
 
     @property
     def reasons(self) -> list[str]:
@@ -56,8 +58,8 @@ class RangeRow:
     @property
     def lines(self) -> list[range]:
         """Channels of each line of bars."""
-        count = min(self.totals.channels, _MOST_LINES * _WIDTH)
-        return [range(start, min(start + _WIDTH, count)) for start in range(0, count, _WIDTH)]
+        count = min(self.totals.channels, _MOST_LINES * self.width)
+        return [range(start, min(start + self.width, count)) for start in range(0, count, self.width)]
 
     @property
     def height(self) -> int:
@@ -69,8 +71,8 @@ class RangeRow:
 
     def notes(self) -> list[str]:
         """Return the lines below the title."""
-        left_out = self.totals.channels - _MOST_LINES * _WIDTH
-        more = [f"the first {_MOST_LINES * _WIDTH:,} of {self.totals.channels:,} channels"] if left_out > 0 else []
+        drawn = _MOST_LINES * self.width
+        more = [f"the first {drawn:,} of {self.totals.channels:,} channels"] if self.totals.channels > drawn else []
         return self.reasons + more
 
 
@@ -85,29 +87,48 @@ class ChartHeading:
 
 
 def draw_chart(rows: Sequence[RangeRow], about: ChartHeading) -> Picture:
-    """Draw a row for each layer, at most `MAX_ROWS`."""
-    shown = list(rows[:MAX_ROWS])
-    height = sum(row.height for row in shown) - _GAP
+    """Draw a row for each layer, as many as fit a page of 1,600 by 1,600 pixels; the first one always."""
     counts = f"{about.broken:,} of {text.plural(about.layers, 'layer')} beyond a limit"
     heading = page_layout.PageHeading(
         about.model, "", counts, Context("", text.plural(about.inputs, "input"), "together")
     )
-    layout = page_layout.PageLayout(heading, None, tuple(_caption(rows, len(shown))), height, _AXIS + _WIDTH)
-    canvas, top, left = page_layout.open_page(layout)
-    for row in shown:
-        _draw_row(canvas, row, top, left)
-        top += row.height
+    layout = page_layout.PageLayout(heading, None, tuple(_caption(rows, len(rows) + 1)), 0, _AXIS + _WIDTH)
+    placed = _placed(rows, _PAGE - page_layout.page_size(layout)[0])
+    height = max(top + row.height for row, (top, _) in placed) - _GAP
+    width = max(left + _AXIS + row.width for row, (_, left) in placed)
+    layout = replace(layout, caption=tuple(_caption([row for row, _ in placed], len(rows))), height=height, width=width)
+    canvas, first, margin = page_layout.open_page(layout)
+    for row, (top, left) in placed:
+        _draw_row(canvas, row, first + top, margin + left)
     return canvas.picture((), {})
 
 
-def _caption(rows: Sequence[RangeRow], shown: int) -> Iterator[str]:
-    if shown < len(rows):
-        yield f"{shown} of {len(rows):,} layers, the first in the model"
+def _placed(rows: Sequence[RangeRow], highest: int) -> list[tuple[RangeRow, tuple[int, int]]]:
+    """Return the rows that fit columns of a height, with their top left corners, in as few columns as possible."""
+    placed: list[tuple[RangeRow, tuple[int, int]]] = []
+    for columns in range(1, _MOST_COLUMNS + 1):
+        step = (_PAGE - 2 * page_layout.MARGIN + _BETWEEN_COLUMNS) // columns
+        placed, top, column = [], 0, 0
+        for row in (replace(row, width=min(_WIDTH, step - _BETWEEN_COLUMNS - _AXIS)) for row in rows):
+            if top and top + row.height - _GAP > highest:
+                top, column = 0, column + 1
+            if column == columns:
+                break
+            placed.append((row, (top, column * step)))
+            top += row.height
+        if len(placed) == len(rows):
+            break
+    return placed
+
+
+def _caption(rows: Sequence[RangeRow], total: int) -> Iterator[str]:
+    if len(rows) < total:
+        yield f"{len(rows)} of {total:,} layers, the first in the model (choose with --layer)"
     yield "bar: smallest to largest value of a channel on all inputs"
     yield "dark tick: its mean"
     if any(row.totals.dead.any() for row in rows):
         yield "hatched: dead, 0 everywhere on every input"
-    if any(row.totals.constant.any() for row in rows):
+    if any((~row.totals.dead & (row.totals.minimum == row.totals.maximum)).any() for row in rows):
         yield "tick alone: one value on all inputs"
     if any(row.totals.nan.any() or row.totals.infinite.any() for row in rows):
         yield "magenta foot: NaN or infinite values"
@@ -117,11 +138,13 @@ def _draw_row(canvas: Canvas, row: RangeRow, top: int, left: int) -> None:
     head, small, theme = text.get_font(_HEADING_SIZE, bold=True), text.get_font(_FONT_SIZE), canvas.theme
     shape = row.layer.shape
     sizes = text.TIMES.join("?" if size is None else str(size) for size in shape[1:]) if shape else ""
-    width = _AXIS + _WIDTH
-    address = head.fit(text.shown(row.layer.address), width // 2)
-    right = canvas.write(address, top, left, head, theme.ink)
-    font = text.get_font(_HEADING_SIZE)
-    words = f"{text.shown(row.layer.kind, 60)}  {sizes.replace(text.TIMES, f' {text.TIMES} ')}"
+    width = _AXIS + row.width
+    font, name = text.get_font(_HEADING_SIZE), text.shown(row.layer.address)
+    sizes = sizes.replace(text.TIMES, f" {text.TIMES} ")
+    words = f"{text.shown(row.layer.kind, 60)}  {sizes}"
+    if head.width(name) + 16 + font.width(words) > width:
+        words = sizes
+    right = canvas.write(head.fit(name, max(width // 2, width - 16 - font.width(words))), top, left, head, theme.ink)
     canvas.write(font.fit(words, width // 2 - 16), top, right + 16, font, theme.muted)
     top += text.get_font(_HEADING_SIZE).height + _LEADING
     for index, note in enumerate(row.notes()):
@@ -131,7 +154,7 @@ def _draw_row(canvas: Canvas, row: RangeRow, top: int, left: int) -> None:
     low, high = _axis_limits(row.totals)
     top += _ABOVE
     for channels in row.lines:
-        _draw_line(canvas, row.totals, channels, (low, high), (top, left))
+        _draw_line(canvas, row, channels, (low, high), (top, left))
         top += _HEIGHT + small.height + _LEADING + 6
 
 
@@ -145,15 +168,15 @@ def _axis_limits(totals: RunningStatistics) -> tuple[float, float]:
 
 def _draw_line(
     canvas: Canvas,
-    totals: RunningStatistics,
+    row: RangeRow,
     channels: range,
     limits: tuple[float, float],
     corner: tuple[int, int],
 ) -> None:
     """Draw the bars of a line of channels and the axis to their left."""
-    (low, high), (top, left) = limits, corner
+    (low, high), (top, left), totals = limits, corner, row.totals
     left += _AXIS
-    slot = max(1, min(_WIDEST_SLOT, _WIDTH // max(1, len(channels))))
+    slot = max(1, min(_WIDEST_SLOT, row.width // max(1, len(channels))))
     width = slot * len(channels)
     # Halving keeps the widest ranges finite.
     share = (np.array([totals.minimum, totals.maximum, totals.mean]) / 2 - low / 2) / (high / 2 - low / 2)

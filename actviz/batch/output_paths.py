@@ -115,7 +115,7 @@ def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem
         parts += [output_files.slug(stem)] if wanted.named else []
         return OutputPaths(Path(output_files.joined(parts) + ".png"), None, {})
     folder = Path(given) if given is not None else Path(f"{model}-actviz")
-    return OutputPaths(None, folder, _file_names(keys, layers))
+    return OutputPaths(None, folder, file_names(keys, layers))
 
 
 def folder_of(wanted: OutputOptions) -> Path:
@@ -125,7 +125,7 @@ def folder_of(wanted: OutputOptions) -> Path:
     return Path(wanted.output) if wanted.output else Path(f"{output_files.slug(Path(wanted.model).stem)}-actviz")
 
 
-def _file_names(keys: Sequence[str], layers: Sequence[LayerInfo]) -> dict[str, str]:
+def file_names(keys: Sequence[str], layers: Sequence[LayerInfo]) -> dict[str, str]:
     """Return the file of each figure: the index that `layers` prints, if any, and the address.
 
     Names do not depend on which layers are drawn, so that several runs can share a folder.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from actviz.addresses import select_layers_of
 from actviz.batch import streaming
@@ -117,6 +117,11 @@ class Inputs:
     def __iter__(self) -> Iterator[list[Sample] | ActvizError]:
         """Read the files."""
         return self.items
+
+    def skipped_record(self) -> dict[str, Any]:
+        """Return the files of folders that are no inputs, as the key ``skipped`` of a record; without any, no key."""
+        records = self.count.skipped.records()
+        return {"skipped": records} if records else {}
 
 
 def feed(request: InputRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> Inputs:

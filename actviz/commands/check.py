@@ -83,6 +83,7 @@ def _check(
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
     result = _result(facts, tally, limits, failures, asked=bool(request.layers))
+    result.record.update(inputs.skipped_record())
     if request.reading.stateful:
         result.record["stateful"] = True
     if target is not None:

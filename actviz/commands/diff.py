@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.batch import requests
+from actviz.batch import output_paths, requests
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.commands import diff_figures, verdicts
 from actviz.commands.diff_request import DifferencesSoFar, DiffRequest, DiffSource
@@ -59,7 +59,7 @@ def diff(request: DiffRequest) -> Iterator[Note | Progress | FileWritten | verdi
         folder = diff_figures.folder_of(request.output, through_link=request.through_link)
         if folder is not None:
             held = stack.enter_context(hold_folder(folder))
-            # Figures are named by rank: no two comparisons share a folder.
+            # Figures are named by layer: no two comparisons share a folder.
             stack.enter_context(RunLock(held, RunIdentity(" and ".join(request.names), secrets.token_hex(8))))
         fitting = [pair for pair in matching.pairs if pair.fits]
         drifts, failures = DifferencesSoFar(), list[ActvizError]()
@@ -180,6 +180,7 @@ def _record(
         "limits": [verdicts.case_record(case) for case in findings.cases],
         "broken": len(findings.broken),
         "first_broken": findings.broken[0].subject if findings.broken else None,
+        **drifts.skipped,
     }
 
 
@@ -222,7 +223,8 @@ def _draw(request: DiffRequest, source: DiffSource, folder: Path, result: _DiffR
         for number, pairs in by_input.items()
         for pair, both in zip(pairs, source.activations(pairs, number), strict=True)
     }
-    for rank, (pair, _) in enumerate(chosen):
+    names = output_paths.file_names((), source.layers()[0]) if chosen else {}
+    for pair, _ in chosen:
         ours, theirs, sample = drawn[pair.ours.address]
-        work = diff_figures.DiffFigureTask(rank, request.names, (ours, theirs), sample)
+        work = diff_figures.DiffFigureTask(names[pair.ours.address], request.names, (ours, theirs), sample)
         yield from diff_figures.draw(folder, work, overwrite=request.overwrite)

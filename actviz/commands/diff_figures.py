@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from actviz.batch.events import FileWritten, Note
 from actviz.errors import UsageError, escape
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DiffFigureTask:
-    """One figure: its rank (the worst layer first), both names, both outputs and the input."""
+    """One figure: its file name, the names of both sides, both outputs and the input."""
 
-    rank: int
+    file: str
     names: tuple[str, str]
     both: tuple[Activation, Activation]
     sample: Sample
@@ -66,7 +65,7 @@ def draw(folder: Path, work: DiffFigureTask, *, overwrite: bool) -> Iterator[Not
     sample = work.sample
     context = Context(" and ".join(work.names), sample.name, sample.fed, sample.thumbnail)
     identity = {"command": "diff", "a": work.names[0], "b": work.names[1], "address": ours.address}
-    path = folder / f"{work.rank:02d}_{output_files.slug(unquote(ours.address))}.png"
+    path = folder / work.file
     output_files.check_target(path, {"command": "diff"}, overwrite=overwrite)
     if 0 in ours.values.shape:
         yield Note(f'no figure: layer "{escape(ours.address, 80)}" is empty.')

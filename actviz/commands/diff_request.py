@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actviz.batch.requests import InputRequest
 from actviz.commands import verdicts
@@ -44,11 +44,15 @@ class DiffRequest(InputRequest):
 
 @dataclass(slots=True)
 class DifferencesSoFar:
-    """The difference of each pair over `inputs` inputs, and why some pairs are left out, by the address in A."""
+    """The difference of each pair over `inputs` inputs, and why some pairs are left out, by the address in A.
+
+    `skipped` is the record of files of folders that are no inputs.
+    """
 
     reducer: DifferenceReducer = field(default_factory=DifferenceReducer)
     inputs: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, Any] = field(default_factory=dict)
 
     @property
     def layers(self) -> dict[str, LayerDifference]:

@@ -299,6 +299,7 @@ class ModelSources:
                     self._add(pairs, item, drifts)
                 else:
                     yield item
+        drifts.skipped = inputs.skipped_record()
 
     def _add(
         self,

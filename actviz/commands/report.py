@@ -99,6 +99,7 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | Progress | 
             run.matching = report_baseline.matched(other, layers, str(request.against))
         failures: list[ActvizError] = []
         yield from requests.collect_failures(_compute(run, inputs), failures)
+        run.skipped = tuple(inputs.count.skipped.records())
         if not run.data.tally.inputs:
             raise requests.worst(failures)
         worker.stop()
@@ -124,6 +125,7 @@ class _ReportRun:
     matching: Matching | None = None
     versions: Mapping[str, str] | None = None
     preprocessing: tuple[str, ...] = ()
+    skipped: tuple[dict[str, Any], ...] = ()
     sheet: Picture | None = None
 
 
@@ -254,6 +256,7 @@ def _contents(run: _ReportRun, failures: Sequence[ActvizError]) -> ReportContent
         (),
         tuple(failure.message for failure in failures),
         provenance,
+        run.skipped,
     )
 
 

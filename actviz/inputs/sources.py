@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class SampleCount:
-    """Number of samples that can be read, as far as it is known while the files are read; 0 before."""
+    """Number of samples that can be read, as far as it is known while the files are read; 0 before.
+
+    `skipped` are the files of folders that are no inputs.
+    """
 
     total: int = 0
+    skipped: SkippedFiles = field(default_factory=SkippedFiles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,8 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
     if given.named:
         yield from _named_parts(given.named, facts, pipeline, count)
         return
-    skipped = SkippedFiles()
-    entries = find_input_files(given, facts, skipped=skipped)
-    pipeline = replace(pipeline, notes=(*pipeline.notes, *skipped.notes()))
+    entries = find_input_files(given, facts, skipped=count.skipped)
+    pipeline = replace(pipeline, notes=(*pipeline.notes, *count.skipped.notes()))
     if not entries:
         yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return

@@ -133,7 +133,8 @@ class ReportContents:
 
     `model` is the file's name; `facts` are pairs of a term and its description; `inputs` are those
     with figures, `count` is the number of all inputs. `left_out` are lines about what is missing
-    from the page and how to get it; `provenance` is stored in the file as JSON.
+    from the page and how to get it; `skipped` are files of folders that are no inputs, by type, as
+    `SkippedFiles.records` returns them; `provenance` is stored in the file as JSON.
     """
 
     model: str
@@ -146,3 +147,4 @@ class ReportContents:
     left_out: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[dict[str, Any], ...] = ()

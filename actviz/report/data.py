@@ -80,6 +80,7 @@ def island(contents: ReportContents) -> dict[str, Any]:
             }
             for fed in contents.inputs
         ],
+        "skipped": [record | {"files": [one_line(name) for name in record["files"]]} for record in contents.skipped],
         "tables": {name: base64_of(colors.table(name).colors.tobytes()) for name in tables},
         "layers": [
             _layer(layer, findings.get(layer.info.address, ()), contents.comparison, block_numbers)

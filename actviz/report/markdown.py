@@ -52,6 +52,10 @@ def render(contents: ReportContents, sheet: str | None, provenance: dict[str, An
     lines += _first(items, "finding")
     lines += _changes(contents)
     lines += [f"- not used: {escape_markdown(failure)}" for failure in contents.failures[:MAXIMUM_ITEMS]]
+    lines += [
+        f"- skipped: {text.plural(files['count'], files['type'] + ' file')} ({escape_markdown(files['reason'])})"
+        for files in contents.skipped
+    ]
     if sheet is not None:
         lines += ["", f"![The strongest channels of each layer]({sheet})"]
     lines += ["", "<details><summary>Layers</summary>", "", *_table(contents), "", "</details>", ""]

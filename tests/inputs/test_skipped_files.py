@@ -1,6 +1,7 @@
 """Files of a folder that are no inputs: counted by type, with what to do about them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,28 @@ def test_a_skipped_type_that_is_named_fails(actviz, folder, samples):
     assert ran.err == (
         "actviz: error: in/paper.pdf: this is a text file; an image (PNG, JPEG, WebP, BMP, TIFF, GIF) or an array (.npy, .npz) was expected.\n"
     )
+
+
+@pytest.mark.tensorflow
+@pytest.mark.usefixtures("warm_worker")
+@pytest.mark.parametrize("command", ["check", "diff"])
+def test_json_lists_skipped_files(actviz, folder, samples, command):
+    (folder / "seven.png").write_bytes((samples / "seven.png").read_bytes())
+    models = [samples / "digits_cnn.h5"] * (2 if command == "diff" else 1)
+    ran = actviz(command, *models, "in", "-l", "scores", "-q", "--json")
+    assert (ran.code, ran.err, json.loads(ran.out)["skipped"]) == (0, "", RECORDS)
+    ran = actviz(command, *models, "in/seven.png", "-l", "scores", "-q", "--json")
+    assert "skipped" not in json.loads(ran.out)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.usefixtures("warm_worker")
+def test_a_report_lists_skipped_files(actviz, folder, samples):
+    (folder / "seven.png").write_bytes((samples / "seven.png").read_bytes())
+    command = ("report", samples / "digits_cnn.h5", "in", "-l", "scores", "-q", "-o", "r.html", "--markdown", "r.md")
+    assert (actviz(*command).code, actviz(*command).err) == (0, "")
+    page, words = ((folder.parent / name).read_text() for name in ("r.html", "r.md"))
+    assert "Skipped: 2 HEIC files (export as JPEG or PNG): IMG_1.HEIC, more/IMG_2.heic</p>" in page
+    island = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert json.loads(island[1])["skipped"] == RECORDS
+    assert "- skipped: 2 HEIC files (export as JPEG or PNG)\n- skipped: 1 PDF file (" in words

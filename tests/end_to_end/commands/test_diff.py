@@ -76,9 +76,12 @@ def test_tolerances(actviz, files, arguments, code):
 
 def test_figures_show_the_worst_first(actviz, files):
     ran = actviz("diff", "a.npz", "b.npz", "-o", "out", "--figures", "2")
-    assert ran.err.splitlines()[:2] == ["out/00_three.png", "out/01_two.png"]
+    assert ran.err.splitlines()[:2] == [
+        "out/002_three.png",
+        "out/001_two.png",
+    ]  # worst first, with the index of `layers`
     assert ran.out == actviz("diff", "-q", "a.npz", "b.npz").out  # the table alone
-    with Image.open(files / "out" / "00_three.png") as image:
+    with Image.open(files / "out" / "002_three.png") as image:
         said = json.loads(image.text["actviz"])
         assert (said["channels"][0], said["input"]) == (3, "sample 2")
         assert min(image.size) > 300
@@ -142,7 +145,7 @@ def test_models_that_differ_and_their_figures(actviz, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((4, 3), np.float32))
     ran = actviz("diff", "a.keras", "b.keras", "x.npy", "-o", "out", "--junit", "j.xml")
     assert ran.code == 8
-    assert "\nout/00_units.png\nj.xml\nactviz: error: " in f"\n{ran.err}"
+    assert "\nout/001_units.png\nj.xml\nactviz: error: " in f"\n{ran.err}"
     assert ran.error.startswith("actviz: error: units: largest difference 0.08")
     assert ET.parse(tmp_path / "j.xml").getroot().get("failures") == "1"
 

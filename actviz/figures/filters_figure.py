@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BODY = (900, 1100)
 _MAX_CELLS = 2048
+_MOST_NAMED = 80
 _LARGEST_ZOOM = 24
 _FONT_SIZE = 10
 _GAP = 4
@@ -189,8 +190,14 @@ def _matrix_plan(drawn: FilterSet, style: Style) -> _Plan:
         max(1, min(_LARGEST_ZOOM, (side - count * gap) // (count * size)))
         for side, count, size in zip(_BODY, (rows, columns), (height, width), strict=True)
     ]
-    down, right = (style.zoom, style.zoom) if style.zoom else fitting if not gap else (min(fitting),) * 2
     font, (names, norms) = text.get_font(_FONT_SIZE), _labels(drawn)
+    # At this zoom every row has its number and norm.
+    named = -(-(font.height - gap) // height) if rows <= _MOST_NAMED else 1
+    if gap and columns * (width * named + gap) <= _BODY[1]:
+        fitting = [max(zoom, named) for zoom in fitting]
+    elif not gap:
+        fitting[0] = max(fitting[0], named)
+    down, right = (style.zoom, style.zoom) if style.zoom else fitting if not gap else (min(fitting),) * 2
     above, beside, behind = font.height + 3, max(map(font.width, names)) + _GAP + 1, max(map(font.width, norms)) + _GAP
     cell = height * down + gap, width * right + gap
     grid = mosaic.TileGrid(rows, columns, above, beside, *cell, height * down, width * right)

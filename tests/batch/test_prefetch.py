@@ -3,13 +3,14 @@
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actviz.batch import prefetch
 from actviz.batch.prefetch import Prefetcher
 
 
+@settings(max_examples=30)
 @given(counts=st.lists(st.integers(0, 80), max_size=40), weight=st.sampled_from([0, 1000, 1 << 22, 1 << 30]))
 def test_every_item_comes_once_and_in_order(counts, weight):
     reader = Prefetcher(lambda source: ((source, item) for item in range(counts[source])), lambda _: weight)

@@ -1,5 +1,7 @@
 """Figures of weights: arrangement, colors, dead and duplicate filters."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -95,3 +97,13 @@ def test_of_a_large_table_the_caption_says_which_part_is_drawn():
     picture = drawn(np.ones((30_000, 8)), ("input", "output"))
     assert "the first 2,048 of 30,000 inputs are drawn" in words(picture)
     assert picture.size[1] < 2400
+
+
+@pytest.mark.parametrize(("filters", "written"), [(64, True), (100, False)])
+def test_up_to_80_rows_have_a_number_and_a_norm_each(filters, written):
+    values = np.random.default_rng(0).normal(size=(5, 5, 16, filters))
+    picture = drawn(values)
+    numbers = [label for label in picture.labels if re.fullmatch(r"\d+", label.text)]
+    left = min(label.box[1] for label in numbers if label.text == "10")
+    rows = [label for label in numbers if label.box[1] < left + 20 and label.text != "0"]
+    assert (len(rows) + 1 == filters) is written

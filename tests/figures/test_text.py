@@ -112,7 +112,7 @@ sentences = st.lists(
 
 
 @given(sentences, st.integers(0, 300))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_a_shortened_number_is_never_another_number(words: str, width: int) -> None:
     short = text.get_font(12).fit(words, width)
 

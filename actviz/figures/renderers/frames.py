@@ -299,8 +299,10 @@ def _clip(activation: Activation, context: Context, count: int) -> tuple[NDArray
 
 def _clip_note(plan: _FramesPlan, context: Context) -> tuple[str, ...]:
     """Return the note about the frames of the input above those of the channels."""
-    total = max((len(picture) for picture in context.pictures.values()), default=0)
-    return (f"above: {len(plan.clip)} of {total} frames of the input, evenly spaced",) if plan.clip else ()
+    count, total = len(plan.clip), max((len(picture) for picture in context.pictures.values()), default=0)
+    if not count:
+        return ()
+    return (f"above: {count} of {total} frames of the input, evenly spaced" if count < total else "above: the input",)
 
 
 def _draw_clip(canvas: Canvas, plan: _FramesPlan, left: int) -> None:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 BUDGET = 16_000_000
 
 
-def block_factors(count: int, rows: int, columns: int, budget: int = BUDGET) -> tuple[int, int]:
-    """Return the height and width of the blocks that are averaged so that at most `budget` values remain.
+def block_factors(count: int, rows: int, columns: int, budget: int | None = None) -> tuple[int, int]:
+    """Return the height and width of the blocks that are averaged so that at most `budget` (`BUDGET`) values remain.
 
     The longer side is divided first; (1, 1) if all values fit.
     """
+    budget = BUDGET if budget is None else budget
     down = across = 1
     while count * -(-rows // down) * -(-columns // across) > budget and (rows > down or columns > across):
         if rows / down > columns / across:

@@ -114,19 +114,21 @@ class FigureJob:
 
 @dataclass(frozen=True, slots=True)
 class DrawnFigure:
-    """A written figure."""
+    """A written figure, or a page of one; `figure` is its first page."""
 
     path: Path
     record: dict[str, Any]
+    figure: Path
 
 
 @dataclass(frozen=True, slots=True)
 class FailedFigure:
-    """A figure that could not be drawn, and the error."""
+    """A figure that could not be drawn, and the error; `figure` would be its first page."""
 
     input: str
     address: str
     failure: ActvizError
+    figure: Path
 
 
 def pool_size(count: int) -> int:
@@ -224,11 +226,11 @@ class FigureWriter:
             pages = self._pages(FigureTask(key, job.activations, job.index, context, self._about(job, key)))
             paths = pages_of(job.files[key], len(pages))
             self._check(job, key, paths[1:])
-            return [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
+            return [self._write(page(), path, paths[0]) for path, page in zip(paths, pages, strict=True)]
         except RunLimitError:  # the next figure would reach it too
             raise
         except (UsageError, LimitError) as failure:
-            return FailedFigure(job.sample.name, key, failure)
+            return FailedFigure(job.sample.name, key, failure, job.files[key])
 
     def _pages(self, task: FigureTask) -> Sequence[Callable[[], FigureFile]]:
         """Return a function for each page of a figure; if there is a pool, one of its processes has drawn them."""
@@ -249,7 +251,7 @@ class FigureWriter:
         for path in pages:
             output_files.check_target(path, identity, overwrite=self._overwrite)
 
-    def _write(self, page: FigureFile, path: Path) -> DrawnFigure:
+    def _write(self, page: FigureFile, path: Path, figure: Path) -> DrawnFigure:
         from actviz.results import output_files
 
         if self._ended.is_set():
@@ -258,7 +260,7 @@ class FigureWriter:
             output_files.check_inside(self._folder, path.parent)
         folders.make_folder(path.parent)
         file_writing.write_file(path, page.content)
-        return DrawnFigure(path, record_of(page.record, path, len(page.content), self._folder))
+        return DrawnFigure(path, record_of(page.record, path, len(page.content), self._folder), figure)
 
     def _about(self, job: FigureJob, key: str) -> dict[str, Any]:
         """Return the fields of the provenance of a figure that do not depend on the picture."""

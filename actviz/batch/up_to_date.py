@@ -135,13 +135,14 @@ class Outdated:
     """The figures of one input.
 
     `files` and `fingerprints` are those of outdated figures by key, `up_to_date` are the files of the others;
-    `unlisted` are the records of figures that are up to date but not in the manifest.
+    `unlisted` are the records of figures that are up to date but not in the manifest. `order` are all files.
     """
 
     files: Mapping[str, Path]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     up_to_date: Sequence[Path] = ()
     unlisted: Sequence[dict[str, Any]] = ()
+    order: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,8 @@ class UpToDateCheck:
             else:
                 up_to_date.append(path)
                 unlisted += records
-        return Outdated(files, fingerprints, up_to_date, unlisted)
+        order = [self._targets.path(stem, key, number) for key in self._keys] if up_to_date else ()
+        return Outdated(files, fingerprints, up_to_date, unlisted, order)
 
     def check(self, stem: str, number: int, name: str) -> None:
         """Refuse early to replace files of others at the paths of an input."""

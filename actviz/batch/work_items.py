@@ -30,11 +30,15 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class UpToDate:
-    """An input with the files of its figures that are up to date, and the records of those missing in the manifest."""
+    """An input with the files of its figures that are up to date, and the records of those missing in the manifest.
+
+    `order` are the files of all its figures.
+    """
 
     name: str
     files: Sequence[Path]
     unlisted: Sequence[dict[str, Any]] = ()
+    order: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ class WorkItemReader:
         origin = opened.digest()
         due = self._checker.due(stem_of(entry.name), number, entry.name, origin)
         if due.up_to_date:
-            yield UpToDate(entry.name, due.up_to_date, due.unlisted)
+            yield UpToDate(entry.name, due.up_to_date, due.unlisted, due.order)
         if due.files:
             for sample in self._pipeline.samples(opened):
                 yield WorkItem(replace(sample, name=entry.name), due.files, due.fingerprints, origin)
@@ -137,7 +141,7 @@ class WorkItemReader:
         stem = sample.stem or stem_of(entry.name, mark)
         due = self._checker.due(stem, number, name, sample.digest)
         if due.up_to_date:
-            yield UpToDate(name, due.up_to_date, due.unlisted)
+            yield UpToDate(name, due.up_to_date, due.unlisted, due.order)
         if due.files or self._pipeline.options.stateful:
             yield WorkItem(replace(sample, name=name), due.files, due.fingerprints)
 
@@ -166,7 +170,7 @@ def work_items(
             continue
         due = checker.due(stem_of_sample(sample), 0, sample.name, sample.digest)
         if due.up_to_date:
-            yield UpToDate(sample.name, due.up_to_date, due.unlisted)
+            yield UpToDate(sample.name, due.up_to_date, due.unlisted, due.order)
         if due.files or every:
             yield WorkItem(sample, due.files, due.fingerprints)
         if not every:

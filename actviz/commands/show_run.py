@@ -11,7 +11,8 @@ from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations
 from actviz.batch.events import Event, FileWritten, Note, Progress
 from actviz.batch.figure_outcome import FigureOutcome
-from actviz.batch.figure_writer import FigureWriter
+from actviz.batch.figure_writer import DrawnFigure, FailedFigure, FigureWriter
+from actviz.batch.print_order import PrintOrder
 from actviz.batch.retries import ComputedBatch, FailedItem
 from actviz.batch.runner import BatchRunner
 from actviz.batch.up_to_date import AlwaysOutdated, Fingerprint, RenderSettings, ReplaceRules, UpToDateCheck
@@ -33,7 +34,7 @@ from actviz.system.held_folder import MovedFolderError, hold_folder
 from actviz.system.run_lock import RunIdentity, RunLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from actviz.batch.labels import LabelNames
@@ -63,11 +64,13 @@ class ShowRun:
     skipped: list[dict[str, Any]]
     outcome: FigureOutcome = field(init=False)
     _waiting: int = field(init=False, default=0)
+    _order: PrintOrder = field(init=False)
 
     def __post_init__(self) -> None:
         """Start with an empty outcome."""
         keys = self.request.output_options(self.facts, self.layers).keys
         self.outcome = FigureOutcome(len(keys), fail_fast=self.request.fail_fast)
+        self._order = PrintOrder(self._up_to_date)
 
     @property
     def single(self) -> bool:
@@ -174,7 +177,9 @@ class ShowRun:
             if reader is not None:
                 reader.end()
             computer.end()
-            late = self.outcome.record_late(writer.end())
+            for result in writer.end():
+                self._order.add(result.figure, self.outcome.record_late([result]))
+            late = self._order.rest()
             self._finish(fingerprint, writer, ended=ended)
             if not closed:  # print what the manifest records, also after an error
                 yield from late
@@ -266,15 +271,15 @@ class ShowRun:
                             piece.sample, index, item.result, piece.files, piece.fingerprints, piece.file_sha256
                         )
                     )
-                    yield from self.outcome.record(writer.finished(max(WAITING, self.outcome.figures_each)))
+                    yield from self._record(writer.finished(max(WAITING, self.outcome.figures_each)))
                 yield self._progress(computed=len(item.pieces))
             elif isinstance(item, FailedItem):
-                yield from self._failed(item.piece.sample.name, item.failure)
+                yield from self._failed(item.piece.sample.name, item.failure, tuple(item.piece.files.values()))
                 yield self._progress(computed=1)
             elif isinstance(item, UnreadableInput):
-                yield from self._failed(item.name, item.failure)
+                yield from self._failed(item.name, item.failure, (item,))
             elif isinstance(item, UpToDate):
-                yield from self._keep(item)
+                self._keep(item)
             elif isinstance(item, InputDone):
                 self.outcome.done += 1 + item.more
                 self.outcome.inputs += item.more
@@ -282,12 +287,24 @@ class ShowRun:
                     yield self._progress()
             elif isinstance(item, Note):
                 yield item
+            yield from self._order.ready()
             if manifest is not None:
                 manifest.write_now_and_then()
-        yield from self.outcome.record(writer.finished())
+        yield from self._record(writer.finished())
 
-    def _keep(self, item: UpToDate) -> Iterator[Event]:
-        """Record the figures of an input that are up to date, and yield them unless only new ones are requested."""
+    def _record(self, results: Iterable[DrawnFigure | FailedFigure]) -> Iterator[Event]:
+        """Record results; yield notes at once, and what is printed to stdout in the order of the figures."""
+        for result in results:
+            for event in self.outcome.record([result]):
+                if isinstance(event, Note):
+                    yield event
+                else:
+                    pages = result.record.get("pages", 1) if isinstance(result, DrawnFigure) else 1
+                    self._order.add(result.figure, [event], count=pages)
+            yield from self._order.ready()
+
+    def _keep(self, item: UpToDate) -> None:
+        """Record the figures of an input that are up to date."""
         manifest = self.outcome.manifest
         if manifest is None:
             return
@@ -295,14 +312,23 @@ class ShowRun:
         manifest.forgive(item.name)
         for record in item.unlisted:
             manifest.add(record)
-        for file in [] if self.request.changed else item.files:
-            for path in output_paths.pages_of(file, manifest.record(file).get("pages", 1)):
-                yield FileWritten(path, manifest.record(path))
+        for file in item.files:
+            self._order.keep(file)
+
+    def _up_to_date(self, file: Path) -> list[Event]:
+        """Return the events of a figure that is up to date, one a page; none if only new ones are requested."""
+        manifest = self.outcome.manifest
+        if manifest is None or self.request.changed:
+            return []
+        pages = output_paths.pages_of(file, manifest.record(file).get("pages", 1))
+        return [FileWritten(path, manifest.record(path)) for path in pages]
 
     def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Count the items that wait to be computed: reading runs ahead of the model."""
+        """Count the items that wait to be computed, as reading runs ahead of the model, and note the order of figures."""
         for item in items:
             self._waiting += isinstance(item, WorkItem)
+            for key in _keys_of(item):
+                self._order.expect(key)
             yield item
 
     def _progress(self, computed: int = 0) -> Progress:
@@ -310,11 +336,17 @@ class ShowRun:
         self._waiting -= computed
         return Progress(max(0, self.outcome.done - self._waiting), self.outcome.inputs)
 
-    def _failed(self, name: str, failure: ActvizError) -> Iterator[Event]:
-        """Record that an input failed, or raise its failure if that ends the run."""
+    def _failed(self, name: str, failure: ActvizError, keys: Sequence[Hashable]) -> Iterator[Event]:
+        """Record that an input failed, whose figures have these keys, or raise its failure if that ends the run."""
         if self.request.fail_fast or self.single or isinstance(failure, ModelChangedError):
             raise failure
-        yield from self.outcome.record_failed_input(name, failure)
+        for event in self.outcome.record_failed_input(name, failure):
+            if isinstance(event, Note) or not keys:
+                yield event
+            else:
+                self._order.add(keys[0], [event])
+        for key in keys[1:]:
+            self._order.add(key, (), count=0)
 
     def _finish(self, fingerprint: Fingerprint | None, writer: FigureWriter, *, ended: bool) -> None:
         """Write the manifest, also if the run was interrupted or failed."""
@@ -341,3 +373,12 @@ def _batches(events: Iterable[Any], notes: list[Note]) -> Iterator[Mapping[str, 
             yield event.result
         elif isinstance(event, Note):
             notes.append(event)
+
+
+def _keys_of(item: Item) -> Sequence[Hashable]:
+    """Return the keys of an item in the order in which figures are printed: files, or an input that has none."""
+    if isinstance(item, WorkItem):
+        return tuple(item.files.values())
+    if isinstance(item, UpToDate):
+        return item.order
+    return (item,) if isinstance(item, UnreadableInput) else ()

@@ -356,8 +356,10 @@ def test_a_batch_on_a_real_terminal(samples, tmp_path, stopped):
     code = running.wait(60)
     terminal.end()
     lines = terminal.lines()
-    assert " inputs" in terminal.written.partition("out/000")[2]
-    assert not any(line.startswith("[") or "/80 inputs" in line or "/400 inputs" in line for line in lines)
+    # After 11 s, as on a busy machine, 40 columns have no room for the word "inputs".
+    count = re.compile(r"\d/(80|400)\b")
+    assert count.search(terminal.written.partition("out/000")[2])
+    assert not any(line.startswith("[") or (count.search(line) and "error" not in line) for line in lines)
     assert "out/001/001_conv.png" in lines
     said = "".join(lines[[line.startswith("actviz: error") for line in lines].index(True) :])
     if stopped:

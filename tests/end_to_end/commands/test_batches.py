@@ -125,6 +125,30 @@ def test_a_second_run_makes_only_what_is_missing_or_out_of_date(place, samples, 
     assert len(files(run(request(samples, "in", changed=True))[0])) == 11
 
 
+def test_what_is_printed_has_one_order_whichever_figures_are_up_to_date(place, samples):
+    def printed():
+        events, _ = run(request(samples, "in", layers=("conv", "scores"), batch_size=3))
+        return [
+            (getattr(event, "path", None), event.record)
+            for event in events
+            if isinstance(event, FileWritten | FileFailed)
+        ]
+
+    first = printed()
+    assert [str(path) for path, _ in first[:3]] == [
+        "out/00/001_conv.png",
+        "out/00/006_scores.png",
+        "out/01/001_conv.png",
+    ]
+    assert [number for number, (path, _) in enumerate(first) if path is None] == [
+        18
+    ]  # the broken one, between 08 and more/
+    for name in ("00/006_scores.png", "04/001_conv.png", "more-10/001_conv.png", "more-10/006_scores.png"):
+        (place / "out" / name).unlink()
+    assert printed() == first
+    assert printed() == first
+
+
 def test_results_among_the_inputs_are_no_inputs(place, samples):
     for _ in range(2):
         events, _ = run(request(samples, ".", output="out"))

@@ -16,13 +16,14 @@ from actviz.statistics.value_ranges import RangeReducer
 from actviz.system import file_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from actviz.records import Activation, Style
 
 Ranges = dict[str, tuple[float, float]]
 
 MAXIMUM_BYTES = 1 << 30
+STAGE = "measuring colors"
 _NAMES = 8
 
 
@@ -125,14 +126,26 @@ def _range(path: Path, address: str, numbers: Mapping[str, Any]) -> tuple[float,
     return low, high
 
 
-def run_ranges(batches: Iterable[Mapping[str, Activation]]) -> Ranges:
-    """Return the range of each layer over all activations of a run, which are consumed batch by batch.
+class RunRanges:
+    """The range of each layer over all activations of a run, which are added batch by batch, for the scale ``run``.
 
     As in a single figure the range is 0 to the largest value, or minus to plus the largest magnitude if a value
-    of the run or the activation function of the layer is negative. Non-numeric activations have no range.
+    of the run or the activation function of the layer is negative. Non-numeric activations have no range. If the
+    style reduces channels, the ranges are those of the reduced maps.
     """
-    ranges = RangeReducer()
-    for activations in batches:
+
+    def __init__(self, style: Style) -> None:
+        self._style, self._reducer = style, RangeReducer()
+
+    def add(self, activations: Mapping[str, Activation]) -> None:
+        """Add a batch."""
+        from actviz.figures.renderers import reduction
+
         for address, activation in activations.items():
-            ranges.update(address, [activation], range(len(activation.values)))
-    return {address: value_range.ends for address, value_range in ranges.layers.items()}
+            drawn = reduction.as_drawn(activation, self._style)
+            self._reducer.update(address, [drawn], range(len(drawn.values)))
+
+    def style(self) -> Style:
+        """Return the style with the ranges so far."""
+        ranges = {address: value_range.ends for address, value_range in self._reducer.layers.items()}
+        return replace(self._style, ranges=ranges)

@@ -49,7 +49,10 @@ class FileFailed:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Number of inputs done, and of all inputs as far as known; `stage` is what is being started before the first."""
+    """Number of inputs done, and of all inputs as far as known.
+
+    `stage` is what is done before the first or after the last; it has a `total` where it goes over the inputs, too.
+    """
 
     done: int
     total: int

@@ -24,7 +24,7 @@ from actviz.errors import ActvizError, LimitError, RunLimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -78,21 +78,6 @@ def check_style(style: Style) -> Style:
         message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
         raise UsageError(message)
     return color_ranges.with_known_ranges(style)
-
-
-def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> Style:
-    """Return the style with the range of each layer over a whole run, if its scale is ``run``.
-
-    `batches` are the activations of every input, which are not consumed for other scales. If channels are
-    reduced, the ranges are those of the reduced maps.
-    """
-    from actviz.batch import color_ranges
-    from actviz.figures.renderers import reduction
-
-    if style.scale != "run":
-        return style
-    drawn = ({name: reduction.as_drawn(item, style) for name, item in batch.items()} for batch in batches)
-    return replace(style, ranges=color_ranges.run_ranges(drawn))
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,11 @@ class ProgressBar:
         if self._started is None:
             self._begin(now)
         with self._lock:
-            is_first = self._event is None or bool(self._event.stage)
+            is_first = self._event is None or self._event.stage != event.stage
             self._event = event
             if not event.stage:
                 self._measure(now, event.done)
-            if event.stage or event.total < 2:  # noqa: PLR2004  (one is no batch)
+            if event.total < 2:  # noqa: PLR2004  (one is no batch)
                 self._remove()
             elif is_first or now - self._last >= SECONDS:
                 self._draw(now)
@@ -100,7 +100,8 @@ class ProgressBar:
             return
         room = width() - MARGIN
         if event.stage:
-            line = f"{event.stage}, {duration(elapsed)}"[:room]
+            count = f"{event.done:,}/{event.total:,}, " if event.total > 1 else ""
+            line = f"{event.stage}, {count}{duration(elapsed)}"[:room]
         else:
             line = text(event.done, event.total, rate(self._points), room, elapsed=elapsed)
         if line != self._line:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from actviz import activations
 from actviz.addresses import select_layers
 from actviz.batch import color_ranges, figure_writer, output_paths, sheet_layers
-from actviz.batch.events import Event, Note
+from actviz.batch.events import Event, Note, Progress
 from actviz.batch.figure_outcome import FigureOutcome
 from actviz.batch.labels import LabelNames
 from actviz.errors import ActvizError, InputError, OutputError, UsageError, escape
@@ -75,8 +75,12 @@ def render(request: RenderRequest) -> Iterator[Event]:
             raise UsageError(_nothing(request, saved))
         numbers = _numbers(request, saved, addresses)
         color_ranges.check_addresses(style, addresses)
-        every = ({address: saved.activation(address, number) for address in addresses} for number in numbers)
-        style = figure_writer.share_ranges(style, every)
+        if style.scale == "run":
+            ranges = color_ranges.RunRanges(style)
+            for done, number in enumerate(numbers):
+                yield Progress(done, len(numbers), color_ranges.STAGE)
+                ranges.add({address: saved.activation(address, number) for address in addresses})
+            style = ranges.style()
         source = figure_writer.FigureSource(about.model, about.configuration, about.layers, named=about.given)
         yield from _draw(request, saved, _RenderSelection(source, addresses, numbers, style))
 
@@ -151,7 +155,8 @@ def _draw_held(
     with manifest if manifest is not None else contextlib.nullcontext():
         ended = closed = False
         try:
-            for number, sample in samples.items():
+            for done, (number, sample) in enumerate(samples.items()):
+                yield Progress(done, len(samples))
                 found = {address: saved.activation(address, number) for address in chosen.addresses}
                 writer.submit(figure_writer.FigureJob(sample, 0, found, files[number]))
                 yield from outcome.record(writer.finished(WAITING))

@@ -104,6 +104,7 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | Progress | 
             raise requests.worst(failures)
         worker.stop()
     report_data.check_drawable(run.data, facts.file)
+    yield Progress(0, 0, "writing the page")
     contents = _contents(run, failures)
     content, contents = _fitted(contents, run)
     yield from (Note(line) for line in contents.left_out)

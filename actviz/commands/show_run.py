@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.batch import figure_writer, output_paths, requests, streaming
+from actviz.batch import color_ranges, figure_writer, output_paths, requests, streaming
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations
 from actviz.batch.events import Event, FileWritten, Note, Progress
@@ -34,14 +34,14 @@ from actviz.system.held_folder import MovedFolderError, hold_folder
 from actviz.system.run_lock import RunIdentity, RunLock
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from actviz.batch.labels import LabelNames
     from actviz.batch.output_paths import OutputPaths
     from actviz.commands.show_request import ShowRequest
     from actviz.inputs import InputFile
-    from actviz.records import Activation, LayerInfo, ModelFacts, Sample
+    from actviz.records import LayerInfo, ModelFacts, Sample
     from actviz.worker import Worker
 
 _ShowRunner = BatchRunner[WorkItem, Activations]
@@ -88,16 +88,26 @@ class ShowRun:
         reader = WorkItemReader(pipeline, AlwaysOutdated(), every) if self.samples is None else None
         items = self._items(reader, AlwaysOutdated(), every.shard)
         computer: _ShowRunner = BatchRunner(self._computation(worker), stateful=self.request.reading.stateful)
-        notes: list[Note] = []
-        yield Progress(0, 0, "measuring the ranges of colors")
+        ranges = color_ranges.RunRanges(self.request.style)
+        done, total = 0, len(self.samples if self.samples is not None else self.entries)
+        yield Progress(0, total, color_ranges.STAGE)
         try:
-            batches = _batches(computer.compute(items, WorkItem), notes)
-            self.request = replace(self.request, style=figure_writer.share_ranges(self.request.style, batches))
+            for item in computer.compute(items, WorkItem):
+                if isinstance(item, ComputedBatch):
+                    ranges.add(item.result)
+                    done += len(item.pieces)
+                elif isinstance(item, Note):
+                    yield item
+                elif isinstance(item, InputDone):
+                    total += item.more
+                else:
+                    done += 1
+                yield Progress(done, max(done, total), color_ranges.STAGE)
+            self.request = replace(self.request, style=ranges.style())
         finally:
             if reader is not None:
                 reader.end()
             computer.rest()
-        yield from notes
 
     def _computation(self, worker: Worker) -> ActivationComputation:
         """Return the activations of the layers to draw, in batches as large as memory allows."""
@@ -177,9 +187,7 @@ class ShowRun:
             if reader is not None:
                 reader.end()
             computer.end()
-            for result in writer.end():
-                self._order.add(result.figure, self.outcome.record_late([result]))
-            late = self._order.rest()
+            late = self._late(writer)
             self._finish(fingerprint, writer, ended=ended)
             if not closed:  # print what the manifest records, also after an error
                 yield from late
@@ -303,6 +311,12 @@ class ShowRun:
                     self._order.add(result.figure, [event], count=pages)
             yield from self._order.ready()
 
+    def _late(self, writer: FigureWriter) -> list[Event]:
+        """End the writer, record what it was writing, and return what is not printed yet."""
+        for result in writer.end():
+            self._order.add(result.figure, self.outcome.record_late([result]))
+        return self._order.rest()
+
     def _keep(self, item: UpToDate) -> None:
         """Record the figures of an input that are up to date."""
         manifest = self.outcome.manifest
@@ -364,15 +378,6 @@ class ShowRun:
         except ActvizError:
             if ended:
                 raise
-
-
-def _batches(events: Iterable[Any], notes: list[Note]) -> Iterator[Mapping[str, Activation]]:
-    """Yield the activations of computed batches; add notes to `notes`."""
-    for event in events:
-        if isinstance(event, ComputedBatch):
-            yield event.result
-        elif isinstance(event, Note):
-            notes.append(event)
 
 
 def _keys_of(item: Item) -> Sequence[Hashable]:

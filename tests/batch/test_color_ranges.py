@@ -58,9 +58,16 @@ def numbers(path: Path | str) -> dict[str, Any]:
 
 
 # ------------------------------------------------------------------ one range for a run
+def run_ranges(batches):
+    ranges = color_ranges.RunRanges(Style())
+    for batch_of_run in batches:
+        ranges.add(batch_of_run)
+    return ranges.style().ranges
+
+
 @given(st.lists(arrays(np.float64, (2, 3), elements=st.floats()), min_size=1, max_size=4), st.booleans())
 def test_a_run_has_the_range_of_all_its_inputs(values: list[np.ndarray], signed: bool) -> None:
-    found = color_ranges.run_ranges({"a": Activation("a", "Dense", one, ("batch", "unit"), signed)} for one in values)
+    found = run_ranges({"a": Activation("a", "Dense", one, ("batch", "unit"), signed)} for one in values)
 
     finite = np.concatenate([one[np.isfinite(one)] for one in values])
     largest = np.abs(finite).max(initial=0)
@@ -72,8 +79,8 @@ def test_what_holds_no_numbers_has_no_range_and_masked_steps_count_for_nothing()
     steps = np.array([[[1.0, 2.0], [50.0, 60.0]]])
     masked = Activation("masked", "LSTM", steps, ("batch", "step", "unit"), mask=np.array([[True, False]]))
 
-    assert color_ranges.run_ranges([{"words": words, "masked": masked}]) == {"masked": (0, 2)}
-    assert color_ranges.run_ranges([]) == {}
+    assert run_ranges([{"words": words, "masked": masked}]) == {"masked": (0, 2)}
+    assert run_ranges([]) == {}
 
 
 def test_every_figure_of_a_run_has_one_range() -> None:

@@ -30,7 +30,7 @@ def test_the_order_is_that_expected_whichever_is_complete_first(finished, kept):
 
 
 def test_a_figure_of_several_pages_is_complete_with_its_last():
-    order = PrintOrder(lambda file: [])
+    order = PrintOrder(lambda _: [])
     order.add("a", [written("a")], count=2)
     order.add("b", [written("b")])
     assert list(order.ready()) == []
@@ -49,7 +49,7 @@ def test_what_is_held_back_when_a_run_ends_is_printed_in_order():
 
 
 def test_an_event_is_printed_once_though_the_run_ends_while_it_is_added():
-    order = PrintOrder(lambda file: [])
+    order = PrintOrder(lambda _: [])
     order.expect("first")
     for _ in range(2):
         order.add("a", [written("a")])

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import actviz as package
 from actviz.batch.events import Progress
 from actviz.cli import progress
 from actviz.cli.progress import ProgressBar, rate, text
@@ -224,6 +225,33 @@ def test_what_is_started_is_shown_with_the_elapsed_time_until_the_first_result(m
     assert (lines, last) == (["actviz: a note"], "32/300 inputs, 8 s, < 1 min 7 s left")
 
 
+def test_a_stage_over_the_inputs_counts_them_and_one_after_the_last_is_named(monkeypatch, stderr):
+    terminal = stderr(40)
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bar = ProgressBar(shown=True)
+    bar.update(Progress(0, 0, "starting TensorFlow"))
+    now = 104.0
+    bar.update(Progress(0, 300, "measuring colors"))
+    now = 109.0
+    bar.update(Progress(120, 300, "measuring colors"))
+    bar.update(Progress(0, 300))
+    now = 120.0
+    bar.update(Progress(0, 0, "writing the page"))
+    bar._draw(now)
+    (last,) = ended(terminal)
+    shown = re.split(r"\r\x1b\[K", terminal.written)
+    assert shown == [
+        "",
+        "measuring colors, 0/300, 4 s",
+        "measuring colors, 120/300, 9 s",
+        "[.................] 0/300 inputs, 9 s",
+        "",
+        "writing the page, 20 s",
+    ]
+    assert last == "writing the page, 20 s"
+
+
 def test_a_single_input_has_a_start_but_no_bar(monkeypatch, stderr):
     terminal = stderr(80)
     now = 100.0
@@ -296,9 +324,13 @@ COMMANDS = {
     "diff": ("diff", "m.h5", "n.h5", "in"),
     "report": ("report", "m.h5", "in", "-o", "x.html"),
 }
+FILES = {
+    "render": ("render", "x.npz", "-l", "**", "-o", "out/"),
+    "render, ranges": ("render", "x.npz", "-l", "**", "-o", "out/", "--scale", "run"),
+}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *FILES])
 def test_every_command_that_runs_a_model_shows_its_progress(tmp_path, command):
     """In 40 columns; of the bar nothing is left at the end, and the table begins on a line of its own."""
     (tmp_path / "in").mkdir()
@@ -306,8 +338,12 @@ def test_every_command_that_runs_a_model_shows_its_progress(tmp_path, command):
         Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(tmp_path / "in" / f"{number}.png")
     for name in ("m.h5", "n.h5"):
         faults.write_model(tmp_path / name)
+    if command in FILES:
+        values = np.arange(320, dtype=np.float32).reshape(5, 8, 8, 1)
+        axes = ("batch", "row", "column", "channel")
+        package.save(tmp_path / "x.npz", {"conv": package.Activation("conv", "Conv2D", values, axes)}, model="m")
     terminal = Terminal(40)
-    program = [sys.executable, "-P", HELPERS / "small_command.py", "none", *COMMANDS[command]]
+    program = [sys.executable, "-P", HELPERS / "small_command.py", "none", *(COMMANDS | FILES)[command]]
     running = subprocess.Popen(
         [str(word) for word in program], cwd=tmp_path, env={**os.environ, "TERM": "xterm"},
         stdin=terminal.theirs, stdout=terminal.theirs, stderr=terminal.theirs,

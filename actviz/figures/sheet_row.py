@@ -266,7 +266,7 @@ def prepare(
 def steps_of(activation: Activation) -> int:
     """Return the number of steps of a layer that is drawn as a sequence, else 0."""
     flat = batch_entry.without_single_axes(activation)
-    if not sequence.accepts(flat.axes):
+    if not sequence.has_units(flat.axes):
         return 0
     steps: int = flat.values.shape[flat.axes.index(sequence.tile_names(flat.axes)[0])]
     return steps

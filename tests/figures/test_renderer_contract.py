@@ -559,6 +559,18 @@ def test_maps_of_renderers_have_their_axes_in_order() -> None:
     assert sequence.maps_of(Activation("a", "b", values[:1], ("batch", "step", "unit")), 0).shape == (4, 3, 1)
 
 
+def test_a_tall_map_below_a_curve_is_low_and_broad() -> None:
+    """As a spectrogram of 61 steps by 257 frequencies, which was 305 pixels wide and 1,285 high."""
+    context = replace(CONTEXT, signal=np.zeros(16_000, np.float32))
+
+    picture = renderers.draw(activation(waves(61, 257), AXES["sequence"]), 0, context, Style())
+
+    height, width = picture.pixels.shape[:2]
+    assert width > 900
+    assert height < 1000
+    assert_labels_apart(picture)
+
+
 def test_a_signal_is_a_curve_above_its_maps_on_the_same_axis() -> None:
     values, signal = waves(60, 3), np.zeros(240, np.float32)
     signal[120:124] = 1

@@ -486,3 +486,13 @@ def test_a_range_that_does_not_begin_at_zero_is_named_in_the_color_bar() -> None
     )
 
     assert {"lower limit", "upper limit"} <= {label.text for label in picture.labels}
+
+
+def test_scores_of_attention_are_square() -> None:
+    """Also with one head, where they have two axes like a sequence."""
+    scores = Activation("scores", "Attention", np.ones((1, 6, 6), np.float32), ("batch", "query", "key"))
+
+    picture = sheet.draw_sheet([scores, sequence(6, 24, "layer")], 0, CONTEXT, Style())
+
+    top, left, bottom, right = next(tile.box for tile in picture.tiles if tile.address == "scores")
+    assert bottom - top == right - left

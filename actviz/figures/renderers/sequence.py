@@ -46,6 +46,11 @@ def tile_names(axes: Axes) -> tuple[str, str]:
     return (second, first) if first in _UNITS and second not in _UNITS else (first, second)
 
 
+def has_units(axes: Axes) -> bool:
+    """Return True for steps by units, False for the scores of attention, which are queries by keys."""
+    return accepts(axes) and set(axes[1:]) != {"query", "key"}
+
+
 def maps_of(activation: Activation, index: int) -> NDArray[Any]:
     """Return one entry of the batch as ``(unit, step, 1)``, contiguous."""
     steps, units = tile_names(activation.axes)
@@ -64,7 +69,8 @@ def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
     masked = batch_entry.masked_steps(activation, index) if step == "step" else []
     maps = np.delete(units, masked, axis=1)
     note = f"down: {step}, across: {unit}"
-    return SheetTiles(np.ascontiguousarray(maps.T)[None], MAP, note, tuple(masked), 1, sequence=True)
+    tile = np.ascontiguousarray(maps.T)[None]
+    return SheetTiles(tile, MAP, note, tuple(masked), 1, sequence=has_units(activation.axes))
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:

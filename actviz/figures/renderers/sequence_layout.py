@@ -21,6 +21,10 @@ _LARGEST, _THINNEST = 20, 12
 _MOST_PIXELS = 6_000_000
 
 
+# A tall map below the curve of a signal is at most this high, and up to as wide.
+_LOW, _BROAD, _WIDEST_STEP = 700, 1000, 8
+
+
 _BETWEEN_LINES, _BETWEEN_COLUMNS = 16, 28
 
 
@@ -99,6 +103,9 @@ def plan_panels(steps: AxisLabels, units: AxisLabels, style: Style, curve: int =
         zoom = choose_zoom(rows, columns, axis_labels.minimum_zoom(down), axis_labels.minimum_zoom(across))
         if rows * zoom[0] * columns * zoom[1] > _MOST_PIXELS:
             zoom = choose_zoom(rows, columns)
+        if curve and rows * zoom[0] > columns * zoom[1]:
+            height = max(axis_labels.minimum_zoom(down), _LOW // rows, 1)
+            zoom = height, max(zoom[1], min(_BROAD // columns, _WIDEST_STEP * height))
     page = _page_side(rows * zoom[0], columns * zoom[1])
     if rows * zoom[0] > columns * zoom[1]:
         panel = places_per_panel(rows, zoom[0], max(_HIGH, page)), columns

@@ -26,6 +26,7 @@ from actviz.figures.renderers import (
     reduction,
     renderer_of,
     sequence,
+    spatial,
 )
 from actviz.figures.renderers.renderer_protocol import FILTER, MAP
 from actviz.records import MIXED, REVERSED
@@ -240,6 +241,9 @@ def prepare(
     style = replace(style, channels=channels)
     is_map = set(drawn.axes[1:]) - {"channel"} == {"row", "column"}
     part = padding.image_region(drawn, context, (maps.shape[1], maps.shape[2])) if is_map else None
+    tile_name = tiles.tile_name
+    if is_map and activation.kind == "InputLayer":
+        style, tile_name = spatial.input_style(style), "channel" if tile_name == FILTER else tile_name
     prepared = prepared_maps.prepare(drawn, maps, style, prepared_maps.scale_for(style, maps), part)
     shown = prepared.shown()
     if tiles.masked:
@@ -249,7 +253,7 @@ def prepare(
     return SheetRow(
         activation,
         prepared,
-        tiles.tile_name,
+        tile_name,
         style,
         shown,
         _clipped(prepared),

@@ -496,3 +496,14 @@ def test_scores_of_attention_are_square() -> None:
 
     top, left, bottom, right = next(tile.box for tile in picture.tiles if tile.address == "scores")
     assert bottom - top == right - left
+
+
+def test_an_input_on_a_sheet_is_grey_and_has_channels() -> None:
+    maps = np.random.default_rng(0).random((9, 9, 3), np.float32)
+
+    picture = sheet.draw_sheet([replace(spatial(maps), kind="InputLayer")], 0, CONTEXT, Style())
+
+    assert "3 of 3 channels" in words(picture)
+    top, left, bottom, right = picture.tiles[0].box
+    tile = picture.pixels[top:bottom, left:right]
+    assert (tile == tile[..., :1]).all()

@@ -46,11 +46,15 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
     tiles = channel_axes(activation.axes)
     tile_set = grid.TileSet(maps_of(activation, index), FILTER if tiles else MAP, (tiles, "row", "column"))
     if activation.kind == "InputLayer":
-        scale = "layer" if style.scale == "auto" else style.scale
-        style = replace(style, cmap=style.cmap or "gray", scale=scale)
+        style = input_style(style)
         picture = picture_of(activation, context) if len(tile_set.maps) > 1 else None
         tile_set = replace(tile_set, tile_name="channel" if tiles else MAP, input_image=picture)
     return grid.draw(activation, tile_set, context, style)
+
+
+def input_style(style: Style) -> Style:
+    """Return the style of the channels of an input picture: in grey on one scale, unless others are requested."""
+    return replace(style, cmap=style.cmap or "gray", scale="layer" if style.scale == "auto" else style.scale)
 
 
 def picture_of(activation: Activation, context: Context) -> NDArray[np.uint8] | None:

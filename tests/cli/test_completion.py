@@ -54,6 +54,7 @@ def test_layers_complete_after_a_comma_and_after_other_options(folder):
     assert complete("bash", [*words[:-1], "**,!conv_"], folder) == "plain,**,!conv_intermediate\n"
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_layers_of_saved_activations_complete(folder):
     assert (

@@ -150,6 +150,7 @@ def test_places_are_beside_the_file(actviz, samples, tmp_path):
     assert (ran.code, ran.out) == (0, "../maps/seven/001_conv.png\n")
 
 
+@pytest.mark.slow
 def test_what_a_file_adds_is_said_as_it_would_stand_on_the_command_line(actviz, samples, tmp_path):
     (tmp_path / ".git").mkdir()
     (tmp_path / "actviz.toml").write_text(

@@ -57,6 +57,7 @@ def test_wrong_inputs_are_refused(tmp_path, given, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_a_check_by_the_action(tmp_path):
     samples = Path(SAMPLES)

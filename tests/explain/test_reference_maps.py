@@ -147,6 +147,7 @@ def of_variant(folder, name, **options):
         return actviz.explain(network, INPUT, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_one_network_in_three_forms_gives_one_map(variants, method):
     apart, fused = (np.asarray(of_variant(variants, name, of=1, method=method)) for name in ("apart", "fused"))

@@ -133,6 +133,7 @@ def test_helpers_and_saved_activations_keep_it():
     assert from_json(to_json(description), "a.npz").samples == description.samples
 
 
+@pytest.mark.slow
 def test_the_command_draws_extracts_and_reports_it(actviz, samples, tmp_path):
     Image.new("L", (56, 28), 0).save(tmp_path / "wide.png")
     done = actviz(

@@ -116,6 +116,7 @@ LAYER = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(chain=st.lists(LAYER, min_size=1, max_size=4), size=st.tuples(st.integers(60, 90), st.integers(60, 90)))

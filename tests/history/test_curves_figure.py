@@ -289,6 +289,7 @@ def test_sizes_are_what_was_asked_for():
         curves_figure.draw_png(subject(run(pair()), style=CurveStyle(size=(16_000, 8_000))))
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     st.dictionaries(st.text(), st.lists(st.floats(), min_size=1, max_size=12), min_size=1, max_size=3),
@@ -302,6 +303,7 @@ def test_any_history_is_drawn_without_a_warning(values, log, smooth):
     assert one.curves is before
 
 
+@pytest.mark.slow
 def test_the_same_curves_give_the_same_bytes_whatever_matplotlibrc_says(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import hashlib, test_curves_figure as t;"

@@ -6,6 +6,8 @@ import fuzzing
 import pytest
 from conftest import run_actviz
 
+pytestmark = pytest.mark.slow  # hundreds of mutated files
+
 MUTANTS = 400
 COMPUTING = ("computing", "sums", "tflite", "graphs")
 """Targets that import TensorFlow or LiteRT and compute: no part of the short run."""

@@ -73,6 +73,7 @@ def shown(folder, *arguments, **options):
     return ran, set(folder.parent.rglob("*")) - before
 
 
+@pytest.mark.slow
 @threat(91, 0)
 @threat(92, 0)
 @threat(106, 0)
@@ -118,6 +119,7 @@ def rows(text):
     return [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
 
 
+@pytest.mark.slow
 @threat(106, 8)
 def test_reports_for_machines_hold_names_as_text(folder, code, tmp_path):
     summary = tmp_path / "summary.md"

@@ -115,6 +115,7 @@ def test_code_is_never_named_by_a_folder_or_the_environment(actviz, pulled, code
     assert not (pulled / "marker").exists()
 
 
+@pytest.mark.slow
 @threat(12, 0)
 def test_code_runs_once_it_is_named_on_the_command_line(actviz, pulled):
     without_configuration(pulled)

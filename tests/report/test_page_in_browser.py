@@ -16,7 +16,7 @@ from test_html_page import HOSTILE, compared
 
 from actviz.report import html_page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WIDE, NARROW = 1280, 390
 UNIT, STEP = ("batch", "unit"), ("batch", "step", "unit")
 REQUIRED = bool(os.environ.get("ACTVIZ_REQUIRE_BROWSER"))

@@ -125,6 +125,7 @@ def test_a_terminal_is_no_list(samples, tmp_path, code):
 LYING = "raise SystemExit('h5py of the folder')\n"
 
 
+@pytest.mark.slow
 @threat(103, 0)
 @threat(105, 0)
 def test_the_same_bytes_wherever_it_runs(samples, tmp_path):
@@ -169,6 +170,7 @@ def without_streams(arguments, closed, cwd):
     return ran.returncode, ran.stdout.decode(), ran.stderr.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "closed", matrix([("stdin",), ("stderr",), ("stdin", "stderr")], fast=lambda closed: len(closed) == 2)
 )
@@ -197,6 +199,7 @@ def test_errors_keep_their_codes_without_streams(tmp_path):
     assert without_streams(("layers", "none.h5"), tuple(STREAMS), tmp_path) == (4, "", "")
 
 
+@pytest.mark.slow
 @threat(107, 0)
 def test_a_working_folder_that_is_gone(samples, tmp_path, code):
     arguments = ("show", samples / MODEL, samples / "seven.png", "-l", "conv", "-q", "-o", tmp_path / "x.png")

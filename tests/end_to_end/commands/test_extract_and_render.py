@@ -175,6 +175,7 @@ def test_extract_of_inputs_of_different_sizes(samples, workplace):
     assert library.load("two.npz")["parts"].values.shape[0] == 1
 
 
+@pytest.mark.slow
 def test_a_signal_during_extract_leaves_nothing(samples, workplace):
     np.save("many.npy", np.zeros((10_000, 28, 28, 1), np.float32))
     command = [sys.executable, "-P", "-m", "actviz", "extract", str(samples / "digits_cnn.h5"), "many.npy"]

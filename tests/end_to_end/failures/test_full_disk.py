@@ -23,6 +23,8 @@ from actviz.records import Style
 from actviz.system import file_writing, folders, temporary_files
 from actviz.worker import ModelOptions
 
+pytestmark = pytest.mark.slow  # each test starts the command several times
+
 SHOW = ("show", "m.h5", "in", "-l", "conv,last", "-o", "out/")
 RENDER = ("render", "maps.npy", "--axes", "row,column,channel", "-o", "out/")
 COMMANDS = {"show": SHOW, "render": RENDER}

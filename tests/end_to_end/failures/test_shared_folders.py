@@ -22,6 +22,8 @@ from actviz.errors import OutputError
 from actviz.system import held_folder, run_lock
 from actviz.system.run_lock import RunIdentity, RunLock
 
+pytestmark = pytest.mark.slow  # each test starts the command several times
+
 COUNT = 12
 SHOW = ("show", "m.h5", "in", "-l", "conv", "--bare", "-q", "-o", "out/")
 COMMANDS = {

@@ -26,6 +26,8 @@ from actviz.errors import RunLimitError
 from actviz.system import folders, shortage
 from actviz.worker import ModelOptions, Worker
 
+pytestmark = pytest.mark.slow  # each test starts the command several times
+
 INPUTS = ("a.png", "b.png", "guilty.png")
 MODEL = ("m.h5", *INPUTS)
 COMMANDS = {

@@ -21,6 +21,8 @@ from actviz.activations import writer
 from actviz.batch import figure_writer
 from actviz.system import resource_limits
 
+pytestmark = pytest.mark.slow  # each test starts the command several times
+
 SOURCES = Path(actviz.__file__).parent
 DOCUMENTED = {0, 1, 3, 4, 6, 7}
 STEPS = 6

@@ -132,6 +132,7 @@ def test_masks_come_with_the_layers_that_have_one(network):
     assert found["both@scores"].mask is None
 
 
+@pytest.mark.slow
 def test_scores_and_masks_reach_the_command(actviz, model, tmp_path):
     model.save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", TOKENS[:1])

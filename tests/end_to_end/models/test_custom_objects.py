@@ -17,6 +17,8 @@ from actviz.errors import ModelError, UnsafeError, UsageError
 from actviz.formats.keras.inner_layers import InnerOutputRecorder, children, every_step
 from actviz.gate import TrustPolicy
 
+pytestmark = pytest.mark.slow  # each test starts the command
+
 CUSTOMS = str(HELPERS / "customs_for_tests.py")
 INSIDE_BLOCK = ["first", "stages/0", "stages/1", "by_kind/norm", "_hidden#0", "_hidden#1"]
 

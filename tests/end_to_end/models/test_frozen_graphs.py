@@ -45,6 +45,7 @@ def test_layers_of_the_small_files(name, layers):
     assert {parameters.get("conv_a"), parameters.get("lstm_1")} == {40, None} or parameters["lstm_1"] == 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["out", "sequential/out"])
 def test_the_command_extracts_behind_a_loop(actviz, tmp_path, address):
     ran = actviz(
@@ -122,6 +123,7 @@ def test_a_saved_model_that_is_one_function(tmp_path, name):
     np.testing.assert_allclose(found["out"].values, correct, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_checks_of_values_are_passed_through(actviz, tmp_path):
     import tensorflow as tf
 

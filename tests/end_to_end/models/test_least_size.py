@@ -91,6 +91,7 @@ def test_the_same_in_an_export(make, tmp_path):
             network.activations({spec.name: short})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_without_an_input(tmp_path, actviz):
     sequence_model().save(tmp_path / "m.keras")

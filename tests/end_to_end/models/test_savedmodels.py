@@ -240,6 +240,7 @@ def test_a_node_of_a_frozen_graph_can_be_fed():
         open_model(FROZEN, inputs="nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["show", "extract", "check"])
 def test_the_command_feeds_any_node_by_name(actviz, tmp_path, command):
     np.save(tmp_path / "pool.npy", np.ones((3, 13, 13, 32), "float32"))

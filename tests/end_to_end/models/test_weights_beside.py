@@ -152,6 +152,7 @@ def test_models_that_hold_their_weights_themselves(tmp_path, samples):
         actviz.open(tmp_path / "m.json", weights=tmp_path / "missing.h5")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_worker")
 def test_diff_takes_the_weights_of_both_models(actviz, today, tmp_path):
     folder, _ = today

@@ -211,7 +211,8 @@ class FigureWriter:
             pages = self._pages(FigureTask(key, job.activations, job.index, context, self._about(job, key)))
             paths = pages_of(job.files[key], len(pages))
             self._check(job, key, paths[1:])
-            return [self._write(page(), path, paths[0]) for path, page in zip(paths, pages, strict=True)]
+            written = [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
+            return [replace(page, figure=paths[0]) for page in written]
         except RunLimitError:  # the next figure would reach it too
             raise
         except (UsageError, LimitError) as failure:
@@ -236,7 +237,7 @@ class FigureWriter:
         for path in pages:
             output_files.check_target(path, identity, overwrite=self._overwrite)
 
-    def _write(self, page: FigureFile, path: Path, figure: Path) -> DrawnFigure:
+    def _write(self, page: FigureFile, path: Path) -> DrawnFigure:
         from actviz.results import output_files
 
         if self._ended.is_set():
@@ -245,7 +246,7 @@ class FigureWriter:
             output_files.check_inside(self._folder, path.parent)
         folders.make_folder(path.parent)
         file_writing.write_file(path, page.content)
-        return DrawnFigure(path, record_of(page.record, path, len(page.content), self._folder), figure)
+        return DrawnFigure(path, record_of(page.record, path, len(page.content), self._folder), path)
 
     def _about(self, job: FigureJob, key: str) -> dict[str, Any]:
         """Return the fields of the provenance of a figure that do not depend on the picture."""

@@ -7,7 +7,6 @@ faults in one place. A file is read through one open descriptor.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import threading
@@ -138,6 +137,8 @@ def _status(path: Path, *, follow_symlinks: bool = True) -> os.stat_result | Non
 
 def hash_file(path: Path, error: type[ActvizError] = InputError) -> str:
     """Return the SHA-256 of a file as hexadecimal digits, or that of the names and contents of all files in a folder."""
+    import hashlib  # loads OpenSSL, which `--help` does not need
+
     total = hashlib.sha256()
     if is_folder(path):
         for inner in folders.walk_folder(path):

@@ -6,14 +6,13 @@ import contextlib
 import glob
 import itertools
 import os
-import shutil
 import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import InputError, OutputError
-from actviz.system import descriptors, held_folder, shortage, temporary_files
+from actviz.system import descriptors, held_folder, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +135,8 @@ def make_folder(path: Path) -> None:
     OutputError
         When it cannot be created, or the path exists and is not a folder.
     """
+    from actviz.system import temporary_files  # loads `secrets`, which `--help` does not need
+
     missing = list(itertools.takewhile(lambda folder: not os.path.lexists(folder), (path, *path.parents)))
     with shortage.os_errors_as(OutputError, f"{path}: the folder cannot be made", "choose another with -o."):
         if held_folder.held_above(path) is None:
@@ -148,6 +149,8 @@ def make_folder(path: Path) -> None:
 
 def remove_folder(path: Path) -> None:
     """Remove a temporary folder with its content and ignore errors."""
+    import shutil
+
     shutil.rmtree(path, ignore_errors=True)
 
 
@@ -159,6 +162,8 @@ def probe_writable(folder: Path) -> None:
     OutputError
         When the file cannot be created.
     """
+    from actviz.system import temporary_files
+
     with (
         shortage.os_errors_as(OutputError, f"{folder}: nothing can be written there", "choose another folder with -o."),
         temporary_files.opened_for_writing(folder) as opened,

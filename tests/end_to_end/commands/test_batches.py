@@ -263,9 +263,14 @@ def test_a_sample_that_kills_the_worker_costs_itself_only(place, samples, monkey
     ask = Worker.request_activations
 
     def deadly(worker, batch, addresses, **options):
-        if any(np.array_equal(sample[:, :, 0], guilty) for sample in batch["image"]):
-            kill(worker, how)
-        return ask(worker, batch, addresses, **options)
+        if not any(np.array_equal(sample[:, :, 0], guilty) for sample in batch["image"]):
+            return ask(worker, batch, addresses, **options)
+        # It dies with the request: where it was dead before, a new process would answer.
+        kill(worker, signal.SIGSTOP)
+        asked = ask(worker, batch, addresses, **options)
+        for number in (how, signal.SIGCONT):
+            os.kill(worker._process.pid, number)
+        return asked
 
     monkeypatch.setattr(Worker, "request_activations", deadly)
     events, failure = run(request(samples, "in"))

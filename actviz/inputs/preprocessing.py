@@ -319,6 +319,9 @@ def apply(picture: NDArray[np.uint8] | NDArray[np.float32], preprocessing: Prepr
     if picture.dtype == np.uint8:
         levels = np.arange(256, dtype=np.float64)[:, None] * preprocessing.factor / 255
         table = ((levels - mean) / std).astype(np.float32)
+        if (table == table[:, :1]).all():
+            mapped: NDArray[np.float32] = table[:, 0][ordered]
+            return mapped
         planes = [table[:, channel][ordered[:, :, channel]] for channel in range(channels)]
         return np.stack(planes, axis=2)
     values = ordered.astype(np.float64) * preprocessing.factor

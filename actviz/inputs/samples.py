@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -214,7 +215,7 @@ def digest(values: dict[str, NDArray[Any]]) -> str:
     for name in sorted(values):
         array = values[name]
         total.update(f"{array.dtype.str} {array.shape}\n".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
+        total.update(np.ascontiguousarray(array).reshape(-1).data)
     return total.hexdigest()
 
 
@@ -223,13 +224,19 @@ def _as_fed(picture: NDArray[Any], fed: NDArray[Any], preprocessing: Preprocessi
 
     If all 256 byte values survive preprocessing, it is `picture`, from which the values were computed.
     """
-    if picture.dtype == np.uint8 and fed.dtype.kind == "f":
-        levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], picture.shape[2], axis=2)
-        with np.errstate(over="ignore"):  # float16 may overflow for levels that do not occur
-            restored = as_picture(undo(apply(levels, preprocessing).astype(fed.dtype), preprocessing))
-        if np.array_equal(restored, _in_color(levels)):
-            return _in_color(picture)
+    floating = picture.dtype == np.uint8 and fed.dtype.kind == "f"
+    if floating and _keeps_bytes(preprocessing, picture.shape[2], fed.dtype):
+        return _in_color(picture)
     return as_picture(undo(fed, preprocessing))
+
+
+@lru_cache(maxsize=64)
+def _keeps_bytes(preprocessing: Preprocessing, channels: int, dtype: np.dtype[Any]) -> bool:
+    """Return True if all 256 byte values survive preprocessing in a dtype."""
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], channels, axis=2)
+    with np.errstate(over="ignore"):  # float16 may overflow for levels that do not occur
+        restored = as_picture(undo(apply(levels, preprocessing).astype(dtype), preprocessing))
+    return np.array_equal(restored, _in_color(levels))
 
 
 def as_picture(picture: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

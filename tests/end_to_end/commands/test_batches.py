@@ -467,7 +467,7 @@ def test_every_command_takes_lists(place, samples, command):
     names = "in/00.png\nin/gone.png\nin/01.png\n"
     ran = run_actviz(command, *models, "--files-from", "-", "-l", "conv", *more, cwd=place, input=names)
     assert ran.code == 1, ran.err
-    assert ran.error == "actviz: error: 1 of 3 inputs failed, for the reasons above; the rest is written."
+    assert ran.error == "actviz: error: 1 of 3 inputs failed, for the reasons above; the results are of the other 2."
     if more:
         assert json.loads(ran.out)["inputs"] == 2
     elif command == "extract":

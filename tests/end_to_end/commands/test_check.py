@@ -133,7 +133,7 @@ def test_a_bad_input_costs_itself_and_a_broken_limit_wins(actviz, samples, tmp_p
     good = samples / "seven.png"
     ran = actviz("check", samples / "digits_cnn.h5", "bad.png", good)
     assert ran.code == 1
-    assert ran.error == "actviz: error: 1 of 2 inputs failed, for the reasons above; the rest is written."
+    assert ran.error == "actviz: error: 1 of 2 inputs failed, for the reasons above; the results are of the other 1."
     ran = actviz("check", samples / "digits_cnn.h5", "bad.png", good, "--max-dead", "0%", "--junit", "j.xml")
     assert ran.code == 8
     assert len(ET.parse(tmp_path / "j.xml").getroot().findall(".//error")) == 1
@@ -240,5 +240,5 @@ def test_quiet_names_the_input_that_failed(actviz, samples, tmp_path):
     assert ran.code == 1
     assert ran.err == (
         "actviz: broken.png: the PNG image is truncated (no end mark); copy or save it again.\n"
-        "actviz: error: 1 of 2 inputs failed, for the reasons above; the rest is written.\n"
+        "actviz: error: 1 of 2 inputs failed, for the reasons above; the results are of the other 1.\n"
     )

@@ -145,7 +145,7 @@ def test_extract_goes_on_after_a_broken_input(samples, workplace):
     ran = run(*arguments)
     assert (ran.code, ran.out) == (1, "digits_cnn.npz\n")
     assert "broken.png" in ran.err
-    assert ran.error == "1 of 3 inputs failed, for the reasons above; the rest is written."
+    assert ran.error == "1 of 3 inputs failed, for the reasons above; the results are of the other 2."
     with np.load("digits_cnn.npz") as file:
         assert [sample["name"] for sample in json.loads(str(file["actviz.json"]))["samples"]] == [
             "seven.png",

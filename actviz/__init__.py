@@ -60,5 +60,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, also those that are imported on first use."""
-    return sorted({*globals(), *__all__})
+    """Return the public names, also those that are imported on first use, without what this file imports for itself."""
+    return sorted({*(name for name in globals() if name.startswith("__") or name == "errors"), *__all__})

@@ -205,6 +205,10 @@ def _matches(name: str, pattern: str) -> bool:
 def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], listing: str) -> list[LayerInfo]:
     if found:
         return found
+    address, _, channel = text.rpartition(":")
+    if channel.isdecimal() and any(address in {layer.address, layer.name} for layer in layers):
+        message = f'no layer "{escape(text, 80)}"; a channel after a layer is for show --contact; otherwise choose {escape(address, 80)} and --channels {escape(channel, 20)}.'
+        raise UsageError(message)
     names = sorted({layer.kind for layer in layers}) if text.startswith("@") else [layer.address for layer in layers]
     near = (
         difflib.get_close_matches(text.strip("@*"), names, NEAR, 0.5)

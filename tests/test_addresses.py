@@ -96,6 +96,11 @@ OUTPUTS = [layer(f"lstm@{output}", 1, "LSTM", "lstm") for output in range(3)] + 
         (FLAT, "1:2:0", "the step of a slice cannot be 0"),
         (NESTED, "conv", '"conv" means 2 layers (encoder/conv, head/conv)'),
         (FLAT, "zzz", "actviz layers model.h5"),
+        (
+            FLAT,
+            "pool:4",
+            'no layer "pool:4"; a channel after a layer is for show --contact; otherwise choose pool and --channels 4.',
+        ),
         (NESTED, "only*", "did you mean '**only*'? Or list"),
         (NESTED, "*only", "did you mean '**only'? Or list"),
         ([*FLAT, layer("my scores", 5, "Dense")], "my scors", "did you mean 'my scores', scores? Or list"),

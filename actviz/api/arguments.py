@@ -92,5 +92,11 @@ def check_type(value: Any, kind: type, name: str, expected: str, hint: str = "")
         raise _unexpected(name, expected, value, hint)
 
 
+def check_array(value: Any, name: str) -> None:
+    """Raise TypeError for what holds no numbers, such as the path of a file, see `path_of`."""
+    if value is None or isinstance(value, (str, bytes, os.PathLike)):
+        raise _unexpected(name, "an array", value, "read files with actviz.preprocess(files, network)")
+
+
 def _unexpected(name: str, expected: str, value: Any, hint: str) -> TypeError:
     return TypeError(f"{name}: {expected} was expected, got {type(value).__name__}{f'; {hint}' if hint else ''}.")

@@ -40,6 +40,10 @@ def draw(activation: Activation, index: int = 0, style: Style | None = None, con
     hint = 'draw a value of the dictionary, such as activations["conv"]' if isinstance(activation, dict) else ""
     check_type(activation, Activation, "activation", "an Activation", hint)
     check_type(index, numbers.Integral, "index", "a whole number")
+    if style is not None:
+        check_type(style, Style, "style", "an actviz.Style", "such as actviz.Style(dark=True)")
+    if context is not None:
+        check_type(context, Context, "context", "an actviz.Context")
     size = activation.values.shape[0] if activation.values.ndim else 0
     if not -size <= index < size:
         message = f"index: {index} is not in the batch of {size}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from actviz.api.arguments import names_of, path_of, python_errors
+from actviz.api.arguments import check_array, names_of, path_of, python_errors
 from actviz.api.layer_activation import LayerActivation
 from actviz.errors import InputError, UsageError, escape
 
@@ -116,7 +116,7 @@ class OpenNetwork:
         UsageError
             When an address matches no layer.
         TypeError
-            When an address is no text.
+            When an address is no text, or an input is a path.
         InputError
             When a required input is missing, or an input is unknown, has the wrong shape or
             dtype, or holds tokens outside the vocabulary.
@@ -171,6 +171,9 @@ class OpenNetwork:
         if unknown:
             message = f'there is no input "{escape(unknown[0], 60)}"; the network has {listed(names)}.'
             raise InputError(message)
+        for spec in self.inputs:
+            if spec.name in inputs and spec.dtype != "string":
+                check_array(inputs[spec.name], "inputs" if len(names) == 1 else f"inputs[{spec.name!r}]")
         batch = {spec.name: as_input_array(inputs[spec.name], spec) for spec in self.inputs if spec.name in inputs}
         counts = {name: len(values) for name, values in batch.items()}
         if len(set(counts.values())) > 1:

@@ -77,8 +77,11 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            known = ", ".join(COMMANDS)
-            message = f'there is no command "{escape(args[0], 60)}"; the commands are {known}, for example: actviz show model.keras'
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {near[0]}? The" if near else "the"
+            message = f'there is no command "{escape(args[0], 60)}"; {hint} commands are {", ".join(COMMANDS)}, for example: actviz show model.keras'
             raise click.UsageError(message, ctx)
         return super().resolve_command(ctx, args)
 
@@ -208,10 +211,10 @@ def _bug() -> int:
 
 
 def _usage(failure: click.ClickException) -> str:
-    text = " ".join(failure.format_message().split())
+    text = " ".join(failure.format_message().split()).rstrip(".")
     context = getattr(failure, "ctx", None)
     hint = f" See: {context.command_path} --help" if context is not None else ""
-    return f"{text.rstrip('.')}.{hint}"
+    return f"{text}{'' if text.endswith('?') else '.'}{hint}"
 
 
 def _print_error(text: str) -> None:

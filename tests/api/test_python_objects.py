@@ -36,7 +36,7 @@ def activation(shape=(2, 6, 6, 4), axes=AXES, values=None):
 
 
 def test_public_names_are_listed_and_explained():
-    assert set(PUBLIC) <= set(dir(actviz))
+    assert {name for name in dir(actviz) if not name.startswith("_")} - {"errors"} == set(PUBLIC)
     text = pydoc.plain(pydoc.render_doc(actviz))
     for name in PUBLIC:
         thing = getattr(actviz, name)
@@ -128,6 +128,9 @@ MISTAKES = {
     "address is no list": (lambda network: network.activations(BATCH, 3), "addresses: a layer address or a list of them was expected, got int"),
     "dictionary drawn": (lambda _: actviz.draw({"conv": activation()}), 'activation: an Activation was expected, got dict; draw a value of the dictionary, such as activations["conv"].'),
     "array drawn": (lambda _: actviz.draw(BATCH), "activation: an Activation was expected, got ndarray."),
+    "style is text": (lambda _: actviz.draw(activation(), style="dark"), "style: an actviz.Style was expected, got str; such as actviz.Style(dark=True)."),
+    "path computed": (lambda network: network.activations("cat.png", "conv"), "inputs: an array was expected, got str; read files with actviz.preprocess(files, network)."),
+    "nothing computed": (lambda network: network.activations(None), "inputs: an array was expected, got NoneType; read files with actviz.preprocess(files, network)."),
     "index is text": (lambda _: actviz.draw(activation(), "0"), "index: a whole number was expected, got str."),
     "save exchanged": (lambda _: actviz.save({"conv": activation()}, "x.npz"), "path: a path (str or os.PathLike) was expected, got dict; the order is save(path, activations)."),
     "arrays saved": (lambda _: actviz.save("x.npz", {"conv": BATCH}), "activations: a dictionary of activations by address was expected, got ndarray"),

@@ -229,4 +229,6 @@ def worst(failures: Sequence[ActvizError]) -> ActvizError:
 
 def partial(failed: int, total: int) -> PartialError:
     """Return the error that ends a run with results in which some inputs failed."""
-    return PartialError(f"{failed} of {total} inputs failed, for the reasons above; the results are of the other {total - failed:,}.")
+    return PartialError(
+        f"{failed} of {total} inputs failed, for the reasons above; the results are of the other {total - failed:,}."
+    )

@@ -39,6 +39,11 @@ def python_words(message: str) -> str:
     return re.sub(r"(?<![\w/-])--([a-z][a-z-]+)", lambda found: f"{_keyword(found[1])}=", text)
 
 
+def library_missing(method: str, library: str) -> ImportError:
+    """Return the error of a method that needs an optional library."""
+    return ImportError(f"{method} needs {library}, which is not installed; install it with: pip install {library}")
+
+
 def _argument(text: str) -> str:
     """Return an option and its value, the subject of a message, as a keyword argument."""
     option, _, value = text.partition(" ")

@@ -6,6 +6,7 @@ import io
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from actviz.api.arguments import library_missing
 from actviz.api.drawing import draw
 from actviz.errors import ActvizError, escape
 from actviz.records import Activation, Style
@@ -67,8 +68,7 @@ class LayerActivation(Activation):
         try:
             import xarray
         except ImportError as failure:
-            message = "to_xarray needs xarray, which is not installed; install it with: pip install xarray"
-            raise ImportError(message) from failure
+            raise library_missing("to_xarray", "xarray") from failure
         return xarray.DataArray(self.values, dims=self.axes, name=self.address, attrs={"layer_class": self.kind})
 
     def _repr_png_(self) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape as escape_html
 from typing import TYPE_CHECKING
 
+from actviz.api.arguments import library_missing
 from actviz.commands.layers import HEADINGS, drawn_as, layer_record, layer_row
 from actviz.errors import escape
 
@@ -42,8 +43,7 @@ def as_frame(facts: ModelFacts) -> pd.DataFrame:
     try:
         import pandas as pd
     except ImportError as failure:
-        message = "to_pandas needs pandas, which is not installed; install it with: pip install pandas"
-        raise ImportError(message) from failure
+        raise library_missing("to_pandas", "pandas") from failure
     frame = pd.DataFrame(
         [layer_record(layer, drawn) for layer, drawn in zip(facts.every_layer, drawn_as(facts), strict=True)]
     )

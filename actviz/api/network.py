@@ -123,8 +123,6 @@ class OpenNetwork:
         """
         chosen = None if addresses is None else [layer.address for layer in self.select(addresses)]
         batch = self._batch(inputs)
-        if not all(spec.shape for spec in self.inputs):
-            self._network.complete({name: values.shape for name, values in batch.items()})
         computed = self._network.activations(batch, chosen)
         return {address: LayerActivation.of(activation) for address, activation in computed.items()}
 
@@ -141,8 +139,6 @@ class OpenNetwork:
         from actviz.explanations.explain import explain, parse_target
 
         batch = self._batch(inputs)
-        if not all(spec.shape for spec in self.inputs):
-            self._network.complete({name: values.shape for name, values in batch.items()})
         target = parse_target(of, self.facts, str(self._path), labels)
         chosen = self.select(layer) if layer is not None else []
         if len(chosen) > 1:
@@ -157,6 +153,7 @@ class OpenNetwork:
         self._network.close()
 
     def _batch(self, inputs: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """Return the inputs as arrays by name, after completing shapes that the file leaves open from them."""
         from collections.abc import Mapping
 
         from actviz.inputs.array_checks import as_input_array, listed
@@ -180,6 +177,8 @@ class OpenNetwork:
             held = ", ".join(f"{escape(name, 40)} {count}" for name, count in list(counts.items())[:8])
             message = f"the inputs hold different numbers of samples ({held}); the same number for each was expected."
             raise InputError(message)
+        if not all(spec.shape for spec in self.inputs):
+            self._network.complete({name: values.shape for name, values in batch.items()})
         return batch
 
 

@@ -77,6 +77,27 @@ def pages_of(path: Path, count: int) -> list[Path]:
     return [page_of(path, page) for page in range(1, count + 1)]
 
 
+def single_file(given: str | None, figures: int) -> Path | None:
+    """Return the PNG file that ``-o`` names, or None where it names a folder or is not given.
+
+    Raises
+    ------
+    UsageError
+        If several figures would go into the file.
+    """
+    if given is None or not given.lower().endswith(".png"):
+        return None
+    if figures != 1:
+        message = f"-o {escape(given)}: {figures:,} figures do not fit into one file; give a folder, such as -o {escape(given[:-4])}/"
+        raise UsageError(message)
+    return Path(given)
+
+
+def not_png(given: str) -> UsageError:
+    """Return the error for an output whose suffix is of another format."""
+    return UsageError(f"-o {escape(given)}: figures are written as PNG; give a name that ends in .png, or a folder.")
+
+
 def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem: str = "") -> OutputPaths:
     """Choose between one file and a folder, and name the files in it.
 
@@ -99,17 +120,12 @@ def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem
     from actviz.results import output_files
 
     given, keys = wanted.output, wanted.keys
-    single = inputs == 1 and len(keys) == 1
     if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
-        message = f"-o {escape(given)}: figures are written as PNG; give a name that ends in .png, or a folder."
-        raise UsageError(message)
+        raise not_png(given)
     model = output_files.slug(Path(wanted.model).stem)
-    if given is not None and given.lower().endswith(".png"):
-        if not single:
-            message = f"-o {escape(given)}: {inputs * len(keys):,} figures do not fit into one file; give a folder, such as -o {escape(given[:-4])}/"
-            raise UsageError(message)
-        return OutputPaths(Path(given), None, {})
-    if given is None and single:
+    if file := single_file(given, inputs * len(keys)):
+        return OutputPaths(file, None, {})
+    if given is None and inputs == 1 and len(keys) == 1:
         layer = output_files.slug(unquote(keys[0]))
         parts = [model, layer] if wanted.configuration or layer != model else [model]
         parts += [output_files.slug(stem)] if wanted.named else []

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from actviz.addresses import select_layers_of
+from actviz.batch import output_paths
 from actviz.batch.events import FileWritten, Note
 from actviz.errors import UsageError, escape
 from actviz.records import Context, Style
 from actviz.worker import ModelOptions, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from actviz.records import Kernel, LayerInfo, ModelFacts
 
@@ -110,17 +111,12 @@ def _paths(
     """
     from actviz.results import output_files
 
-    count = sum(len(kernels) for _, kernels in chosen.values())
     given = request.output
-    into_file = given is not None and given.lower().endswith(".png")
-    if into_file and count > 1:
-        message = f"-o {escape(str(given))}: {count:,} figures do not fit into one file; give a folder, such as -o {escape(str(given)[:-4])}/"
-        raise UsageError(message)
-    folder = Path() if given is None or into_file else Path(given)
-    if given is not None and not into_file:
+    file = output_paths.single_file(given, sum(len(kernels) for _, kernels in chosen.values()))
+    folder = Path() if given is None or file else Path(given)
+    if given is not None and not file:
         if folder.suffix:
-            message = f"-o {escape(given)}: figures are written as PNG; give a name that ends in .png, or a folder."
-            raise UsageError(message)
+            raise output_paths.not_png(given)
         output_files.check_folder(folder, through_link=request.through_link)
     stem, taken = output_files.slug(Path(facts.file).stem), output_files.UniquePaths()
     paths: dict[str, list[Path]] = {}
@@ -128,11 +124,14 @@ def _paths(
         for number in range(len(kernels)):
             parts = [stem, output_files.slug(unquote(address)), "filters" if number == 0 else f"filters{number + 1}"]
             default = taken.take(folder / f"{output_files.joined(parts)}.png", address)
-            path = Path(str(given)) if into_file else default
-            identity = {"command": "filters", "model": facts.file, "address": address}
-            output_files.check_output(path, identity, overwrite=request.overwrite)
+            path = file or default
+            output_files.check_output(path, _identity(facts, address), overwrite=request.overwrite)
             paths.setdefault(address, []).append(path)
     return paths
+
+
+def _identity(facts: ModelFacts, address: str) -> dict[str, str]:
+    return {"command": "filters", "model": facts.file, "address": address}
 
 
 def _draw(request: FiltersRequest, facts: ModelFacts, layer: LayerInfo, kernel: Kernel, path: Path) -> FileWritten:
@@ -142,16 +141,21 @@ def _draw(request: FiltersRequest, facts: ModelFacts, layer: LayerInfo, kernel: 
 
     style = Style(channels=request.channels, top=request.top, zoom=request.zoom, dark=request.dark)
     context = Context(facts.file, "", "")
-    picture = draw_filters(kernel, layer, context, style, from_image=_reads_color(facts.layers, layer, facts))
-    identity = {"command": "filters", "model": facts.file, "address": layer.address}
-    record = {"actviz": VERSION, **identity, "class": layer.kind, "axes": list(kernel.axes), **picture.numbers}
-    record["shape"] = list(kernel.values.shape)
+    picture = draw_filters(kernel, layer, context, style, from_image=_reads_color(facts, layer))
+    record: dict[str, Any] = {
+        "actviz": VERSION,
+        **_identity(facts, layer.address),
+        "class": layer.kind,
+        "axes": list(kernel.axes),
+        **picture.numbers,
+        "shape": list(kernel.values.shape),
+    }
     output_files.write_figure(path, picture.drawn, record)
     return FileWritten(path, {**record, "file": str(path)})
 
 
-def _reads_color(layers: Sequence[LayerInfo], layer: LayerInfo, facts: ModelFacts) -> bool:
+def _reads_color(facts: ModelFacts, layer: LayerInfo) -> bool:
     """Return True if a layer is the first convolution of a model with a color image as input."""
     images = [spec for spec in facts.inputs if len(spec.shape) == 4 and RGB in spec.shape[1:]]  # noqa: PLR2004
-    weighted = [other.address for other in layers if other.parameters and "Conv" in other.kind]
+    weighted = [other.address for other in facts.layers if other.parameters and "Conv" in other.kind]
     return bool(images) and weighted[:1] == [layer.address]

@@ -233,7 +233,7 @@ class ScoreBatch:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A weight array of a layer, as it is in the file, in real units where the file holds quantized integers.
+    """A weight array of a layer, as stored in the file, in real units where the file holds quantized integers.
 
     `axes` names every axis: ``row``, ``column``, ``plane`` or ``step``, ``input``, and ``output`` or
     ``multiplier`` (the outputs of each input of a depthwise convolution). Tables have the axes ``input`` (the index

@@ -54,7 +54,7 @@ _LONGEST_PAGING = ", page 9,999 of 9,999"
 
 
 def draw_sheet(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Picture:
-    """Draw entry `index` of the batch of every activation on one page; see `draw_pages`.
+    """Draw entry `index` of the batch of every activation on one page; see `plan_pages`.
 
     Raises
     ------
@@ -65,12 +65,6 @@ def draw_sheet(activations: Sequence[Activation], index: int, context: Context, 
     if len(pages) > 1:
         raise LimitError(f"{len(pages)} pages are needed; ask for fewer channels or a larger --max-megapixels.")
     return pages[0]()
-
-
-def draw_pages(activations: Sequence[Activation], index: int, context: Context, style: Style) -> Iterator[Picture]:
-    """Draw entry `index` of the batch of every activation, on one page or more; see `plan_pages`."""
-    for make in plan_pages(activations, index, context, style):
-        yield make()
 
 
 def plan_pages(

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from picture_helpers import CONTEXT, assert_labels_apart, spatial, vector
+from picture_helpers import CONTEXT, assert_labels_apart, sheet_pages, spatial, vector
 
 from actviz.batch import sheet_layers
 from actviz.errors import LimitError, UsageError
@@ -74,7 +74,7 @@ def test_an_order_that_is_not_that_of_the_channels_is_named_once(style: Style, o
     rising[0, 0] = 0
     layers = [spatial(rising, address=name * 60) for name in "ab"]
 
-    picture = next(sheet.draw_pages(layers, 0, CONTEXT, replace(style, megapixels=megapixels)))
+    picture = next(sheet_pages(layers, CONTEXT, replace(style, megapixels=megapixels)))
 
     words = " ".join(label.text for label in picture.labels)
     assert words.count("tiles of a layer: ") == bool(order)
@@ -182,7 +182,7 @@ def test_all_channels_go_on_on_further_pages_each_once() -> None:
     sizes = [(28, 28, 64), (14, 14, 512), (7, 7, 700), (1, 1, 3)]
     layers = [layer(i, size) for i, size in enumerate(sizes)]
 
-    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style(channels="all", megapixels=2)))
+    pages = list(sheet_pages(layers, CONTEXT, Style(channels="all", megapixels=2)))
 
     assert len(pages) > 2
     drawn = [(tile.address, tile.channel) for page in pages for tile in page.tiles]
@@ -295,7 +295,7 @@ def test_each_page_counts_the_values_that_are_clipped_on_it() -> None:
     values[0, :3] = 2
     layers = [spatial(values, address="a"), spatial(-values, address="b")]
 
-    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style(channels="all", megapixels=1, scale="-1:1")))
+    pages = list(sheet_pages(layers, CONTEXT, Style(channels="all", megapixels=1, scale="-1:1")))
 
     assert len(pages) > 1
     for page in pages:
@@ -399,7 +399,7 @@ def test_columns_of_a_sheet_are_about_equally_high(sizes: list[int]) -> None:
 def test_layers_continue_on_pages_of_the_size_of_a_screen() -> None:
     layers = [layer(i, (28, 28, 32)) for i in range(40)]
 
-    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style()))
+    pages = list(sheet_pages(layers, CONTEXT, Style()))
 
     assert [page.numbers["page"] for page in pages] == [1, 2, 3, 4]
     assert all(page.size[0] <= 1200 and page.size[1] <= 1920 for page in pages)
@@ -412,19 +412,19 @@ def test_layers_continue_on_pages_of_the_size_of_a_screen() -> None:
 
 def test_a_small_budget_makes_more_pages_and_none_for_a_single_layer_is_refused() -> None:
     layers = [layer(i, (28, 28, 32)) for i in range(6)]
-    small = list(sheet.draw_pages(layers, 0, CONTEXT, Style(megapixels=0.4)))
+    small = list(sheet_pages(layers, CONTEXT, Style(megapixels=0.4)))
     assert len(small) > 1
     assert all(area(page) <= 400_000 for page in small)
     with pytest.raises(LimitError, match=r"no layer of the sheet fits a page of 0\.01 megapixels"):
-        list(sheet.draw_pages(layers, 0, CONTEXT, Style(megapixels=0.01)))
+        list(sheet_pages(layers, CONTEXT, Style(megapixels=0.01)))
 
 
 def test_a_sheet_has_a_color_bar_for_each_kind_of_limits() -> None:
     signed, positive = layer(0, (9, 9, 4)), spatial(np.abs(layer(1, (9, 9, 4)).values[0]), address="positive")
-    (page,) = sheet.draw_pages([signed, positive], 0, CONTEXT, Style())
+    (page,) = sheet_pages([signed, positive], CONTEXT, Style())
     words = [label.text for label in page.labels]
     assert words.count("+max") == words.count("max") == 1
-    (page,) = sheet.draw_pages([signed, positive], 0, CONTEXT, Style(scale="-1:2"))
+    (page,) = sheet_pages([signed, positive], CONTEXT, Style(scale="-1:2"))
     assert [label.text for label in page.labels].count(f"{text.MINUS}1") == 1
 
 
@@ -433,7 +433,7 @@ def test_attention_and_its_scores_count_as_one_layer() -> None:
         "attend@scores", "Any", np.full((1, 2, 5, 5), 0.2, np.float32), ("batch", "head", "query", "key")
     )
     output = Activation("attend", "Any", np.ones((1, 5, 6), np.float32), ("batch", "step", "unit"))
-    (page,) = sheet.draw_pages([output, scores], 0, replace(CONTEXT, left_out=(("not chosen", 3),)), Style())
+    (page,) = sheet_pages([output, scores], replace(CONTEXT, left_out=(("not chosen", 3),)), Style())
     assert "1 of 4 layers" in [label.text for label in page.labels]
     assert {tile.address for tile in page.tiles} == {"attend", "attend@scores"}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from late_imports import keras
-from picture_helpers import CONTEXT, SPATIAL, assert_read_back, decode, spatial, step_of, vector
+from picture_helpers import CONTEXT, SPATIAL, assert_read_back, decode, sheet_pages, spatial, step_of, vector
 
 import actviz
 from actviz.figures import renderers, sheet, text
@@ -243,7 +243,7 @@ def test_a_figure_says_where_tiles_have_one_of_their_ends(low: float, scale: str
     assert captions.SINGLE_LIMIT_NOTE not in said(renderers.draw(spatial(maps[..., :9]), 0, CONTEXT, style))
     one = spatial(maps[..., :64] * 1e-5)
     small = replace(style, channels="0:64", megapixels=0.3)  # pages of tiles of 56 pixels
-    assert captions.SINGLE_LIMIT_NOTE in said(next(sheet.draw_pages([one], 0, CONTEXT, small)))
+    assert captions.SINGLE_LIMIT_NOTE in said(next(sheet_pages([one], CONTEXT, small)))
     assert captions.SINGLE_LIMIT_NOTE not in said(sheet.draw_sheet([one], 0, CONTEXT, style))
 
 

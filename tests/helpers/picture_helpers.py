@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.figures import colors
+from actviz.figures import colors, sheet
 from actviz.records import Activation, Context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from actviz.records import Label, Picture, Style, Tile
@@ -38,6 +40,11 @@ def spatial(maps: NDArray[Any], *, address: str = "conv", signed: bool | None = 
 def vector(units: NDArray[Any], *, address: str = "dense", signed: bool | None = None) -> Activation:
     """Return units ``(unit,)`` as an activation with a batch of one."""
     return Activation(address, "Dense", units[None], VECTOR, signed)
+
+
+def sheet_pages(activations: Sequence[Activation], context: Context, style: Style) -> Iterator[Picture]:
+    """Draw entry 0 of every activation on the pages of a sheet."""
+    return (make() for make in sheet.plan_pages(activations, 0, context, style))
 
 
 def decode(

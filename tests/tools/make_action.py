@@ -31,7 +31,7 @@ TAIL = """\
 runs:
   using: composite
   steps:
-    - name: Install actviz as it is in this repository
+    - name: Install this version of actviz
       shell: bash
       env:
         ACTVIZ_SOURCE: ${{ github.action_path }}/../../..

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from actviz.formats.keras.submodel import SubModel
     from actviz.records import Axes
 
-# Layers between the scores and the end of the model that leave each value as it is.
+# Layers between the scores and the end of the model that leave each value unchanged.
 PASSING = frozenset({"Identity", "Dropout", "ActivityRegularization"})
 
 

@@ -13,9 +13,10 @@ from dataclasses import replace
 import corpus
 import numpy as np
 import pytest
+from picture_helpers import sheet_pages
 
 from actviz.errors import ActvizError, ModelError, UsageError
-from actviz.figures import renderers, sheet
+from actviz.figures import renderers
 from actviz.figures.renderers import spatial
 from actviz.formats import open_network
 from actviz.records import Context, Style
@@ -81,8 +82,8 @@ def check(path):
             assert overlaid(activation)
             aligned += activation.geometry is not None
     if has_figure:
-        pages = list(sheet.draw_pages(list(found.values()), 0, CONTEXT, Style()))
-        everything = list(sheet.draw_pages(list(found.values()), 0, CONTEXT, Style(channels="all")))
+        pages = list(sheet_pages(list(found.values()), CONTEXT, Style()))
+        everything = list(sheet_pages(list(found.values()), CONTEXT, Style(channels="all")))
         assert {tile.address for page in everything for tile in page.tiles} >= {
             tile.address for page in pages for tile in page.tiles
         }

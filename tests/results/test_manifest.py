@@ -180,6 +180,23 @@ def test_records_of_files_elsewhere_are_dropped(tmp_path, file):
     assert [figure["file"] for figure in written(folder)["figures"]] == ["a/001_conv.png"]
 
 
+def test_records_after_one_whose_disk_space_could_not_be_reserved_are_whole(tmp_path, monkeypatch):
+    grow = temporary_files.Reserve.grow
+
+    def fail(reserve, size):
+        monkeypatch.setattr(temporary_files.Reserve, "grow", grow)
+        raise MemoryError
+
+    with manifest(tmp_path) as one:
+        monkeypatch.setattr(temporary_files.Reserve, "grow", fail)
+        with pytest.raises(MemoryError):
+            one.add(record("a.png", fed="long " * 20))
+        one.add(record("b.png"))
+        one.add(record("c.png", fed="short"))
+        one.write(interrupted=False)
+    assert [item["file"] for item in written(tmp_path)["figures"]] == ["a.png", "b.png", "c.png"]
+
+
 @pytest.mark.parametrize("failure", [MemoryError, KeyboardInterrupt])
 def test_a_start_that_fails_leaves_no_file_open(tmp_path, monkeypatch, failure):
     def take_in(_):

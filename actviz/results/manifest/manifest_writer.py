@@ -200,8 +200,8 @@ class Manifest:
         yield b" ]\n}\n"
 
     def _line(self, position: _RecordPosition) -> bytes:
-        self._scratch.seek(position.start)
         self._at_end = False
+        self._scratch.seek(position.start)
         return self._scratch.read(position.length)
 
     def _append(self, record: Mapping[str, Any], *, own: bool) -> None:
@@ -212,10 +212,10 @@ class Manifest:
             self._at_end = False
             self._scratch.write(line)
             self._at_end = True
-        if own:
-            self._reserve.grow(self._end + len(line) + RESERVE)
         self._figures[str(record["file"])] = _RecordPosition(self._end, len(line), own, _known(record))
         self._end += len(line)
+        if own:  # last: when it fails, the positions above are those of what the file holds
+            self._reserve.grow(self._end + RESERVE)
 
     def _merge(self) -> None:
         """Merge the records of the existing file, except those that this run has replaced."""

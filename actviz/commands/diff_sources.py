@@ -282,6 +282,7 @@ class ModelSources:
             yield from requests.prepare(worker, opening.model)
         for number, opening in enumerate((request.ours, request.theirs)):
             yield from (Note(line) for line in code_notes(facts[number], opening.trust))
+        yield from requests.input_code_notes(request)
         for worker in self._workers:
             yield from requests.new_notes(worker)
         chosen = [choose_preprocessing(model, request.reading.preprocess) for model in facts]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from actviz.errors import UsageError, escape
+from actviz.inputs.input_function import InputFunction
 from actviz.inputs.preprocessing import AUTO, parse_preprocessing
 
 RESIZES = ("stretch", "crop", "pad")
@@ -25,7 +27,8 @@ class InputOptions:
         Keras's loaders do. ``crop``: scaled to cover the size, then cropped to the center. ``pad``:
         scaled to fit, then padded with `background`.
     preprocess
-        ``auto`` or a value of `parse_preprocessing`. Arrays are never rescaled.
+        ``auto``, a value of `parse_preprocessing`, or a function that reads the files. Arrays are never
+        rescaled.
     invert
         Invert images (dark ink on paper becomes light on black).
     layout
@@ -49,7 +52,7 @@ class InputOptions:
     """
 
     resize: str = "stretch"
-    preprocess: str = AUTO
+    preprocess: str | InputFunction = AUTO
     invert: bool = False
     layout: str = "auto"
     allow_nonfinite: bool = False
@@ -64,7 +67,7 @@ class InputOptions:
         """Check the values before any file is opened."""
         _one_of("--resize", self.resize, RESIZES)
         _one_of("--layout", self.layout, LAYOUTS)
-        if self.preprocess != AUTO:
+        if isinstance(self.preprocess, str) and self.preprocess != AUTO:
             parse_preprocessing(self.preprocess)
         _at_least("--max-pixels", self.maximum_pixels, 1)
         _at_least("--frame", self.frame, 0)
@@ -76,6 +79,19 @@ class InputOptions:
             if self.sample_rate > MAX_RATE:
                 raise UsageError(f"--sample-rate {self.sample_rate}: at most {MAX_RATE:,} Hz.")
         parse_color(self.background)
+
+    @property
+    def function(self) -> InputFunction | None:
+        """The function of the user that reads the files, if there is one."""
+        return self.preprocess if isinstance(self.preprocess, InputFunction) else None
+
+    def code_record(self) -> dict[str, str]:
+        """Return name and hash of `function`, as they are recorded with results; without one, no key."""
+        return {} if self.function is None else self.function.record()
+
+    def record(self) -> dict[str, Any]:
+        """Return all options, as they are recorded with results."""
+        return {option.name: getattr(self, option.name) for option in fields(self)} | self.code_record()
 
 
 def parse_color(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from actviz.inputs.array_checks import listed
 from actviz.inputs.audio import takes_audio
 from actviz.inputs.default_input import default_sample
 from actviz.inputs.input_files import list_input_files
-from actviz.inputs.preprocessing import choose_preprocessing
+from actviz.inputs.preprocessing import AUTO, choose_preprocessing
 from actviz.inputs.reading import open_input, samples_in
 from actviz.inputs.samples import join
 from actviz.inputs.skipped_files import SkippedFiles
@@ -62,7 +62,7 @@ def load_samples(
     Raises
     ------
     UsageError
-        When a name is no input of the network or is given twice.
+        When a name is no input of the network or is given twice, or a function has no file to read.
     InputError
         When a required input is missing, or the files have different numbers of samples.
     ActvizError
@@ -101,6 +101,8 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
         return
     entries = find_input_files(given, facts, skipped=count.skipped)
     pipeline = replace(pipeline, notes=(*pipeline.notes, *count.skipped.notes()))
+    if not entries and options.function is not None:
+        raise UsageError(f"--preprocess {options.function.name} reads files; give one after the model.")
     if not entries:
         yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
@@ -172,7 +174,7 @@ class InputPipeline:
 
     def open(self, path: Path) -> OpenedInput:
         """Open a file without decoding it; see `reading.open_input`."""
-        return open_input(path, self.specs)
+        return open_input(path, self.specs, self.options.function)
 
     def samples(self, opened: OpenedInput) -> Iterator[Sample]:
         """Yield the samples of an opened file lazily."""
@@ -194,7 +196,9 @@ def make_pipeline(facts: ModelFacts, layers: Sequence[LayerInfo], options: Input
     if options.sample_rate is not None and not any(takes_audio(spec) for spec in needed):
         message = f"--sample-rate {options.sample_rate}: no input that these layers need takes audio; leave it out."
         raise UsageError(message)
-    ranges = {spec.name: choose_preprocessing(facts, options.preprocess, spec.name) for spec in facts.inputs}
+    # With a function, the range of the model is only compared with the values that it returns.
+    option = options.preprocess if options.function is None else AUTO
+    ranges = {spec.name: choose_preprocessing(facts, option, spec.name) for spec in facts.inputs}
     only_one = len(needed) == 1 < len(facts.inputs)
     note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."
     return InputPipeline(needed, ranges, options, (note,) if only_one else ())
@@ -276,7 +280,7 @@ class _FileSamples:
 
 
 def _read_rows(path: Path, spec: TensorSpec, pipeline: InputPipeline) -> _FileSamples:
-    opened = open_input(path, (spec,))
+    opened = open_input(path, (spec,), pipeline.options.function)
     samples = samples_in(opened, (spec,), pipeline.ranges[spec.name], pipeline.options)
     if opened.header is not None:
         return _FileSamples(opened.count, samples, whole=False)

@@ -79,9 +79,18 @@ def preprocess(  # noqa: PLR0913  (one keyword per option)
     check_type(network, OpenNetwork, "network", "what actviz.open returns", "the order is preprocess(inputs, network)")
     if not callable(preprocess):
         check_type(preprocess, str, "preprocess", "a range, file.py:function or a function")
-    reader = InputFunction.of(preprocess) if callable(preprocess) else preprocess_option(preprocess)
+    reader = {"function": InputFunction.of(preprocess)} if callable(preprocess) else preprocess_option(preprocess)
     options = InputOptions(
-        resize, reader, invert, layout, allow_nonfinite, maximum_pixels, frame, background, seed, sample_rate
+        resize=resize,
+        invert=invert,
+        layout=layout,
+        allow_nonfinite=allow_nonfinite,
+        maximum_pixels=maximum_pixels,
+        frame=frame,
+        background=background,
+        seed=seed,
+        sample_rate=sample_rate,
+        **reader,
     )
     layers = network.layers if addresses is None else network.select(addresses)
     samples = load_samples(_arguments(inputs), network.facts, layers, options, fail_fast=True).samples

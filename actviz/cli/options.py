@@ -280,7 +280,7 @@ def take_request(values: dict[str, Any]) -> dict[str, Any]:
     paths = values.pop("inputs")
     inputs = InputArguments(paths, *(values.pop(name) for name in ("named", "lists", "separated_by_nul")))
     common = {name: values.pop(name) for name in ("layers", "overwrite", "fail_fast")}
-    values["preprocess"] = preprocess_option(values["preprocess"])
+    values |= preprocess_option(values.pop("preprocess"))
     return common | {"opening": opening, "inputs": inputs, "reading": take_record(InputOptions, values)}
 
 

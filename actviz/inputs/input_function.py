@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,18 +24,23 @@ MARK = ":"
 """No range of values contains it, so that an option with it names code."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class InputFunction:
     """A function that returns the values of an input file as an array, or as arrays by input name.
 
-    `text` is its name as given (``prep.py:load``); `sha256` is the hash of its file (``""`` for a
-    function of the Python interface).
+    Parameters
+    ----------
+    text
+        Its name as given: ``prep.py:load``.
+    function
+        The function; it gets the path of a file.
+    sha256
+        The hash of its file, ``""`` for a function of the Python interface.
     """
 
-    text: str
-    function: Callable[[Path], Any]
-    sha256: str = ""
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    def __init__(self, text: str, function: Callable[[Path], Any], sha256: str = "") -> None:
+        self.text, self.sha256 = text, sha256
+        self._function = function
+        self._lock = threading.Lock()
 
     @classmethod
     def of(cls, function: Callable[[Path], Any]) -> InputFunction:
@@ -79,7 +83,7 @@ class InputFunction:
         """
         with self._lock:
             try:
-                result = self.function(path)
+                result = self._function(path)
                 if isinstance(result, Mapping):
                     return {str(name): np.array(values) for name, values in result.items()}
                 if result is not None:
@@ -91,19 +95,19 @@ class InputFunction:
 
     def _place(self, failure: BaseException) -> str:
         """Return file and line of an exception in the file of the function: ``prep.py, line 3: ``."""
-        code = getattr(unwrap(self.function), "__code__", None)
+        code = getattr(unwrap(self._function), "__code__", None)
         if code is None:
             return ""
         line = user_code.failing_line(failure, code.co_filename) or code.co_firstlineno
         return f"{escape(Path(code.co_filename).name, 60)}, line {line}: "
 
 
-def preprocess_option(value: str) -> str | InputFunction:
-    """Return the value of ``--preprocess``, the function loaded if it names one.
+def preprocess_option(value: str) -> dict[str, Any]:
+    """Return the value of ``--preprocess`` as the fields `preprocess` or `function` of `InputOptions`.
 
-    Only for what the user gave for this run: the code of the file runs.
+    Only for what the user gave for this run: the code of a file that it names runs.
     """
-    return load_function(value) if MARK in value else value
+    return {"function": load_function(value)} if MARK in value else {"preprocess": value}
 
 
 def load_function(text: str) -> InputFunction:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from actviz.errors import UsageError, escape
-from actviz.inputs.input_function import InputFunction
+from actviz.inputs.input_function import InputFunction  # noqa: TC001  (read at run time by `system.serialization`)
 from actviz.inputs.preprocessing import AUTO, parse_preprocessing
 
 RESIZES = ("stretch", "crop", "pad")
@@ -27,8 +27,7 @@ class InputOptions:
         Keras's loaders do. ``crop``: scaled to cover the size, then cropped to the center. ``pad``:
         scaled to fit, then padded with `background`.
     preprocess
-        ``auto``, a value of `parse_preprocessing`, or a function that reads the files. Arrays are never
-        rescaled.
+        ``auto`` or a value of `parse_preprocessing`. Arrays are never rescaled.
     invert
         Invert images (dark ink on paper becomes light on black).
     layout
@@ -48,11 +47,14 @@ class InputOptions:
         Rate in Hz that sounds are resampled to; ``None``: not resampled.
     stateful
         Run the samples of one input in order, each with the state after the previous one.
+    function
+        The user's function that reads and prepares the files, in place of all other options but
+        `layout`, `allow_nonfinite` and `stateful`; it is not sent to other processes.
 
     """
 
     resize: str = "stretch"
-    preprocess: str | InputFunction = AUTO
+    preprocess: str = AUTO
     invert: bool = False
     layout: str = "auto"
     allow_nonfinite: bool = False
@@ -62,12 +64,13 @@ class InputOptions:
     seed: int = 0
     sample_rate: int | None = None
     stateful: bool = False
+    function: InputFunction | None = None
 
     def __post_init__(self) -> None:
         """Check the values before any file is opened."""
         _one_of("--resize", self.resize, RESIZES)
         _one_of("--layout", self.layout, LAYOUTS)
-        if isinstance(self.preprocess, str) and self.preprocess != AUTO:
+        if self.preprocess != AUTO:
             parse_preprocessing(self.preprocess)
         _at_least("--max-pixels", self.maximum_pixels, 1)
         _at_least("--frame", self.frame, 0)
@@ -80,18 +83,14 @@ class InputOptions:
                 raise UsageError(f"--sample-rate {self.sample_rate}: at most {MAX_RATE:,} Hz.")
         parse_color(self.background)
 
-    @property
-    def function(self) -> InputFunction | None:
-        """The function of the user that reads the files, if there is one."""
-        return self.preprocess if isinstance(self.preprocess, InputFunction) else None
-
     def code_record(self) -> dict[str, str]:
         """Return name and hash of `function`, as they are recorded with results; without one, no key."""
         return {} if self.function is None else self.function.record()
 
     def record(self) -> dict[str, Any]:
         """Return all options, as they are recorded with results."""
-        return {option.name: getattr(self, option.name) for option in fields(self)} | self.code_record()
+        values = {option.name: getattr(self, option.name) for option in fields(self) if option.name != "function"}
+        return values | self.code_record()
 
 
 def parse_color(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from actviz.inputs.array_checks import listed
 from actviz.inputs.audio import takes_audio
 from actviz.inputs.default_input import default_sample
 from actviz.inputs.input_files import list_input_files
-from actviz.inputs.preprocessing import AUTO, choose_preprocessing
+from actviz.inputs.preprocessing import choose_preprocessing
 from actviz.inputs.reading import open_input, samples_in
 from actviz.inputs.samples import join
 from actviz.inputs.skipped_files import SkippedFiles
@@ -196,9 +196,7 @@ def make_pipeline(facts: ModelFacts, layers: Sequence[LayerInfo], options: Input
     if options.sample_rate is not None and not any(takes_audio(spec) for spec in needed):
         message = f"--sample-rate {options.sample_rate}: no input that these layers need takes audio; leave it out."
         raise UsageError(message)
-    # With a function, the range of the model is only compared with the values that it returns.
-    option = options.preprocess if options.function is None else AUTO
-    ranges = {spec.name: choose_preprocessing(facts, option, spec.name) for spec in facts.inputs}
+    ranges = {spec.name: choose_preprocessing(facts, options.preprocess, spec.name) for spec in facts.inputs}
     only_one = len(needed) == 1 < len(facts.inputs)
     note = f"only the input {escape(needed[0].name, 60)} is fed; these layers need no other."
     return InputPipeline(needed, ranges, options, (note,) if only_one else ())

@@ -51,7 +51,7 @@ def written(body, name="prep.py"):
 
 
 def loaded(body, *paths, specs=(VECTOR,), named=(), **settings):
-    reading = InputOptions(preprocess=written(body) if isinstance(body, str) else body, **settings)
+    reading = InputOptions(function=written(body) if isinstance(body, str) else body, **settings)
     given = InputArguments(tuple(map(Path, paths)), tuple(named))
     return load_samples(given, facts(*specs), facts(*specs).layers, reading)
 
@@ -114,7 +114,7 @@ def test_text(text):
 
 
 def test_a_buffer_that_is_used_again_changes_no_earlier_sample():
-    reading = InputOptions(preprocess=InputFunction("f", _Counter()))
+    reading = InputOptions(function=InputFunction("f", _Counter()))
     samples = load_samples(
         InputArguments((Path("a.dat"), Path("b.dat"))), facts(VECTOR), facts(VECTOR).layers, reading
     ).samples
@@ -197,7 +197,7 @@ def test_several_inputs_need_a_dictionary():
 def test_a_file_that_fails_costs_itself():
     given = InputArguments((Path("a.dat"), Path("missing.dat"), Path("b.dat")))
     body = "if path.name == 'b.dat':\n    raise ValueError('bad')\nreturn [1, 2, 3]"
-    read = load_samples(given, facts(VECTOR), facts(VECTOR).layers, InputOptions(preprocess=written(body)))
+    read = load_samples(given, facts(VECTOR), facts(VECTOR).layers, InputOptions(function=written(body)))
     assert [sample.name for sample in read.samples] == ["a.dat"]
     assert [failure.exit_code for failure in read.failures] == [3, 3]
     assert "missing.dat: no such file" in read.failures[0].message
@@ -206,7 +206,7 @@ def test_a_file_that_fails_costs_itself():
 
 def test_it_needs_a_file():
     with pytest.raises(UsageError) as caught:
-        load_samples(InputArguments(), facts(VECTOR), facts(VECTOR).layers, InputOptions(preprocess=written(SPLIT)))
+        load_samples(InputArguments(), facts(VECTOR), facts(VECTOR).layers, InputOptions(function=written(SPLIT)))
     assert caught.value.message == "--preprocess prep.py:load reads files; give one after the model."
 
 
@@ -263,7 +263,7 @@ def test_what_it_prints_goes_to_standard_error(capfd):
 def test_records_have_its_name_and_hash(folder):
     function = written(SPLIT)
     sha256 = hashlib.sha256((folder / "prep.py").read_bytes()).hexdigest()
-    reading = InputOptions(preprocess=function)
+    reading = InputOptions(function=function)
     expected = {"preprocess": "prep.py:load", "preprocess_sha256": sha256}
     assert reading.code_record() == expected
     assert expected.items() <= json.loads(json.dumps(reading.record())).items()
@@ -276,7 +276,7 @@ def test_shards_hold_all_samples_of_a_file_that_belongs_to_them(folder):
     from actviz.batch.up_to_date import AlwaysOutdated
     from actviz.batch.work_items import InputBatch, WorkItem, WorkItemReader
 
-    reading = InputOptions(preprocess=written("return np.zeros((3, 3))"))
+    reading = InputOptions(function=written("return np.zeros((3, 3))"))
     (folder / "c.npy").write_text("")
     entries = [InputFile(Path(name), name) for name in ("a.dat", "b.dat", "c.npy")]
     read = []
@@ -315,8 +315,8 @@ def test_only_the_command_line_loads_code(folder):
     written("return [1, 2, 3]")
     with pytest.raises(UsageError):
         InputOptions(preprocess="prep.py:load")
-    assert isinstance(preprocess_option("prep.py:load"), InputFunction)
-    assert preprocess_option("caffe") == "caffe"
+    assert isinstance(preprocess_option("prep.py:load")["function"], InputFunction)
+    assert preprocess_option("caffe") == {"preprocess": "caffe"}
 
 
 @threat(141, 3)

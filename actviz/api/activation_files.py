@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from actviz.api.arguments import check_type, names_of, path_of, python_errors
 from actviz.api.layer_activation import LayerActivation
-from actviz.errors import InputError, escape
+from actviz.errors import InputError, UsageError, escape
 from actviz.records import Activation, Sample
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def save(
     ------
     TypeError
         When `path` is no path, or `activations` are no dictionary of `Activation`.
+    UsageError
+        When `path` does not end in ``.npz``.
     InputError
         When the batches differ in size, or an activation has no batch axis.
     OutputError
@@ -62,6 +64,9 @@ def save(
         check_type(item, Activation, "activations", expected, hint)
     kind = output_files.ResultKind("file", lambda _: None)
     output_files.check_output(target, {"model": model}, kind, overwrite=overwrite)
+    if target.suffix != ".npz":
+        message = f"{target}: activations are written as .npz; give a name that ends in .npz."
+        raise UsageError(message)
     counts = {len(item.values) if item.values.ndim else 0 for item in activations.values()}
     if len(counts) != 1 or 0 in counts:
         sizes = ", ".join(map(str, sorted(counts))) or "none"

@@ -42,6 +42,9 @@ def draw(activation: Activation, index: int = 0, style: Style | None = None, con
     check_type(index, numbers.Integral, "index", "a whole number")
     if style is not None:
         check_type(style, Style, "style", "an actviz.Style", "such as actviz.Style(dark=True)")
+        for name in ("top", "columns", "zoom"):
+            if getattr(style, name) is not None:
+                check_type(getattr(style, name), numbers.Integral, f"style.{name}", "a whole number")
     if context is not None:
         check_type(context, Context, "context", "an actviz.Context")
     size = activation.values.shape[0] if activation.values.ndim else 0

@@ -81,9 +81,10 @@ def junit(findings: CheckResults) -> bytes:
                 f'      <failure message="{message}" type="limit">{message}</failure>',
                 "    </testcase>",
             ]
-    for number, failure in enumerate(findings.failures):
+    for failure in findings.failures:
+        file = failure.partition(": ")[0]  # reasons begin with the name of the input
         lines += [
-            f'    <testcase classname="inputs" name="input {number}">',
+            f'    <testcase classname="inputs" name="{_xml(file)}">',
             f'      <error message="{_xml(failure)}" type="input">{_xml(failure)}</error>',
             "    </testcase>",
         ]

@@ -129,6 +129,7 @@ MISTAKES = {
     "dictionary drawn": (lambda _: actviz.draw({"conv": activation()}), 'activation: an Activation was expected, got dict; draw a value of the dictionary, such as activations["conv"].'),
     "array drawn": (lambda _: actviz.draw(BATCH), "activation: an Activation was expected, got ndarray."),
     "style is text": (lambda _: actviz.draw(activation(), style="dark"), "style: an actviz.Style was expected, got str; such as actviz.Style(dark=True)."),
+    "size is text": (lambda _: actviz.draw(activation(), style=actviz.Style(top="4")), "style.top: a whole number was expected, got str."),
     "path computed": (lambda network: network.activations("cat.png", "conv"), "inputs: an array was expected, got str; read files with actviz.preprocess(files, network)."),
     "nothing computed": (lambda network: network.activations(None), "inputs: an array was expected, got NoneType; read files with actviz.preprocess(files, network)."),
     "index is text": (lambda _: actviz.draw(activation(), "0"), "index: a whole number was expected, got str."),
@@ -148,6 +149,13 @@ def test_wrong_types_are_type_errors_that_say_what_was_expected(network, name):
     with pytest.raises(TypeError) as caught:
         call(network)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x"])
+def test_activations_are_saved_as_npz_only(tmp_path, name):
+    with pytest.raises(UsageError, match=r"activations are written as \.npz; give a name that ends in \.npz"):
+        actviz.save(tmp_path / name, {"conv": activation()})
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_index_outside_the_batch_is_an_index_error():

@@ -191,6 +191,7 @@ WORDY = {(1000, 32), (10_000, 64), (12, 4096), (700, 700)}  # thousands of diffe
         for shape, named in itertools.product(LONG, [False, True])
     ],
 )
+@pytest.mark.slow
 def test_sequences_of_any_length(shape: tuple[int, int], named: bool) -> None:
     one = activation(waves(*shape), AXES["sequence"])
     words = tuple(f"word{place}" * (place % 7) for place in range(shape[0])) if named else ()

@@ -162,6 +162,7 @@ def test_of(*pages):
     of the time.
     """
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("page", pages)
     def test(page, tmp_path, forking_process):
         forking = f"-P {warm_workers.__file__} run {forking_process}"

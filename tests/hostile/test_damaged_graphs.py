@@ -201,6 +201,7 @@ def test_more_layers_than_the_limit_are_refused_at_once(tmp_path):
     assert time.process_time() - start < 5
 
 
+@pytest.mark.slow
 @threat(130, 6)
 def test_every_layer_of_a_row_is_made_where_no_guard_counts_them(monkeypatch):
     monkeypatch.setattr(strict_json, "MAXIMUM_LAYERS", 10**9)

@@ -152,37 +152,44 @@ def test_command(case, made, code, actviz):
 MARKED = [case for case in CASES if case.marked]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", parameters(MARKED))
 def test_code_runs_where_keras_trusts_the_file(case, controls):
     assert controls[case.id] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", parameters(case for case in MARKED if case.row in {1, 2}))
 def test_code_runs_where_it_is_allowed(case, controls):
     assert controls[f"{case.id} allowed"] is True
 
 
+@pytest.mark.slow
 @threat(4, 5)
 def test_keras_calls_functions_that_a_file_names_though_it_guards(controls):
     assert controls["4-Lambda_keras.config.set_epsilon_keras"] is True
 
 
+@pytest.mark.slow
 @threat(8, 0)
 def test_keras_compiles_nested_models_though_it_is_told_not_to(controls, judged):
     assert controls["8-a_nested_model_that_Keras_compiles"] is True
     assert judged["8-a_nested_model_that_Keras_compiles"]["compiled"] is False
 
 
+@pytest.mark.slow
 @threat(9, 5)
 def test_keras_runs_the_model_that_another_names(controls, code):
     assert controls["saved model"] == {"code": code, "guarded": False, "unguarded": True}
 
 
+@pytest.mark.slow
 @threat(21, 5)
 def test_keras_reads_the_last_of_two_members(controls):
     assert controls["21-config.json"] == ["in", "other"]
 
 
+@pytest.mark.slow
 @threat(13, 5)
 @pytest.mark.parametrize("kind", ["StringLookup", "TextVectorization"])
 def test_keras_reads_words_from_anywhere(controls, kind):
@@ -272,6 +279,7 @@ def unguarded(made):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @threat(124, 5)
 def test_keras_runs_the_module_that_a_file_names(unguarded):
     assert unguarded["imported"] is True
@@ -317,6 +325,7 @@ def test_every_entry_becomes_an_object_where_no_guard_counts(made):
         assert len(archive.infolist()) == 400_003
 
 
+@pytest.mark.slow
 @threat(123, 6)
 @pytest.mark.parametrize("kind", ["a chunk of 256 MiB deflated twice", "a stream of 256 MiB"])
 def test_hdf5_unpacks_everything_where_no_guard_bounds_chunks(made, kind):

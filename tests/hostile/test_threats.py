@@ -233,6 +233,7 @@ def test_pickles_beside_a_model_are_never_opened(tmp_path, actviz, code):
 
 
 # ------------------------------------------------------------------ 29, 30: sizes
+@pytest.mark.slow
 @threat(29, 6)
 def test_a_trillion_weights_cost_neither_time_nor_memory(tmp_path, code):
     path = case("29-Dense_keras").make(tmp_path)

@@ -34,7 +34,7 @@ def test_junit_holds_a_case_for_each_rule():
     assert [(case.get("classname"), case.get("name")) for case in cases] == [
         ("conv", "dead at most 10%"),
         ("conv", "no NaN"),
-        ("inputs", "input 0"),
+        ("inputs", "cat.png"),
     ]
     assert cases[0].find("failure").get("message") == cases[0].find("failure").text == "conv: too much"
     assert cases[1].find("failure") is None

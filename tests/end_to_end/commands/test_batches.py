@@ -412,6 +412,7 @@ def test_two_runs_into_one_folder_do_no_harm(place, samples):
     assert len(manifest(place / "out")["figures"]) == 60
 
 
+@pytest.mark.slow
 def test_records_are_printed_as_they_are_written(place, samples):
     ran = run_actviz(
         "show", samples / "digits_cnn.h5", "in", "-l", "conv", "-o", "out/", "--json", "-q", "--bare", cwd=place

@@ -156,6 +156,7 @@ def test_models_of_other_inputs_are_one_line_and_code_3(actviz, samples):
     assert 'the input "image" is 28 x 28 x 1 float32 in digits_cnn.h5' in ran.err
 
 
+@pytest.mark.slow
 def test_bad_pairs_are_one_line(actviz, files, samples):
     save(files / "more.npz", {"one": np.ones((4, 6, 6, 4))})
     np.savez(files / "plain.npz", one=np.ones(3))

@@ -45,8 +45,8 @@ class FigureSource:
 
     `layers` are all layers, whose numbers are part of file names; `named` says whether the name of an input is
     part of the name of a single file. For an array without a model, `model` is the name of its file and
-    ``refused` are the addresses of layers that are not computed, `input_code` is
-    `InputOptions.code_record`.
+    `refused` are the addresses of layers that are not computed, `input_code`
+    is `InputOptions.code_record`.
     """
 
     model: str

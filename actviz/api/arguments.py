@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _FLAGS = "allow-code|allow-nonfinite|bare|dark|histogram|invert|overlay|overwrite"
-_VALUES = r"-?\d+(?:\.\.\d+)?|caffe|torch|mean|max|l2|channels_\w+|module:\w+|file\.py(?::\w+)?"
+_VALUES = r"-?\d+(?:\.\.\d+)?|caffe|torch|mean|max|l2|channels_\w+|module:\w+|[\w./]+\.py(?::\w+)?"
 _RENAMED = {"max_pixels": "maximum_pixels", "max_megapixels": "megapixels", "tag": "tags", "input": "inputs", "layer": "addresses"}  # fmt: skip
 
 

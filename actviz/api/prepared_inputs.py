@@ -13,7 +13,7 @@ from actviz.api.network import OpenNetwork
 from actviz.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,7 +33,7 @@ def preprocess(  # noqa: PLR0913  (one keyword per option)
     addresses: str | Sequence[str] | None = None,
     *,
     resize: str = "stretch",
-    preprocess: str = "auto",
+    preprocess: str | Callable[[Path], Any] = "auto",
     invert: bool = False,
     layout: str = "auto",
     allow_nonfinite: bool = False,
@@ -58,7 +58,8 @@ def preprocess(  # noqa: PLR0913  (one keyword per option)
     addresses
         The layers to be computed, if they do not need all inputs of the network.
     resize, preprocess, invert, layout, allow_nonfinite, maximum_pixels, frame, background, seed, sample_rate
-        As the options of the command (``--max-pixels``); see ``actviz help inputs``.
+        As the options of the command (``--max-pixels``); see ``actviz help inputs``. `preprocess` may also be
+        a function that takes the path of a file and returns its values; the code of ``file.py:function`` runs.
 
     Returns
     -------
@@ -69,15 +70,27 @@ def preprocess(  # noqa: PLR0913  (one keyword per option)
     Raises
     ------
     TypeError
-        When `inputs` are no paths, or `network` is no network.
+        When `inputs` are no paths, `network` is no network, or `preprocess` no text and no function.
     UsageError, InputError, LimitError, UnsafeError
         When an option or a file is refused, or the files have different sizes.
     """
-    from actviz.inputs import InputOptions, load_samples
+    from actviz.inputs import InputFunction, InputOptions, load_samples, preprocess_option
 
     check_type(network, OpenNetwork, "network", "what actviz.open returns", "the order is preprocess(inputs, network)")
+    if not callable(preprocess):
+        check_type(preprocess, str, "preprocess", "a range, file.py:function or a function")
+    reader = {"function": InputFunction.of(preprocess)} if callable(preprocess) else preprocess_option(preprocess)
     options = InputOptions(
-        resize, preprocess, invert, layout, allow_nonfinite, maximum_pixels, frame, background, seed, sample_rate
+        resize=resize,
+        invert=invert,
+        layout=layout,
+        allow_nonfinite=allow_nonfinite,
+        maximum_pixels=maximum_pixels,
+        frame=frame,
+        background=background,
+        seed=seed,
+        sample_rate=sample_rate,
+        **reader,
     )
     layers = network.layers if addresses is None else network.select(addresses)
     samples = load_samples(_arguments(inputs), network.facts, layers, options, fail_fast=True).samples

@@ -45,7 +45,8 @@ class FigureSource:
 
     `layers` are all layers, whose numbers are part of file names; `named` says whether the name of an input is
     part of the name of a single file. For an array without a model, `model` is the name of its file and
-    `configuration` is empty. `refused` are the addresses of layers that are not computed.
+    `refused` are the addresses of layers that are not computed, `input_code`
+    is `InputOptions.code_record`.
     """
 
     model: str
@@ -54,11 +55,13 @@ class FigureSource:
     named: bool
     code: tuple[str, ...] = ()
     refused: Collection[str] = ()
+    input_code: Mapping[str, str] = field(default_factory=dict)
 
 
-def source_of(facts: ModelFacts, *, named: bool) -> FigureSource:
+def source_of(facts: ModelFacts, input_code: Mapping[str, str], *, named: bool) -> FigureSource:
     """Return the source of figures of an open model."""
-    return FigureSource(facts.file, facts.digest, facts.every_layer, named, facts.code, tuple(facts.refusals))
+    refused = tuple(facts.refusals)
+    return FigureSource(facts.file, facts.digest, facts.every_layer, named, facts.code, refused, input_code)
 
 
 def check_style(style: Style) -> Style:
@@ -262,6 +265,7 @@ class FigureWriter:
             "input_sha256": sample.digest,
             "fed": sample.fed,
             "code": list(source.code),
+            **source.input_code,
             "weights": next(iter(job.activations.values())).weights_digest,
             "versions": dict(self.versions),
         }

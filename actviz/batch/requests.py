@@ -67,6 +67,12 @@ def code_notes(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
     return lines
 
 
+def input_code_notes(request: InputRequest) -> Iterator[Note]:
+    """Yield a note about code that reads the inputs because the user asked for it."""
+    if request.reading.function is not None:
+        yield Note(request.reading.function.note)
+
+
 def check_computable(facts: ModelFacts, wanted: Sequence[str], file: Path) -> None:
     """Raise the refusal of the layers that addresses select, or of a model with nothing else to compute."""
     if facts.refusals and wanted:
@@ -86,6 +92,7 @@ def open_model(worker: Worker, request: ModelRequest) -> Generator[Note, None, M
     facts = worker.facts()
     check_computable(facts, request.layers, request.model)
     yield from map(Note, code_notes(facts, request.opening.trust))
+    yield from input_code_notes(request)
     yield from new_notes(worker)
     return facts
 

@@ -49,7 +49,7 @@ class RenderSettings:
 
     def options(self) -> dict[str, Any]:
         """Return the options as the manifest records them."""
-        return {"style": asdict(self.style), "reading": asdict(self.reading)} | (
+        return {"style": asdict(self.style), "reading": self.reading.record()} | (
             {"labels": self.names.labels_file} if self.names.labels_file else {}
         )
 
@@ -74,7 +74,7 @@ class Fingerprint:
         """The hash of model and options, equal for runs that may write to one folder at once."""
         opening, settings = self._opening, self._settings
         code = [opening.trust.allow_code, list(opening.trust.custom_objects)]
-        options = [asdict(settings.style), asdict(settings.reading), settings.names.labels, settings.names.steps]
+        options = [asdict(settings.style), settings.reading.record(), settings.names.labels, settings.names.steps]
         return _hash([opening.model.name, self._model.result(), str(opening.weights), code, options])
 
     def of(self, key: str, name: str, origin: str) -> str:
@@ -104,7 +104,7 @@ class Fingerprint:
                 "model": [opening.model.name, self._model.result(), weights],
                 "code": [opening.trust.allow_code, [_of_code(text) for text in opening.trust.custom_objects]],
                 "style": asdict(settings.style),
-                "reading": asdict(settings.reading),
+                "reading": settings.reading.record(),
                 "names": [settings.names.labels, settings.names.steps],
             }
         )

@@ -113,8 +113,9 @@ class WorkItemReader:
                 yield InputDone()
                 return
             count = 0
+            shared = entry.path.suffix.lower() in ARRAYS
             for count, sample in enumerate(self._pipeline.samples(opened), 1):
-                if self._batch.shard.holds(number + count - 1):
+                if not shared or self._batch.shard.holds(number + count - 1):
                     yield from self._sample(sample, number, entry)
             yield InputDone(count - 1)
         except ActvizError as failure:

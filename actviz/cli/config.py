@@ -21,6 +21,8 @@ FILE, PROJECT = "actviz.toml", "pyproject.toml"
 SECTION = ("tool", "actviz")
 LIMIT = 1 << 20
 FROM = "from:"
+CODE, MARK = "preprocess", ":"
+"""An option that names code if its value contains the mark; then it is for the command line only, like `REFUSED`."""
 REFUSED = frozenset(
     {
         "allow-code", "custom-objects", "timeout", "open-timeout", "max-pixels", "max-memory", "allow-nonfinite", "overwrite",
@@ -175,6 +177,9 @@ def _value(path: Path, name: str, value: object, option: ConfigOption) -> Any:
         raise UsageError(message)
     if option.kind == "path":
         return _relative_path(path, name, str(value))
+    if name == CODE and MARK in str(value):
+        message = f"{path}: {name} = {escape(str(value), 60)}: a file cannot name code, because others may have written it; give --{name} on the command line."
+        raise UsageError(message)
     if name == "scale" and str(value).startswith(FROM):
         return FROM + _relative_path(path, name, str(value).removeprefix(FROM))
     return value

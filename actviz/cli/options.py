@@ -198,7 +198,10 @@ _READING = (
         help="How images get the model's size: stretched as by Keras's loaders, cropped, or padded.",
     ),
     click.option(
-        "--preprocess", default="auto", metavar="RANGE", help="auto, 0..1, -1..1, 0..255, caffe, torch or MEAN,STD."
+        "--preprocess",
+        default="auto",
+        metavar="RANGE",
+        help="auto, 0..1, -1..1, 0..255, caffe, torch or MEAN,STD; or file.py:function, code that reads each file.",
     ),
     flag("--invert", help="Exchange dark and light."),
     choice_option(
@@ -271,12 +274,13 @@ run_options_for_two = _group((*_READING, overwrite, fail_fast, *_MODEL, quiet))
 
 def take_request(values: dict[str, Any]) -> dict[str, Any]:
     """Pop the values of `input_options` and `run_options`; return them as the fields of a `ModelRequest`."""
-    from actviz.inputs import InputArguments, InputOptions
+    from actviz.inputs import InputArguments, InputOptions, preprocess_option
 
     opening = take_model_options(values)
     paths = values.pop("inputs")
     inputs = InputArguments(paths, *(values.pop(name) for name in ("named", "lists", "separated_by_nul")))
     common = {name: values.pop(name) for name in ("layers", "overwrite", "fail_fast")}
+    values |= preprocess_option(values.pop("preprocess"))
     return common | {"opening": opening, "inputs": inputs, "reading": take_record(InputOptions, values)}
 
 

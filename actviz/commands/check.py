@@ -25,7 +25,7 @@ from actviz.version import VERSION
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from actviz.records import LayerInfo, ModelFacts, RuleResult
@@ -83,11 +83,11 @@ def _check(
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
     result = _result(facts, tally, limits, failures, asked=bool(request.layers))
-    result.record.update(inputs.skipped_record())
+    result.record.update(inputs.skipped_record() | request.reading.code_record())
     if request.reading.stateful:
         result.record["stateful"] = True
     if target is not None:
-        yield _draw(target, result, facts, tally)
+        yield _draw(target, result, facts, tally, request.reading.code_record())
     yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
 
 
@@ -212,7 +212,9 @@ def _figure_target(request: CheckRequest) -> Path | None:
     return path
 
 
-def _draw(path: Path, result: _CheckResult, facts: ModelFacts, tally: StatisticsSoFar) -> FileWritten:
+def _draw(
+    path: Path, result: _CheckResult, facts: ModelFacts, tally: StatisticsSoFar, input_code: Mapping[str, str]
+) -> FileWritten:
     """Draw the layers that break a limit, or all layers if there is none."""
     from actviz.figures import range_chart
 
@@ -224,5 +226,5 @@ def _draw(path: Path, result: _CheckResult, facts: ModelFacts, tally: Statistics
     heading = range_chart.ChartHeading(facts.file, tally.inputs, len(tally.totals), len(offending))
     picture = range_chart.draw_chart(rows, heading)
     provenance = {"actviz": VERSION, "command": "check", "model": facts.file, "configuration": facts.digest}
-    output_files.write_figure(path, picture.pixels, provenance)
+    output_files.write_figure(path, picture.pixels, {**provenance, **input_code})
     return FileWritten(path)

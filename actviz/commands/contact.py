@@ -195,6 +195,7 @@ def _write(request: ShowRequest, facts: ModelFacts, collected: _Collected, path:
         "actviz": VERSION,
         **_identity(facts, f"{layer.address}:{collected.channel}"),
         "configuration": facts.digest,
+        **request.reading.code_record(),
         "weights": layer.weights_digest,
         "class": layer.kind,
         "numbers": picture.numbers,

@@ -181,6 +181,7 @@ def _record(
         "broken": len(findings.broken),
         "first_broken": findings.broken[0].subject if findings.broken else None,
         **drifts.skipped,
+        **request.reading.code_record(),
     }
 
 

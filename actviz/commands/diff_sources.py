@@ -282,9 +282,12 @@ class ModelSources:
             yield from requests.prepare(worker, opening.model)
         for number, opening in enumerate((request.ours, request.theirs)):
             yield from (Note(line) for line in code_notes(facts[number], opening.trust))
+        yield from requests.input_code_notes(request)
         for worker in self._workers:
             yield from requests.new_notes(worker)
-        chosen = [choose_preprocessing(model, request.reading.preprocess) for model in facts]
+        chosen = [
+            choose_preprocessing(model, request.reading.function or request.reading.preprocess) for model in facts
+        ]
         if replace(chosen[0], reason="") != replace(chosen[1], reason=""):
             ours, theirs = (escape(name, 100) for name in request.names)
             yield Note(

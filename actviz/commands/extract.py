@@ -73,7 +73,9 @@ def extract(request: ExtractRequest) -> Iterator[Note | Progress | FileWritten]:
             if not collector.addresses:
                 message = f"{facts.file}: none of the layers gives an array for each input; choose others with --layer."
                 raise UsageError(message)
-            preprocessing = choose_preprocessing(facts, request.reading.preprocess).description
+            preprocessing = choose_preprocessing(
+                facts, request.reading.function or request.reading.preprocess
+            ).description
             about = activations.model_metadata(facts, preprocessing, computation.versions, given=request.has_inputs)
             worker.check_unchanged()
             with file_writing.replace_file(path) as file:

@@ -245,6 +245,7 @@ def _contents(run: _ReportRun, failures: Sequence[ActvizError]) -> ReportContent
         "configuration": facts.digest,
         "inputs": data.tally.inputs,
         "versions": versions,
+        **run.request.reading.code_record(),
     }
     return ReportContents(
         facts.file,
@@ -275,6 +276,8 @@ def _facts(run: _ReportRun) -> tuple[tuple[str, str], ...]:
     pairs.append(("inputs", f"{run.data.tally.inputs:,}" + ("" if run.request.has_inputs else ", made up")))
     if takes_images(facts) and run.preprocessing:
         pairs.append(("fed as", run.preprocessing[0]))
+    if run.request.reading.function is not None:
+        pairs.append(("inputs read by", run.request.reading.function.description))
     if facts.code:
         pairs.append(("code inside", ", ".join(facts.code)))
     return tuple(pairs)

@@ -151,7 +151,7 @@ class ShowRun:
             unwritable = self._prepare(target, may_be_done=where.folder is not None)
             temporary_files.remove_stale_files(target)
             folder = held.enter_context(hold_folder(target))
-        source = figure_writer.source_of(self.facts, named=request.has_inputs)
+        source = figure_writer.source_of(self.facts, request.reading.code_record(), named=request.has_inputs)
         writer = FigureWriter(source, request.style, self.names, where.folder, overwrite=request.overwrite)
         fingerprint = None
         if where.folder is not None:

@@ -7,10 +7,10 @@ and text to samples; `default_sample` is used if there is no input. `load_sample
 
 from actviz.inputs.default_input import default_sample
 from actviz.inputs.input_files import InputArguments, InputFile, Shard, list_input_files, parse_shard
+from actviz.inputs.input_function import InputFunction, preprocess_option
 from actviz.inputs.input_options import LAYOUTS, MAXIMUM_PIXELS, RESIZES, InputOptions
 from actviz.inputs.label_files import read_names
 from actviz.inputs.preprocessing import (
-    PREPROCESS_CHOICES,
     PREPROCESSINGS,
     Preprocessing,
     choose_preprocessing,
@@ -30,10 +30,10 @@ __all__ = [
     "LAYOUTS",
     "MAXIMUM_PIXELS",
     "PREPROCESSINGS",
-    "PREPROCESS_CHOICES",
     "RESIZES",
     "InputArguments",
     "InputFile",
+    "InputFunction",
     "InputOptions",
     "InputPipeline",
     "InputSamples",
@@ -48,6 +48,7 @@ __all__ = [
     "make_pipeline",
     "parse_preprocessing",
     "parse_shard",
+    "preprocess_option",
     "read_names",
     "read_samples",
 ]

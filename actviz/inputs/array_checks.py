@@ -107,12 +107,24 @@ def as_input_array(values: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
         raise InputError(f"{where}: the rows have different lengths; one array was expected.") from None
     if spec.shape and (array.ndim != len(spec.shape) or not _fits(array.shape[1:], spec.shape[1:])):
         raise InputError(f"{where}: expected {shape_text(spec.shape)}, got {array.shape}; the first axis is the batch.")
-    if spec.dtype == "string" and array.dtype.kind in "OS":
-        array = _as_text(array, where)
-    elif array.dtype.kind not in "iufbU" and array.dtype.name != spec.dtype:
-        raise InputError(f"{where}: dtype {array.dtype.name} not supported; the input takes {spec.dtype}.")
+    array = as_supported(array, spec, where)
     check_tokens(array, spec, where)
     return array if array.dtype.name == spec.dtype else to_dtype(array, spec.dtype, where)
+
+
+def as_supported(array: NDArray[Any], spec: TensorSpec, where: str) -> NDArray[Any]:
+    """Return an array that Python code made, text of any type as dtype ``U``.
+
+    Raises
+    ------
+    InputError
+        When no input can have its dtype.
+    """
+    if spec.dtype == "string" and array.dtype.kind in "OS":
+        return _as_text(array, where)
+    if array.dtype.kind not in "iufbU" and array.dtype.name != spec.dtype:
+        raise InputError(f"{where}: dtype {array.dtype.name} not supported; the input takes {spec.dtype}.")
+    return array
 
 
 def _as_text(array: NDArray[Any], where: str) -> NDArray[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from actviz.errors import UsageError, escape
+from actviz.inputs.input_function import InputFunction  # noqa: TC001  (read at run time by `system.serialization`)
 from actviz.inputs.preprocessing import AUTO, parse_preprocessing
 
 RESIZES = ("stretch", "crop", "pad")
@@ -45,6 +47,9 @@ class InputOptions:
         Rate in Hz that sounds are resampled to; ``None``: not resampled.
     stateful
         Run the samples of one input in order, each with the state after the previous one.
+    function
+        The user's function that reads and prepares the files, in place of all other options but
+        `layout`, `allow_nonfinite` and `stateful`; it is not sent to other processes.
 
     """
 
@@ -59,6 +64,7 @@ class InputOptions:
     seed: int = 0
     sample_rate: int | None = None
     stateful: bool = False
+    function: InputFunction | None = None
 
     def __post_init__(self) -> None:
         """Check the values before any file is opened."""
@@ -76,6 +82,15 @@ class InputOptions:
             if self.sample_rate > MAX_RATE:
                 raise UsageError(f"--sample-rate {self.sample_rate}: at most {MAX_RATE:,} Hz.")
         parse_color(self.background)
+
+    def code_record(self) -> dict[str, str]:
+        """Return name and hash of `function`, as they are recorded with results; without one, no key."""
+        return {} if self.function is None else self.function.record()
+
+    def record(self) -> dict[str, Any]:
+        """Return all options, as they are recorded with results."""
+        values = {option.name: getattr(self, option.name) for option in fields(self) if option.name != "function"}
+        return values | self.code_record()
 
 
 def parse_color(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:

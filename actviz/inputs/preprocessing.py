@@ -14,6 +14,7 @@ import numpy as np
 
 from actviz.errors import UsageError, escape
 from actviz.inputs import families, value_range
+from actviz.inputs.input_function import InputFunction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,6 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
         "torch", "torch (ImageNet mean and std)", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
     ),
 }
-PREPROCESS_CHOICES = (AUTO, *PREPROCESSINGS, "MEAN,STD")
 
 
 def parse_preprocessing(text: str) -> Preprocessing:
@@ -99,7 +99,7 @@ def parse_preprocessing(text: str) -> Preprocessing:
     if len(numbers) not in {2, 6} or not all(math.isfinite(number) for number in numbers) or min(deviations) <= 0:
         raise UsageError(
             f"--preprocess {escape(text, 60)}: choose one of {', '.join((AUTO, *PREPROCESSINGS))}, or numbers as "
-            "MEAN,STD or MEAN,MEAN,MEAN,STD,STD,STD with a STD above 0."
+            "MEAN,STD or MEAN,MEAN,MEAN,STD,STD,STD with a STD above 0, or file.py:function."
         )
     factor = 255.0 if max(abs(number) for number in numbers) > 1 else 1.0
     label = f"mean {value_range.listed(means)}, std {value_range.listed(deviations)}"
@@ -113,15 +113,19 @@ def parse_preprocessing(text: str) -> Preprocessing:
     )
 
 
-def choose_preprocessing(facts: ModelFacts, option: str = AUTO, name: str | None = None) -> Preprocessing:
+def choose_preprocessing(
+    facts: ModelFacts, option: str | InputFunction = AUTO, name: str | None = None
+) -> Preprocessing:
     """Choose the preprocessing of images for the input `name` (default: the first that takes images).
 
     The first of these that applies: the option; 0..255 for inputs of integers, which cannot represent
     another range; the constant arithmetic at the start of the graph; the range that the quantization
     of a converted model covers; the metadata of the file. If the graph starts with arithmetic that
     matches no usual range, the range is unknown. If it starts with none, a family of
-    `keras.applications` is guessed from names, else 0..1.
+    `keras.applications` is guessed from names, else 0..1. A function of the user stands for itself.
     """
+    if isinstance(option, InputFunction):
+        return Preprocessing(option.description, option.label)
     if option != AUTO:
         return parse_preprocessing(option)
     spec = next((spec for spec in facts.inputs if spec.name == name), None) or _first_of_images(facts.inputs)

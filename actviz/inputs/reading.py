@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from actviz.errors import InputError, LimitError, escape
 from actviz.gate import file_type, npy
 from actviz.inputs import text_files
-from actviz.inputs.array_checks import check_finite, listed, to_batch
+from actviz.inputs.array_checks import as_supported, check_finite, listed, to_batch
 from actviz.inputs.arrays import read_archive
 from actviz.inputs.audio import sample_of_wav
 from actviz.inputs.image_resize import check_takes_images
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from actviz.inputs.input_function import InputFunction
     from actviz.inputs.input_options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
     from actviz.records import Sample, TensorSpec
@@ -42,6 +43,7 @@ MAX_IMAGE_BYTES = 1 << 30
 # Larger arrays are read in parts of about this size.
 CHUNK_BYTES = 16 << 20
 LINES = "lines"
+FUNCTION = "function"
 
 
 def read_samples(
@@ -54,15 +56,15 @@ def read_samples(
     ActvizError
         When the file cannot be read, is unsafe or too large, or does not fit the inputs.
     """
-    return list(samples_in(open_input(path, specs), specs, preprocessing, options))
+    return list(samples_in(open_input(path, specs, options.function), specs, preprocessing, options))
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedInput:
     """An input file of a known type that is not decoded yet.
 
-    `kind` is that of `file_type.kind_of`, or ``lines``. `content` is empty for an array that is too
-    large for memory; `header` is set then.
+    `kind` is that of `file_type.kind_of`, ``lines``, or ``function`` if the function of the user reads it.
+    `content` is empty then, and for an array that is too large for memory; `header` is set for that.
     """
 
     path: Path
@@ -85,8 +87,8 @@ class OpenedInput:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> OpenedInput:
-    """Open an input file and read its content, except that of large arrays.
+def open_input(path: str | Path, specs: tuple[TensorSpec, ...], function: InputFunction | None = None) -> OpenedInput:
+    """Open an input file and read its content, except that of large arrays and of files that a function reads.
 
     Raises
     ------
@@ -99,6 +101,9 @@ def open_input(path: str | Path, specs: tuple[TensorSpec, ...]) -> OpenedInput:
         if any(file_system.exists(path / name) for name in MODEL_FILES):
             raise file_type.model_refusal(label)
         raise InputError(f"{label}: this is a folder; name the files in it, for instance {label}/*.png.")
+    if function is not None:
+        with file_system.reading(path):  # refuses what is no regular file as for all inputs
+            return OpenedInput(path, FUNCTION, b"")
     return _load(path, label, specs)
 
 
@@ -109,7 +114,9 @@ def samples_in(
     path, kind, content = opened.path, opened.kind, opened.content
     label = str(path)
     inputs: dict[str, _Rows]
-    if kind == "zip":
+    if kind == FUNCTION and options.function is not None:
+        inputs = _rows_of_function(options.function, path, specs, options)
+    elif kind == "zip":
         arrays = read_archive(content, tuple(spec.name for spec in specs), label)
         labels = [label if len(specs) == 1 else f"{label}[{spec.name}]" for spec in specs]
         inputs = {
@@ -148,6 +155,30 @@ def _sample_of_image(
 def _rows(array: NDArray[Any], spec: TensorSpec, label: str, options: InputOptions) -> list[NDArray[Any]]:
     batch = to_batch(array, spec, label, options)
     return [batch[number : number + 1] for number in range(len(batch))]
+
+
+def _rows_of_function(
+    function: InputFunction, path: Path, specs: tuple[TensorSpec, ...], options: InputOptions
+) -> dict[str, _Rows]:
+    """Return the samples that a function of the user reads from a file; a single array is for a single input."""
+    names = [spec.name for spec in specs]
+    result = function.read(path)
+    if isinstance(result, dict):
+        arrays = {names[0]: next(iter(result.values()))} if len(result) == len(specs) == 1 else result
+    elif len(specs) == 1:
+        arrays = {names[0]: result}
+    else:
+        message = f"{path}: {function.name} returned one array, but the model takes {listed(names)}; return a dictionary of arrays by these names, or give a file for each (--input {escape(names[0], 40)}=FILE ...)."
+        raise InputError(message)
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        message = f"{path}: {function.name} returned no array for the input {listed(missing)}; it returned {listed(list(arrays)) or 'none'}."
+        raise InputError(message)
+    rows: dict[str, _Rows] = {}
+    for spec in specs:
+        label = f"{path} as read by {function.name}" + (f"[{spec.name}]" if len(specs) > 1 else "")
+        rows[spec.name] = _rows(as_supported(arrays[spec.name], spec, label), spec, label, options)
+    return rows
 
 
 class _RowsOnDisk:
@@ -239,6 +270,7 @@ def _samples(
         message = f"{path}: the inputs hold different numbers of samples ({', '.join(str(count) for count in sorted(counts))}); the same number of each was expected."
         raise InputError(message)
     count = counts.pop()
+    origin = "as given" if options.function is None else f"by {options.function.label}"
     for number in range(count):
         name = path.name if count == 1 else f"{path.name}[{number}]"
         label = str(path) if count == 1 else f"{path}[{number}]"
@@ -246,7 +278,7 @@ def _samples(
         notes = _array_notes(values, specs, preprocessing, options, label) if not number else ()
         for value in values.values():
             notes += check_finite(value, label, options)
-        yield sample_of_arrays(values, specs, name, notes)
+        yield sample_of_arrays(values, specs, name, notes, origin)
 
 
 def _array_notes(

@@ -62,7 +62,7 @@ def load_samples(
     Raises
     ------
     UsageError
-        When a name is no input of the network or is given twice.
+        When a name is no input of the network or is given twice, or a function has no file to read.
     InputError
         When a required input is missing, or the files have different numbers of samples.
     ActvizError
@@ -101,6 +101,8 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
         return
     entries = find_input_files(given, facts, skipped=count.skipped)
     pipeline = replace(pipeline, notes=(*pipeline.notes, *count.skipped.notes()))
+    if not entries and options.function is not None:
+        raise UsageError(f"--preprocess {options.function.name} reads files; give one after the model.")
     if not entries:
         yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
@@ -172,7 +174,7 @@ class InputPipeline:
 
     def open(self, path: Path) -> OpenedInput:
         """Open a file without decoding it; see `reading.open_input`."""
-        return open_input(path, self.specs)
+        return open_input(path, self.specs, self.options.function)
 
     def samples(self, opened: OpenedInput) -> Iterator[Sample]:
         """Yield the samples of an opened file lazily."""
@@ -276,7 +278,7 @@ class _FileSamples:
 
 
 def _read_rows(path: Path, spec: TensorSpec, pipeline: InputPipeline) -> _FileSamples:
-    opened = open_input(path, (spec,))
+    opened = open_input(path, (spec,), pipeline.options.function)
     samples = samples_in(opened, (spec,), pipeline.ranges[spec.name], pipeline.options)
     if opened.header is not None:
         return _FileSamples(opened.count, samples, whole=False)

@@ -38,6 +38,7 @@ CODE = {
     28: "pickles beside the model",
     124: "a class of Keras in a module that is not its own, which Keras would import",
     125: "a layer with weights where a function is expected, which would compute with random ones",
+    141: "code for inputs, named by a config file, a list or the environment, or code that misbehaves",
 }
 RESOURCES = {
     29: "a layer that declares a trillion weights",

@@ -1,26 +1,15 @@
-"""Custom layers, models and functions that the user gives: found, imported, and handed to Keras.
-
-The only place that imports or runs code that is not ours, and only what was named for this
-run: on the command line, or by the caller of the Python interface.
-"""
+"""Custom layers, models and functions that the user gives: found, imported, and handed to Keras."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import ModelError, UsageError, escape
 from actviz.formats.keras.lambdas import function_of
-from actviz.system.file_system import is_file
+from actviz.system.user_code import import_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
-
     from actviz.gate import TrustPolicy
 
 
@@ -86,52 +75,10 @@ class CustomObjects:
 
 def _objects(source: str, name: str | None) -> dict[str, Any]:
     """Import a source and return the object of that name, or all that it holds."""
-    module = _import(source)
+    module = import_code(source, "--custom-objects")
     if name is not None:
         if not hasattr(module, name):
             message = f'--custom-objects: {escape(source, 120)} has no "{escape(name, 80)}".'
             raise UsageError(message)
         return {name: getattr(module, name)}
     return {key: value for key, value in vars(module).items() if callable(value)}
-
-
-def _import(source: str) -> ModuleType:
-    """Import a Python file or a module; its own folder is searched last, and only meanwhile."""
-    path = Path(source)
-    try:
-        if source.endswith(".py"):
-            if not is_file(path):
-                message = f"--custom-objects: {escape(source, 120)}: there is no such file."
-                raise UsageError(message)
-            return _from_file(path)
-        with _searched_last(Path.cwd()):
-            return importlib.import_module(source)
-    except UsageError:
-        raise
-    except Exception as failure:
-        message = f"--custom-objects: {escape(source, 120)} cannot be imported: {type(failure).__name__}: {escape(str(failure), 160)}"
-        raise UsageError(message) from failure
-
-
-def _from_file(path: Path) -> ModuleType:
-    name = f"actviz_custom_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        message = f"--custom-objects: {escape(str(path), 120)} is no Python file."
-        raise UsageError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    with _searched_last(path.resolve().parent):
-        spec.loader.exec_module(module)
-    return module
-
-
-@contextlib.contextmanager
-def _searched_last(folder: Path) -> Iterator[None]:
-    """Let imports fall back on a folder: what is installed always wins over what lies there."""
-    entry = str(folder)
-    sys.path.append(entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)

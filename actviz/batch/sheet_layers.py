@@ -53,7 +53,8 @@ def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     if "grid" in {kinds[layer.address] for layer in candidates}:
         scores = [layer for layer in candidates[-1:] if kinds[layer.address] == "vector"]
         candidates = [layer for layer in candidates if kinds[layer.address] != "vector"]
-    selected = [layer for layer in candidates if _changes(layer)] or candidates
+    copies = _copies(layers)
+    selected = [layer for layer in candidates if layer.address not in copies] or candidates
     return _selection(selected, MOST_LAYERS - len(scores)) + scores
 
 
@@ -88,8 +89,9 @@ def left_out(
     computed = [layer for layer in layers if layer.address not in refused]
     chosen = any(layer.address not in present for layer in drawable(computed) if _counted(layer))
     kinds = {layer.address: kind_of_layer(layer) for layer in missing}
-    omitted = [layer for layer in missing if layer.address not in refused and kinds[layer.address] is not None]
-    for_all = _why_omitted(omitted, {address for address, kind in kinds.items() if kind == "vector"})
+    vectors = {address for address, kind in kinds.items() if kind == "vector" and address not in refused}
+    computed_missing = {address for address, kind in kinds.items() if kind is not None and address not in refused}
+    for_all = _why_omitted(len(computed_missing & _copies(layers) - vectors), len(vectors))
     reasons = Counter(
         "that need code"
         if layer.address in refused
@@ -103,12 +105,10 @@ def left_out(
     return tuple(sorted(reasons.items(), reverse=True))
 
 
-def _why_omitted(layers: Sequence[LayerInfo], vectors: Collection[str]) -> str:
-    """Return the reason why a default sheet omits these layers, of which `vectors` are the addresses of vectors."""
-    copies = sum(not _changes(layer) for layer in layers if layer.address not in vectors)
-    flat = sum(layer.address in vectors for layer in layers)
+def _why_omitted(copies: int, vectors: int) -> str:
+    """Return the reason why a default sheet omits layers, with the numbers of copies and of vectors among them."""
     parts = [f"{copies:,} only normalized, padded, rectified or passed on"] if copies else []
-    parts += [f"{flat:,} vectors" if flat > 1 else "1 vector"] if flat else []
+    parts += [f"{vectors:,} vectors" if vectors > 1 else "1 vector"] if vectors else []
     return f"left out ({', '.join(parts)}; {_FOR_ALL})" if parts else f"left out ({_FOR_ALL})"
 
 
@@ -119,6 +119,19 @@ def _counted(layer: LayerInfo) -> bool:
 
 def _heads(layer: LayerInfo) -> bool:
     return layer.address.endswith(SCORES) and math.prod(size or 1 for size in layer.shape or ()) <= _MOST_SCORES
+
+
+def _copies(layers: Sequence[LayerInfo]) -> set[str]:
+    """Return the addresses of layers that show the same as their input, or as the wrapper of the layer."""
+    from actviz.layer_catalogue import facts_of
+
+    wrappers = {layer.address for layer in layers if facts_of(layer.kind).wraps in {"step", "whole"}}
+    copies = {layer.address for layer in layers if not _changes(layer)}
+    for layer in layers:
+        wrapper = layer.address.rpartition("/")[0]
+        if wrapper in wrappers:
+            copies |= {layer.address, wrapper} if layer.address in copies else {layer.address}
+    return copies
 
 
 def _changes(layer: LayerInfo) -> bool:

@@ -58,6 +58,15 @@ def test_a_nested_network_is_shown_by_its_layers_and_a_resized_input_by_the_laye
     assert shown(items) == ["stem/edges", "stem/parts", "mean"]
 
 
+def test_a_wrapper_is_shown_and_not_the_layer_in_it_and_neither_if_that_is_a_copy() -> None:
+    items = layers(
+        "embedding Embedding sequence", "norm TimeDistributed sequence", "norm/one LayerNormalization sequence",
+        "tags TimeDistributed sequence", "tags/tag Dense sequence",
+        "both Bidirectional sequence", "both/forward LSTM sequence", "both/backward LSTM sequence",
+    )  # fmt: skip
+    assert shown(items) == ["embedding", "tags", "both", "both/forward", "both/backward"]
+
+
 def test_a_network_of_copies_alone_is_shown() -> None:
     assert shown(layers("in InputLayer map", "scaled Rescaling map", "relu ReLU map")) == ["scaled", "relu"]
 

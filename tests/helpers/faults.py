@@ -39,7 +39,8 @@ BEGUN = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from faul
 def use_small_models(monkeypatch, program=BEGUN):
     """Let the command open the models of `fault_child`, in this process and without TensorFlow.
 
-    `program` starts a worker; that of the fixture `small_workers` forks one, in a third of the processor time.
+    `program` starts a worker; that of the fixture `small_workers` forks one, with which the tests of retries take
+    9 s of processor time instead of 20.
     """
     from actviz.system import temporary_files
     from actviz.worker import client

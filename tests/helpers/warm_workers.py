@@ -55,6 +55,10 @@ def serve(address):
 def serve_small(address):
     """Import what the models of `fault_child` compute with, then fork workers for them."""
     import fault_child
+    import numpy as np  # noqa: F401
+
+    import actviz.statistics.running_statistics
+    import actviz.worker.client  # noqa: F401
 
     _fork_workers(address, fault_child.main)
 

@@ -360,7 +360,7 @@ Box = tuple[int, int, int, int]
 
 
 class Tile(NamedTuple):
-    """One channel in a figure: its box and the range of values of its colours.
+    """One channel in a figure: its box and the range of values of its colors.
 
     `box` is the area of the map; `low` and `high` are the values of the first and last color
     of the colormap for this tile. `state` is ``live``, ``dead`` (all zero), ``constant`` or

@@ -106,6 +106,16 @@ def warm_worker(forking_process, monkeypatch):
     return forking_process
 
 
+@pytest.fixture(scope="session")
+def small_workers(tmp_path_factory):
+    """Start a process that forks workers of the models of `fault_child`; return the program that asks it for one."""
+    address = str(tmp_path_factory.mktemp("s") / "socket")
+    process = warm_workers.start(address, "small")
+    yield warm_workers.STUB.format(address=address)
+    process.kill()
+    process.wait()
+
+
 def folder_of(item):
     """Return the folder of a test under `tests`; empty for a test elsewhere."""
     return item.path.relative_to(HELPERS.parent).parts[0] if item.path.is_relative_to(HELPERS.parent) else ""

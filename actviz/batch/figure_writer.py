@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.batch import figure_task
 from actviz.batch.figure_task import FigureTask, pictures, record_of
 from actviz.batch.labels import LabelNames, check_fits
-from actviz.batch.output_paths import pages_of
+from actviz.batch.output_paths import SHEET, pages_of
 from actviz.batch.sheet_layers import left_out
 from actviz.errors import ActvizError, LimitError, RunLimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
@@ -168,7 +168,9 @@ class FigureWriter:
         """
         check_fits(self._names, job.activations.values())
         context = _context(self._source.model, job.sample, self._names)
-        context = replace(context, left_out=left_out(self._source.layers, job.activations, self._source.refused))
+        if SHEET in job.files:
+            omitted = left_out(self._source.layers, job.activations, self._source.refused)
+            context = replace(context, left_out=omitted)
         self._submitted += len(job.files)
         count = pool_size(self._submitted)
         if self._processes is None and count:

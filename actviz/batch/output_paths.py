@@ -68,8 +68,8 @@ class OutputPaths:
 
 
 def page_of(path: Path, page: int) -> Path:
-    """Return the file of a page, counted from 1: ``sheet.png``, ``sheet_2.png`` and so on."""
-    return path if page == 1 else path.with_stem(f"{path.stem}_{page}")
+    """Return the file of a page, counted from 1: ``sheet.png``, ``sheet_page_2.png`` and so on."""
+    return path if page == 1 else path.with_stem(f"{path.stem}_page_{page}")
 
 
 def pages_of(path: Path, count: int) -> list[Path]:

@@ -1,8 +1,8 @@
 """The layers of a default sheet, and why others are left out.
 
 A sheet of all layers of a deep network is unreadable: ResNet50 has 174 layers with maps, of which 104 show what the
-layer before them shows (normalized, padded or rectified). Up to `MOST_LAYERS` are shown whatever they are; of more,
-those that change what can be seen, then the ends of blocks, then evenly spaced ones of these.
+layer before them shows (normalized, padded or rectified). Layers that change what can be seen are shown; of more than
+`MOST_LAYERS` the ends of blocks, then evenly spaced ones of these. The class scores are the last row.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _COPIES = {
     "normalization",
     "pad",
     "crop",
+    "resize",
     "reshape",
     "permute",
     "LayerScale",
@@ -35,38 +36,41 @@ _COPIES = {
     "Identity",
 }
 _ENDS = {"add", "concatenate", "max pooling", "average pooling", "recurrent"}
-_FOR_ALL = "left out (--layer '**' --sheet for all)"
+_FOR_ALL = "--layer '**' --sheet for all"
 
 
 def drawable(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Return the layers of a default sheet, in model order.
 
-    These are the layers with positions (maps, sequences, attention), or all that can be drawn if there are none with
-    maps; of more than `MOST_LAYERS` a selection.
+    These are the layers with positions (maps, sequences, attention) and a last vector, the class scores, or all that
+    can be drawn if there are none with maps; without copies, and of more than `MOST_LAYERS` a selection.
     """
     from actviz.figures.renderers import kind_of_layer
 
     kinds = {layer.address: kind_of_layer(layer) for layer in layers}
     candidates = [layer for layer in layers if kinds[layer.address] is not None and (_counted(layer) or _heads(layer))]
+    scores: list[LayerInfo] = []
     if "grid" in {kinds[layer.address] for layer in candidates}:
+        scores = [layer for layer in candidates[-1:] if kinds[layer.address] == "vector"]
         candidates = [layer for layer in candidates if kinds[layer.address] != "vector"]
-    return candidates if len(candidates) <= MOST_LAYERS else _selection(candidates)
+    copies = _copies(layers)
+    selected = [layer for layer in candidates if layer.address not in copies] or candidates
+    return _selection(selected, MOST_LAYERS - len(scores)) + scores
 
 
-def _selection(candidates: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """Return at most `MOST_LAYERS` of these layers."""
-    # Not imported to draw the figures of a small network from a file.
+def _selection(selected: Sequence[LayerInfo], most: int) -> list[LayerInfo]:
+    """Return at most `most` of these layers."""
     from actviz.formats.layer_families import family_of
 
-    selected = [layer for layer in candidates if _changes(layer)] or list(candidates)
-    if len(selected) > MOST_LAYERS:
+    selected = list(selected)
+    if len(selected) > most:
         ends = {layer.address for layer in selected if layer.address.endswith(SCORES) or family_of(layer) in _ENDS}
         if len(ends) >= _FEWEST_ENDS:
             ends |= {selected[0].address, selected[-1].address}
             selected = [layer for layer in selected if layer.address in ends]
-    if len(selected) > MOST_LAYERS:
-        step = (len(selected) - 1) / (MOST_LAYERS - 1)
-        selected = [selected[round(number * step)] for number in range(MOST_LAYERS)]
+    if len(selected) > most:
+        step = (len(selected) - 1) / (most - 1)
+        selected = [selected[round(number * step)] for number in range(most)]
     return selected
 
 
@@ -84,17 +88,28 @@ def left_out(
     missing = [layer for layer in layers if _counted(layer) and layer.address not in present]
     computed = [layer for layer in layers if layer.address not in refused]
     chosen = any(layer.address not in present for layer in drawable(computed) if _counted(layer))
+    kinds = {layer.address: kind_of_layer(layer) for layer in missing}
+    vectors = {address for address, kind in kinds.items() if kind == "vector" and address not in refused}
+    computed_missing = {address for address, kind in kinds.items() if kind is not None and address not in refused}
+    for_all = _why_omitted(len(computed_missing & _copies(layers) - vectors), len(vectors))
     reasons = Counter(
         "that need code"
         if layer.address in refused
         else "not chosen"
         if chosen
         else "that nothing draws"
-        if kind_of_layer(layer) is None
-        else _FOR_ALL
+        if kinds[layer.address] is None
+        else for_all
         for layer in missing
     )
     return tuple(sorted(reasons.items(), reverse=True))
+
+
+def _why_omitted(copies: int, vectors: int) -> str:
+    """Return the reason why a default sheet omits layers, with the numbers of copies and of vectors among them."""
+    parts = [f"{copies:,} only normalized, padded, rectified or passed on"] if copies else []
+    parts += [f"{vectors:,} vectors" if vectors > 1 else "1 vector"] if vectors else []
+    return f"left out ({', '.join(parts)}; {_FOR_ALL})" if parts else f"left out ({_FOR_ALL})"
 
 
 def _counted(layer: LayerInfo) -> bool:
@@ -104,6 +119,19 @@ def _counted(layer: LayerInfo) -> bool:
 
 def _heads(layer: LayerInfo) -> bool:
     return layer.address.endswith(SCORES) and math.prod(size or 1 for size in layer.shape or ()) <= _MOST_SCORES
+
+
+def _copies(layers: Sequence[LayerInfo]) -> set[str]:
+    """Return the addresses of layers that show the same as their input, or as the wrapper of the layer."""
+    from actviz.layer_catalogue import facts_of
+
+    wrappers = {layer.address for layer in layers if facts_of(layer.kind).wraps in {"step", "whole"}}
+    copies = {layer.address for layer in layers if not _changes(layer)}
+    for layer in layers:
+        wrapper = layer.address.rpartition("/")[0]
+        if wrapper in wrappers:
+            copies |= {layer.address, wrapper} if layer.address in copies else {layer.address}
+    return copies
 
 
 def _changes(layer: LayerInfo) -> bool:

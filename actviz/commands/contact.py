@@ -48,8 +48,9 @@ def contact(request: ShowRequest) -> Iterator[Event]:
     with Worker(request.opening) as worker:
         facts = worker.facts()
         layer, channel = _selected(request, facts)
+        _check_channel(layer, channel)
         yield from requests.prepare(worker, request.model)
-        path = _target(request, facts, f"{layer.address}:{channel}")
+        path = _target(request, facts, layer, channel)
         failures: list[ActvizError] = []
         computation = ActivationComputation(worker, [layer], BatchSizes([layer], request.batch_size_for(facts)))
         runner: _ContactRunner = BatchRunner(computation, stateful=request.reading.stateful)
@@ -105,10 +106,7 @@ class _Collected:
             raise UsageError(f"layer {activation.address!r} holds no numbers that can be drawn; choose another layer.")
         maps = renderer.sheet_tiles(activation, index).maps
         if self.channel >= len(maps):
-            message = (
-                f"layer {activation.address!r} has {len(maps)} maps, 0 to {len(maps) - 1}; there is no {self.channel}."
-            )
-            raise UsageError(message)
+            raise _no_channel(activation.address, len(maps), self.channel)
         values = as_numbers(maps[self.channel])
         self.layer = self.layer or activation
         if self.entries and values.shape != self.entries[0].values.shape:
@@ -163,14 +161,32 @@ def _selected(request: ShowRequest, facts: ModelFacts) -> tuple[LayerInfo, int]:
     return layers[0], int(parsed[2])
 
 
-def _target(request: ShowRequest, facts: ModelFacts, key: str) -> Path:
+def _check_channel(layer: LayerInfo, channel: int) -> None:
+    """Refuse a channel that the layer does not have, if its shape is known before it is computed."""
+    from actviz.figures.renderers import kind_of
+
+    # The tiles of a montage are slices.
+    known = layer.shape is not None and "channel" in layer.axes and kind_of(layer.axes) != "montage"
+    count = layer.shape[layer.axes.index("channel")] if layer.shape is not None and known else None
+    if count is not None and channel >= count:
+        raise _no_channel(layer.address, count, channel)
+
+
+def _no_channel(address: str, count: int, channel: int) -> UsageError:
+    return UsageError(f"layer {address!r} has {count:,} maps, 0 to {count - 1:,}; there is no {channel}.")
+
+
+def _target(request: ShowRequest, facts: ModelFacts, layer: LayerInfo, channel: int) -> Path:
     """Return the path of the figure after checking that it may be written."""
     from actviz.results import output_files
 
-    options = output_paths.OutputOptions([key], request.output, facts.file, facts.digest, named=False)
+    # A number alone would be read as the index of a layer.
+    name = f"{layer.address}_channel_{channel}"
+
+    options = output_paths.OutputOptions([name], request.output, facts.file, facts.digest, named=False)
     where = output_paths.choose(options, facts.every_layer, 1)
-    path = where.file or (where.folder or Path()) / f"{output_files.slug(key)}.png"
-    output_files.check_target(path, _identity(facts, key), overwrite=request.overwrite)
+    path = where.file or (where.folder or Path()) / f"{output_files.slug(name)}.png"
+    output_files.check_target(path, _identity(facts, f"{layer.address}:{channel}"), overwrite=request.overwrite)
     return path
 
 

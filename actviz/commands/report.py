@@ -298,7 +298,7 @@ def _fitted(contents: ReportContents, run: _ReportRun) -> tuple[bytes, ReportCon
         contents = replace(contents, layers=tuple(replace(layer, thumbnail=None) for layer in contents.layers))
         bare = replace(bare, layers=tuple(replace(layer, thumbnail=None) for layer in bare.layers))
         size = len(html_page.render(bare))
-    # Space for the lines about what is left out, and for the colour tables of figures.
+    # Space for the lines about what is left out, and for the color tables of figures.
     reserve = 4_000 + sum(len(layer.info.address) // 8 + 64 for layer in contents.layers)
     try:
         fitted = budget.fit(contents.layers, limit - size - reserve)

@@ -252,7 +252,7 @@ def misleading(name: str, *, signed: bool) -> str:
     """
     colors = table(name).colors.astype(np.float64) / 255
     if len(np.unique(colors, axis=0)) <= _MOST_CATEGORIES:
-        return f"colormap {name} is for categories: neighbouring values have unrelated colours"
+        return f"colormap {name} is for categories: neighbouring values have unrelated colors"
     linear = np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004  (sRGB)
     lightness = 116 * np.cbrt(linear @ (0.2126, 0.7152, 0.0722)) - 16
     if _is_monotonic(lightness):

@@ -48,7 +48,7 @@ class FigureHistogram:
         count = f"{self.distribution.total:,}" if self.distribution.total != 1 else "one"
         kind = "reduced value" if self.reduced else "value"
         words = f"distribution of the layer's {count} {kind}{'s' if self.distribution.total != 1 else ''}"
-        return f"{words}; lines: ends of the colours" if self.marks else words
+        return f"{words}; lines: ends of the colors" if self.marks else words
 
     @property
     def marks(self) -> list[float]:

@@ -47,6 +47,8 @@ _MEGA = 1_000_000
 _PAGE_SIDE, _PAGE_ASPECT, _PAGE_ROW = 56, 0.75, (8, 16, 32)
 # The largest page of layers, height and width, and the tile sizes and numbers of columns of several.
 _SCREEN = 1200, 1920
+# A sheet that fits one page with the third tile size has no second page for its last layers.
+_ONE_PAGE_SIDES = 3
 # Tiles in the narrowest column of such a page, whose text needs room.
 _LEAST_WIDE = 5
 _SCREEN_SIDES, _SCREEN_COLUMNS = (88, 72, 60, 48, 40), (2, 1)
@@ -187,7 +189,7 @@ def _screens(sheet: Sheet) -> list[SheetPage]:
     """
     sheet_rows, budget = sheet.sheet_rows, sheet.style.megapixels * _MEGA
     maps = sheet.style.reduce is not None and max(row.count for row in sheet_rows) == 1
-    sides = [(side, 1) for side in _ALONE if maps] + [(side, STRONGEST) for side in _SIDES[:2]]
+    sides = [(side, 1) for side in _ALONE if maps] + [(side, STRONGEST) for side in _SIDES[:_ONE_PAGE_SIDES]]
     for limits in (_narrowed(sheet_rows, TileLimits(*side)) for side in sides):
         for columns in range(1, _MOST_COLUMNS + 1):
             page = _arranged(sheet_rows, limits, columns)
@@ -215,16 +217,15 @@ def _narrowed(sheet_rows: Sequence[SheetRow], limits: TileLimits) -> TileLimits:
 
 
 def _filled(sheet_rows: Sequence[SheetRow], limits: TileLimits, columns: int, highest: int) -> list[SheetPage]:
-    """Return pages of `columns` columns, each column with as many rows as fit the height."""
-    filled: list[list[SheetRow]] = [[]]
-    below = 0
-    for row in sheet_rows:
-        height = sheet_row.height(row, limits)
-        if below + height > highest:
-            filled.append([])
-            below = 0
-        filled[-1].append(row)
-        below += height + _BAND_GAP
+    """Return as few pages as possible of `columns` columns at most `highest` high, their columns about equally high."""
+    heights = [sheet_row.height(row, limits) for row in sheet_rows]
+    count = -(-len(_columns(heights, highest)) // columns) * columns
+    corners, tallest = _stack([height + _BAND_GAP for height in heights], count, 1)
+    if tallest - _BAND_GAP <= highest:
+        groups = itertools.groupby(zip(sheet_rows, corners, strict=True), lambda pair: pair[1][1])
+        filled = [[row for row, _ in group] for _, group in groups]
+    else:
+        filled = [[sheet_rows[index] for index in column] for column in _columns(heights, highest)]
     pages = []
     for begin in range(0, len(filled), columns):
         parts, tallest = list[RowPart](), 0
@@ -239,6 +240,19 @@ def _filled(sheet_rows: Sequence[SheetRow], limits: TileLimits, columns: int, hi
             SheetPage(parts, limits, tallest - _BAND_GAP, max(part.corner[1] for part in parts) + limits.width)
         )
     return pages
+
+
+def _columns(heights: Sequence[int], highest: int) -> list[list[int]]:
+    """Return the indices of the rows in each column, as many as fit the height `highest`."""
+    filled: list[list[int]] = [[]]
+    below = 0
+    for index, height in enumerate(heights):
+        if filled[-1] and below + height > highest:
+            filled.append([])
+            below = 0
+        filled[-1].append(index)
+        below += height + _BAND_GAP
+    return filled
 
 
 def _arranged(sheet_rows: Sequence[SheetRow], limits: TileLimits, fewest: int = 1) -> SheetPage:

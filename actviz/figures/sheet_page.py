@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actviz.figures import color_scale, histograms, page_layout, sheet_bars, sheet_row, text
 from actviz.figures.renderers import captions, padding, range_labels
+from actviz.figures.renderers.overlay_blend import OVERLAY_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,6 +44,16 @@ class Sheet:
         """Number of layers including those left out."""
         return self.total + sum(number for _, number in self.context.left_out)
 
+    @property
+    def drawn(self) -> int:
+        """Number of layers on all pages."""
+        return len(layer_names(row.activation.address for row in self.sheet_rows))
+
+    @property
+    def counts(self) -> str:
+        """The numbers of layers, the same in the heading and the caption of every page."""
+        return (f"{self.drawn:,} of " if self.drawn < self.whole else "") + text.plural(self.whole, "layer")
+
 
 def layer_names(addresses: Iterable[str]) -> set[str]:
     """Return the layers of some addresses; attention and its scores are one layer."""
@@ -51,21 +62,17 @@ def layer_names(addresses: Iterable[str]) -> set[str]:
 
 def layout(sheet: Sheet, page: SheetPage, where: str = "", words: Sequence[str] = ()) -> page_layout.PageLayout:
     """Return the layout of a page; `where` is its number, `words` are notes on how it was made to fit."""
-    drawn = len(layer_names(row.activation.address for row in sheet.sheet_rows))
-    layers = (f"{drawn:,} of " if drawn < sheet.whole else "") + text.plural(sheet.whole, "layer") + where
     bars = sheet_bars.bars_of(part.row.prepared for part in page.parts)
     height = page.height + sheet_bars.height(len(bars), page.width)
-    heading = page_layout.PageHeading(sheet.context.model, "", layers, replace(sheet.context, model=""))
+    heading = page_layout.PageHeading(sheet.context.model, "", sheet.counts + where, replace(sheet.context, model=""))
     return page_layout.PageLayout(heading, None, (*_caption(sheet, page), *words), height, page.width)
 
 
 def _caption(sheet: Sheet, page: SheetPage) -> list[str]:
-    on_page = layer_names(part.row.activation.address for part in page.parts)
-    parts = [f"{len(on_page):,} of {text.plural(sheet.whole, 'layer')}"]
+    parts = [sheet.counts]
     parts += [f"{number:,} {reason}" for reason, number in sheet.context.left_out]
-    drawn_layers = layer_names(row.activation.address for row in sheet.sheet_rows)
-    if len(drawn_layers) < sheet.total:
-        parts.append(f"{sheet.total - len(drawn_layers)} with nothing to draw")
+    if sheet.drawn < sheet.total:
+        parts.append(f"{sheet.total - sheet.drawn} with nothing to draw")
     if any(part.row.sorted for part in page.parts):
         # Once for all layers, since there is often no room beside an address.
         parts.append(
@@ -74,12 +81,12 @@ def _caption(sheet: Sheet, page: SheetPage) -> list[str]:
     range_note = captions.RANGE_NOTE + (captions.SINGLE_LIMIT_NOTE if _has_one_end(page) else "")
     drawn = [part.row.prepared for part in page.parts]
     shared = any(part.row.color_limits or part.row.strip for part in page.parts)
-    parts.append(f"colours of a tile: {_colors_of_tiles(sheet.style, range_note, shared=shared)}")
+    parts.append(f"colors of a tile: {_colors_of_tiles(sheet.style, range_note, shared=shared)}")
     if any(set(part.row.prepared.numbers.negligible) & set(part.channels(page.limits)) for part in page.parts):
         parts.append(f"{text.ALMOST} 0: next to nothing, {captions.negligible_limit('its layer')}")
     clipped = sum(part.clipped(page.limits) for part in page.parts)
     if clipped:
-        parts.append(f"{text.plural(clipped, 'value')} clipped to the ends of the colours")
+        parts.append(f"{text.plural(clipped, 'value')} clipped to the ends of the colors")
     parts += captions.colormap_notes(drawn)
     parts += _distributions(page)
     parts += _overlays(page)
@@ -143,6 +150,5 @@ def _overlays(page: SheetPage) -> list[str]:
     laid = [(part.row.over, part.row.maps.shape[1:]) for part in page.parts if part.row.over]
     if not laid:
         return []
-    words = ["overlay: each pixel of the input has the colour of the nearest value, mixed with the picture"]
     borders = [over.border for over, (rows, columns) in laid if over.aligned and over.leaves_border((rows, columns))]
-    return words + borders[:1]
+    return [OVERLAY_NOTE, *borders[:1]]

@@ -2,7 +2,7 @@
 
 ::
 
-    address   class  shape   8 of 64 filters   colours -3..3   [histogram]
+    address   class  shape   8 of 64 filters   colors -3..3   [histogram]
      3       17       40
     [tile]  [tile]  [tile] ...
     0..3.1  0..2.2  dead
@@ -124,7 +124,7 @@ class SheetRow:
         if self.prepared.scale.kind == "filter" or self.strip:
             return ""
         low, high = (text.number(float(values[0])) for values in (self.prepared.low, self.prepared.high))
-        return f"colours {low}..{high}"
+        return f"colors {low}..{high}"
 
     @property
     def sorted(self) -> bool:

@@ -223,7 +223,7 @@ def _caption(pair: LayerPair, pair_maps: _PairMaps) -> tuple[str, ...]:
     if pair_maps.total > 1:
         words.append(f"{shown:,} of {pair_maps.total:,} channels, those that differ most")
     words.append("below each map: its smallest and largest value")
-    words += [f"colours of B {text.MINUS} A: {text.TIMES} {pair_maps.factor:,}"] if pair_maps.factor > 1 else []
+    words += [f"colors of B {text.MINUS} A: {text.TIMES} {pair_maps.factor:,}"] if pair_maps.factor > 1 else []
     words.append(f"largest difference {text.number(pair_maps.largest)}")
     if pair.theirs.address != pair.ours.address:
         words.append(f"in B: {text.shown(pair.theirs.address, 80)}")

@@ -17,7 +17,7 @@ from actviz.records import Array  # noqa: TC001  (read at run time by `system.se
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-GREY, COLOR, BANDS = "grey", "colour", "bands"
+GREY, COLOR, BANDS = "grey", "color", "bands"
 GREY_CHANNELS, COLOR_CHANNELS = 1, 3
 # Numbers of channels that gray and color can be converted to, without and with alpha.
 _KNOWN = (
@@ -83,7 +83,7 @@ def check_channels(meaning: str, *, count: int, alpha: bool, channels: int, path
     """
     if can_convert(meaning, count=count, alpha=alpha, channels=channels):
         return
-    names = {GREY: "grey", COLOR: "red, green, blue", BANDS: "bands without a colour"}[meaning]
+    names = {GREY: "grey", COLOR: "red, green, blue", BANDS: "bands without a color"}[meaning]
     bands = f"{count} band{'s' if count != 1 else ''} ({names}{', alpha' if alpha else ''})"
     message = f"{path}: the image has {bands}, the input takes {channels} channels, and no conversion between them is known; give an image with {channels} bands (such as a TIFF), or give an array of that shape (.npy)."
     raise InputError(message)
@@ -140,9 +140,9 @@ def _without_opaque(bands: Bands, channels: int, path: str) -> NDArray[Any]:
 
 def _on_background(values: NDArray[np.float32], background: tuple[int, int, int]) -> NDArray[np.float32]:
     """Blend gray or color with a background; the result is gray if both are."""
-    colour, alpha = values[:, :, :-1], values[:, :, -1:]
+    color, alpha = values[:, :, :-1], values[:, :, -1:]
     behind = np.array(background, np.float32) / np.float32(255)
-    if colour.shape[2] == GREY_CHANNELS and len(set(background)) == 1:
+    if color.shape[2] == GREY_CHANNELS and len(set(background)) == 1:
         behind = behind[:1]
-    mixed: NDArray[np.float32] = colour * alpha + behind * (1 - alpha)
+    mixed: NDArray[np.float32] = color * alpha + behind * (1 - alpha)
     return mixed.astype(np.float32)

@@ -245,8 +245,8 @@ def _background_page(
     grey = round(0.299 * red + 0.587 * green + 0.114 * blue)
     channels = picture.shape[2]
     count = channels - alpha
-    colour = (*(background if count == 3 else (grey,) * count), *((255,) if alpha else ()))  # noqa: PLR2004  (RGB)
+    color = (*(background if count == 3 else (grey,) * count), *((255,) if alpha else ()))  # noqa: PLR2004  (RGB)
     page = np.empty((*size, channels), picture.dtype)
     scale = 1 if picture.dtype == np.uint8 else 255
-    page[:] = np.array(colour, np.float64) / scale
+    page[:] = np.array(color, np.float64) / scale
     return page

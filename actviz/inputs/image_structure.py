@@ -117,7 +117,7 @@ def _text_size(kind: bytes, content: bytes, start: int, length: int, path: str) 
     except zlib.error:
         return length  # the decoder refuses or skips it
     if size > MAX_TEXT_BYTES:
-        noun = "colour profile" if kind == b"iCCP" else "text"
+        noun = "color profile" if kind == b"iCCP" else "text"
         message = f"{path}: a {noun} in the PNG image unpacks to more than {MAX_TEXT_BYTES:,} bytes; save the image again without it."
         raise LimitError(message)
     return size

@@ -93,7 +93,7 @@ class InputOptions:
         return values | self.code_record()
 
 
-def parse_color(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:
+def parse_color(color: tuple[int, int, int] | str) -> tuple[int, int, int]:
     """Return red, green and blue (0..255) of a color, given as such, as a name or as ``#rrggbb``.
 
     Raises
@@ -101,14 +101,14 @@ def parse_color(colour: tuple[int, int, int] | str) -> tuple[int, int, int]:
     UsageError
         When it is no color.
     """
-    if isinstance(colour, tuple):
-        return colour
+    if isinstance(color, tuple):
+        return color
     from PIL import ImageColor  # the default needs no Pillow
 
     try:
-        red, green, blue = ImageColor.getrgb(colour)[:3]
+        red, green, blue = ImageColor.getrgb(color)[:3]
     except ValueError:
-        message = f"--background {escape(colour, 40)}: not a colour; give a name such as black, or #rrggbb."
+        message = f"--background {escape(color, 40)}: not a color; give a name such as black, or #rrggbb."
         raise UsageError(message) from None
     return red, green, blue
 

@@ -153,9 +153,9 @@ def _scaled(page: TiffPage, samples: NDArray[Any], path: str, *, alpha: bool) ->
     else:
         values = pillow_images.scaled(samples, min(bits, samples.dtype.itemsize * _BYTE), path)
     if int(page.photometric) == _WHITE_IS_ZERO:
-        colour = values.shape[2] - alpha
+        color = values.shape[2] - alpha
         values = values.copy()
-        values[:, :, :colour] = (255 if values.dtype == np.uint8 else np.float32(1)) - values[:, :, :colour]
+        values[:, :, :color] = (255 if values.dtype == np.uint8 else np.float32(1)) - values[:, :, :color]
     return values
 
 

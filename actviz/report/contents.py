@@ -42,7 +42,7 @@ class Finding:
 class ReportMosaic:
     """A picture of equally large tiles in a grid, in reading order from the top left.
 
-    `png` is the picture as a PNG, with a palette where 256 colours are enough. `tile` is the size
+    `png` is the picture as a PNG, with a palette where 256 colors are enough. `tile` is the size
     of a tile and `step` the distance between tiles, both ``(rows, columns)`` in pixels; `columns`
     is the number of tiles per row.
     """
@@ -59,7 +59,7 @@ class ReportFigure:
 
     `input` is the number of the input; `other` is true for a figure of the model compared with.
     `channels` are those of the tiles, in order, and `indices` their indices where tiles run
-    over several axes. `ends` are the values of the first and last colour, float32 ``(2,
+    over several axes. `ends` are the values of the first and last color, float32 ``(2,
     tile)``; `numbers` are minimum, maximum, mean, share of zeros and mean |value|, float32 ``(5, tile)``,
     and `states` indices into `channel_statistics.STATES`, uint8 ``(tile,)``. `histogram` is the
     result of `histogram_of`; `total` the number of tiles of the whole layer.

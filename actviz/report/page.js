@@ -64,7 +64,7 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
   nameTheme();
 
-  // Colour tables: step to colour, and colour to step.
+  // Color tables: step to color, and color to step.
   const pack = (red, green, blue) => (red << 16) | (green << 8) | blue;
   const tables = {};
   for (const [name, text] of Object.entries(data.tables)) {
@@ -276,7 +276,7 @@
     if (!quiet) remember();
   };
 
-  // The colour range of a tile: its own, or one for all tiles; two figures side by side share it.
+  // The color range of a tile: its own, or one for all tiles; two figures side by side share it.
   const ends = (key) => {
     let low = 0, high = 0;
     const whole = byId("scale").value === "layer";
@@ -292,7 +292,7 @@
     return [low, high];
   };
 
-  // The picture of a tile on a range: as it was drawn, or each colour moved to where its value lies on the new one.
+  // The picture of a tile on a range: as it was drawn, or each color moved to where its value lies on the new one.
   const pixelsOf = (source, index, [low, high]) => {
     const { tile, step, columns } = source.figure;
     const left = (index % columns) * step[1], up = Math.floor(index / columns) * step[0];
@@ -530,7 +530,7 @@
     return make("figure", {}, box, ...caption);
   };
 
-  // The value under the pointer, read back from its colour: exact to one step of the colour table.
+  // The value under the pointer, read back from its color: exact to one step of the color table.
   const probe = (layer, source, index, event) => {
     const { tile, step, columns } = source.figure, area = event.target.getBoundingClientRect();
     const row = Math.min(tile[0] - 1, Math.max(0, Math.floor(((event.clientY - area.top) / area.height) * tile[0])));

@@ -27,9 +27,9 @@ MAXIMUM_INPUT_SIDE = 512
 
 
 def encode(pixels: NDArray[np.uint8], known: NDArray[np.uint8] | None = None) -> bytes:
-    """Return ``(row, column, RGB)`` uint8 as a PNG, with a palette where 256 colours are enough.
+    """Return ``(row, column, RGB)`` uint8 as a PNG, with a palette where 256 colors are enough.
 
-    `known`, ``(color, RGB)``, are its probable colours: looking them up is faster than finding them.
+    `known`, ``(color, RGB)``, are its probable colors: looking them up is faster than finding them.
     """
     packed = _packed(pixels)
     palette, indices = _palette(packed, known)
@@ -48,7 +48,7 @@ def _packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
 def _palette(
     packed: NDArray[np.uint32], known: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Return the colours that occur, sorted, and the index of each pixel's colour among them."""
+    """Return the colors that occur, sorted, and the index of each pixel's color among them."""
     if known is not None:
         table = np.unique(_packed(known))
         nearest = np.minimum(np.searchsorted(table, packed.reshape(-1)), len(table) - 1)

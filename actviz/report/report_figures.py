@@ -45,7 +45,7 @@ def figure_of(activation: Activation, number: int, want: ChannelRequest) -> Repo
         message = f"one channel has {each:,} values, at most {MAXIMUM_VALUES:,} are drawn."
         raise LimitError(message)
     top = max(1, min(MAXIMUM_VALUES, want.values) // max(1, each))
-    # Where the bounds are known, colours run to them: 0.22 of a sigmoid must not look like certainty.
+    # Where the bounds are known, colors run to them: 0.22 of a sigmoid must not look like certainty.
     scale = "filter" if activation.bounds is None else "auto"
     style = Style(scale=scale, bare=True)
     if top < count:
@@ -146,7 +146,7 @@ def strongest(figure: ReportFigure) -> list[int]:
 
 
 def known_colors(name: str) -> NDArray[np.uint8]:
-    """Return the colours of a picture without captions, ``(color, RGB)``: the table, its marks, white."""
+    """Return the colors of a picture without captions, ``(color, RGB)``: the table, its marks, white."""
     table = colors.table(name)
     return np.concatenate([table.colors, np.array([*table.nonfinite_colors, (255, 255, 255)], np.uint8)])
 

@@ -1,4 +1,4 @@
-"""The range of the values of each layer over all inputs, for one colour scale."""
+"""The range of the values of each layer over all inputs, for one color scale."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ValueRange:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The ends of the colour scale: symmetric around 0 where there are values of both signs, or may be."""
+        """The ends of the color scale: symmetric around 0 where there are values of both signs, or may be."""
         return (
             (-max(-self.low, self.high), max(-self.low, self.high)) if self.signed or self.low < 0 else (0.0, self.high)
         )

@@ -172,7 +172,7 @@ def test_an_index_outside_the_batch_is_an_index_error():
         ("Use --allow-code if you trust it.", "Use allow_code=True if you trust it."),
         ("give it with --custom-objects module:Block or file.py.", 'give it with custom_objects="module:Block" or file.py.'),
         ("--preprocess foo: choose one of auto, torch.", "preprocess='foo': choose one of auto, torch."),
-        ("--background a: b: not a colour.", "background='a': b: not a colour."),
+        ("--background a: b: not a color.", "background='a': b: not a color."),
         ("give it with --input right=FILE. The", 'give it with inputs={"right": FILE}. The'),
         ("/tmp/a--dark.png: is missing, or x/--bare", "/tmp/a--dark.png: is missing, or x/--bare"),
         ("or list them with: actviz layers my model.h5", "or list them with: network.layers"),

@@ -39,10 +39,10 @@ ONE_OF_EACH_RESULT = ("show", "check", "report")
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, small_workers):
     """A folder with five inputs, on the third of which the model comes to harm."""
     monkeypatch.chdir(tmp_path)
-    faults.use_small_models(monkeypatch)
+    faults.use_small_models(monkeypatch, small_workers)
     for number, name in enumerate(INPUTS):
         values = np.arange(64, dtype=np.uint8).reshape(8, 8) + number
         Image.fromarray(np.full_like(values, 255) if name == "guilty.png" else values).save(name)

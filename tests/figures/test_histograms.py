@@ -112,7 +112,7 @@ def test_the_figure_says_zeros_and_ends_of_colours() -> None:
     picture = renderers.draw(spatial(values), 0, CONTEXT, Style(histogram=True, scale="0:1"))
 
     words = [label.text for label in picture.labels]
-    assert "distribution of the layer's 1,200 values; lines: ends of the colours" in words
+    assert "distribution of the layer's 1,200 values; lines: ends of the colors" in words
     assert f"0: {text.number(100 * (values == 0).mean(), 2)}%" in words
     assert picture.numbers["distribution"]["zeros"] == (values == 0).sum()
     assert "distribution" not in renderers.draw(spatial(values), 0, CONTEXT, Style()).numbers

@@ -164,7 +164,8 @@ def test_what_is_not_finite_keeps_its_own_colour() -> None:
 def test_the_figure_says_overlay_and_reduced() -> None:
     activation, context = placed(np.random.default_rng(0).random((4, 4, 3)), (1, 1), (2, 2), (8, 8))
     picture = renderers.draw(activation, 0, context, OVER)
-    assert "reduced: overlay" in words(picture)
+    assert overlay_blend.OVERLAY_NOTE in words(picture)
+    assert "reduced" not in words(picture)
     assert "one value every 2 × 2 pixels of the input, seeing 3 × 3" in words(picture)
     assert picture.numbers["reduced"].startswith("overlay")
     assert picture.numbers["invertible"] is False
@@ -215,7 +216,7 @@ def test_a_sheet_of_overlays() -> None:
     picture = sheet.draw_sheet([first, second], 0, context, OVER)
     sides = {(tile.box[2] - tile.box[0]) / (tile.box[3] - tile.box[1]) for tile in picture.tiles}
     assert all(abs(side - 2 / 3) < 0.02 for side in sides)
-    assert "overlay: each pixel" in words(picture)
+    assert overlay_blend.OVERLAY_NOTE in words(picture)
 
 
 VALUES = np.random.default_rng(3).normal(size=(6, 5, 7))

@@ -133,9 +133,9 @@ def test_a_range_that_tiles_share_stands_beside_the_name_of_the_layer() -> None:
         for scale in ("auto", "layer", "0:2", "p0:100")
     }
 
-    assert "colours" not in texts["auto"].split("1 of 1 layer")[0]
-    assert f"colours {text.MINUS}3..3" in texts["layer"]
-    assert "colours 0..2" in texts["0:2"]
+    assert "colors" not in texts["auto"].split("1 layer")[0]
+    assert f"colors {text.MINUS}3..3" in texts["layer"]
+    assert "colors 0..2" in texts["0:2"]
     assert "50 values clipped" in texts["0:2"]
     assert f"0 {text.DASH} 2, as asked" in texts["0:2"]
     assert "one range a layer (p0:100)" in texts["p0:100"]
@@ -243,14 +243,14 @@ def test_frames_are_their_maximum_over_the_steps_that_are_not_masked() -> None:
     assert "maximum over 2 steps, 1 masked" in words(picture)
 
 
-def test_what_the_caption_says_of_colours_follows_the_scale() -> None:
+def test_what_the_caption_says_of_colors_follows_the_scale() -> None:
     layers = [layer(0, (5, 5, 3))]
     said = {
         scale: words(sheet.draw_sheet(layers, 0, CONTEXT, Style(scale=scale))) for scale in ("filter", "layer", "-1:1")
     }
-    assert "colours of a tile: from 0" in said["filter"]
-    assert "colours of a tile: one range a layer, beside its name" in said["layer"]
-    assert f"colours of a tile: {text.MINUS}1 {text.DASH} 1, as asked" in said["-1:1"]
+    assert "colors of a tile: from 0" in said["filter"]
+    assert "colors of a tile: one range a layer, beside its name" in said["layer"]
+    assert f"colors of a tile: {text.MINUS}1 {text.DASH} 1, as asked" in said["-1:1"]
 
 
 def test_reduced_channels_are_one_map_a_layer() -> None:
@@ -283,7 +283,7 @@ def test_narrow_bands_say_on_lines_of_their_own_what_has_no_room_beside_the_name
     caption = words(picture).replace(" | ", " ")
     assert f"of a layer, to fit {megapixels} megapixels" in caption
     texts = [label.text for label in picture.labels]
-    assert sum(one.startswith("colours ") and ".." in one for one in texts) == 40
+    assert sum(one.startswith("colors ") and ".." in one for one in texts) == 40
     assert sum(one[:2].strip("_").isdigit() and "_" in one for one in texts) == 40
     assert ("below a name: the distribution" in caption) == style.histogram
     assert area(picture) <= megapixels * 1_000_000
@@ -349,7 +349,7 @@ def test_a_sheet_says_how_many_layers_it_left_out_and_why() -> None:
     picture = sheet.draw_sheet([layer(0, (5, 5, 4))], 0, context, Style())
     texts = [label.text for label in picture.labels]
     assert "1 of 26 layers" in texts
-    caption = next(words for words in texts if "colours of a tile" in words or "1 of 26 layers \N{MIDDLE DOT}" in words)
+    caption = next(words for words in texts if "colors of a tile" in words or "1 of 26 layers \N{MIDDLE DOT}" in words)
     assert "24 left out (--layer '**' --sheet for all)" in caption
     assert "1 that nothing draws" in " ".join(texts)
 
@@ -357,7 +357,7 @@ def test_a_sheet_says_how_many_layers_it_left_out_and_why() -> None:
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (("conv", "lstm"), (("that nothing draws", 1), ("left out (--layer '**' --sheet for all)", 1))),
+        (("conv", "lstm"), (("that nothing draws", 1), ("left out (1 vector; --layer '**' --sheet for all)", 1))),
         (("dense",), (("not chosen", 3),)),
         (("conv", "dense", "lstm", "odd"), ()),
     ],
@@ -408,6 +408,21 @@ def test_layers_continue_on_pages_of_the_size_of_a_screen() -> None:
     assert all(shown.count(item.address) == 8 for item in layers)
     for page in pages:
         assert_labels_apart(page)
+
+
+@pytest.mark.parametrize("count", range(11, 40, 3))
+def test_columns_of_all_pages_are_about_equally_high(count: int) -> None:
+    layers = [layer(i, (28, 28, 32)) for i in range(count)]
+
+    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style()))
+
+    shown = [len({tile.address for tile in page.tiles}) for page in pages]
+    assert sum(shown) == count
+    assert max(shown) - min(shown) <= 2, shown
+    for page in pages:
+        words = [label.text for label in page.labels]
+        assert any(text.startswith(f"{count} layers, page") or text == f"{count} layers" for text in words)
+        assert any(text.startswith(f"{count} layers \N{MIDDLE DOT}") for text in words)
 
 
 def test_a_small_budget_makes_more_pages_and_none_for_a_single_layer_is_refused() -> None:

@@ -36,12 +36,16 @@ DEPTH = 12
 BEGUN = f"import sys; sys.path.append({str(Path(__file__).parent)!r}); from fault_child import main; main()"
 
 
-def use_small_models(monkeypatch):
-    """Let the command open the models of `fault_child`, in this process and without TensorFlow."""
+def use_small_models(monkeypatch, program=BEGUN):
+    """Let the command open the models of `fault_child`, in this process and without TensorFlow.
+
+    `program` starts a worker; that of the fixture `small_workers` forks one, with which the tests of retries take
+    9 s of processor time instead of 20.
+    """
     from actviz.system import temporary_files
     from actviz.worker import client
 
-    monkeypatch.setattr(client, "PROGRAM", BEGUN)
+    monkeypatch.setattr(client, "PROGRAM", program)
     monkeypatch.setattr("actviz.batch.figure_writer.warm_up", lambda: None)
     monkeypatch.setattr(temporary_files, "TEMPORARY", temporary_files.TemporaryFiles())
 

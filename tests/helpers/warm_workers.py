@@ -2,6 +2,7 @@
 
 ``python warm_workers.py serve SOCKET`` is that process; ``python warm_workers.py run SOCKET ARGUMENTS...`` is the
 command with such workers. What a worker imports, and what the system does to one that starts, other tests show with real ones.
+``python warm_workers.py small SOCKET`` forks workers of the models of `fault_child`, without TensorFlow.
 """
 
 import array
@@ -36,13 +37,34 @@ os._exit(os.waitstatus_to_exitcode(status))
 
 
 def serve(address):
-    """Import what workers compute with, then fork one for every connection until the tests end."""
+    """Import what workers compute with, then fork them."""
     from actviz.worker import server
 
-    sys.meta_path.insert(0, server._ImportBlocker())
+    blocker = server._ImportBlocker()
+    sys.meta_path.insert(0, blocker)
     import keras  # noqa: F401
     import tensorflow as tf  # noqa: F401
 
+    def main():
+        sys.meta_path.remove(blocker)  # as the worker finds it
+        server.main()
+
+    _fork_workers(address, main)
+
+
+def serve_small(address):
+    """Import what the models of `fault_child` compute with, then fork workers for them."""
+    import fault_child
+    import numpy as np  # noqa: F401
+
+    import actviz.statistics.running_statistics
+    import actviz.worker.client  # noqa: F401
+
+    _fork_workers(address, fault_child.main)
+
+
+def _fork_workers(address, main):
+    """Fork a worker, which calls `main`, for every connection until the tests end."""
     parent = os.getppid()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -54,11 +76,11 @@ def serve(address):
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                _watch(connection)
+                _watch(connection, main)
             connection.close()
 
 
-def _watch(connection):
+def _watch(connection, main):
     """Fork the worker; tell the stub how it ended, or end it with the stub."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, ancillary, _, _ = connection.recvmsg(4, socket.CMSG_SPACE(3 * 4))
@@ -67,7 +89,7 @@ def _watch(connection):
     worker = os.fork()
     if worker == 0:
         connection.close()
-        _work(*descriptors, *json.loads(text))
+        _work(main, *descriptors, *json.loads(text))
     for descriptor in descriptors:
         os.close(descriptor)
     while True:
@@ -80,25 +102,22 @@ def _watch(connection):
             os.kill(worker, signal.SIGKILL)
 
 
-def _work(reader, writer, errors, folder, environment):
-    from actviz.worker import server
-
-    sys.meta_path.pop(0)  # as the worker finds it
+def _work(main, reader, writer, errors, folder, environment):
     os.setsid()
     os.dup2(errors, 2)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[:] = ["-c", str(reader), str(writer)]
-    server.main()
+    main()
 
 
-def start(address):
-    """Start the process that forks workers; return once it does."""
+def start(address, action="serve"):
+    """Start the process that forks workers, ``serve`` or ``small``; return once it does."""
     from actviz.worker.client import environment
 
     process = subprocess.Popen(
-        [sys.executable, "-P", __file__, "serve", address],
+        [sys.executable, "-P", __file__, action, address],
         env={**environment(verbose=False), "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -114,6 +133,9 @@ if __name__ == "__main__":
     action, address = sys.argv[1:3]
     if action == "serve":
         serve(address)
+    elif action == "small":
+        sys.path.append(str(Path(__file__).parent))  # -P leaves it out
+        serve_small(address)
     else:
         from actviz.cli import main
         from actviz.worker import client

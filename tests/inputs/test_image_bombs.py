@@ -94,7 +94,7 @@ LIMITS = {
     "international text": (
         lambda: with_chunks(chunk(b"iTXt", b"k\0\1\0\0\0" + zlib.compress(b"A" * (64 << 20)))), "unpacks to more than",
     ),
-    "profile": (lambda: with_chunks(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(64 << 20)))), "a colour profile"),
+    "profile": (lambda: with_chunks(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(64 << 20)))), "a color profile"),
     "chunks": (lambda: with_chunks(chunk(b"prVt", b"") * 600_000), "chunks in the PNG image"),
     "frames of a PNG": (lambda: many_frames("PNG"), "10,001 frames"),
     "frames of a GIF": (lambda: many_frames("GIF"), "more than 10,000 frames"),

@@ -34,7 +34,7 @@ def channel_axes(axes: Axes) -> Axes:  # noqa: ARG001  (as in every renderer)
 
 def sheet_tiles(activation: Activation, index: int) -> SheetTiles:
     """Return one tile for each head; see `Renderer`."""
-    return SheetTiles(maps_of(activation, index), "head")
+    return SheetTiles(maps_of(activation, index), "head", "down: query, across: key")
 
 
 def draw(activation: Activation, index: int, context: Context, style: Style) -> Picture:

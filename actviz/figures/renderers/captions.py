@@ -119,7 +119,7 @@ def _clipped_notes(prepared: PreparedMaps) -> list[str]:
     if not count:
         return []
     share = text.number(100 * count / max(1, prepared.shown().size), 2)
-    ends = "the ends of the colours"
+    ends = "the ends of the colors"
     if prepared.requested_range is not None:
         ends = f" {text.DASH} ".join(text.number(end) for end in prepared.requested_range)
     return [f"{text.plural(count, 'value')} ({share}%) clipped to {ends}"]

@@ -32,6 +32,7 @@ from actviz.figures.renderers import (
     reduction,
     spatial,
 )
+from actviz.figures.renderers.overlay_blend import OVERLAY_NOTE
 from actviz.figures.renderers.renderer_protocol import FILTER, MAP, SheetTiles
 from actviz.records import Picture, Tile
 from actviz.statistics import channel_statistics
@@ -167,7 +168,7 @@ def _record(frame_maps: _FrameMaps, style: Style, zoom: tuple[int, int]) -> dict
         record |= {
             "overlay": frame_maps.over[0].record(),
             "invertible": False,
-            "reduced": frame_maps.over[0].reduction_note,
+            "reduced": OVERLAY_NOTE,
         }
     return record
 

@@ -372,7 +372,7 @@ def color_bar(
 def _caption(prepared: PreparedMaps, tile_set: TileSet, style: Style, zoom: tuple[int, int]) -> tuple[str, ...]:
     labels = captions.caption(prepared, style, tile_set.tile_name, "dead") + tile_set.notes
     if tile_set.reduced:
-        labels += (f"reduced: {tile_set.reduced}",)
+        labels += (tile_set.reduced if tile_set.over else f"reduced: {tile_set.reduced}",)
     down, right = zoom
     if down != right:
         labels += (f"each value drawn {down} {text.TIMES} {right} pixels",)

@@ -9,7 +9,7 @@ import numpy as np
 
 from actviz.errors import UsageError
 from actviz.figures.renderers import batch_entry, frames, grid, spatial
-from actviz.figures.renderers.overlay_blend import Overlay, to_grey
+from actviz.figures.renderers.overlay_blend import OVERLAY_NOTE, Overlay, to_grey
 from actviz.records import Geometry
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def draw(activation: Activation, index: int, context: Context, style: Style) -> 
         "filter" if tiles else "map",
         (tiles, "row", "column"),
         notes=(*notes, *over.notes((maps.shape[1], maps.shape[2]))),
-        reduced=over.reduction_note,
+        reduced=OVERLAY_NOTE,
         over=over,
     )
     return grid.draw(activation, tile_set, context, style)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # The grey levels of black and white in the picture; colors contrast with both.
 DARK, LIGHT = 40, 225
+OVERLAY_NOTE = "overlay: the input in grey; each pixel is tinted in the color of the nearest value of the map"
 # Pixels outside the map are the mean of this and the picture.
 _PALE, _DIM = 250, 24
 # The opacity of the strongest value, and the exponent of the relative magnitude for the others.
@@ -53,11 +54,6 @@ class Overlay:
     aligned: bool
     dark: bool = False
     frames: str = ""
-
-    @property
-    def reduction_note(self) -> str:
-        """Description of how values become pixels, for the manifest."""
-        return "overlay: each pixel has the colour of the nearest value, mixed with the picture"
 
     @property
     def sizes(self) -> tuple[int, int]:

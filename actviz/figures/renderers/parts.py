@@ -104,7 +104,7 @@ def _maps(activation: Activation, index: int, style: Style) -> tuple[NDArray[Any
             f"layer {name!r} has no maps for each channel, which --reduce nmf needs; choose another layer."
         )
     if style.scale != "auto" or style.bare or style.histogram:
-        raise UsageError("--reduce nmf has colours of its own; leave out --scale, --bare and --histogram.")
+        raise UsageError("--reduce nmf has colors of its own; leave out --scale, --bare and --histogram.")
     maps = spatial.maps_of(activation, index)
     numbers = channel_statistics.statistics(maps)
     channels = channel_statistics.order(numbers, mosaic.parse_channels(style.channels, len(maps)), style.measure)
@@ -148,7 +148,7 @@ def _indices(count: int, length: int) -> NDArray[np.int64]:
 
 def _caption(factors: Factors, over: Overlay | None, sizes: tuple[int, ...]) -> tuple[str, ...]:
     held = f"non-negative factorization: the parts hold {factors.energy:.1%} of the energy (sum of squares)"
-    how = "colour: the mean of the parts by weight, opaque where they are strong; each map from 0 to its maximum"
+    how = "color: the mean of the parts by weight, opaque where they are strong; each map from 0 to its maximum"
     return (held, how, *(over.notes((sizes[0], sizes[1])) if over is not None else ()))
 
 

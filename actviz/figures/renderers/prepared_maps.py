@@ -257,7 +257,7 @@ def _scale_for_values(
         if not ((numbers.minimum < low).any() or (numbers.maximum > high).any()):
             return ColorScale("bounds", low, high)
     if whole and scale.kind == "filter":
-        return ColorScale("layer", reason="a whole number has one colour" if style.scale == "filter" else "")
+        return ColorScale("layer", reason="a whole number has one color" if style.scale == "filter" else "")
     return scale
 
 

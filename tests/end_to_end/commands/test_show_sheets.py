@@ -103,20 +103,20 @@ def test_all_channels_are_pages_and_those_are_replaced_by_the_next_run(actviz, s
         ran = actviz("show", *options, "-o", "sheet.png")
         assert ran.code == 0, ran.err
     pages = ran.out.split()
-    assert pages == ["sheet.png", *(f"sheet_{number}.png" for number in range(2, len(pages) + 1))]
+    assert pages == ["sheet.png", *(f"sheet_page_{number}.png" for number in range(2, len(pages) + 1))]
     assert len(pages) > 1
     assert all(sizes(tmp_path / page) <= 1_000_000 for page in pages)
     assert output_files.read_provenance(tmp_path / pages[1])["numbers"]["page"] == 2
 
 
 def test_a_page_never_replaces_what_is_not_one(actviz, samples, tmp_path):
-    (tmp_path / "sheet_2.png").write_bytes(b"mine")
+    (tmp_path / "sheet_page_2.png").write_bytes(b"mine")
     ran = actviz(
         *("show", samples / "photo_features.keras", samples / "china.jpg", "--channels", "all"),
         *("--max-megapixels", "1", "-q", "-o", "sheet.png"),
     )
     assert ran.code == 7
-    assert (tmp_path / "sheet_2.png").read_bytes() == b"mine"
+    assert (tmp_path / "sheet_page_2.png").read_bytes() == b"mine"
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -184,14 +184,14 @@ def test_a_page_that_was_deleted_is_made_again(actviz, samples, tmp_path):
 def test_a_contact_sheet_is_one_channel_of_all_inputs(actviz, samples, tmp_path):
     model, inputs = samples / "digits_cnn.h5", (samples / "seven.png", samples / "three.png")
     ran = actviz("show", model, *inputs, "-l", "conv:3", "--contact", "-q")
-    assert (ran.code, ran.out, ran.err) == (0, "digits_cnn_conv_3.png\n", "")
-    record = output_files.read_provenance(tmp_path / "digits_cnn_conv_3.png")
+    assert (ran.code, ran.out, ran.err) == (0, "digits_cnn_conv_channel_3.png\n", "")
+    record = output_files.read_provenance(tmp_path / "digits_cnn_conv_channel_3.png")
     assert record["address"] == "conv:3"
     assert sorted(record["numbers"]["inputs"]) == ["seven.png", "three.png"]
-    before = (tmp_path / "digits_cnn_conv_3.png").read_bytes()
+    before = (tmp_path / "digits_cnn_conv_channel_3.png").read_bytes()
     assert actviz("show", model, *inputs, "-l", "0:3", "--contact", "-q").code == 2
     assert actviz("show", model, *inputs, "-l", "conv:3", "--contact", "-q").code == 0
-    assert (tmp_path / "digits_cnn_conv_3.png").read_bytes() == before
+    assert (tmp_path / "digits_cnn_conv_channel_3.png").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,12 @@ def test_a_contact_sheet_is_one_channel_of_all_inputs(actviz, samples, tmp_path)
         ((), "--contact needs one layer with one channel, such as -l conv:17, not 0 layers."),
         (("-l", "conv*:1"), "--contact needs one layer; conv* selects 2."),
         (("-l", "conv:99"), "layer 'conv' has 32 maps, 0 to 31; there is no 99."),
+        (("-l", "conv:40", "-o", "there.png"), "layer 'conv' has 32 maps, 0 to 31; there is no 40."),
         (("-l", "conv:1", "--overlay"), "--contact draws one channel on one scale; leave out --overlay."),
     ],
 )
 def test_what_a_contact_sheet_cannot_do_is_refused(actviz, samples, tmp_path, options, words):
+    (tmp_path / "there.png").write_bytes(b"of another program")
     ran = actviz("show", samples / "digits_cnn.h5", samples / "seven.png", *options, "--contact", "-q")
     assert (ran.code, ran.err) == (2, f"actviz: error: {words}\n")
-    assert not list(tmp_path.glob("*.png"))
+    assert [path.name for path in tmp_path.glob("*.png")] == ["there.png"]

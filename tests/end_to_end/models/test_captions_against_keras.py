@@ -339,7 +339,7 @@ def test_words_of_the_caption(figures, run, layer):
         values = f"{found['clipped']:,} value{'s' * (found['clipped'] != 1)} ({number(100 * found['clipped'] / size, 2)}%) clipped to "
         ends = (number(found[end]) for end in ("low", "high"))
         of_tiles = found["scale"].startswith("filter:")
-        parts.append(values + ("the ends of the colours" if of_tiles else " \N{EN DASH} ".join(ends)))
+        parts.append(values + ("the ends of the colors" if of_tiles else " \N{EN DASH} ".join(ends)))
     assert [part for part in parts if not page.has(part)] == []
 
 

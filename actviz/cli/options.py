@@ -89,7 +89,7 @@ layer = repeated(
     " '!@BatchNormalization' leaves out. May be repeated; takes commas.",
 )
 output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
-overwrite = flag("--overwrite", help="Replace files that this command did not write.")
+overwrite = flag("--overwrite", help="Replace any file, not only the same result of an earlier run.")
 through_link = flag("--through-link", help="Write to the folder given with -o even if it is a symbolic link.")
 labels = file_option("--labels", help="Class names: one per line, a JSON list or {index: name}.")
 fail_fast = flag("--fail-fast", help="Stop at the first input that fails.")

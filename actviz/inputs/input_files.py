@@ -13,7 +13,7 @@ from actviz.inputs.skipped_files import SOUND_HINT, TEXT_HINT, SkippedFiles
 from actviz.system import file_system, folders, streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".apng", ".npy", ".npz"}
@@ -62,22 +62,19 @@ class InputArguments:
 
     def __post_init__(self) -> None:
         """Check the arguments before any file is opened."""
+        model = next((str(path) for path in self.paths if path.suffix.lower() in MODEL_SUFFIXES), "")
+        if self.named and model:
+            raise UsageError(f"{escape(model, 80)}: this is a second model; {SECOND_MODEL}.")
         for text in self.named:
             name, mark, file = text.partition("=")
             if not (name and mark and file):
                 message = f"--input {escape(text, 80)}: give NAME=FILE, the name of an input and the file for it; a file for the only input of a model needs no option."
-                raise UsageError(f"{_second_model(self.paths)}{message}")
+                raise UsageError(message)
         if self.paths and self.named:
-            message = f"{_second_model(self.paths)}{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
+            message = f"{escape(str(self.paths[0]), 80)}: files without a name and --input NAME=FILE do not go together; give all of them by name."
             raise UsageError(message)
         if self.named and self.lists:
             raise UsageError("--files-from and --input NAME=FILE do not go together; give all inputs by name.")
-
-
-def _second_model(paths: Iterable[Path]) -> str:
-    """Return the words about a model among the inputs, for the beginning of a message."""
-    model = next((str(path) for path in paths if path.suffix.lower() in MODEL_SUFFIXES), "")
-    return f"{escape(model, 80)}: this is a second model; {SECOND_MODEL}. " if model else ""
 
 
 def list_input_files(

@@ -140,3 +140,9 @@ def test_extreme_distributions(values: np.ndarray, dark: bool) -> None:
     assert ("no distribution: no finite value" in words) == bool(np.isnan(values.astype(float)).all())
     found = picture.numbers.get("distribution")
     assert found is None or math.isfinite(found["first"])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_axis_that_almost_reaches_zero_ends_there(sign):
+    found = channel_statistics.distribution(sign * np.array([0.01, 0.5, 0.9], np.float32))
+    assert sorted((abs(found.first), abs(found.last))) == [0.0, pytest.approx(0.9)]

@@ -78,6 +78,12 @@ def test_many_errors_are_ten_annotations():
     assert lines[-1].endswith("::21 more; see the summary of the job")
 
 
+def test_ten_errors_are_ten_annotations():
+    cases = tuple(RuleResult(f"layer{number}", "no NaN", kept=False, reason="1 NaN") for number in range(10))
+    lines = texts.github_commands(texts.CheckResults("check", "m.h5", ("layer",), (), frozenset(), cases))
+    assert [line.rpartition("::")[2] for line in lines] == [f"layer{number}: 1 NaN" for number in range(10)]
+
+
 def test_the_reason_is_the_first_and_how_many_there_are():
     assert findings().reason() == "conv: too much."
     two = texts.CheckResults(

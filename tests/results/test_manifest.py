@@ -64,6 +64,17 @@ def test_a_later_run_knows_what_an_earlier_one_made(tmp_path):
     assert [(item["file"], item["work"]) for item in written(tmp_path)["figures"]] == [("b.png", "new")]
 
 
+def test_lost_figures_of_this_run_are_apart_from_those_of_earlier_runs(tmp_path):
+    with manifest(tmp_path) as one:
+        one.add(record("a.png"))
+        one.write(interrupted=False)
+    with manifest(tmp_path) as other:
+        other.add(record("b.png"))
+        assert (other.drop_lost(), other.find("a.png")) == (1, None)
+        assert other.find("b.png") is not None
+        assert (other.drop_lost(own=True), other.find("b.png")) == (1, None)
+
+
 def test_two_runs_into_one_folder_lose_nothing(tmp_path):
     with manifest(tmp_path) as one, manifest(tmp_path) as other:
         one.add(record("one.png", work="1"))

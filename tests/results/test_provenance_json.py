@@ -57,6 +57,11 @@ def test_what_cannot_be_written_again_is_refused(text):
         parse_json_strict(text.encode())
 
 
+@pytest.mark.parametrize("text", ["[" + "[],{}," * 100 + "[]]", "[" * 100 + "]" * 100])
+def test_many_values_are_no_depth(text):
+    assert parse_json_strict(text.encode()) == json.loads(text)
+
+
 @pytest.mark.parametrize("key", ["bytes", "pages", "work"])
 @pytest.mark.parametrize("value", [{}, [1], "x", None, True, 2.5, -1, 2**70])
 def test_a_manifest_with_other_values_is_taken_in_and_its_figures_are_made_again(tmp_path, key, value):

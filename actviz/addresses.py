@@ -8,6 +8,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError, error_of_code, escape
+from actviz.layer_catalogue import facts_of
+from actviz.records import PRE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +55,8 @@ def select_layers(
         When an address matches no layer (with the closest names), or is ambiguous.
     """
     listing = f"{command} {shlex.quote(escape(file, 100))}"
+    if facts is not None and any(PRE in text for text in wanted):
+        layers = [*layers, *facts.pre_activations]
     removed, refusals = (facts.removed_layers, facts.refusals) if facts is not None else ({}, {})
     found: dict[str, LayerInfo] = {}
     parts = [part for text in wanted for part in ([text] if _exact(layers, text) else map(str.strip, text.split(",")))]
@@ -60,6 +64,8 @@ def select_layers(
     for part in [part for part in parts if part not in exclusions] or [EVERY_LAYER] * bool(exclusions):
         if not _exact(layers, part):
             _check_removed(layers, part, removed, listing)
+        if facts is not None and part.endswith(PRE):
+            _check_pre_activation(layers, part, facts, listing)
         selected = _exact(layers, part) or _resolve(layers, _without_model(layers, part, facts), listing)
         computed = [layer for layer in selected if layer.address not in refusals]
         if refusals and not computed:
@@ -103,6 +109,33 @@ def _check_removed(layers: Sequence[LayerInfo], text: str, removed_layers: Mappi
     if lost and not there:
         message = f'"{escape(text, 80)}" has no values of its own in this file: {escape(removed_layers[lost[0]], 300)}; list the layers with: {listing}'
         raise UsageError(message)
+
+
+def _check_pre_activation(layers: Sequence[LayerInfo], text: str, facts: ModelFacts, listing: str) -> None:
+    """Refuse a layer whose values before its activation function are not known, with the reason."""
+    address = text.removesuffix(PRE)
+    if PATTERN.search(text) or any(_without_calls(layer.address) in {text, _without_calls(text)} for layer in layers):
+        return
+    before = [layer for layer in _resolve(facts.every_layer, address, listing) if not layer.inner]
+    if not before or any(layer.address == f"{item.address}{PRE}" for item in before for layer in layers):
+        return
+    layer = before[0]
+    record = facts_of(layer.kind)
+    shown = escape(address, 80)
+    if facts.format == "tflite":
+        reason = "TensorFlow Lite computes activation functions inside the operations before them"
+    elif record.recurrent or record.attention or record.wraps:
+        reason = f"a {escape(layer.kind, 60)} applies functions inside its computation, not to its output"
+    elif record.activation is not None:
+        reason = "it only applies an activation function, to the output of the layer before it"
+    elif record.activation_last and layer.activation in {None, "linear"}:
+        reason = "it has no activation function that the file shows, or a linear one"
+    elif record.activation_last:
+        reason = "it lies inside a wrapper or a custom layer, or replaces a class of Keras"
+    else:
+        reason = f"{escape(layer.kind, 60)} applies no activation function last, or none that the file shows"
+    message = f'"{escape(text, 80)}" has no values: {reason}; choose {shown}, or list the layers with: {listing}'
+    raise UsageError(message)
 
 
 def _resolve(layers: Sequence[LayerInfo], text: str, listing: str) -> list[LayerInfo]:

@@ -28,6 +28,9 @@ else:
 FORWARD, REVERSED, MIXED = STEP_ORDERS = ("forward", "reversed", "mixed")
 """Order of the steps of a sequence: as in the input, last step first, or both concatenated (or unknown)."""
 
+PRE = "@pre"
+"""The end of the address of what a layer computes before its activation function."""
+
 AXIS_NAMES = ("batch", "row", "column", "channel", "unit", "step", "plane", "head", "query", "key")
 
 Shape = tuple[int | None, ...]
@@ -146,6 +149,9 @@ class ModelFacts:
     that code as in `code`, `every_layer` has all layers in model order, and `refusals` the exit
     code and the message for each that cannot be computed, by address.
 
+    `pre_activations` are the layers before their activation functions, ``ADDRESS@pre``, which are neither listed
+    nor computed unless their addresses are given.
+
     `signatures` are those of a graph; `inputs` and `layers` are of the selected one.
     """
 
@@ -164,6 +170,7 @@ class ModelFacts:
     listed: tuple[LayerInfo, ...] = ()
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     signatures: tuple[SignatureInfo, ...] = ()
+    pre_activations: tuple[LayerInfo, ...] = ()
 
     @property
     def every_layer(self) -> tuple[LayerInfo, ...]:

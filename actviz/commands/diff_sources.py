@@ -18,7 +18,7 @@ from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.errors import ActvizError, InputError, ModelError, UsageError, escape
 from actviz.gate.file_type import ZIP
-from actviz.records import sizes_text
+from actviz.records import PRE, sizes_text
 from actviz.statistics import differences
 from actviz.system import file_system
 
@@ -271,7 +271,12 @@ class ModelSources:
         for number, worker in enumerate(self._workers):
             if any(layer.shape is None for layer in self._facts[number].layers):
                 self._facts[number] = worker.complete()
-        return self._facts[0].layers, self._facts[1].layers
+        ours, theirs = self._facts
+        if not any(PRE in text for text in self._request.layers):
+            return ours.layers, theirs.layers
+        both = {layer.address for layer in ours.pre_activations} & {layer.address for layer in theirs.pre_activations}
+        before = ([layer for layer in facts.pre_activations if layer.address in both] for facts in self._facts)
+        return (*ours.layers, *next(before)), (*theirs.layers, *next(before))
 
     def compare(self, pairs: Sequence[LayerMatch], drifts: DifferencesSoFar) -> Iterator[Note | Progress | ActvizError]:
         """Feed both models the same batches, preprocessed for A."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from actviz.batch.requests import ModelRequest
 from actviz.batch.retries import ComputedBatch, FailedItem, survived
 from actviz.batch.runner import BatchRunner
 from actviz.errors import ActvizError, InputError, UsageError, escape
+from actviz.records import PRE
 from actviz.system.held_folder import hold_folder
 from actviz.worker import Worker
 
@@ -76,7 +77,10 @@ def extract(request: ExtractRequest) -> Iterator[Note | Progress | FileWritten]:
             preprocessing = choose_preprocessing(
                 facts, request.reading.function or request.reading.preprocess
             ).description
-            about = activations.model_metadata(facts, preprocessing, computation.versions, given=request.has_inputs)
+            described = replace(
+                facts, layers=(*facts.layers, *(layer for layer in layers if layer.address.endswith(PRE)))
+            )
+            about = activations.model_metadata(described, preprocessing, computation.versions, given=request.has_inputs)
             worker.check_unchanged()
             with file_writing.replace_file(path) as file:
                 collector.write(file, about, compress=request.compress)

@@ -61,6 +61,8 @@ class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
         Has a vocabulary, which the file may hold outside the configuration.
     activation
         The function of a layer that only applies one, ``""`` if the configuration names it.
+    activation_last
+        Applies the function of its argument `activation` last, to everything else that it computes.
     groups
         Has an argument `groups`; in old files other classes have one too, without effect.
     family
@@ -92,6 +94,7 @@ class LayerClass(NamedTuple):  # defined in a third of the time of a dataclass
     lookup_size: str = ""
     vocabulary: bool = False
     activation: str | None = None
+    activation_last: bool = False
     groups: bool = False
     family: str = ""
     older: tuple[str, ...] = ()

@@ -61,19 +61,19 @@ _FULL, _BACK, _DEPTH = ("input", "output"), ("output", "input"), ("input", "mult
 _CONVOLUTIONS = (
     _with_kernels(_entry(
         "Conv1D Conv2D Conv3D", plain="Conv1D Conv2D Conv3D",
-        shape=shapes.convolution, window=windows.convolution, weights=_BIAS, groups=True, family="convolution",
+        shape=shapes.convolution, window=windows.convolution, weights=_BIAS, groups=True, activation_last=True, family="convolution",
     ), _FULL)
     | _with_kernels(_entry(
         "SeparableConv1D SeparableConv2D", plain="SeparableConv2D",
-        shape=shapes.convolution, window=windows.convolution, weights=_SEPARABLE, family="convolution",
+        shape=shapes.convolution, window=windows.convolution, weights=_SEPARABLE, activation_last=True, family="convolution",
     ), _DEPTH, _FULL)
     | _with_kernels(_entry(
         "DepthwiseConv1D DepthwiseConv2D", plain="DepthwiseConv2D",
-        shape=shapes.depthwise, window=windows.convolution, weights=_BIAS, family="depthwise convolution",
+        shape=shapes.depthwise, window=windows.convolution, weights=_BIAS, activation_last=True, family="depthwise convolution",
     ), _DEPTH)
     | _with_kernels(_entry(
         "Conv1DTranspose Conv2DTranspose Conv3DTranspose", traced="Conv2DTranspose",
-        window=windows.transposed_convolution, weights=_BIAS, family="transposed convolution",
+        window=windows.transposed_convolution, weights=_BIAS, activation_last=True, family="transposed convolution",
     ), _BACK)
 )  # fmt: skip
 _POOLING = (
@@ -212,9 +212,16 @@ _SEQUENCES = (
 )  # fmt: skip
 _OTHERS = (
     _entry(
-        "Dense", plain="Dense", shape=shapes.dense, weights=_BIAS, kernels=(_FULL,), keeps_place=True, family="dense"
+        "Dense",
+        plain="Dense",
+        shape=shapes.dense,
+        weights=_BIAS,
+        kernels=(_FULL,),
+        keeps_place=True,
+        activation_last=True,
+        family="dense",
     )
-    | _entry("EinsumDense", family="dense")
+    | _entry("EinsumDense", activation_last=True, family="dense")
     | _entry(
         "Embedding",
         shape=shapes.embedding,

@@ -19,7 +19,7 @@ from actviz.formats.keras.layer_infos import LayerDescriber
 from actviz.formats.keras.minimum_size import minimum_sizes, too_small
 from actviz.formats.keras.missing_layers import MissingLayers
 from actviz.formats.keras.receptive_field import output_geometries
-from actviz.formats.keras.shapes import SCORES, infer, is_scores
+from actviz.formats.keras.shapes import PRE_ACTIVATION, SCORES, infer, is_scores
 from actviz.formats.keras.stand_ins import stand_in
 from actviz.formats.keras.step_order import combined_order, reversed_order, reverses, step_orders
 from actviz.formats.keras.weight_files import NamedWeights
@@ -186,7 +186,7 @@ class KerasNetwork(FileNetwork):
         self._notes |= dict.fromkeys(submodel.notes)
         digest = self._file.weights.digest()
         fields = output_geometries(self._graph, self._known, {name: values.shape for name, values in batch.items()})
-        layers = {layer.address: layer for layer in self.layers}
+        layers = {layer.address: layer for layer in (*self.layers, *self._facts.pre_activations)}
         not_called = [address for address in chosen if address not in values]
         if not_called and addresses is not None:
             message = f'{self._file.name}: "{escape(not_called[0], 80)}" gave no value of its own in this forward pass; choose the layer around it.'
@@ -196,7 +196,9 @@ class KerasNetwork(FileNetwork):
                 self._activation(layers[address], submodel.wanted[address], values[address], digest),
                 mask=submodel.masks.get(address),
                 step_order=self._step_order(submodel, address, layers[address]),
-                geometry=fields.get(ref) if isinstance(ref := submodel.wanted[address], TensorRef) else None,
+                geometry=fields.get(TensorRef(ref.node, max(ref.output, 0)))
+                if isinstance(ref := submodel.wanted[address], TensorRef) and ref.output != SCORES
+                else None,
             )
             for address in chosen
             if address in values
@@ -301,6 +303,8 @@ class KerasNetwork(FileNetwork):
             return Activation(layer.address, layer.kind, values, scores, None, digest, bounds=BOUNDS["softmax"])
         if len(axes) != values.ndim:
             axes = axes_of(layer.kind, {}, values.shape, [])
+        if ref.output == PRE_ACTIVATION:
+            return Activation(layer.address, layer.kind, values, axes, True, digest)  # noqa: FBT003  (signed)
         if isinstance(ref, TensorRef):
             limits = self._bounds.get(ref.node)
         else:
@@ -344,6 +348,11 @@ class KerasNetwork(FileNetwork):
             names=self._names(),
             inputs=specs,
             layers=layers,
+            pre_activations=tuple(
+                item
+                for item in self._describer.pre_activations
+                if not self._missing.refusal_of(self._describer.outputs[item.address])
+            ),
             operations=tuple(input_operations(self._graph, specs, self._statistics)),
             code=self._file.configuration.code,
             digest=self._file.configuration.digest,

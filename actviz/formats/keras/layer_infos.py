@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actviz.formats.keras.activation_sign import activation_of
 from actviz.formats.keras.graph import ROOT, InnerRef, ModelCallOutputs, TensorRef, refs
-from actviz.formats.keras.shapes import SCORES, attention_score_shape, output_count, score_axis_names
+from actviz.formats.keras.shapes import PRE_ACTIVATION, SCORES, attention_score_shape, output_count, score_axis_names
 from actviz.formats.keras.wrappers import InnerLayer, wrapped
 from actviz.layer_catalogue import facts_of
-from actviz.records import LayerInfo
+from actviz.records import PRE, LayerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ class LayerDescriber:
         The tensor of each address of the last `describe`.
     inner
         The layers inside wrappers and custom layers, by path, for each call.
+    pre_activations
+        The layers before their activation functions, of the last `describe`.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class LayerDescriber:
         self._needs = needs
         self.outputs: dict[str, TensorRef | InnerRef] = {}
         self.inner: dict[int, dict[str, InnerLayer]] = {}
+        self.pre_activations: list[LayerInfo] = []
         self._counted: Mapping[str, int] = {}
 
     def describe(self, counted: Mapping[str, int]) -> tuple[LayerInfo, ...]:
         """Return all outputs; `counted` are numbers of parameters by layer key, where Keras has counted them."""
         self.outputs = {}
+        self.pre_activations = []
         self._counted = counted
         return tuple(self._every_layer())
 
@@ -72,11 +77,26 @@ class LayerDescriber:
             yield from self._inner_layers(number)
             for output in range(count):
                 address = node.address if count == 1 else f"{node.address}@{output}"
-                yield self._layer(address, TensorRef(number, output))
+                layer = self._layer(address, TensorRef(number, output))
+                self._add_pre_activation(number, layer)
+                yield layer
             if facts_of(entry.kind).attention and not entry.custom:
                 yield self._scores(number)
             for address, result in ends.get(number + 1, ()):
                 yield from self._model(address, result)
+
+    def _add_pre_activation(self, number: int, layer: LayerInfo) -> None:
+        """Describe a layer before its activation function, if it applies one last."""
+        entry = self._graph.layer_of(number)
+        name = layer.activation
+        if entry.custom or not facts_of(entry.kind).activation_last or name in {None, "linear"}:
+            return
+        pre = replace(
+            layer, address=f"{layer.address}{PRE}", name=f"{layer.name}{PRE}", index=None,
+            kind=f"{layer.kind} before {name}", parameters=0, activation="linear", inner=True,
+        )  # fmt: skip
+        self.outputs[pre.address] = TensorRef(number, PRE_ACTIVATION)
+        self.pre_activations.append(pre)
 
     def _scores(self, number: int) -> LayerInfo:
         """Describe the scores of an attention layer, which are not part of its output."""

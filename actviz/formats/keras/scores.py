@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.formats.keras.activation_sign import activation_of
 from actviz.formats.keras.graph import TensorRef, refs
 from actviz.formats.keras.inner_layers import output_list
-from actviz.formats.keras.submodel import input_tensor
+from actviz.formats.keras.submodel import input_tensor, linear
 from actviz.formats.score_axes import FINAL, check_units, mean_scores, no_gradient, score_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,19 +51,6 @@ def final_activation(graph: LayerGraph, target: TensorRef) -> FinalActivation:
     if "units" not in entry.config and "filters" not in entry.config:
         return FinalActivation(inputs[0], name) if len(inputs) == 1 else FinalActivation(target)
     return FinalActivation(ref, name, ref.node)
-
-
-@contextlib.contextmanager
-def _linear(layer: Any) -> Iterator[None]:
-    """Let a layer leave its activation function out."""
-    from keras import activations
-
-    before = layer.activation
-    layer.activation = activations.linear
-    try:
-        yield
-    finally:
-        layer.activation = before
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +130,7 @@ def _forward(
         if entry.kind == "InputLayer":
             outputs = input_tensor(batch[entry.name], graph.shapes[TensorRef(number, 0)][1])
         elif number == final.inside:
-            with _linear(submodel.layers[entry.key]):
+            with linear(submodel.layers[entry.key]):
                 outputs = submodel.call(number, values)
         else:
             outputs = submodel.call(number, values)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # The number of the output that holds the scores of an attention layer.
 SCORES = -1
+# The number of the output that holds the values before the activation function of a layer.
+PRE_ACTIVATION = -2
 
 
 def infer(graph: LayerGraph) -> dict[TensorRef, tuple[Shape | None, Axes]]:

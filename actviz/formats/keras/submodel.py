@@ -6,6 +6,7 @@ that the layer's ``build`` requested.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +25,14 @@ from actviz.formats.keras.inner_layers import (
 from actviz.formats.keras.keras_state import CodeRandom, draws
 from actviz.formats.keras.load_weights import load
 from actviz.formats.keras.memory_estimate import check_run
-from actviz.formats.keras.shapes import SCORES
+from actviz.formats.keras.shapes import PRE_ACTIVATION, SCORES
 from actviz.formats.keras.weight_files import NamedWeights
 from actviz.formats.per_sample import MAX_NAMED, concat_batch, list_operations, random_note, sample_seed, split_batch
 from actviz.gate.trust import NO_FLAG
 from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -192,6 +193,7 @@ class SubModel(BuiltLayers):
         kept = {ref.node for ref in wanted}
         inside = {ref.node for ref in wanted if isinstance(ref, InnerRef)}
         scored = {ref.node for ref in wanted if ref.output == SCORES}
+        before_activation = {ref.node for ref in wanted if ref.output == PRE_ACTIVATION}
         done = self._last_readers(kept)
         values: dict[TensorRef | InnerRef, Any] = {}
         masks: dict[TensorRef | InnerRef, Any] = {}
@@ -209,6 +211,10 @@ class SubModel(BuiltLayers):
                     outputs = self.call(number, values)
                 if number in scored:
                     values[TensorRef(number, SCORES)] = self._scores(number, values, before)
+                if number in before_activation:
+                    # A second call, because the output must keep its bits.
+                    with linear(self.layers[entry.key]):
+                        values[TensorRef(number, PRE_ACTIVATION)] = self.call(number, values)
             backwards = runs_backwards(self.layers.get(entry.key))
             for position, output in enumerate(output_list(outputs)):
                 values[TensorRef(number, position)] = output
@@ -216,6 +222,7 @@ class SubModel(BuiltLayers):
                 # of the input unchanged, even if the steps of the output are reversed.
                 mask = _keras_mask(output)
                 masks[TensorRef(number, position)] = flip_steps(mask) if backwards and mask is not None else mask
+            masks[TensorRef(number, PRE_ACTIVATION)] = masks.get(TensorRef(number, 0))
             for ref in done.get(number, ()):
                 values.pop(ref, None)
         self._check_variables()
@@ -260,7 +267,7 @@ class SubModel(BuiltLayers):
         return (
             all(entry.key in self.plain or facts_of(entry.kind).call == "traced" for entry in entries)
             and all(values.dtype == "float32" for values in batch.values())
-            and all(isinstance(ref, TensorRef) and ref.output != SCORES for ref in self.wanted.values())
+            and all(isinstance(ref, TensorRef) and ref.output >= 0 for ref in self.wanted.values())
         )
 
     def _whole(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,6 +332,19 @@ class SubModel(BuiltLayers):
             return self.call(number, values, return_attention_scores=True)[1]
         finally:
             layer._flash_attention = flash  # noqa: SLF001
+
+
+@contextlib.contextmanager
+def linear(layer: Any) -> Iterator[None]:
+    """Let a layer leave its activation function out."""
+    from keras import activations
+
+    before = layer.activation
+    layer.activation = activations.linear
+    try:
+        yield
+    finally:
+        layer.activation = before
 
 
 def _keras_mask(tensor: Any) -> Any:

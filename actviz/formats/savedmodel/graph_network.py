@@ -18,13 +18,13 @@ from actviz.formats.savedmodel.graph_input_facts import input_facts
 from actviz.formats.savedmodel.graph_minimum_size import minimum_shape, runs, topological_order
 from actviz.formats.savedmodel.inline import VARIABLES
 from actviz.formats.savedmodel.kernels import kernel_tensors, named_kernel
-from actviz.formats.savedmodel.layer_class import activation_of, axes_at, bounds_at, infer_layer_class, sign_of
+from actviz.formats.savedmodel.layer_class import PASSED, activation_of, axes_at, bounds_at, infer_layer_class, sign_of
 from actviz.formats.savedmodel.lookup_tables import constant
 from actviz.formats.savedmodel.lowered_flow import ENTER, EXIT, SEQUENCES, WHILE, WHOLE
 from actviz.formats.savedmodel.name_scopes import CONSTANTS, ScopeAddress, ScopeLayers
 from actviz.formats.savedmodel.proto import attribute_shape, constant_shape
 from actviz.formats.savedmodel.subgraph import Subgraph, check_changes, extract_subgraph
-from actviz.records import FORWARD, Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.records import FORWARD, PRE, Activation, LayerInfo, ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,7 +137,7 @@ class GraphNetwork(FileNetwork):
             values = self._run_per_sample(runner, fed, state)
         else:
             values = self._run_batch(runner, fed)
-        known = {layer.address: layer for layer in self.layers}
+        known = {layer.address: layer for layer in (*self.layers, *self._facts.pre_activations)}
         digest = self._source.weights_digest()
         return {
             address: self._activation(known[address], array, digest)
@@ -306,13 +306,15 @@ class GraphNetwork(FileNetwork):
     def _make_facts(self) -> ModelFacts:
         specs = tuple(self._spec(item) for item in self._inputs)
         starts = {(item.number, 0): spec for item, spec in zip(self._inputs, specs, strict=True)}
+        layers = self._every_layer()
         return ModelFacts(
             file=self._name,
             format=self._source.format,
             writer=self._source.writer,
             names=(self._layers.name,) if self._layers.name else (),
             inputs=specs,
-            layers=tuple(self._every_layer()),
+            layers=tuple(layer for layer in layers if not layer.address.endswith(PRE)),
+            pre_activations=tuple(self._pre_activation(layer) for layer in layers if layer.address.endswith(PRE)),
             operations=tuple(input_operations(self._flat, starts, self._source.small_value)),
             code=(),
             digest=self._source.digest,
@@ -364,7 +366,9 @@ class GraphNetwork(FileNetwork):
         elif scope.inner and len(scope.nodes) == 1:
             kind = node.op
         else:
-            kind = classes.get(scope.name) or infer_layer_class(flat, scope.nodes, scope.tensor, shape)
+            kind = classes.get(scope.name.removesuffix(PRE)) or infer_layer_class(
+                flat, scope.nodes, scope.tensor, shape
+            )
             kind = (kind == "RNN" and self._layers.flow.recurrent_class(scope.nodes)) or kind
         return LayerInfo(
             scope.address,
@@ -379,6 +383,12 @@ class GraphNetwork(FileNetwork):
             needs=tuple(sorted(self._needs.get(scope.tensor[0], frozenset()), key=order.__getitem__)),
             inner=scope.inner,
         )
+
+    def _pre_activation(self, layer: LayerInfo) -> LayerInfo:
+        """Describe a layer before its activation function by that layer."""
+        after = self._layers.addresses[layer.address.removesuffix(PRE)]
+        function = activation_of(self._flat, self._flat.origin(after.tensor, PASSED))
+        return replace(layer, kind=f"{layer.kind} before {function}", parameters=0, activation="linear")
 
     def _parameters(self, scope: ScopeAddress) -> int:
         """Return the total size of the variables that a layer reads, or of the constants of a frozen graph."""

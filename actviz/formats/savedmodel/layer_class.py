@@ -54,6 +54,7 @@ KEEPING = frozenset(
     }
 )  # fmt: skip
 CHECKED = frozenset({"CheckNumerics", "CheckNumericsV2", "EnsureShape"})
+PASSED = CHECKED | {"Identity"}
 MERGING = frozenset({"ConcatV2", "AddV2", "Add", "AddN", "Mul", "Maximum", "Minimum", "Pack"})
 PRODUCTS = frozenset({"Einsum", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"})
 FLAT_RANK, SPACE_RANK = 2, 4
@@ -149,3 +150,12 @@ def axes_at(flat: InlinedGraph, numbers: Iterable[int], kind: str, shape: Shape 
     first = any(first_channels(flat.nodes[number].node) for number in numbers)
     config = {"data_format": "channels_first" if first else "channels_last"}
     return axes_of("" if kind in WITH_SEQUENCE else kind, config, shape, [])
+
+
+def pre_activation(flat: InlinedGraph, numbers: Iterable[int], output: Tensor) -> Tensor | None:
+    """Return what the last activation function of a layer is applied to, if the layer computes it, else ``None``."""
+    node = flat.nodes[flat.origin(output, PASSED)[0]]
+    if node.op not in FUNCTIONS or not node.inputs:
+        return None
+    source = node.inputs[0]
+    return source if source[0] in set(numbers) and flat.nodes[source[0]].inputs else None

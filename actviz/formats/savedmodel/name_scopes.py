@@ -17,8 +17,10 @@ from actviz.formats.keras.graph import quoted
 from actviz.formats.savedmodel.attention_scores import scores_of
 from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.inline import VARIABLES
+from actviz.formats.savedmodel.layer_class import pre_activation
 from actviz.formats.savedmodel.lowered_flow import EXIT, WHILE, LoweredFlow, while_states
 from actviz.gate.traversal import reachable
+from actviz.records import PRE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -229,6 +231,9 @@ class ScopeLayers:
                     self._add(ScopeAddress(f"{layer_address}@{output}", name, tensor, nodes, inner=not listed))
                 if len(leaving) == 1 and not states:
                     self._add(ScopeAddress(layer_address, name, leaving[0], nodes, inner=not listed, model=model))
+                    before = None if model else pre_activation(self.flat, nodes, leaving[0])
+                    if before is not None:
+                        self._add(ScopeAddress(f"{layer_address}{PRE}", f"{name}{PRE}", before, nodes, inner=True))
                     scores = scores_of(self.flat, nodes) if listed and not model else None
                     if scores is not None:
                         self._add(ScopeAddress(f"{layer_address}@scores", f"{name}@scores", scores, nodes, inner=False))

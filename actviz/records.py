@@ -232,6 +232,76 @@ class ScoreBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """How an output changes while the input is deleted, or inserted into zeros, in the order of a heat map.
+
+    `whole` is the output for the input; each tuple has the output after each of ten equal steps, in the order of the
+    map, and in that of a random map of the same size.
+    """
+
+    whole: float
+    deletion: tuple[float, ...]
+    insertion: tuple[float, ...]
+    random_deletion: tuple[float, ...]
+    random_insertion: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """A map of one input: how much each place matters for one unit of a layer.
+
+    Attributes
+    ----------
+    method
+        The name of the method.
+    layer
+        The address of the layer or input whose places the map has.
+    target, unit, units
+        The address of the layer that is explained, the unit and how many it has.
+    score, output
+        The values of the unit before and after a final softmax or sigmoid, whose name is `stripped`.
+    rank
+        The rank of the score among all units, from 1.
+    top
+        Unit and output of the units with the highest scores.
+    values, axes
+        The raw map and the names of its axes.
+    geometry
+        The position of the map on the input (``None``: that of the input itself, or unknown).
+    input
+        The name of the input.
+    weights_digest
+        The SHA-256 of the weights read.
+    center
+        The center of mass of the positive values, in places of the input (empty: none is positive).
+    box, share
+        A box of the input, top, left, bottom and right, and the share of the positive values in it.
+    check
+        How faithful the map is to the network (``None``: not measured).
+    """
+
+    method: str
+    layer: str
+    target: str
+    unit: int
+    units: int
+    score: float
+    output: float
+    rank: int
+    top: tuple[tuple[int, float], ...]
+    stripped: str
+    values: Array
+    axes: Axes
+    geometry: Geometry | None
+    input: str
+    weights_digest: str = ""
+    center: tuple[float, ...] = ()
+    box: tuple[int, ...] = ()
+    share: float = 0.0
+    check: Faithfulness | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """A weight array of a layer, as it is in the file, in real units where the file holds quantized integers.
 

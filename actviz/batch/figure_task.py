@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch.output_paths import SHEET
-from actviz.records import Activation, Context  # noqa: TC001  (read at run time by `system.serialization`)
+from actviz.records import Activation, Context, HeatMap  # noqa: TC001  (read at run time by `system.serialization`)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class FigureTask:
     """A figure of entry `index` of the batch of `activations`.
 
     `key` is an address, or `SHEET` for a sheet of all activations. `about` are the fields of the provenance
-    that do not depend on the picture.
+    that do not depend on the picture. With `heat_maps`, these are drawn.
     """
 
     key: str
@@ -37,6 +37,7 @@ class FigureTask:
     index: int
     context: Context
     about: Mapping[str, Any]
+    heat_maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,11 @@ def plan(task: FigureTask, style: Style) -> Sequence[Callable[[], FigureFile]]:
 
 def pictures(task: FigureTask, style: Style) -> Sequence[Callable[[], Picture]]:
     """Return a function for each page of a figure that draws it; see `plan`."""
+    if task.heat_maps:
+        from actviz.figures.heat_map_figure import draw_heat_maps
+
+        figure = draw_heat_maps(task.heat_maps, task.context, style)
+        return [lambda: figure]
     if task.key == SHEET:
         from actviz.figures.sheet import plan_pages
 

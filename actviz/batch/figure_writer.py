@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.batch import figure_task
 from actviz.batch.figure_task import FigureTask, pictures, record_of
-from actviz.batch.labels import LabelNames, check_fits
+from actviz.batch.labels import LabelNames, check_classes, check_fits
 from actviz.batch.output_paths import pages_of
 from actviz.batch.sheet_layers import left_out
 from actviz.errors import ActvizError, LimitError, RunLimitError, UsageError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from actviz.batch.draw_pool import DrawPool
     from actviz.batch.figure_task import FigureFile
-    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
+    from actviz.records import Activation, Context, HeatMap, LayerInfo, ModelFacts, Picture, Sample, Style
 
 # The pool of processes starts after this number of figures, since starting it takes time.
 MIN_FIGURES_FOR_POOL = 128
@@ -101,7 +101,7 @@ class FigureJob:
 
     `files` maps each key (an address or `SHEET`) to the path of its figure, `fingerprints` to the hash of
     everything that determines it, which a later run compares. `file_sha256` is the hash of the input file if it
-    is an image.
+    is an image. With `heat_maps` the figure is theirs, and there are no activations.
     """
 
     sample: Sample
@@ -110,6 +110,7 @@ class FigureJob:
     files: Mapping[str, Path]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     file_sha256: str = ""
+    heat_maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,10 @@ class FigureWriter:
         UsageError
             If the names of classes or steps fit none of its layers.
         """
-        check_fits(self._names, job.activations.values())
+        if job.heat_maps:
+            check_classes(self._names, job.heat_maps)
+        else:
+            check_fits(self._names, job.activations.values())
         context = _context(self._source.model, job.sample, self._names)
         context = replace(context, left_out=left_out(self._source.layers, job.activations, self._source.refused))
         self._submitted += len(job.files)
@@ -221,7 +225,9 @@ class FigureWriter:
         if self._ended.is_set():
             raise CancelledError
         try:
-            pages = self._pages(FigureTask(key, job.activations, job.index, context, self._about(job, key)))
+            pages = self._pages(
+                FigureTask(key, job.activations, job.index, context, self._about(job, key), job.heat_maps)
+            )
             paths = pages_of(job.files[key], len(pages))
             self._check(job, key, paths[1:])
             return [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
@@ -265,6 +271,7 @@ class FigureWriter:
         from actviz.version import VERSION
 
         source, sample = self._source, job.sample
+        drawn: Sequence[HeatMap | Activation] = job.heat_maps or tuple(job.activations.values())
         about: dict[str, Any] = {
             "actviz": VERSION,
             "model": source.model,
@@ -274,7 +281,7 @@ class FigureWriter:
             "input_sha256": sample.digest,
             "fed": sample.fed,
             "code": list(source.code),
-            "weights": next(iter(job.activations.values())).weights_digest,
+            "weights": drawn[0].weights_digest,
             "versions": dict(self.versions),
         }
         activation = job.activations.get(key)

@@ -16,6 +16,7 @@ COMMON_OPTIONS = {
     "check": "layer no-nan no-inf max-dead max-constant max-saturated max-zeros preprocess junit json",
     "diff": "layer fail-on atol rtol output figures preprocess weights junit json",
     "report": "layer output against markdown pictures max-size labels preprocess custom-objects overwrite",
+    "explain": "layer output of method check box labels dark preprocess json",
     "filters": "layer output channels top zoom dark json overwrite",
     "history": "output metric best log smooth dark size columns json overwrite",
 }
@@ -23,6 +24,7 @@ HEADINGS = {
     "Inputs": "input files-from null labels tokens stateful resize preprocess invert layout allow-nonfinite max-pixels"
     " frame sample-rate background seed",
     "Limits": "min-std range exit-zero",
+    "Heat maps": "of method explain check box",
     "Figures": "sheet contact scale cmap columns channels sort top zoom project overlay reduce histogram font-scale dpi dark bare"
     " max-megapixels validation-freq",
     "Many inputs": "dry-run fail-fast batch-size shard force changed",
@@ -66,6 +68,11 @@ EXAMPLES = {
     "report": (
         ("A page about a model:", "actviz report model.keras images/ -o report.html"),
         ("With the differences from another version:", "actviz report new.keras images/ --against old.keras"),
+    ),
+    "explain": (
+        ("Why the predicted class:", "actviz explain model.keras photo.jpg -o why.png"),
+        ("Two classes, by two methods, side by side:", "actviz explain model.keras photo.jpg --of top2 --method gradcam,occlusion"),
+        ("A channel, for a folder of images:", "actviz explain model.keras images/ --of conv2d:3 -o maps/"),
     ),
     "filters": (
         ("The filters of a layer:", "actviz filters model.keras -l conv2d"),

@@ -143,7 +143,24 @@ _MODEL = (
 )
 channels = click.option("--channels", metavar="LIST", help="Channels to draw, such as 0:16,40 or all.")
 zoom = count_option("--zoom", type=click.IntRange(1, 64), help="Pixels for each value.")
+of = click.option(
+    "--of",
+    default="top",
+    metavar="TARGET",
+    help="What is explained: top (the predicted class), top3, a class by number or name, or a channel of a layer"
+    " such as conv:17. Takes commas.",
+)
 dark = flag("--dark", help="Light text on a dark page.")
+cmap = click.option("--cmap", metavar="NAME", help="Any matplotlib colormap.")
+columns = count_option("--columns", help="Tiles in a row.")
+font_scale = click.option(
+    "--font-scale",
+    type=Number(0.5, 4),
+    default=1.0,
+    metavar="FACTOR",
+    help="Factor of all text sizes, for pages that are shrunk to a slide or a column.",
+)
+dpi = count_option("--dpi", type=click.IntRange(10, 2400), help="Pixels per inch that the PNG files record.")
 _STYLE = (
     click.option(
         "--scale",
@@ -153,8 +170,8 @@ _STYLE = (
         " filter:p1:99), or those of an earlier run, from:manifest.json. auto: the bounds of the activation"
         " function if there are any, else filter for maps and layer for the rest.",
     ),
-    click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
-    count_option("--columns", help="Tiles in a row."),
+    cmap,
+    columns,
     channels,
     choice_option(
         "--sort",
@@ -179,14 +196,8 @@ _STYLE = (
         help="Largest page of a sheet, which continues on further pages.",
     ),
     flag("--histogram", help="Add the distribution of the layer's values."),
-    click.option(
-        "--font-scale",
-        type=Number(0.5, 4),
-        default=1.0,
-        metavar="FACTOR",
-        help="Factor of all text sizes, for pages that are shrunk to a slide or a column.",
-    ),
-    count_option("--dpi", type=click.IntRange(10, 2400), help="Pixels per inch that the PNG files record."),
+    font_scale,
+    dpi,
     dark,
     flag("--bare", help="The mosaic of the tiles only."),
 )
@@ -234,6 +245,17 @@ _INPUTS = (
     flag("-0", "--null", "separated_by_nul", help="Names in lists end with a NUL byte."),
     layer,
 )
+_EXPLAIN = (
+    of,
+    click.option(
+        "--method",
+        "methods",
+        default="",
+        metavar="NAME",
+        help="gradcam, gradcam++, layercam, saliency, smoothgrad, integrated-gradients, occlusion, scorecam or"
+        " eigencam. Takes commas.  [default: gradcam, or occlusion without gradients]",
+    ),
+)
 _BATCH = (
     count_option("--batch-size", type=click.IntRange(1, 4096), help="Inputs in a batch.  [default: by layer sizes]"),
     click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs."),
@@ -261,6 +283,8 @@ input_options = _group(_INPUTS)
 """Inputs and layers; `take_request` takes their values."""
 model_options = _group((*_WEIGHTS, *_MODEL))
 """How a model is opened; `take_model_options` takes their values."""
+explain_options = _group(_EXPLAIN)
+"""What is explained, and how."""
 batch_options = _group(_BATCH)
 """Options for many inputs."""
 run_options = _group((*_READING, overwrite, fail_fast, *_WEIGHTS, *_MODEL, quiet))

@@ -45,6 +45,7 @@ COMMANDS = {
     "diff": "Compare the layers of two models or of two files of activations.",
     "report": "Write one HTML page with findings and the figures of every layer.",
     "filters": "Draw the weights of layers, without running the model.",
+    "explain": "Draw heat maps: which part of an input a class depends on.",
     "history": "Draw learning curves from the saved history of a training.",
     "help": "Print a page of the guide, or the options of a command.",
 }

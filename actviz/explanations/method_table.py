@@ -22,7 +22,7 @@ METHODS: dict[str, Method] = {
     "saliency": Method(saliency.compute, on_layer=False, gradients=True),
     "smoothgrad": Method(smoothgrad.compute, on_layer=False, gradients=True),
     "integrated-gradients": Method(integrated_gradients.compute, on_layer=False, gradients=True),
-    "occlusion": Method(occlusion.compute, on_layer=False, gradients=False),
+    "occlusion": Method(occlusion.compute, on_layer=False, gradients=False, patches=True),
     "scorecam": Method(scorecam.compute, on_layer=True, gradients=False),
     "eigencam": Method(eigencam.compute, on_layer=True, gradients=False),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,8 +42,13 @@ def compute(explanation: Explanation, patch: int | None = None) -> NDArray[Any]:
     return maps
 
 
+def patch_sides(sizes: Sequence[int]) -> list[int]:
+    """Return the length of a patch along each axis of places of the input."""
+    return [-(-size // MOST) for size in sizes]
+
+
 def _boxes(sizes: list[int], patch: int | None) -> Iterator[tuple[slice, ...]]:
-    sides = [patch or -(-size // MOST) for size in sizes]
+    sides = [patch] * len(sizes) if patch else patch_sides(sizes)
     starts = (range(0, size, side) for size, side in zip(sizes, sides, strict=True))
     for corner in itertools.product(*starts):
         yield tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))

@@ -100,7 +100,7 @@ class Network(Protocol):
             The address of a layer or an input whose values are returned too (``""``: none).
         units
             For each input the unit, or channel, of whose score the gradients with respect to `at` are computed;
-            empty for no gradients.
+            empty for no gradients. ``-k`` is the unit with the k-th highest score.
 
         Raises
         ------

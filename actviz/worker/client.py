@@ -28,7 +28,8 @@ from actviz.worker.messages import Reply, Request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from actviz.records import Activation, Array, Kernel, ModelFacts, Shape
+    from actviz.explanations.plan import ExplainPlan
+    from actviz.records import Activation, Array, HeatMap, Kernel, ModelFacts, Shape
     from actviz.worker.messages import BatchStatistics, ModelOptions
 
 T = TypeVar("T")
@@ -150,6 +151,16 @@ class Worker:
         """Return the kernels or tables of a layer; see `formats.network_protocol.Network`."""
         self._send(Request("kernels", addresses=(address,)))
         return self._receive().kernels
+
+    def request_heat_maps(self, batch: Mapping[str, Array], plan: ExplainPlan) -> None:
+        """Request the heat maps of each input of a batch; `receive_heat_maps` returns them."""
+        self._send(Request("explain", batch=batch, plan=plan))
+
+    def receive_heat_maps(self) -> tuple[tuple[HeatMap, ...], ...]:
+        """Wait for the result of the last `request_heat_maps`."""
+        reply = self._receive()
+        self._computed = True
+        return reply.heat_maps
 
     def notes(self) -> list[str]:
         """Return notes on the model that were not returned before."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
 from typing import Literal
 
+from actviz.explanations.plan import ExplainPlan  # noqa: TC001
 from actviz.gate import NO_TRUST, TrustPolicy
-from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, Kernel, ModelFacts, Shape
+from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, HeatMap, Kernel, ModelFacts, Shape
 from actviz.system.file_system import FileStamp  # noqa: TC001
 
 DEFAULT_TIMEOUT = 120.0
@@ -55,10 +56,10 @@ class Request:
     """A request to the worker; the fields after `ask` are arguments of `formats.network_protocol.Network`.
 
     `prepare` has no reply. `cuts` are the limits at and beyond which a value counts as saturated, by
-    address; `samples` are the indices of the inputs, without copies that fill up the batch.
+    address; `samples` are the indices of the inputs, without copies that fill up the batch. `plan` is what to explain.
     """
 
-    ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics", "kernels"]
+    ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics", "kernels", "explain"]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     batch: Mapping[str, Array] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class Request:
     state: str = "file"
     cuts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: tuple[int, ...] = ()
+    plan: ExplainPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +105,6 @@ class Reply:
     activations: dict[str, Activation] = field(default_factory=dict)
     statistics: BatchStatistics | None = None
     kernels: tuple[Kernel, ...] = ()
+    heat_maps: tuple[tuple[HeatMap, ...], ...] = ()
     notes: tuple[str, ...] = ()
     files: dict[str, FileStamp] = field(default_factory=dict)

@@ -105,7 +105,7 @@ def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
                 continue
             queue.flush()
             channel.reply(_answer(network, request))
-            computed = computed or request.ask == "activations"
+            computed = computed or request.ask in {"activations", "explain"}
         except ClosedError:
             raise
         except Exception as failure:  # noqa: BLE001  (a bug, or a limit of the machine: the command reports it)
@@ -156,6 +156,10 @@ def _answer(network: Network, request: Request) -> Reply:
             dict(request.batch), request.addresses, separate=request.separate, state=cast("State", request.state)
         )
         return Reply(activations=dict(activations), notes=tuple(network.notes))
+    if request.ask == "explain" and request.plan is not None:
+        from actviz.explanations.heat_maps import explain_batch
+
+        return Reply(heat_maps=explain_batch(network, dict(request.batch), request.plan), notes=tuple(network.notes))
     if request.ask == "kernels":
         return Reply(kernels=network.kernels(request.addresses[0]), notes=tuple(network.notes))
     facts = network.facts if request.ask == "facts" else network.complete(request.shapes)

@@ -22,11 +22,12 @@ OF_MODELS = {"inputs", "batches", "addresses", "formats", "untrusted-models", "f
 PAGES_OF_COMMANDS = {
     "show": OF_MODELS,
     "layers": {"addresses", "formats", "untrusted-models"},
-    "extract": OF_MODELS | {"activations"},
+    "extract": OF_MODELS | {"activations", "explain"},
     "render": {"activations", "figures"},
     "check": OF_MODELS | {"check-and-diff"},
     "diff": OF_MODELS | {"check-and-diff"},
     "report": OF_MODELS | {"report"},
+    "explain": OF_MODELS | {"explain"},
     "filters": {"filters", "addresses", "formats", "untrusted-models"},
     "history": {"history"},
     "help": set(),

@@ -37,7 +37,7 @@ class InputRequest:
     @property
     def has_inputs(self) -> bool:
         """Return True if any input was given."""
-        return bool(self.inputs.paths or self.inputs.named or self.inputs.lists)
+        return bool(self.inputs.paths or self.inputs.named or self.inputs.lists or self.inputs.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

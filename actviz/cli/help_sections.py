@@ -14,6 +14,7 @@ COMMON_OPTIONS = {
     "extract": "layer output input preprocess resize compress files-from overwrite quiet",
     "render": "layer output index axes scale top channels sort dark overwrite",
     "check": "layer no-nan no-inf max-dead max-constant max-saturated max-zeros preprocess junit json",
+    "top": "layer count by extreme channels truth output preprocess dark json",
     "diff": "layer fail-on atol rtol output figures preprocess weights junit json",
     "report": "layer output against markdown pictures max-size labels preprocess custom-objects overwrite",
     "explain": "layer output of method check box labels dark preprocess json",
@@ -60,6 +61,10 @@ EXAMPLES = {
     "check": (
         ("NaN and infinities:", "actviz check model.keras images/"),
         ("In CI:", "actviz check model.keras images/ --no-nan --max-dead 10% --junit check.xml"),
+    ),
+    "top": (
+        ("What the channels of a layer respond to:", "actviz top model.keras images/ -l conv2d -o conv2d.png"),
+        ("Two layers, with a file of the result:", "actviz top model.keras images/ -l conv2d,dense -o top/"),
     ),
     "diff": (
         ("Two versions of a model:", "actviz diff old.keras new.keras images/"),

@@ -53,12 +53,15 @@ class InputArguments:
         Files that list more paths, one per line; ``-`` is standard input.
     separated_by_nul
         Whether the paths in lists are separated by NUL bytes.
+    files
+        The files themselves, for inputs that are read twice: standard input can be read once.
     """
 
     paths: tuple[Path, ...] = ()
     named: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     separated_by_nul: bool = False
+    files: tuple[InputFile, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the arguments before any file is opened."""
@@ -104,7 +107,7 @@ def list_input_files(
     suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset()) | (SOUND_SUFFIXES if sound else frozenset())
     skipped = SkippedFiles() if skipped is None else skipped
     search = _Search(suffixes, given, without, skipped)
-    files = [file for path in given.paths for file in _of_path(path, search)]
+    files = [*given.files, *(file for path in given.paths for file in _of_path(path, search))]
     for name in given.lists:
         for path in _listed(name, given.separated_by_nul):
             files += _of_path(path, search)

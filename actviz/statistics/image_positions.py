@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from actviz.records import Box, Geometry
 
 Region = tuple[slice, slice]
@@ -25,11 +26,15 @@ def centered_region(geometry: Geometry, box: Box, counts: tuple[int, int]) -> Re
     return region[0], region[1]
 
 
-def receptive_box(geometry: Geometry, row: int, column: int) -> Box:
-    """Return the pixels that a value of a map depends on; they may lie outside of the image."""
-    ends: list[tuple[int, int]] = []
-    for axis, index in enumerate((row, column)):
-        center, reach = geometry.offset[axis] + index * geometry.stride[axis], (geometry.field[axis] - 1) / 2
+def receptive_boxes(geometry: Geometry, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pixels that the values of maps at some rows and columns depend on, ``(side, ...)``.
+
+    The sides are those of a `Box`; a box may lie partly outside of the image.
+    """
+    first, end = [], []
+    for axis, indices in enumerate((rows, columns)):
+        centers, reach = geometry.offset[axis] + indices * geometry.stride[axis], (geometry.field[axis] - 1) / 2
         # After an enlargement the ends of a field are fractions.
-        ends.append((math.floor(center - reach + 1e-6), math.ceil(center + reach - 1e-6) + 1))
-    return ends[0][0], ends[1][0], ends[0][1], ends[1][1]
+        first.append(np.floor(centers - reach + 1e-6))
+        end.append(np.ceil(centers + reach - 1e-6) + 1)
+    return np.array([*first, *end]).astype(np.int64)

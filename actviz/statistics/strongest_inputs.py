@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from actviz.statistics.channel_statistics import as_numbers
-from actviz.statistics.image_positions import centered_region
+from actviz.statistics.image_positions import centered_region, receptive_boxes
 from actviz.statistics.reducer import LayerReducer
 from actviz.statistics.running_statistics import CHANNEL_AXES
 
@@ -55,8 +55,9 @@ class StrongestInputs:
     """The strongest inputs of each channel of a layer.
 
     `keys`, float64 ``(extreme, rank, channel)``, are the strengths in falling order, negated for `LOW`; -inf beyond the
-    last. `numbers` are those of the inputs (-1: none), `copies` how many inputs had the same values, `places`,
-    ``(extreme, rank, channel, axis)``, the index of the strongest value along the other axes of the layer.
+    last. `numbers` are those of the inputs (-1: none), `copies` how many inputs had the same values. `places`,
+    ``(extreme, rank, channel, axis + 4)``, are the index of the strongest value along the other axes of the layer, and
+    the `Box` of its receptive field in the image, all 0 if it is not known.
     `histogram`, ``(extreme, bin, channel)``, counts inputs by strength; `fires`, ``(extreme, channel)``, inputs with a
     value above 0 (for `LOW`: below); `active` and `nonfinite`, ``(channel,)``, inputs with a value that is not 0, and
     that is NaN or infinite. `identities` has the digest and the name of the inputs in `numbers`.
@@ -126,8 +127,10 @@ class StrongestInputs:
         """Return the numbers that `arrays` returned."""
         inputs, *used = arrays["inputs"].tolist()
         pairs = zip(arrays["digests"].tolist(), arrays["names"].tolist(), strict=True)
-        fields = ("keys", "numbers", "copies", "places", "histogram", "fires")
-        return cls(*(arrays[name] for name in fields), *arrays["channels"], inputs, dict(zip(used, pairs, strict=True)))
+        active, nonfinite = arrays["channels"]
+        named = {name: arrays[name] for name in ("keys", "numbers", "copies", "places", "histogram", "fires")}
+        identities = dict(zip(used, pairs, strict=True))
+        return cls(**named, active=active, nonfinite=nonfinite, inputs=inputs, identities=identities)
 
 
 class StrongestReducer(LayerReducer[StrongestInputs]):
@@ -152,10 +155,14 @@ class StrongestReducer(LayerReducer[StrongestInputs]):
             self.add(address, _of_batch(activations[0], known, self._options))
 
 
+def channel_axis(axes: Sequence[str]) -> str | None:
+    """Return the name of the axis of channels, units or heads, ``None`` if there is none."""
+    return next((axis for axis in CHANNEL_AXES if axis in axes), None)
+
+
 def place_axes(axes: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the axes along which `StrongestInputs.places` are indices."""
-    channel = next((axis for axis in CHANNEL_AXES if axis in axes), None)
-    return tuple(axis for axis in axes if axis not in {"batch", channel})
+    return tuple(axis for axis in axes if axis not in {"batch", channel_axis(axes)})
 
 
 def bin_edges() -> NDArray[np.float64]:
@@ -165,7 +172,7 @@ def bin_edges() -> NDArray[np.float64]:
 
 def _of_batch(activation: Activation, known: Mapping[int, InputIdentity], options: StrengthOptions) -> StrongestInputs:
     values, axes = as_numbers(activation.values)[: len(known)], activation.axes
-    name = next((axis for axis in CHANNEL_AXES if axis in axes), None)
+    name = channel_axis(axes)
     values = np.moveaxis(values, axes.index(name), -1) if name is not None else values[..., None]
     sizes, channels = values.shape[1:-1], values.shape[-1]
     flat = values.reshape(len(known), math.prod(sizes), channels)
@@ -181,7 +188,12 @@ def _of_batch(activation: Activation, known: Mapping[int, InputIdentity], option
     numbers = np.where(keys > -np.inf, numbers, -1)
     identities = {number: (item.digest, item.name) for number, item in known.items()}
     places = np.array(np.unravel_index(spots, sizes or (1,))).reshape(-1, *spots.shape)[: len(sizes)]
-    columns = [keys, numbers, np.where(numbers >= 0, 1, 0), np.where(numbers >= 0, places, -1)]
+    boxes = np.zeros((4, *spots.shape), np.int64)
+    other = place_axes(axes)
+    if activation.geometry is not None and {"row", "column"} <= set(other):
+        boxes = receptive_boxes(activation.geometry, places[other.index("row")], places[other.index("column")])
+    places = np.where(numbers >= 0, np.concatenate([places, boxes]), -1)
+    columns = [keys, numbers, np.where(numbers >= 0, 1, 0), places]
     return StrongestInputs(
         *_strongest(columns, identities, options.count),
         histograms,
@@ -204,13 +216,13 @@ def _counted(
         counted &= mask[: len(inputs)].reshape(shape)
     if geometry is not None and {"row", "column"} <= set(axes):
         rows, columns = axes.index("row"), axes.index("column")
-        for entry, identity in zip(counted, inputs, strict=True):
+        for entry, identity in enumerate(inputs):
             box = identity.padding.get(geometry.input, (0, 0, *geometry.size))
             inside = np.zeros(sizes, np.bool_)
             region: list[slice] = [slice(None)] * len(sizes)
             region[rows], region[columns] = centered_region(geometry, box, (sizes[rows], sizes[columns]))
             inside[tuple(region)] = True
-            entry &= inside
+            counted[entry] &= inside
     return None if counted.all() else counted.reshape(len(inputs), -1)
 
 

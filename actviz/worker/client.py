@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from actviz.explanations.plan import ExplainPlan
     from actviz.records import Activation, Array, HeatMap, Kernel, ModelFacts, Shape
+    from actviz.statistics.strongest_inputs import InputIdentity, StrengthOptions
     from actviz.worker.messages import BatchStatistics, ModelOptions
 
 T = TypeVar("T")
@@ -181,6 +182,21 @@ class Worker:
         `cuts`, `samples` and `state` are those of `Request`.
         """
         self._send(Request("statistics", {}, batch, tuple(addresses), state=state, cuts=cuts, samples=tuple(samples)))
+
+    def request_strongest(
+        self,
+        batch: Mapping[str, Array],
+        addresses: Sequence[str],
+        strongest: StrengthOptions,
+        identities: Mapping[int, InputIdentity],
+    ) -> None:
+        """Request the strongest inputs of some layers for a batch; `receive_statistics` returns them.
+
+        `identities` are those of the inputs by number.
+        """
+        samples, items = tuple(identities), tuple(identities.values())
+        request = Request("statistics", {}, batch, tuple(addresses), samples=samples)
+        self._send(dataclasses.replace(request, strongest=strongest, identities=items))
 
     def receive_statistics(self) -> BatchStatistics:
         """Wait for the result of the last `request_statistics`."""

@@ -10,6 +10,7 @@ from typing import Literal
 from actviz.explanations.plan import ExplainPlan  # noqa: TC001
 from actviz.gate import NO_TRUST, TrustPolicy
 from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, HeatMap, Kernel, ModelFacts, Shape
+from actviz.statistics.strongest_inputs import InputIdentity, StrengthOptions  # noqa: TC001
 from actviz.system.file_system import FileStamp  # noqa: TC001
 
 DEFAULT_TIMEOUT = 120.0
@@ -56,7 +57,9 @@ class Request:
     """A request to the worker; the fields after `ask` are arguments of `formats.network_protocol.Network`.
 
     `prepare` has no reply. `cuts` are the limits at and beyond which a value counts as saturated, by
-    address; `samples` are the indices of the inputs, without copies that fill up the batch. `plan` is what to explain.
+    address; `samples` are the indices of the inputs, without copies that fill up the batch. With `strongest`, the
+    statistics are the strongest inputs of each channel, for which `identities` are those of `samples`. `plan` is what to
+    explain.
     """
 
     ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics", "kernels", "explain"]
@@ -68,19 +71,23 @@ class Request:
     cuts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: tuple[int, ...] = ()
     plan: ExplainPlan | None = None
+    strongest: StrengthOptions | None = None
+    identities: tuple[InputIdentity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
     """Statistics of the layers for one batch, without their values.
 
-    `state` is that of a `StatisticsReducer`; `left_out` has the dtypes of layers without real numbers, by
-    address. `mixed` is true if a layer does not have one output per input: then there are no statistics.
+    `state` is that of a `StatisticsReducer` or a `StrongestReducer`; `left_out` has the dtypes of layers without real
+    numbers, by address. `mixed` is true if a layer does not have one output per input: then there are no statistics. `described`
+    are the activations without their values, for a `StrongestReducer`.
     """
 
     state: dict[str, Array]
     left_out: dict[str, str]
     mixed: bool = False
+    described: dict[str, Activation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

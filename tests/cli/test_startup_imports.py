@@ -44,7 +44,7 @@ def modules_after(*arguments, code=0):
         ["--version"],
         *(
             [name, "--help"]
-            for name in ("show", "extract", "render", "check", "diff", "report", "filters", "explain", "history")
+            for name in ("show", "extract", "render", "check", "top", "diff", "report", "filters", "explain", "history")
         ),
     ],
 )

@@ -25,6 +25,7 @@ PAGES_OF_COMMANDS = {
     "extract": OF_MODELS | {"activations", "explain"},
     "render": {"activations", "figures"},
     "check": OF_MODELS | {"check-and-diff"},
+    "top": OF_MODELS | {"top"},
     "diff": OF_MODELS | {"check-and-diff"},
     "report": OF_MODELS | {"report"},
     "explain": OF_MODELS | {"explain"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from actviz.records import Activation, Geometry
-from actviz.statistics.image_positions import receptive_box
+from actviz.statistics.image_positions import receptive_boxes
 from actviz.statistics.strongest_inputs import (
     HIGH,
     LOW,
@@ -74,7 +74,7 @@ def test_ranks_are_those_of_a_plain_sort(data):
                 found.copies[extreme, rank, channel],
                 found.identities[number][1],
                 number,
-                np.ravel_multi_index(found.places[extreme, rank, channel], (2, 1)),
+                np.ravel_multi_index(found.places[extreme, rank, channel, :2], (2, 1)),
             )
             for rank, number in enumerate(found.numbers[extreme, :, channel].tolist())
             if number >= 0
@@ -93,7 +93,8 @@ def test_a_strength_is_counted_in_the_bin_between_two_edges(value):
     positive, negative, zero = (int(column.argmax()) for column in reducer.layers["a"].histogram[0].T)
     edges = np.append(bin_edges(), np.inf)
     index = positive - SIDE - 1
-    assert (edges[index] <= value or index == 0) and (value < edges[index + 1] or index == SIDE - 1)
+    assert edges[index] <= value or index == 0
+    assert value < edges[index + 1] or index == SIDE - 1
     assert (negative, zero) == (2 * SIDE - positive, SIDE)
 
 
@@ -105,12 +106,12 @@ def test_a_place_in_padding_never_counts():
     padded = {0: InputIdentity("x", "0" * 64, {"image": (1, 0, 5, 6)})}
     reducer = StrongestReducer(StrengthOptions(1), padded)
     reducer.update("a", [activation], [0])
-    assert (reducer.layers["a"].keys.item(), reducer.layers["a"].places.tolist()) == (5, [[[[2, 3]]]])
+    assert (reducer.layers["a"].keys.item(), reducer.layers["a"].places.tolist()) == (5, [[[[2, 3, 1, 2, 4, 5]]]])
     # Nor does one outside of the input, in the zeros of a padding layer.
     outside = Geometry("image", (4, 6), (-1, 0), (1, 1), (1, 1))
     reducer = StrongestReducer(StrengthOptions(1))
     reducer.update("a", [Activation("a", "ZeroPadding2D", values, MAPS, geometry=outside)], [0])
-    assert reducer.layers["a"].places.tolist() == [[[[2, 3]]]]
+    assert reducer.layers["a"].places.tolist() == [[[[2, 3, 1, 3, 2, 4]]]]
 
 
 def test_masked_steps_never_count():
@@ -118,9 +119,10 @@ def test_masked_steps_never_count():
     activation = Activation("a", "LSTM", values, ("batch", "step", "unit"), mask=np.array([[True, False, True]]))
     reducer = StrongestReducer(StrengthOptions(1))
     reducer.update("a", [activation], [0])
-    assert (reducer.layers["a"].keys.item(), reducer.layers["a"].places.tolist()) == (3, [[[[2]]]])
+    assert (reducer.layers["a"].keys.item(), reducer.layers["a"].places.tolist()) == (3, [[[[2, 0, 0, 0, 0]]]])
 
 
 @pytest.mark.parametrize(("place", "box"), [((0, 0), (-1, -1, 2, 2)), ((2, 1), (3, 1, 6, 4))])
 def test_the_box_of_a_place_is_its_receptive_field(place, box):
-    assert receptive_box(Geometry("image", (9, 9), (0, 0), (2, 2), (3, 3)), *place) == box
+    geometry = Geometry("image", (9, 9), (0, 0), (2, 2), (3, 3))
+    assert receptive_boxes(geometry, *map(np.array, place)).tolist() == list(box)

@@ -10,7 +10,8 @@ from actviz.batch.computations import stacked
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.batch.statistics_runner import StatisticsComputation
-from actviz.statistics.strongest_inputs import InputIdentity, StrengthOptions, StrongestReducer
+from actviz.statistics.strength_options import InputIdentity, StrengthOptions
+from actviz.statistics.strongest_inputs import StrongestReducer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

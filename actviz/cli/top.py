@@ -47,7 +47,7 @@ def command(*, quiet: bool, **values: Any) -> None:
     drawn. Without --output, a table is printed.
     """
     from actviz.commands.top import TopRequest, top
-    from actviz.statistics.strongest_inputs import StrengthOptions
+    from actviz.statistics.strength_options import StrengthOptions
 
     strength = StrengthOptions(values.pop("count"), values.pop("by"), EXTREMES[values.pop("extreme")])
     request = TopRequest(**options.take_request(values), options=strength, **values)

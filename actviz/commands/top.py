@@ -26,7 +26,8 @@ from actviz.inputs.arrays import read_archive
 from actviz.inputs.skipped_files import SkippedFiles
 from actviz.results import output_files
 from actviz.results.provenance_json import dump_json
-from actviz.statistics.strongest_inputs import StrengthOptions, channel_axis
+from actviz.statistics.strength_options import StrengthOptions
+from actviz.statistics.strongest_inputs import channel_axis
 from actviz.system import file_system, file_writing
 from actviz.system.held_folder import hold_folder
 from actviz.version import VERSION

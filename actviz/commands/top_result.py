@@ -9,7 +9,8 @@ from actviz.errors import escape
 from actviz.figures import strongest_page, text
 from actviz.records import MIXED, REVERSED
 from actviz.results.text_table import text_table
-from actviz.statistics.strongest_inputs import HIGH, LOW, place_axes
+from actviz.statistics.strength_options import HIGH, LOW
+from actviz.statistics.strongest_inputs import place_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping  # noqa: TC003  (read at run time by `system.serialization`)
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from actviz.statistics.channel_statistics import as_numbers
 from actviz.statistics.image_positions import centered_region, receptive_boxes
 from actviz.statistics.reducer import LayerReducer
 from actviz.statistics.running_statistics import CHANNEL_AXES
+from actviz.statistics.strength_options import LOW, InputIdentity, StrengthOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,33 +22,10 @@ if TYPE_CHECKING:
 
     from actviz.records import Activation
 
-HIGH, LOW = EXTREMES = ("high", "low")
-MEASURES = ("max", "mean")
 OCTAVES = 16
 SIDE = 4 * OCTAVES
 """Bins of a histogram for one sign: two for each power of two from 2 ** -16 to 2 ** 16. With that of 0 in the middle
 there are ``2 * SIDE + 1``; values beyond are counted in the first and the last bin of their sign."""
-
-
-@dataclass(frozen=True, slots=True)
-class InputIdentity:
-    """The name of an input, the SHA-256 of its values, and the box of its image in a padded input, by input name."""
-
-    name: str
-    digest: str
-    padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StrengthOptions:
-    """How many inputs are kept for each channel, and how its strength is measured.
-
-    `by` is one of `MEASURES`, over all positions; `extremes` are those of `EXTREMES` that are kept.
-    """
-
-    count: int = 9
-    by: str = "max"
-    extremes: tuple[str, ...] = (HIGH,)
 
 
 @dataclass(frozen=True)

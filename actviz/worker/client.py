@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from actviz.explanations.plan import ExplainPlan
     from actviz.records import Activation, Array, HeatMap, Kernel, ModelFacts, Shape
-    from actviz.statistics.strongest_inputs import InputIdentity, StrengthOptions
+    from actviz.statistics.strength_options import InputIdentity, StrengthOptions
     from actviz.worker.messages import BatchStatistics, ModelOptions
 
 T = TypeVar("T")

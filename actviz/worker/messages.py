@@ -10,7 +10,7 @@ from typing import Literal
 from actviz.explanations.plan import ExplainPlan  # noqa: TC001
 from actviz.gate import NO_TRUST, TrustPolicy
 from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, HeatMap, Kernel, ModelFacts, Shape
-from actviz.statistics.strongest_inputs import InputIdentity, StrengthOptions  # noqa: TC001
+from actviz.statistics.strength_options import InputIdentity, StrengthOptions  # noqa: TC001
 from actviz.system.file_system import FileStamp  # noqa: TC001
 
 DEFAULT_TIMEOUT = 120.0

@@ -15,7 +15,8 @@ from actviz.errors import ActvizError, InputError, OutputError, PartialError, Us
 from actviz.formats import open_network
 from actviz.inputs import InputArguments, InputOptions
 from actviz.results.output_files import read_provenance
-from actviz.statistics.strongest_inputs import StrengthOptions, StrongestReducer, channel_axis
+from actviz.statistics.strength_options import StrengthOptions
+from actviz.statistics.strongest_inputs import StrongestReducer, channel_axis
 from actviz.worker import ModelOptions
 
 DIGITS = SAMPLES / "digits_cnn.keras"

@@ -11,15 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from actviz.records import Activation, Geometry
 from actviz.statistics.image_positions import receptive_boxes
-from actviz.statistics.strongest_inputs import (
-    HIGH,
-    LOW,
-    SIDE,
-    InputIdentity,
-    StrengthOptions,
-    StrongestReducer,
-    bin_edges,
-)
+from actviz.statistics.strength_options import HIGH, LOW, InputIdentity, StrengthOptions
+from actviz.statistics.strongest_inputs import SIDE, StrongestReducer, bin_edges
 
 MAPS = ("batch", "row", "column", "channel")
 FEW = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0, 2.0, math.nan, math.inf])

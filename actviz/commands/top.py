@@ -26,7 +26,6 @@ from actviz.inputs.arrays import read_archive
 from actviz.inputs.skipped_files import SkippedFiles
 from actviz.results import output_files
 from actviz.results.provenance_json import dump_json
-from actviz.statistics.strength_options import StrengthOptions
 from actviz.statistics.strongest_inputs import channel_axis
 from actviz.system import file_system, file_writing
 from actviz.system.held_folder import hold_folder
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from actviz.commands.top_result import LayerResult
     from actviz.figures.strongest_page import StrongestTile
     from actviz.records import LayerInfo, ModelFacts
+    from actviz.statistics.strength_options import StrengthOptions
 
 RESULT = "top.npz"
 LARGEST_RESULT = 1 << 30

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003  (read at run time by `system.serialization`)
 from dataclasses import dataclass, field
 
+from actviz.errors import UsageError, escape
+
 HIGH, LOW = EXTREMES = ("high", "low")
 MEASURES = ("max", "mean")
 
@@ -28,3 +30,17 @@ class StrengthOptions:
     count: int = 9
     by: str = "max"
     extremes: tuple[str, ...] = (HIGH,)
+
+    def __post_init__(self) -> None:
+        """Check the values, which Python users give.
+
+        Raises
+        ------
+        UsageError
+            When one is not among those named above, or no input is to be kept.
+        """
+        if self.count < 1:
+            raise UsageError(f"k of {self.count}: at least 1 input for each channel was expected.")
+        for name, value, known in (("by", self.by, MEASURES), *(("extreme", end, EXTREMES) for end in self.extremes)):
+            if value not in known:
+                raise UsageError(f"{name} {escape(str(value), 40)}: {' or '.join(known)} was expected.")

@@ -8,6 +8,7 @@ import pytest
 from conftest import DATA, SAMPLES
 from PIL import Image
 
+import actviz as package
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.commands import top
 from actviz.commands.verdicts import Verdict
@@ -191,3 +192,26 @@ def test_the_command_prints_a_table(actviz, warm_worker, samples):
     assert (ran.code, ran.err, lines[0]) == (0, "", "scores  Dense  2 inputs")
     assert "      7  high   100%     0.9962  -      seven.png" in lines
     assert actviz("top", DIGITS, samples / "seven.png", "-l", "scores", "-k", "0").code == 2
+
+
+@pytest.mark.tensorflow
+def test_python_finds_what_the_command_finds(actviz, warm_worker, tmp_path):
+    digits = np.random.default_rng(1).random((70, 28, 28, 1)).astype(np.float32)
+    digits[5] = digits[66]
+    np.save(tmp_path / "digits.npy", digits)
+    ran = actviz("top", DIGITS, "digits.npy", "-l", "conv,scores", "-k", "4", "--extreme", "low", "--json")
+    with package.open(DIGITS) as network:
+        found = package.top(network, digits, ["conv", "scores"], k=4, extreme="low")
+        for words, more in (("k of 0", {"k": 0}), ("by sum: max or mean", {"by": "sum"}), ("no inputs", {"k": 1})):
+            with pytest.raises((UsageError, InputError), match=words):
+                package.top(network, digits[: 0 if words == "no inputs" else 1], "conv", **more)
+    for layer in json.loads(ran.out)["layers"]:
+        top = found[layer["address"]]
+        assert [index for index, dead in enumerate(top.dead) if dead] == layer["dead"]
+        for entry in layer["strongest"]:
+            channel, end = entry["channel"], entry["low"]
+            assert top.values[:, channel].tolist() == [item["value"] for item in end["inputs"]]
+            assert top.copies[:, channel].tolist() == [item["copies"] for item in end["inputs"]]
+            assert top.fires[channel] == end["fires"]
+            if layer["address"] == "conv":
+                assert top.boxes[:, channel].tolist() == [item["box"] for item in end["inputs"]]

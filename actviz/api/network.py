@@ -140,10 +140,10 @@ class OpenNetwork:
     ) -> ExplanationMaps:
         """Return heat maps for a batch; see `actviz.explain`."""
         from actviz.explanations.explain import explain, parse_target
+        from actviz.explanations.heat_maps import complete_shapes
 
         batch = self._batch(inputs)
-        if not all(spec.shape for spec in self.inputs):
-            self._network.complete({name: values.shape for name, values in batch.items()})
+        complete_shapes(self._network, batch)
         target = parse_target(of, self.facts, str(self._path), labels)
         chosen = self.select(layer) if layer is not None else []
         if len(chosen) > 1:

@@ -252,8 +252,8 @@ _EXPLAIN = (
         "methods",
         default="",
         metavar="NAME",
-        help="gradcam, gradcam++, layercam, saliency, smoothgrad, integrated-gradients, occlusion, scorecam or"
-        " eigencam. Takes commas.  [default: gradcam, or occlusion without gradients]",
+        help="gradcam, gradcam++, layercam, saliency, smoothgrad, integrated-gradients, occlusion, rise, scorecam"
+        " or eigencam. Takes commas.  [default: gradcam, or occlusion without gradients]",
     ),
 )
 _BATCH = (

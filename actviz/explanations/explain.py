@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TOP = "top"
 PLACES = frozenset({"row", "column", "plane", "step"})
 MAX_RANK = 2
+MIXING = 1e-2
+"""Relative change of the scores by the rest of a batch; rounding changes them by less, also those of 16-bit numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,8 @@ def explain(  # noqa: PLR0913  (what is explained, and how)
         When the method, the unit or a place to draw on does not exist, or there is no gradient.
     """
     entry, question, first = ask(score, facts, batch, target, method, layer)
+    if len(first.scores) > 1 or not entry.gradients:
+        check_separate(question, first)
     maps = entry.compute(question)
     where = question.layer if entry.on_layer else question.input[1]
     stripped, activation = first.stripped, first.activation
@@ -218,6 +222,25 @@ def ask(  # noqa: PLR0913  (what is explained, and how)
     check_units(first.address, first.scores.shape[1], chosen)
     question = Explanation(score, batch, target.address, tuple(chosen), at, (spec.name, given, spec.axes), first=first)
     return entry, question, first
+
+
+def check_separate(question: Explanation, first: ScoreBatch) -> None:
+    """Refuse a network whose scores of an input depend on the rest of its batch: the gradients and maps would, too.
+
+    Raises
+    ------
+    UsageError
+        When it mixes the inputs of a batch.
+    """
+    alone = {name: values[:1] for name, values in question.batch.items()}
+    pair = {name: np.concatenate([values, np.zeros_like(values)]) for name, values in alone.items()}
+    if len(first.scores) > 1:
+        pair = alone
+    found, expected = question.score(pair, question.target).scores, first.scores[:1]
+    limit = MIXING * max(1e-6, float(np.abs(expected).max()))
+    if len(found) != len(next(iter(pair.values()))) or np.abs(found[:1] - expected).max() > limit:
+        message = f'"{escape(first.address, 80)}" mixes the inputs of a batch: its scores of one depend on the others, so that no map can be computed for one of them.'
+        raise UsageError(message)
 
 
 def _check_scores(facts: ModelFacts, address: str, target: Target) -> None:

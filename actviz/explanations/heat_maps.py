@@ -2,66 +2,98 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.errors import UsageError
 from actviz.explanations import faithfulness
-from actviz.explanations.explain import ask, explained_input
+from actviz.explanations.explain import ask, check_separate, explained_input
 from actviz.explanations.occlusion import patch_sides
 from actviz.explanations.positions import values_on_input
 from actviz.records import HeatMap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from actviz.explanations.explain import Target
-    from actviz.explanations.method import Explanation, Method
+    from actviz.explanations.method import Explanation, Method, ScoreFunction
     from actviz.explanations.plan import ExplainPlan
     from actviz.formats.network_protocol import Network
+    from actviz.records import ModelFacts, ScoreBatch
 
-TOP = 5
+TOP, SECONDS = 5, 5.0
 
 
 def explain_batch(
-    network: Network, batch: Mapping[str, NDArray[Any]], plan: ExplainPlan
+    network: Network, batch: Mapping[str, NDArray[Any]], plan: ExplainPlan, alive: Callable[[], None] = lambda: None
 ) -> tuple[tuple[HeatMap, ...], ...]:
     """Return the maps of each input of a batch, by target and then by method.
 
-    Inputs are computed one by one, so that no map depends on the batch.
+    Inputs are computed one by one, so that no map depends on the batch. `alive` is called every few seconds, since
+    thousands of forward passes may take longer than a worker may be silent.
 
     Raises
     ------
     UsageError
         When a target, a method or a place to draw on does not exist, or there is no gradient.
     """
+    complete_shapes(network, batch)
     count = len(next(iter(batch.values())))
     parts = ({name: values[index : index + 1] for name, values in batch.items()} for index in range(count))
-    return tuple(tuple(_of_input(network, part, plan)) for part in parts)
+    score = _Reporting(network.scores, alive)
+    return tuple(tuple(_of_input(network, score, part, plan)) for part in parts)
 
 
-def _of_input(network: Network, batch: Mapping[str, NDArray[Any]], plan: ExplainPlan) -> Iterator[HeatMap]:
+class _Reporting:
+    """A function of scores that calls `alive` every few seconds."""
+
+    def __init__(self, score: ScoreFunction, alive: Callable[[], None]) -> None:
+        self._score, self._alive = score, alive
+        self._last = time.monotonic()
+
+    def __call__(
+        self, batch: Mapping[str, NDArray[Any]], target: str = "", at: str = "", units: Sequence[int] = ()
+    ) -> ScoreBatch:
+        """Compute scores."""
+        found = self._score(batch, target, at, units)
+        if time.monotonic() - self._last > SECONDS:
+            self._alive()
+            self._last = time.monotonic()
+        return found
+
+
+def complete_shapes(network: Network, batch: Mapping[str, NDArray[Any]]) -> None:
+    """Let a network infer shapes that are not in its file: a method needs the places of layers."""
+    if any(layer.shape is None for layer in network.facts.layers if not layer.inner):
+        network.complete({name: values.shape for name, values in batch.items()})
+
+
+def _of_input(
+    network: Network, score: ScoreFunction, batch: Mapping[str, NDArray[Any]], plan: ExplainPlan
+) -> Iterator[HeatMap]:
     methods = plan.methods or (("gradcam",) if network.has_gradients else ("occlusion",))
     for target in plan.targets:
         for name in methods:
-            yield _heat_map(network, batch, plan, (target, name))
+            yield _heat_map(network.facts, ask(score, network.facts, batch, target, name, plan.layer), plan, name)
 
 
 def _heat_map(
-    network: Network, batch: Mapping[str, NDArray[Any]], plan: ExplainPlan, chosen: tuple[Target, str]
+    facts: ModelFacts, asked: tuple[Method, Explanation, ScoreBatch], plan: ExplainPlan, name: str
 ) -> HeatMap:
-    method, question, first = ask(network.scores, network.facts, batch, *chosen, plan.layer)
+    method, question, first = asked
+    if plan.check or not method.gradients:
+        check_separate(question, first)
     values = np.asarray(method.compute(question)[0], np.float32)
     cells, flat = _cells(method, question, values)
     unit, scores, outputs = question.units[0], first.scores[0], first.outputs[0]
     order = np.argsort(-scores, kind="stable")
     activation = question.activation if method.on_layer else None
-    axes = explained_input(network.facts, batch).axes if activation is None else activation.axes
+    axes = explained_input(facts, question.batch).axes if activation is None else activation.axes
     return HeatMap(
-        method=chosen[1],
+        method=name,
         layer=question.layer if method.on_layer else question.input[1],
         target=first.address,
         unit=unit,

@@ -9,6 +9,7 @@ from actviz.explanations import (
     integrated_gradients,
     layercam,
     occlusion,
+    rise,
     saliency,
     scorecam,
     smoothgrad,
@@ -23,6 +24,7 @@ METHODS: dict[str, Method] = {
     "smoothgrad": Method(smoothgrad.compute, on_layer=False, gradients=True),
     "integrated-gradients": Method(integrated_gradients.compute, on_layer=False, gradients=True),
     "occlusion": Method(occlusion.compute, on_layer=False, gradients=False, patches=True),
+    "rise": Method(rise.compute, on_layer=False, gradients=False),
     "scorecam": Method(scorecam.compute, on_layer=True, gradients=False),
     "eigencam": Method(eigencam.compute, on_layer=True, gradients=False),
 }

@@ -28,6 +28,7 @@ MEANINGS = {
     "smoothgrad": "largest |gradient| over 25 noisy copies",
     "integrated-gradients": "share of the difference of the score from that of zeros",
     "occlusion": "how much lower the score is where the input is 0",
+    "rise": "mean score of 8,000 random parts of the input that have the place",
     "scorecam": "channels weighted with the score of what they cover",
     "eigencam": "first principal component of the channels, whatever is explained",
 }

@@ -63,5 +63,5 @@ def units_of(scores: NDArray[Any], units: Sequence[int]) -> list[int]:
 
 def no_gradient(file: str, target: str, at: str, reason: str) -> UsageError:
     """Return the error for a score that has no gradient with respect to a layer."""
-    message = f'{file}: the score of "{escape(target, 80)}" has no gradient with respect to "{escape(at, 80)}": {reason}; give a method without gradients, such as --method occlusion.'
+    message = f'{file}: the score of "{escape(target, 80)}" has no gradient with respect to "{escape(at, 80)}": {reason}; give a method without gradients with --method, such as occlusion.'
     return UsageError(message)

@@ -240,8 +240,10 @@ class Worker:
             self._channel.send(request, self._timeout, self._watch)
 
     def _receive(self) -> Reply:
-        with self._failing():
-            reply = self._channel.receive(Reply, self._timeout, self._watch)
+        reply = Reply(pending=True)
+        while reply.pending:
+            with self._failing():
+                reply = self._channel.receive(Reply, self._timeout, self._watch)
         for path, stamp in reply.files.items():
             self._changed |= self._files.setdefault(path, self._before.get(path, stamp)) != stamp
         self.check_unchanged()

@@ -103,7 +103,7 @@ class WorkerFailure:
 class Reply:
     """The result of a request, and all notes on the model so far.
 
-    `files` are the files that the worker opened since the last reply, by path.
+    `pending` is true if the result is still being computed: the worker is alive, however long it takes. `files` are the files that the worker opened since the last reply, by path.
     """
 
     failure: WorkerFailure | None = None
@@ -114,4 +114,5 @@ class Reply:
     kernels: tuple[Kernel, ...] = ()
     heat_maps: tuple[tuple[HeatMap, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    pending: bool = False
     files: dict[str, FileStamp] = field(default_factory=dict)

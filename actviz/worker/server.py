@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -104,7 +105,14 @@ def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
                 computed = True
                 continue
             queue.flush()
-            channel.reply(_answer(network, request))
+            if request.plan is not None:
+                from actviz.explanations.heat_maps import explain_batch
+
+                alive = functools.partial(channel.reply, Reply(pending=True))
+                maps = explain_batch(network, dict(request.batch), request.plan, alive)
+                channel.reply(Reply(heat_maps=maps, notes=tuple(network.notes)))
+            else:
+                channel.reply(_answer(network, request))
             computed = computed or request.ask in {"activations", "explain"}
         except ClosedError:
             raise
@@ -156,10 +164,6 @@ def _answer(network: Network, request: Request) -> Reply:
             dict(request.batch), request.addresses, separate=request.separate, state=cast("State", request.state)
         )
         return Reply(activations=dict(activations), notes=tuple(network.notes))
-    if request.ask == "explain" and request.plan is not None:
-        from actviz.explanations.heat_maps import explain_batch
-
-        return Reply(heat_maps=explain_batch(network, dict(request.batch), request.plan), notes=tuple(network.notes))
     if request.ask == "kernels":
         return Reply(kernels=network.kernels(request.addresses[0]), notes=tuple(network.notes))
     facts = network.facts if request.ask == "facts" else network.complete(request.shapes)

@@ -7,7 +7,7 @@ import pytest
 
 from actviz.commands.explain_plan import parse_plan
 from actviz.errors import UsageError
-from actviz.explanations import faithfulness
+from actviz.explanations import faithfulness, heat_maps, rise
 from actviz.explanations.explain import Target, parse_targets
 from actviz.explanations.heat_maps import explain_batch
 from actviz.explanations.method import Explanation
@@ -66,6 +66,29 @@ def test_the_check_takes_forty_forward_passes_and_finds_a_true_map_more_faithful
     assert np.mean(check.insertion) > np.mean(check.random_insertion)
 
 
+def test_rise_ranks_the_places_that_raise_the_score_highest():
+    ((item,),), network = maps_of(ExplainPlan(methods=("rise",)))
+    assert network.passes == 3 + rise.MASKS
+    assert np.unravel_index(item.values.argmax(), (4, 4)) == (1, 2)
+    assert np.unravel_index(item.values.argmin(), (4, 4)) == (3, 0)
+
+
+def test_masks_cover_every_place_half_of_the_time_and_are_smooth():
+    random = np.random.default_rng(0)
+    masks = np.stack([rise._mask([20, 33], random) for _ in range(400)])
+    assert masks.shape == (400, 20, 33)
+    assert (masks.min(), masks.max()) == (0, 1)
+    assert np.abs(masks.mean(axis=0) - 0.5).max() < 0.1
+    assert np.abs(np.diff(masks, axis=1)).max() <= 7 / 16
+
+
+def test_a_long_computation_says_that_it_is_alive(monkeypatch):
+    calls = []
+    monkeypatch.setattr(heat_maps, "SECONDS", 0.0)
+    explain_batch(Network(), {"image": np.ones((1, 4, 4, 1), np.float32)}, ExplainPlan(), lambda: calls.append(1))
+    assert calls
+
+
 def test_equal_values_are_not_deleted_from_the_top_left():
     seen = []
 
@@ -122,6 +145,15 @@ def test_a_network_that_mixes_inputs_is_refused():
         facts=FACTS,
         has_gradients=False,
         scores=lambda *_: ScoreBatch("dense", np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)),
+    )
+    with pytest.raises(UsageError, match='"dense" mixes the inputs of a batch'):
+        explain_batch(network, {"image": np.ones((1, 4, 4, 1), np.float32)}, ExplainPlan())
+
+
+def test_a_network_whose_values_depend_on_the_rest_of_a_batch_is_refused():
+    network = Network()
+    network.scores = lambda batch, *_: ScoreBatch(
+        "dense", *[np.repeat(batch["image"].mean(keepdims=True)[0, :, :, 0], len(batch["image"]), axis=0)] * 2
     )
     with pytest.raises(UsageError, match='"dense" mixes the inputs of a batch'):
         explain_batch(network, {"image": np.ones((1, 4, 4, 1), np.float32)}, ExplainPlan())

@@ -36,6 +36,7 @@ from actviz.cli.printer import print_events
 @options.through_link
 @options.batch_options
 @options.labels
+@options.tokens
 @options.run_options
 def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> None:
     """Draw which part of each of INPUTS makes MODEL give a class its score, as a heat map over it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,15 +121,16 @@ def parse_target(text: str | int, facts: ModelFacts, file: str, labels: Sequence
     raise UsageError(message)
 
 
-def last_layer_with_places(facts: ModelFacts) -> LayerInfo:
-    """Return the last layer that still has places, such as rows and columns.
+def last_layer_with_places(facts: ModelFacts, target: str = "") -> LayerInfo:
+    """Return the last layer that still has places, such as rows and columns, before the layer `target` if it is given.
 
     Raises
     ------
     UsageError
         When there is none.
     """
-    for layer in reversed(facts.layers):
+    end = next((index for index, layer in enumerate(facts.layers) if layer.address == target), len(facts.layers))
+    for layer in reversed(facts.layers[:end]):
         scores = layer.address.endswith("@scores") or layer.kind == "InputLayer" or layer.inner
         if not scores and PLACES & set(layer.axes) and {"channel", "unit"} & set(layer.axes):
             return layer
@@ -206,7 +207,7 @@ def ask(  # noqa: PLR0913  (what is explained, and how)
 ) -> tuple[Method, Explanation, ScoreBatch]:
     """Return a method, what it gets, and the scores of the batch; see `explain`."""
     entry, spec = method_of(method), explained_input(facts, batch)
-    at = layer or (last_layer_with_places(facts).address if entry.on_layer else "")
+    at = layer or (last_layer_with_places(facts, target.address).address if entry.on_layer else "")
     if entry.on_layer and not PLACES & set(next(item.axes for item in facts.layers if item.address == at)):
         message = (
             f'layer "{escape(at, 80)}" has no places such as rows and columns to draw a map on; choose another layer.'
@@ -252,6 +253,12 @@ def _check_scores(facts: ModelFacts, address: str, target: Target) -> None:
 
 
 def explained_input(facts: ModelFacts, batch: Mapping[str, NDArray[Any]]) -> TensorSpec:
-    """Return the input that methods on the input explain: the first with places, else the first."""
+    """Return the input that methods on the input explain: the first with places, else the first.
+
+    The numbers of a vector, such as words or features, count as steps.
+    """
     given = [spec for spec in facts.inputs if spec.name in batch]
-    return next((spec for spec in given if PLACES & set(spec.axes)), given[0])
+    spec = next((spec for spec in given if PLACES & set(spec.axes)), given[0])
+    if PLACES & set(spec.axes) or batch[spec.name].ndim != MAX_RANK:
+        return spec
+    return replace(spec, axes=("batch", "step"))

@@ -1,6 +1,6 @@
 """Occlusion: Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2.
 
-How much lower the score is where a patch of the input is 0. There are at most 14 patches along an axis, side by side.
+How much lower the score is where a patch of the input is 0. There are at most 14 x 14 patches, side by side.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from actviz.explanations.method import Explanation
 
-MOST = 14
+MOST = (196, 14, 5)
+"""Patches along an axis of inputs with one, two or three axes of places: at most 14 x 14 in all."""
 
 
 def compute(explanation: Explanation, patch: int | None = None) -> NDArray[Any]:
@@ -44,7 +45,8 @@ def compute(explanation: Explanation, patch: int | None = None) -> NDArray[Any]:
 
 def patch_sides(sizes: Sequence[int]) -> list[int]:
     """Return the length of a patch along each axis of places of the input."""
-    return [-(-size // MOST) for size in sizes]
+    most = MOST[min(len(sizes), len(MOST)) - 1]
+    return [-(-size // most) for size in sizes]
 
 
 def _boxes(sizes: list[int], patch: int | None) -> Iterator[tuple[slice, ...]]:

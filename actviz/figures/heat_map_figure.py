@@ -20,6 +20,7 @@ from actviz.errors import UsageError, escape
 from actviz.figures import colors, heat_map_words, mosaic, page_layout, text
 from actviz.figures.canvas import theme_of
 from actviz.figures.color_scale import ColorScale
+from actviz.figures.heat_map_steps import draw_steps
 from actviz.figures.renderers import color_bars, prepared_maps
 from actviz.figures.renderers.overlay_blend import Overlay, to_grey
 from actviz.records import Activation, Geometry
@@ -52,6 +53,8 @@ def draw_heat_maps(maps: Sequence[HeatMap], context: Context, style: Style) -> P
         If the figure would be too large.
     """
     with text.scaled(style.font_scale):
+        if all(item.axes == ("step",) for item in maps):
+            return draw_steps(maps, context, style)
         picture = _picture(maps, context)
         panels = [_Panel.of(item, picture, maps, context, style) for item in maps]
         plan = _Plan.of(panels, picture, style, len({item.method for item in maps}))

@@ -117,8 +117,8 @@ def means(check: Faithfulness) -> tuple[float, float, float, float]:
     return deletion, random_deletion, insertion, random_insertion
 
 
-def caption(maps: Sequence[HeatMap], labels: Sequence[str], over: Overlay) -> tuple[str, ...]:
-    """Return the parts of the caption; `over` is the overlay of the first map."""
+def caption(maps: Sequence[HeatMap], labels: Sequence[str], over: Overlay | None) -> tuple[str, ...]:
+    """Return the parts of the caption; `over` is the overlay of the first map (``None``: not over a picture)."""
     parts = []
     for target in dict.fromkeys(item.target for item in maps):
         item = next(item for item in maps if item.target == target)
@@ -130,11 +130,11 @@ def caption(maps: Sequence[HeatMap], labels: Sequence[str], over: Overlay) -> tu
         )
         score = f"the value before the {item.stripped}" if item.stripped else "the output as it is"
         parts.append(f"score: {score}")
-    counts = maps[0].values.shape[0], maps[0].values.shape[1]
-    if maps[0].geometry is not None or not over.aligned:
-        parts += over.notes(counts)
+    if over is not None and (maps[0].geometry is not None or not over.aligned):
+        parts += over.notes((maps[0].values.shape[0], maps[0].values.shape[1]))
     parts += _meanings(maps)
-    parts.append("upper half of each bar: over black, lower half: over white")
+    if over is not None:
+        parts.append("upper half of each bar: over black, lower half: over white")
     if any(item.check is not None for item in maps):
         parts.append(
             "deletion, insertion: mean output while the input is set to 0, or restored, in ten steps, the strongest places first; random: those of a random map of the same size"

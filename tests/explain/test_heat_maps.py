@@ -1,5 +1,6 @@
 """Heat maps of inputs without TensorFlow: scores of a function, faithfulness, targets, plans."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from actviz.commands.explain_plan import parse_plan
 from actviz.errors import UsageError
 from actviz.explanations import faithfulness, heat_maps, rise
-from actviz.explanations.explain import Target, parse_targets
+from actviz.explanations.explain import Target, last_layer_with_places, parse_targets
 from actviz.explanations.heat_maps import explain_batch
 from actviz.explanations.method import Explanation
+from actviz.explanations.occlusion import patch_sides
 from actviz.explanations.plan import ExplainPlan
 from actviz.explanations.positions import values_on_input
 from actviz.formats.score_axes import units_of
@@ -138,6 +140,31 @@ def test_targets_that_do_not_exist():
 def test_a_box_outside_the_input_is_refused(box):
     with pytest.raises(UsageError, match="outside the input of 4 x 4 pixels"):
         maps_of(ExplainPlan(box=box))
+
+
+def test_numbers_of_a_vector_are_steps():
+    spec = TensorSpec("words", (None, 3), "float32", ("batch", "unit"))
+    facts = replace(FACTS, inputs=(spec,), layers=(replace(INPUT, address="words", name="words"), DENSE))
+
+    def score(batch, *_):
+        scores = np.stack([batch["words"] @ [1, 0, 5], batch["words"] @ [0, 0, 0]], axis=1).astype(np.float32)
+        return ScoreBatch("dense", scores, scores)
+
+    network = SimpleNamespace(facts=facts, has_gradients=False, scores=score)
+    ((item,),) = explain_batch(network, {"words": np.ones((1, 3), np.float32)}, ExplainPlan(check=True))
+    assert (item.axes, item.values.tolist(), item.method) == (("step",), [1, 0, 5], "occlusion")
+
+
+def test_the_default_layer_is_the_last_with_places_before_the_target():
+    conv, last = (replace(INPUT, address=name, kind="Conv2D") for name in ("conv", "last"))
+    facts = replace(FACTS, layers=(INPUT, conv, last, DENSE))
+    assert last_layer_with_places(facts).address == "last"
+    assert last_layer_with_places(facts, "last").address == "conv"
+
+
+@pytest.mark.parametrize(("sizes", "most"), [((5000,), 196), ((224, 300), 14 * 14), ((30, 30, 30), 14 * 14)])
+def test_occlusion_has_at_most_196_patches(sizes, most):
+    assert np.prod([-(-size // side) for size, side in zip(sizes, patch_sides(sizes), strict=True)]) <= most
 
 
 def test_a_network_that_mixes_inputs_is_refused():

@@ -111,9 +111,49 @@ def test_the_box_is_outlined_and_its_share_said():
     assert picture.numbers["maps"][0]["share"] == 0.25
 
 
-def test_other_inputs_than_pictures_are_refused():
-    with pytest.raises(UsageError, match="extract --explain gradcam"):
-        draw_heat_maps([replace(MAP, axes=("step",), values=VALUES[0])], replace(CONTEXT, thumbnail=None), Style())
+def test_other_inputs_than_pictures_and_sequences_are_refused():
+    volume = replace(MAP, axes=("plane", "row", "column"), values=VALUES[None])
+    with pytest.raises(UsageError, match=r"the axes \(plane, row, column\).*extract --explain gradcam"):
+        draw_heat_maps([volume], replace(CONTEXT, thumbnail=None), Style())
+
+
+STEPS = replace(MAP, axes=("step",), values=np.array([0, 4, -2, 1], np.float32), geometry=None, check=CHECK)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_each_word_lies_on_the_color_of_its_value_in_readable_ink(dark):
+    words = ("the", "cat", "sat", "down")
+    picture, said = words_of(STEPS, context=replace(CONTEXT, thumbnail=None, steps=words), style=Style(dark=dark))
+    grounds = []
+    for word in words:
+        (box,) = [label.box for label in picture.labels if label.text == word]
+        pixels = picture.pixels[box[0] : box[2], box[1] : box[3]].reshape(-1, 3).astype(int)
+        ground = picture.pixels[box[0] - 1, box[1] - 2].astype(int)
+        assert np.abs(pixels - ground).sum(axis=1).max() > 250
+        grounds.append(tuple(ground.tolist()))
+    assert len(set(grounds)) == 4
+    (tile,) = picture.tiles
+    assert (tile.low, tile.high) == (-4, 4)
+    assert "1 (one)" in said
+    assert "more faithful than a random map" in said
+
+
+def test_many_words_flow_in_lines_and_steps_without_words_have_numbers():
+    many = replace(STEPS, values=np.arange(300, dtype=np.float32))
+    picture, said = words_of(many, context=replace(CONTEXT, thumbnail=None))
+    assert {"0", "150", "299"} <= set(said.split())
+    assert all(label.box[3] <= picture.size[1] for label in picture.labels)
+
+
+def test_a_signal_has_its_curve_above_the_strip():
+    signal = np.sin(np.arange(500) / 20).astype(np.float32)
+    context = replace(CONTEXT, thumbnail=None, signal=signal)
+    picture, _ = words_of(replace(STEPS, values=np.arange(4, dtype=np.float32)), context=context)
+    top, left, bottom, right = picture.tiles[0].box
+    strip = picture.pixels[bottom - 5, left:right]
+    assert len(np.unique(strip, axis=0)) == 4
+    ink = (picture.pixels[top : bottom - 30, left:right] == 34).all(axis=2)
+    assert ink.any(axis=0).all()
 
 
 def test_no_text_leaves_the_page_or_overlaps():

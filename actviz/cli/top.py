@@ -32,7 +32,7 @@ EXTREMES = {"high": ("high",), "low": ("low",), "both": ("high", "low")}
     help="Classes of the inputs: their folders, or a CSV file with names and classes.  [default: folders, if all"
     " inputs are in one for each class]",
 )
-@click.option("-o", "--output", metavar="PATH", help="figure.png for one layer, folder/ for several.")
+@click.option("-o", "--output", metavar="PATH", help="figure.png for one layer, page.html or folder/ for several.")
 @options.dark
 @options.as_json
 @options.through_link
@@ -46,7 +46,8 @@ def command(*, quiet: bool, **values: Any) -> None:
     their number. Places in padding do not count. Channels that are 0 everywhere are named, not
     drawn. Without --output, a table is printed.
     """
-    from actviz.commands.top import TopRequest, top
+    from actviz.commands.top import top
+    from actviz.commands.top_request import TopRequest
     from actviz.statistics.strength_options import StrengthOptions
 
     strength = StrengthOptions(values.pop("count"), values.pop("by"), EXTREMES[values.pop("extreme")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import escape
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
+    from numpy.typing import NDArray
 
     from actviz.batch.strongest_runner import StrongestSoFar
     from actviz.records import Activation, Box, LayerInfo, Sample
@@ -209,7 +210,12 @@ def page_of(
             histogram = result.numbers.histogram[extreme, :, channel]
             rows.append(
                 strongest_page.StrongestRow(
-                    channel, title, tuple(notes), histogram[::-1] if end == LOW else histogram, tiles
+                    channel,
+                    title,
+                    result.share(extreme, channel),
+                    tuple(notes),
+                    histogram[::-1] if end == LOW else histogram,
+                    tiles,
                 )
             )
     what = "strongest value" if options.by == "max" else "mean value"
@@ -234,33 +240,46 @@ def page_of(
     return strongest_page.StrongestPage(head, tuple(rows), tuple(caption), options.count)
 
 
-def tile_of(winner: Winner, sample: Sample | None, described: Activation) -> strongest_page.StrongestTile:
-    """Return the tile of an input: the crop of its picture, its words around the strongest step, or its values."""
+def tile_of(
+    winner: Winner, sample: Sample | None, described: Activation, wholes: dict[str, NDArray[np.uint8]] | None = None
+) -> strongest_page.StrongestTile:
+    """Return the tile of an input: the crop of its picture, its words around the strongest step, or its values.
+
+    With `wholes`, the whole picture is added to them by the key of the tile.
+    """
     tile = strongest_page.StrongestTile(winner.strength, winner.name, winner.place_text)
     if sample is None:
         return tile
-    picture, place = _picture_of(winner, sample, described), dict(winner.place)
-    if picture is not None:
-        return strongest_page.StrongestTile(tile.strength, tile.name, tile.place, picture)
-    words, marked = _words_of(sample, place.get("step"), described)
-    return strongest_page.StrongestTile(tile.strength, tile.name, tile.place, None, words, marked)
+    picture, frame, box = _picture_of(winner, sample, described)
+    if picture is None:
+        words, marked = _words_of(sample, dict(winner.place).get("step"), described)
+        return replace(tile, words=words, marked=marked)
+    crop = strongest_page.cut_out(picture, box)
+    if wholes is None or box is None:
+        return replace(tile, picture=crop)
+    key = f"{winner.digest}:{frame}"
+    wholes.setdefault(key, picture)
+    return replace(tile, picture=crop, whole=key, box=box)
 
 
-def _picture_of(winner: Winner, sample: Sample, described: Activation) -> np.ndarray[Any, Any] | None:
+def _picture_of(
+    winner: Winner, sample: Sample, described: Activation
+) -> tuple[NDArray[np.uint8] | None, int, Box | None]:
+    """Return the picture of an input, ``(row, column, RGB)``, the number of its frame, and the box of the crop."""
     geometry = described.geometry
     picture = sample.pictures.get(geometry.input) if geometry is not None else None
     box = winner.box
-    if picture is None and len(sample.pictures) == 1:
-        picture, box = next(iter(sample.pictures.values())), None
     if picture is None:
-        return sample.thumbnail
-    if picture.ndim == 4:  # noqa: PLR2004  (frame, row, column, RGB)
-        place = dict(winner.place)
-        axis = next((axis for axis in ("plane", "step") if axis in place), None)
-        # Pooling along the frames leaves fewer: the frame at the same share of the length.
-        count = _size_along(described, axis) if axis else 0
-        picture = picture[(2 * place[axis] + 1) * len(picture) // (2 * count) if axis and count else 0]
-    return strongest_page.cut_out(picture, box)
+        only = len(sample.pictures) == 1
+        picture, box = next(iter(sample.pictures.values())) if only else sample.thumbnail, None
+    if picture is None or picture.ndim != 4:  # noqa: PLR2004  (frame, row, column, RGB)
+        return picture, 0, box
+    place = dict(winner.place)
+    axis = next((axis for axis in ("plane", "step") if axis in place), None)
+    # Pooling along the frames leaves fewer: the frame at the same share of the length.
+    count = _size_along(described, axis) if axis else 0
+    frame = (2 * place[axis] + 1) * len(picture) // (2 * count) if axis and count else 0
+    return picture[frame], frame, box
 
 
 def _size_along(described: Activation, axis: str) -> int:

@@ -43,7 +43,8 @@ _BAR, _MARK = (86, 130, 178), (176, 0, 32)
 class StrongestTile:
     """One input: its strength, name and place as text, and its crop, uint8 ``(row, column, RGB)``, or its words.
 
-    `marked` is the index of the word that is the strongest step, -1 for none.
+    `marked` is the index of the word that is the strongest step, -1 for none. `whole` is a key of the whole picture that
+    the crop is from, `box` where it is in it; both are for pages that show it.
     """
 
     strength: float
@@ -52,14 +53,20 @@ class StrongestTile:
     picture: NDArray[np.uint8] | None = None
     words: tuple[str, ...] = ()
     marked: int = -1
+    whole: str = ""
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StrongestRow:
-    """A channel at one end of its values: lines about it, its histogram ``(bin,)``, and its strongest inputs."""
+    """A channel at one end of its values, the share of inputs on which it fires, and its strongest inputs.
+
+    `notes` are lines about it; `histogram`, ``(bin,)``, counts inputs.
+    """
 
     channel: int
     title: str
+    share: float
     notes: tuple[str, ...]
     histogram: NDArray[np.int64]
     tiles: tuple[StrongestTile, ...]
@@ -139,8 +146,7 @@ def draw_strongest(page: StrongestPage, *, dark: bool = False) -> Picture:
         _LABEL + _HISTOGRAM + page.ranks * (width + _GAP),
     )
     canvas, top, left = page_layout.open_page(layout, theme_of(dark=dark))
-    used = sum((row.histogram for row in page.rows), np.zeros(2 * SIDE + 1, np.int64)).nonzero()[0]
-    shown = range(int(used[0]), int(used[-1]) + 1) if used.size else range(SIDE, SIDE + 1)
+    shown = shown_bins(page)
     tiles: list[Tile] = []
     for row, of_row in zip(page.rows, pictures, strict=True):
         _write_label(canvas, row, top, left)
@@ -181,11 +187,22 @@ def _draw_histogram(canvas: Canvas, histogram: NDArray[np.int64], shown: range, 
             length = max(1, round(_BARS * count / int(counts.max())))
             canvas.fill((top + _BARS - length, left + begin, top + _BARS, left + max(begin + 1, end - 1)), _BAR)
     font = text.get_font(_FONT)
-    ends = [text.number(_bound(shown.start, upper=False), 2), text.number(_bound(shown.stop - 1, upper=True), 2)]
+    ends = ends_of(shown)
     canvas.write(ends[0], top + _BARS + _LEADING, left, font, canvas.theme.muted)
     begin = left + width - font.width(ends[1])
     if begin > left + font.width(ends[0]) + _GAP:
         canvas.write(ends[1], top + _BARS + _LEADING, begin, font, canvas.theme.muted)
+
+
+def shown_bins(page: StrongestPage) -> range:
+    """Return the bins from the first to the last that any row uses."""
+    used = sum((row.histogram for row in page.rows), np.zeros(2 * SIDE + 1, np.int64)).nonzero()[0]
+    return range(int(used[0]), int(used[-1]) + 1) if used.size else range(SIDE, SIDE + 1)
+
+
+def ends_of(shown: range) -> tuple[str, str]:
+    """Return the lower bound of the first and the upper bound of the last of some bins, as text."""
+    return text.number(_bound(shown.start, upper=False), 2), text.number(_bound(shown.stop - 1, upper=True), 2)
 
 
 def _bound(index: int, *, upper: bool) -> float:

@@ -1,6 +1,7 @@
 """`top`: the strongest inputs of every layer against numpy, their crops, classes, files and refusals."""
 
 import json
+import re
 
 import corpus
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 import actviz as package
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.commands import top
+from actviz.commands.top_request import TopRequest
 from actviz.commands.verdicts import Verdict
 from actviz.errors import ActvizError, InputError, OutputError, PartialError, UsageError
 from actviz.formats import open_network
@@ -34,7 +36,7 @@ FILES = sorted(
 def request(model, paths=(), layers=("conv",), **more):
     inputs = more.pop("inputs", InputArguments(tuple(paths)))
     options = StrengthOptions(more.pop("k", 3), more.pop("by", "max"), more.pop("extremes", ("high",)))
-    return top.TopRequest(
+    return TopRequest(
         opening=ModelOptions(model), inputs=inputs, layers=layers, reading=InputOptions(), options=options, **more
     )
 
@@ -171,7 +173,7 @@ def test_inputs_that_change_are_shown_by_name_and_failures_are_counted(pictures,
     [
         ({"layers": ()}, UsageError, "name them with --layer"),
         ({"layers": ("conv", "scores"), "output": "one.png"}, UsageError, "2 layers do not fit into one figure"),
-        ({"output": "top.svg"}, UsageError, "drawn as PNG"),
+        ({"output": "top.svg"}, UsageError, "drawn as PNG or HTML"),
         ({"channels": "32"}, UsageError, "channel 32 does not exist"),
         ({"truth": "missing.csv"}, InputError, "missing.csv"),
         ({"output": "mine.png"}, OutputError, "--overwrite"),
@@ -215,3 +217,27 @@ def test_python_finds_what_the_command_finds(actviz, warm_worker, tmp_path):
             assert top.fires[channel] == end["fires"]
             if layer["address"] == "conv":
                 assert top.boxes[:, channel].tolist() == [item["box"] for item in end["inputs"]]
+
+
+def test_the_page_has_every_layer_and_loads_nothing(pictures, tmp_path, warm_worker):
+    record, files = run(DIGITS, [pictures], layers=("conv", "scores"), output=str(tmp_path / "top.html"), k=2)
+    assert files == [tmp_path / "top.html"]
+    page = (tmp_path / "top.html").read_text()
+    rows = re.findall(r'<li class="channel" id="([^"]*)" data-channel="(\d+)" data-share="([^"]*)"', page)
+    assert [row[0] for row in rows] == [
+        f"{layer['address']}:{entry['channel']}" for layer in record["layers"] for entry in layer["strongest"]
+    ]
+    assert [float(row[2]) for row in rows] == pytest.approx(
+        [entry["high"]["fires"] for layer in record["layers"] for entry in layer["strongest"]], rel=1e-5
+    )
+    assert set(re.findall(r'(?:href|src)="([^"]{5})', page)) <= {"#conv", "#scor", "data:"}
+    wholes = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])
+    shown = set(re.findall(r'data-whole="([^"]*)"', page))
+    assert shown == set(wholes)
+    assert all(whole[1:] == [28, 28] for whole in wholes.values())
+    before = (tmp_path / "top.html").read_bytes()
+    run(DIGITS, [pictures], layers=("conv", "scores"), output=str(tmp_path / "top.html"), k=2)
+    assert (tmp_path / "top.html").read_bytes() == before
+    (tmp_path / "top.html").write_text("<!doctype html>mine")
+    with pytest.raises(OutputError, match="--overwrite"):
+        run(DIGITS, [pictures], output=str(tmp_path / "top.html"))

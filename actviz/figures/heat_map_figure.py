@@ -20,6 +20,7 @@ from actviz.errors import UsageError, escape
 from actviz.figures import colors, heat_map_words, mosaic, page_layout, text
 from actviz.figures.canvas import theme_of
 from actviz.figures.color_scale import ColorScale
+from actviz.figures.heat_map_frames import draw_frames
 from actviz.figures.heat_map_steps import draw_steps
 from actviz.figures.renderers import color_bars, prepared_maps
 from actviz.figures.renderers.overlay_blend import Overlay, to_grey
@@ -40,6 +41,7 @@ _ONE_ROW = 4
 _TITLE_SIZE, _FONT_SIZE, _BAR_SIZE = 13, 12, 11
 _GAP, _ROW_GAP, _LEADING = 26, 22, 4
 _PLACES = ("row", "column")
+_FRAMES = (("step", *_PLACES), ("plane", *_PLACES))
 
 
 def draw_heat_maps(maps: Sequence[HeatMap], context: Context, style: Style) -> Picture:
@@ -55,6 +57,9 @@ def draw_heat_maps(maps: Sequence[HeatMap], context: Context, style: Style) -> P
     with text.scaled(style.font_scale):
         if all(item.axes == ("step",) for item in maps):
             return draw_steps(maps, context, style)
+        frames = context.pictures.get(maps[0].input)
+        if frames is not None and frames.ndim > 3 and all(item.axes in _FRAMES for item in maps):  # noqa: PLR2004
+            return draw_frames(maps, frames, context, style)
         picture = _picture(maps, context)
         panels = [_Panel.of(item, picture, maps, context, style) for item in maps]
         plan = _Plan.of(panels, picture, style, len({item.method for item in maps}))

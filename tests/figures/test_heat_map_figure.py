@@ -164,3 +164,22 @@ def test_no_text_leaves_the_page_or_overlaps():
     for index, (top, left, bottom, right) in enumerate(boxes):
         for other in boxes[index + 1 :]:
             assert bottom <= other[0] or other[2] <= top or right <= other[1] or other[3] <= left
+
+
+def test_frames_of_a_map_lie_over_those_of_the_input_on_one_scale():
+    frames = np.zeros((4, 8, 8, 3), np.uint8)
+    frames[2] = 255
+    values = np.zeros((2, 2, 2), np.float32)
+    values[1] = 3
+    film = replace(MAP, axes=("step", "row", "column"), values=values, geometry=None)
+    picture, said = words_of(film, context=replace(CONTEXT, pictures={"image": frames}), style=Style(zoom=5))
+    first, second = picture.tiles
+    assert (first.high, second.high) == (3, 3)
+    assert first.box[0] == second.box[0]
+    assert first.box[3] < second.box[1]
+    # The second frame of the map lies over the fourth of the input, the first over the second: both are black.
+    grey = picture.pixels[first.box[0] + 2, first.box[1] + 2]
+    assert len(set(grey.tolist())) == 1
+    assert len(set(picture.pixels[second.box[0] + 2, second.box[1] + 2].tolist())) > 1
+    assert "each step over that of the 4 of the input at the same share" in said
+    assert "one scale for all steps of a map" in said

@@ -39,6 +39,11 @@ def show(request: ShowRequest) -> Iterator[Event]:
     ActvizError
         If nothing could be drawn; `PartialError` at the end if some figures failed.
     """
+    if request.checkpoints:
+        from actviz.commands.checkpoints import checkpoints
+
+        yield from checkpoints(request)
+        return
     if request.contact:
         from actviz.commands.contact import contact
 

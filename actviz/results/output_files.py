@@ -255,7 +255,7 @@ def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[
         length = struct.unpack(">I", head[:4])[0]
         content = file.read(min(length, PROVENANCE_BYTES))
     keyword, _, text = content.partition(b"\0")
-    return _parsed(text) if keyword == KEYWORD else None
+    return parse_provenance(text) if keyword == KEYWORD else None
 
 
 def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
@@ -264,10 +264,11 @@ def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
     text, closed, _ = rest.partition(SVG_CLOSING)
     if not opened or not closed:
         return None
-    return _parsed(text.replace(b"&gt;", b">").replace(b"&lt;", b"<").replace(b"&amp;", b"&"))
+    return parse_provenance(text.replace(b"&gt;", b">").replace(b"&lt;", b"<").replace(b"&amp;", b"&"))
 
 
-def _parsed(text: bytes) -> dict[str, Any] | None:
+def parse_provenance(text: bytes) -> dict[str, Any] | None:
+    """Return the JSON of a provenance, ``None`` if it is damaged."""
     try:
         parsed = parse_json_strict(text)
     except ValueError:

@@ -326,7 +326,8 @@ class Sample:
     and the reason. `stem` is `name` as the beginning of a file name (``""``: `name` without
     its suffix). `fitting` is how an image was resized (``stretched 1.5 : 1``; ``""``: not
     resized). `padding` is, for each input whose image was padded, the box of the image in
-    it: top, left, bottom, right, in pixels of the array that is fed.
+    it: top, left, bottom, right, in pixels of the array that is fed. `offset` is its position in the
+    list of inputs: the number of its file, times 2**24, plus its number in the file.
     """
 
     name: str
@@ -341,6 +342,7 @@ class Sample:
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     fitting: str = ""
     padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from actviz.errors import UsageError, escape
+from actviz.inputs.input_files import OF_SEVERAL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 SHEET = "sheet"
 OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
-ARRAYS = frozenset({".npy", ".npz", ".txt", ".csv"})
 _NUMBERED = re.compile(r"(.+)_\d+")
 
 
@@ -159,7 +159,7 @@ def marks_of(entries: Sequence[InputFile]) -> dict[int, str]:
     arrays = {
         output_files.folded(output_files.slug(stem_of(entry.name)))
         for entry in entries
-        if entry.path.suffix.lower() in ARRAYS
+        if entry.path.suffix.lower() in OF_SEVERAL
     }
     return marks({number: (stem_of(entry.name), str(entry.path)) for number, entry in enumerate(entries)}, arrays)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.batch.output_paths import ARRAYS, stem_of, stem_of_sample
+from actviz.batch.output_paths import stem_of, stem_of_sample
 from actviz.batch.prefetch import Prefetcher
 from actviz.errors import ActvizError
+from actviz.inputs.input_files import may_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -69,9 +70,7 @@ class InputBatch:
         samples are distributed instead.
         """
         return [
-            (number, entry)
-            for number, entry in enumerate(self.entries)
-            if self.shard.holds(number) or entry.path.suffix.lower() in ARRAYS
+            (number, entry) for number, entry in enumerate(self.entries) if may_hold(self.shard, number, entry.path)
         ]
 
 

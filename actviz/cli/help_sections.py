@@ -15,6 +15,7 @@ COMMON_OPTIONS = {
     "render": "layer output index axes scale top channels sort dark overwrite",
     "check": "layer no-nan no-inf max-dead max-constant max-saturated max-zeros preprocess junit json",
     "top": "layer count by extreme channels truth output preprocess dark json",
+    "merge": "output channels dark json overwrite quiet",
     "diff": "layer fail-on atol rtol output figures preprocess weights junit json",
     "report": "layer output against markdown pictures max-size labels preprocess custom-objects overwrite",
     "explain": "layer output of method check box labels dark preprocess json",
@@ -28,7 +29,7 @@ HEADINGS = {
     "Heat maps": "of method explain check box",
     "Figures": "sheet contact scale cmap columns channels sort top zoom project overlay reduce histogram font-scale dpi dark bare"
     " max-megapixels validation-freq",
-    "Many inputs": "dry-run fail-fast batch-size shard force changed",
+    "Many inputs": "dry-run fail-fast batch-size shard keep-crops force changed",
     "Output": "output overwrite through-link json operations",
     "Model": "weights custom-objects signature tag allow-code strict timeout open-timeout max-memory",
     "Messages": "quiet verbose color help",
@@ -65,6 +66,9 @@ EXAMPLES = {
     "top": (
         ("What the channels of a layer respond to:", "actviz top model.keras images/ -l conv2d -o conv2d.png"),
         ("Two layers, with a file of the result:", "actviz top model.keras images/ -l conv2d,dense -o top/"),
+    ),
+    "merge": (
+        ("Two parts of a run:", "actviz merge part-1/ part-2/ -o all/"),
     ),
     "diff": (
         ("Two versions of a model:", "actviz diff old.keras new.keras images/"),

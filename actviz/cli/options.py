@@ -256,9 +256,10 @@ _EXPLAIN = (
         " or eigencam. Takes commas.  [default: gradcam, or occlusion without gradients]",
     ),
 )
+shard = click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs.")
 _BATCH = (
     count_option("--batch-size", type=click.IntRange(1, 4096), help="Inputs in a batch.  [default: by layer sizes]"),
-    click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs."),
+    shard,
     flag("--force", help="Draw figures that are up to date again."),
     flag("--changed", help="Print only figures that are drawn now, not those that are up to date."),
     flag("--json", "as_json", help="Print the record of each figure, one per line, not its path."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -34,6 +35,8 @@ EXTREMES = {"high": ("high",), "low": ("low",), "both": ("high", "low")}
 )
 @click.option("-o", "--output", metavar="PATH", help="figure.png for one layer, page.html or folder/ for several.")
 @options.dark
+@options.shard
+@options.flag("--keep-crops", help="Also write the crops of a part, so that merging needs no inputs.")
 @options.as_json
 @options.through_link
 @options.run_options
@@ -48,8 +51,12 @@ def command(*, quiet: bool, **values: Any) -> None:
     """
     from actviz.commands.top import top
     from actviz.commands.top_request import TopRequest
+    from actviz.inputs import parse_shard
     from actviz.statistics.strength_options import StrengthOptions
 
     strength = StrengthOptions(values.pop("count"), values.pop("by"), EXTREMES[values.pop("extreme")])
-    request = TopRequest(**options.take_request(values), options=strength, **values)
+    shard, values = values.pop("shard"), options.take_request(values) | values
+    if shard:
+        values["inputs"] = replace(values["inputs"], shard=parse_shard(shard))
+    request = TopRequest(options=strength, **values)
     print_events(top(request), quiet=quiet, as_json=request.as_json)

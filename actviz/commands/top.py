@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+import hashlib
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch import requests, strongest_runner
@@ -17,11 +18,12 @@ from actviz.inputs import find_input_files
 from actviz.inputs.skipped_files import SkippedFiles
 from actviz.statistics.strongest_inputs import channel_axis
 from actviz.system.held_folder import hold_folder
+from actviz.system.processor import processor_kind
 from actviz.version import VERSION
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from actviz.commands.top_files import TopTarget
     from actviz.commands.top_request import TopRequest
@@ -40,7 +42,12 @@ def top(request: TopRequest) -> Iterator[Note | Progress | FileWritten | verdict
     if not request.layers:
         message = "top needs the layers whose channels are wanted; name them with --layer, as actviz layers lists them."
         raise UsageError(message)
-    target = top_files.target_of(request)
+    if (request.inputs.shard.count > 1 or request.keep_crops) and not top_files.names_folder(request.output):
+        message = (
+            "--shard and --keep-crops write files that are merged later; give their folder with -o, such as -o part-1/"
+        )
+        raise UsageError(message)
+    target = top_files.target_of(request.output, through_link=request.through_link)
     with contextlib.nullcontext() if target is None else hold_folder(target.folder):
         yield from _top(request, target)
 
@@ -63,26 +70,52 @@ def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progr
         classes = top_classes.read_classes(request.truth, request.inputs.files)
         facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         if target is not None:
-            top_files.check(request, target, layers)
+            top_files.check(target, request.model.name, layers, overwrite=request.overwrite)
         tally = StrongestSoFar(layers, request.options, fixed_batch_size(facts))
         events = strongest_runner.rank(worker, requests.numbered(inputs), tally, fail_fast=request.fail_fast)
         yield from requests.collect_failures(events, failures)
+        versions = worker.versions() if tally.inputs else {}
         worker.stop()
+    if not tally.inputs and not failures:
+        shard = request.inputs.shard
+        message = f"--shard {shard.number}/{shard.count}: there is no input in this part; make fewer parts."
+        raise UsageError(message)
     if not tally.inputs:
         raise requests.worst(failures)
     for address, dtype in tally.left_out.items():
         yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
-    results = [_result(layer, tally, request, classes) for layer in layers if layer.address in tally.reducer.layers]
+    results = top_result.results_of(tally, request.channels, lambda name: top_classes.class_of(name, classes))
     if not results:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
-    if target is not None:
-        yield from top_files.write(request, target, results, facts, _record(facts, tally, ()))
-    if target is None or request.as_json:
-        record = _record(facts, tally, failures) | {"layers": [result.record() for result in results]}
-        yield verdicts.Verdict("\n\n".join(result.table() for result in results), record)
+    record = _record(request, facts, results, failures) | {"machine": {**versions, "processor": processor_kind()}}
+    yield from _conclude(request, target, results, facts, record)
     if failures:
         raise requests.partial(len(failures), len(failures) + tally.inputs)
+
+
+def _conclude(
+    request: TopRequest,
+    target: TopTarget | None,
+    results: Sequence[LayerResult],
+    facts: ModelFacts,
+    record: dict[str, Any],
+) -> Iterator[Note | FileWritten | verdicts.Verdict]:
+    """Write the files, and yield the verdict; of a part with ``--shard`` only its state is written."""
+    drawing = top_files.Drawing(request.dark, request.channels is not None)
+    if target is not None:
+        crops = top_files.Crops.of(results, drawing, target.form)
+        sharded = request.inputs.shard.count > 1
+        if request.keep_crops or not sharded:
+            yield from top_files.read_again(request, facts, results, crops)
+        if sharded:
+            yield top_files.write_state(target.path / top_files.RESULT, results[0].tally, record)
+        else:
+            yield from top_files.write(target, results, record, crops, drawing)
+        if request.keep_crops:
+            yield top_files.write_crops(target.path / top_files.CROPS, crops)
+    if request.as_json or target is None:
+        yield top_result.verdict(results, record)
 
 
 def _choose(request: TopRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
@@ -106,23 +139,27 @@ def _choose(request: TopRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     return layers
 
 
-def _result(layer: LayerInfo, tally: StrongestSoFar, request: TopRequest, classes: Mapping[str, str]) -> LayerResult:
-    channels = mosaic.parse_channels(request.channels, tally.reducer.layers[layer.address].channels)
-    return top_result.LayerResult(
-        layer, tally.described[layer.address], tally, channels, lambda name: top_classes.class_of(name, classes)
-    )
-
-
-def _record(facts: ModelFacts, tally: StrongestSoFar, failures: Sequence[ActvizError]) -> dict[str, Any]:
+def _record(
+    request: TopRequest, facts: ModelFacts, results: Sequence[LayerResult], failures: Sequence[ActvizError]
+) -> dict[str, Any]:
+    """Return the record of a run, or of a part of it."""
+    tally, shard = results[0].tally, request.inputs.shard
+    options = {"by": tally.options.by, "k": tally.options.count, "extremes": list(tally.options.extremes)}
+    names = [file.name for file in request.inputs.files] or list(request.inputs.named)
     return {
         "actviz": VERSION,
         "command": "top",
         "model": facts.file,
         "configuration": facts.digest,
-        "inputs": tally.inputs,
-        "failures": [failure.message for failure in failures],
-        "by": tally.options.by,
-        "k": tally.options.count,
+        "weights": {result.layer.address: result.described.weights_digest for result in results},
+        "options": options | {"reading": asdict(request.reading)},
+        "list": hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest(),
         "batch_size": tally.size,
+        "shards": [shard.number],
+        "of": shard.count,
+        "inputs": tally.inputs,
+        "failures": sorted(failure.message for failure in failures),
         "left_out": tally.left_out,
+        "layers": [result.layer_record() for result in results],
+        "classes": top_result.classes_of(results),
     }

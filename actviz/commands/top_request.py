@@ -22,6 +22,7 @@ class TopRequest(ModelRequest):
     options: StrengthOptions
     channels: str | None = None
     truth: str | None = None
+    keep_crops: bool = False
     through_link: bool = False
     as_json: bool = False
     dark: bool = False

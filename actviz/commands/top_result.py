@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from actviz.commands import verdicts
 from actviz.errors import escape
-from actviz.figures import strongest_page, text
-from actviz.records import MIXED, REVERSED
+from actviz.figures import mosaic, strongest_page, text
+from actviz.inputs.sources import OFFSET_BITS
+from actviz.records import MIXED, REVERSED, Activation, LayerInfo
 from actviz.results.text_table import text_table
 from actviz.statistics.strength_options import HIGH, LOW
 from actviz.statistics.strongest_inputs import place_axes
@@ -15,11 +19,10 @@ from actviz.statistics.strongest_inputs import place_axes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from actviz.batch.strongest_runner import StrongestSoFar
-    from actviz.records import Activation, Box, LayerInfo, Sample
+    from actviz.records import Box, Sample
 
 MOST_ROWS = 64
 """Rows of a page for which no channels are chosen."""
@@ -95,13 +98,17 @@ class LayerResult:
         """Return the share of the inputs on which a channel fires."""
         return int(self.numbers.fires[extreme, channel]) / max(1, self.tally.inputs)
 
+    def layer_record(self) -> dict[str, Any]:
+        """Return the layer for `layer_of`."""
+        shape = None if self.layer.shape is None else list(self.layer.shape)
+        axes = list(self.described.axes)
+        return {"address": self.layer.address, "class": self.layer.kind, "axes": axes, "shape": shape}
+
     def record(self) -> dict[str, Any]:
         """Return everything for ``--json``."""
         numbers = self.numbers
         return {
-            "address": self.layer.address,
-            "class": self.layer.kind,
-            "axes": list(self.described.axes),
+            **self.layer_record(),
             "channels": numbers.channels,
             "dead": [channel for channel in self.channels if numbers.dead[channel]],
             "strongest": [
@@ -131,7 +138,8 @@ class LayerResult:
                 {
                     "value": winner.strength,
                     "input": winner.name,
-                    "number": winner.number,
+                    "file": winner.number >> OFFSET_BITS,
+                    "sample": winner.number % (1 << OFFSET_BITS),
                     "input_sha256": winner.digest,
                     "copies": winner.copies,
                     "place": dict(winner.place),
@@ -167,6 +175,41 @@ class LayerResult:
     def drawn(self, *, chosen: bool) -> list[int]:
         """Return the channels to draw: those that are not dead, at most `MOST_ROWS` of them unless they are `chosen`."""
         return self.living if chosen else self.living[: max(1, MOST_ROWS // len(self.tally.options.extremes))]
+
+
+def results_of(tally: StrongestSoFar, channels: str | None, label_of: Callable[[str], str | None]) -> list[LayerResult]:
+    """Return the results of the layers that give numbers; `channels` is a selection."""
+    return [
+        LayerResult(
+            layer,
+            tally.described[layer.address],
+            tally,
+            mosaic.parse_channels(channels, tally.reducer.layers[layer.address].channels),
+            label_of,
+        )
+        for layer in tally.layers
+        if layer.address in tally.reducer.layers
+    ]
+
+
+def classes_of(results: Sequence[LayerResult]) -> dict[str, str]:
+    """Return the classes of all inputs that are among the strongest, by name, as far as they are known."""
+    names = {name for result in results for _, name in result.numbers.identities.values()}
+    return {name: label for name in sorted(names) if (label := results[0].label_of(name)) is not None}
+
+
+def layer_of(record: Mapping[str, Any]) -> tuple[LayerInfo, Activation]:
+    """Return the layer of a `LayerResult.layer_record`, and its activation without values."""
+    address, kind, axes = str(record["address"]), str(record["class"]), tuple(map(str, record["axes"]))
+    shape = None if record["shape"] is None else tuple(record["shape"])
+    layer = LayerInfo(address, address, None, kind, shape, "float32", None, axes)
+    return layer, Activation(address, kind, np.zeros((0,) * len(axes), np.float32), axes)
+
+
+def verdict(results: Sequence[LayerResult], record: Mapping[str, Any]) -> verdicts.Verdict:
+    """Return the table of all layers, and everything for ``--json``."""
+    everything = {**record, "layers": [result.record() for result in results]}
+    return verdicts.Verdict("\n\n".join(result.table() for result in results), everything)
 
 
 def _cells(winner: Winner) -> tuple[str, str, str]:

@@ -102,7 +102,14 @@ class StrongestInputs:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the numbers that `arrays` returned."""
+        """Return the numbers that `arrays` returned.
+
+        Raises
+        ------
+        ValueError, KeyError
+            If an array is missing, or does not fit the others: a file may be damaged.
+        """
+        _check(arrays)
         inputs, *used = arrays["inputs"].tolist()
         pairs = zip(arrays["digests"].tolist(), arrays["names"].tolist(), strict=True)
         active, nonfinite = arrays["channels"]
@@ -131,6 +138,31 @@ class StrongestReducer(LayerReducer[StrongestInputs]):
         known = {number: self._identities.get(number) or InputIdentity("", f"{number:064x}") for number in samples}
         if known:
             self.add(address, _of_batch(activations[0], known, self._options))
+
+
+def _check(arrays: Mapping[str, NDArray[Any]]) -> None:
+    extremes, ranks, channels = arrays["keys"].shape
+    shapes = {
+        "numbers": (extremes, ranks, channels),
+        "copies": (extremes, ranks, channels),
+        "histogram": (extremes, 2 * SIDE + 1, channels),
+        "fires": (extremes, channels),
+        "channels": (2, channels),
+    }
+    integers = (*shapes, "places", "inputs")
+    used = arrays["inputs"][1:]
+    fitting = (
+        arrays["keys"].dtype == np.float64
+        and all(arrays[name].dtype == np.int64 for name in integers)
+        and all(arrays[name].shape == shape for name, shape in shapes.items())
+        and arrays["places"].shape[:3] == (extremes, ranks, channels)
+        and arrays["places"].ndim == 4  # noqa: PLR2004  (extreme, rank, channel, axis)
+        and len(used) == len(arrays["digests"]) == len(arrays["names"])
+        and np.isin(arrays["numbers"], np.append(used, -1)).all()
+    )
+    if not fitting:
+        message = "the arrays of a state do not fit each other"
+        raise ValueError(message)
 
 
 def channel_axis(axes: Sequence[str]) -> str | None:

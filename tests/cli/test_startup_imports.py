@@ -44,7 +44,19 @@ def modules_after(*arguments, code=0):
         ["--version"],
         *(
             [name, "--help"]
-            for name in ("show", "extract", "render", "check", "top", "diff", "report", "filters", "explain", "history")
+            for name in (
+                "show",
+                "extract",
+                "render",
+                "check",
+                "top",
+                "merge",
+                "diff",
+                "report",
+                "filters",
+                "explain",
+                "history",
+            )
         ),
     ],
 )

@@ -89,7 +89,7 @@ def check_end(end, maps, sign=1):
     ranked = [sign * item["value"] for item in end["inputs"] for _ in range(item["copies"])]
     np.testing.assert_allclose(ranked, strengths, rtol=1e-4, atol=1e-4)
     for item in end["inputs"]:
-        at = maps[(item["number"], *item["place"].values())]
+        at = maps[(item["sample"], *item["place"].values())]
         np.testing.assert_allclose(sign * item["value"], at, rtol=1e-4, atol=1e-4)
 
 
@@ -132,7 +132,11 @@ def test_the_result_file_holds_the_state_without_pickle(pictures, tmp_path, warm
     with np.load(tmp_path / "out" / "top.npz", allow_pickle=False) as archive:
         about = json.loads(archive["actviz"].tobytes())
         reducer = StrongestReducer.from_state({name: archive[name] for name in archive.files if name != "actviz"})
-    assert set(reducer.layers) == set(about["axes"]) == {layer["address"] for layer in record["layers"]}
+    assert (
+        set(reducer.layers)
+        == {layer["address"] for layer in about["layers"]}
+        == {layer["address"] for layer in record["layers"]}
+    )
     numbers = reducer.layers["scores"]
     (scores,) = (layer for layer in record["layers"] if layer["address"] == "scores")
     first = scores["strongest"][0]["high"]["inputs"][0]

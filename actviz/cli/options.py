@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -303,6 +303,16 @@ def take_request(values: dict[str, Any]) -> dict[str, Any]:
     inputs = InputArguments(paths, *(values.pop(name) for name in ("named", "lists", "separated_by_nul")))
     common = {name: values.pop(name) for name in ("layers", "overwrite", "fail_fast")}
     return common | {"opening": opening, "inputs": inputs, "reading": take_record(InputOptions, values)}
+
+
+def take_request_of_part(values: dict[str, Any]) -> dict[str, Any]:
+    """Return `take_request` for a command with `shard`, whose value is in the inputs."""
+    from actviz.inputs import parse_shard
+
+    shard, taken = values.pop("shard"), take_request(values)
+    if shard:
+        taken["inputs"] = replace(taken["inputs"], shard=parse_shard(shard))
+    return taken
 
 
 def take_model_options(values: dict[str, Any]) -> ModelOptions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -51,12 +50,8 @@ def command(*, quiet: bool, **values: Any) -> None:
     """
     from actviz.commands.top import top
     from actviz.commands.top_request import TopRequest
-    from actviz.inputs import parse_shard
     from actviz.statistics.strength_options import StrengthOptions
 
     strength = StrengthOptions(values.pop("count"), values.pop("by"), EXTREMES[values.pop("extreme")])
-    shard, values = values.pop("shard"), options.take_request(values) | values
-    if shard:
-        values["inputs"] = replace(values["inputs"], shard=parse_shard(shard))
-    request = TopRequest(options=strength, **values)
+    request = TopRequest(**options.take_request_of_part(values), options=strength, **values)
     print_events(top(request), quiet=quiet, as_json=request.as_json)

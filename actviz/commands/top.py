@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch import requests, strongest_runner
 from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.strongest_runner import StrongestSoFar
-from actviz.commands import top_classes, top_files, top_result, verdicts
+from actviz.commands import parts, top_classes, top_files, top_result, verdicts
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.figures import mosaic
-from actviz.inputs import find_input_files
-from actviz.inputs.skipped_files import SkippedFiles
 from actviz.statistics.strongest_inputs import channel_axis
 from actviz.system.held_folder import hold_folder
-from actviz.system.processor import processor_kind
-from actviz.version import VERSION
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
@@ -42,11 +36,8 @@ def top(request: TopRequest) -> Iterator[Note | Progress | FileWritten | verdict
     if not request.layers:
         message = "top needs the layers whose channels are wanted; name them with --layer, as actviz layers lists them."
         raise UsageError(message)
-    if (request.inputs.shard.count > 1 or request.keep_crops) and not top_files.names_folder(request.output):
-        message = (
-            "--shard and --keep-crops write files that are merged later; give their folder with -o, such as -o part-1/"
-        )
-        raise UsageError(message)
+    if request.inputs.shard.count > 1 or request.keep_crops:
+        parts.check_folder(request.output, "--shard" if request.inputs.shard.count > 1 else "--keep-crops")
     target = top_files.target_of(request.output, through_link=request.through_link)
     with contextlib.nullcontext() if target is None else hold_folder(target.folder):
         yield from _top(request, target)
@@ -57,16 +48,7 @@ def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progr
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
         yield from requests.prepare(worker, request.model)
-        if not request.inputs.named:
-            # Listed once: standard input cannot be read again for the crops.
-            skipped = SkippedFiles()
-            files = tuple(
-                find_input_files(
-                    request.inputs, facts, without=None if target is None else target.path, skipped=skipped
-                )
-            )
-            yield from map(Note, skipped.notes())
-            request = replace(request, inputs=replace(request.inputs, paths=(), lists=(), files=files))
+        request = yield from parts.list_inputs(request, facts, None if target is None else target.path)
         classes = top_classes.read_classes(request.truth, request.inputs.files)
         facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         if target is not None:
@@ -76,19 +58,14 @@ def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progr
         yield from requests.collect_failures(events, failures)
         versions = worker.versions() if tally.inputs else {}
         worker.stop()
-    if not tally.inputs and not failures:
-        shard = request.inputs.shard
-        message = f"--shard {shard.number}/{shard.count}: there is no input in this part; make fewer parts."
-        raise UsageError(message)
-    if not tally.inputs:
-        raise requests.worst(failures)
+    parts.check_inputs(tally.inputs, failures, request.inputs.shard)
     for address, dtype in tally.left_out.items():
         yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
     results = top_result.results_of(tally, request.channels, lambda name: top_classes.class_of(name, classes))
     if not results:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
-    record = _record(request, facts, results, failures) | {"machine": {**versions, "processor": processor_kind()}}
+    record = parts.part_record(request, facts, failures, versions) | _record(results)
     yield from _conclude(request, target, results, facts, record)
     if failures:
         raise requests.partial(len(failures), len(failures) + tally.inputs)
@@ -139,26 +116,15 @@ def _choose(request: TopRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     return layers
 
 
-def _record(
-    request: TopRequest, facts: ModelFacts, results: Sequence[LayerResult], failures: Sequence[ActvizError]
-) -> dict[str, Any]:
-    """Return the record of a run, or of a part of it."""
-    tally, shard = results[0].tally, request.inputs.shard
-    options = {"by": tally.options.by, "k": tally.options.count, "extremes": list(tally.options.extremes)}
-    names = [file.name for file in request.inputs.files] or list(request.inputs.named)
+def _record(results: Sequence[LayerResult]) -> dict[str, Any]:
+    """Return what the record of `top` has beside that of every part."""
+    tally = results[0].tally
     return {
-        "actviz": VERSION,
         "command": "top",
-        "model": facts.file,
-        "configuration": facts.digest,
         "weights": {result.layer.address: result.described.weights_digest for result in results},
-        "options": options | {"reading": asdict(request.reading)},
-        "list": hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest(),
+        "options": {"by": tally.options.by, "k": tally.options.count, "extremes": list(tally.options.extremes)},
         "batch_size": tally.size,
-        "shards": [shard.number],
-        "of": shard.count,
         "inputs": tally.inputs,
-        "failures": sorted(failure.message for failure in failures),
         "left_out": tally.left_out,
         "layers": [result.layer_record() for result in results],
         "classes": top_result.classes_of(results),

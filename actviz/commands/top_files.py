@@ -107,11 +107,6 @@ class Crops:
                 self.wholes[key] = top_page.whole_input(picture)
 
 
-def names_folder(output: str | None) -> bool:
-    """Return True if ``-o`` names a folder."""
-    return output is not None and (output.endswith("/") or Path(output).suffix.lower() not in {*FORMS, *NOT_WRITTEN})
-
-
 def target_of(output: str | None, *, through_link: bool) -> TopTarget | None:
     """Return what ``-o`` names after creating its folder, ``None`` without it."""
     if output is None:

@@ -11,7 +11,8 @@ from actviz.commands import verdicts
 from actviz.errors import escape
 from actviz.figures import mosaic, strongest_page, text
 from actviz.inputs.sources import OFFSET_BITS
-from actviz.records import MIXED, REVERSED, Activation, LayerInfo
+from actviz.records import MIXED, REVERSED, Activation
+from actviz.results import part_files
 from actviz.results.text_table import text_table
 from actviz.statistics.strength_options import HIGH, LOW
 from actviz.statistics.strongest_inputs import place_axes
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.batch.strongest_runner import StrongestSoFar
-    from actviz.records import Box, Sample
+    from actviz.records import Box, LayerInfo, Sample
 
 MOST_ROWS = 64
 """Rows of a page for which no channels are chosen."""
@@ -99,10 +100,8 @@ class LayerResult:
         return int(self.numbers.fires[extreme, channel]) / max(1, self.tally.inputs)
 
     def layer_record(self) -> dict[str, Any]:
-        """Return the layer for `layer_of`."""
-        shape = None if self.layer.shape is None else list(self.layer.shape)
-        axes = list(self.described.axes)
-        return {"address": self.layer.address, "class": self.layer.kind, "axes": axes, "shape": shape}
+        """Return the layer with the axes of its output, for `layer_of`."""
+        return part_files.layer_record(self.layer, self.described.axes)
 
     def record(self) -> dict[str, Any]:
         """Return everything for ``--json``."""
@@ -200,10 +199,9 @@ def classes_of(results: Sequence[LayerResult]) -> dict[str, str]:
 
 def layer_of(record: Mapping[str, Any]) -> tuple[LayerInfo, Activation]:
     """Return the layer of a `LayerResult.layer_record`, and its activation without values."""
-    address, kind, axes = str(record["address"]), str(record["class"]), tuple(map(str, record["axes"]))
-    shape = None if record["shape"] is None else tuple(record["shape"])
-    layer = LayerInfo(address, address, None, kind, shape, "float32", None, axes)
-    return layer, Activation(address, kind, np.zeros((0,) * len(axes), np.float32), axes)
+    layer = part_files.layer_of(record)
+    values = np.zeros((0,) * len(layer.axes), np.float32)
+    return layer, Activation(layer.address, layer.kind, values, layer.axes)
 
 
 def verdict(results: Sequence[LayerResult], record: Mapping[str, Any]) -> verdicts.Verdict:

@@ -14,6 +14,7 @@ import numpy as np
 
 from actviz.errors import ActvizError, InputError, OutputError, UsageError, escape
 from actviz.inputs.arrays import read_archive
+from actviz.records import LayerInfo
 from actviz.results.provenance_json import dump_json
 from actviz.system import file_system, file_writing
 
@@ -33,6 +34,7 @@ COMMON = {
     "configuration": "configurations of the model",
     "weights": "weights of the model",
     "options": "options",
+    "reading": "options",
     "list": "lists of inputs",
     "batch_size": "batch sizes",
 }
@@ -78,6 +80,24 @@ def read_part(path: Path) -> Part:
         message = f"{path}: not a result of top or check with --shard; give the folders that they wrote."
         raise InputError(message) from None
     return Part(path, record, arrays)
+
+
+def layer_record(layer: LayerInfo, axes: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return a layer for `layer_of`; `axes` are those of its output, by default those in the file."""
+    return {
+        "address": layer.address,
+        "class": layer.kind,
+        "activation": layer.activation,
+        "axes": list(layer.axes if axes is None else axes),
+        "shape": None if layer.shape is None else list(layer.shape),
+    }
+
+
+def layer_of(record: Mapping[str, Any]) -> LayerInfo:
+    """Return the layer of a `layer_record`."""
+    address, shape = str(record["address"]), None if record["shape"] is None else tuple(record["shape"])
+    axes = tuple(map(str, record["axes"]))
+    return LayerInfo(address, address, None, str(record["class"]), shape, "", None, axes, record["activation"])
 
 
 def identity_in(path: Path) -> Mapping[str, Any] | None:

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,14 @@ from test_top import request
 
 from actviz.batch.events import FileWritten, Note
 from actviz.commands import top
+from actviz.commands.check import CheckRequest, check
 from actviz.commands.merge import MergeRequest, merge
-from actviz.commands.verdicts import Verdict
+from actviz.commands.verdicts import ReportTargets, Verdict
 from actviz.errors import ActvizError, InputError, PartialError, UsageError
-from actviz.inputs import InputArguments, Shard
+from actviz.inputs import InputArguments, InputOptions, Shard
 from actviz.results import part_files
+from actviz.statistics.limits import Limits
+from actviz.worker import ModelOptions
 
 DIGITS = SAMPLES / "digits_cnn.keras"
 LAYERS = ("conv", "scores")
@@ -146,3 +151,60 @@ def test_the_command_merges(actviz, warm_worker, inputs, tmp_path):
     assert [event.path.name for event in run(inputs, tmp_path / "x", (1, 2)) if isinstance(event, FileWritten)] == [
         "top.npz"
     ]
+
+
+def check_request(inputs, output, shard=(1, 1), **more):
+    given = InputArguments((inputs,), shard=Shard(*shard))
+    return CheckRequest(
+        opening=ModelOptions(DIGITS),
+        inputs=given,
+        layers=("conv", "scores"),
+        reading=InputOptions(allow_nonfinite=True),
+        output=output,
+        limits=Limits(dead=0.5, within=(0, math.inf), no_nan=True),
+        **more,
+    )
+
+
+def conclusion(events):
+    """Return the record of a verdict and the error that follows it."""
+    record = None
+    try:
+        for event in events:
+            record = event.record if isinstance(event, Verdict) else record
+    except ActvizError as failure:
+        return record, failure.exit_code, failure.message
+    return record, 0, ""
+
+
+def test_limits_of_a_check_are_judged_after_merging(inputs, tmp_path, warm_worker):
+    values = np.load(inputs / "more.npy")
+    values[[4, 6], 3, 3] = np.nan
+    np.save(inputs / "more.npy", values)
+    whole = conclusion(check(check_request(inputs, None)))
+    assert whole[1] == 8
+    for number in (1, 2, 3):
+        record, code, _ = conclusion(check(check_request(inputs, f"{tmp_path}/part{number}/", (number, 3))))
+        assert (record, code) == (None, 0)
+    parts = [tmp_path / f"part{number}" for number in (1, 2, 3)]
+    for number, order in enumerate((parts, parts[::-1])):
+        assert conclusion(merge(MergeRequest(parts=tuple(order), output=f"{tmp_path}/all{number}/"))) == whole
+    assert contents(tmp_path / "all0") == contents(tmp_path / "all1")
+    assert conclusion(merge(MergeRequest(parts=(tmp_path / "all0",)))) == whole
+    for more, words in (({"dark": True}, "--dark"), ({"output": "x.html"}, "figure or a folder")):
+        with pytest.raises(UsageError, match=words):
+            list(merge(MergeRequest(parts=tuple(parts), **more)))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"output": None}, "give their folder"),
+        ({"output": "x.png"}, "give their folder"),
+        ({"reports": ReportTargets(Path("j.xml"))}, "actviz merge"),
+    ],
+)
+def test_a_part_of_a_check_judges_nothing(inputs, tmp_path, monkeypatch, more, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=words):
+        list(check(check_request(inputs, more.pop("output", "part/"), (1, 2), **more)))

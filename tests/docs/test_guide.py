@@ -26,7 +26,7 @@ PAGES_OF_COMMANDS = {
     "render": {"activations", "figures"},
     "check": OF_MODELS | {"check-and-diff"},
     "top": OF_MODELS | {"top"},
-    "merge": {"top", "figures"},
+    "merge": {"top", "figures", "check-and-diff"},
     "diff": OF_MODELS | {"check-and-diff"},
     "report": OF_MODELS | {"report"},
     "explain": OF_MODELS | {"explain"},

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from actviz.errors import UsageError, escape
-from actviz.inputs.input_files import OF_SEVERAL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -154,6 +153,7 @@ def marks_of(entries: Sequence[InputFile]) -> dict[int, str]:
     alone, not on their content or which of them are drawn. ``x_3.png`` gets one if the samples of ``x.npy`` may
     have its name.
     """
+    from actviz.inputs.input_files import OF_SEVERAL  # `render` of a file needs no inputs
     from actviz.results import output_files
 
     arrays = {

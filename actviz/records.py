@@ -358,7 +358,8 @@ class Style:
     `reduce` is how channels are reduced to one map (``mean``, ``max``, ``l2``), ``None``
     to show each. `megapixels` limits the size of a page of a sheet. `dark` selects a dark
     background, `histogram` adds a histogram of the values of the layer. `font_scale` multiplies the
-    size of text; `dpi` is the resolution that PNG files record (``None``: none).
+    size of text; `dpi` is the resolution that PNG files record (``None``: none). `vector` is the suffix of a vector
+    format, ``.svg`` or ``.pdf`` (``""``: PNG).
     """
 
     scale: str = "auto"
@@ -377,6 +378,7 @@ class Style:
     histogram: bool = False
     font_scale: float = 1.0
     dpi: int | None = None
+    vector: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property

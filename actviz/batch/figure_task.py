@@ -63,7 +63,7 @@ def plan(task: FigureTask, style: Style) -> Sequence[Callable[[], FigureFile]]:
     ActvizError
         If it cannot be drawn, or the style is invalid for it.
     """
-    return [functools.partial(_page, task, draw, style.dpi) for draw in pictures(task, style)]
+    return [functools.partial(_page, task, draw, style) for draw in pictures(task, style)]
 
 
 def pictures(task: FigureTask, style: Style) -> Sequence[Callable[[], Picture]]:
@@ -83,12 +83,17 @@ def pictures(task: FigureTask, style: Style) -> Sequence[Callable[[], Picture]]:
     return [lambda: picture]
 
 
-def _page(task: FigureTask, draw: Callable[[], Picture], dpi: int | None) -> FigureFile:
+def _page(task: FigureTask, draw: Callable[[], Picture], style: Style) -> FigureFile:
     from actviz.results.png import encode_png
 
     picture = draw()
     provenance = _provenance(task, picture)
-    content = encode_png(picture.drawn, provenance, picture.palette, dpi)
+    if style.vector:
+        from actviz.batch.vector_figure import encode_vector
+
+        content = encode_vector(picture, style.vector, provenance)
+    else:
+        content = encode_png(picture.drawn, provenance, picture.palette, style.dpi)
     return FigureFile(content, {name: provenance[name] for name in RECORDED if name in provenance})
 
 

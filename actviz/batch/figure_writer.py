@@ -20,6 +20,7 @@ from actviz.batch.figure_task import FigureTask, pictures, record_of
 from actviz.batch.labels import LabelNames, check_classes, check_fits
 from actviz.batch.output_paths import pages_of
 from actviz.batch.sheet_layers import left_out
+from actviz.batch.vector_figure import suffix_of
 from actviz.errors import ActvizError, LimitError, RunLimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
 
@@ -61,10 +62,10 @@ def source_of(facts: ModelFacts, *, named: bool) -> FigureSource:
     return FigureSource(facts.file, facts.digest, facts.every_layer, named, facts.code, tuple(facts.refusals))
 
 
-def check_style(style: Style) -> Style:
+def check_style(style: Style, output: str | None = None) -> Style:
     """Refuse an invalid scale, colormap or size before inference.
 
-    The returned style has the ranges in the file of its scale.
+    The returned style has the ranges in the file of its scale, and the format of the `output`.
     """
     from actviz.batch import color_ranges
     from actviz.figures import colors
@@ -77,7 +78,7 @@ def check_style(style: Style) -> Style:
     if style.bare and style.histogram:
         message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
         raise UsageError(message)
-    return color_ranges.with_known_ranges(style)
+    return replace(color_ranges.with_known_ranges(style), vector=suffix_of(output))
 
 
 def share_ranges(style: Style, batches: Iterable[Mapping[str, Activation]]) -> Style:

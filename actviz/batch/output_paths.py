@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, Sample
 
 SHEET = "sheet"
-OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
+FORMATS = (".png", ".svg", ".pdf")
+OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
 _NUMBERED = re.compile(r"(.+)_\d+")
 
 
@@ -100,10 +101,10 @@ def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem
     given, keys = wanted.output, wanted.keys
     single = inputs == 1 and len(keys) == 1
     if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
-        message = f"-o {escape(given)}: figures are written as PNG; give a name that ends in .png, or a folder."
+        message = f"-o {escape(given)}: figures are written as PNG, SVG or PDF; give a name that ends in .png, .svg or .pdf, or a folder."
         raise UsageError(message)
     model = output_files.slug(Path(wanted.model).stem)
-    if given is not None and given.lower().endswith(".png"):
+    if given is not None and given.lower().endswith(FORMATS):
         if not single:
             message = f"-o {escape(given)}: {inputs * len(keys):,} figures do not fit into one file; give a folder, such as -o {escape(given[:-4])}/"
             raise UsageError(message)

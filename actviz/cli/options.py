@@ -88,7 +88,9 @@ layer = repeated(
     help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D')."
     " '!@BatchNormalization' leaves out. May be repeated; takes commas.",
 )
-output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
+output = click.option(
+    "-o", "--output", metavar="PATH", help="figure.png, .svg or .pdf for one figure, folder/ for several."
+)
 overwrite = flag("--overwrite", help="Replace files that this command did not write.")
 through_link = flag("--through-link", help="Write to the folder given with -o even if it is a symbolic link.")
 labels = file_option("--labels", help="Class names: one per line, a JSON list or {index: name}.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from actviz.addresses import select_layers_of
 from actviz.batch import figure_writer, requests
 from actviz.batch.events import Event, FileWritten
+from actviz.batch.output_paths import FORMATS
+from actviz.batch.vector_figure import write_picture
 from actviz.errors import UsageError, escape
 from actviz.records import Context
 from actviz.results.animation import SUFFIXES
@@ -134,8 +136,8 @@ def _target(request: ShowRequest, address: str) -> Path:
     from actviz.results import animation, output_files
 
     default = f"{output_files.slug(address)}_checkpoints.png"
-    contents = "checkpoints are drawn as PNG, GIF or WebP"
-    path = output_files.resolve_output(request.output, default, [".png", *SUFFIXES], contents)
+    contents = "checkpoints are drawn as PNG, SVG, PDF, GIF or WebP"
+    path = output_files.resolve_output(request.output, default, [*FORMATS, *SUFFIXES], contents)
     kind = output_files.ResultKind("figure", animation.read_provenance) if path.suffix.lower() in SUFFIXES else None
     output_files.check_output(path, _identity(request, address), kind, overwrite=request.overwrite)
     return path
@@ -155,7 +157,7 @@ def _about(figure: CheckpointFigure, sample: Sample) -> dict[str, Any]:
 
 def _write(path: Path, figure: CheckpointFigure, provenance: dict[str, Any], request: ShowRequest) -> None:
     """Draw and write the figure."""
-    from actviz.results import animation, output_files
+    from actviz.results import animation
     from actviz.system.file_writing import write_file
 
     suffix = path.suffix.lower()
@@ -165,4 +167,4 @@ def _write(path: Path, figure: CheckpointFigure, provenance: dict[str, Any], req
         write_file(path, animation.encode_animation(frames, durations, suffix, provenance))
     else:
         picture = figure.draw()
-        output_files.write_figure(path, picture.drawn, provenance | {"size": list(picture.size)}, request.style.dpi)
+        write_picture(path, picture, provenance | {"size": list(picture.size)}, request.style.dpi)

@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 from actviz.addresses import select_layers_of
 from actviz.batch.events import FileWritten, Note
+from actviz.batch.output_paths import FORMATS
+from actviz.batch.vector_figure import write_picture
 from actviz.errors import UsageError, escape
 from actviz.records import Context, Style
 from actviz.worker import ModelOptions, Worker
@@ -112,14 +114,14 @@ def _paths(
 
     count = sum(len(kernels) for _, kernels in chosen.values())
     given = request.output
-    into_file = given is not None and given.lower().endswith(".png")
+    into_file = given is not None and given.lower().endswith(FORMATS)
     if into_file and count > 1:
         message = f"-o {escape(str(given))}: {count:,} figures do not fit into one file; give a folder, such as -o {escape(str(given)[:-4])}/"
         raise UsageError(message)
     folder = Path() if given is None or into_file else Path(given)
     if given is not None and not into_file:
         if folder.suffix:
-            message = f"-o {escape(given)}: figures are written as PNG; give a name that ends in .png, or a folder."
+            message = f"-o {escape(given)}: figures are written as PNG, SVG or PDF; give a name that ends in .png, .svg or .pdf, or a folder."
             raise UsageError(message)
         output_files.check_folder(folder, through_link=request.through_link)
     stem, taken = output_files.slug(Path(facts.file).stem), output_files.UniquePaths()
@@ -137,7 +139,6 @@ def _paths(
 
 def _draw(request: FiltersRequest, facts: ModelFacts, layer: LayerInfo, kernel: Kernel, path: Path) -> FileWritten:
     from actviz.figures.filters_figure import draw_filters
-    from actviz.results import output_files
     from actviz.version import VERSION
 
     style = Style(channels=request.channels, top=request.top, zoom=request.zoom, dark=request.dark)
@@ -146,7 +147,7 @@ def _draw(request: FiltersRequest, facts: ModelFacts, layer: LayerInfo, kernel: 
     identity = {"command": "filters", "model": facts.file, "address": layer.address}
     record = {"actviz": VERSION, **identity, "class": layer.kind, "axes": list(kernel.axes), **picture.numbers}
     record["shape"] = list(kernel.values.shape)
-    output_files.write_figure(path, picture.drawn, record)
+    write_picture(path, picture, record)
     return FileWritten(path, {**record, "file": str(path)})
 
 

@@ -67,7 +67,7 @@ def draw_inputs(
         skipped = SkippedFiles()
         entries = find_input_files(request.inputs, facts, without, skipped=skipped)
         yield from map(Note, skipped.notes())
-        request = replace(request, style=figure_writer.check_style(request.style))
+        request = replace(request, style=figure_writer.check_style(request.style, request.output))
         names = names_for(request.labels, request.tokens, facts)
         subject = selection(request, facts, worker, entries)
         if not subject.may_be_done():

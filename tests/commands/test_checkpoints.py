@@ -48,7 +48,7 @@ def test_a_page_or_an_animation_of_all_checkpoints(actviz, folder):
     ("arguments", "words"),
     [
         (["-l", "conv", "--overlay", "--shard", "1/2"], "leave out --overlay, --shard."),
-        (["-l", "conv", "-o", "epochs.jpg"], "checkpoints are drawn as PNG, GIF or WebP"),
+        (["-l", "conv", "-o", "epochs.jpg"], "checkpoints are drawn as PNG, SVG, PDF, GIF or WebP"),
         (["-l", "0:3"], "selects 3 layers; several checkpoints are drawn for one."),
     ],
 )

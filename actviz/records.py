@@ -278,6 +278,9 @@ class HeatMap:
         A box of the input, top, left, bottom and right, and the share of the positive values in it.
     check
         How faithful the map is to the network (``None``: not measured).
+    difference
+        The difference of the score from that of zeros, which the values of the map should sum to (``None``: they should
+        not).
     """
 
     method: str
@@ -299,6 +302,7 @@ class HeatMap:
     box: tuple[int, ...] = ()
     share: float = 0.0
     check: Faithfulness | None = None
+    difference: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,13 +56,14 @@ def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> 
 
 
 def _take_checkpoints(values: dict[str, Any]) -> tuple[Path, ...]:
-    """Take further models out of the inputs, if a layer is named; return all of them in order, none if there is one."""
+    """Take further models out of the inputs, if a layer and an input are given; return all models, none if there is one."""
     from actviz.commands.checkpoints import find_checkpoints
 
     found = find_checkpoints(values["model"], values["inputs"]) if values["layers"] else ()
-    if found:
-        files = [Path(text) for text in values["named"] if "=" not in text]
-        values["inputs"] = (*(path for path in values["inputs"] if path not in found), *files)
-        values["named"] = tuple(text for text in values["named"] if "=" in text)
-        values["model"] = found[0]
+    files = [Path(text) for text in values["named"] if "=" not in text]
+    named = tuple(text for text in values["named"] if "=" in text)
+    inputs = (*(path for path in values["inputs"] if path not in found), *files)
+    if not found or not (inputs or named or values["lists"]):
+        return ()
+    values |= {"model": found[0], "inputs": inputs, "named": named}
     return found

@@ -111,8 +111,14 @@ def _heat_map(
         center=_center(flat, cells),
         box=plan.box,
         share=_share(flat, cells, plan.box) if plan.box else 0.0,
+        difference=_difference(question, float(scores[unit])) if method.complete else None,
         check=faithfulness.measure(question, flat, cells, float(outputs[unit])) if plan.check else None,
     )
+
+
+def _difference(question: Explanation, score: float) -> float:
+    """Return the difference of the score of the only input from that of zeros."""
+    return score - float(question.scores_of(np.zeros_like(question.values), 0)[0])
 
 
 def _cells(method: Method, question: Explanation, values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:

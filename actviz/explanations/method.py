@@ -142,10 +142,12 @@ class Method(NamedTuple):
     """A method: its function returns raw maps, float32 ``(batch, ...)``, at the places of the layer or of the input.
 
     `on_layer` says whether these are the places of the layer, `gradients` whether the format must have gradients,
-    `patches` whether the values of a patch of the input are equal (see `occlusion.patch_sides`).
+    `patches` whether the values of a patch of the input are equal (see `occlusion.patch_sides`), `complete` whether the
+    values sum to the difference of the score from that of zeros.
     """
 
     compute: Callable[[Explanation], NDArray[Any]]
     on_layer: bool
     gradients: bool
     patches: bool = False
+    complete: bool = False

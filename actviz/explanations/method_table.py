@@ -22,7 +22,7 @@ METHODS: dict[str, Method] = {
     "layercam": Method(layercam.compute, on_layer=True, gradients=True),
     "saliency": Method(saliency.compute, on_layer=False, gradients=True),
     "smoothgrad": Method(smoothgrad.compute, on_layer=False, gradients=True),
-    "integrated-gradients": Method(integrated_gradients.compute, on_layer=False, gradients=True),
+    "integrated-gradients": Method(integrated_gradients.compute, on_layer=False, gradients=True, complete=True),
     "occlusion": Method(occlusion.compute, on_layer=False, gradients=False, patches=True),
     "rise": Method(rise.compute, on_layer=False, gradients=False),
     "scorecam": Method(scorecam.compute, on_layer=True, gradients=False),

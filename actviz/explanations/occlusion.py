@@ -27,20 +27,26 @@ def compute(explanation: Explanation, patch: int | None = None) -> NDArray[Any]:
     axes = [axis for axis in range(1, values.ndim) if axis != channel]
     maps = np.zeros([len(values), *(values.shape[axis] for axis in axes)], np.float32)
     sizes = [values.shape[axis] for axis in axes]
-    boxes = list(_boxes(sizes, patch))
     for index, sample in enumerate(values):
+        # Where a patch is 0 already, nothing changes: rounding, which depends on the batch, would say otherwise.
+        boxes = [box for box in _boxes(sizes, patch) if np.any(sample[_in_sample(box, axes, sample.ndim)] != 0)]
         whole = explanation.scores_of(sample[None], index)[0]
         for start in range(0, len(boxes), explanation.size):
             part = boxes[start : start + explanation.size]
             occluded = np.repeat(sample[None], len(part), axis=0)
             for number, box in enumerate(part):
-                where: list[Any] = [number, *[slice(None)] * sample.ndim]
-                for axis, side in zip(axes, box, strict=True):
-                    where[axis] = side
-                occluded[tuple(where)] = 0
+                occluded[number][_in_sample(box, axes, sample.ndim)] = 0
             for box, score in zip(part, explanation.scores_of(occluded, index), strict=True):
                 maps[index][box] = whole - score
     return maps
+
+
+def _in_sample(box: tuple[slice, ...], axes: list[int], rank: int) -> tuple[slice, ...]:
+    """Return the index of a box in a sample of `rank` axes; `axes` are those of places, batch first."""
+    where = [slice(None)] * rank
+    for axis, side in zip(axes, box, strict=True):
+        where[axis - 1] = side
+    return tuple(where)
 
 
 def patch_sides(sizes: Sequence[int]) -> list[int]:

@@ -65,12 +65,19 @@ def panel(item: HeatMap, maps: Sequence[HeatMap], labels: Sequence[str]) -> tupl
     lines = [f"{_kind(item)} {text.number(item.output)}, rank {item.rank:,} of {item.units:,}"]
     if item.stripped:
         lines[0] += f", score {text.number(item.score)}"
+    if item.difference is not None:
+        lines.append(f"sum {text.number(float(np.sum(item.values)))}, residual {text.number(residual(item), 2)}")
     lines += warnings(item)
     if item.box:
         lines.append(f"{item.share:.0%} of the positive values in the box")
     if item.check is not None:
         lines += _checked(item.check)
     return title, lines
+
+
+def residual(item: HeatMap) -> float:
+    """Return the difference of the score from that of zeros that the values of a map do not sum to."""
+    return (item.difference or 0.0) - float(np.sum(item.values, dtype=np.float64))
 
 
 def warnings(item: HeatMap) -> list[str]:
@@ -181,6 +188,8 @@ def _record(item: HeatMap, prepared: PreparedMaps) -> dict[str, Any]:
         "center": list(item.center),
         "warnings": warnings(item),
     }
+    if item.difference is not None:
+        known |= {"difference": item.difference, "residual": residual(item)}
     if item.box:
         known |= {"box": list(item.box), "share": item.share}
     if item.check is not None:

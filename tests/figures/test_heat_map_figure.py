@@ -183,3 +183,10 @@ def test_frames_of_a_map_lie_over_those_of_the_input_on_one_scale():
     assert len(set(picture.pixels[second.box[0] + 2, second.box[1] + 2].tolist())) > 1
     assert "each step over that of the 4 of the input at the same share" in said
     assert "one scale for all steps of a map" in said
+
+
+def test_the_residual_of_integrated_gradients_is_printed():
+    item = replace(MAP, method="integrated-gradients", difference=2.5)
+    picture, said = words_of(item)
+    assert "sum 2, residual 0.5" in said
+    assert picture.numbers["maps"][0]["residual"] == pytest.approx(0.5)

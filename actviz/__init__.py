@@ -8,7 +8,8 @@ From Python::
     figure = actviz.draw(activations["conv"])
 
 `open` opens a model as a `Network`, `preprocess` reads inputs for it, `draw` draws an
-`Activation` in a `Style` with a `Context`, `explain` returns heat maps, `save` and `load` keep activations in files.
+`Activation` in a `Style` with a `Context`, `explain` returns heat maps, `top` the inputs on
+which channels are strongest, `save` and `load` keep activations in files.
 Errors are in `actviz.errors`. The guide is printed by ``actviz help``.
 """
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         open,  # noqa: A004  (actviz.open reads as what it does)
         preprocess,
         save,
+        top,
     )
 
 __version__ = VERSION
@@ -46,6 +48,7 @@ __all__ = [
     "open",
     "preprocess",
     "save",
+    "top",
 ]
 
 

@@ -239,6 +239,80 @@ class ScoreBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """How an output changes while the input is deleted, or inserted into zeros, in the order of a heat map.
+
+    `whole` is the output for the input; each tuple has the output after each of ten equal steps, in the order of the
+    map, and in that of a random map of the same size.
+    """
+
+    whole: float
+    deletion: tuple[float, ...]
+    insertion: tuple[float, ...]
+    random_deletion: tuple[float, ...]
+    random_insertion: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """A map of one input: how much each place matters for one unit of a layer.
+
+    Attributes
+    ----------
+    method
+        The name of the method.
+    layer
+        The address of the layer or input whose places the map has.
+    target, unit, units
+        The address of the layer that is explained, the unit and how many it has.
+    score, output
+        The values of the unit before and after a final softmax or sigmoid, whose name is `stripped`.
+    rank
+        The rank of the score among all units, from 1.
+    top
+        Unit and output of the units with the highest scores.
+    values, axes
+        The raw map and the names of its axes.
+    geometry
+        The position of the map on the input (``None``: that of the input itself, or unknown).
+    input
+        The name of the input.
+    weights_digest
+        The SHA-256 of the weights read.
+    center
+        The center of mass of the positive values, in places of the input (empty: none is positive).
+    box, share
+        A box of the input, top, left, bottom and right, and the share of the positive values in it.
+    check
+        How faithful the map is to the network (``None``: not measured).
+    difference
+        The difference of the score from that of zeros, which the values of the map should sum to (``None``: they should
+        not).
+    """
+
+    method: str
+    layer: str
+    target: str
+    unit: int
+    units: int
+    score: float
+    output: float
+    rank: int
+    top: tuple[tuple[int, float], ...]
+    stripped: str
+    values: Array
+    axes: Axes
+    geometry: Geometry | None
+    input: str
+    weights_digest: str = ""
+    center: tuple[float, ...] = ()
+    box: tuple[int, ...] = ()
+    share: float = 0.0
+    check: Faithfulness | None = None
+    difference: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """A weight array of a layer, as stored in the file, in real units where the file holds quantized integers.
 
@@ -263,7 +337,8 @@ class Sample:
     and the reason. `stem` is `name` as the beginning of a file name (``""``: `name` without
     its suffix). `fitting` is how an image was resized (``stretched 1.5 : 1``; ``""``: not
     resized). `padding` is, for each input whose image was padded, the box of the image in
-    it: top, left, bottom, right, in pixels of the array that is fed.
+    it: top, left, bottom, right, in pixels of the array that is fed. `offset` is its position in the
+    list of inputs: the number of its file, times 2**24, plus its number in the file.
     """
 
     name: str
@@ -278,6 +353,7 @@ class Sample:
     pictures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     fitting: str = ""
     padding: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +369,8 @@ class Style:
     `reduce` is how channels are reduced to one map (``mean``, ``max``, ``l2``), ``None``
     to show each. `megapixels` limits the size of a page of a sheet. `dark` selects a dark
     background, `histogram` adds a histogram of the values of the layer. `font_scale` multiplies the
-    size of text; `dpi` is the resolution that PNG files record (``None``: none).
+    size of text; `dpi` is the resolution that PNG files record (``None``: none). `vector` is the suffix of a vector
+    format, ``.svg`` or ``.pdf`` (``""``: PNG).
     """
 
     scale: str = "auto"
@@ -312,6 +389,7 @@ class Style:
     histogram: bool = False
     font_scale: float = 1.0
     dpi: int | None = None
+    vector: str = ""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property

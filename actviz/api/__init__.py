@@ -7,6 +7,7 @@ from actviz.api.layer_activation import LayerActivation as Activation
 from actviz.api.network import OpenNetwork as Network
 from actviz.api.network import open  # noqa: A004  (`actviz.open` is the public name)
 from actviz.api.prepared_inputs import preprocess
+from actviz.api.strongest import top
 from actviz.records import Context, Style
 
-__all__ = ["Activation", "Context", "Network", "Style", "draw", "explain", "load", "open", "preprocess", "save"]
+__all__ = ["Activation", "Context", "Network", "Style", "draw", "explain", "load", "open", "preprocess", "save", "top"]

@@ -40,8 +40,8 @@ def explain(  # noqa: PLR0913  (one keyword per option)
         class with the highest score of each input.
     method
         ``gradcam`` (the default), ``gradcam++``, ``layercam``, ``saliency``, ``smoothgrad`` and
-        ``integrated-gradients`` need gradients, which Keras files have; ``occlusion`` (the default for other files),
-        ``scorecam`` and ``eigencam`` do not.
+        ``integrated-gradients`` need gradients, which Keras files and most graphs have; ``occlusion`` (the default for
+        ``.tflite`` files), ``rise``, ``scorecam`` and ``eigencam`` do not.
     layer
         The layer whose activations are weighted; the last one with places by default.
     labels

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from actviz.api.top_inputs import TopInputs
     from actviz.explanations.explain import ExplanationMaps
     from actviz.formats.network_protocol import Network
     from actviz.records import LayerInfo, ModelFacts, TensorSpec
@@ -137,8 +138,10 @@ class OpenNetwork:
     ) -> ExplanationMaps:
         """Return heat maps for a batch; see `actviz.explain`."""
         from actviz.explanations.explain import explain, parse_target
+        from actviz.explanations.heat_maps import complete_shapes
 
         batch = self._batch(inputs)
+        complete_shapes(self._network, batch)
         target = parse_target(of, self.facts, str(self._path), labels)
         chosen = self.select(layer) if layer is not None else []
         if len(chosen) > 1:
@@ -147,6 +150,24 @@ class OpenNetwork:
         address = chosen[0].address if chosen else ""
         default = "gradcam" if self._network.has_gradients else "occlusion"
         return explain(self._network.scores, self.facts, batch, target, method or default, address)
+
+    def top(
+        self,
+        inputs: ArrayLike | Mapping[str, ArrayLike],
+        layers: str | Sequence[str],
+        *,
+        k: int = 9,
+        by: str = "max",
+        extreme: str = "high",
+    ) -> dict[str, TopInputs]:
+        """Return the inputs on which each channel is strongest; see `actviz.top`."""
+        from actviz.api.top_inputs import strongest
+        from actviz.statistics.strength_options import StrengthOptions
+
+        batch, addresses = self._batch(inputs), [layer.address for layer in self.select(layers)]
+        if not all(spec.shape for spec in self.inputs):
+            self._network.complete({name: values.shape for name, values in batch.items()})
+        return strongest(self._network, batch, addresses, StrengthOptions(k, by, (extreme,)))
 
     def close(self) -> None:
         """Close the file."""

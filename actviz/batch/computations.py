@@ -25,11 +25,15 @@ class HasSample(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NumberedSample:
-    """A sample and its number in the run, from 0; `alone` is True for the only one, `total` the number of all if known."""
+    """A sample and its number, its offset in the list of inputs.
+
+    `alone` is True for the only one; `done` counts those read so far, `total` all if known.
+    """
 
     number: int
     sample: Sample
     alone: bool = False
+    done: int = 0
     total: int = 0
 
 

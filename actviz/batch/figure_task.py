@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch.output_paths import SHEET
-from actviz.records import Activation, Context  # noqa: TC001  (read at run time by `system.serialization`)
+from actviz.records import Activation, Context, HeatMap  # noqa: TC001  (read at run time by `system.serialization`)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class FigureTask:
     """A figure of entry `index` of the batch of `activations`.
 
     `key` is an address, or `SHEET` for a sheet of all activations. `about` are the fields of the provenance
-    that do not depend on the picture.
+    that do not depend on the picture. With `heat_maps`, these are drawn.
     """
 
     key: str
@@ -37,6 +37,7 @@ class FigureTask:
     index: int
     context: Context
     about: Mapping[str, Any]
+    heat_maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,16 @@ def plan(task: FigureTask, style: Style) -> Sequence[Callable[[], FigureFile]]:
     ActvizError
         If it cannot be drawn, or the style is invalid for it.
     """
-    return [functools.partial(_page, task, draw, style.dpi) for draw in pictures(task, style)]
+    return [functools.partial(_page, task, draw, style) for draw in pictures(task, style)]
 
 
 def pictures(task: FigureTask, style: Style) -> Sequence[Callable[[], Picture]]:
     """Return a function for each page of a figure that draws it; see `plan`."""
+    if task.heat_maps:
+        from actviz.figures.heat_map_figure import draw_heat_maps
+
+        figure = draw_heat_maps(task.heat_maps, task.context, style)
+        return [lambda: figure]
     if task.key == SHEET:
         from actviz.figures.sheet import plan_pages
 
@@ -77,12 +83,17 @@ def pictures(task: FigureTask, style: Style) -> Sequence[Callable[[], Picture]]:
     return [lambda: picture]
 
 
-def _page(task: FigureTask, draw: Callable[[], Picture], dpi: int | None) -> FigureFile:
+def _page(task: FigureTask, draw: Callable[[], Picture], style: Style) -> FigureFile:
     from actviz.results.png import encode_png
 
     picture = draw()
     provenance = _provenance(task, picture)
-    content = encode_png(picture.drawn, provenance, picture.palette, dpi)
+    if style.vector:
+        from actviz.batch.vector_figure import encode_vector
+
+        content = encode_vector(picture, style.vector, provenance)
+    else:
+        content = encode_png(picture.drawn, provenance, picture.palette, style.dpi)
     return FigureFile(content, {name: provenance[name] for name in RECORDED if name in provenance})
 
 

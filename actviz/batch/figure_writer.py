@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.batch import figure_task
 from actviz.batch.figure_task import FigureTask, pictures, record_of
-from actviz.batch.labels import LabelNames, check_fits
+from actviz.batch.labels import LabelNames, check_classes, check_fits
 from actviz.batch.output_paths import SHEET, pages_of
 from actviz.batch.sheet_layers import left_out
+from actviz.batch.vector_figure import suffix_of
 from actviz.errors import ActvizError, LimitError, RunLimitError, UsageError
 from actviz.system import file_writing, folders, resource_limits
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from actviz.batch.draw_pool import DrawPool
     from actviz.batch.figure_task import FigureFile
-    from actviz.records import Activation, Context, LayerInfo, ModelFacts, Picture, Sample, Style
+    from actviz.records import Activation, Context, HeatMap, LayerInfo, ModelFacts, Picture, Sample, Style
 
 # The pool of processes starts after this number of figures, since starting it takes time.
 MIN_FIGURES_FOR_POOL = 128
@@ -64,10 +65,10 @@ def source_of(facts: ModelFacts, input_code: Mapping[str, str], *, named: bool) 
     return FigureSource(facts.file, facts.digest, facts.every_layer, named, facts.code, refused, input_code)
 
 
-def check_style(style: Style) -> Style:
+def check_style(style: Style, output: str | None = None) -> Style:
     """Refuse an invalid scale, colormap or size before inference.
 
-    The returned style has the ranges in the file of its scale.
+    The returned style has the ranges in the file of its scale, and the format of the `output`.
     """
     from actviz.batch import color_ranges
     from actviz.figures import colors
@@ -80,7 +81,7 @@ def check_style(style: Style) -> Style:
     if style.bare and style.histogram:
         message = "a bare mosaic has no room for a histogram; leave --bare or --histogram out."
         raise UsageError(message)
-    return color_ranges.with_known_ranges(style)
+    return replace(color_ranges.with_known_ranges(style), vector=suffix_of(output))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class FigureJob:
 
     `files` maps each key (an address or `SHEET`) to the path of its figure, `fingerprints` to the hash of
     everything that determines it, which a later run compares. `file_sha256` is the hash of the input file if it
-    is an image.
+    is an image. With `heat_maps` the figure is theirs, and there are no activations.
     """
 
     sample: Sample
@@ -98,6 +99,7 @@ class FigureJob:
     files: Mapping[str, Path]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     file_sha256: str = ""
+    heat_maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,10 @@ class FigureWriter:
         UsageError
             If the names of classes or steps fit none of its layers.
         """
-        check_fits(self._names, job.activations.values())
+        if job.heat_maps:
+            check_classes(self._names, job.heat_maps)
+        else:
+            check_fits(self._names, job.activations.values())
         context = _context(self._source.model, job.sample, self._names)
         if SHEET in job.files:
             omitted = left_out(self._source.layers, job.activations, self._source.refused)
@@ -213,7 +218,9 @@ class FigureWriter:
         if self._ended.is_set():
             raise CancelledError
         try:
-            pages = self._pages(FigureTask(key, job.activations, job.index, context, self._about(job, key)))
+            pages = self._pages(
+                FigureTask(key, job.activations, job.index, context, self._about(job, key), job.heat_maps)
+            )
             paths = pages_of(job.files[key], len(pages))
             self._check(job, key, paths[1:])
             written = [self._write(page(), path) for path, page in zip(paths, pages, strict=True)]
@@ -258,6 +265,7 @@ class FigureWriter:
         from actviz.version import VERSION
 
         source, sample = self._source, job.sample
+        drawn: Sequence[HeatMap | Activation] = job.heat_maps or tuple(job.activations.values())
         about: dict[str, Any] = {
             "actviz": VERSION,
             "model": source.model,
@@ -268,7 +276,7 @@ class FigureWriter:
             "fed": sample.fed,
             "code": list(source.code),
             **source.input_code,
-            "weights": next(iter(job.activations.values())).weights_digest,
+            "weights": drawn[0].weights_digest,
             "versions": dict(self.versions),
         }
         activation = job.activations.get(key)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from actviz.records import Activation, Axes, LayerInfo, ModelFacts, Shape
+    from actviz.records import Activation, Axes, HeatMap, LayerInfo, ModelFacts, Shape
 
 UNITS, STEPS = frozenset({"unit"}), frozenset({"step", "query", "key"})
 
@@ -80,6 +80,11 @@ def check_fits(names: LabelNames, activations: Iterable[Activation]) -> None:
     described: list[tuple[Axes, Shape]] = [(item.axes, item.values.shape) for item in activations]
     _check(names.labels, names.labels_file, "--labels", _sizes(described, UNITS, set()))
     _check(names.steps, names.steps_file, "--tokens", _sizes(described, STEPS, set()))
+
+
+def check_classes(names: LabelNames, maps: Sequence[HeatMap]) -> None:
+    """Refuse class names whose number is not that of the classes of any of the maps of an input."""
+    _check(names.labels, names.labels_file, "--labels", {item.units for item in maps})
 
 
 def _sizes(described: Sequence[tuple[Axes, Shape]], wanted: frozenset[str], free: set[int]) -> set[int]:

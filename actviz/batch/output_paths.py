@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, Sample
 
 SHEET = "sheet"
-OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
-ARRAYS = frozenset({".npy", ".npz", ".txt", ".csv"})
+FORMATS = (".png", ".svg", ".pdf")
+OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".npz"})
 _NUMBERED = re.compile(r"(.+)_\d+")
 
 
@@ -78,14 +78,14 @@ def pages_of(path: Path, count: int) -> list[Path]:
 
 
 def single_file(given: str | None, figures: int) -> Path | None:
-    """Return the PNG file that ``-o`` names, or None where it names a folder or is not given.
+    """Return the PNG, SVG or PDF file that ``-o`` names, or None where it names a folder or is not given.
 
     Raises
     ------
     UsageError
         If several figures would go into the file.
     """
-    if given is None or not given.lower().endswith(".png"):
+    if given is None or not given.lower().endswith(FORMATS):
         return None
     if figures != 1:
         message = f"-o {escape(given)}: {figures:,} figures do not fit into one file; give a folder, such as -o {escape(given[:-4])}/"
@@ -93,9 +93,11 @@ def single_file(given: str | None, figures: int) -> Path | None:
     return Path(given)
 
 
-def not_png(given: str) -> UsageError:
+def other_format(given: str) -> UsageError:
     """Return the error for an output whose suffix is of another format."""
-    return UsageError(f"-o {escape(given)}: figures are written as PNG; give a name that ends in .png, or a folder.")
+    return UsageError(
+        f"-o {escape(given)}: figures are written as PNG, SVG or PDF; give a name that ends in .png, .svg or .pdf, or a folder."
+    )
 
 
 def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem: str = "") -> OutputPaths:
@@ -121,7 +123,7 @@ def choose(wanted: OutputOptions, layers: Sequence[LayerInfo], inputs: int, stem
 
     given, keys = wanted.output, wanted.keys
     if given is not None and Path(given).suffix.lower() in OTHER_FORMATS:
-        raise not_png(given)
+        raise other_format(given)
     model = output_files.slug(Path(wanted.model).stem)
     if file := single_file(given, inputs * len(keys)):
         return OutputPaths(file, None, {})
@@ -170,12 +172,11 @@ def marks_of(entries: Sequence[InputFile]) -> dict[int, str]:
     alone, not on their content or which of them are drawn. ``x_3.png`` gets one if the samples of ``x.npy`` may
     have its name.
     """
+    from actviz.inputs.input_files import is_divided  # `render` of a file needs no inputs
     from actviz.results import output_files
 
     arrays = {
-        output_files.folded(output_files.slug(stem_of(entry.name)))
-        for entry in entries
-        if entry.path.suffix.lower() in ARRAYS
+        output_files.folded(output_files.slug(stem_of(entry.name))) for entry in entries if is_divided(entry.path)
     }
     return marks({number: (stem_of(entry.name), str(entry.path)) for number, entry in enumerate(entries)}, arrays)
 

@@ -37,7 +37,7 @@ class InputRequest:
     @property
     def has_inputs(self) -> bool:
         """Return True if any input was given."""
-        return bool(self.inputs.paths or self.inputs.named or self.inputs.lists)
+        return bool(self.inputs.paths or self.inputs.named or self.inputs.lists or self.inputs.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +204,7 @@ class InputNotes:
 
 def numbered(inputs: Inputs, *, stateful: bool = False) -> Iterator[NumberedSample | Note | ActvizError]:
     """Yield the samples of `feed` with their numbers, after notes about them; errors of inputs as they are."""
-    notes, numbers = InputNotes(), itertools.count()
+    notes, done = InputNotes(), itertools.count(1)
     first = list(itertools.islice(inputs, 2))
     alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
     for item in itertools.chain(first, inputs):
@@ -214,7 +214,7 @@ def numbered(inputs: Inputs, *, stateful: bool = False) -> Iterator[NumberedSamp
         yield from notes.about(item)
         for sample in item:
             marked = streaming.marked(sample) if stateful else sample
-            yield NumberedSample(next(numbers), marked, alone, inputs.count.total)
+            yield NumberedSample(sample.offset, marked, alone, next(done), inputs.count.total)
 
 
 def collect_failures(

@@ -148,9 +148,9 @@ class BatchRunner(Generic[Piece, Result]):
 
 def _progress(pieces: Sequence[NumberedSample]) -> Iterator[Progress]:
     """Yield the progress after some samples, if the number of all is known."""
-    last = max(pieces, key=lambda piece: piece.number)
+    last = max(pieces, key=lambda piece: piece.done)
     if last.total:
-        yield Progress(min(last.number + 1, last.total), last.total)
+        yield Progress(min(last.done, last.total), last.total)
 
 
 def _shape_of(sample: Sample) -> tuple[Any, ...]:

@@ -46,11 +46,14 @@ class RenderSettings:
     names: LabelNames
     sheet: Sequence[str]
     code: Mapping[str, Any] = field(default_factory=dict)
+    explain: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
         """Return the options as the manifest records them."""
-        return {"style": asdict(self.style), "reading": self.reading.record()} | (
-            {"labels": self.names.labels_file} if self.names.labels_file else {}
+        return (
+            {"style": asdict(self.style), "reading": self.reading.record()}
+            | ({"labels": self.names.labels_file} if self.names.labels_file else {})
+            | ({"explain": dict(self.explain)} if self.explain else {})
         )
 
 
@@ -75,7 +78,8 @@ class Fingerprint:
         opening, settings = self._opening, self._settings
         code = [opening.trust.allow_code, list(opening.trust.custom_objects)]
         options = [asdict(settings.style), settings.reading.record(), settings.names.labels, settings.names.steps]
-        return _hash([opening.model.name, self._model.result(), str(opening.weights), code, options])
+        explain = dict(settings.explain)
+        return _hash([opening.model.name, self._model.result(), str(opening.weights), code, options, explain])
 
     def of(self, key: str, name: str, origin: str) -> str:
         """Return the fingerprint of a figure of one input.
@@ -106,6 +110,7 @@ class Fingerprint:
                 "style": asdict(settings.style),
                 "reading": settings.reading.record(),
                 "names": [settings.names.labels, settings.names.steps],
+                "explain": dict(settings.explain),
             }
         )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actviz.batch.output_paths import ARRAYS, stem_of, stem_of_sample
+from actviz.batch.output_paths import stem_of, stem_of_sample
 from actviz.batch.prefetch import Prefetcher
 from actviz.errors import ActvizError
+from actviz.inputs.input_files import is_divided, may_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,9 +74,7 @@ class InputBatch:
         samples are distributed instead.
         """
         return [
-            (number, entry)
-            for number, entry in enumerate(self.entries)
-            if self.shard.holds(number) or entry.path.suffix.lower() in ARRAYS
+            (number, entry) for number, entry in enumerate(self.entries) if may_hold(self.shard, number, entry.path)
         ]
 
 
@@ -113,9 +112,9 @@ class WorkItemReader:
                 yield InputDone()
                 return
             count = 0
-            shared = entry.path.suffix.lower() in ARRAYS
+            divided = is_divided(entry.path)
             for count, sample in enumerate(self._pipeline.samples(opened), 1):
-                if not shared or self._batch.shard.holds(number + count - 1):
+                if not divided or self._batch.shard.holds(number + count - 1):
                     yield from self._sample(sample, number, entry)
             yield InputDone(count - 1)
         except ActvizError as failure:

@@ -30,10 +30,13 @@ _share_option = functools.partial(click.option, metavar="SHARE")
 @_share_option("--max-zeros", "zeros", help="Values that are exactly 0.")
 @click.option("--min-std", metavar="X", help="Smallest standard deviation of a channel over all inputs and positions.")
 @click.option("--range", "within", metavar="LO:HI", help="Range of all values; one end may be left out.")
-@click.option("-o", "--output", metavar="FIGURE.png", help="Draw the channels of the layers that break a limit.")
+@click.option(
+    "-o", "--output", metavar="PATH", help="figure.png of the layers that break a limit; folder/ with --shard."
+)
 @options.junit
 @options.exit_zero
 @options.as_json
+@options.shard
 @options.stateful
 @options.run_options
 def command(*, as_json: bool, quiet: bool, **values: Any) -> None:
@@ -63,7 +66,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> None:
         if values[name] is not None:
             values[name] = parse(values[name], option)
     request = CheckRequest(
-        **options.take_request(values),
+        **options.take_request_of_part(values),
         limits=options.take_record(limits.Limits, values),
         reports=options.report_targets(values),
         **values,

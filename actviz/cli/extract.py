@@ -16,6 +16,8 @@ from actviz.cli.printer import print_events
 @options.input_options
 @click.option("-o", "--output", metavar="PATH", help="The file to write.  [default: MODEL.npz]")
 @options.flag("--compress", help="Compress the file, which takes longer.")
+@click.option("--explain", metavar="METHOD", help="Write heat maps by this method, such as gradcam, not outputs.")
+@options.of
 @options.stateful
 @options.run_options
 def command(*, quiet: bool, **values: Any) -> None:
@@ -24,6 +26,7 @@ def command(*, quiet: bool, **values: Any) -> None:
     The file holds one array for each layer under its address, with the inputs along the first
     axis, and no pickled objects: numpy.load opens it, and so does actviz render. Without
     --layer it holds every layer. INPUTS are as for actviz show; all must have the same size.
+    With --explain, it holds for each target of --of the raw heat map, and unit, score and output.
     The path of the file is printed.
     """
     from actviz.commands.extract import ExtractRequest, extract

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parents[1] / "docs"
 # In reading order; the title of each is the first line of its file.
 PAGES = (
-    "figures", "inputs", "addresses", "batches", "activations", "check-and-diff", "report", "filters", "history", "python", "explain", "formats",
+    "figures", "inputs", "addresses", "batches", "activations", "check-and-diff", "top", "report", "filters", "history", "python", "explain", "formats",
     "untrusted-models", "configuration", "exit-codes", "speed", "contributing",
 )  # fmt: skip
 MAX_BYTES = 1 << 20

@@ -14,8 +14,11 @@ COMMON_OPTIONS = {
     "extract": "layer output input preprocess resize compress files-from overwrite quiet",
     "render": "layer output index axes scale top channels sort dark overwrite",
     "check": "layer no-nan no-inf max-dead max-constant max-saturated max-zeros preprocess junit json",
+    "top": "layer count by extreme channels truth output preprocess dark json",
+    "merge": "output channels dark junit json overwrite quiet",
     "diff": "layer fail-on atol rtol output figures preprocess weights junit json",
     "report": "layer output against markdown pictures max-size labels preprocess custom-objects overwrite",
+    "explain": "layer output of method check box labels dark preprocess json",
     "filters": "layer output channels top zoom dark json overwrite",
     "history": "output metric best log smooth dark size columns json overwrite",
 }
@@ -23,9 +26,10 @@ HEADINGS = {
     "Inputs": "input files-from null labels tokens stateful resize preprocess invert layout allow-nonfinite max-pixels"
     " frame sample-rate background seed",
     "Limits": "min-std range exit-zero",
+    "Heat maps": "of method explain check box",
     "Figures": "sheet contact scale cmap columns channels sort top zoom project overlay reduce histogram font-scale dpi dark bare"
     " max-megapixels validation-freq",
-    "Many inputs": "dry-run fail-fast batch-size shard force changed",
+    "Many inputs": "dry-run fail-fast batch-size shard keep-crops force changed",
     "Output": "output overwrite through-link json operations",
     "Model": "weights custom-objects signature tag allow-code strict timeout open-timeout max-memory",
     "Messages": "quiet verbose color help",
@@ -59,6 +63,13 @@ EXAMPLES = {
         ("NaN and infinities:", "actviz check model.keras images/"),
         ("In CI:", "actviz check model.keras images/ --no-nan --max-dead 10% --junit check.xml"),
     ),
+    "top": (
+        ("What the channels of a layer respond to:", "actviz top model.keras images/ -l conv2d -o conv2d.png"),
+        ("Two layers, with a file of the result:", "actviz top model.keras images/ -l conv2d,dense -o top/"),
+    ),
+    "merge": (
+        ("Two parts of a run:", "actviz merge part-1/ part-2/ -o all/"),
+    ),
     "diff": (
         ("Two versions of a model:", "actviz diff old.keras new.keras images/"),
         ("A converted model, with its own limit:", "actviz diff model.keras model.tflite images/ --fail-on 'cosine<0.98'"),
@@ -66,6 +77,11 @@ EXAMPLES = {
     "report": (
         ("A page about a model:", "actviz report model.keras images/ -o report.html"),
         ("With the differences from another version:", "actviz report new.keras images/ --against old.keras"),
+    ),
+    "explain": (
+        ("Why the predicted class:", "actviz explain model.keras photo.jpg -o why.png"),
+        ("Two classes, by two methods, side by side:", "actviz explain model.keras photo.jpg --of top2 --method gradcam,occlusion"),
+        ("A channel, for a folder of images:", "actviz explain model.keras images/ --of conv2d:3 -o maps/"),
     ),
     "filters": (
         ("The filters of a layer:", "actviz filters model.keras -l conv2d"),

@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,7 +88,9 @@ layer = repeated(
     help="Layer by name, index (3, -1), slice (2:5), glob ('block*_conv1') or class ('@Conv2D')."
     " '!@BatchNormalization' leaves out. May be repeated; takes commas.",
 )
-output = click.option("-o", "--output", metavar="PATH", help="figure.png for one figure, folder/ for several.")
+output = click.option(
+    "-o", "--output", metavar="PATH", help="figure.png, .svg or .pdf for one figure, folder/ for several."
+)
 overwrite = flag("--overwrite", help="Replace any file, not only the same result of an earlier run.")
 through_link = flag("--through-link", help="Write to the folder given with -o even if it is a symbolic link.")
 labels = file_option("--labels", help="Class names: one per line, a JSON list or {index: name}.")
@@ -143,7 +145,24 @@ _MODEL = (
 )
 channels = click.option("--channels", metavar="LIST", help="Channels to draw, such as 0:16,40 or all.")
 zoom = count_option("--zoom", type=click.IntRange(1, 64), help="Pixels for each value.")
+of = click.option(
+    "--of",
+    default="top",
+    metavar="TARGET",
+    help="What is explained: top (the predicted class), top3, a class by number or name, or a channel of a layer"
+    " such as conv:17. Takes commas.",
+)
 dark = flag("--dark", help="Light text on a dark page.")
+cmap = click.option("--cmap", metavar="NAME", help="Any matplotlib colormap.")
+columns = count_option("--columns", help="Tiles in a row.")
+font_scale = click.option(
+    "--font-scale",
+    type=Number(0.5, 4),
+    default=1.0,
+    metavar="FACTOR",
+    help="Factor of all text sizes, for pages that are shrunk to a slide or a column.",
+)
+dpi = count_option("--dpi", type=click.IntRange(10, 2400), help="Pixels per inch that the PNG files record.")
 _STYLE = (
     click.option(
         "--scale",
@@ -153,8 +172,8 @@ _STYLE = (
         " filter:p1:99), or those of an earlier run, from:manifest.json. auto: the bounds of the activation"
         " function if there are any, else filter for maps and layer for the rest.",
     ),
-    click.option("--cmap", metavar="NAME", help="Any matplotlib colormap."),
-    count_option("--columns", help="Tiles in a row."),
+    cmap,
+    columns,
     channels,
     choice_option(
         "--sort",
@@ -179,14 +198,8 @@ _STYLE = (
         help="Largest page of a sheet, which continues on further pages.",
     ),
     flag("--histogram", help="Add the distribution of the layer's values."),
-    click.option(
-        "--font-scale",
-        type=Number(0.5, 4),
-        default=1.0,
-        metavar="FACTOR",
-        help="Factor of all text sizes, for pages that are shrunk to a slide or a column.",
-    ),
-    count_option("--dpi", type=click.IntRange(10, 2400), help="Pixels per inch that the PNG files record."),
+    font_scale,
+    dpi,
     dark,
     flag("--bare", help="The mosaic of the tiles only."),
 )
@@ -237,9 +250,21 @@ _INPUTS = (
     flag("-0", "--null", "separated_by_nul", help="Names in lists end with a NUL byte."),
     layer,
 )
+_EXPLAIN = (
+    of,
+    click.option(
+        "--method",
+        "methods",
+        default="",
+        metavar="NAME",
+        help="gradcam, gradcam++, layercam, saliency, smoothgrad, integrated-gradients, occlusion, rise, scorecam"
+        " or eigencam. Takes commas.  [default: gradcam, or occlusion without gradients]",
+    ),
+)
+shard = click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs.")
 _BATCH = (
     count_option("--batch-size", type=click.IntRange(1, 4096), help="Inputs in a batch.  [default: by layer sizes]"),
-    click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs."),
+    shard,
     flag("--force", help="Draw figures that are up to date again."),
     flag("--changed", help="Print only figures that are drawn now, not those that are up to date."),
     flag("--json", "as_json", help="Print the record of each figure, one per line, not its path."),
@@ -264,6 +289,8 @@ input_options = _group(_INPUTS)
 """Inputs and layers; `take_request` takes their values."""
 model_options = _group((*_WEIGHTS, *_MODEL))
 """How a model is opened; `take_model_options` takes their values."""
+explain_options = _group(_EXPLAIN)
+"""What is explained, and how."""
 batch_options = _group(_BATCH)
 """Options for many inputs."""
 run_options = _group((*_READING, overwrite, fail_fast, *_WEIGHTS, *_MODEL, quiet))
@@ -282,6 +309,16 @@ def take_request(values: dict[str, Any]) -> dict[str, Any]:
     common = {name: values.pop(name) for name in ("layers", "overwrite", "fail_fast")}
     values |= preprocess_option(values.pop("preprocess"))
     return common | {"opening": opening, "inputs": inputs, "reading": take_record(InputOptions, values)}
+
+
+def take_request_of_part(values: dict[str, Any]) -> dict[str, Any]:
+    """Return `take_request` for a command with `shard`, whose value is in the inputs."""
+    from actviz.inputs import parse_shard
+
+    shard, taken = values.pop("shard"), take_request(values)
+    if shard:
+        taken["inputs"] = replace(taken["inputs"], shard=parse_shard(shard))
+    return taken
 
 
 def take_model_options(values: dict[str, Any]) -> ModelOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,23 +14,24 @@ from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
-from actviz.commands import check_table, verdicts
-from actviz.errors import ActvizError, UsageError, escape
+from actviz.commands import check_table, parts, verdicts
+from actviz.errors import ActvizError, ModelError, UsageError, escape
 from actviz.layer_catalogue import passes_on
-from actviz.results import ci_reports, output_files
+from actviz.results import ci_reports, output_files, part_files
 from actviz.statistics.channel_statistics import extremes_of, indices_of, least_of
 from actviz.statistics.limits import Limits, judge
 from actviz.statistics.running_statistics import bounds_of
+from actviz.system import file_system
 from actviz.system.held_folder import hold_folder
 from actviz.version import VERSION
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from actviz.records import LayerInfo, ModelFacts, RuleResult
 
+PART = "check.npz"
 DEFAULT = Limits(no_nan=True, no_infinite=True)
 
 
@@ -54,7 +56,8 @@ def check(request: CheckRequest) -> Iterator[Note | Progress | FileWritten | ver
     limits = request.limits if request.limits != Limits() else DEFAULT
     verdicts.prepare(request.reports, "check", overwrite=request.overwrite)
     target = _figure_target(request)
-    with hold_folder(target.parent) if target is not None else contextlib.nullcontext():
+    folder = target if target is None or request.inputs.shard.count > 1 else target.parent
+    with hold_folder(folder) if folder is not None else contextlib.nullcontext():
         yield from _check(request, limits, target)
 
 
@@ -66,15 +69,18 @@ def _check(
     with Worker(request.opening) as worker:
         facts = yield from requests.open_model(worker, request)
         yield from requests.prepare(worker, request.model)
+        sharded = request.inputs.shard.count > 1
+        if sharded:
+            request = yield from parts.list_inputs(request, facts, target)
         facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         tally = StatisticsSoFar(layers, fixed_batch_size(facts))
         stateful = request.reading.stateful
         items = requests.numbered(inputs, stateful=stateful)
         events = statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful)
         yield from requests.collect_failures(events, failures)
+        versions = worker.versions() if sharded and tally.inputs else {}
         worker.stop()
-    if not tally.inputs:
-        raise requests.worst(failures)
+    parts.check_inputs(tally.inputs, failures, request.inputs.shard)
     for address, dtype in tally.left_out.items():
         yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
     if limits.saturated is not None and all(np.isnan(totals.saturated) for totals in tally.totals.values()):
@@ -82,13 +88,37 @@ def _check(
     if not tally.totals:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
-    result = _result(facts, tally, limits, failures, asked=bool(request.layers))
+    if sharded and target is not None:
+        record = parts.part_record(request, facts, failures, versions) | _part_record(request, tally, limits)
+        part_files.write_part(target / PART, record, tally.reducer.state())
+        yield FileWritten(target / PART)
+        if failures:
+            raise requests.partial(len(failures), len(failures) + tally.inputs)
+        return
+    lost = [failure.message for failure in failures]
+    result = result_of((facts.file, facts.digest), tally, limits, lost, asked=bool(request.layers))
     result.record.update(inputs.skipped_record() | request.reading.code_record())
     if request.reading.stateful:
         result.record["stateful"] = True
     if target is not None:
-        yield _draw(target, result, facts, tally, request.reading.code_record())
+        yield draw(target, result, (facts.file, facts.digest), tally, request.reading.code_record())
     yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
+
+
+def _part_record(request: CheckRequest, tally: StatisticsSoFar, limits: Limits) -> dict[str, Any]:
+    """Return what the record of a part of `check` has beside that of every part."""
+    opening = request.opening
+    files = [path for path in (opening.model, opening.weights) if path is not None]
+    return {
+        "command": "check",
+        "weights": [file_system.hash_file(path, ModelError) for path in files],
+        "options": {"limits": limits.record(), "asked": bool(request.layers)},
+        "batch_size": tally.size,
+        "inputs": tally.inputs,
+        "left_out": tally.left_out,
+        "layers": [part_files.layer_record(layer) for layer in tally.layers],
+        "nonfinite": tally.nonfinite,
+    }
 
 
 def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
@@ -101,7 +131,7 @@ def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
 
 
 @dataclass(frozen=True, slots=True)
-class _CheckResult:
+class CheckResult:
     """The result of a check: for the terminal and CI, as JSON, and the results of the rules by address."""
 
     findings: ci_reports.CheckResults
@@ -109,9 +139,11 @@ class _CheckResult:
     cases: dict[str, list[RuleResult]]
 
 
-def _result(
-    facts: ModelFacts, tally: StatisticsSoFar, limits: Limits, failures: Sequence[ActvizError], *, asked: bool
-) -> _CheckResult:
+def result_of(
+    model: tuple[str, str], tally: StatisticsSoFar, limits: Limits, lost: Sequence[str], *, asked: bool
+) -> CheckResult:
+    """Judge the statistics; `model` are its file and configuration, `lost` the messages of inputs that failed."""
+    file, configuration = model
     layers = [layer for layer in tally.layers if layer.address in tally.totals]
     cases = {
         layer.address: [
@@ -130,12 +162,12 @@ def _result(
         ],
         grouped=not asked,
     )
-    lost = tuple(failure.message for failure in failures)
-    findings = ci_reports.CheckResults("check", facts.file, check_table.HEADINGS, rows, check_table.RIGHT, every, lost)
+    headings, right = check_table.HEADINGS, check_table.RIGHT
+    findings = ci_reports.CheckResults("check", file, headings, rows, right, every, tuple(lost))
     record = {
         "actviz": VERSION,
-        "model": facts.file,
-        "configuration": facts.digest,
+        "model": file,
+        "configuration": configuration,
         "inputs": tally.inputs,
         "failures": list(lost),
         "layers": [_layer_record(layer, tally) for layer in layers],
@@ -143,7 +175,7 @@ def _result(
         "limits": [verdicts.case_record(case) for case in every],
         "broken": len(findings.broken),
     }
-    return _CheckResult(findings, record, cases)
+    return CheckResult(findings, record, cases)
 
 
 def _take_passed_on(
@@ -204,6 +236,8 @@ def _layer_record(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
 
 def _figure_target(request: CheckRequest) -> Path | None:
     """Return the path of the figure after checking that it may be written, ``None`` without one."""
+    if request.inputs.shard.count > 1:
+        return _part_target(request)
     if request.output is None:
         return None
     path = output_files.resolve_output(request.output, "", [".png"], "the figure of a check is written as PNG")
@@ -212,8 +246,26 @@ def _figure_target(request: CheckRequest) -> Path | None:
     return path
 
 
-def _draw(
-    path: Path, result: _CheckResult, facts: ModelFacts, tally: StatisticsSoFar, input_code: Mapping[str, str]
+def _part_target(request: CheckRequest) -> Path:
+    """Return the folder of a part after checking that its file may be written."""
+    parts.check_folder(request.output, "--shard")
+    if request.reading.stateful:
+        raise UsageError(
+            "--stateful runs the samples of one input in order, which --shard would divide; leave one out."
+        )
+    if request.reports.junit is not None:
+        raise UsageError("--shard judges no limits; give --junit to actviz merge.")
+    path = Path(str(request.output))
+    output_files.check_folder(path, through_link=False)
+    output_files.prepare_folder(path)
+    identity = {"model": request.model.name, "command": "check"}
+    kind = output_files.ResultKind("result of check", part_files.identity_in)
+    output_files.check_replaceable(path / PART, identity, kind, overwrite=request.overwrite)
+    return path
+
+
+def draw(
+    path: Path, result: CheckResult, model: tuple[str, str], tally: StatisticsSoFar, input_code: Mapping[str, str]
 ) -> FileWritten:
     """Draw the layers that break a limit, or all layers if there is none."""
     from actviz.figures import range_chart
@@ -223,8 +275,8 @@ def _draw(
     rows = [
         range_chart.RangeRow(layer, tally.totals[layer.address], tuple(result.cases[layer.address])) for layer in shown
     ]
-    heading = range_chart.ChartHeading(facts.file, tally.inputs, len(tally.totals), len(offending))
+    heading = range_chart.ChartHeading(model[0], tally.inputs, len(tally.totals), len(offending))
     picture = range_chart.draw_chart(rows, heading)
-    provenance = {"actviz": VERSION, "command": "check", "model": facts.file, "configuration": facts.digest}
+    provenance = {"actviz": VERSION, "command": "check", "model": model[0], "configuration": model[1]}
     output_files.write_figure(path, picture.pixels, {**provenance, **input_code})
     return FileWritten(path)

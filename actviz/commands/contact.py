@@ -16,6 +16,7 @@ from actviz.batch.computations import ActivationComputation, Activations, Number
 from actviz.batch.events import Event, FileWritten, Note, Progress
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
+from actviz.batch.vector_figure import write_picture
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.statistics.channel_statistics import as_numbers
 from actviz.worker import Worker
@@ -197,7 +198,6 @@ def _identity(facts: ModelFacts, key: str) -> dict[str, str]:
 def _write(request: ShowRequest, facts: ModelFacts, collected: _Collected, path: Path) -> FileWritten:
     """Draw and write the figure."""
     from actviz.figures import contact_sheet
-    from actviz.results import output_files
     from actviz.version import VERSION
 
     if len(collected.entries) > MOST_INPUTS:
@@ -217,5 +217,5 @@ def _write(request: ShowRequest, facts: ModelFacts, collected: _Collected, path:
         "numbers": picture.numbers,
         "size": list(picture.size),
     }
-    output_files.write_figure(path, picture.drawn, provenance, request.style.dpi)
+    write_picture(path, picture, provenance, request.style.dpi)
     return FileWritten(path)

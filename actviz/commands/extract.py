@@ -10,9 +10,11 @@ from actviz.batch import requests, streaming
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations, NumberedSample
 from actviz.batch.events import FileWritten, Note, Progress
+from actviz.batch.heat_map_computation import HeatMapArrays
 from actviz.batch.requests import ModelRequest
 from actviz.batch.retries import ComputedBatch, FailedItem, survived
 from actviz.batch.runner import BatchRunner
+from actviz.commands.explain_plan import parse_plan
 from actviz.errors import ActvizError, InputError, UsageError, escape
 from actviz.records import PRE
 from actviz.system.held_folder import hold_folder
@@ -31,9 +33,11 @@ SUFFIX = ".npz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractRequest(ModelRequest):
-    """The arguments of the command."""
+    """The arguments of the command; with the names of methods in `explain`, heat maps of the targets `of` are written."""
 
     compress: bool = False
+    explain: str | None = None
+    of: str = "top"
 
 
 def extract(request: ExtractRequest) -> Iterator[Note | Progress | FileWritten]:
@@ -56,7 +60,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | Progress | FileWritten]:
         path = _target(request, facts)
         failures: list[ActvizError] = []
         # Batches of one: the last bits of activations depend on the batch size.
-        computation = ActivationComputation(worker, layers, BatchSizes(layers, 1))
+        computation = _computation(request, facts, worker, layers)
         runner: _ExtractRunner = BatchRunner(computation, stateful=request.reading.stateful)
         with (
             hold_folder(path.parent),
@@ -89,9 +93,21 @@ def extract(request: ExtractRequest) -> Iterator[Note | Progress | FileWritten]:
         raise requests.partial(len(failures), len(failures) + collector.count)
 
 
+def _computation(
+    request: ExtractRequest, facts: ModelFacts, worker: Worker, layers: Sequence[LayerInfo]
+) -> ActivationComputation | HeatMapArrays:
+    if request.explain is None:
+        if request.of != "top":
+            message = f"--of {escape(request.of, 60)} is a target of heat maps; give the method with --explain too."
+            raise UsageError(message)
+        return ActivationComputation(worker, layers, BatchSizes(layers, 1))
+    plan = parse_plan(request, facts, facts.labels, request.explain)
+    return HeatMapArrays(worker, plan, 1)
+
+
 def _choose(request: ExtractRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
     """Return the requested layers, else all but attention scores, which need a second call of the layer."""
-    layers = requests.requested_layers(request, facts)
+    layers = requests.requested_layers(request, facts) if request.explain is None else []
     return layers or [layer for layer in facts.layers if not layer.address.endswith("@scores") and not layer.inner]
 
 

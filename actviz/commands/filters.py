@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from actviz.addresses import select_layers_of
 from actviz.batch import output_paths
 from actviz.batch.events import FileWritten, Note
+from actviz.batch.vector_figure import write_picture
 from actviz.errors import UsageError, escape
 from actviz.records import Context, Style
 from actviz.worker import ModelOptions, Worker
@@ -116,7 +117,7 @@ def _paths(
     folder = Path() if given is None or file else Path(given)
     if given is not None and not file:
         if folder.suffix:
-            raise output_paths.not_png(given)
+            raise output_paths.other_format(given)
         output_files.check_folder(folder, through_link=request.through_link)
     stem, taken = output_files.slug(Path(facts.file).stem), output_files.UniquePaths()
     paths: dict[str, list[Path]] = {}
@@ -136,7 +137,6 @@ def _identity(facts: ModelFacts, address: str) -> dict[str, str]:
 
 def _draw(request: FiltersRequest, facts: ModelFacts, layer: LayerInfo, kernel: Kernel, path: Path) -> FileWritten:
     from actviz.figures.filters_figure import draw_filters
-    from actviz.results import output_files
     from actviz.version import VERSION
 
     style = Style(channels=request.channels, top=request.top, zoom=request.zoom, dark=request.dark)
@@ -150,7 +150,7 @@ def _draw(request: FiltersRequest, facts: ModelFacts, layer: LayerInfo, kernel: 
         **picture.numbers,
         "shape": list(kernel.values.shape),
     }
-    output_files.write_figure(path, picture.drawn, record)
+    write_picture(path, picture, record)
     return FileWritten(path, {**record, "file": str(path)})
 
 

@@ -63,7 +63,7 @@ def render(request: RenderRequest) -> Iterator[Event]:
     ActvizError
         If the file holds no activations, or not the requested ones.
     """
-    style = figure_writer.check_style(request.style)
+    style = figure_writer.check_style(request.style, request.output)
     with file_system.reading(request.file) as (file, size), _open(request, file, size) as saved:
         about = saved.description
         layers = _choose(request, saved)

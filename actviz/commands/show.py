@@ -23,7 +23,7 @@ from actviz.system import file_system
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from actviz.inputs import InputFile, InputPipeline
     from actviz.records import LayerInfo, ModelFacts, Sample
@@ -39,13 +39,24 @@ def show(request: ShowRequest) -> Iterator[Event]:
     ActvizError
         If nothing could be drawn; `PartialError` at the end if some figures failed.
     """
-    from actviz.inputs import find_input_files
+    if request.checkpoints:
+        from actviz.commands.checkpoints import checkpoints
 
+        yield from checkpoints(request)
+        return
     if request.contact:
         from actviz.commands.contact import contact
 
         yield from contact(request)
         return
+    yield from draw_inputs(request, LayerSelection, ShowRun)
+
+
+def draw_inputs(
+    request: ShowRequest, selection: type[LayerSelection], new_run: Callable[..., ShowRun]
+) -> Iterator[Event]:
+    """Draw figures of every input: of the layers of a `selection`, in a run of the class `new_run`."""
+    from actviz.inputs import find_input_files
     from actviz.inputs.skipped_files import SkippedFiles
 
     started = time.perf_counter()
@@ -56,9 +67,9 @@ def show(request: ShowRequest) -> Iterator[Event]:
         skipped = SkippedFiles()
         entries = find_input_files(request.inputs, facts, without, skipped=skipped)
         yield from map(Note, skipped.notes())
-        request = replace(request, style=figure_writer.check_style(request.style))
+        request = replace(request, style=figure_writer.check_style(request.style, request.output))
         names = names_for(request.labels, request.tokens, facts)
-        subject = _LayerSelection(request, facts, worker, entries)
+        subject = selection(request, facts, worker, entries)
         if not subject.may_be_done():
             yield from requests.prepare(worker, request.model)
         first = subject.first()
@@ -69,7 +80,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
         first = samples[:2] if samples is not None else first or subject.first()
         check_names(names, layers, [sample.values for sample in first])
         color_ranges.check_addresses(request.style, [layer.address for layer in layers])
-        run = ShowRun(request, facts, layers, names, entries, samples, started, skipped.records())
+        run = new_run(request, facts, layers, names, entries, samples, started, skipped.records())
         if request.dry_run:
             yield from estimate(run, worker, first)
             return
@@ -78,7 +89,7 @@ def show(request: ShowRequest) -> Iterator[Event]:
 
 
 @dataclass(slots=True)
-class _LayerSelection:
+class LayerSelection:
     """Determines the layers to draw, step by step if the file does not contain all shapes."""
 
     request: ShowRequest
@@ -123,7 +134,8 @@ class _LayerSelection:
     def complete(self, first: Sequence[Sample]) -> ModelFacts:
         """Return the facts that follow from the shapes of the inputs, which the worker computes."""
         if not first:
-            first = _load_samples(self.request, self.facts, self.facts.layers)[:1]
+            layers = requests.requested_layers(self.request, self.facts)
+            first = _load_samples(self.request, self.facts, layers or self.facts.layers)[:1]
         shapes = {name: values.shape for name, values in first[0].values.items()}
         self.facts = self.worker.complete(shapes)
         return self.facts
@@ -143,11 +155,10 @@ class _LayerSelection:
 
 
 def _load_samples(request: ShowRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> tuple[Sample, ...]:
-    """Read every input that the requested layers need, else that `layers` need."""
+    """Read every input that `layers` need."""
     from actviz.inputs import load_samples
 
-    needed = requests.requested_layers(request, facts) or layers
-    return load_samples(request.inputs, facts, needed, request.reading, fail_fast=request.fail_fast).samples
+    return load_samples(request.inputs, facts, layers, request.reading, fail_fast=request.fail_fast).samples
 
 
 def _beginning(pipeline: InputPipeline, entry: InputFile, most: int) -> tuple[Sample, ...]:

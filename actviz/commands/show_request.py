@@ -22,7 +22,7 @@ class ShowRequest(ModelRequest):
 
     `batch_size` is the number of inputs in a batch (``None``: by layer sizes); `shard` the part of the inputs to
     process; with `force`, figures that are up to date are drawn again, with `changed` they are not printed; `sheet`
-    is ``None`` if it depends on whether `layers` are given; with `contact`, one channel is drawn for all inputs.
+    is ``None`` if it depends on whether `layers` are given; with `contact`, one channel is drawn for all inputs; `checkpoints` are several models of which one layer is drawn.
     """
 
     style: Style
@@ -36,6 +36,7 @@ class ShowRequest(ModelRequest):
     sheet: bool | None = None
     through_link: bool = False
     contact: bool = False
+    checkpoints: tuple[Path, ...] = ()
 
     @property
     def is_single(self) -> bool:

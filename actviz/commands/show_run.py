@@ -11,7 +11,7 @@ from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import ActivationComputation, Activations
 from actviz.batch.events import Event, FileWritten, Note, Progress
 from actviz.batch.figure_outcome import FigureOutcome
-from actviz.batch.figure_writer import DrawnFigure, FailedFigure, FigureWriter
+from actviz.batch.figure_writer import DrawnFigure, FailedFigure, FigureJob, FigureWriter
 from actviz.batch.print_order import PrintOrder
 from actviz.batch.retries import ComputedBatch, FailedItem
 from actviz.batch.runner import BatchRunner
@@ -109,7 +109,15 @@ class ShowRun:
                 reader.end()
             computer.rest()
 
-    def _computation(self, worker: Worker) -> ActivationComputation:
+    def _settings(self, addresses: Sequence[str]) -> RenderSettings:
+        """Return the options that change the pixels of figures; `addresses` are those of a sheet."""
+        return RenderSettings(self.request.style, self.request.reading, self.names, addresses)
+
+    def _job(self, piece: WorkItem, index: int, result: Any) -> FigureJob:
+        """Return what is drawn of entry `index` of a computed batch."""
+        return FigureJob(piece.sample, index, result, piece.files, piece.fingerprints, piece.file_sha256)
+
+    def _computation(self, worker: Worker) -> Any:
         """Return the activations of the layers to draw, in batches as large as memory allows."""
         sizes = BatchSizes(self.layers, self.request.batch_size_for(self.facts))
         return ActivationComputation(worker, self.layers, sizes)
@@ -156,9 +164,7 @@ class ShowRun:
         fingerprint = None
         if where.folder is not None:
             read_only = unwritable is not None
-            fingerprint = Fingerprint(
-                request.opening, RenderSettings(request.style, request.reading, self.names, addresses)
-            )
+            fingerprint = Fingerprint(request.opening, self._settings(addresses))
             if not read_only:
                 sheet = "" if request.is_single else " ".join(addresses)
                 held.enter_context(RunLock(folder, RunIdentity(self.facts.file, fingerprint.shared, sheet)))
@@ -255,7 +261,7 @@ class ShowRun:
             "code": list(self.facts.code),
             "options": {
                 "layers": list(self.request.layers),
-                **RenderSettings(self.request.style, self.request.reading, self.names, ()).options(),
+                **self._settings(()).options(),
             },
             "versions": {},
             **({"skipped": self.skipped} if self.skipped else {}),
@@ -263,9 +269,9 @@ class ShowRun:
 
     def _work(
         self,
-        items: Iterable[ComputedBatch[WorkItem, Activations] | FailedItem[WorkItem] | Note | Item],
+        items: Iterable[ComputedBatch[WorkItem, Any] | FailedItem[WorkItem] | Note | Item],
         writer: FigureWriter,
-        computation: ActivationComputation,
+        computation: Any,
     ) -> Iterator[Event]:
         notes, manifest = requests.InputNotes(), self.outcome.manifest
         figure_writer.warm_up()
@@ -274,11 +280,7 @@ class ShowRun:
                 writer.versions = computation.versions
                 for index, piece in enumerate(item.pieces):
                     yield from notes.about([piece.sample])
-                    writer.submit(
-                        figure_writer.FigureJob(
-                            piece.sample, index, item.result, piece.files, piece.fingerprints, piece.file_sha256
-                        )
-                    )
+                    writer.submit(self._job(piece, index, item.result))
                     yield from self._record(writer.finished(max(WAITING, self.outcome.figures_each)))
                 yield self._progress(computed=len(item.pieces))
             elif isinstance(item, FailedItem):

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def compute(explanation: Explanation) -> NDArray[Any]:
     """Return maps ``(batch, ...)`` at the places of the layer."""
-    activation = explanation.score(explanation.batch, explanation.target, explanation.layer).activation
-    if activation is None:
-        raise AssertionError(explanation.layer)
+    activation = explanation.activation
     values = channels_last(activation.values, activation.axes).astype(np.float32)
     maps = []
     for sample in values:

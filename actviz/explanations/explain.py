@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,25 +13,38 @@ from actviz.addresses import select_layers_of
 from actviz.errors import UsageError, escape
 from actviz.explanations.method import Explanation, ScoreFunction
 from actviz.explanations.method_table import METHODS
+from actviz.formats.score_axes import check_units, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from actviz.records import LayerInfo, ModelFacts, TensorSpec
+    from actviz.explanations.method import Method
+    from actviz.records import Activation, LayerInfo, ModelFacts, ScoreBatch, TensorSpec
 
 TOP = "top"
 PLACES = frozenset({"row", "column", "plane", "step"})
 MAX_RANK = 2
+MIXING = 1e-2
+"""Relative change of the scores by the rest of a batch; rounding changes them by less, also those of 16-bit numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is explained: a unit of a layer (``address`` empty: the output), or the highest one (`unit` ``None``)."""
+    """What is explained: a unit of a layer (``address`` empty: the output).
+
+    `unit` is ``-k`` for the unit with the k-th highest score of each input.
+    """
 
     address: str = ""
-    unit: int | None = None
+    unit: int = -1
+
+    @property
+    def name(self) -> str:
+        """The target as on the command line: ``top``, ``top2``, ``7`` or ``conv:17``."""
+        unit = f"top{-self.unit}" if self.unit < -1 else TOP if self.unit < 0 else str(self.unit)
+        return f"{self.address}:{unit}" if self.address else unit
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -56,6 +69,8 @@ class ExplanationMaps:
         The same after it.
     stripped
         The function that was left out of the scores (``""``: none).
+    activation
+        The activation of the layer (``None`` for methods on the input).
     """
 
     values: NDArray[Any]
@@ -66,6 +81,7 @@ class ExplanationMaps:
     scores: NDArray[Any]
     outputs: NDArray[Any]
     stripped: str = ""
+    activation: Activation | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # noqa: FBT001 (NumPy's)
         """Return the maps."""
@@ -86,10 +102,10 @@ def parse_target(text: str | int, facts: ModelFacts, file: str, labels: Sequence
         When there is no such class or layer; the message has similar names.
     """
     text = str(text)
-    if text == TOP:
-        return Target()
     if text in labels:
         return Target(unit=list(labels).index(text))
+    if text == TOP:
+        return Target()
     if re.fullmatch(r"\d{1,9}", text):
         return Target(unit=int(text))
     address, colon, channel = text.rpartition(":")
@@ -105,20 +121,52 @@ def parse_target(text: str | int, facts: ModelFacts, file: str, labels: Sequence
     raise UsageError(message)
 
 
-def last_layer_with_places(facts: ModelFacts) -> LayerInfo:
-    """Return the last layer that still has places, such as rows and columns.
+def last_layer_with_places(facts: ModelFacts, target: str = "") -> LayerInfo:
+    """Return the last layer that still has places, such as rows and columns, before the layer `target` if it is given.
 
     Raises
     ------
     UsageError
         When there is none.
     """
-    for layer in reversed(facts.layers):
+    end = next((index for index, layer in enumerate(facts.layers) if layer.address == target), len(facts.layers))
+    for layer in reversed(facts.layers[:end]):
         scores = layer.address.endswith("@scores") or layer.kind == "InputLayer" or layer.inner
         if not scores and PLACES & set(layer.axes) and {"channel", "unit"} & set(layer.axes):
             return layer
     message = f"{facts.file}: no layer of this model has places such as rows and columns; give a method on the input, such as occlusion or saliency."
     raise UsageError(message)
+
+
+def parse_targets(text: str, facts: ModelFacts, file: str, labels: Sequence[str] = ()) -> list[Target]:
+    """Parse targets of `parse_target` with commas between them; ``top3`` means the three highest classes.
+
+    Raises
+    ------
+    UsageError
+        When there is no such class or layer.
+    """
+    targets: list[Target] = []
+    for part in [text] if text in labels else text.split(","):
+        several = None if part in labels else re.fullmatch(r"top([1-9]\d?)", part)
+        ranks = range(1, int(several[1]) + 1) if several else ()
+        targets += [Target(unit=-rank) for rank in ranks] or [parse_target(part, facts, file, labels)]
+    return list(dict.fromkeys(targets))
+
+
+def method_of(name: str) -> Method:
+    """Return a method by name.
+
+    Raises
+    ------
+    UsageError
+        When there is none; the message has a similar name.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    near = difflib.get_close_matches(name, METHODS, 1, 0.5)
+    hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(METHODS)}."
+    raise UsageError(f'there is no method "{escape(name, 60)}"; {hint}')
 
 
 def explain(  # noqa: PLR0913  (what is explained, and how)
@@ -138,31 +186,62 @@ def explain(  # noqa: PLR0913  (what is explained, and how)
     UsageError
         When the method, the unit or a place to draw on does not exist, or there is no gradient.
     """
-    if method not in METHODS:
-        near = difflib.get_close_matches(method, METHODS, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(METHODS)}."
-        raise UsageError(f'there is no method "{escape(method, 60)}"; {hint}')
-    entry, spec = METHODS[method], _explained_input(facts, batch)
-    at = layer or (last_layer_with_places(facts).address if entry.on_layer else "")
+    entry, question, first = ask(score, facts, batch, target, method, layer)
+    if len(first.scores) > 1 or not entry.gradients:
+        check_separate(question, first)
+    maps = entry.compute(question)
+    where = question.layer if entry.on_layer else question.input[1]
+    stripped, activation = first.stripped, first.activation
+    return ExplanationMaps(
+        maps, method, where, first.address, question.units, first.scores, first.outputs, stripped, activation
+    )
+
+
+def ask(  # noqa: PLR0913  (what is explained, and how)
+    score: ScoreFunction,
+    facts: ModelFacts,
+    batch: Mapping[str, NDArray[Any]],
+    target: Target,
+    method: str,
+    layer: str = "",
+) -> tuple[Method, Explanation, ScoreBatch]:
+    """Return a method, what it gets, and the scores of the batch; see `explain`."""
+    entry, spec = method_of(method), explained_input(facts, batch)
+    at = layer or (last_layer_with_places(facts, target.address).address if entry.on_layer else "")
     if entry.on_layer and not PLACES & set(next(item.axes for item in facts.layers if item.address == at)):
         message = (
             f'layer "{escape(at, 80)}" has no places such as rows and columns to draw a map on; choose another layer.'
         )
         raise UsageError(message)
     given = next((item.address for item in facts.layers if item.kind == "InputLayer" and item.name == spec.name), "")
-    first = score(batch, target.address)
+    wanted = [target.unit] * len(batch[spec.name])
+    # One forward pass gives scores, activation and gradients: two took twice the time of Grad-CAM.
+    units = wanted if entry.on_layer and entry.gradients else ()
+    first = score(batch, target.address, at if entry.on_layer else "", units)
     _check_scores(facts, first.address, target)
-    count = first.scores.shape[1]
-    if target.unit is not None and target.unit >= count:
-        message = f'"{escape(first.address, 80)}" has no class or channel {target.unit}; it has {count:,}, 0 to {count - 1:,}.'
+    chosen = units_of(first.scores, wanted)
+    check_units(first.address, first.scores.shape[1], chosen)
+    question = Explanation(score, batch, target.address, tuple(chosen), at, (spec.name, given, spec.axes), first=first)
+    return entry, question, first
+
+
+def check_separate(question: Explanation, first: ScoreBatch) -> None:
+    """Refuse a network whose scores of an input depend on the rest of its batch: the gradients and maps would, too.
+
+    Raises
+    ------
+    UsageError
+        When it mixes the inputs of a batch.
+    """
+    alone = {name: values[:1] for name, values in question.batch.items()}
+    pair = {name: np.concatenate([values, np.zeros_like(values)]) for name, values in alone.items()}
+    if len(first.scores) > 1:
+        pair = alone
+    found, expected = question.score(pair, question.target).scores, first.scores[:1]
+    limit = MIXING * max(1e-6, float(np.abs(expected).max()))
+    if len(found) != len(next(iter(pair.values()))) or np.abs(found[:1] - expected).max() > limit:
+        message = f'"{escape(first.address, 80)}" mixes the inputs of a batch: its scores of one depend on the others, so that no map can be computed for one of them.'
         raise UsageError(message)
-    units = [target.unit] * len(first.scores) if target.unit is not None else first.scores.argmax(axis=1).tolist()
-    question = Explanation(score, batch, target.address, tuple(units), at, (spec.name, given, spec.axes))
-    maps = entry.compute(question)
-    where = at if entry.on_layer else given
-    return ExplanationMaps(
-        maps, method, where, first.address, question.units, first.scores, first.outputs, first.stripped
-    )
 
 
 def _check_scores(facts: ModelFacts, address: str, target: Target) -> None:
@@ -173,7 +252,13 @@ def _check_scores(facts: ModelFacts, address: str, target: Target) -> None:
         raise UsageError(message)
 
 
-def _explained_input(facts: ModelFacts, batch: Mapping[str, NDArray[Any]]) -> TensorSpec:
-    """Return the input that methods on the input explain: the first with places, else the first."""
+def explained_input(facts: ModelFacts, batch: Mapping[str, NDArray[Any]]) -> TensorSpec:
+    """Return the input that methods on the input explain: the first with places, else the first.
+
+    The numbers of a vector, such as words or features, count as steps.
+    """
     given = [spec for spec in facts.inputs if spec.name in batch]
-    return next((spec for spec in given if PLACES & set(spec.axes)), given[0])
+    spec = next((spec for spec in given if PLACES & set(spec.axes)), given[0])
+    if PLACES & set(spec.axes) or batch[spec.name].ndim != MAX_RANK:
+        return spec
+    return replace(spec, axes=("batch", "step"))

@@ -28,9 +28,7 @@ def compute(explanation: Explanation) -> NDArray[Any]:
     UsageError
         When the layer or the input has other places than rows and columns.
     """
-    activation = explanation.score(explanation.batch, explanation.target, explanation.layer).activation
-    if activation is None:
-        raise AssertionError(explanation.layer)
+    activation = explanation.activation
     axes = [name for name in activation.axes[1:] if name != "channel"]
     if axes != ["row", "column"] or explanation.image_sizes is None:
         message = f'scorecam masks the rows and columns of an image with those of a layer, which "{escape(explanation.layer, 80)}" or the input does not have; choose occlusion.'

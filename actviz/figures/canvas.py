@@ -94,6 +94,29 @@ class Canvas:
         self.labels.append(Label(string, (row, column, bottom, right)))
         return right
 
+    def write_on(self, string: str, corner: tuple[int, int], font: text.Font, inks: tuple[RGB, RGB]) -> None:
+        """Write one line in the first of two colors on a part of the page that has the second."""
+        alpha = font.alpha(string)
+        (row, column), (bottom, right) = corner, (corner[0] + alpha.shape[0], corner[1] + alpha.shape[1])
+        self.pixels[row:bottom, column:right] = _ink(inks[1], inks[0])[alpha]
+        self.labels.append(Label(string, (row, column, bottom, right)))
+
+    def draw_curve(self, values: NDArray[np.float64], box: Box) -> None:
+        """Draw finite values as a curve with a line at 0: for each pixel from the smallest to the largest."""
+        top, left, bottom, right = box
+        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        scale = (bottom - top - 1) / ((high - low) or 1.0)
+        rows = np.rint((high - values) * scale).astype(int)
+        zero = top + round(high * scale)
+        self.fill((zero, left, zero + 1, right), self.theme.line)
+        edges = np.minimum(np.arange(right - left + 1) * len(values) // (right - left), len(values) - 1)
+        for column in range(right - left):
+            # With the first value of the next pixel, so that the curve has no gaps.
+            part = rows[edges[column] : edges[column + 1] + 1]
+            self.fill(
+                (top + int(part.min()), left + column, top + int(part.max()) + 1, left + column + 1), self.theme.ink
+            )
+
     def write_line(self, texts: Sequence[str], row: int, columns: Sequence[int], font: text.Font, color: RGB) -> None:
         """Write strings on one line of an empty part of the page, each at a column, from left to right.
 

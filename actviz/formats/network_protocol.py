@@ -100,7 +100,7 @@ class Network(Protocol):
             The address of a layer or an input whose values are returned too (``""``: none).
         units
             For each input the unit, or channel, of whose score the gradients with respect to `at` are computed;
-            empty for no gradients.
+            empty for no gradients. ``-k`` is the unit with the k-th highest score.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class FileNetwork(Network, Protocol):
     def scores(
         self, batch: Mapping[str, NDArray[Any]], target: str = "", at: str = "", units: Sequence[int] = ()
     ) -> ScoreBatch:
-        """Compute the outputs of a layer as its scores, where the format has no gradients; see `Network.scores`."""
+        """Compute the scores of a layer where the format has no gradients; see `Network.scores`."""
         from actviz.formats.score_axes import mean_scores, no_gradient, score_axis
 
         target = target or next(layer.address for layer in reversed(self.layers) if not layer.inner)
@@ -152,10 +152,16 @@ class FileNetwork(Network, Protocol):
             raise no_gradient(
                 self.facts.file, target, at, f"actviz differentiates Keras files, this is a {self.facts.format} file"
             )
-        found = self.activations(batch, [target, at] if at else [target])
-        values = found[target].values
-        scores = mean_scores(values, score_axis(found[target].axes, values.ndim))
-        return ScoreBatch(target, scores, scores, activation=found.get(at))
+        before, name = self.before_final(target)
+        found = self.activations(batch, list(dict.fromkeys(filter(None, [target, before, at]))))
+        scores, outputs = (
+            mean_scores(item.values, score_axis(item.axes, item.values.ndim)) for item in (found[before], found[target])
+        )
+        return ScoreBatch(target, scores, outputs, name, found.get(at))
+
+    def before_final(self, target: str) -> tuple[str, str]:
+        """Return the address of what the softmax or sigmoid that ends a layer reads, and its name; else the layer itself."""
+        return target, ""
 
 
 def check_inputs(file: str, needed: Iterable[str], batch: Mapping[str, NDArray[Any]]) -> None:

@@ -9,6 +9,8 @@ from actviz.errors import UsageError, escape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from actviz.records import Axes
 
 FINAL = frozenset({"softmax", "sigmoid"})
@@ -40,11 +42,26 @@ def check_units(address: str, count: int, units: Sequence[int]) -> None:
     """Raise UsageError for a unit that the layer does not have."""
     wrong = next((unit for unit in units if not 0 <= unit < count), None)
     if wrong is not None:
-        message = f'layer "{escape(address, 80)}" has no unit or channel {wrong}; it has {count:,}, 0 to {count - 1:,}.'
+        if wrong < 0:
+            raise UsageError(f'"{escape(address, 80)}" has {count:,} classes, so that there is no top {-wrong}.')
+        message = f'"{escape(address, 80)}" has no class or channel {wrong}; it has {count:,}, 0 to {count - 1:,}.'
         raise UsageError(message)
+
+
+def units_of(scores: NDArray[Any], units: Sequence[int]) -> list[int]:
+    """Return units in which ``-k`` is replaced by the unit of the k-th highest of the scores ``(batch, unit)``.
+
+    Of equal scores the first unit is the higher one. A rank that does not exist is returned as it is.
+    """
+    import numpy as np
+
+    if all(unit >= 0 for unit in units):
+        return list(units)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return [int(row[-unit - 1]) if -len(row) <= unit < 0 else unit for row, unit in zip(order, units, strict=True)]
 
 
 def no_gradient(file: str, target: str, at: str, reason: str) -> UsageError:
     """Return the error for a score that has no gradient with respect to a layer."""
-    message = f'{file}: the score of "{escape(target, 80)}" has no gradient with respect to "{escape(at, 80)}": {reason}; give a method without gradients, such as --method occlusion.'
+    message = f'{file}: the score of "{escape(target, 80)}" has no gradient with respect to "{escape(at, 80)}": {reason}; give a method without gradients with --method, such as occlusion.'
     return UsageError(message)

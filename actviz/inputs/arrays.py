@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays for the inputs `names` from a `.npz` archive.
+def read_archive(content: bytes, names: tuple[str, ...] | None, path: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays for the inputs `names` from a `.npz` archive, all arrays for ``None``.
 
     A single array is used for a single input whatever its name; otherwise each input needs an array of
     its name. Other arrays are not read.
@@ -29,7 +29,8 @@ def read_archive(content: bytes, names: tuple[str, ...], path: str) -> dict[str,
         archive = open_archive(BytesIO(content), path, ARRAYS)
         if MODEL_MEMBERS & set(archive.members):
             raise model_refusal(path)
-        chosen = _chosen(array_keys(archive, path), names, path)
+        keys = array_keys(archive, path)
+        chosen = {key: key for key in keys} if names is None else _chosen(keys, names, path)
         total = sum(archive.info(f"{key}.npy").file_size for key in chosen.values())
         if total > MAX_BYTES:
             raise LimitError(f"{path}: {total:,} bytes unpacked, at most {MAX_BYTES:,} are read; give smaller arrays.")

@@ -21,11 +21,24 @@ SUFFIXES = frozenset(
 SOUND_SUFFIXES = frozenset({".wav"})
 TEXT_SUFFIXES = frozenset({".txt", ".csv"})
 MAXIMUM_LIST_BYTES = 256 << 20
+OF_SEVERAL = frozenset({".npy", ".npz", ".txt", ".csv"})
 STANDARD_INPUT = "-"
 _PATTERN = frozenset("*?[")
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 """A folder with one of these is a model, not a folder of inputs."""
 _SHARD = re.compile(r"([0-9]{1,9})/([0-9]{1,9})")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` parts of a batch; `number` counts from 1."""
+
+    number: int = 1
+    count: int = 1
+
+    def holds(self, index: int) -> bool:
+        """Return True if the item at `index` of the whole batch belongs to this part."""
+        return index % self.count == self.number - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +66,18 @@ class InputArguments:
         Files that list more paths, one per line; ``-`` is standard input.
     separated_by_nul
         Whether the paths in lists are separated by NUL bytes.
+    files
+        The files themselves, for inputs that are read twice: standard input can be read once.
+    shard
+        The part of the samples that is read.
     """
 
     paths: tuple[Path, ...] = ()
     named: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     separated_by_nul: bool = False
+    files: tuple[InputFile, ...] = ()
+    shard: Shard = Shard()
 
     def __post_init__(self) -> None:
         """Check the arguments before any file is opened."""
@@ -101,7 +120,7 @@ def list_input_files(
     suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset()) | (SOUND_SUFFIXES if sound else frozenset())
     skipped = SkippedFiles() if skipped is None else skipped
     search = _Search(suffixes, given, without, skipped)
-    files = [file for path in given.paths for file in _of_path(path, search)]
+    files = [*given.files, *(file for path in given.paths for file in _of_path(path, search))]
     for name in given.lists:
         for path in _listed(name, given.separated_by_nul):
             files += _of_path(path, search)
@@ -165,16 +184,14 @@ def _listed(name: str, separated_by_nul: bool) -> list[Path]:  # noqa: FBT001  (
     return [Path(line.decode("utf-8", "surrogateescape")) for line in lines if line.strip()]
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One of `count` parts of a batch; `number` counts from 1."""
+def may_hold(shard: Shard, number: int, path: Path) -> bool:
+    """Return True if a file belongs to a shard, or its samples are divided among shards."""
+    return shard.holds(number) or is_divided(path)
 
-    number: int = 1
-    count: int = 1
 
-    def holds(self, index: int) -> bool:
-        """Return True if the item at `index` of the whole batch belongs to this part."""
-        return index % self.count == self.number - 1
+def is_divided(path: Path) -> bool:
+    """Return True if the samples of a file are divided among shards, since by its suffix it may hold several."""
+    return path.suffix.lower() in OF_SEVERAL
 
 
 def parse_shard(text: str) -> Shard:

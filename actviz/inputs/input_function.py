@@ -136,3 +136,8 @@ def load_function(text: str) -> InputFunction:
 
 def _print_to_stderr(*values: object, **options: Any) -> None:
     print(*values, **{"file": sys.stderr, **options})  # noqa: T201  (the user's own, see `load_function`)
+
+
+def input_code_in(reading: Mapping[str, Any]) -> dict[str, str]:
+    """Return what `InputFunction.record` gave, from recorded options of reading; without a function, no key."""
+    return {key: str(reading[key]) for key in ("preprocess", "preprocess_sha256") if "preprocess_sha256" in reading}

@@ -11,7 +11,7 @@ from actviz.errors import ActvizError, InputError, UsageError, error_of_code, es
 from actviz.inputs.array_checks import listed
 from actviz.inputs.audio import takes_audio
 from actviz.inputs.default_input import default_sample
-from actviz.inputs.input_files import list_input_files
+from actviz.inputs.input_files import is_divided, list_input_files, may_hold
 from actviz.inputs.preprocessing import choose_preprocessing
 from actviz.inputs.reading import open_input, samples_in
 from actviz.inputs.samples import join
@@ -20,11 +20,15 @@ from actviz.inputs.skipped_files import SkippedFiles
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from actviz.inputs.input_files import InputArguments, InputFile
+    from actviz.inputs.input_files import InputArguments, InputFile, Shard
     from actviz.inputs.input_options import InputOptions
     from actviz.inputs.preprocessing import Preprocessing
     from actviz.inputs.reading import OpenedInput
     from actviz.records import LayerInfo, ModelFacts, Sample, TensorSpec
+
+
+OFFSET_BITS = 24
+"""Bits of `Sample.offset` for the number of a sample in its file."""
 
 
 @dataclass(slots=True)
@@ -97,7 +101,8 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
     count = SampleCount() if count is None else count
     pipeline = make_pipeline(facts, layers, options)
     if given.named:
-        yield from _named_parts(given.named, facts, pipeline, count)
+        for part in _named_parts(given.named, facts, pipeline, count):
+            yield [sample for sample in part if given.shard.holds(sample.offset)]
         return
     entries = find_input_files(given, facts, skipped=count.skipped)
     pipeline = replace(pipeline, notes=(*pipeline.notes, *count.skipped.notes()))
@@ -106,15 +111,17 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
     if not entries:
         yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
-    count.total = len(entries)
-    for entry in entries:
+    numbered = [(number, entry) for number, entry in enumerate(entries) if may_hold(given.shard, number, entry.path)]
+    count.total = len(numbered)
+    for number, entry in numbered:
         read = 0
         before = count.total - 1
         try:
-            for part, samples in _parts(pipeline, entry):
-                count.total = before + samples
+            for part, samples in _parts(pipeline, entry, number):
+                own = [sample for sample in part if not is_divided(entry.path) or _is_held(given.shard, sample)]
+                count.total = before + (samples if len(own) == len(part) else len(own))
                 read += len(part)
-                yield part
+                yield own
         except ActvizError as failure:
             if fail_fast or len(entries) == 1:
                 raise
@@ -137,12 +144,21 @@ def find_input_files(
     return list_input_files(given, without, text=text, sound=sound, skipped=skipped)
 
 
-def _parts(pipeline: InputPipeline, entry: InputFile) -> Iterator[tuple[list[Sample], int]]:
+def _is_held(shard: Shard, sample: Sample) -> bool:
+    """Return True if a sample belongs to a shard: files are distributed, and the samples of a file from there on."""
+    return shard.holds((sample.offset >> OFFSET_BITS) + sample.offset % (1 << OFFSET_BITS))
+
+
+def _parts(pipeline: InputPipeline, entry: InputFile, number: int) -> Iterator[tuple[list[Sample], int]]:
     """Yield samples of a file, all or one by one, with the number of all samples of the file."""
     opened = pipeline.open(entry.path)
     samples = (
-        replace(sample, name=entry.name + sample.name.removeprefix(entry.path.name))
-        for sample in pipeline.samples(opened)
+        replace(
+            sample,
+            name=entry.name + sample.name.removeprefix(entry.path.name),
+            offset=(number << OFFSET_BITS) + index,
+        )
+        for index, sample in enumerate(pipeline.samples(opened))
     )
     if opened.header is None:
         every = list(samples)
@@ -259,7 +275,9 @@ def _named_parts(
         raise InputError(message)
     total.total = count
     joined = (
-        row[0] if len(facts.inputs) == 1 else _joined(dict(zip(read, row, strict=True)), files, number, count)
+        replace(row[0], offset=number)
+        if len(facts.inputs) == 1
+        else _joined(dict(zip(read, row, strict=True)), files, number, count)
         for number, row in enumerate(zip(*(rows.samples for rows in read.values()), strict=True))
     )
     if all(rows.whole for rows in read.values()):
@@ -291,4 +309,4 @@ def _joined(row: Mapping[str, Sample], files: Mapping[str, Path], number: int, c
     suffix = f"[{number}]" if count > 1 else ""
     name = ", ".join(f"{name}={files[name].name}" for name in row) + suffix
     stem = "+".join(files[name].stem for name in row) + suffix
-    return join(row, name, stem)
+    return replace(join(row, name, stem), offset=number)

@@ -46,15 +46,12 @@ def render(contents: ReportContents) -> bytes:
     """Return the page as UTF-8."""
     from markupsafe import Markup
 
-    # Markup is not escaped: these are files of this package and base64, which has no markup in it.
-    style, script = (Markup(_read_part(name).strip()) for name in ("page.css", "page.js"))  # noqa: S704
     worst = contents.findings[0].severity if contents.findings else "fine"
-    page = _environment().get_template("page.html")
-    return page.render(
+    return render_template(
+        "page.html",
+        styles=("page.css",),
+        scripts=("theme.js", "page.js"),
         contents=contents,
-        style=style,
-        script=script,
-        version=VERSION,
         verdict=verdict(contents.findings, contents.count),
         level=worst if worst in {PROBLEM, WARNING} else "fine",
         change_summary=change_summary(contents.comparison) if contents.comparison else "",
@@ -63,8 +60,19 @@ def render(contents: ReportContents) -> bytes:
         kinds=sorted({layer.info.kind for layer in contents.layers}),
         layer_tree=_layer_tree(contents),
         island=data.island(contents),
+        # Markup is not escaped: base64 has no markup in it.
         blocks=map(Markup, data.blocks(contents)),
-    ).encode("utf-8", "replace")
+    )
+
+
+def render_template(name: str, *, styles: Sequence[str], scripts: Sequence[str], **values: Any) -> bytes:
+    """Return a template of this folder, with style sheets and scripts of it inside, as UTF-8."""
+    from markupsafe import Markup
+
+    # Markup is not escaped: these are files of this package.
+    style, script = (Markup("\n".join(_read_part(part).strip() for part in parts)) for parts in (styles, scripts))  # noqa: S704
+    template = _environment().get_template(name)
+    return template.render(style=style, script=script, version=VERSION, **values).encode("utf-8", "replace")
 
 
 @functools.cache
@@ -84,11 +92,13 @@ def _environment() -> jinja2.Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.globals["link_to"] = _escaped_link
+    environment.globals["link_to_row"] = lambda key: Markup(f"#{quote(key, safe='')}")  # noqa: S704  (percent-encoded)
     environment.filters.update(
         difference=data.difference_text,
         plural=text.plural,
         png_uri=lambda content: Markup(data.png_uri(content)),  # noqa: S704  (base64 has no markup in it)
         sha256=_sha256,
+        trusted_uri=Markup,  # of pictures in base64, which has no markup in it
         shape=data.shape_text,
         shortened=lambda names: data.shorten(names, 8),
         thousands="{:,}".format,

@@ -31,6 +31,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u
     map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+PDF_COMMENT = b"%actviz "
 PROVENANCE_BYTES = 16 << 20  # a vector may list a hundred thousand dead units
 
 
@@ -234,18 +235,27 @@ def encode_svg(drawing: bytes, provenance: dict[str, Any]) -> bytes:
     return b"".join((drawing[:end], b"\n ", SVG_OPENING, text, SVG_CLOSING, drawing[end:]))
 
 
+def encode_pdf(drawing: bytes, provenance: dict[str, Any]) -> bytes:
+    """Append the provenance as a comment, which readers of PDF skip."""
+    return b"".join((drawing.rstrip(b"\n"), b"\n", PDF_COMMENT, dump_json(provenance), b"\n%%EOF\n"))
+
+
 def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[str, Any] | None:
-    """Return the provenance in a PNG or SVG, or ``None`` if the file is not from actviz.
+    """Return the provenance in a PNG, SVG or PDF, or ``None`` if the file is not from actviz.
 
     Raises
     ------
     ActvizError
         Of class `error`, if the file cannot be read.
     """
-    with reading(path, error) as (file, _):
+    with reading(path, error) as (file, size):
         start = file.read(len(SIGNATURE))
         if start.startswith((b"<?xml", b"<svg")):
             return provenance_in_svg(start + file.read(PROVENANCE_BYTES))
+        if start.startswith(b"%PDF"):
+            file.seek(max(0, size - PROVENANCE_BYTES))
+            text = file.read(PROVENANCE_BYTES).rpartition(PDF_COMMENT)[2]
+            return parse_provenance(text.partition(b"\n")[0])
         if start != SIGNATURE:
             return None
         file.seek(8 + 25)
@@ -255,7 +265,7 @@ def read_provenance(path: Path, error: type[ActvizError] = OutputError) -> dict[
         length = struct.unpack(">I", head[:4])[0]
         content = file.read(min(length, PROVENANCE_BYTES))
     keyword, _, text = content.partition(b"\0")
-    return _parsed(text) if keyword == KEYWORD else None
+    return parse_provenance(text) if keyword == KEYWORD else None
 
 
 def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
@@ -264,10 +274,11 @@ def provenance_in_svg(content: bytes) -> dict[str, Any] | None:
     text, closed, _ = rest.partition(SVG_CLOSING)
     if not opened or not closed:
         return None
-    return _parsed(text.replace(b"&gt;", b">").replace(b"&lt;", b"<").replace(b"&amp;", b"&"))
+    return parse_provenance(text.replace(b"&gt;", b">").replace(b"&lt;", b"<").replace(b"&amp;", b"&"))
 
 
-def _parsed(text: bytes) -> dict[str, Any] | None:
+def parse_provenance(text: bytes) -> dict[str, Any] | None:
+    """Return the JSON of a provenance, ``None`` if it is damaged."""
     try:
         parsed = parse_json_strict(text)
     except ValueError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from actviz.records import RuleResult
 from actviz.statistics.channel_statistics import extremes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,20 @@ class Limits:
     zeros: float | None = None
     min_std: float | None = None
     within: tuple[float, float] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the limits as values for JSON, an end of the range that is left out as None."""
+        ends = None if self.within is None else [end if math.isfinite(end) else None for end in self.within]
+        return asdict(self) | {"within": ends}
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Return the limits that `record` returned."""
+        if record["within"] is None:
+            return cls(**record)
+        low, high = record["within"]
+        ends = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
+        return cls(**{**record, "within": ends})
 
 
 def parse_share(text: str, option: str) -> float:

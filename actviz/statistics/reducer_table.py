@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from actviz.statistics.differences import DifferenceReducer
 from actviz.statistics.running_statistics import StatisticsReducer
+from actviz.statistics.strongest_inputs import StrongestReducer
 from actviz.statistics.value_ranges import RangeReducer
 
 if TYPE_CHECKING:
@@ -15,4 +16,5 @@ REDUCERS: dict[str, type[Reducer]] = {
     "statistics": StatisticsReducer,
     "ranges": RangeReducer,
     "differences": DifferenceReducer,
+    "strongest": StrongestReducer,
 }

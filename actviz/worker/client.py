@@ -28,7 +28,9 @@ from actviz.worker.messages import Reply, Request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from actviz.records import Activation, Array, Kernel, ModelFacts, Shape
+    from actviz.explanations.plan import ExplainPlan
+    from actviz.records import Activation, Array, HeatMap, Kernel, ModelFacts, Shape
+    from actviz.statistics.strength_options import InputIdentity, StrengthOptions
     from actviz.worker.messages import BatchStatistics, ModelOptions
 
 T = TypeVar("T")
@@ -151,6 +153,16 @@ class Worker:
         self._send(Request("kernels", addresses=(address,)))
         return self._receive().kernels
 
+    def request_heat_maps(self, batch: Mapping[str, Array], plan: ExplainPlan) -> None:
+        """Request the heat maps of each input of a batch; `receive_heat_maps` returns them."""
+        self._send(Request("explain", batch=batch, plan=plan))
+
+    def receive_heat_maps(self) -> tuple[tuple[HeatMap, ...], ...]:
+        """Wait for the result of the last `request_heat_maps`."""
+        reply = self._receive()
+        self._computed = True
+        return reply.heat_maps
+
     def notes(self) -> list[str]:
         """Return notes on the model that were not returned before."""
         new = [note for note, returned in self._notes.items() if not returned]
@@ -170,6 +182,21 @@ class Worker:
         `cuts`, `samples` and `state` are those of `Request`.
         """
         self._send(Request("statistics", {}, batch, tuple(addresses), state=state, cuts=cuts, samples=tuple(samples)))
+
+    def request_strongest(
+        self,
+        batch: Mapping[str, Array],
+        addresses: Sequence[str],
+        strongest: StrengthOptions,
+        identities: Mapping[int, InputIdentity],
+    ) -> None:
+        """Request the strongest inputs of some layers for a batch; `receive_statistics` returns them.
+
+        `identities` are those of the inputs by number.
+        """
+        samples, items = tuple(identities), tuple(identities.values())
+        request = Request("statistics", {}, batch, tuple(addresses), samples=samples)
+        self._send(dataclasses.replace(request, strongest=strongest, identities=items))
 
     def receive_statistics(self) -> BatchStatistics:
         """Wait for the result of the last `request_statistics`."""
@@ -213,8 +240,10 @@ class Worker:
             self._channel.send(request, self._timeout, self._watch)
 
     def _receive(self) -> Reply:
-        with self._failing():
-            reply = self._channel.receive(Reply, self._timeout, self._watch)
+        reply = Reply(pending=True)
+        while reply.pending:
+            with self._failing():
+                reply = self._channel.receive(Reply, self._timeout, self._watch)
         for path, stamp in reply.files.items():
             self._changed |= self._files.setdefault(path, self._before.get(path, stamp)) != stamp
         self.check_unchanged()

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003
 from typing import Literal
 
+from actviz.explanations.plan import ExplainPlan  # noqa: TC001
 from actviz.gate import NO_TRUST, TrustPolicy
-from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, Kernel, ModelFacts, Shape
+from actviz.records import NO_CHOICE, Activation, Array, GraphSelection, HeatMap, Kernel, ModelFacts, Shape
+from actviz.statistics.strength_options import InputIdentity, StrengthOptions  # noqa: TC001
 from actviz.system.file_system import FileStamp  # noqa: TC001
 
 DEFAULT_TIMEOUT = 120.0
@@ -55,10 +57,12 @@ class Request:
     """A request to the worker; the fields after `ask` are arguments of `formats.network_protocol.Network`.
 
     `prepare` has no reply. `cuts` are the limits at and beyond which a value counts as saturated, by
-    address; `samples` are the indices of the inputs, without copies that fill up the batch.
+    address; `samples` are the indices of the inputs, without copies that fill up the batch. With `strongest`, the
+    statistics are the strongest inputs of each channel, for which `identities` are those of `samples`. `plan` is what to
+    explain.
     """
 
-    ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics", "kernels"]
+    ask: Literal["facts", "complete", "prepare", "versions", "activations", "statistics", "kernels", "explain"]
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     batch: Mapping[str, Array] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
@@ -66,19 +70,24 @@ class Request:
     state: str = "file"
     cuts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     samples: tuple[int, ...] = ()
+    plan: ExplainPlan | None = None
+    strongest: StrengthOptions | None = None
+    identities: tuple[InputIdentity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
     """Statistics of the layers for one batch, without their values.
 
-    `state` is that of a `StatisticsReducer`; `left_out` has the dtypes of layers without real numbers, by
-    address. `mixed` is true if a layer does not have one output per input: then there are no statistics.
+    `state` is that of a `StatisticsReducer` or a `StrongestReducer`; `left_out` has the dtypes of layers without real
+    numbers, by address. `mixed` is true if a layer does not have one output per input: then there are no statistics. `described`
+    are the activations without their values, for a `StrongestReducer`.
     """
 
     state: dict[str, Array]
     left_out: dict[str, str]
     mixed: bool = False
+    described: dict[str, Activation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class WorkerFailure:
 class Reply:
     """The result of a request, and all notes on the model so far.
 
-    `files` are the files that the worker opened since the last reply, by path.
+    `pending` is true if the result is still being computed: the worker is alive, however long it takes. `files` are the files that the worker opened since the last reply, by path.
     """
 
     failure: WorkerFailure | None = None
@@ -103,5 +112,7 @@ class Reply:
     activations: dict[str, Activation] = field(default_factory=dict)
     statistics: BatchStatistics | None = None
     kernels: tuple[Kernel, ...] = ()
+    heat_maps: tuple[tuple[HeatMap, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    pending: bool = False
     files: dict[str, FileStamp] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -104,8 +105,15 @@ def _serve(channel: _ReportingChannel, options: ModelOptions) -> None:
                 computed = True
                 continue
             queue.flush()
-            channel.reply(_answer(network, request))
-            computed = computed or request.ask == "activations"
+            if request.plan is not None:
+                from actviz.explanations.heat_maps import explain_batch
+
+                alive = functools.partial(channel.reply, Reply(pending=True))
+                maps = explain_batch(network, dict(request.batch), request.plan, alive)
+                channel.reply(Reply(heat_maps=maps, notes=tuple(network.notes)))
+            else:
+                channel.reply(_answer(network, request))
+            computed = computed or request.ask in {"activations", "explain"}
         except ClosedError:
             raise
         except Exception as failure:  # noqa: BLE001  (a bug, or a limit of the machine: the command reports it)
@@ -196,6 +204,7 @@ class ResponseQueue:
 
     def _statistics(self, activations: dict[str, Activation], request: Request) -> BatchStatistics:
         from actviz.statistics.running_statistics import StatisticsReducer
+        from actviz.statistics.strongest_inputs import StrongestReducer
 
         size = len(next(iter(request.batch.values())))
         if size > 1 and any(not item.values.ndim or len(item.values) != size for item in activations.values()):
@@ -205,7 +214,12 @@ class ResponseQueue:
             for address, activation in activations.items()
             if activation.values.dtype.kind in "OSUTc"
         }
-        reducer = StatisticsReducer(request.cuts)
+        described: dict[str, Activation] = {}
+        reducer: StatisticsReducer | StrongestReducer = StatisticsReducer(request.cuts)
+        if request.strongest is not None:
+            identities = dict(zip(request.samples, request.identities, strict=True))
+            reducer = StrongestReducer(request.strongest, identities)
+            described = {address: replace(item, values=item.values[:0].copy()) for address, item in activations.items()}
         # The largest first, so that the threads finish at about the same time.
         addresses = sorted(activations.keys() - left_out.keys(), key=lambda address: -activations[address].values.size)
 
@@ -214,7 +228,7 @@ class ResponseQueue:
             reducer.update(address, [activations.pop(address)], request.samples)
 
         list(self._pool.map(update, addresses))
-        return BatchStatistics(reducer.state(canonical=False), left_out)
+        return BatchStatistics(reducer.state(canonical=False), left_out, described=described)
 
 
 def _versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ from actviz.api.layer_table import MAXIMUM_ROWS, as_html
 from actviz.errors import ActvizError, InputError, OutputError, UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:preprocessing")
-PUBLIC = ("Activation", "Context", "Network", "Style", "draw", "explain", "load", "open", "preprocess", "save")
+PUBLIC = ("Activation", "Context", "Network", "Style", "draw", "explain", "load", "open", "preprocess", "save", "top")
 AXES = ("batch", "row", "column", "channel")
 
 

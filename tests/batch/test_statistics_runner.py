@@ -24,7 +24,7 @@ def test_three_cuts_of_200_inputs_give_the_same_bytes(samples):
     with Worker(ModelOptions(samples / "digits_cnn.keras")) as worker:
         facts = worker.facts()
         (name,) = (spec.name for spec in facts.inputs)
-        inputs = [Sample(str(number), {name: each}, None, "", "") for number, each in enumerate(values)]
+        inputs = [Sample(str(number), {name: each}, None, "", "", offset=number) for number, each in enumerate(values)]
         assert fixed_batch_size(facts) == LARGEST_BATCH
         states = []
         for cuts in CUTS:

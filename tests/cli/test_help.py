@@ -23,9 +23,12 @@ Commands:
   extract  Write the outputs of layers to an .npz file.
   render   Draw figures from saved activations or any array, without a model.
   check    Check statistics of layers over many inputs against limits.
+  top      Find the inputs on which each channel is strongest.
+  merge    Join the parts of a run with --shard.
   diff     Compare the layers of two models or of two files of activations.
   report   Write one HTML page with findings and the figures of every layer.
   filters  Draw the weights of layers, without running the model.
+  explain  Draw heat maps: which part of an input a class depends on.
   history  Draw learning curves from the saved history of a training.
   help     Print a page of the guide, or the options of a command.
 

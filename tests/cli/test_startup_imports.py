@@ -42,7 +42,22 @@ def modules_after(*arguments, code=0):
     [
         ["--help"],
         ["--version"],
-        *([name, "--help"] for name in ("show", "extract", "render", "check", "diff", "report", "filters", "history")),
+        *(
+            [name, "--help"]
+            for name in (
+                "show",
+                "extract",
+                "render",
+                "check",
+                "top",
+                "merge",
+                "diff",
+                "report",
+                "filters",
+                "explain",
+                "history",
+            )
+        ),
     ],
 )
 def test_help_loads_click_and_little_else(arguments):

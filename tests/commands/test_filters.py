@@ -90,7 +90,7 @@ def test_several_layers_go_to_a_folder_and_patterns_leave_out_layers_without_wei
         (["-l", "pool"], 2, 'layer "pool" (MaxPooling2D) has no kernel or table to draw; choose conv, conv_inter'),
         (["-l", "cnov"], 2, 'no layer "cnov"; did you mean conv'),
         (["-l", "0:", "-o", "one.png"], 2, "3 figures do not fit into one file; give a folder, such as -o one/"),
-        (["-l", "conv", "-o", "one.svg"], 2, "figures are written as PNG"),
+        (["-l", "conv", "-o", "one.jpg"], 2, "figures are written as PNG"),
         (["-l", "conv", "--channels", "32"], 2, "channel 32 does not exist; the layer has 32, 0 to 31."),
     ],
 )

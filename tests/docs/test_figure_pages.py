@@ -2,5 +2,5 @@
 
 import guide
 
-test_code_blocks = guide.test_of("figures", "filters", "addresses", "activations")
-test_slow_code_blocks = guide.slow_test_of("figures")
+test_code_blocks = guide.test_of("figures", "filters", "top", "addresses", "activations")
+test_slow_code_blocks = guide.slow_test_of("figures", "top")

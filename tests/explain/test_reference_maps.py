@@ -9,7 +9,7 @@ from late_imports import keras, layers
 
 import actviz
 from actviz.errors import UsageError
-from actviz.explanations import occlusion
+from actviz.explanations import occlusion, rise
 from actviz.explanations.method import Explanation
 from actviz.explanations.method_table import METHODS
 
@@ -149,7 +149,8 @@ def of_variant(folder, name, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_one_network_in_three_forms_gives_one_map(variants, method):
+def test_one_network_in_three_forms_gives_one_map(variants, method, monkeypatch):
+    monkeypatch.setattr(rise, "MASKS", 64)
     apart, fused = (np.asarray(of_variant(variants, name, of=1, method=method)) for name in ("apart", "fused"))
     nested = np.asarray(of_variant(variants, "nested", of=1, method=method, layer="body/conv"))
     assert apart.any()
@@ -177,3 +178,34 @@ def test_a_linear_network_gives_its_weights(variants):
 def test_refusals(variants, name, options, words):
     with pytest.raises(UsageError, match=words):
         of_variant(variants, name, **options)
+
+
+@pytest.mark.parametrize(
+    ("method", "layer"), [("gradcam", "conv_intermediate"), ("integrated-gradients", None), ("occlusion", None)]
+)
+def test_random_weights_change_the_map(method, layer, tmp_path):
+    known = reference("digits")
+    model = keras.saving.load_model(MODELS["digits"][0], compile=False)
+    random = np.random.default_rng(0)
+    for item in model.layers:
+        item.set_weights([random.normal(size=array.shape) * array.std() for array in item.get_weights()])
+    model.save(tmp_path / "random.keras")
+    found = []
+    for path in (MODELS["digits"][0], tmp_path / "random.keras"):
+        with actviz.open(path) as network:
+            found.append(np.asarray(actviz.explain(network, known["input"][:1], of=7, method=method, layer=layer)))
+    ranks = [np.argsort(np.argsort(item.ravel(), kind="stable"), kind="stable") for item in found]
+    assert np.corrcoef(*ranks)[0, 1] < 0.5
+
+
+def test_where_occlusion_is_zero_occluding_changes_nothing():
+    known = reference("digits")
+    found = np.asarray(maps("digits", "occlusion", 0))[0]
+    rows, columns = np.nonzero(found == 0)
+    assert len(rows)
+    occluded = known["input"][:1].copy()
+    row, column = rows[0] // 2 * 2, columns[0] // 2 * 2
+    occluded[0, row : row + 2, column : column + 2] = 0
+    with actviz.open(MODELS["digits"][0]) as network:
+        before, after = (network._network.scores({"image": batch}).scores for batch in (known["input"][:1], occluded))
+    np.testing.assert_allclose(after[0, 7], before[0, 7], rtol=1e-6)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actviz.explanations.positions import nearest_indices
 from actviz.figures import colors, text
 from actviz.figures.page_layout import ColorBar
 
@@ -130,24 +131,6 @@ class Overlay:
         return any(
             (nearest_indices(offset, stride, count, (size, size)) < 0).any() for offset, stride, count, size in axes
         )
-
-
-def nearest_indices(offset: float, stride: float, count: int, sizes: tuple[int, int]) -> NDArray[np.int64]:
-    """Return the index of the nearest value for each pixel along an axis, -1 outside the map.
-
-    Values are at `offset`, `offset` + `stride`, ...; each covers half a stride to either side.
-
-    Parameters
-    ----------
-    count
-        The number of values.
-    sizes
-        The length of the axis in the unit of `offset`, and in drawn pixels.
-    """
-    size, length = sizes
-    middles = (np.arange(length) + 0.5) * (size / length) - 0.5
-    indices = np.floor((middles - offset) / stride + 0.5).astype(np.int64)
-    return np.where((indices >= 0) & (indices < count), indices, -1)
 
 
 def opacities(prepared: PreparedMaps) -> NDArray[np.float32]:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
+from actviz.statistics.image_positions import centered_region
 
 if TYPE_CHECKING:
     from actviz.records import Activation, Context
+    from actviz.statistics.image_positions import Region
 
 LEFT_OUT = "padding left out of strengths"
 NOT_KNOWN = "padding counts in strengths: the map's place in the input is not known"
-
-Region = tuple[slice, slice]
-"""The rows and columns of a part of a map."""
 
 
 def image_region(activation: Activation, context: Context, counts: tuple[int, int]) -> Region | None:
@@ -30,15 +28,8 @@ def image_region(activation: Activation, context: Context, counts: tuple[int, in
     box = context.padding.get(geometry.input) if geometry is not None else None
     if geometry is None or box is None or not _is_map(activation):
         return None
-    region = []
-    for axis, (first, end) in enumerate(((box[0], box[2]), (box[1], box[3]))):
-        centres = geometry.offset[axis] + np.arange(counts[axis]) * geometry.stride[axis]
-        # The center of the first pixel is 0, so its left edge is -0.5.
-        numbers = np.flatnonzero((centres >= first - 0.5) & (centres <= end - 0.5))
-        if not numbers.size:
-            return None
-        region.append(slice(int(numbers[0]), int(numbers[-1]) + 1))
-    return region[0], region[1]
+    rows, columns = centered_region(geometry, box, counts)
+    return None if rows.stop == 0 or columns.stop == 0 else (rows, columns)
 
 
 def note(activation: Activation, context: Context, *, left_out: bool) -> tuple[str, ...]:

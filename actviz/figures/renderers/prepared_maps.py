@@ -184,7 +184,7 @@ def scale_for(style: Style, maps: NDArray[Any]) -> ColorScale:
 
 
 def prepare(
-    activation: Activation, maps: NDArray[Any], style: Style, scale: ColorScale, part: padding.Region | None = None
+    activation: Activation, maps: NDArray[Any], style: Style, scale: ColorScale, part: tuple[slice, slice] | None = None
 ) -> PreparedMaps:
     """Select the channels of `maps`, ``(channel, row, column)``, and their color limits and colormap.
 

@@ -9,7 +9,7 @@ from actviz.formats.keras.activation_sign import activation_of
 from actviz.formats.keras.graph import TensorRef, refs
 from actviz.formats.keras.inner_layers import output_list
 from actviz.formats.keras.submodel import input_tensor, linear
-from actviz.formats.score_axes import FINAL, check_units, mean_scores, no_gradient, score_axis
+from actviz.formats.score_axes import FINAL, check_units, mean_scores, no_gradient, score_axis, units_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,8 +96,9 @@ def compute_scores(submodel: SubModel, query: ScoreQuery, batch: Mapping[str, ND
         before = values[final.before]
         axis = score_axis(query.axes, len(before.shape))
         scores = mean_scores(before, axis)
-        check_units(query.address, int(scores.shape[1]), query.units)
-        chosen = tf.gather(scores, list(query.units), axis=1, batch_dims=1) if query.units else None
+        units = units_of(np.asarray(scores), query.units) if query.units else []
+        check_units(query.address, int(scores.shape[1]), units)
+        chosen = tf.gather(scores, units, axis=1, batch_dims=1) if units else None
         total = None if chosen is None else tf.reduce_sum(chosen)
     at = None if query.at is None else values[query.at]
     gradients = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from actviz.errors import InputError, LimitError, ModelError, escape
 from actviz.formats.keras.load_weights import reason
+from actviz.formats.savedmodel.graph_scores import NoGradientError
 from actviz.gate.operations import SEEDED_BY_ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from actviz.formats.savedmodel.graph_scores import ScoreGradient
     from actviz.formats.savedmodel.inline import Tensor
     from actviz.formats.savedmodel.lookup_tables import TableContent
     from actviz.formats.savedmodel.subgraph import Subgraph
@@ -40,6 +42,8 @@ class SubgraphRunner:
         The value of each variable by the number of its node.
     tables
         The content of each table by the number of its node.
+    gradient
+        What is computed from the wanted tensors, if these are not the result.
 
     Raises
     ------
@@ -49,18 +53,19 @@ class SubgraphRunner:
         When a tensor of a known size is too large.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a graph and all that it reads)
         self,
         subgraph: Subgraph,
         wanted: Sequence[Tensor],
         inputs: Mapping[str, tuple[int, str, Shape | None]],
         values: Mapping[int, NDArray[Any]],
         tables: Mapping[int, TableContent],
+        gradient: ScoreGradient | None = None,
     ) -> None:
         import tensorflow as tf
 
         self._subgraph = subgraph
-        self._wanted = list(wanted)
+        self._wanted, self._gradient = list(wanted), gradient
         self._names = list(inputs)
         self._kept: list[Any] = []
         self._values = dict(values)
@@ -71,6 +76,8 @@ class SubgraphRunner:
             tf.TensorSpec(None if shape is None else list(shape), tf.as_dtype(dtype))
             for _, dtype, shape in (inputs[name] for name in self._names)
         ]
+        if gradient is not None:
+            self._specs.append(tf.TensorSpec([None], tf.int32))
         self._dtypes = [spec.dtype for spec in self._specs]
         self._definition = subgraph.definition()
         self._function = self._traced(1)
@@ -107,7 +114,7 @@ class SubgraphRunner:
         def run(*fed: Any) -> list[Any]:
             graph = tf.compat.v1.get_default_graph()
             held = {number: graph.capture(handle) for number, handle in self._handles.items()}
-            held |= dict(zip(self._numbers, fed, strict=True))
+            held |= dict(zip(self._numbers, fed, strict=False))  # the units of a gradient are no input
             read = {
                 source
                 for number in subgraph.numbers
@@ -121,10 +128,14 @@ class SubgraphRunner:
             found = iter(imported)
             outputs = [held[number] if number in held else next(found) for number, _ in self._wanted]
             with tf.control_dependencies(list(found)):
+                if self._gradient is not None:
+                    return self._gradient.extend(outputs, fed[-1])
                 return [tf.identity(output) for output in outputs]
 
         try:
             return tf.compat.v1.wrap_function(run, self._specs)
+        except NoGradientError:
+            raise
         except Exception as failure:
             message = f"{subgraph.flat.file}: TensorFlow does not take the graph: {reason(failure)}"
             raise ModelError(message) from failure
@@ -137,12 +148,13 @@ class SubgraphRunner:
             (None if item.shape.rank is None else tuple(item.shape.as_list()), str(item.dtype.name)) for item in outputs
         ]
 
-    def run(self, batch: Mapping[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
-        """Compute the wanted tensors for a batch of arrays by input name."""
+    def run(self, batch: Mapping[str, NDArray[Any]], units: Sequence[int] = ()) -> list[NDArray[np.generic]]:
+        """Compute the wanted tensors for a batch of arrays by input name; `units` are those of a gradient."""
         import numpy as np
         import tensorflow as tf
 
-        fed = [tf.convert_to_tensor(batch[name], dtype) for name, dtype in zip(self._names, self._dtypes, strict=True)]
+        given = [*(batch[name] for name in self._names), *([list(units)] if self._gradient is not None else [])]
+        fed = [tf.convert_to_tensor(values, dtype) for values, dtype in zip(given, self._dtypes, strict=True)]
         try:
             found = self._function(*fed)
         except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as failure:

@@ -16,6 +16,7 @@ from actviz.formats.savedmodel.dtypes import dtype_of, shape_at
 from actviz.formats.savedmodel.graph_arithmetic import input_operations
 from actviz.formats.savedmodel.graph_input_facts import input_facts
 from actviz.formats.savedmodel.graph_minimum_size import minimum_shape, runs, topological_order
+from actviz.formats.savedmodel.graph_scores import NoGradientError, ScoreGradient, before_final
 from actviz.formats.savedmodel.inline import VARIABLES
 from actviz.formats.savedmodel.kernels import kernel_tensors, named_kernel
 from actviz.formats.savedmodel.layer_class import PASSED, activation_of, axes_at, bounds_at, infer_layer_class, sign_of
@@ -24,7 +25,8 @@ from actviz.formats.savedmodel.lowered_flow import ENTER, EXIT, SEQUENCES, WHILE
 from actviz.formats.savedmodel.name_scopes import CONSTANTS, ScopeAddress, ScopeLayers
 from actviz.formats.savedmodel.proto import attribute_shape, constant_shape
 from actviz.formats.savedmodel.subgraph import Subgraph, check_changes, extract_subgraph
-from actviz.records import FORWARD, PRE, Activation, LayerInfo, ModelFacts, TensorSpec
+from actviz.formats.score_axes import check_units, mean_scores, no_gradient, score_axis, units_of
+from actviz.records import FORWARD, PRE, Activation, LayerInfo, ModelFacts, ScoreBatch, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,6 +146,44 @@ class GraphNetwork(FileNetwork):
             for address, array in zip(chosen, values, strict=True)
         }
 
+    @property
+    def has_gradients(self) -> bool:
+        """Whether `scores` can compute gradients: of the operations that have them."""
+        return True
+
+    def scores(
+        self, batch: Mapping[str, NDArray[Any]], target: str = "", at: str = "", units: Sequence[int] = ()
+    ) -> ScoreBatch:
+        """Compute the scores of a layer and their gradients; see `actviz.formats.network_protocol.Network.scores`."""
+        import numpy as np
+
+        self._set_input_shapes({name: values.shape for name, values in batch.items()})
+        target = target or next(layer.address for layer in reversed(self.layers) if not layer.inner)
+        known = {layer.address: layer for layer in self.layers}
+        before, name = before_final(self._flat, self._tensor(target))
+        tensors = [self._tensor(target), before, *([self._tensor(at)] if at else [])]
+        axes = known[target].axes
+        gradient = ScoreGradient(score_axis(axes, len(axes) or 2)) if at and units else None
+        key = (target, at, "gradient" if gradient else "scores")
+        try:
+            subgraph, runner = self._runner_for(key, tensors, gradient)
+        except NoGradientError as failure:
+            raise no_gradient(self._name, target, at, str(failure)) from None
+        needed = [item.name for item in self._inputs if subgraph.given.get(item.number) == "input"]
+        check_inputs(self._name, needed, batch)
+        fed = {name: batch[name] for name in needed}
+        self._check_minimum_size(fed, subgraph.numbers)
+        if subgraph.draws:
+            runner.begin(sample_seed(fed))
+        output, values, *rest = self._run_batch(runner, fed, units if gradient else ())
+        axis = score_axis(axes, output.ndim)
+        scores = mean_scores(values, score_axis(axes, values.ndim))
+        if gradient is not None:
+            check_units(target, scores.shape[1], units_of(scores, units))
+        activation = self._activation(known[at], rest[0], self._source.weights_digest()) if at else None
+        gradients = np.asarray(rest[1]) if gradient is not None else None
+        return ScoreBatch(target, scores, mean_scores(output, axis), name, activation, gradients)
+
     def kernels(self, address: str) -> tuple[Kernel, ...]:
         """Return the kernels or tables of a layer; see `actviz.formats.network_protocol.Network.kernels`."""
         scope = self._layers.addresses.get(address)
@@ -184,19 +224,22 @@ class GraphNetwork(FileNetwork):
             results.append(self._run_batch(runner, sample))
         return [concat_batch(parts) for parts in zip(*results, strict=True)]
 
-    def _run_batch(self, runner: SubgraphRunner, batch: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def _run_batch(
+        self, runner: SubgraphRunner, batch: Mapping[str, NDArray[Any]], units: Sequence[int] = ()
+    ) -> list[NDArray[Any]]:
         """Run a batch, in parts of the batch size of the graph if that is fixed."""
         import numpy as np
 
         fixed = {item.batch for item in self._inputs if item.batch is not None and item.name in batch}
         counts = {len(array) for array in batch.values()}
         if len(fixed) != 1 or len(counts) != 1 or fixed == counts:
-            return runner.run(batch)
+            return runner.run(batch, units)
         size, count = fixed.pop(), counts.pop()
         pieces = []
         for start in range(0, count, size):
             indices = [min(index, count - 1) for index in range(start, start + size)]
-            pieces.append(runner.run({name: array[indices] for name, array in batch.items()}))
+            part = {name: array[indices] for name, array in batch.items()}
+            pieces.append(runner.run(part, [units[index] for index in indices] if units else ()))
         whole = [
             np.concatenate(parts) if parts[0].ndim and len(parts[0]) == size else parts[0]
             for parts in zip(*pieces, strict=True)
@@ -244,21 +287,25 @@ class GraphNetwork(FileNetwork):
         shape = shape_at(node.node, 0)
         return axes is not None and reverses_steps(axes.ravel().tolist(), None if shape is None else len(shape))
 
-    def _runner_for(self, addresses: tuple[str, ...]) -> tuple[Subgraph, SubgraphRunner]:
-        """Return the subgraph of some layers and its runner; only the last is cached."""
+    def _runner_for(
+        self, addresses: tuple[str, ...], tensors: Sequence[Tensor] = (), gradient: ScoreGradient | None = None
+    ) -> tuple[Subgraph, SubgraphRunner]:
+        """Return the subgraph of some layers, or tensors, and its runner; only the last is cached."""
         if addresses not in self._runners:
+            wanted = list(tensors) or [self._tensor(address) for address in addresses]
             with as_model_error(self._name, self.check_unchanged):
-                subgraph, runner = self._build_runner(addresses)
+                subgraph, runner = self._build_runner(wanted, gradient)
             notes = random_note(self._name, subgraph.random(fixed=False), subgraph.random(fixed=True))
             self._notes += [note for note in notes if note not in self._notes]
             self.check_unchanged()
             self._runners = {addresses: (subgraph, runner)}
         return self._runners[addresses]
 
-    def _build_runner(self, addresses: tuple[str, ...]) -> tuple[Subgraph, SubgraphRunner]:
+    def _build_runner(
+        self, tensors: Sequence[Tensor], gradient: ScoreGradient | None
+    ) -> tuple[Subgraph, SubgraphRunner]:
         from actviz.formats.savedmodel.execute import SubgraphRunner
 
-        tensors = [self._tensor(address) for address in addresses]
         subgraph = extract_subgraph(self._flat, tensors, self._fed, self._source.called)
         check_changes(self._flat, self._source.called, subgraph.numbers)
         given = subgraph.given
@@ -269,7 +316,7 @@ class GraphNetwork(FileNetwork):
         }
         variables = {number: self._source.value(number) for number, kind in given.items() if kind == "variable"}
         tables = {number: self._source.table(number) for number, kind in given.items() if kind == "table"}
-        return subgraph, SubgraphRunner(subgraph, tensors, inputs, variables, tables)
+        return subgraph, SubgraphRunner(subgraph, tensors, inputs, variables, tables, gradient)
 
     def _tensor(self, address: str) -> Tensor:
         if address in self._layers.addresses:

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 HYBRID = frozenset(BIAS_INPUT) | {"UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL", "SVDF"}
 
 
+FINAL = {"SOFTMAX": "softmax", "LOGISTIC": "sigmoid"}
+"""Operators that scores are taken before."""
+
+
 class TFLiteNetwork(FileNetwork):
     """A converted model: operators and the tensors between them.
 
@@ -153,6 +157,15 @@ class TFLiteNetwork(FileNetwork):
             for item in chosen:
                 parts[item.address].append(self._of_sample(found[item.tensor], item.tensor))
         return {item.address: self._activation(item, parts[item.address], digest) for item in chosen}
+
+    def before_final(self, target: str) -> tuple[str, str]:
+        """Return the address of what a final softmax or sigmoid reads; see `FileNetwork.before_final`."""
+        number = self._named[target].operator
+        operator = self._model.graph.operators[number] if number is not None else None
+        if operator is None or operator.kind not in FINAL:
+            return target, ""
+        before = (item.address for item in self._naming.tensors if item.tensor == operator.inputs[0])
+        return next(((address, FINAL[operator.kind]) for address in before), (target, ""))
 
     def kernels(self, address: str) -> tuple[Kernel, ...]:
         """Return the kernels or tables of a layer in real units; see `actviz.formats.network_protocol.Network.kernels`."""

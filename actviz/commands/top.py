@@ -1,0 +1,131 @@
+"""`top`: for each channel of some layers, the inputs on which it is strongest."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from actviz.batch import requests, strongest_runner
+from actviz.batch.batch_sizes import fixed_batch_size
+from actviz.batch.events import FileWritten, Note, Progress
+from actviz.batch.strongest_runner import StrongestSoFar
+from actviz.commands import parts, top_classes, top_files, top_result, verdicts
+from actviz.errors import ActvizError, UsageError, escape
+from actviz.figures import mosaic
+from actviz.statistics.strongest_inputs import channel_axis
+from actviz.system.held_folder import hold_folder
+from actviz.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actviz.commands.top_files import TopTarget
+    from actviz.commands.top_request import TopRequest
+    from actviz.commands.top_result import LayerResult
+    from actviz.records import LayerInfo, ModelFacts
+
+
+def top(request: TopRequest) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
+    """Compute every input once, and draw and record the strongest for each channel.
+
+    Raises
+    ------
+    ActvizError
+        If nothing could be computed; `PartialError` at the end if some inputs failed.
+    """
+    if not request.layers:
+        message = "top needs the layers whose channels are wanted; name them with --layer, as actviz layers lists them."
+        raise UsageError(message)
+    if request.inputs.shard.count > 1 or request.keep_crops:
+        parts.check_folder(request.output, "--shard" if request.inputs.shard.count > 1 else "--keep-crops")
+    target = top_files.target_of(request.output, through_link=request.through_link)
+    with contextlib.nullcontext() if target is None else hold_folder(target.folder):
+        yield from _top(request, target)
+
+
+def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
+    failures: list[ActvizError] = []
+    with Worker(request.opening) as worker:
+        facts = yield from requests.open_model(worker, request)
+        yield from requests.prepare(worker, request.model)
+        request = yield from parts.list_inputs(request, facts, None if target is None else target.path)
+        classes = top_classes.read_classes(request.truth, request.inputs.files)
+        facts, layers, inputs = requests.begin(request, facts, worker, _choose)
+        if target is not None:
+            top_files.check(target, request.model.name, layers, overwrite=request.overwrite)
+        tally = StrongestSoFar(layers, request.options, fixed_batch_size(facts))
+        events = strongest_runner.rank(worker, requests.numbered(inputs), tally, fail_fast=request.fail_fast)
+        yield from requests.collect_failures(events, failures)
+        versions = worker.versions() if tally.inputs else {}
+        worker.stop()
+    parts.check_inputs(tally.inputs, failures, request.inputs.shard)
+    for address, dtype in tally.left_out.items():
+        yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
+    results = top_result.results_of(tally, request.channels, lambda name: top_classes.class_of(name, classes))
+    if not results:
+        message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
+        raise UsageError(message)
+    record = parts.part_record(request, facts, failures, versions) | _record(results)
+    yield from _conclude(request, target, results, facts, record)
+    if failures:
+        raise requests.partial(len(failures), len(failures) + tally.inputs)
+
+
+def _conclude(
+    request: TopRequest,
+    target: TopTarget | None,
+    results: Sequence[LayerResult],
+    facts: ModelFacts,
+    record: dict[str, Any],
+) -> Iterator[Note | FileWritten | verdicts.Verdict]:
+    """Write the files, and yield the verdict; of a part with ``--shard`` only its state is written."""
+    drawing = top_files.Drawing(request.dark, request.channels is not None)
+    if target is not None:
+        crops = top_files.Crops.of(results, drawing, target.form)
+        sharded = request.inputs.shard.count > 1
+        if request.keep_crops or not sharded:
+            yield from top_files.read_again(request, facts, results, crops)
+        if sharded:
+            yield top_files.write_state(target.path / top_files.RESULT, results[0].tally, record)
+        else:
+            yield from top_files.write(target, results, record, crops, drawing)
+        if request.keep_crops:
+            yield top_files.write_crops(target.path / top_files.CROPS, crops)
+    if request.as_json or target is None:
+        yield top_result.verdict(results, record)
+
+
+def _choose(request: TopRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+    """Return the requested layers that have channels.
+
+    Raises
+    ------
+    UsageError
+        If none has, or a layer does not have the requested channels.
+    """
+    requested = requests.requested_layers(request, facts)
+    layers = [layer for layer in requested if not layer.axes or channel_axis(layer.axes)]
+    if not layers:
+        first = requested[0]
+        message = f'layer "{escape(first.address, 80)}" has no channels, units or heads (its axes are {", ".join(first.axes)}); choose another with --layer.'
+        raise UsageError(message)
+    for layer in layers:
+        name = channel_axis(layer.axes)
+        if name is not None and layer.shape is not None and (count := layer.shape[layer.axes.index(name)]) is not None:
+            mosaic.parse_channels(request.channels, count)
+    return layers
+
+
+def _record(results: Sequence[LayerResult]) -> dict[str, Any]:
+    """Return what the record of `top` has beside that of every part."""
+    tally = results[0].tally
+    return {
+        "command": "top",
+        "weights": {result.layer.address: result.described.weights_digest for result in results},
+        "options": {"by": tally.options.by, "k": tally.options.count, "extremes": list(tally.options.extremes)},
+        "batch_size": tally.size,
+        "inputs": tally.inputs,
+        "left_out": tally.left_out,
+        "layers": [result.layer_record() for result in results],
+        "classes": top_result.classes_of(results),
+    }

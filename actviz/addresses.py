@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from actviz.errors import UsageError, error_of_code, escape
 from actviz.layer_catalogue import facts_of
 from actviz.records import PRE
+from actviz.suggestions import did_you_mean, near_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -243,16 +243,12 @@ def _some(found: list[LayerInfo], text: str, layers: Sequence[LayerInfo], listin
         message = f'no layer "{escape(text, 80)}"; a channel after a layer is for show --contact; otherwise choose {escape(address, 80)} and --channels {escape(channel, 20)}.'
         raise UsageError(message)
     names = sorted({layer.kind for layer in layers}) if text.startswith("@") else [layer.address for layer in layers]
-    near = (
-        difflib.get_close_matches(text.strip("@*"), names, NEAR, 0.5)
-        or [name for name in names if text.strip("@*").lower() in name.lower()][:NEAR]
-    )
+    plain = text.strip("@*")
+    near = near_names(plain, names) or [name for name in names if plain.lower() in name.lower()][:NEAR]
     sign = "@" if text.startswith("@") else ""
     deeper = "**" + text.lstrip("*")
     if not sign and PATTERN.search(text) and any(_matches(layer.address, deeper) for layer in layers):
         near = [deeper]  # the layers are inside others, where * does not reach
-    hint = (
-        f"did you mean {', '.join(shlex.quote(escape(sign + name, 60)) for name in near)}? Or list" if near else "list"
-    )
+    hint = f"{did_you_mean(sign + name for name in near)} Or list" if near else "list"
     message = f'no layer "{escape(text, 80)}"; {hint} them with: {listing}'
     raise UsageError(message)

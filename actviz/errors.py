@@ -7,6 +7,10 @@ Anything that is not an `ActvizError` is a bug of actviz and keeps its traceback
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "EXIT_BUG",
@@ -28,6 +32,7 @@ __all__ = [
     "escape",
     "escape_character",
     "escape_markdown",
+    "worst",
 ]
 
 EXIT_BUG = 70
@@ -142,6 +147,11 @@ _BY_CODE: dict[int, type[ActvizError]] = {
 def error_of_code(code: int, message: str) -> ActvizError:
     """Return the exception for an exit code and message reported by another process."""
     return _BY_CODE.get(code, ActvizError)(message)
+
+
+def worst(failures: Sequence[ActvizError]) -> ActvizError:
+    """Return the failure with the highest exit code, which ends a run without any result."""
+    return max(failures, key=lambda failure: failure.exit_code)
 
 
 LAST_OF_BYTE, LAST_OF_PLANE = 0xFF, 0xFFFF

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from dataclasses import replace
@@ -13,6 +12,7 @@ from actviz.errors import InputError, UsageError, escape
 from actviz.figures import color_scale, colors
 from actviz.results import output_files
 from actviz.statistics.value_ranges import RangeReducer
+from actviz.suggestions import near_names
 from actviz.system import file_system
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def check_addresses(style: Style, addresses: Sequence[str]) -> None:
     scale = color_scale.parse_scale(style.scale)
     missing = [address for address in addresses if address not in style.ranges] if scale.kind == "from" else []
     if missing:
-        near = difflib.get_close_matches(missing[0], list(style.ranges), n=3, cutoff=0.6)
-        names = list(dict.fromkeys([*near, *style.ranges]))
+        names = list(dict.fromkeys([*near_names(missing[0], style.ranges), *style.ranges]))
         known = ", ".join(escape(name, 60) for name in names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")
         message = f'{scale.source}: no range of layer "{escape(missing[0], 80)}" in it; it has those of {known}.'
         raise UsageError(message)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from actviz.batch.events import Event, FileFailed, FileWritten, Note
 from actviz.batch.figure_writer import DrawnFigure, FailedFigure, failure_record
-from actviz.errors import ActvizError, OutputError, PartialError
+from actviz.errors import ActvizError, OutputError, PartialError, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,6 +108,6 @@ class FigureOutcome:
             self.manifest.add(result.record)
 
     def _fail(self, name: str, address: str | None, failure: ActvizError) -> None:
-        self.worst = failure if self.worst is None else max(self.worst, failure, key=lambda failure: failure.exit_code)
+        self.worst = failure if self.worst is None else worst([self.worst, failure])
         if self.manifest is not None:
             self.manifest.fail(failure_record(name, address, failure))

@@ -229,11 +229,6 @@ def collect_failures(
             yield event
 
 
-def worst(failures: Sequence[ActvizError]) -> ActvizError:
-    """Return the failure with the highest exit code, which ends a run without any result."""
-    return max(failures, key=lambda failure: failure.exit_code)
-
-
 def partial(failed: int, total: int) -> PartialError:
     """Return the error that ends a run with results in which some inputs failed."""
     return PartialError(

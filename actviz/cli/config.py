@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from actviz.errors import UsageError, escape
+from actviz.suggestions import did_you_mean, near_names
 from actviz.system import file_system, folders
 
 if TYPE_CHECKING:
@@ -155,10 +156,7 @@ def _check_name(path: Path, name: str, known: set[str], where: str) -> None:
         message = f"{shown}: a file cannot set this option, because others may have written the file; give --{name} on the command line."
         raise UsageError(message)
     if name not in known:
-        import difflib
-
-        near = difflib.get_close_matches(name, sorted(known - REFUSED), 3, 0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "actviz COMMAND --help lists the options."
+        hint = did_you_mean(near_names(name, sorted(known - REFUSED))) or "actviz COMMAND --help lists the options."
         message = f"{shown}: no such option; {hint}"
         raise UsageError(message)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from actviz.cli.markdown_text import markdown_text
 from actviz.errors import UsageError, escape
+from actviz.suggestions import did_you_mean, near_names
 from actviz.system import file_system
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def command(ctx: click.Context, topic: str | None) -> None:
     elif isinstance(group, click.Group) and (named := group.get_command(ctx, topic)) is not None:
         click.echo(named.get_help(click.Context(named, info_name=topic, parent=ctx.find_root(), max_content_width=100)))
     else:
-        near = difflib.get_close_matches(topic, [*PAGES, *commands], 1, 0.5)
-        hint = f'did you mean "{near[0]}"?' if near else "actviz help lists the pages."
+        hint = did_you_mean(near_names(topic, [*PAGES, *commands], 1)) or "actviz help lists the pages."
         message = f'there is no page or command "{escape(topic, 60)}"; {hint}'
         raise UsageError(message)
 

@@ -25,6 +25,7 @@ from actviz.errors import (
     UsageError,
     escape,
 )
+from actviz.suggestions import did_you_mean, near_names
 from actviz.system import shortage  # at module level: with no free file descriptor it could not be imported later
 from actviz.version import VERSION
 
@@ -80,10 +81,8 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f"did you mean {near[0]}? The" if near else "the"
+            hint = did_you_mean(near_names(args[0], COMMANDS, 1))
+            hint = f"{hint} The" if hint else "the"
             message = f'there is no command "{escape(args[0], 60)}"; {hint} commands are {", ".join(COMMANDS)}, for example: actviz show model.keras'
             raise click.UsageError(message, ctx)
         return super().resolve_command(ctx, args)

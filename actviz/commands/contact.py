@@ -17,7 +17,7 @@ from actviz.batch.events import Event, FileWritten, Note, Progress
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.batch.vector_figure import write_picture
-from actviz.errors import ActvizError, UsageError, escape
+from actviz.errors import ActvizError, UsageError, escape, worst
 from actviz.statistics.channel_statistics import as_numbers
 from actviz.worker import Worker
 
@@ -60,7 +60,7 @@ def contact(request: ShowRequest) -> Iterator[Event]:
             yield from requests.collect_failures(_collect(request, facts, runner, collected), failures)
         worker.check_unchanged()
         if not collected.entries or collected.layer is None:
-            raise requests.worst(failures)
+            raise worst(failures)
         yield _write(request, facts, collected, path)
     if failures:
         raise requests.partial(len(failures), len(failures) + collected.count)

@@ -13,7 +13,7 @@ from actviz.batch.events import FileWritten, Note, Progress
 from actviz.commands import diff_figures, verdicts
 from actviz.commands.diff_request import DifferencesSoFar, DiffRequest, DiffSource
 from actviz.commands.diff_sources import FileSources, ModelSources, both_saved
-from actviz.errors import ActvizError, InputError, escape
+from actviz.errors import ActvizError, InputError, escape, worst
 from actviz.records import RuleResult, sizes_text
 from actviz.results import ci_reports
 from actviz.statistics import differences
@@ -65,7 +65,7 @@ def diff(request: DiffRequest) -> Iterator[Note | Progress | FileWritten | verdi
         drifts, failures = DifferencesSoFar(), list[ActvizError]()
         yield from requests.collect_failures(source.compare(fitting, drifts), failures)
         if not drifts.inputs:
-            raise requests.worst(failures)
+            raise worst(failures)
         for address, reason in drifts.left_out.items():
             yield Note(f'layer "{escape(address, 80)}" is not compared: {reason}.')
         result = _result(request, matching, drifts, failures)

@@ -15,7 +15,7 @@ from actviz.batch.requests import ModelRequest
 from actviz.batch.retries import ComputedBatch, FailedItem, survived
 from actviz.batch.runner import BatchRunner
 from actviz.commands.explain_plan import parse_plan
-from actviz.errors import ActvizError, InputError, UsageError, escape
+from actviz.errors import ActvizError, InputError, UsageError, escape, worst
 from actviz.records import PRE
 from actviz.system.held_folder import hold_folder
 from actviz.worker import Worker
@@ -72,7 +72,7 @@ def extract(request: ExtractRequest) -> Iterator[Note | Progress | FileWritten]:
             )
             worker.stop()
             if not collector.count:
-                raise requests.worst(failures)
+                raise worst(failures)
             for address, reason in collector.left_out.items():
                 yield Note(f'layer "{escape(address, 80)}" is left out: {reason}.')
             if not collector.addresses:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch.events import FileWritten, Note
-from actviz.batch.requests import worst
-from actviz.errors import ActvizError, InputError, LimitError, PartialError, UsageError
+from actviz.errors import ActvizError, InputError, LimitError, PartialError, UsageError, worst
 from actviz.history import CurveStyle, NotAHistoryError, TrainingRun, is_model_folder, read_run
 from actviz.results import output_files
 from actviz.system import file_system, folders

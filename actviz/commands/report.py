@@ -19,7 +19,7 @@ from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.commands import report_baseline, report_data
 from actviz.commands.layers import takes_images
-from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape
+from actviz.errors import ActvizError, LimitError, OutputError, UsageError, escape, worst
 from actviz.records import Context, Style, sizes_text
 from actviz.report import ReportContents, budget, html_page, markdown
 from actviz.results import output_files
@@ -101,7 +101,7 @@ def _report(request: ReportRequest, target: Path) -> Iterator[Note | Progress | 
         yield from requests.collect_failures(_compute(run, inputs), failures)
         run.skipped = tuple(inputs.count.skipped.records())
         if not run.data.tally.inputs:
-            raise requests.worst(failures)
+            raise worst(failures)
         worker.stop()
     report_data.check_drawable(run.data, facts.file)
     yield Progress(0, 0, "writing the page")

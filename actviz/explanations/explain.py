@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from actviz.errors import UsageError, escape
 from actviz.explanations.method import Explanation, ScoreFunction
 from actviz.explanations.method_table import METHODS
 from actviz.formats.score_axes import check_units, units_of
+from actviz.suggestions import did_you_mean, near_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,9 +115,8 @@ def parse_target(text: str | int, facts: ModelFacts, file: str, labels: Sequence
             message = f'"{escape(text, 80)}" names {len(found)} layers; give the address of one.'
             raise UsageError(message)
         return Target(found[0].address, int(channel))
-    near = difflib.get_close_matches(text, labels, 3, 0.5)
-    hint = f"did you mean {', '.join(escape(name, 40) for name in near)}?" if near else ""
-    message = f'there is no class "{escape(text, 80)}"; {hint or "give its number, its name with labels, LAYER:CHANNEL, or top."}'
+    hint = did_you_mean(near_names(text, labels)) or "give its number, its name with labels, LAYER:CHANNEL, or top."
+    message = f'there is no class "{escape(text, 80)}"; {hint}'
     raise UsageError(message)
 
 
@@ -164,8 +163,7 @@ def method_of(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
-    near = difflib.get_close_matches(name, METHODS, 1, 0.5)
-    hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(METHODS)}."
+    hint = did_you_mean(near_names(name, METHODS, 1)) or f"use one of {', '.join(METHODS)}."
     raise UsageError(f'there is no method "{escape(name, 60)}"; {hint}')
 
 

@@ -6,7 +6,6 @@ Constant, empty, non-finite, denormal and huge values are handled here for all f
 from __future__ import annotations
 
 import binascii
-import difflib
 import functools
 import json
 import math
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.errors import UsageError
+from actviz.suggestions import did_you_mean, near_names
 from actviz.system import file_system
 
 if TYPE_CHECKING:
@@ -107,11 +107,7 @@ def from_matplotlib(name: str) -> NDArray[np.uint8]:
     from matplotlib import colormaps as known_maps
 
     if name not in known_maps:
-        near = difflib.get_close_matches(name, list(known_maps), n=3, cutoff=0.5)
-        lower = {known.lower(): known for known in known_maps}
-        if name.lower() in lower:
-            near = [lower[name.lower()]]
-        hint = f"did you mean {', '.join(near)}?" if near else "for instance viridis, magma, gray."
+        hint = did_you_mean(near_names(name, known_maps)) or "for instance viridis, magma, gray."
         raise UsageError(f"unknown colormap {name!r}; {hint}")
     # The number of colors of some colormaps depends on matplotlibrc.
     map_ = known_maps[name].resampled(STEPS)

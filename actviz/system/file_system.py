@@ -7,6 +7,7 @@ faults in one place. A file is read through one open descriptor.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from actviz.errors import ActvizError, InputError, ModelChangedError, ModelError
+from actviz.suggestions import did_you_mean, near_names
 from actviz.system import descriptors, folders, shortage
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK = 1 << 20
+# Names of a folder that are compared with one that is missing (30 ms for 1,000), and how similar their stems are at least.
+_COMPARED, _SIMILAR = 300, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError:
-        raise error(f"{path}: no such {noun}; check the path.") from None
+        raise error(f"{path}: no such {noun}; {similar_path(path) or 'check the path.'}") from None
     except (OSError, ValueError) as failure:
         shortage.refuse_shortage(failure)
         reason = getattr(failure, "strerror", None) or str(failure)
@@ -91,6 +95,28 @@ def open_regular(path: Path, error: type[ActvizError] = InputError, noun: str = 
     descriptors.close(descriptor)
     kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, pipe or socket"
     raise error(f"{path}: this is {kind}; a regular {noun} was expected.")
+
+
+def similar_path(path: Path) -> str:
+    """Return the question whether a similar name in the same folder was meant; empty if there is none.
+
+    Of a path in a missing folder, the name of the folder is compared.
+    """
+    if exists(path):  # a dangling link, or no file
+        return ""
+    missing = path
+    while missing.parent != missing and not exists(missing.parent):
+        missing = missing.parent
+    try:
+        with os.scandir(missing.parent) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _COMPARED)]
+    except (OSError, ValueError):
+        return ""
+    # Without suffixes, as a.png and b.png are four fifths equal.
+    stems = near_names(missing.stem, {os.path.splitext(name)[0] for name in names}, 1, _SIMILAR)
+    near = near_names(missing.name, [name for name in names if os.path.splitext(name)[0] in stems], 1, 0)
+    similar = [missing.with_name(name) / path.relative_to(missing) for name in near]
+    return did_you_mean(str(name) for name in similar if exists(name))
 
 
 def stamp(file: BinaryIO) -> FileStamp:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actviz.errors import UsageError, escape
-from actviz.system.file_system import is_file
+from actviz.system.file_system import is_file, similar_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,8 @@ def import_code(source: str, option: str, **names: object) -> ModuleType:
     try:
         if source.endswith(".py"):
             if not is_file(path):
-                message = f"{option}: {escape(source, 120)}: there is no such file."
+                hint = similar_path(path)
+                message = f"{option}: {escape(source, 120)}: there is no such file{f'; {hint}' if hint else '.'}"
                 raise UsageError(message)
             return _from_file(path, option, names)
         with _searched_last(Path.cwd()):

@@ -170,7 +170,7 @@ def test_help_of_a_command_is_that_of_its_option(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("topic", "hint"), [("figurs", 'did you mean "figures"?'), ("\x1b[2J", "actviz help lists the pages.")]
+    ("topic", "hint"), [("figurs", "did you mean figures?"), ("\x1b[2J", "actviz help lists the pages.")]
 )
 def test_unknown_topics_are_usage_errors(tmp_path, topic, hint):
     ran = run_actviz("help", topic, cwd=tmp_path)

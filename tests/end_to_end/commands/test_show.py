@@ -397,6 +397,9 @@ def test_what_cannot_be_drawn_costs_nobody_else_a_picture(actviz, samples, tmp_p
     )
     assert ran.code == 2
     assert "channel 99 does not exist" in only_line(ran)
+    ran = actviz("show", samples / "digits_cnn.h5", samples / "seven.png", "-l", "conv", "--channels", "99", "-q")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "actviz: error: channel 99 does not exist; the layer has 32, 0 to 31.\n"
 
 
 # ------------------------------------------------------------------ endings

@@ -181,14 +181,14 @@ def not_activations(name: str, what: str) -> str:
     return f"{name}: this is {what}, not activations; draw what a model computes with: actviz show MODEL INPUT."
 
 
-def read_description(path: Path) -> dict[str, str] | None:
-    """Return the model of a file of activations, or ``None`` if actviz did not write it."""
+def read_description(path: Path) -> dict[str, Any] | None:
+    """Return the model and the layers of a file of activations, or ``None`` if actviz did not write it."""
     try:
         with file_system.reading(path, OutputError) as (file, _):
             saved = open_saved(file, str(path))
     except (InputError, UnsafeError, LimitError):
         return None
-    return None if saved is None else {"model": saved.description.model}
+    return None if saved is None else {"model": saved.description.model, "layers": set(saved.description.entries)}
 
 
 def _as_drawn(axes: Axes) -> list[int]:

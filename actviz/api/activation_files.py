@@ -36,7 +36,7 @@ def save(
     model
         Name of the model, shown in figures of the file.
     overwrite
-        Replace an existing file.
+        Replace any file, not only activations of the same model; without a name of the model, of the same layers.
     compress
         Compress the arrays: smaller and slower.
 
@@ -49,7 +49,7 @@ def save(
     InputError
         When the batches differ in size, or an activation has no batch axis.
     OutputError
-        When the file cannot be written, or exists.
+        When the file cannot be written, or is another than this function would replace.
     """
     from actviz import activations as files
     from actviz.results import output_files
@@ -62,8 +62,9 @@ def save(
     for address, item in activations.items():
         check_type(address, str, "activations", expected, hint)
         check_type(item, Activation, "activations", expected, hint)
-    kind = output_files.ResultKind("file", lambda _: None)
-    output_files.check_output(target, {"model": model}, kind, overwrite=overwrite)
+    kind = output_files.ResultKind("model's activations" if model else "file", files.read_description)
+    identity = {"model": model} if model else {"model": "", "layers": set(activations)}
+    output_files.check_output(target, identity, kind, overwrite=overwrite)
     if target.suffix != ".npz":
         message = f"{target}: activations are written as .npz; give a name that ends in .npz."
         raise UsageError(message)

@@ -129,7 +129,7 @@ class ResultKind:
     read: Callable[[Path], Mapping[str, Any] | None]
 
 
-def check_replaceable(path: Path, identity: Mapping[str, str], kind: ResultKind, *, overwrite: bool) -> None:
+def check_replaceable(path: Path, identity: Mapping[str, object], kind: ResultKind, *, overwrite: bool) -> None:
     """Check whether a result of some kind may be written to `path`; see `check_target`."""
     if is_folder(path):
         message = f"{path}: a folder stands where the {kind.noun} should go; choose another name with -o."
@@ -160,7 +160,9 @@ def resolve_output(given: str | None, default: str, suffixes: Sequence[str], con
     return path
 
 
-def check_output(path: Path, identity: Mapping[str, str], kind: ResultKind | None = None, *, overwrite: bool) -> None:
+def check_output(
+    path: Path, identity: Mapping[str, object], kind: ResultKind | None = None, *, overwrite: bool
+) -> None:
     """Create the folder of a result, a figure by default, and check that the result may be written; see `check_target`."""
     prepare_folder(path.parent)
     check_replaceable(path, identity, kind or ResultKind("figure", read_provenance), overwrite=overwrite)

@@ -497,6 +497,38 @@ def test_save_and_load(tmp_path):
         actviz.load(tmp_path / "plain.npz")
 
 
+def test_save_replaces_what_it_saved_before_and_nothing_else(tmp_path):
+    path = tmp_path / "out.npz"
+    first, again = ({"conv": activation(np.full((1, 2), value))} for value in (1.0, 2.0))
+    two_layers = {**again, "dense": activation(np.ones((1, 2)))}
+
+    def refused(activations, noun, **options):
+        before = path.read_bytes()
+        with pytest.raises(OutputError) as caught:
+            actviz.save(path, activations, **options)
+        assert path.read_bytes() == before
+        return caught.value.message == (
+            f"{path}: exists and is not this {noun}; pass overwrite=True to replace it or choose another name."
+        )
+
+    for options, other in (({"model": "m.h5"}, {}), ({}, {"model": "m.h5"})):
+        actviz.save(path, first, **options, overwrite=True)
+        actviz.save(path, again, **options)  # a cell of a notebook that is run again
+        np.testing.assert_array_equal(actviz.load(path)["conv"], again["conv"].values)
+        assert refused(first, "model's activations" if other else "file", **other)
+    actviz.save(path, two_layers, model="m.h5", overwrite=True)
+    actviz.save(path, first, model="m.h5")  # as extract does
+    assert list(actviz.load(path)) == ["conv"]
+    actviz.save(path, two_layers, overwrite=True)
+    assert refused(first, "file")  # another model may have a layer of this name
+    np.savez(path, conv=first["conv"].values)
+    assert refused(first, "file")
+    path.unlink()
+    path.symlink_to(tmp_path / "mine.npz")
+    with pytest.raises(OutputError, match=r"a symbolic link stands there; pass overwrite=True to replace the link"):
+        actviz.save(path, first)
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [

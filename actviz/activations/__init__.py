@@ -33,7 +33,7 @@ Equal activations give equal bytes: members have a fixed date and order.
 """
 
 from actviz.activations.metadata import ActivationMetadata, ArrayEntry, SavedInput, layers_metadata, model_metadata
-from actviz.activations.reader import SavedActivations, not_activations, open_saved, read_description
+from actviz.activations.reader import SavedActivations, open_saved, read_description, refusal
 from actviz.activations.untyped_arrays import open_array, open_arrays, parse_axes
 from actviz.activations.writer import ActivationWriter
 
@@ -45,10 +45,10 @@ __all__ = [
     "SavedInput",
     "layers_metadata",
     "model_metadata",
-    "not_activations",
     "open_array",
     "open_arrays",
     "open_saved",
     "parse_axes",
     "read_description",
+    "refusal",
 ]

@@ -8,9 +8,9 @@ import numpy as np
 
 from actviz.activations.lazy_array import LARGEST, LazyArray, open_member
 from actviz.activations.member_names import DESCRIPTION, PICTURES
-from actviz.errors import InputError, LimitError, OutputError, UnsafeError, escape
+from actviz.errors import ActvizError, InputError, LimitError, OutputError, UnsafeError, escape
+from actviz.gate import file_type
 from actviz.gate.archive import ARRAYS, open_archive
-from actviz.gate.file_type import MODEL_MEMBERS
 from actviz.records import Activation, Sample
 from actviz.system import file_system
 
@@ -166,8 +166,8 @@ def open_saved(file: BinaryIO, name: str) -> SavedActivations | None:
     from actviz.activations.metadata_json import from_json
 
     archive = open_archive(file, name, ARRAYS)
-    if MODEL_MEMBERS & set(archive.members):
-        raise InputError(not_activations(name, "a model"))
+    if file_type.MODEL_MEMBERS & set(archive.members):
+        raise InputError(_not_activations(name, "a model"))
     if f"{DESCRIPTION}.npy" not in archive.members:
         return None
     text: NDArray[Any] = open_member(archive, DESCRIPTION, f"{name}[{DESCRIPTION}]").whole(MAXIMUM_TEXT)
@@ -176,8 +176,21 @@ def open_saved(file: BinaryIO, name: str) -> SavedActivations | None:
     return SavedActivations(name, from_json(str(text[()]), name), {}, archive)
 
 
-def not_activations(name: str, what: str) -> str:
-    """Return the message for a file that belongs to another command."""
+def refusal(file: BinaryIO, size: int, name: str, accepted: str) -> ActvizError:
+    """Return the error for a file without arrays; for images and models it names the next step.
+
+    `accepted` describes the files that are read.
+    """
+    file.seek(0)
+    head = file.read(file_type.HEAD_BYTES)
+    if file_type.is_image(head):
+        return InputError(_not_activations(name, f"a {file_type.kind_of(head)} image"))
+    if file_type.is_model(head, name):
+        return InputError(_not_activations(name, "a model"))
+    return file_type.refusal(head, size, name, accepted)
+
+
+def _not_activations(name: str, what: str) -> str:
     return f"{name}: this is {what}, not activations; draw what a model computes with: actviz show MODEL INPUT."
 
 

@@ -114,11 +114,15 @@ def load(path: str | os.PathLike[str], addresses: str | Sequence[str] | None = N
     """
     from actviz import activations as files
     from actviz.addresses import select_layers
+    from actviz.gate.file_type import ARCHIVES, NPY
     from actviz.system import file_system
 
     source = path_of(path, "path")
-    with file_system.reading(source) as (file, _):
-        saved = files.open_saved(file, str(source))
+    with file_system.reading(source) as (file, size):
+        start = file.read(len(NPY))
+        if not start.startswith((NPY, *ARCHIVES)):
+            raise files.refusal(file, size, str(source), "an .npz of actviz.save or actviz extract")
+        saved = None if start == NPY else files.open_saved(file, str(source))
         if saved is None:
             message = f"{source}: no actviz.json in it says what its arrays are; open it with numpy.load."
             raise InputError(message)

@@ -15,8 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _FLAGS = "allow-code|allow-nonfinite|bare|dark|histogram|invert|overlay|overwrite"
-_VALUES = r"-?\d+(?:\.\.\d+)?|caffe|torch|mean|max|l2|channels_\w+|module:\w+|[\w./]+\.py(?::\w+)?"
+_NUMBERS = "columns|frame|max-megapixels|max-pixels|sample-rate|seed|top|zoom"
+_VALUES = r"-?\d+(?:\.\.\d+)?|caffe|torch|mean|max|l2|nmf|run|channels_\w+|module:\w+|[\w./]+\.py(?::\w+)?"
 _RENAMED = {"max_pixels": "maximum_pixels", "max_megapixels": "megapixels", "tag": "tags", "input": "inputs", "layer": "addresses"}  # fmt: skip
+_OPTION = r"(?<![\w/-])--"
+# Parts of messages that are about the command line as a whole, then options with a value, then other options.
+_RULES = (
+    (r" with -o\b", ""),
+    (r"\bwith -l\b", "as layer"),
+    (r"\bactviz layers .+$", "network.layers"),
+    (r"\bpython -m zipfile -l .+$", "list(actviz.load(path))"),
+    ("the model is the first argument and the inputs follow it", "read inputs with actviz.preprocess(files, network)"),
+    ("draw what a model computes with: actviz show MODEL INPUT", "compute them with network.activations(inputs)"),
+    (r"(?<=; give )(.+) after the model\b", r"\1 as inputs"),
+    (r"write its values with: actviz extract --explain .+$", "take its values."),
+    ("a run has one model, its first argument; compare two with: actviz diff A B INPUTS", "open it with actviz.open"),
+    (r"a channel after a layer is for show --contact; otherwise choose (.+) and --channels (\S+)\.$", r'choose \1, and the channel with actviz.Style(channels="\2").'),
+    (r",? or raise --max-memory", ""),
+    ("a smaller --batch-size", "smaller batches"),
+    (r"\bwith: actviz ", "with, in a shell: actviz "),
+    (r"node that takes the input with --input NAME=FILE", 'node that takes the input with inputs=["NAME"]'),
+    (rf"{_OPTION}input (\S+)=FILE", r'inputs={"\1": FILE}'),
+    (rf"{_OPTION}({_FLAGS})\b", lambda found: f"{_keyword(found[1])}=True"),
+    (rf"{_OPTION}({_NUMBERS}) (\d+|N)\b", lambda found: f"{_keyword(found[1])}={found[2]}"),
+    (rf"{_OPTION}weights (\S+)(?=\.$)", r'weights="\1"'),
+    (rf"{_OPTION}([a-z][a-z-]+) ({_VALUES})\b", lambda found: f'{_keyword(found[1])}="{found[2]}"'),
+    (rf"{_OPTION}([a-z][a-z-]+)", lambda found: f"{_keyword(found[1])}="),
+)  # fmt: skip
 
 
 def python_words(message: str) -> str:
@@ -28,15 +53,9 @@ def python_words(message: str) -> str:
     'x.npz: exists; pass overwrite=True to replace it or choose another name.'
     """
     text = re.sub(r"^--(input \S+|[a-z-]+(?: .+?)?)(?=: )", lambda found: _argument(found[1]), message)
-    text = re.sub(r" with -o\b", "", text)
-    text = re.sub(r"\bactviz layers .+$", "network.layers", text)
-    text = re.sub(rf"(?<![\w/-])--({_FLAGS})\b", lambda found: f"{_keyword(found[1])}=True", text)
-    text = re.sub(r"(?<![\w/-])--input (\S+)=FILE", r'inputs={"\1": FILE}', text)
-    text = re.sub(r"(?<![\w/-])--weights (\S+)(?=\.$)", r'weights="\1"', text)
-    text = re.sub(
-        rf"(?<![\w/-])--([a-z][a-z-]+) ({_VALUES})\b", lambda found: f'{_keyword(found[1])}="{found[2]}"', text
-    )
-    return re.sub(r"(?<![\w/-])--([a-z][a-z-]+)", lambda found: f"{_keyword(found[1])}=", text)
+    for pattern, words in _RULES:
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def library_missing(method: str, library: str) -> ImportError:
@@ -47,7 +66,11 @@ def library_missing(method: str, library: str) -> ImportError:
 def _argument(text: str) -> str:
     """Return an option and its value, the subject of a message, as a keyword argument."""
     option, _, value = text.partition(" ")
-    return f"{_keyword(option)}={value!r}" if value else _keyword(option)
+    if option == "input":
+        name, _, file = value.partition("=")
+        return f"inputs={{{name!r}: {file!r}}}"
+    shown = value if option in _NUMBERS.split("|") else repr(value.strip('"'))
+    return f"{_keyword(option)}={shown}" if value else _keyword(option)
 
 
 def _keyword(option: str) -> str:

@@ -16,7 +16,7 @@ from actviz.batch import color_ranges, figure_writer, output_paths, sheet_layers
 from actviz.batch.events import Event, Note, Progress
 from actviz.batch.figure_outcome import FigureOutcome
 from actviz.batch.labels import LabelNames
-from actviz.errors import ActvizError, InputError, OutputError, UsageError, escape
+from actviz.errors import InputError, OutputError, UsageError, escape
 from actviz.gate.file_type import ARCHIVES
 from actviz.results import output_files
 from actviz.results.manifest import Manifest
@@ -200,19 +200,7 @@ def _open(request: RenderRequest, file: BinaryIO, size: int) -> SavedActivations
         return activations.open_array(file, size, name, request.file.stem, activations.parse_axes(request.axes))
     if start.startswith(ARCHIVES):
         return _open_archive(request, file, name)
-    raise _refusal(file, size, name)
-
-
-def _refusal(file: BinaryIO, size: int, name: str) -> ActvizError:
-    """Return the error for a file without arrays; for images and models it names their command."""
-    from actviz.gate import file_type  # a third of the modules of the command, and seldom needed
-
-    file.seek(0)
-    head = file.read(file_type.HEAD_BYTES)
-    kind = file_type.kind_of(head)
-    if kind is None and not file_type.is_model(head, name):
-        return file_type.refusal(head, size, name, "an .npz of actviz extract, or an array (.npy, .npz),")
-    return InputError(activations.not_activations(name, "a model" if kind is None else f"a {kind} image"))
+    raise activations.refusal(file, size, name, "an .npz of actviz extract, or an array (.npy, .npz),")
 
 
 def _open_archive(request: RenderRequest, file: BinaryIO, name: str) -> SavedActivations:

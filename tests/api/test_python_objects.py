@@ -176,6 +176,17 @@ def test_an_index_outside_the_batch_is_an_index_error():
         ("give it with --input right=FILE. The", 'give it with inputs={"right": FILE}. The'),
         ("/tmp/a--dark.png: is missing, or x/--bare", "/tmp/a--dark.png: is missing, or x/--bare"),
         ("or list them with: actviz layers my model.h5", "or list them with: network.layers"),
+        ("Or list them with: python -m zipfile -l 'my out.npz'", "Or list them with: list(actviz.load(path))"),
+        ("a.png: this is an image, not a model; the model is the first argument and the inputs follow it.", "a.png: this is an image, not a model; read inputs with actviz.preprocess(files, network)."),
+        ("no input given: zeros used; give text after the model.", "no input given: zeros used; give text as inputs."),
+        ("there is no frame 7; the first is --frame 0.", "there is no frame 7; the first is frame=0."),
+        ("frame 0 is read (--frame N for another).", "frame 0 is read (frame=N for another)."),
+        ("--frame 70000: at most 1,000 is read.", "frame=70000: at most 1,000 is read."),
+        ("--input a=b.png: there is no input a.", "inputs={'a': 'b.png'}: there is no input a."),
+        ('--custom-objects "a b": expected file.py.', "custom_objects='a b': expected file.py."),
+        ("draw its curves with: actviz history h.json; the model", "draw its curves with, in a shell: actviz history h.json; the model"),
+        ("the graph has no placeholder; name the node that takes the input with --input NAME=FILE.", 'the graph has no placeholder; name the node that takes the input with inputs=["NAME"].'),
+        ("choose fewer layers, or raise --max-memory.", "choose fewer layers."),
     ],
 )  # fmt: skip
 def test_messages_name_keywords(message, words):

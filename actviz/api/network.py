@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 from actviz.api.arguments import check_array, names_of, path_of, python_errors
 from actviz.api.layer_activation import LayerActivation
 from actviz.errors import InputError, UsageError, escape
+from actviz.system import streams
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -22,12 +24,20 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, ModelFacts, TensorSpec
 
 
+# What TensorFlow and its libraries print when they start: information, and that there is no GPU.
+START_LINES = (
+    r"^(I[0-9]{4} |[0-9 :.-]+: I |E[0-9]{4} .*failed call to cuInit"
+    r"|WARNING: All log messages before absl|To enable the following instructions|INFO: Created TensorFlow Lite)"
+)
+
+
 class OpenNetwork:
     """A model opened by `actviz.open`; a context manager that closes the file."""
 
     def __init__(self, network: Network, path: Path) -> None:
         self._network = network
         self._path = path
+        self._started = False
 
     def __enter__(self) -> Self:
         """Return the network itself."""
@@ -123,8 +133,8 @@ class OpenNetwork:
             dtype, or holds tokens outside the vocabulary.
         """
         chosen = None if addresses is None else [layer.address for layer in self.select(addresses)]
-        batch = self._batch(inputs)
-        computed = self._network.activations(batch, chosen)
+        with self._starting():
+            computed = self._network.activations(self._batch(inputs), chosen)
         return {address: LayerActivation.of(activation) for address, activation in computed.items()}
 
     def explain(
@@ -140,16 +150,17 @@ class OpenNetwork:
         from actviz.explanations.explain import explain, parse_target
         from actviz.explanations.heat_maps import complete_shapes
 
-        batch = self._batch(inputs)
-        complete_shapes(self._network, batch)
-        target = parse_target(of, self.facts, str(self._path), labels)
-        chosen = self.select(layer) if layer is not None else []
-        if len(chosen) > 1:
-            message = f'"{escape(str(layer), 80)}" names {len(chosen)} layers; give the address of one.'
-            raise UsageError(message)
-        address = chosen[0].address if chosen else ""
-        default = "gradcam" if self._network.has_gradients else "occlusion"
-        return explain(self._network.scores, self.facts, batch, target, method or default, address)
+        with self._starting():
+            batch = self._batch(inputs)
+            complete_shapes(self._network, batch)
+            target = parse_target(of, self.facts, str(self._path), labels)
+            chosen = self.select(layer) if layer is not None else []
+            if len(chosen) > 1:
+                message = f'"{escape(str(layer), 80)}" names {len(chosen)} layers; give the address of one.'
+                raise UsageError(message)
+            address = chosen[0].address if chosen else ""
+            default = "gradcam" if self._network.has_gradients else "occlusion"
+            return explain(self._network.scores, self.facts, batch, target, method or default, address)
 
     def top(
         self,
@@ -164,10 +175,17 @@ class OpenNetwork:
         from actviz.api.top_inputs import strongest
         from actviz.statistics.strength_options import StrengthOptions
 
-        batch, addresses = self._batch(inputs), [layer.address for layer in self.select(layers)]
-        if not all(spec.shape for spec in self.inputs):
-            self._network.complete({name: values.shape for name, values in batch.items()})
-        return strongest(self._network, batch, addresses, StrengthOptions(k, by, (extreme,)))
+        with self._starting():
+            batch, addresses = self._batch(inputs), [layer.address for layer in self.select(layers)]
+            return strongest(self._network, batch, addresses, StrengthOptions(k, by, (extreme,)))
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
+        """Hide what the libraries print when they start, unless TF_CPP_MIN_LOG_LEVEL is 0."""
+        first, self._started = not self._started, True
+        shown = not first or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+        with contextlib.nullcontext() if shown else streams.without_lines(START_LINES):
+            yield
 
     def close(self) -> None:
         """Close the file."""

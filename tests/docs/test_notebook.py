@@ -31,6 +31,8 @@ def test_the_notebook_shows_what_is_saved_in_it():
     ).execute()
     code = [cell for cell in fresh.cells if cell.cell_type == "code"]
     assert [shown(cell) for cell in code] == [shown(cell) for cell in saved.cells if cell.cell_type == "code"]
+    started = [output["text"] for cell in code for output in cell.outputs if output.get("name") == "stderr"]
+    assert not [text for text in started if "cpu_feature_guard" in text or "cuda" in text]
     pictures = [kinds for cell in code for kinds in shown(cell) if isinstance(kinds, set)]
     assert pictures == [{"text/html"}, {"image/png"}, {"image/png"}, {"text/html"}]
 

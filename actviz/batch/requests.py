@@ -37,7 +37,8 @@ class InputRequest:
     @property
     def has_inputs(self) -> bool:
         """Return True if any input was given."""
-        return bool(self.inputs.paths or self.inputs.named or self.inputs.lists or self.inputs.files)
+        inputs = self.inputs
+        return bool(inputs.paths or inputs.named or inputs.lists or inputs.files or inputs.part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,11 +203,16 @@ class InputNotes:
         ]
 
 
-def numbered(inputs: Inputs, *, stateful: bool = False) -> Iterator[NumberedSample | Note | ActvizError]:
-    """Yield the samples of `feed` with their numbers, after notes about them; errors of inputs as they are."""
-    notes, done = InputNotes(), itertools.count(1)
+def numbered(
+    inputs: Inputs, *, stateful: bool = False, notes: InputNotes | None = None, several: bool = False
+) -> Iterator[NumberedSample | Note | ActvizError]:
+    """Yield the samples of `feed` with their numbers, after notes about them; errors of inputs as they are.
+
+    `notes` are those of earlier parts of the inputs; `several` says that there are other parts.
+    """
+    notes, done = notes or InputNotes(), itertools.count(1)
     first = list(itertools.islice(inputs, 2))
-    alone = len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
+    alone = not several and len(first) == 1 and not isinstance(first[0], ActvizError) and len(first[0]) == 1
     for item in itertools.chain(first, inputs):
         if isinstance(item, ActvizError):
             yield item

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actviz.batch.batch_sizes import BatchSizes
 from actviz.batch.computations import MixedBatchError, stacked
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
+from actviz.results import part_files
 from actviz.statistics.running_statistics import StatisticsReducer, bounds_of, cuts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from actviz.batch.computations import NumberedSample
     from actviz.batch.events import Note, Progress
@@ -50,6 +53,37 @@ class StatisticsSoFar:
             if first in names:
                 self.nonfinite[address] = names[first]
         self.inputs += len(names)
+
+    def record(self) -> dict[str, Any]:
+        """Return what is recorded beside the state."""
+        return {
+            "batch_size": self.size,
+            "inputs": self.inputs,
+            "left_out": self.left_out,
+            "layers": [part_files.layer_record(layer) for layer in self.layers],
+            "nonfinite": self.nonfinite,
+        }
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the state of the reducer."""
+        return self.reducer.state()
+
+    def add_part(self, record: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> None:
+        """Merge a part.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is damaged.
+        """
+        reducer = StatisticsReducer.from_state(state)
+        names = {
+            numbers.first_nonfinite: str(record["nonfinite"].get(address, ""))
+            for address, numbers in reducer.layers.items()
+        }
+        inputs = self.inputs + int(record["inputs"])
+        self.add(names, reducer, record["left_out"])
+        self.inputs = inputs
 
 
 class StatisticsComputation:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actviz.batch.computations import stacked
 from actviz.batch.retries import ComputedBatch
 from actviz.batch.runner import BatchRunner
 from actviz.batch.statistics_runner import StatisticsComputation
+from actviz.results import part_files
 from actviz.statistics.strength_options import InputIdentity, StrengthOptions
 from actviz.statistics.strongest_inputs import StrongestReducer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from actviz.batch.computations import NumberedSample
     from actviz.batch.events import Note, Progress
@@ -37,6 +40,34 @@ class StrongestSoFar:
     inputs: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     described: dict[str, Activation] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Return what is recorded beside the state."""
+        return {
+            "batch_size": self.size,
+            "inputs": self.inputs,
+            "left_out": self.left_out,
+            "layers": [part_files.layer_record(layer, self.described.get(layer.address)) for layer in self.layers],
+        }
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the state of the reducer."""
+        return self.reducer.state()
+
+    def add_part(self, record: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> None:
+        """Merge a part.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is damaged.
+        """
+        self.reducer.merge(StrongestReducer.from_state(state))
+        self.inputs += int(record["inputs"])
+        self.left_out |= record["left_out"]
+        for layer in record["layers"]:
+            if layer["address"] in self.reducer.layers:
+                self.described.setdefault(layer["address"], part_files.described(layer))
 
 
 class StrongestComputation(StatisticsComputation):
@@ -71,7 +102,10 @@ def rank(
             if isinstance(item, ComputedBatch):
                 tally.reducer.merge(StrongestReducer.from_state(item.result.state))
                 tally.left_out |= item.result.left_out
-                tally.described |= item.result.described
+                for address, described in item.result.described.items():
+                    known = tally.described.get(address)
+                    if known is None or known.geometry is None:
+                        tally.described[address] = described
                 tally.inputs += len(item.pieces)
             else:
                 yield item

@@ -14,21 +14,21 @@ from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
-from actviz.commands import check_table, parts, verdicts
-from actviz.errors import ActvizError, ModelError, UsageError, escape
+from actviz.commands import check_table, part_runs, parts, verdicts
+from actviz.errors import ActvizError, UsageError, escape
 from actviz.layer_catalogue import passes_on
 from actviz.results import ci_reports, output_files, part_files
 from actviz.statistics.channel_statistics import extremes_of, indices_of, least_of
 from actviz.statistics.limits import Limits, judge
 from actviz.statistics.running_statistics import bounds_of
-from actviz.system import file_system
 from actviz.system.held_folder import hold_folder
 from actviz.version import VERSION
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from actviz.batch.computations import NumberedSample
     from actviz.records import LayerInfo, ModelFacts, RuleResult
 
 PART = "check.npz"
@@ -65,39 +65,37 @@ def _check(
     request: CheckRequest, limits: Limits, target: Path | None
 ) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
-    failures: list[ActvizError] = []
+    sharded = request.inputs.shard.count > 1
     with Worker(request.opening) as worker:
-        facts = yield from requests.open_model(worker, request)
-        yield from requests.prepare(worker, request.model)
-        sharded = request.inputs.shard.count > 1
-        if sharded:
-            request = yield from parts.list_inputs(request, facts, target)
-        facts, layers, inputs = requests.begin(request, facts, worker, _choose)
-        tally = StatisticsSoFar(layers, fixed_batch_size(facts))
-        stateful = request.reading.stateful
-        items = requests.numbered(inputs, stateful=stateful)
-        events = statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful)
-        yield from requests.collect_failures(events, failures)
-        versions = worker.versions() if sharded and tally.inputs else {}
+        run = yield from part_runs.open_run(CheckParts(limits), worker, request, target if sharded else None)
+        request = run.request
+        tally = run.start()
+        yield from run.compute(None, tally)
+        record = run.record(tally) if sharded else {}
         worker.stop()
-    parts.check_inputs(tally.inputs, failures, request.inputs.shard)
+    facts = run.facts
+    yield from parts.check_inputs(tally.inputs, run.failures, request.inputs.shard)
     for address, dtype in tally.left_out.items():
         yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
-    if limits.saturated is not None and all(np.isnan(totals.saturated) for totals in tally.totals.values()):
+    if (
+        limits.saturated is not None
+        and tally.totals
+        and all(np.isnan(totals.saturated) for totals in tally.totals.values())
+    ):
         yield Note("no layer has a bounded activation function, so --max-saturated checks nothing.")
-    if not tally.totals:
+    if not tally.totals and tally.inputs:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
     if sharded and target is not None:
-        record = parts.part_record(request, facts, failures, versions) | _part_record(request, tally, limits)
-        part_files.write_part(target / PART, record, tally.reducer.state())
+        part_files.write_part(target / PART, record, tally.state())
         yield FileWritten(target / PART)
-        if failures:
-            raise requests.partial(len(failures), len(failures) + tally.inputs)
+        if run.failures:
+            raise requests.partial(len(run.failures), len(run.failures) + tally.inputs)
         return
-    lost = [failure.message for failure in failures]
+    lost = [failure.message for failure in run.failures]
     result = result_of((facts.file, facts.digest), tally, limits, lost, asked=bool(request.layers))
-    result.record.update(inputs.skipped_record() | request.reading.code_record())
+    skipped = run.skipped.records()
+    result.record.update(({"skipped": skipped} if skipped else {}) | request.reading.code_record())
     if request.reading.stateful:
         result.record["stateful"] = True
     if target is not None:
@@ -105,20 +103,35 @@ def _check(
     yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
 
 
-def _part_record(request: CheckRequest, tally: StatisticsSoFar, limits: Limits) -> dict[str, Any]:
-    """Return what the record of a part of `check` has beside that of every part."""
-    opening = request.opening
-    files = [path for path in (opening.model, opening.weights) if path is not None]
-    return {
-        "command": "check",
-        "weights": [file_system.hash_file(path, ModelError) for path in files],
-        "options": {"limits": limits.record(), "asked": bool(request.layers)},
-        "batch_size": tally.size,
-        "inputs": tally.inputs,
-        "left_out": tally.left_out,
-        "layers": [part_files.layer_record(layer) for layer in tally.layers],
-        "nonfinite": tally.nonfinite,
-    }
+@dataclass(frozen=True, slots=True)
+class CheckParts:
+    """The parts of `check`; see `part_runs.PartCommand`."""
+
+    limits: Limits
+
+    def choose(self, request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+        """Return the requested layers, else those that change their input."""
+        return _choose(request, facts)
+
+    def start(self, request: CheckRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> StatisticsSoFar:
+        """Return an empty tally."""
+        del request
+        return StatisticsSoFar(layers, fixed_batch_size(facts))
+
+    def compute(
+        self,
+        request: CheckRequest,
+        worker: Worker,
+        items: Iterable[NumberedSample | Note | ActvizError],
+        tally: StatisticsSoFar,
+    ) -> Iterator[Note | Progress | ActvizError]:
+        """Compute inputs and add them to the tally."""
+        stateful = request.reading.stateful
+        return statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful)
+
+    def record(self, request: CheckRequest) -> dict[str, Any]:
+        """Return the command and its options."""
+        return {"command": "check", "options": {"limits": self.limits.record(), "asked": bool(request.layers)}}
 
 
 def _choose(request: CheckRequest, facts: ModelFacts) -> Sequence[LayerInfo]:

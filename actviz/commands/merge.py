@@ -16,9 +16,7 @@ from actviz.figures import text
 from actviz.inputs.input_function import input_code_in
 from actviz.results import ci_reports, output_files, part_files
 from actviz.statistics.limits import Limits
-from actviz.statistics.running_statistics import StatisticsReducer
 from actviz.statistics.strength_options import StrengthOptions
-from actviz.statistics.strongest_inputs import StrongestReducer
 from actviz.system import file_system
 from actviz.system.held_folder import hold_folder
 
@@ -60,6 +58,8 @@ def merge(request: MergeRequest) -> Iterator[Note | FileWritten | Verdict]:
     record = part_files.merged_record(parts)
     if len(parts) < len(read):
         yield Note(f"{text.plural(len(read) - len(parts), 'part')} given more than once, counted once.")
+    if not record["inputs"] and not record["failures"]:
+        raise InputError(f"{parts[0].path}: no part has an input; check the inputs that the parts were given.")
     missing = part_files.missing_shards(record)
     if missing:
         yield Note(f"not all parts of {record['of']} are given; missing: {text.listing(missing, 24)}.")
@@ -102,11 +102,7 @@ def _merge_check(
         limits = Limits.of(record["options"]["limits"])
         tally = StatisticsSoFar([part_files.layer_of(layer) for layer in record["layers"]], record["batch_size"])
         for part in parts:
-            reducer = StatisticsReducer.from_state(part.state)
-            names = {numbers.first_nonfinite: part.record["nonfinite"].get(address, "")
-                     for address, numbers in reducer.layers.items()}  # fmt: skip
-            tally.add(names, reducer, part.record["left_out"])
-        tally.inputs = record["inputs"]
+            tally.add_part(part.record, part.state)
         asked, input_code = bool(record["options"]["asked"]), input_code_in(record["reading"])
         result = check.result_of(model, tally, limits, record["failures"], asked=asked)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
@@ -120,7 +116,7 @@ def _merge_check(
             path = target.path / check.PART
             kind = output_files.ResultKind("result of check", part_files.identity_in)
             output_files.check_replaceable(path, identity, kind, overwrite=request.overwrite)
-            part_files.write_part(path, record | {"nonfinite": tally.nonfinite}, tally.reducer.state())
+            part_files.write_part(path, record | {"nonfinite": tally.nonfinite}, tally.state())
             yield FileWritten(path)
     yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
 
@@ -139,6 +135,7 @@ def _merge_top(
         results = top_result.results_of(tally, request.channels, classes.get)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise _damaged(parts, "top") from None
+    record |= tally.record()
     record["classes"] = top_result.classes_of(results)
     drawing = top_files.Drawing(request.dark, request.channels is not None)
     if target is not None:
@@ -156,12 +153,10 @@ def _tally(parts: Sequence[Part], record: dict[str, Any]) -> StrongestSoFar:
     """Return the strongest inputs of all parts."""
     options = record["options"]
     strength = StrengthOptions(options["k"], options["by"], tuple(options["extremes"]))
-    described = [top_result.layer_of(layer) for layer in record["layers"]]
-    tally = StrongestSoFar([layer for layer, _ in described], strength, record["batch_size"])
-    tally.described = {layer.address: activation for layer, activation in described}
-    tally.inputs, tally.left_out = record["inputs"], record["left_out"]
+    layers = [part_files.layer_of(layer) for layer in record["layers"]]
+    tally = StrongestSoFar(layers, strength, record["batch_size"])
     for part in parts:
-        tally.reducer.merge(StrongestReducer.from_state(part.state))
+        tally.add_part(part.record, part.state)
     return tally
 
 

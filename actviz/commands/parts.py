@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actviz.batch.events import Note
 from actviz.batch.requests import ModelRequest
-from actviz.errors import UsageError
+from actviz.errors import ModelError, UsageError
 from actviz.inputs import find_input_files
+from actviz.inputs.input_parts import hash_list
 from actviz.inputs.skipped_files import SkippedFiles
+from actviz.system import file_system, folders
 from actviz.system.processor import processor_kind
 from actviz.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from actviz.errors import ActvizError
     from actviz.inputs import Shard
     from actviz.records import ModelFacts
+    from actviz.worker import ModelOptions
 
 Request = TypeVar("Request", bound=ModelRequest)
 
@@ -41,42 +43,59 @@ def check_folder(output: str | None, option: str) -> None:
         raise UsageError(message)
 
 
-def list_inputs(request: Request, facts: ModelFacts, without: Path | None) -> Generator[Note, None, Request]:
-    """Return the request with its files listed: standard input cannot be read again."""
-    if request.inputs.named:
-        return request
+def list_inputs(
+    request: Request, facts: ModelFacts, without: Path | None
+) -> Generator[Note, None, tuple[Request, SkippedFiles]]:
+    """Return the request with its files listed, and those of folders that are no inputs.
+
+    Standard input cannot be read again.
+    """
     skipped = SkippedFiles()
+    if request.inputs.named or request.inputs.part is not None:
+        return request, skipped
     files = tuple(find_input_files(request.inputs, facts, without=without, skipped=skipped))
     yield from map(Note, skipped.notes())
-    return replace(request, inputs=replace(request.inputs, paths=(), lists=(), files=files))
+    return replace(request, inputs=replace(request.inputs, paths=(), lists=(), files=files)), skipped
 
 
-def check_inputs(inputs: int, failures: Sequence[ActvizError], shard: Shard) -> None:
-    """Raise the worst failure, or the reason why there is no input.
+def hash_model(opening: ModelOptions) -> list[str]:
+    """Return the hashes of the files of a model; weights may be several files, those of a checkpoint."""
+    files = [opening.model]
+    weights = opening.weights
+    if weights is not None and (file_system.exists(weights) or file_system.is_folder(weights)):
+        files.append(weights)
+    elif weights is not None:
+        files += [path for path in folders.list_folder(weights.parent) if path.name.startswith(f"{weights.name}.")]
+    return [file_system.hash_file(path, ModelError) for path in files]
+
+
+def check_inputs(inputs: int, failures: Sequence[ActvizError], shard: Shard) -> Iterator[Note]:
+    """Raise the worst failure if no input was computed; note that a part has none.
+
+    An empty part is no error: the job of an array that has more parts than inputs ends well, and its result merges.
 
     Raises
     ------
     ActvizError
-        If no input was computed.
+        If no input could be computed.
     """
     if not inputs and failures:
         raise max(failures, key=lambda failure: failure.exit_code)
     if not inputs:
-        message = f"--shard {shard.number}/{shard.count}: there is no input in this part; make fewer parts."
-        raise UsageError(message)
+        yield Note(f"--shard {shard.number}/{shard.count}: there is no input in this part; its result is empty.")
 
 
 def part_record(
     request: ModelRequest, facts: ModelFacts, failures: Sequence[ActvizError], versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what the record of every part has: see `results.part_files`."""
-    names = [file.name for file in request.inputs.files] or list(request.inputs.named)
+    names = (file.name for file in request.inputs.files) if request.inputs.files else iter(request.inputs.named)
     return {
         "actviz": VERSION,
         "model": facts.file,
         "configuration": facts.digest,
         "reading": request.reading.record(),
-        "list": hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest(),
+        "list": hash_list(names),
         "shards": [request.inputs.shard.number],
         "of": request.inputs.shard.count,
         "failures": sorted(failure.message for failure in failures),

@@ -9,7 +9,7 @@ from actviz.batch import requests, strongest_runner
 from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.strongest_runner import StrongestSoFar
-from actviz.commands import parts, top_classes, top_files, top_result, verdicts
+from actviz.commands import part_runs, parts, top_classes, top_files, top_result, verdicts
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.figures import mosaic
 from actviz.statistics.strongest_inputs import channel_axis
@@ -17,8 +17,10 @@ from actviz.system.held_folder import hold_folder
 from actviz.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from actviz.batch.computations import NumberedSample
+    from actviz.commands.part_runs import PartRun
     from actviz.commands.top_files import TopTarget
     from actviz.commands.top_request import TopRequest
     from actviz.commands.top_result import LayerResult
@@ -44,49 +46,76 @@ def top(request: TopRequest) -> Iterator[Note | Progress | FileWritten | verdict
 
 
 def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
-    failures: list[ActvizError] = []
     with Worker(request.opening) as worker:
-        facts = yield from requests.open_model(worker, request)
-        yield from requests.prepare(worker, request.model)
-        request = yield from parts.list_inputs(request, facts, None if target is None else target.path)
+        run = yield from part_runs.open_run(TopParts(), worker, request, None if target is None else target.path)
+        request = run.request
         classes = top_classes.read_classes(request.truth, request.inputs.files)
-        facts, layers, inputs = requests.begin(request, facts, worker, _choose)
         if target is not None:
-            top_files.check(target, request.model.name, layers, overwrite=request.overwrite)
-        tally = StrongestSoFar(layers, request.options, fixed_batch_size(facts))
-        events = strongest_runner.rank(worker, requests.numbered(inputs), tally, fail_fast=request.fail_fast)
-        yield from requests.collect_failures(events, failures)
-        versions = worker.versions() if tally.inputs else {}
+            top_files.check(target, request.model.name, run.layers, overwrite=request.overwrite)
+        tally = run.start()
+        yield from run.compute(None, tally)
+        record = run.record(tally)
         worker.stop()
-    parts.check_inputs(tally.inputs, failures, request.inputs.shard)
+    yield from parts.check_inputs(tally.inputs, run.failures, request.inputs.shard)
     for address, dtype in tally.left_out.items():
         yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
     results = top_result.results_of(tally, request.channels, lambda name: top_classes.class_of(name, classes))
-    if not results:
-        message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
+    if not results and tally.inputs:
+        message = f"{run.facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
-    record = parts.part_record(request, facts, failures, versions) | _record(results)
-    yield from _conclude(request, target, results, facts, record)
-    if failures:
-        raise requests.partial(len(failures), len(failures) + tally.inputs)
+    record["classes"] = top_result.classes_of(results)
+    yield from _conclude(run, target, tally, results, record)
+    if run.failures:
+        raise requests.partial(len(run.failures), len(run.failures) + tally.inputs)
+
+
+class TopParts:
+    """The parts of `top`; see `part_runs.PartCommand`."""
+
+    def choose(self, request: TopRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
+        """Return the requested layers that have channels."""
+        return _choose(request, facts)
+
+    def start(self, request: TopRequest, facts: ModelFacts, layers: Sequence[LayerInfo]) -> StrongestSoFar:
+        """Return an empty tally."""
+        return StrongestSoFar(layers, request.options, fixed_batch_size(facts))
+
+    def compute(
+        self,
+        request: TopRequest,
+        worker: Worker,
+        items: Iterable[NumberedSample | Note | ActvizError],
+        tally: StrongestSoFar,
+    ) -> Iterator[Note | Progress | ActvizError]:
+        """Compute inputs and add them to the tally."""
+        return strongest_runner.rank(worker, items, tally, fail_fast=request.fail_fast)
+
+    def record(self, request: TopRequest) -> dict[str, Any]:
+        """Return the command and its options."""
+        options = request.options
+        return {
+            "command": "top",
+            "options": {"by": options.by, "k": options.count, "extremes": list(options.extremes)},
+        }
 
 
 def _conclude(
-    request: TopRequest,
+    run: PartRun[TopRequest, StrongestSoFar],
     target: TopTarget | None,
+    tally: StrongestSoFar,
     results: Sequence[LayerResult],
-    facts: ModelFacts,
     record: dict[str, Any],
 ) -> Iterator[Note | FileWritten | verdicts.Verdict]:
     """Write the files, and yield the verdict; of a part with ``--shard`` only its state is written."""
+    request = run.request
     drawing = top_files.Drawing(request.dark, request.channels is not None)
     if target is not None:
         crops = top_files.Crops.of(results, drawing, target.form)
         sharded = request.inputs.shard.count > 1
         if request.keep_crops or not sharded:
-            yield from top_files.read_again(request, facts, results, crops)
+            yield from top_files.read_again(request, run.facts, results, crops)
         if sharded:
-            yield top_files.write_state(target.path / top_files.RESULT, results[0].tally, record)
+            yield top_files.write_state(target.path / top_files.RESULT, tally, record)
         else:
             yield from top_files.write(target, results, record, crops, drawing)
         if request.keep_crops:
@@ -114,18 +143,3 @@ def _choose(request: TopRequest, facts: ModelFacts) -> Sequence[LayerInfo]:
         if name is not None and layer.shape is not None and (count := layer.shape[layer.axes.index(name)]) is not None:
             mosaic.parse_channels(request.channels, count)
     return layers
-
-
-def _record(results: Sequence[LayerResult]) -> dict[str, Any]:
-    """Return what the record of `top` has beside that of every part."""
-    tally = results[0].tally
-    return {
-        "command": "top",
-        "weights": {result.layer.address: result.described.weights_digest for result in results},
-        "options": {"by": tally.options.by, "k": tally.options.count, "extremes": list(tally.options.extremes)},
-        "batch_size": tally.size,
-        "inputs": tally.inputs,
-        "left_out": tally.left_out,
-        "layers": [result.layer_record() for result in results],
-        "classes": top_result.classes_of(results),
-    }

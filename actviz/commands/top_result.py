@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from actviz.commands import verdicts
 from actviz.errors import escape
 from actviz.figures import mosaic, strongest_page, text
@@ -20,6 +18,7 @@ from actviz.statistics.strongest_inputs import place_axes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from actviz.batch.strongest_runner import StrongestSoFar
@@ -99,15 +98,11 @@ class LayerResult:
         """Return the share of the inputs on which a channel fires."""
         return int(self.numbers.fires[extreme, channel]) / max(1, self.tally.inputs)
 
-    def layer_record(self) -> dict[str, Any]:
-        """Return the layer with the axes of its output, for `layer_of`."""
-        return part_files.layer_record(self.layer, self.described.axes)
-
     def record(self) -> dict[str, Any]:
         """Return everything for ``--json``."""
         numbers = self.numbers
         return {
-            **self.layer_record(),
+            **part_files.layer_record(self.layer, self.described),
             "channels": numbers.channels,
             "dead": [channel for channel in self.channels if numbers.dead[channel]],
             "strongest": [
@@ -195,13 +190,6 @@ def classes_of(results: Sequence[LayerResult]) -> dict[str, str]:
     """Return the classes of all inputs that are among the strongest, by name, as far as they are known."""
     names = {name for result in results for _, name in result.numbers.identities.values()}
     return {name: label for name in sorted(names) if (label := results[0].label_of(name)) is not None}
-
-
-def layer_of(record: Mapping[str, Any]) -> tuple[LayerInfo, Activation]:
-    """Return the layer of a `LayerResult.layer_record`, and its activation without values."""
-    layer = part_files.layer_of(record)
-    values = np.zeros((0,) * len(layer.axes), np.float32)
-    return layer, Activation(layer.address, layer.kind, values, layer.axes)
 
 
 def verdict(results: Sequence[LayerResult], record: Mapping[str, Any]) -> verdicts.Verdict:

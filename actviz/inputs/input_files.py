@@ -50,6 +50,26 @@ class InputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class InputPart:
+    """Consecutive inputs of a list: `files` with their numbers in it, a pure function of the list.
+
+    `number` counts from 1. `first` is the first sample of the first file, `end` the one after the last of the last file
+    (``None``: to its end). Without files it is the whole of inputs that are not divided: those given by name, or the
+    default one. `alone` is True if the list has no other file.
+    """
+
+    number: int = 1
+    files: tuple[tuple[int, InputFile], ...] = ()
+    first: int = 0
+    end: int | None = None
+    alone: bool = True
+
+    def window(self, index: int) -> tuple[int, int | None]:
+        """Return the first sample of the file at `index` of `files`, and the one after the last."""
+        return self.first if index == 0 else 0, self.end if index == len(self.files) - 1 else None
+
+
+@dataclass(frozen=True, slots=True)
 class InputArguments:
     """The inputs of a command line, not opened yet.
 
@@ -70,6 +90,8 @@ class InputArguments:
         The files themselves, for inputs that are read twice: standard input can be read once.
     shard
         The part of the samples that is read.
+    part
+        The part of the list that is read (``None``: all of it); see `input_parts.parts`.
     """
 
     paths: tuple[Path, ...] = ()
@@ -78,6 +100,7 @@ class InputArguments:
     separated_by_nul: bool = False
     files: tuple[InputFile, ...] = ()
     shard: Shard = Shard()
+    part: InputPart | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments before any file is opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,11 +109,19 @@ def open_input(path: str | Path, specs: tuple[TensorSpec, ...], function: InputF
 
 
 def samples_in(
-    opened: OpenedInput, specs: tuple[TensorSpec, ...], preprocessing: Preprocessing, options: InputOptions
+    opened: OpenedInput,
+    specs: tuple[TensorSpec, ...],
+    preprocessing: Preprocessing,
+    options: InputOptions,
+    window: tuple[int, int | None] = (0, None),
 ) -> Iterator[Sample]:
-    """Yield the samples of an opened file lazily; see `read_samples`."""
+    """Yield the samples of an opened file lazily; see `read_samples`.
+
+    `window` are the first of them and the one after the last (``None``: to the end).
+    """
     path, kind, content = opened.path, opened.kind, opened.content
     label = str(path)
+    first, end = window
     inputs: dict[str, _Rows]
     if kind == FUNCTION and options.function is not None:
         inputs = _rows_of_function(options.function, path, specs, options)
@@ -137,7 +146,8 @@ def samples_in(
         else:
             header = npy.read_header(content[: file_type.HEAD_BYTES], len(content), label)
             inputs = {spec.name: _rows(npy.array_of(content, header, label), spec, label, options)}
-    yield from _samples(inputs, specs, preprocessing, options, path)
+    count = None if end is None else end - first
+    yield from itertools.islice(_samples(inputs, specs, preprocessing, options, path, first), count)
 
 
 def _sample_of_image(
@@ -257,21 +267,22 @@ def _lines_or_refused(head: bytes, size: int, label: str, specs: tuple[TensorSpe
     raise file_type.refusal(head, size, label, accepted if all(takes) else file_type.ACCEPTED)
 
 
-def _samples(
+def _samples(  # noqa: PLR0913  (one more than allowed: the number of the first row)
     inputs: Mapping[str, _Rows],
     specs: tuple[TensorSpec, ...],
     preprocessing: Preprocessing,
     options: InputOptions,
     path: Path,
+    first: int,
 ) -> Iterator[Sample]:
-    """Yield one sample for each row of the inputs; a row has a batch axis of size 1."""
+    """Yield one sample for each row of the inputs from the `first` on; a row has a batch axis of size 1."""
     counts = {len(rows) for rows in inputs.values()}
     if len(counts) != 1:
         message = f"{path}: the inputs hold different numbers of samples ({', '.join(str(count) for count in sorted(counts))}); the same number of each was expected."
         raise InputError(message)
     count = counts.pop()
     origin = "as given" if options.function is None else f"by {options.function.label}"
-    for number in range(count):
+    for number in range(first, count):
         name = path.name if count == 1 else f"{path.name}[{number}]"
         label = str(path) if count == 1 else f"{path}[{number}]"
         values = {key: rows[number] for key, rows in inputs.items()}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from actviz.records import LayerInfo, ModelFacts, Sample, TensorSpec
 
 
+Window = tuple[int, int | None]
+
 OFFSET_BITS = 24
 """Bits of `Sample.offset` for the number of a sample in its file."""
 
@@ -104,26 +106,32 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
         for part in _named_parts(given.named, facts, pipeline, count):
             yield [sample for sample in part if given.shard.holds(sample.offset)]
         return
-    entries = find_input_files(given, facts, skipped=count.skipped)
+    divided = given.part if given.part is not None and given.part.files else None
+    entries = [] if divided is not None else find_input_files(given, facts, skipped=count.skipped)
     pipeline = replace(pipeline, notes=(*pipeline.notes, *count.skipped.notes()))
-    if not entries and options.function is not None:
-        raise UsageError(f"--preprocess {options.function.name} reads files; give one after the model.")
-    if not entries:
-        yield [default_sample(pipeline.specs, pipeline.ranges, options)]
+    if not entries and divided is None:
+        if options.function is not None:
+            raise UsageError(f"--preprocess {options.function.name} reads files; give one after the model.")
+        if given.shard.holds(0):
+            yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
     numbered = [(number, entry) for number, entry in enumerate(entries) if may_hold(given.shard, number, entry.path)]
+    alone = len(entries) == 1
+    if divided is not None:
+        numbered, alone = list(divided.files), divided.alone
     count.total = len(numbered)
-    for number, entry in numbered:
+    for index, (number, entry) in enumerate(numbered):
         read = 0
         before = count.total - 1
         try:
-            for part, samples in _parts(pipeline, entry, number):
+            window = (0, None) if divided is None else divided.window(index)
+            for part, samples in _parts(pipeline, entry, number, window):
                 own = [sample for sample in part if not is_divided(entry.path) or _is_held(given.shard, sample)]
                 count.total = before + (samples if len(own) == len(part) else len(own))
                 read += len(part)
                 yield own
         except ActvizError as failure:
-            if fail_fast or len(entries) == 1:
+            if fail_fast or alone:
                 raise
             count.total = before + read
             yield _after(read, failure)
@@ -149,22 +157,26 @@ def _is_held(shard: Shard, sample: Sample) -> bool:
     return shard.holds((sample.offset >> OFFSET_BITS) + sample.offset % (1 << OFFSET_BITS))
 
 
-def _parts(pipeline: InputPipeline, entry: InputFile, number: int) -> Iterator[tuple[list[Sample], int]]:
-    """Yield samples of a file, all or one by one, with the number of all samples of the file."""
+def _parts(
+    pipeline: InputPipeline, entry: InputFile, number: int, window: Window
+) -> Iterator[tuple[list[Sample], int]]:
+    """Yield samples of a file, all or one by one, with their number; `window` are the first and the end."""
     opened = pipeline.open(entry.path)
+    first, end = window
     samples = (
         replace(
             sample,
             name=entry.name + sample.name.removeprefix(entry.path.name),
             offset=(number << OFFSET_BITS) + index,
         )
-        for index, sample in enumerate(pipeline.samples(opened))
+        for index, sample in enumerate(pipeline.samples(opened, window), first)
     )
     if opened.header is None:
         every = list(samples)
         yield every, len(every)
     else:
-        yield from (([sample], opened.count) for sample in samples)
+        total = min(opened.count, opened.count if end is None else end) - first
+        yield from (([sample], total) for sample in samples)
 
 
 def _after(count: int, failure: ActvizError) -> ActvizError:
@@ -192,10 +204,10 @@ class InputPipeline:
         """Open a file without decoding it; see `reading.open_input`."""
         return open_input(path, self.specs, self.options.function)
 
-    def samples(self, opened: OpenedInput) -> Iterator[Sample]:
-        """Yield the samples of an opened file lazily."""
+    def samples(self, opened: OpenedInput, window: Window = (0, None)) -> Iterator[Sample]:
+        """Yield the samples of an opened file lazily, of a `window` from the first to before the last."""
         notes = self.notes
-        for sample in samples_in(opened, self.specs, self.ranges[self.specs[0].name], self.options):
+        for sample in samples_in(opened, self.specs, self.ranges[self.specs[0].name], self.options, window):
             yield replace(sample, notes=(*sample.notes, *notes)) if notes else sample
             notes = ()
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from actviz.errors import ActvizError, InputError, OutputError, UsageError, escape
 from actviz.inputs.arrays import read_archive
-from actviz.records import LayerInfo
+from actviz.records import MIXED, Activation, Geometry, LayerInfo
 from actviz.results.provenance_json import dump_json
 from actviz.system import file_system, file_writing
 
@@ -33,6 +33,7 @@ COMMON = {
     "model": "models",
     "configuration": "configurations of the model",
     "weights": "weights of the model",
+    "addresses": "layers",
     "options": "options",
     "reading": "options",
     "list": "lists of inputs",
@@ -82,15 +83,30 @@ def read_part(path: Path) -> Part:
     return Part(path, record, arrays)
 
 
-def layer_record(layer: LayerInfo, axes: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return a layer for `layer_of`; `axes` are those of its output, by default those in the file."""
-    return {
+def layer_record(layer: LayerInfo, activation: Activation | None = None) -> dict[str, Any]:
+    """Return a layer for `layer_of`, with the axes of its activation, by default those in the file."""
+    record = {
         "address": layer.address,
         "class": layer.kind,
         "activation": layer.activation,
-        "axes": list(layer.axes if axes is None else axes),
+        "axes": list(layer.axes if activation is None else activation.axes),
         "shape": None if layer.shape is None else list(layer.shape),
     }
+    if activation is not None:
+        record["step_order"] = activation.step_order
+        record["image"] = None if activation.geometry is None else activation.geometry.input
+    return record
+
+
+def described(record: Mapping[str, Any]) -> Activation:
+    """Return the activation of a layer of a `layer_record` without values; its geometry is the name of the input only."""
+    axes, shape = tuple(map(str, record["axes"])), record["shape"]
+    fits = shape is not None and len(shape) == len(axes)
+    sizes = (0, *(size or 0 for size in shape[1:])) if fits else (0,) * len(axes)
+    image = record.get("image")
+    geometry = None if image is None else Geometry(str(image), (0, 0), (0, 0), (0, 0), (0, 0))
+    values, order = np.zeros(sizes, np.float32), str(record.get("step_order", MIXED))
+    return Activation(str(record["address"]), str(record["class"]), values, axes, geometry=geometry, step_order=order)
 
 
 def layer_of(record: Mapping[str, Any]) -> LayerInfo:
@@ -144,14 +160,14 @@ def distinct(parts: Sequence[Part]) -> list[Part]:
 
 def differing_machines(parts: Sequence[Part]) -> list[str]:
     """Return what of versions and processors differs between parts; their last digits may differ then."""
-    machines = [part.record.get("machine", {}) for part in parts]
+    machines = [part.record.get("machine", {}) for part in parts if part.record["inputs"]]
     names = sorted({name for machine in machines for name in machine})
     return [name for name in names if len({str(machine.get(name)) for machine in machines}) > 1]
 
 
 def merged_record(parts: Sequence[Part]) -> dict[str, Any]:
     """Return the record of all parts together: that of the whole run if none is missing."""
-    record = dict(parts[0].record)
+    record = dict(next((part for part in parts if part.record["inputs"]), parts[0]).record)
     shards = sorted({number for part in parts for number in part.shards})
     whole = len(shards) == record["of"]
     record["shards"], record["of"] = ([1], 1) if whole else (shards, record["of"])

@@ -89,7 +89,7 @@ def test_parts_are_merged_step_by_step_and_missing_ones_are_named(inputs, tmp_pa
     ("more", "words"),
     [
         ({"model": SAMPLES / "digits_cnn.h5"}, "different models"),
-        ({"layers": ("conv",)}, "different weights"),
+        ({"layers": ("conv",)}, "different layers"),
         ({"k": 2}, "different options"),
         ({"shard": (2, 3)}, "parts of 2 and of 3"),
         ({"lists": True}, "different lists of inputs"),

@@ -3,6 +3,9 @@
 Algorithm 1: a channel is weighted with the score of the input of which only what its map covers is left, by a softmax
 over the channels; the score of an empty input, which is subtracted, cancels in it. Maps are normalized to 0..1 and
 enlarged linearly.
+
+The code of the authors and tf-keras-vis 0.8.7 weight a channel with the probability of the class instead, by a softmax over
+the classes. tf-keras-vis also enlarges maps so that their corner values lie on the corners of the input.
 """
 
 from __future__ import annotations

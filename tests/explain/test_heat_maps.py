@@ -75,13 +75,21 @@ def test_rise_ranks_the_places_that_raise_the_score_highest():
     assert np.unravel_index(item.values.argmin(), (4, 4)) == (3, 0)
 
 
-def test_masks_cover_every_place_half_of_the_time_and_are_smooth():
-    random = np.random.default_rng(0)
-    masks = np.stack([rise._mask([20, 33], random) for _ in range(400)])
-    assert masks.shape == (400, 20, 33)
+def test_masks_are_smooth_and_keep_every_place_half_of_the_time_whatever_else_they_keep():
+    masks = np.concatenate(list(rise.draw_masks([20, 33], 32)))
+    assert masks.shape == (8000, 20, 33)
     assert (masks.min(), masks.max()) == (0, 1)
-    assert np.abs(masks.mean(axis=0) - 0.5).max() < 0.1
+    assert np.abs(masks.mean(axis=0) - 0.5).max() < 1e-12
     assert np.abs(np.diff(masks, axis=1)).max() <= 7 / 16
+    corner, far = masks[:, 0, 0], masks[:, 19, 32]
+    assert abs(np.mean(corner * far) - 0.25) < 1e-12
+
+
+@pytest.mark.parametrize("sizes", [[1], [2, 3], [40], [9, 9, 9]])
+def test_masks_of_other_inputs(sizes):
+    masks = np.concatenate(list(rise.draw_masks(sizes, 32)))
+    assert len(masks) >= rise.MASKS
+    assert np.abs(masks.mean(axis=0) - 0.5).max() < 1e-12
 
 
 def test_a_long_computation_says_that_it_is_alive(monkeypatch):

@@ -80,6 +80,7 @@ class StatisticsSoFar:
         names = {
             numbers.first_nonfinite: str(record["nonfinite"].get(address, ""))
             for address, numbers in reducer.layers.items()
+            if numbers.first_nonfinite >= 0
         }
         inputs = self.inputs + int(record["inputs"])
         self.add(names, reducer, record["left_out"])

@@ -31,12 +31,16 @@ _share_option = functools.partial(click.option, metavar="SHARE")
 @click.option("--min-std", metavar="X", help="Smallest standard deviation of a channel over all inputs and positions.")
 @click.option("--range", "within", metavar="LO:HI", help="Range of all values; one end may be left out.")
 @click.option(
-    "-o", "--output", metavar="PATH", help="figure.png of the layers that break a limit; folder/ with --shard."
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="figure.png of the layers that break a limit; folder/ with --shard or --resume.",
 )
 @options.junit
 @options.exit_zero
 @options.as_json
 @options.shard
+@options.resume
 @options.stateful
 @options.run_options
 def command(*, as_json: bool, quiet: bool, **values: Any) -> None:

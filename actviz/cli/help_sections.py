@@ -29,7 +29,7 @@ HEADINGS = {
     "Heat maps": "of method explain check box",
     "Figures": "sheet contact scale cmap columns channels sort top zoom project overlay reduce histogram font-scale dpi dark bare"
     " max-megapixels validation-freq",
-    "Many inputs": "dry-run fail-fast batch-size shard keep-crops force changed",
+    "Many inputs": "dry-run fail-fast batch-size shard keep-crops resume force changed",
     "Output": "output overwrite through-link json operations",
     "Model": "weights custom-objects signature tag allow-code strict timeout open-timeout max-memory",
     "Messages": "quiet verbose color help",

@@ -262,6 +262,7 @@ _EXPLAIN = (
     ),
 )
 shard = click.option("--shard", metavar="N/M", help="Process only part N of M of the inputs.")
+resume = flag("--resume", help="Keep what is done in the folder of --output, and continue there.")
 _BATCH = (
     count_option("--batch-size", type=click.IntRange(1, 4096), help="Inputs in a batch.  [default: by layer sizes]"),
     shard,

@@ -35,6 +35,7 @@ EXTREMES = {"high": ("high",), "low": ("low",), "both": ("high", "low")}
 @click.option("-o", "--output", metavar="PATH", help="figure.png for one layer, page.html or folder/ for several.")
 @options.dark
 @options.shard
+@options.resume
 @options.flag("--keep-crops", help="Also write the crops of a part, so that merging needs no inputs.")
 @options.as_json
 @options.through_link

@@ -14,7 +14,7 @@ from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
-from actviz.commands import check_table, part_runs, parts, verdicts
+from actviz.commands import check_table, part_runs, parts, resuming, verdicts
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.layer_catalogue import passes_on
 from actviz.results import ci_reports, output_files, part_files
@@ -37,9 +37,13 @@ DEFAULT = Limits(no_nan=True, no_infinite=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRequest(ModelRequest):
-    """The arguments of the command; without any limit in `limits`, no value may be NaN or infinite."""
+    """The arguments of the command; without any limit in `limits`, no value may be NaN or infinite.
+
+    With `resume`, parts of the inputs that are done are kept in the output folder.
+    """
 
     limits: Limits
+    resume: bool = False
     reports: verdicts.ReportTargets = field(default_factory=verdicts.ReportTargets)
 
 
@@ -56,7 +60,7 @@ def check(request: CheckRequest) -> Iterator[Note | Progress | FileWritten | ver
     limits = request.limits if request.limits != Limits() else DEFAULT
     verdicts.prepare(request.reports, "check", overwrite=request.overwrite)
     target = _figure_target(request)
-    folder = target if target is None or request.inputs.shard.count > 1 else target.parent
+    folder = target if target is None or request.inputs.shard.count > 1 or request.resume else target.parent
     with hold_folder(folder) if folder is not None else contextlib.nullcontext():
         yield from _check(request, limits, target)
 
@@ -66,12 +70,13 @@ def _check(
 ) -> Iterator[Note | Progress | FileWritten | verdicts.Verdict]:
     yield from streaming.check(request.reading, has_inputs=request.has_inputs)
     sharded = request.inputs.shard.count > 1
+    folder = target if sharded or request.resume else None
     with Worker(request.opening) as worker:
-        run = yield from part_runs.open_run(CheckParts(limits), worker, request, target if sharded else None)
+        run = yield from part_runs.open_run(CheckParts(limits), worker, request, folder)
         request = run.request
-        tally = run.start()
-        yield from run.compute(None, tally)
-        record = run.record(tally) if sharded else {}
+        unfinished = folder / resuming.UNFINISHED if folder is not None and request.resume else None
+        tally = yield from resuming.compute(run, unfinished)
+        record = run.record(tally) if folder is not None else {}
         worker.stop()
     facts = run.facts
     yield from parts.check_inputs(tally.inputs, run.failures, request.inputs.shard)
@@ -86,9 +91,11 @@ def _check(
     if not tally.totals and tally.inputs:
         message = f"{facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
-    if sharded and target is not None:
-        part_files.write_part(target / PART, record, tally.state())
-        yield FileWritten(target / PART)
+    if folder is not None:
+        part_files.write_part(folder / PART, record, tally.state())
+        yield FileWritten(folder / PART)
+        resuming.finish(unfinished)
+    if sharded:
         if run.failures:
             raise requests.partial(len(run.failures), len(run.failures) + tally.inputs)
         return
@@ -98,7 +105,7 @@ def _check(
     result.record.update(({"skipped": skipped} if skipped else {}) | request.reading.code_record())
     if request.reading.stateful:
         result.record["stateful"] = True
-    if target is not None:
+    if target is not None and folder is None:
         yield draw(target, result, (facts.file, facts.digest), tally, request.reading.code_record())
     yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
 
@@ -249,7 +256,7 @@ def _layer_record(layer: LayerInfo, tally: StatisticsSoFar) -> dict[str, Any]:
 
 def _figure_target(request: CheckRequest) -> Path | None:
     """Return the path of the figure after checking that it may be written, ``None`` without one."""
-    if request.inputs.shard.count > 1:
+    if request.inputs.shard.count > 1 or request.resume:
         return _part_target(request)
     if request.output is None:
         return None
@@ -260,13 +267,14 @@ def _figure_target(request: CheckRequest) -> Path | None:
 
 
 def _part_target(request: CheckRequest) -> Path:
-    """Return the folder of a part after checking that its file may be written."""
-    parts.check_folder(request.output, "--shard")
+    """Return the folder of a result file after checking that it may be written."""
+    sharded = request.inputs.shard.count > 1
+    option = "--shard" if sharded else "--resume"
+    parts.check_folder(request.output, option)
     if request.reading.stateful:
-        raise UsageError(
-            "--stateful runs the samples of one input in order, which --shard would divide; leave one out."
-        )
-    if request.reports.junit is not None:
+        message = f"--stateful runs the samples of one input in order, which {option} would divide; leave one out."
+        raise UsageError(message)
+    if sharded and request.reports.junit is not None:
         raise UsageError("--shard judges no limits; give --junit to actviz merge.")
     path = Path(str(request.output))
     output_files.check_folder(path, through_link=False)

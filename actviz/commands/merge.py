@@ -106,7 +106,7 @@ def _merge_check(
         asked, input_code = bool(record["options"]["asked"]), input_code_in(record["reading"])
         result = check.result_of(model, tally, limits, record["failures"], asked=asked)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise _damaged(parts, "check") from None
+        raise part_files.damaged(parts, "check") from None
     if target is not None:
         identity = {"command": "check", "model": model[0]}
         if target.form == top_files.FIGURE:
@@ -121,11 +121,6 @@ def _merge_check(
     yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
 
 
-def _damaged(parts: Sequence[Part], command: str) -> InputError:
-    names = ", ".join(str(part.path) for part in parts[:3])
-    return InputError(f"{names}: damaged, or not results of {command}; run their parts again.")
-
-
 def _merge_top(
     request: MergeRequest, target: TopTarget | None, parts: Sequence[Part], record: dict[str, Any]
 ) -> Iterator[Note | FileWritten | Verdict]:
@@ -134,7 +129,7 @@ def _merge_top(
         tally = _tally(parts, record)
         results = top_result.results_of(tally, request.channels, classes.get)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise _damaged(parts, "top") from None
+        raise part_files.damaged(parts, "top") from None
     record |= tally.record()
     record["classes"] = top_result.classes_of(results)
     drawing = top_files.Drawing(request.dark, request.channels is not None)

@@ -96,6 +96,7 @@ class PartRun(Generic[RequestType, TallyType]):
     weights: Future[list[str]]
     failures: Failures = field(default_factory=list)
     notes: requests.InputNotes = field(default_factory=requests.InputNotes)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def compute(self, part: InputPart | None, tally: TallyType) -> Generator[Note | Progress, None, None]:
         """Compute a part of the inputs (``None``: all) into a tally."""
@@ -108,6 +109,8 @@ class PartRun(Generic[RequestType, TallyType]):
         )
         events = self.command.compute(request, self.worker, items, tally)
         yield from requests.collect_failures(events, self.failures)
+        if tally.inputs and not self.versions:
+            self.versions = self.worker.versions()
 
     def start(self) -> TallyType:
         """Return an empty tally."""
@@ -116,8 +119,7 @@ class PartRun(Generic[RequestType, TallyType]):
     def record(self, tally: TallyType, failures: Failures | None = None) -> dict[str, Any]:
         """Return the record of what a tally holds."""
         failures = self.failures if failures is None else failures
-        versions = self.worker.versions() if tally.inputs else {}
-        common = parts.part_record(self.request, self.facts, failures, versions)
+        common = parts.part_record(self.request, self.facts, failures, self.versions if tally.inputs else {})
         model = {"weights": self.weights.result(), "addresses": [layer.address for layer in self.layers]}
         return common | self.command.record(self.request) | model | tally.record()
 

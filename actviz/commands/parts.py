@@ -39,7 +39,8 @@ def names_folder(output: str | None) -> bool:
 def check_folder(output: str | None, option: str) -> None:
     """Refuse a part without a folder."""
     if not names_folder(output):
-        message = f"{option} writes files that are merged later; give their folder with -o, such as -o part-1/"
+        why = "keeps what is done in a folder" if option == "--resume" else "writes files that are merged later"
+        message = f"{option} {why}; give the folder with -o, such as -o part-1/"
         raise UsageError(message)
 
 

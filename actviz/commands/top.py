@@ -9,7 +9,7 @@ from actviz.batch import requests, strongest_runner
 from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.strongest_runner import StrongestSoFar
-from actviz.commands import part_runs, parts, top_classes, top_files, top_result, verdicts
+from actviz.commands import part_runs, parts, resuming, top_classes, top_files, top_result, verdicts
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.figures import mosaic
 from actviz.statistics.strongest_inputs import channel_axis
@@ -38,8 +38,9 @@ def top(request: TopRequest) -> Iterator[Note | Progress | FileWritten | verdict
     if not request.layers:
         message = "top needs the layers whose channels are wanted; name them with --layer, as actviz layers lists them."
         raise UsageError(message)
-    if request.inputs.shard.count > 1 or request.keep_crops:
-        parts.check_folder(request.output, "--shard" if request.inputs.shard.count > 1 else "--keep-crops")
+    sharded = request.inputs.shard.count > 1
+    if sharded or request.keep_crops or request.resume:
+        parts.check_folder(request.output, "--shard" if sharded else "--resume" if request.resume else "--keep-crops")
     target = top_files.target_of(request.output, through_link=request.through_link)
     with contextlib.nullcontext() if target is None else hold_folder(target.folder):
         yield from _top(request, target)
@@ -52,8 +53,8 @@ def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progr
         classes = top_classes.read_classes(request.truth, request.inputs.files)
         if target is not None:
             top_files.check(target, request.model.name, run.layers, overwrite=request.overwrite)
-        tally = run.start()
-        yield from run.compute(None, tally)
+        unfinished = target.path / resuming.UNFINISHED if target is not None and request.resume else None
+        tally = yield from resuming.compute(run, unfinished)
         record = run.record(tally)
         worker.stop()
     yield from parts.check_inputs(tally.inputs, run.failures, request.inputs.shard)
@@ -65,6 +66,7 @@ def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progr
         raise UsageError(message)
     record["classes"] = top_result.classes_of(results)
     yield from _conclude(run, target, tally, results, record)
+    resuming.finish(unfinished)
     if run.failures:
         raise requests.partial(len(run.failures), len(run.failures) + tally.inputs)
 

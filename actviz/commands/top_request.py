@@ -16,13 +16,15 @@ class TopRequest(ModelRequest):
     """The arguments of the command.
 
     `channels` is a selection (``None``: all), `truth` where the classes of inputs come from (``folders``, a CSV file;
-    ``None``: folders, if all inputs are in one folder for each class). Without `output`, a table is the result.
+    ``None``: folders, if all inputs are in one folder for each class). Without `output`, a table is the result. With
+    `resume`, parts of the inputs that are done are kept in the output folder.
     """
 
     options: StrengthOptions
     channels: str | None = None
     truth: str | None = None
     keep_crops: bool = False
+    resume: bool = False
     through_link: bool = False
     as_json: bool = False
     dark: bool = False

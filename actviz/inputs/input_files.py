@@ -54,14 +54,15 @@ class InputPart:
     """Consecutive inputs of a list: `files` with their numbers in it, a pure function of the list.
 
     `number` counts from 1. `first` is the first sample of the first file, `end` the one after the last of the last file
-    (``None``: to its end). Without files it is the whole of inputs that are not divided: those given by name, or the
-    default one. `alone` is True if the list has no other file.
+    (``None``: to its end), `inputs` how many there are as far as that is known. Without files it is the whole of inputs
+    that are not divided: those given by name, or the default one. `alone` is True if the list has no other file.
     """
 
     number: int = 1
     files: tuple[tuple[int, InputFile], ...] = ()
     first: int = 0
     end: int | None = None
+    inputs: int = 1
     alone: bool = True
 
     def window(self, index: int) -> tuple[int, int | None]:

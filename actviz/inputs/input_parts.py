@@ -42,16 +42,16 @@ def parts(
         while own - taken > room:
             taken += room
             end = start + taken * shard.count
-            yield InputPart(number, (*held, (position, file)), first, end, alone=False)
+            yield InputPart(number, (*held, (position, file)), first, end, size, alone=False)
             held, number, first, room = [], number + 1, end, size
         if own > taken:
             held.append((position, file))
             room -= own - taken
         if not room:
-            yield InputPart(number, tuple(held), first, alone=False)
+            yield InputPart(number, tuple(held), first, None, size, alone=False)
             held, number, first, room = [], number + 1, 0, size
     if held:
-        yield InputPart(number, tuple(held), first, alone=number == 1 and position == 0)
+        yield InputPart(number, tuple(held), first, None, size - room, alone=number == 1 and position == 0)
 
 
 def samples_in_header(path: Path) -> int | None:

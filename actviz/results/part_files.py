@@ -38,6 +38,7 @@ COMMON = {
     "reading": "options",
     "list": "lists of inputs",
     "batch_size": "batch sizes",
+    "parts": "parts of the list",
 }
 
 
@@ -136,14 +137,10 @@ def distinct(parts: Sequence[Part]) -> list[Part]:
     """
     first, *others = parts
     for part in others:
-        for key, noun in COMMON.items():
-            ours, theirs = first.record.get(key), part.record.get(key)
-            if ours != theirs:
-                shown = f" ({_shown(ours)} and {_shown(theirs)})" if not isinstance(ours, dict) else ""
-                message = (
-                    f"{first.path} and {part.path} have different {noun}{shown}; only parts of one run are merged."
-                )
-                raise UsageError(message)
+        noun = different_noun(first, part)
+        if noun is not None:
+            message = f"{first.path} and {part.path} have different {noun}; only parts of one run are merged."
+            raise UsageError(message)
         if part.record["of"] != first.record["of"]:
             message = f"{first.path} and {part.path} are parts of {first.record['of']} and of {part.record['of']}; only parts of one run are merged."
             raise UsageError(message)
@@ -156,6 +153,21 @@ def distinct(parts: Sequence[Part]) -> list[Part]:
             raise UsageError(message)
         used |= shards
     return sorted(by_shards.values(), key=lambda part: min(part.shards))
+
+
+def different_noun(first: Part, second: Part) -> str | None:
+    """Return what differs between two parts that should be of one run, with both values, ``None`` if nothing does."""
+    for key, noun in COMMON.items():
+        ours, theirs = first.record.get(key), second.record.get(key)
+        if ours != theirs:
+            return noun + (f" ({_shown(ours)} and {_shown(theirs)})" if not isinstance(ours, dict | list) else "")
+    return None
+
+
+def damaged(parts: Sequence[Part], command: str) -> InputError:
+    """Return the error of parts whose states do not fit together."""
+    names = ", ".join(str(part.path) for part in parts[:3])
+    return InputError(f"{names}: damaged, or not results of {command}; run their parts again.")
 
 
 def differing_machines(parts: Sequence[Part]) -> list[str]:

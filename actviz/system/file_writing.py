@@ -44,6 +44,22 @@ def append_file(path: Path, content: bytes) -> None:
             file.write(content)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file that this run wrote; nothing happens if it is gone.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be removed.
+    """
+    with (
+        shortage.os_errors_as(OutputError, f"{path}: cannot be removed", "check the rights of its folder."),
+        temporary_files.opened_for_writing(path.parent) as folder,
+        contextlib.suppress(FileNotFoundError),
+    ):
+        os.unlink(path.name, dir_fd=folder)
+
+
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a file to write to, which replaces `path` when the block ends without an error.

@@ -138,7 +138,7 @@ def test_damaged_parts_are_one_line(inputs, tmp_path, warm_worker, harm):
 def test_a_part_needs_a_folder(inputs, tmp_path, warm_worker):
     given = InputArguments((inputs,), shard=Shard(1, 2))
     for output in (None, str(tmp_path / "top.png")):
-        with pytest.raises(UsageError, match="give their folder with -o"):
+        with pytest.raises(UsageError, match="give the folder with -o"):
             list(top.top(request(DIGITS, inputs=given, output=output)))
 
 
@@ -199,8 +199,8 @@ def test_limits_of_a_check_are_judged_after_merging(inputs, tmp_path, warm_worke
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"output": None}, "give their folder"),
-        ({"output": "x.png"}, "give their folder"),
+        ({"output": None}, "give the folder"),
+        ({"output": "x.png"}, "give the folder"),
         ({"reports": ReportTargets(Path("j.xml"))}, "actviz merge"),
     ],
 )

@@ -131,6 +131,7 @@ def last_layer_with_places(facts: ModelFacts, target: str = "") -> LayerInfo:
     end = next((index for index, layer in enumerate(facts.layers) if layer.address == target), len(facts.layers))
     for layer in reversed(facts.layers[:end]):
         scores = layer.address.endswith("@scores") or layer.kind == "InputLayer" or layer.inner
+        scores |= bool(target) and layer.address.startswith(f"{target}/")  # inside the wrapper that is explained
         if not scores and PLACES & set(layer.axes) and {"channel", "unit"} & set(layer.axes):
             return layer
     message = f"{facts.file}: no layer of this model has places such as rows and columns; give a method on the input, such as occlusion or saliency."
@@ -211,7 +212,8 @@ def ask(  # noqa: PLR0913  (what is explained, and how)
             f'layer "{escape(at, 80)}" has no places such as rows and columns to draw a map on; choose another layer.'
         )
         raise UsageError(message)
-    given = next((item.address for item in facts.layers if item.kind == "InputLayer" and item.name == spec.name), "")
+    if not entry.on_layer:
+        _check_input(facts, spec, method, gradients=entry.gradients)
     wanted = [target.unit] * len(batch[spec.name])
     # One forward pass gives scores, activation and gradients: two took twice the time of Grad-CAM.
     units = wanted if entry.on_layer and entry.gradients else ()
@@ -219,8 +221,39 @@ def ask(  # noqa: PLR0913  (what is explained, and how)
     _check_scores(facts, first.address, target)
     chosen = units_of(first.scores, wanted)
     check_units(first.address, first.scores.shape[1], chosen)
-    question = Explanation(score, batch, target.address, tuple(chosen), at, (spec.name, given, spec.axes), first=first)
+    seen = first.activation.geometry.input if first.activation and first.activation.geometry else spec.name
+    # The layer may see another input than the first one, as the second call of a shared encoder does.
+    if seen != spec.name:
+        spec = next((item for item in facts.inputs if item.name == seen and seen in batch), spec)
+    given = next((item.address for item in facts.layers if item.kind == "InputLayer" and item.name == spec.name), "")
+    question = Explanation(
+        score,
+        batch,
+        target.address,
+        tuple(chosen),
+        at,
+        (spec.name, given, spec.axes),
+        first=first,
+        discrete=_is_discrete(spec),
+    )
     return entry, question, first
+
+
+def _is_discrete(spec: TensorSpec) -> bool:
+    """Return whether an input holds numbers of words, or other integers."""
+    return spec.limit is not None or bool(spec.words) or spec.dtype.startswith(("int", "uint", "bool"))
+
+
+def _check_input(facts: ModelFacts, spec: TensorSpec, method: str, *, gradients: bool) -> None:
+    """Raise UsageError if the values of an input cannot be replaced, or not changed a little."""
+    text = spec.dtype == "string"
+    if not text and not (gradients and _is_discrete(spec)):
+        return
+    embedding = next((layer.address for layer in facts.layers if layer.kind == "Embedding"), "")
+    where = f' at "{escape(embedding, 80)}"' if embedding else " at a layer"
+    what = "text" if text else "numbers of words" if spec.limit is not None or spec.words else "integers"
+    message = f'{method} changes the values of the input "{escape(spec.name, 80)}", which holds {what}; give a method{where}, such as gradcam{"" if text else ", or occlusion"}.'
+    raise UsageError(message)
 
 
 def check_separate(question: Explanation, first: ScoreBatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from actviz.errors import UsageError
 from actviz.explanations import faithfulness
-from actviz.explanations.explain import ask, check_separate, explained_input
+from actviz.explanations.explain import ask, check_separate
 from actviz.explanations.occlusion import patch_sides
 from actviz.explanations.positions import values_on_input
 from actviz.records import HeatMap
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from actviz.explanations.method import Explanation, Method, ScoreFunction
     from actviz.explanations.plan import ExplainPlan
     from actviz.formats.network_protocol import Network
-    from actviz.records import ModelFacts, ScoreBatch
+    from actviz.records import ScoreBatch
 
 TOP, SECONDS = 5, 5.0
 
@@ -77,21 +77,21 @@ def _of_input(
     methods = plan.methods or (("gradcam",) if network.has_gradients else ("occlusion",))
     for target in plan.targets:
         for name in methods:
-            yield _heat_map(network.facts, ask(score, network.facts, batch, target, name, plan.layer), plan, name)
+            yield _heat_map(ask(score, network.facts, batch, target, name, plan.layer), plan, name)
 
 
-def _heat_map(
-    facts: ModelFacts, asked: tuple[Method, Explanation, ScoreBatch], plan: ExplainPlan, name: str
-) -> HeatMap:
+def _heat_map(asked: tuple[Method, Explanation, ScoreBatch], plan: ExplainPlan, name: str) -> HeatMap:
     method, question, first = asked
     if plan.check or not method.gradients:
         check_separate(question, first)
     values = np.asarray(method.compute(question)[0], np.float32)
     cells, flat = _cells(method, question, values)
+    # No place of a text belongs to a value, nor of an input with other axes than the map.
+    skipped = not plan.check or question.values.dtype.kind in "OSU" or bool((cells < 0).all())
     unit, scores, outputs = question.units[0], first.scores[0], first.outputs[0]
     order = np.argsort(-scores, kind="stable")
     activation = question.activation if method.on_layer else None
-    axes = explained_input(facts, question.batch).axes if activation is None else activation.axes
+    axes = question.input[2] if activation is None else activation.axes
     return HeatMap(
         method=name,
         layer=question.layer if method.on_layer else question.input[1],
@@ -112,7 +112,7 @@ def _heat_map(
         box=plan.box,
         share=_share(flat, cells, plan.box) if plan.box else 0.0,
         difference=_difference(question, float(scores[unit])) if method.complete else None,
-        check=faithfulness.measure(question, flat, cells, float(outputs[unit])) if plan.check else None,
+        check=None if skipped else faithfulness.measure(question, flat, cells, float(outputs[unit])),
     )
 
 
@@ -123,7 +123,7 @@ def _difference(question: Explanation, score: float) -> float:
 
 def _cells(method: Method, question: Explanation, values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Return the index of the value that covers each place of the input, and the values, one for each patch."""
-    sizes = tuple(size for axis, size in enumerate(question.values.shape) if axis not in {0, question.channel})
+    sizes = question.sizes
     if method.patches:
         sides = patch_sides(sizes)
         counts = tuple(-(-size // side) for size, side in zip(sizes, sides, strict=True))
@@ -131,7 +131,9 @@ def _cells(method: Method, question: Explanation, values: NDArray[Any]) -> tuple
         corners = values[tuple(slice(None, None, side) for side in sides)]
         return np.ravel_multi_index(np.broadcast_arrays(*grids), counts), corners.ravel()
     geometry = question.activation.geometry if method.on_layer else None
-    if values.ndim != len(sizes):  # a sequence of maps, or the like: no place of the input belongs to a value
+    if (
+        values.ndim != len(sizes) or question.values.dtype.kind in "OSU"
+    ):  # a sequence of maps, or the like: no place of the input belongs to a value
         return np.full(sizes, -1), values.ravel()
     return values_on_input(values.shape, sizes, geometry), values.ravel()
 

@@ -50,6 +50,8 @@ class Explanation:
         How many inputs are computed at once.
     first
         The scores of the batch, with the activation of the layer and its gradients where the method needs them.
+    discrete
+        Whether the values of the input are numbers of words, or other integers, between which there is nothing.
     """
 
     score: ScoreFunction
@@ -60,6 +62,7 @@ class Explanation:
     input: tuple[str, str, Axes]
     size: int = 32
     first: ScoreBatch | None = None
+    discrete: bool = False
 
     @property
     def values(self) -> NDArray[Any]:
@@ -73,11 +76,9 @@ class Explanation:
         return next((axes.index(name) for name in ("channel", "unit") if name in axes[1:]), None)
 
     @property
-    def image_sizes(self) -> tuple[int, int] | None:
-        """The numbers of rows and columns of the input, ``None`` if it has other places."""
-        places = [index for index, name in enumerate(self.input[2]) if name in {"row", "column"}]
-        others = set(self.input[2]) - {"batch", "row", "column", "channel"}
-        return None if others or len(places) != 2 else (self.values.shape[places[0]], self.values.shape[places[1]])  # noqa: PLR2004
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the input along its axes of places."""
+        return tuple(size for axis, size in enumerate(self.values.shape) if axis not in {0, self.channel})
 
     @property
     def activation(self) -> Activation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,3 +57,11 @@ def values_on_input(shape: tuple[int, ...], sizes: tuple[int, ...], geometry: Ge
         flat = flat * shape[axis] + spread
         outside |= spread < 0
     return np.where(outside, -1, flat)
+
+
+@functools.lru_cache(maxsize=8)
+def enlargement_matrix(count: int, length: int) -> NDArray[np.float64]:
+    """Return the matrix ``(length, count)`` that enlarges an axis linearly, with the ends repeated."""
+    middles = np.clip((np.arange(length) + 0.5) * count / length - 0.5, 0, count - 1)
+    enlargement: NDArray[np.float64] = np.maximum(0, 1 - np.abs(middles[:, None] - np.arange(count)))
+    return enlargement

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actviz.explanations.positions import enlargement_matrix
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,13 +34,12 @@ MASKS, CELLS, SEED = 8000, 7, 0
 
 def compute(explanation: Explanation) -> NDArray[Any]:
     """Return maps ``(batch, ...)`` at the places of the input."""
-    values, channel = explanation.values, explanation.channel
-    sizes = [size for axis, size in enumerate(values.shape) if axis not in {0, channel}]
+    values, channel, sizes = explanation.values, explanation.channel, explanation.sizes
     maps = np.zeros([len(values), *sizes], np.float32)
     for index, sample in enumerate(values):
         total, weight = np.zeros(sizes), np.zeros(sizes)
         for drawn in draw_masks(sizes, explanation.size):
-            masks = np.rint(drawn) if sample.dtype.kind in "iub" else drawn  # a fraction of a word is another word
+            masks = np.rint(drawn) if explanation.discrete else drawn  # a fraction of a word is another word
             shaped = masks if channel is None else np.expand_dims(masks, channel)
             scores = explanation.scores_of((sample * shaped).astype(sample.dtype), index)
             total += np.tensordot(scores.astype(np.float64), masks, 1)
@@ -47,7 +48,7 @@ def compute(explanation: Explanation) -> NDArray[Any]:
     return maps
 
 
-def draw_masks(sizes: list[int], most: int) -> Iterator[NDArray[np.float64]]:
+def draw_masks(sizes: Sequence[int], most: int) -> Iterator[NDArray[np.float64]]:
     """Yield masks of the input, 0 to 1, ``(mask, ...)``, at most `most` at once."""
     random = np.random.default_rng(SEED)
     counts = [min(CELLS, size) for size in sizes]
@@ -62,7 +63,7 @@ def draw_masks(sizes: list[int], most: int) -> Iterator[NDArray[np.float64]]:
             kept = matrix[start : start + most, columns] ^ signs
             masks: NDArray[Any] = kept.reshape(-1, *counts).astype(np.float64)
             for axis, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-                enlargement = _enlargement(count, (count + 1) * cells[axis])[shifts[axis] : shifts[axis] + size]
+                enlargement = enlargement_matrix(count, (count + 1) * cells[axis])[shifts[axis] : shifts[axis] + size]
                 masks = np.moveaxis(np.tensordot(enlargement, masks, (1, axis + 1)), 0, axis + 1)
             yield masks
 
@@ -74,11 +75,3 @@ def _hadamard(power: int) -> NDArray[np.int64]:
     for _ in range(power):
         matrix = np.block([[matrix, matrix], [matrix, 1 - matrix]])
     return matrix
-
-
-@functools.lru_cache(maxsize=8)
-def _enlargement(count: int, length: int) -> NDArray[np.float64]:
-    """Return the matrix ``(length, count)`` that enlarges an axis linearly, with the ends repeated."""
-    middles = np.clip((np.arange(length) + 0.5) * count / length - 0.5, 0, count - 1)
-    enlargement: NDArray[np.float64] = np.maximum(0, 1 - np.abs(middles[:, None] - np.arange(count)))
-    return enlargement

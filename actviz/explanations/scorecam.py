@@ -16,6 +16,7 @@ import numpy as np
 
 from actviz.errors import UsageError, escape
 from actviz.explanations.method import channels_last
+from actviz.explanations.positions import enlargement_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,35 +25,42 @@ if TYPE_CHECKING:
 
 
 def compute(explanation: Explanation) -> NDArray[Any]:
-    """Return maps ``(batch, row, column)`` at the places of the layer.
+    """Return maps ``(batch, ...)`` at the places of the layer.
 
     Raises
     ------
     UsageError
-        When the layer or the input has other places than rows and columns.
+        When the layer has other axes of places than the input, or the input holds text.
     """
-    activation = explanation.activation
-    axes = [name for name in activation.axes[1:] if name != "channel"]
-    if axes != ["row", "column"] or explanation.image_sizes is None:
-        message = f'scorecam masks the rows and columns of an image with those of a layer, which "{escape(explanation.layer, 80)}" or the input does not have; choose occlusion.'
+    activation, sizes = explanation.activation, explanation.sizes
+    if explanation.values.dtype.kind in "OSU":
+        raise UsageError("scorecam masks the input, which holds text; choose gradcam or eigencam.")
+    axes = [name for name in activation.axes[1:] if name not in {"channel", "unit"}]
+    if len(axes) != len(sizes):
+        message = f'scorecam masks the input with the maps of a layer, but "{escape(explanation.layer, 80)}" has the axes ({", ".join(axes)}) and the input {len(sizes)} such axes; choose another layer, or occlusion.'
         raise UsageError(message)
     values = channels_last(activation.values, activation.axes).astype(np.float32)
     maps = []
     for index, sample in enumerate(values):
-        image = explanation.values[index]
-        masks = np.stack([_mask(sample[..., channel], explanation.image_sizes) for channel in range(sample.shape[-1])])
+        given = explanation.values[index]
+        masks = _masks(sample, sizes)
+        if explanation.discrete:
+            masks = np.rint(masks)  # a fraction of the number of a word is another word
         shaped = np.expand_dims(masks, explanation.channel) if explanation.channel is not None else masks
-        parts = [image * shaped[start : start + explanation.size] for start in range(0, len(masks), explanation.size)]
-        scores = np.concatenate([explanation.scores_of(part.astype(image.dtype), index) for part in parts])
+        parts = [given * shaped[start : start + explanation.size] for start in range(0, len(masks), explanation.size)]
+        scores = np.concatenate([explanation.scores_of(part.astype(given.dtype), index) for part in parts])
         weights = np.exp(scores - scores.max())
         maps.append(np.maximum((sample * weights / weights.sum()).sum(axis=-1), 0))
     return np.stack(maps).astype(np.float32)
 
 
-def _mask(map_: NDArray[np.float32], sizes: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a map enlarged to the input and normalized to 0..1; zeros for a flat one."""
-    from PIL import Image
-
-    large = np.asarray(Image.fromarray(map_).resize(sizes[::-1], Image.Resampling.BILINEAR))
-    low, high = large.min(), large.max()
-    return (large - low) / (high - low) if high > low else np.zeros_like(large)
+def _masks(sample: NDArray[np.float32], sizes: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the maps ``(..., channel)`` enlarged to the input and normalized to 0..1, ``(channel, ...)``; zeros for flat ones."""
+    large = np.moveaxis(sample, -1, 0)
+    for axis, size in enumerate(sizes, start=1):
+        matrix = enlargement_matrix(large.shape[axis], size).astype(np.float32)
+        large = np.moveaxis(np.tensordot(matrix, large, (1, axis)), 0, axis)
+    places = tuple(range(1, large.ndim))
+    low, high = large.min(axis=places, keepdims=True), large.max(axis=places, keepdims=True)
+    masks: NDArray[np.float32] = (large - low) / np.where(high > low, high - low, 1)
+    return masks

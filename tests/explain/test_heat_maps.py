@@ -16,7 +16,7 @@ from actviz.explanations.occlusion import patch_sides
 from actviz.explanations.plan import ExplainPlan
 from actviz.explanations.positions import values_on_input
 from actviz.formats.score_axes import units_of
-from actviz.records import Geometry, LayerInfo, ModelFacts, ScoreBatch, TensorSpec
+from actviz.records import Activation, Geometry, LayerInfo, ModelFacts, ScoreBatch, TensorSpec
 
 AXES = ("batch", "row", "column", "channel")
 INPUT = LayerInfo("image", "image", 0, "InputLayer", (None, 4, 4, 1), "float32", 0, AXES)
@@ -163,11 +163,75 @@ def test_numbers_of_a_vector_are_steps():
     assert (item.axes, item.values.tolist(), item.method) == (("step",), [1, 0, 5], "occlusion")
 
 
+WORDS = TensorSpec("words", (None, 3), "float32", ("batch", "step"), limit=9)
+
+
+def network_of_words(spec, seen):
+    """Return a network whose score is the sum of the words, and that records them."""
+
+    def score(batch, *_):
+        seen.append(batch["words"])
+        scores = batch["words"].astype(np.float32).sum(axis=1, keepdims=True)
+        return ScoreBatch("dense", scores, scores)
+
+    embedding = replace(DENSE, address="table", kind="Embedding")
+    facts = replace(FACTS, inputs=(spec,), layers=(replace(INPUT, address="words", name="words"), embedding, DENSE))
+    return SimpleNamespace(facts=facts, has_gradients=True, scores=score)
+
+
+def test_rise_keeps_words_or_removes_them():
+    seen = []
+    network = network_of_words(WORDS, seen)
+    explain_batch(network, {"words": np.array([[5, 3, 8]], np.float32)}, ExplainPlan(methods=("rise",)))
+    assert set(np.concatenate(seen[1:]).ravel().tolist()) == {0, 3, 5, 8}
+
+
+@pytest.mark.parametrize(
+    ("spec", "method", "words"),
+    [
+        (WORDS, "saliency", 'input "words", which holds numbers of words; give a method at "table", such as gradcam, or occ'),
+        (replace(WORDS, dtype="int32", limit=None), "smoothgrad", "which holds integers"),
+        (replace(WORDS, dtype="string", limit=None), "occlusion", 'holds text; give a method at "table", such as gradcam.'),
+    ],
+)  # fmt: skip
+def test_inputs_whose_values_cannot_be_changed(spec, method, words):
+    with pytest.raises(UsageError, match=words):
+        explain_batch(network_of_words(spec, []), {"words": np.ones((1, 3))}, ExplainPlan(methods=(method,)))
+
+
+def test_a_map_lies_over_the_input_that_its_layer_sees():
+    other = replace(FACTS.inputs[0], name="other")
+    layers = (
+        INPUT,
+        replace(INPUT, address="other", name="other"),
+        replace(INPUT, address="conv#1", kind="Conv2D"),
+        DENSE,
+    )
+    facts = replace(FACTS, inputs=(*FACTS.inputs, other), layers=layers)
+    values = np.eye(4, dtype=np.float32).reshape(1, 4, 4, 1)
+    activation = Activation(
+        "conv#1", "Conv2D", values, AXES, geometry=Geometry("other", (4, 4), (0, 0), (1, 1), (1, 1))
+    )
+
+    def score(batch, *_):
+        scores = batch["other"].sum(axis=(1, 2))
+        return ScoreBatch("dense", scores, scores, activation=activation)
+
+    network = SimpleNamespace(facts=facts, has_gradients=True, scores=score)
+    batch = {"image": np.zeros((1, 4, 4, 1), np.float32), "other": np.ones((1, 4, 4, 1), np.float32)}
+    ((item,),) = explain_batch(network, batch, ExplainPlan(methods=("scorecam",), layer="conv#1", check=True))
+    assert item.input == "other"
+    assert item.values.any()
+    assert item.check.insertion[-1] == 16
+
+
 def test_the_default_layer_is_the_last_with_places_before_the_target():
     conv, last = (replace(INPUT, address=name, kind="Conv2D") for name in ("conv", "last"))
     facts = replace(FACTS, layers=(INPUT, conv, last, DENSE))
     assert last_layer_with_places(facts).address == "last"
     assert last_layer_with_places(facts, "last").address == "conv"
+    wrapped = replace(FACTS, layers=(INPUT, conv, replace(last, address="tags/dense"), replace(last, address="tags")))
+    assert last_layer_with_places(wrapped, "tags").address == "conv"
 
 
 @pytest.mark.parametrize(("sizes", "most"), [((5000,), 196), ((224, 300), 14 * 14), ((30, 30, 30), 14 * 14)])

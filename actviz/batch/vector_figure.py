@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actviz.figures import text
-from actviz.history.matplotlib_settings import DPI, settings, text_style
+from actviz.history.matplotlib_settings import DPI, save_vector, settings, text_style
 from actviz.history.themes import LIGHT
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def encode_vector(picture: Picture, suffix: str, provenance: dict[str, Any]) -> 
 
     matplotlib writes the file, since it embeds the fonts in a PDF.
     """
-    from actviz.results.output_files import encode_pdf, encode_svg
+    from actviz.results.output_files import encode_drawing
 
     height, width = picture.size
     pixels = picture.pixels.copy()
@@ -43,21 +42,16 @@ def encode_vector(picture: Picture, suffix: str, provenance: dict[str, Any]) -> 
     for placed in labels:
         top, left, bottom, right = placed.label.box
         pixels[top:bottom, left:right] = placed.ground
-    buffer = io.BytesIO()
     with settings(LIGHT):
-        import matplotlib as mpl
         from matplotlib.figure import Figure
 
-        with mpl.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "pdf.compression": 9}):
-            figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-            axes = figure.add_axes((0, 0, 1, 1))
-            axes.set_axis_off()
-            axes.imshow(pixels, interpolation="none", aspect="auto", resample=False)
-            for placed in labels:
-                placed.draw(figure, (height, width))
-            about = {"Date": None} if suffix == ".svg" else {"CreationDate": None}
-            figure.savefig(buffer, format=suffix[1:], metadata=about)
-    return (encode_svg if suffix == ".svg" else encode_pdf)(buffer.getvalue(), provenance)
+        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.imshow(pixels, interpolation="none", aspect="auto", resample=False)
+        for placed in labels:
+            placed.draw(figure, (height, width))
+        return encode_drawing(save_vector(figure, suffix), suffix, provenance)
 
 
 def write_picture(path: Path, picture: Picture, provenance: dict[str, Any], dpi: int | None = None) -> None:

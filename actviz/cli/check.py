@@ -34,7 +34,7 @@ _share_option = functools.partial(click.option, metavar="SHARE")
     "-o",
     "--output",
     metavar="PATH",
-    help="figure.png of the layers that break a limit; folder/ with --shard or --resume.",
+    help="figure.png, .svg or .pdf of the layers that break a limit; folder/ with --shard or --resume.",
 )
 @options.junit
 @options.exit_zero

@@ -35,7 +35,12 @@ from actviz.cli.printer import print_events
     metavar="X",
     help="Tolerance relative to the layer's largest |value| in A.  [default: 1e-3; 0 with --atol or --fail-on]",
 )
-@click.option("-o", "--output", metavar="FOLDER", help="Draw A, B and B - A of the layers that differ most.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="Draw A, B and B - A of the layers that differ most: folder/, or figure.png, .svg or .pdf for one layer.",
+)
 @options.count_option("--figures", default=6, metavar="K", help="Number of layers to draw.")
 @options.junit
 @options.exit_zero

@@ -30,7 +30,7 @@ class _Size(click.ParamType[tuple[int, int]]):
 
 @click.command("history", cls=ConfiguredCommand)
 @click.argument("files", type=options.PATH, nargs=-1, required=True, metavar="FILE...")
-@click.option("-o", "--output", metavar="PATH", help="figure.png or figure.svg, or folder/.")
+@click.option("-o", "--output", metavar="PATH", help="figure.png, .svg or .pdf, or folder/.")
 @options.repeated(
     "-m",
     "--metric",

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @click.command("merge", cls=ConfiguredCommand)
 @click.argument("parts", type=options.PATH, nargs=-1, required=True)
-@click.option("-o", "--output", metavar="PATH", help="figure.png for one layer, page.html or folder/ for several.")
+@click.option(
+    "-o", "--output", metavar="PATH", help="figure.png, .svg or .pdf for one layer, page.html or folder/ for several."
+)
 @options.channels
 @options.dark
 @options.junit

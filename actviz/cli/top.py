@@ -32,7 +32,9 @@ EXTREMES = {"high": ("high",), "low": ("low",), "both": ("high", "low")}
     help="Classes of the inputs: their folders, or a CSV file with names and classes.  [default: folders, if all"
     " inputs are in one for each class]",
 )
-@click.option("-o", "--output", metavar="PATH", help="figure.png for one layer, page.html or folder/ for several.")
+@click.option(
+    "-o", "--output", metavar="PATH", help="figure.png, .svg or .pdf for one layer, page.html or folder/ for several."
+)
 @options.dark
 @options.shard
 @options.resume

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actviz.batch import requests, statistics_runner, streaming
+from actviz.batch import output_paths, requests, statistics_runner, streaming
 from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.requests import ModelRequest
 from actviz.batch.statistics_runner import StatisticsSoFar
+from actviz.batch.vector_figure import write_picture
 from actviz.commands import check_table, part_runs, parts, resuming, verdicts
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.layer_catalogue import passes_on
@@ -260,7 +261,9 @@ def _figure_target(request: CheckRequest) -> Path | None:
         return _part_target(request)
     if request.output is None:
         return None
-    path = output_files.resolve_output(request.output, "", [".png"], "the figure of a check is written as PNG")
+    path = output_files.resolve_output(
+        request.output, "", output_paths.FORMATS, "the figure of a check is written as PNG, SVG or PDF"
+    )
     identity = {"model": request.model.name, "command": "check"}
     output_files.check_output(path, identity, overwrite=request.overwrite)
     return path
@@ -299,5 +302,5 @@ def draw(
     heading = range_chart.ChartHeading(model[0], tally.inputs, len(tally.totals), len(offending))
     picture = range_chart.draw_chart(rows, heading)
     provenance = {"actviz": VERSION, "command": "check", "model": model[0], "configuration": model[1]}
-    output_files.write_figure(path, picture.pixels, {**provenance, **input_code})
+    write_picture(path, picture, {**provenance, **input_code})
     return FileWritten(path)

@@ -56,12 +56,18 @@ def diff(request: DiffRequest) -> Iterator[Note | Progress | FileWritten | verdi
         chosen = {layer.address for layer in source.select(request.layers)}
         matching = _match(request, ours, theirs, chosen)
         yield from (Note(line) for line in _unmatched(matching, request))
-        folder = diff_figures.folder_of(request.output, through_link=request.through_link)
+        fitting = [pair for pair in matching.pairs if pair.fits]
+        figures = min(request.figures, len(fitting))
+        file = diff_figures.file_of(request.output, figures, request.names, overwrite=request.overwrite)
+        folder = None
+        if file is not None:
+            stack.enter_context(hold_folder(file.parent))
+        else:
+            folder = diff_figures.folder_of(request.output, through_link=request.through_link)
         if folder is not None:
             held = stack.enter_context(hold_folder(folder))
             # Figures are named by layer: no two comparisons share a folder.
             stack.enter_context(RunLock(held, RunIdentity(" and ".join(request.names), secrets.token_hex(8))))
-        fitting = [pair for pair in matching.pairs if pair.fits]
         drifts, failures = DifferencesSoFar(), list[ActvizError]()
         yield from requests.collect_failures(source.compare(fitting, drifts), failures)
         if not drifts.inputs:
@@ -69,8 +75,8 @@ def diff(request: DiffRequest) -> Iterator[Note | Progress | FileWritten | verdi
         for address, reason in drifts.left_out.items():
             yield Note(f'layer "{escape(address, 80)}" is not compared: {reason}.')
         result = _result(request, matching, drifts, failures)
-        if folder is not None:
-            yield from _draw(request, source, folder, result)
+        if file or folder:
+            yield from _draw(request, source, file or folder, result)
     yield from verdicts.conclude(result.findings, result.record, request.reports, _reason)
 
 
@@ -211,8 +217,8 @@ def _reason(findings: ci_reports.CheckResults) -> str:
     return f"{escape(first.subject, 100)}: {first.reason}; {among}."
 
 
-def _draw(request: DiffRequest, source: DiffSource, folder: Path, result: _DiffResult) -> Iterator[Note | FileWritten]:
-    """Draw the layers that differ most, each for the input for which it differs most."""
+def _draw(request: DiffRequest, source: DiffSource, target: Path, result: _DiffResult) -> Iterator[Note | FileWritten]:
+    """Draw the layers that differ most, each for the input for which it differs most, to a file or a folder."""
     chosen = [item for item in result.worst if item[1].largest or item[1].apart][: request.figures]
     if not chosen:
         yield Note("no figures: nothing differs.")
@@ -227,5 +233,6 @@ def _draw(request: DiffRequest, source: DiffSource, folder: Path, result: _DiffR
     names = output_paths.file_names((), source.layers()[0]) if chosen else {}
     for pair, _ in chosen:
         ours, theirs, sample = drawn[pair.ours.address]
-        work = diff_figures.DiffFigureTask(names[pair.ours.address], request.names, (ours, theirs), sample)
-        yield from diff_figures.draw(folder, work, overwrite=request.overwrite)
+        path = target if target.suffix.lower() in output_paths.FORMATS else target / names[pair.ours.address]
+        work = diff_figures.DiffFigureTask(path, request.names, (ours, theirs), sample)
+        yield from diff_figures.draw(work, overwrite=request.overwrite)

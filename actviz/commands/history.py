@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 SUFFIXES = frozenset({".json", ".csv", ".tsv", ".npy", ".pkl", ".pickle"})
-FORMATS = (".png", ".svg")
-OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".pdf", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps"})
+FORMATS = (".png", ".svg", ".pdf")
+OTHER_FORMATS = frozenset({".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".eps", ".ps"})
 MAXIMUM_RUNS = 40
 
 _NAMED_METRICS = 100
@@ -49,9 +49,7 @@ def history(request: HistoryRequest) -> Iterator[Note | FileWritten]:
         If nothing could be drawn; `PartialError` at the end if a file failed.
     """
     if request.output is not None and Path(request.output).suffix.lower() in OTHER_FORMATS:
-        message = (
-            f"-o {request.output}: learning curves are written as PNG or SVG; give a name that ends in .png or .svg."
-        )
+        message = f"-o {request.output}: learning curves are written as PNG, SVG or PDF; give a name that ends in .png, .svg or .pdf."
         raise UsageError(message)
     runs, failures, skipped = _read(request)
     yield from map(Note, skipped)
@@ -201,10 +199,12 @@ def _draw(request: HistoryRequest, work: _LoadedRuns) -> Iterator[Note | FileWri
         "summary": summary.sentence(facts),
         "runs": [summary.record_of(run, work.metrics, style.best) for run in runs],
     }
-    if work.target.suffix.lower() == ".svg":
-        output_files.write_drawing(work.target, curves_figure.draw_svg(subject), _provenance(request, work))
-    else:
+    suffix = work.target.suffix.lower()
+    if suffix == ".png":
         output_files.write_figure(work.target, curves_figure.draw_png(subject), _provenance(request, work))
+    else:
+        drawing = curves_figure.draw_vector(subject, suffix)
+        output_files.write_drawing(work.target, drawing, _provenance(request, work))
     yield FileWritten(work.target, record)
     for note in notes:
         yield Note(note)

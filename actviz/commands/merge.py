@@ -94,7 +94,7 @@ def _merge_check(
 ) -> Iterator[Note | FileWritten | Verdict]:
     """Judge the limits of parts of `check`; the target is a figure, or the folder of the merged state."""
     if target is not None and target.form == top_files.PAGE:
-        message = f"-o {escape(str(target.path), 200)}: the result of a check is a figure or a folder; give a name that ends in .png or in /"
+        message = f"-o {escape(str(target.path), 200)}: the result of a check is a figure or a folder; give a name that ends in .png, .svg, .pdf or in /"
         raise UsageError(message)
     verdicts.prepare(request.reports, "check", overwrite=request.overwrite)
     model = str(record["model"]), str(record["configuration"])

@@ -13,6 +13,7 @@ import numpy as np
 
 from actviz.batch.events import FileWritten, Note
 from actviz.batch.strongest_runner import identity_of
+from actviz.batch.vector_figure import write_picture
 from actviz.commands import top_classes, top_result
 from actviz.errors import ActvizError, OutputError, UsageError, escape
 from actviz.figures import strongest_page, text
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 RESULT, CROPS = "top.npz", "crops.npz"
 FIGURE, PAGE, FOLDER = "figure", "page", "folder"
-FORMS = {".png": FIGURE, ".html": PAGE, ".htm": PAGE}
-NOT_WRITTEN = frozenset({".jpg", ".jpeg", ".svg", ".pdf", ".npz", ".json"})
+FORMS = {".png": FIGURE, ".svg": FIGURE, ".pdf": FIGURE, ".html": PAGE, ".htm": PAGE}
+NOT_WRITTEN = frozenset({".jpg", ".jpeg", ".gif", ".webp", ".npz", ".json"})
 LARGEST_RESULT = 1 << 30
 HEAD_BYTES = 64 << 10
 
@@ -114,7 +115,7 @@ def target_of(output: str | None, *, through_link: bool) -> TopTarget | None:
     path = Path(output)
     suffix = "" if output.endswith("/") else path.suffix.lower()
     if suffix in NOT_WRITTEN:
-        message = f"-o {escape(output, 200)}: the strongest inputs are drawn as PNG or HTML; give a name that ends in .png or .html, or a folder, such as -o {escape(path.stem, 200)}/"
+        message = f"-o {escape(output, 200)}: the strongest inputs are drawn as PNG, SVG, PDF or HTML; give a name that ends in .png, .svg, .pdf or .html, or a folder, such as -o {escape(path.stem, 200)}/"
         raise UsageError(message)
     target = TopTarget(path, FORMS.get(suffix, FOLDER))
     if target.form == FOLDER:
@@ -166,7 +167,7 @@ def write(
     for address, page in pages.items():
         drawn = {"address": address, "channels": list(dict.fromkeys(row.channel for row in page.rows))}
         path = target.figure(address)
-        output_files.write_figure(path, strongest_page.draw_strongest(page, dark=drawing.dark).pixels, about | drawn)
+        write_picture(path, strongest_page.draw_strongest(page, dark=drawing.dark), about | drawn)
         yield FileWritten(path)
     if target.form == FOLDER:
         yield write_state(target.path / RESULT, results[0].tally, record)

@@ -6,12 +6,11 @@ between them get constrained layout.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from actviz.figures import text
 from actviz.history import layout
-from actviz.history.matplotlib_settings import DPI, POINT, settings, text_style
+from actviz.history.matplotlib_settings import DPI, POINT, save_vector, settings, text_style
 from actviz.history.panel import draw_panel, label_panel
 from actviz.history.themes import line_style
 
@@ -51,8 +50,8 @@ def draw_png(data: CurvesFigureData) -> NDArray[np.uint8]:
         return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
 
 
-def draw_svg(data: CurvesFigureData) -> bytes:
-    """Return the figure as SVG with text as outlines and without a date: the same bytes on every run.
+def draw_vector(data: CurvesFigureData, suffix: str) -> bytes:
+    """Return the figure as SVG or PDF with text as text and without a date: the same bytes on every run.
 
     Raises
     ------
@@ -60,12 +59,7 @@ def draw_svg(data: CurvesFigureData) -> bytes:
         As for `draw_png`.
     """
     with settings(data.theme):
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-        stream = io.BytesIO()
-        canvas: Any = FigureCanvasSVG(figure_of(data))
-        canvas.print_svg(stream, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-        return stream.getvalue()
+        return save_vector(figure_of(data), suffix)
 
 
 def figure_of(data: CurvesFigureData) -> Figure:

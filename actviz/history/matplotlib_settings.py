@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import logging
 import os
 import shutil
@@ -16,6 +17,8 @@ from actviz.system.warning_filters import without_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from matplotlib.figure import Figure
 
     from actviz.history.themes import CurveTheme
 
@@ -56,6 +59,9 @@ def settings(theme: CurveTheme) -> Iterator[None]:
             "text.hinting": "none",
             "font.family": ["DejaVu Sans"],
             "svg.hashsalt": "actviz",
+            "svg.fonttype": "none",
+            "pdf.fonttype": 42,
+            "pdf.compression": 9,
             "agg.path.chunksize": 20_000,
             "figure.facecolor": theme.page,
             "savefig.facecolor": theme.page,
@@ -63,6 +69,14 @@ def settings(theme: CurveTheme) -> Iterator[None]:
         }
         with mpl.rc_context(defaults):
             yield
+
+
+def save_vector(figure: Figure, suffix: str) -> bytes:
+    """Return a figure as SVG or PDF with text as text and without a date; call it inside `settings`."""
+    stream = io.BytesIO()
+    left_out = dict.fromkeys(("Date", "Creator", "Format", "Type") if suffix == ".svg" else ("CreationDate",))
+    figure.savefig(stream, format=suffix[1:], metadata=left_out)
+    return stream.getvalue()
 
 
 def text_style(label: str, size: int, color: str, *, bold: bool = False) -> dict[str, Any]:

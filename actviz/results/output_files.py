@@ -225,8 +225,13 @@ def write_figure(path: Path, pixels: NDArray[Any], provenance: dict[str, Any], d
 
 
 def write_drawing(path: Path, drawing: bytes, provenance: dict[str, Any]) -> None:
-    """Write an SVG with embedded provenance, as `write_figure` writes a PNG; `drawing` is a document in UTF-8."""
-    write_file(path, encode_svg(drawing, provenance))
+    """Write an SVG or PDF with embedded provenance, as `write_figure` writes a PNG; `drawing` is the whole document."""
+    write_file(path, encode_drawing(drawing, path.suffix.lower(), provenance))
+
+
+def encode_drawing(drawing: bytes, suffix: str, provenance: dict[str, Any]) -> bytes:
+    """Add the provenance to an SVG or PDF."""
+    return (encode_svg if suffix == ".svg" else encode_pdf)(drawing, provenance)
 
 
 def encode_svg(drawing: bytes, provenance: dict[str, Any]) -> bytes:

@@ -221,7 +221,7 @@ def test_names_of_files_are_data(actviz, folder):
     [
         ([], 2, "Missing argument 'FILE...'"),
         (["nope.json"], 3, "nope.json: no such history; check the path."),
-        (["run.history.json", "-o", "x.jpg"], 2, "learning curves are written as PNG or SVG"),
+        (["run.history.json", "-o", "x.jpg"], 2, "learning curves are written as PNG, SVG or PDF"),
         (["run.history.json", "-m", "auc"], 2, 'no metric is called "auc"; there are: loss, accuracy.'),
         (["run.history.json", "--best", "most"], 2, "--best"),
         (["run.history.json", "--size", "big"], 2, "'big' is not a size in pixels such as 1200x800"),

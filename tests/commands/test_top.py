@@ -177,7 +177,7 @@ def test_inputs_that_change_are_shown_by_name_and_failures_are_counted(pictures,
     [
         ({"layers": ()}, UsageError, "name them with --layer"),
         ({"layers": ("conv", "scores"), "output": "one.png"}, UsageError, "2 layers do not fit into one figure"),
-        ({"output": "top.svg"}, UsageError, "drawn as PNG or HTML"),
+        ({"output": "top.jpg"}, UsageError, "drawn as PNG, SVG, PDF or HTML"),
         ({"channels": "32"}, UsageError, "channel 32 does not exist"),
         ({"truth": "missing.csv"}, InputError, "missing.csv"),
         ({"output": "mine.png"}, OutputError, "--overwrite"),

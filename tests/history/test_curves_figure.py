@@ -308,14 +308,14 @@ def test_the_same_curves_give_the_same_bytes_whatever_matplotlibrc_says(tmp_path
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import hashlib, test_curves_figure as t;"
         "s = t.subject(t.run(t.pair()));"
-        "print(hashlib.sha256(t.curves_figure.draw_png(s).tobytes()).hexdigest(), hashlib.sha256(t.curves_figure.draw_svg(s)).hexdigest())"
+        "print(hashlib.sha256(t.curves_figure.draw_png(s).tobytes()).hexdigest(), hashlib.sha256(t.curves_figure.draw_vector(s, '.svg')).hexdigest())"
     )
     (tmp_path / "matplotlibrc").write_text(
-        "lines.linewidth: 9\nfont.size: 30\ntext.usetex: True\nsvg.fonttype: none\nbackend: tkagg\n"
+        "lines.linewidth: 9\nfont.size: 30\ntext.usetex: True\nsvg.fonttype: path\nbackend: tkagg\n"
     )
     command = [sys.executable, "-c", program, str(Path(__file__).parent)]
     here = subject(run(pair()))
-    drawn = curves_figure.draw_png(here).tobytes(), curves_figure.draw_svg(here)
+    drawn = curves_figure.draw_png(here).tobytes(), curves_figure.draw_vector(here, ".svg")
     answers = {" ".join(hashlib.sha256(content).hexdigest() for content in drawn) + "\n"}
     for cwd, env in ((tmp_path, {}), (ROOT, {"MATPLOTLIBRC": str(tmp_path), "SOURCE_DATE_EPOCH": "5"})):
         path = os.pathsep.join(map(str, [ROOT, ROOT / "tests", ROOT / "tests" / "helpers"]))
@@ -326,9 +326,10 @@ def test_the_same_curves_give_the_same_bytes_whatever_matplotlibrc_says(tmp_path
     assert len(answers) == 1
 
 
-def test_svg_has_no_date_and_no_text_of_the_file_outside_outlines():
-    content = curves_figure.draw_svg(subject(run({"<script>alert(1)</script>": [1, 2]})))
+def test_svg_has_no_date_and_text_of_the_file_only_as_text():
+    content = curves_figure.draw_vector(subject(run({"<script>alert(1)</script>": [1, 2]})), ".svg")
     assert b"<script" not in content
+    assert b"&lt;script&gt;alert(1)&lt;/script&gt;</text>" in content
     assert not re.search(rb"\d{4}-\d{2}-\d{2}T", content)
     assert b"dc:date" not in content
 

@@ -152,7 +152,8 @@ class ModelFacts:
     `pre_activations` are the layers before their activation functions, ``ADDRESS@pre``, which are neither listed
     nor computed unless their addresses are given.
 
-    `signatures` are those of a graph; `inputs` and `layers` are of the selected one.
+    `signatures` are those of a graph; `inputs` and `layers` are of the selected one. `weights` is the name of the
+    weights that are not in the file, if the user gave any.
     """
 
     file: str
@@ -171,6 +172,7 @@ class ModelFacts:
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     signatures: tuple[SignatureInfo, ...] = ()
     pre_activations: tuple[LayerInfo, ...] = ()
+    weights: str = ""
 
     @property
     def every_layer(self) -> tuple[LayerInfo, ...]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from actviz.batch.figure_task import record_of
 from actviz.batch.output_paths import SHEET, page_of
 from actviz.errors import ActvizError, ModelError
-from actviz.system import file_system
+from actviz.system import file_system, folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +100,8 @@ class Fingerprint:
         from actviz.version import VERSION
 
         settings = self._settings
-        weights = "" if opening.weights is None else file_system.hash_file(opening.weights, ModelError)
+        files = [] if opening.weights is None else files_of_weights(opening.weights)
+        weights = " ".join(file_system.hash_file(file, ModelError) for file in files)
         return _hash(
             {
                 "actviz": VERSION,
@@ -113,6 +114,14 @@ class Fingerprint:
                 "explain": dict(settings.explain),
             }
         )
+
+
+def files_of_weights(path: Path) -> list[Path]:
+    """Return a file or folder of weights, or the files of a TensorFlow checkpoint, which is named without suffix."""
+    if file_system.exists(path):
+        return [path]
+    starts = f"{path.name}.index", f"{path.name}.data-"
+    return sorted(file for file in folders.list_folder(path.parent) if file.name.startswith(starts))
 
 
 def _of_code(text: str) -> str:

@@ -39,7 +39,7 @@ WRITTEN = frozenset({"output", "junit", "markdown"})
 class ConfigOption:
     """An option of a command: the name of its click parameter and the kind of its value.
 
-    `kind` is ``flag``, ``list``, ``path`` or ``value``.
+    `kind` is ``flag``, ``list``, ``paths`` (a list of paths), ``path`` or ``value``.
     """
 
     parameter: str
@@ -165,9 +165,10 @@ def _value(path: Path, name: str, value: object, option: ConfigOption) -> Any:
     """Return a value of the file in the form that click takes."""
     if option.kind == "flag":
         valid, expected = isinstance(value, bool), "true or false"
-    elif option.kind == "list":
-        value = [value] if isinstance(value, str) else value
-        valid, expected = isinstance(value, list) and all(isinstance(item, str) for item in value), "a list of strings"
+    elif option.kind in {"list", "paths"}:
+        items: Any = [value] if isinstance(value, str) else value
+        valid, expected = isinstance(items, list) and all(isinstance(item, str) for item in items), "a list of strings"
+        value = items if not valid or option.kind == "list" else [_relative_path(path, name, item) for item in items]
     else:
         valid, expected = isinstance(value, (str, int, float)) and not isinstance(value, bool), "a string or a number"
     if not valid:

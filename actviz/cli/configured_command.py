@@ -139,6 +139,8 @@ def options_of(command: click.Command) -> dict[str, ConfigOption]:
         for name in (*param.opts, *param.secondary_opts):
             if name.startswith("--"):
                 long = name.removeprefix("--")
-                is_path = kind == "value" and (long in PATH_OPTIONS or isinstance(param.type, click.Path))
-                options[long] = ConfigOption(param.name, "path" if is_path else kind)
+                if kind != "flag" and (long in PATH_OPTIONS or isinstance(param.type, click.Path)):
+                    options[long] = ConfigOption(param.name, "paths" if param.multiple else "path")
+                else:
+                    options[long] = ConfigOption(param.name, kind)
     return options

@@ -114,10 +114,12 @@ stateful = flag(
 quiet = flag("-q", "--quiet", help="Print only errors on stderr.")
 
 _WEIGHTS = (
-    file_option(
+    repeated(
         "--weights",
+        type=PATH,
+        metavar="FILE",
         help="Weights for MODEL, a .keras or .h5 file or the JSON of an architecture: HDF5, .keras or a TensorFlow"
-        " checkpoint.",
+        " checkpoint. show takes several, or a folder of them, as checkpoints.",
     ),
 )
 _MODEL = (
@@ -334,7 +336,11 @@ def take_model_options(values: dict[str, Any]) -> ModelOptions:
     _ = trust.sources  # refuses malformed --custom-objects before anything is started
     named = tuple(text.partition("=")[0] for text in values.get("named", ()) if "=" in text)
     choice = GraphSelection(values.pop("signature"), tuple(values.pop("tags")), named)
-    return take_record(ModelOptions, values, trust=trust, choice=choice)
+    weights = values.pop("weights", ())
+    if len(weights) > 1:
+        message = f"--weights is given {len(weights)} times; one file was expected. Compare two with actviz diff, or draw a layer of several with actviz show."
+        raise click.UsageError(message)
+    return take_record(ModelOptions, values, weights=next(iter(weights), None), trust=trust, choice=choice)
 
 
 def take_style(values: dict[str, Any]) -> Style:

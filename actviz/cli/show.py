@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from actviz.cli import options
 from actviz.cli.configured_command import ConfiguredCommand
 from actviz.cli.printer import print_events
+
+if TYPE_CHECKING:
+    from actviz.worker import ModelOptions
 
 
 @click.command("show", cls=ConfiguredCommand)
@@ -35,8 +39,9 @@ def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> 
     a sample photograph, words of the vocabulary or random numbers are fed. A model with several
     inputs takes --input NAME=FILE for each that the layers need.
 
-    Several models, or a folder of them, are checkpoints: with --layer, one layer of each is
-    drawn for one input, as rows of a page or, with -o layer.gif or layer.webp, as frames.
+    Several models, several --weights, or a folder of either are checkpoints: with --layer, one
+    layer of each is drawn for one input, as rows of a page or, with -o layer.gif or layer.webp,
+    as frames.
 
     Without --layer, a sheet shows the layers that change what can be seen. Figures that are up
     to date are not drawn again. The path of each figure is printed, one per line.
@@ -44,10 +49,11 @@ def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> 
     from actviz.commands.show import ShowRequest, show
     from actviz.inputs.input_files import Shard, parse_shard
 
-    checkpoints = _take_checkpoints(values)
+    models, weights = _take_checkpoints(values)
+    taken = options.take_request(values)
     request = ShowRequest(
-        checkpoints=checkpoints,
-        **options.take_request(values),
+        checkpoints=_openings(taken["opening"], models, weights),
+        **taken,
         style=options.take_style(values),
         shard=parse_shard(shard) if shard else Shard(),
         **values,
@@ -55,15 +61,32 @@ def command(*, shard: str | None, as_json: bool, quiet: bool, **values: Any) -> 
     print_events(show(request), quiet=quiet, as_json=as_json)
 
 
-def _take_checkpoints(values: dict[str, Any]) -> tuple[Path, ...]:
-    """Take further models out of the inputs, if a layer and an input are given; return all models, none if there is one."""
-    from actviz.commands.checkpoints import find_checkpoints
+def _take_checkpoints(values: dict[str, Any]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Take several models and several weights out of the values, and return them; none of a kind of which there is one.
 
-    found = find_checkpoints(values["model"], values["inputs"]) if values["layers"] else ()
+    Further models are among the inputs; they are checkpoints if a layer and an input are given.
+    """
+    from actviz.commands.checkpoints import find_checkpoints, find_weights
+
+    weights = find_weights(values["weights"])
+    models = find_checkpoints(values["model"], values["inputs"]) if values["layers"] else ()
     files = [Path(text) for text in values["named"] if "=" not in text]
     named = tuple(text for text in values["named"] if "=" in text)
-    inputs = (*(path for path in values["inputs"] if path not in found), *files)
-    if not found or not (inputs or named or values["lists"]):
-        return ()
-    values |= {"model": found[0], "inputs": inputs, "named": named}
-    return found
+    inputs = (*(path for path in values["inputs"] if path not in models), *files)
+    if not (inputs or named or values["lists"]):
+        models = ()
+    if models or weights:
+        values |= {"inputs": inputs, "named": named}
+    if models:
+        values["model"] = models[0]
+    if weights:
+        values["weights"] = ()
+    return models, weights
+
+
+def _openings(opening: ModelOptions, models: tuple[Path, ...], weights: tuple[Path, ...]) -> tuple[ModelOptions, ...]:
+    """Return how each checkpoint is opened."""
+    if models and weights:
+        message = f"{len(models)} models and {len(weights)} --weights: give several of one kind."
+        raise click.UsageError(message)
+    return (*(replace(opening, model=path) for path in models), *(replace(opening, weights=path) for path in weights))

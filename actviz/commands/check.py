@@ -101,13 +101,14 @@ def _check(
             raise requests.partial(len(run.failures), len(run.failures) + tally.inputs)
         return
     lost = [failure.message for failure in run.failures]
-    result = result_of((facts.file, facts.digest), tally, limits, lost, asked=bool(request.layers))
+    checked = Checked(facts.file, facts.digest, facts.weights)
+    result = result_of(checked, tally, limits, lost, asked=bool(request.layers))
     skipped = run.skipped.records()
     result.record.update(({"skipped": skipped} if skipped else {}) | request.reading.code_record())
     if request.reading.stateful:
         result.record["stateful"] = True
     if target is not None and folder is None:
-        yield draw(target, result, (facts.file, facts.digest), tally, request.reading.code_record())
+        yield draw(target, result, checked, tally, request.reading.code_record())
     yield from verdicts.conclude(result.findings, result.record, request.reports, ci_reports.CheckResults.reason)
 
 
@@ -160,11 +161,29 @@ class CheckResult:
     cases: dict[str, list[RuleResult]]
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is checked: the file of a model, its configuration, and the name of weights in another file (``""``: none)."""
+
+    model: str
+    configuration: str
+    weights: str = ""
+
+    @property
+    def title(self) -> str:
+        """The model, and which weights it has."""
+        return f"{self.model} with {self.weights}" if self.weights else self.model
+
+    def record(self) -> dict[str, str]:
+        """Return the provenance of a result."""
+        weights = {"weights": self.weights} if self.weights else {}
+        return {"model": self.model, **weights, "configuration": self.configuration}
+
+
 def result_of(
-    model: tuple[str, str], tally: StatisticsSoFar, limits: Limits, lost: Sequence[str], *, asked: bool
+    checked: Checked, tally: StatisticsSoFar, limits: Limits, lost: Sequence[str], *, asked: bool
 ) -> CheckResult:
-    """Judge the statistics; `model` are its file and configuration, `lost` the messages of inputs that failed."""
-    file, configuration = model
+    """Judge the statistics; `lost` are the messages of inputs that failed."""
     layers = [layer for layer in tally.layers if layer.address in tally.totals]
     cases = {
         layer.address: [
@@ -184,11 +203,10 @@ def result_of(
         grouped=not asked,
     )
     headings, right = check_table.HEADINGS, check_table.RIGHT
-    findings = ci_reports.CheckResults("check", file, headings, rows, right, every, tuple(lost))
+    findings = ci_reports.CheckResults("check", checked.title, headings, rows, right, every, tuple(lost))
     record = {
         "actviz": VERSION,
-        "model": file,
-        "configuration": configuration,
+        **checked.record(),
         "inputs": tally.inputs,
         "failures": list(lost),
         "layers": [_layer_record(layer, tally) for layer in layers],
@@ -289,7 +307,7 @@ def _part_target(request: CheckRequest) -> Path:
 
 
 def draw(
-    path: Path, result: CheckResult, model: tuple[str, str], tally: StatisticsSoFar, input_code: Mapping[str, str]
+    path: Path, result: CheckResult, checked: Checked, tally: StatisticsSoFar, input_code: Mapping[str, str]
 ) -> FileWritten:
     """Draw the layers that break a limit, or all layers if there is none."""
     from actviz.figures import range_chart
@@ -299,8 +317,8 @@ def draw(
     rows = [
         range_chart.RangeRow(layer, tally.totals[layer.address], tuple(result.cases[layer.address])) for layer in shown
     ]
-    heading = range_chart.ChartHeading(model[0], tally.inputs, len(tally.totals), len(offending))
+    heading = range_chart.ChartHeading(checked.title, tally.inputs, len(tally.totals), len(offending))
     picture = range_chart.draw_chart(rows, heading)
-    provenance = {"actviz": VERSION, "command": "check", "model": model[0], "configuration": model[1]}
+    provenance = {"actviz": VERSION, "command": "check", **checked.record()}
     write_picture(path, picture, {**provenance, **input_code})
     return FileWritten(path)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 OF_MODEL_FOLDERS = ("saved_model.pb", "saved_model.pbtxt", "config.json", "model.json")
 MODELS = (".keras", ".h5", ".hdf5", ".tflite", ".pb")
+WEIGHTS = (".keras", ".h5", ".hdf5", ".index")
+"""Suffixes of weights in a folder; an index is that of a TensorFlow checkpoint."""
+LATEST = "checkpoint"
+"""The file of a folder that names its latest TensorFlow checkpoint."""
 FRAME, LAST_FRAME = 600, 1800
 """Milliseconds that a frame of an animation is shown."""
 
@@ -39,7 +43,22 @@ def find_checkpoints(model: Path, paths: Sequence[Path]) -> tuple[Path, ...]:
         return (model, *models)
     if not is_folder(model) or any(exists(model / name) for name in OF_MODEL_FOLDERS):
         return ()
-    return tuple(sorted((path for path in list_folder(model) if path.suffix.lower() in MODELS), key=_natural))
+    return _in_folder(model, MODELS)
+
+
+def find_weights(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Return several weights as given, or those of a folder in natural order; none if there is one at most.
+
+    A folder whose file `checkpoint` names the latest TensorFlow checkpoint is one.
+    """
+    if len(paths) == 1 and is_folder(paths[0]) and not exists(paths[0] / LATEST):
+        found = _in_folder(paths[0], WEIGHTS)
+        paths = [path.with_suffix("") if path.suffix == ".index" else path for path in found]
+    return tuple(paths) if len(paths) > 1 else ()
+
+
+def _in_folder(folder: Path, suffixes: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(sorted((path for path in list_folder(folder) if path.suffix.lower() in suffixes), key=_natural))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -56,6 +75,7 @@ def checkpoints(request: ShowRequest) -> Iterator[Event]:
     ActvizError
         If a checkpoint cannot be opened or run, or an option does not apply.
     """
+    from actviz.commands.history import distinct_names
     from actviz.figures.checkpoints_figure import CheckpointFigure
 
     _refuse(request)
@@ -63,25 +83,28 @@ def checkpoints(request: ShowRequest) -> Iterator[Event]:
     collected: list[Checkpoint] = []
     sample: Sample | None = None
     path: Path | None = None
-    for model in request.checkpoints:
-        own = replace(request, opening=replace(request.opening, model=model))
-        with Worker(own.opening) as worker:
-            checkpoint, sample = yield from _of_model(own, worker)
+    names = distinct_names([opening.weights or opening.model for opening in request.checkpoints])
+    for opening, name in zip(request.checkpoints, names, strict=True):
+        own = replace(request, opening=opening)
+        with Worker(opening) as worker:
+            checkpoint, sample = yield from _of_model(own, worker, name)
             worker.check_unchanged()
         collected.append(checkpoint)
         if path is None:
             path = _target(request, checkpoint.activation.address)
     assert path is not None  # noqa: S101  (there is at least one checkpoint)
     assert sample is not None  # noqa: S101
-    names = f"{len(collected)} checkpoints, {collected[0].name} to {collected[-1].name}"
-    context = Context(names, sample.name, sample.fed, sample.thumbnail)
+    title = f"{len(collected)} checkpoints, {names[0]} to {names[-1]}"
+    if request.checkpoints[0].weights is not None:
+        title = f"{request.model.name} with {title}"
+    context = Context(title, sample.name, sample.fed, sample.thumbnail)
     figure = CheckpointFigure.of(collected, context, style)
     provenance = {**_identity(request, collected[0].activation.address), **_about(figure, sample)}
     _write(path, figure, provenance, request)
     yield FileWritten(path, {**provenance, "file": str(path)})
 
 
-def _of_model(request: ShowRequest, worker: Worker) -> Generator[Event, None, tuple[Checkpoint, Sample]]:
+def _of_model(request: ShowRequest, worker: Worker, name: str) -> Generator[Event, None, tuple[Checkpoint, Sample]]:
     """Return the activation of the layer of one checkpoint, and the input."""
     from actviz.figures.checkpoints_figure import Checkpoint
     from actviz.inputs import load_samples
@@ -97,7 +120,7 @@ def _of_model(request: ShowRequest, worker: Worker) -> Generator[Event, None, tu
         message = f"{len(samples):,} inputs: several checkpoints are drawn for one input; give one file."
         raise UsageError(message)
     found = worker.activations(samples[0].values, [layers[0].address], separate=True)
-    return Checkpoint(request.model.name, found[layers[0].address]), samples[0]
+    return Checkpoint(name, found[layers[0].address]), samples[0]
 
 
 def _refuse(request: ShowRequest) -> None:
@@ -117,7 +140,7 @@ def _refuse(request: ShowRequest) -> None:
         "--shard": request.shard.count > 1,
         "--labels": request.labels is not None,
         "--tokens": request.tokens is not None,
-        "--weights": request.opening.weights is not None,
+        "--weights": request.opening.weights is not None,  # of several models
     }
     refused = [option for option, present in given.items() if present]
     if refused:
@@ -128,7 +151,8 @@ def _refuse(request: ShowRequest) -> None:
 
 
 def _identity(request: ShowRequest, address: str) -> dict[str, str]:
-    return {"model": request.checkpoints[0].name, "input": "checkpoints", "address": address}
+    first = request.checkpoints[0]
+    return {"model": (first.weights or first.model).name, "input": "checkpoints", "address": address}
 
 
 def _target(request: ShowRequest, address: str) -> Path:

@@ -75,8 +75,8 @@ def diff(request: DiffRequest) -> Iterator[Note | Progress | FileWritten | verdi
         for address, reason in drifts.left_out.items():
             yield Note(f'layer "{escape(address, 80)}" is not compared: {reason}.')
         result = _result(request, matching, drifts, failures)
-        if file or folder:
-            yield from _draw(request, source, file or folder, result)
+        if (target := file or folder) is not None:
+            yield from _draw(request, source, target, result)
     yield from verdicts.conclude(result.findings, result.record, request.reports, _reason)
 
 

@@ -11,6 +11,7 @@ from actviz.statistics.differences import DifferenceReducer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from actviz.batch.events import Note, Progress
     from actviz.errors import ActvizError
@@ -33,13 +34,23 @@ class DiffRequest(InputRequest):
 
     @property
     def names(self) -> tuple[str, str]:
-        """Return the names of both files: of the weights if the model is the same, and with folders if the names are."""
+        """Return the names of both files, with folders if they are equal.
+
+        Those of the weights if the model is the same, and of both if model and weights differ.
+        """
         ours, theirs = self.ours.model, self.theirs.model
-        if ours == theirs and self.ours.weights and self.theirs.weights:
-            ours, theirs = self.ours.weights, self.theirs.weights
-        if ours.name != theirs.name:
-            return ours.name, theirs.name
-        return str(ours), str(theirs)
+        own, other = self.ours.weights, self.theirs.weights
+        if own is None or other is None or own == other:
+            return _distinct(ours, theirs)
+        first, second = _distinct(own, other)
+        if ours == theirs:
+            return first, second
+        return f"{ours.name} with {first}", f"{theirs.name} with {second}"
+
+
+def _distinct(ours: Path, theirs: Path) -> tuple[str, str]:
+    """Return the names of two files, with folders if they are equal."""
+    return (ours.name, theirs.name) if ours.name != theirs.name else (str(ours), str(theirs))
 
 
 @dataclass(slots=True)

@@ -97,21 +97,21 @@ def _merge_check(
         message = f"-o {escape(str(target.path), 200)}: the result of a check is a figure or a folder; give a name that ends in .png, .svg, .pdf or in /"
         raise UsageError(message)
     verdicts.prepare(request.reports, "check", overwrite=request.overwrite)
-    model = str(record["model"]), str(record["configuration"])
+    checked = check.Checked(str(record["model"]), str(record["configuration"]), str(record.get("weights_name", "")))
     try:
         limits = Limits.of(record["options"]["limits"])
         tally = StatisticsSoFar([part_files.layer_of(layer) for layer in record["layers"]], record["batch_size"])
         for part in parts:
             tally.add_part(part.record, part.state)
         asked, input_code = bool(record["options"]["asked"]), input_code_in(record["reading"])
-        result = check.result_of(model, tally, limits, record["failures"], asked=asked)
+        result = check.result_of(checked, tally, limits, record["failures"], asked=asked)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise part_files.damaged(parts, "check") from None
     if target is not None:
-        identity = {"command": "check", "model": model[0]}
+        identity = {"command": "check", "model": checked.model}
         if target.form == top_files.FIGURE:
             output_files.check_target(target.path, identity, overwrite=request.overwrite)
-            yield check.draw(target.path, result, model, tally, input_code)
+            yield check.draw(target.path, result, checked, tally, input_code)
         else:
             path = target.path / check.PART
             kind = output_files.ResultKind("result of check", part_files.identity_in)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from actviz.batch.events import Note
 from actviz.batch.requests import ModelRequest
+from actviz.batch.up_to_date import files_of_weights
 from actviz.errors import ModelError, UsageError
 from actviz.inputs import find_input_files
 from actviz.inputs.input_parts import hash_list
 from actviz.inputs.skipped_files import SkippedFiles
-from actviz.system import file_system, folders
+from actviz.system import file_system
 from actviz.system.processor import processor_kind
 from actviz.version import VERSION
 
@@ -61,12 +62,7 @@ def list_inputs(
 
 def hash_model(opening: ModelOptions) -> list[str]:
     """Return the hashes of the files of a model; weights may be several files, those of a checkpoint."""
-    files = [opening.model]
-    weights = opening.weights
-    if weights is not None and (file_system.exists(weights) or file_system.is_folder(weights)):
-        files.append(weights)
-    elif weights is not None:
-        files += [path for path in folders.list_folder(weights.parent) if path.name.startswith(f"{weights.name}.")]
+    files = [opening.model, *([] if opening.weights is None else files_of_weights(opening.weights))]
     return [file_system.hash_file(path, ModelError) for path in files]
 
 
@@ -94,6 +90,7 @@ def part_record(
     return {
         "actviz": VERSION,
         "model": facts.file,
+        "weights_name": facts.weights,
         "configuration": facts.digest,
         "reading": request.reading.record(),
         "list": hash_list(names),

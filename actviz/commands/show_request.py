@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.records import LayerInfo, ModelFacts, Style
+    from actviz.worker import ModelOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +23,8 @@ class ShowRequest(ModelRequest):
 
     `batch_size` is the number of inputs in a batch (``None``: by layer sizes); `shard` the part of the inputs to
     process; with `force`, figures that are up to date are drawn again, with `changed` they are not printed; `sheet`
-    is ``None`` if it depends on whether `layers` are given; with `contact`, one channel is drawn for all inputs; `checkpoints` are several models of which one layer is drawn.
+    is ``None`` if it depends on whether `layers` are given; with `contact`, one channel is drawn for all inputs; `checkpoints` are several models, or several weights of one, of
+    which one layer is drawn.
     """
 
     style: Style
@@ -36,7 +38,7 @@ class ShowRequest(ModelRequest):
     sheet: bool | None = None
     through_link: bool = False
     contact: bool = False
-    checkpoints: tuple[Path, ...] = ()
+    checkpoints: tuple[ModelOptions, ...] = ()
 
     @property
     def is_single(self) -> bool:

@@ -76,7 +76,7 @@ class Checkpoint:
     def __init__(self, folder: Path, name: str, prefix: str = VARIABLES) -> None:
         self._folder = folder
         self._name = name
-        self._prefix = prefix
+        self.prefix = prefix
         # In messages, files of a SavedModel are named with their folder, which is not the model's.
         self._shown = f"{VARIABLES}/" if prefix == VARIABLES else ""
         self._files: dict[int, tuple[BinaryIO, FileStamp]] = {}
@@ -172,7 +172,7 @@ class Checkpoint:
         if not 0 <= stored.shard < self._shards:
             raise self._damaged(stored)
         if stored.shard not in self._files:
-            path = self._folder / f"{self._prefix}.data-{stored.shard:05d}-of-{self._shards:05d}"
+            path = self._folder / f"{self.prefix}.data-{stored.shard:05d}-of-{self._shards:05d}"
             if not exists(path):
                 raise self._incomplete(path)
             refuse_link(path, self._name)

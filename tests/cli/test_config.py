@@ -102,6 +102,9 @@ def test_every_option_that_lets_code_run_or_raises_a_limit_is_refused():
         ("[show]\noutput = '~/x.png'", "a path in the folder of this file"),
         ("[report]\nmarkdown = '/etc/x.md'", "a path in the folder of this file"),
         ("[report]\nagainst = '../x.h5'", "a path in the folder of this file"),
+        ("[diff]\nweights = ['a.h5', '/etc/x.h5']", "a path in the folder of this file"),
+        ("[show]\nweights = '../x.h5'", "a path in the folder of this file"),
+        ("[show]\nweights = 3", "a list of strings was expected"),
         ("[check]\njunit = '/etc/x.xml'", "a path in the folder of this file"),
         ("[show]\nscale = 'from:/etc/passwd'", "a path in the folder of this file"),
         ("[check]\njunit = '.github/x.xml'", "begins with a dot"),
@@ -178,7 +181,7 @@ def test_a_bad_file_is_code_2_and_names_itself(actviz, samples, tmp_path):
 
 
 def test_every_option_that_names_a_file_is_known_to_be_read_or_written():
-    paths = {name for known in options().values() for name, option in known.items() if option.kind == "path"}
+    paths = {name for known in options().values() for name, option in known.items() if option.kind in {"path", "paths"}}
     assert paths - config.WRITTEN == {"weights", "labels", "tokens", "against"}
     assert paths >= config.WRITTEN
 

@@ -82,7 +82,7 @@ class KerasFile:
     """The content of a `.keras` or `.h5` file.
 
     `writer` is the text for users (``Keras 3.15.1``), `version` the bare version; `beside` are
-    the files of weights that are not in `file`.
+    the files of weights that are not in `file`, and `weights_name` is the name of those that the user gave.
     """
 
     path: Path
@@ -95,6 +95,7 @@ class KerasFile:
     file: BinaryIO
     stamp: FileStamp
     beside: FilesBeside | None = None
+    weights_name: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:

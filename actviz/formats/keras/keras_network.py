@@ -356,6 +356,7 @@ class KerasNetwork(FileNetwork):
             operations=tuple(input_operations(self._graph, specs, self._statistics)),
             code=self._file.configuration.code,
             digest=self._file.configuration.digest,
+            weights=self._file.weights_name,
             missing=tuple(dict.fromkeys(item.code for item in self._missing.objects)),
         )
         outputs = self._describer.outputs

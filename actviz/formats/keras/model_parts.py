@@ -92,14 +92,24 @@ def open_with_weights(path: Path, weights: Path, trust: TrustPolicy = NO_TRUST) 
             architecture = _architecture(file, status.size, name, trust)
         else:
             architecture = Architecture("keras", *configuration_of_folder(path, trust), "3")
-        stored, beside = _open_weights(weights, architecture)
+        stored, beside, shown = _open_weights(weights, architecture)
     except BaseException:
         file.close()
         raise
     writer = writer_text(architecture.version, architecture.default_version)
     configuration = architecture.configuration
     return KerasFile(
-        path, name, architecture.format, writer, architecture.version, configuration, stored, file, status, beside
+        path,
+        name,
+        architecture.format,
+        writer,
+        architecture.version,
+        configuration,
+        stored,
+        file,
+        status,
+        beside,
+        shown,
     )
 
 
@@ -136,12 +146,14 @@ def _architecture_of_json(raw: bytes, name: str, trust: TrustPolicy) -> Architec
 
 def _open_weights(
     path: Path, architecture: Architecture
-) -> tuple[TreeWeights | NamedWeights | CheckpointWeights, FilesBeside]:
+) -> tuple[TreeWeights | NamedWeights | CheckpointWeights, FilesBeside, str]:
+    """Return the weights, their open files, and their name; of a folder with that of the checkpoint in it."""
     checkpoint = open_checkpoint(path)
     if checkpoint is not None:
         graph = architecture.configuration.graph
         try:
-            return CheckpointWeights(checkpoint, graph, path.name, architecture.vocabulary), checkpoint
+            shown = f"{path.name}/{checkpoint.prefix}" if is_folder(path) else path.name
+            return CheckpointWeights(checkpoint, graph, path.name, architecture.vocabulary), checkpoint, shown
         except BaseException:
             checkpoint.close()
             raise
@@ -150,12 +162,12 @@ def _open_weights(
         head = first_bytes_of(file, status.size, path.name)
         if head.startswith(file_type.ZIP):
             weights = weights_of_archive(open_archive(file, path.name), architecture.configuration.graph, path.name)
-            return weights, WeightsFile(path.name, file, status)
+            return weights, WeightsFile(path.name, file, status), path.name
         if not head.startswith(file_type.HDF5):
             message = f"{path.name}: this file holds no weights of a Keras model; {WEIGHT_FILES} was expected."
             raise ModelError(message)
         root = open_hdf5(file, path.name, status.size)
-        return _weights_of_hdf5(root, path.name, architecture), WeightsFile(path.name, file, status)
+        return _weights_of_hdf5(root, path.name, architecture), WeightsFile(path.name, file, status), path.name
     except BaseException:
         file.close()
         raise

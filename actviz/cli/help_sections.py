@@ -15,7 +15,7 @@ COMMON_OPTIONS = {
     "render": "layer output index axes scale top channels sort dark overwrite",
     "check": "layer no-nan no-inf max-dead max-constant max-saturated max-zeros preprocess junit json",
     "top": "layer count by extreme channels truth output preprocess dark json",
-    "merge": "output channels dark junit json overwrite quiet",
+    "merge": "output inputs channels dark junit json overwrite quiet",
     "diff": "layer fail-on atol rtol output figures preprocess weights junit json",
     "report": "layer output against markdown pictures max-size labels preprocess custom-objects overwrite",
     "explain": "layer output of method check box labels dark preprocess json",

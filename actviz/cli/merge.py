@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", metavar="PATH", help="figure.png, .svg or .pdf for one layer, page.html or folder/ for several."
 )
+@click.option(
+    "--inputs",
+    type=options.PATH,
+    metavar="ROOT",
+    help="Folder in which the inputs of top are read again for their crops.  [default: where they were]",
+)
 @options.channels
 @options.dark
 @options.junit
@@ -31,7 +37,8 @@ def command(*, parts: tuple[Path, ...], quiet: bool, **values: Any) -> None:
     """Join the PARTS of a run: folders that `actviz top --shard` or `actviz check --shard` wrote.
 
     The result is that of one run over all inputs: the same bytes, if all parts ran with the same
-    versions on the same kind of processor. A part that is given twice counts once. Parts of
+    versions on the same kind of processor. Crops are those of parts that ran with --keep-crops, or
+    are cut from the inputs, if these have not changed. A part that is given twice counts once. Parts of
     different models, options, lists of inputs or batch sizes are refused. The limits of a check
     are judged here; the exit code is 8 if one is broken.
     """

@@ -138,8 +138,9 @@ class CheckParts:
         stateful = request.reading.stateful
         return statistics_runner.count(worker, items, tally, fail_fast=request.fail_fast, stateful=stateful)
 
-    def record(self, request: CheckRequest) -> dict[str, Any]:
+    def record(self, request: CheckRequest, facts: ModelFacts) -> dict[str, Any]:
         """Return the command and its options."""
+        del facts
         return {"command": "check", "options": {"limits": self.limits.record(), "asked": bool(request.layers)}}
 
 

@@ -10,10 +10,11 @@ from actviz.batch import requests
 from actviz.batch.events import FileWritten, Note
 from actviz.batch.statistics_runner import StatisticsSoFar
 from actviz.batch.strongest_runner import StrongestSoFar
-from actviz.commands import check, top_files, top_result, verdicts
+from actviz.commands import check, top_files, top_inputs, top_result, verdicts
 from actviz.errors import InputError, UsageError, escape
 from actviz.figures import text
 from actviz.inputs.input_function import input_code_in
+from actviz.inputs.sources import OFFSET_BITS
 from actviz.results import ci_reports, output_files, part_files
 from actviz.statistics.limits import Limits
 from actviz.statistics.strength_options import StrengthOptions
@@ -25,17 +26,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actviz.commands.top_files import TopTarget
+    from actviz.commands.top_result import LayerResult
     from actviz.commands.verdicts import Verdict
     from actviz.results.part_files import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeRequest:
-    """The arguments of the command; `parts` are folders, or the result files in them."""
+    """The arguments of the command; `parts` are folders, or the result files in them.
+
+    `inputs` is the folder in which inputs are read again (``None``: where they were).
+    """
 
     parts: tuple[Path, ...]
     output: str | None = None
     channels: str | None = None
+    inputs: Path | None = None
     dark: bool = False
     as_json: bool = False
     reports: verdicts.ReportTargets = field(default_factory=verdicts.ReportTargets)
@@ -80,7 +86,7 @@ def _refuse(request: MergeRequest, *, is_check: bool) -> None:
     """Refuse options that do not belong to the command whose parts are merged."""
     reports = request.reports
     given = (
-        {"--channels": request.channels is not None, "--dark": request.dark}
+        {"--channels": request.channels is not None, "--inputs": request.inputs is not None, "--dark": request.dark}
         if is_check
         else {"--junit": reports.junit is not None, "--exit-zero": reports.exit_zero}
     )
@@ -124,13 +130,13 @@ def _merge_check(
 def _merge_top(
     request: MergeRequest, target: TopTarget | None, parts: Sequence[Part], record: dict[str, Any]
 ) -> Iterator[Note | FileWritten | Verdict]:
-    classes = _classes(parts)
     try:
+        classes = _classes(parts)
         tally = _tally(parts, record)
         results = top_result.results_of(tally, request.channels, classes.get)
+        record |= tally.record() | {"files": _files(parts, results)}
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise part_files.damaged(parts, "top") from None
-    record |= tally.record()
     record["classes"] = top_result.classes_of(results)
     drawing = top_files.Drawing(request.dark, request.channels is not None)
     if target is not None:
@@ -138,10 +144,23 @@ def _merge_top(
         crops = top_files.Crops.of(results, drawing, target.form)
         top_files.read_crops([part.path.parent for part in parts], crops)
         if crops.wanted:
-            yield Note("figures have numbers and names only where no part ran with --keep-crops.")
+            yield from _read_inputs(request, parts, record, results, crops)
         yield from top_files.write(target, results, record, crops, drawing)
     if target is None or request.as_json:
         yield top_result.verdict(results, record)
+
+
+def _read_inputs(
+    request: MergeRequest,
+    parts: Sequence[Part],
+    record: dict[str, Any],
+    results: Sequence[LayerResult],
+    crops: top_files.Crops,
+) -> Iterator[Note]:
+    try:
+        yield from top_inputs.read_moved(record, request.inputs, results, crops)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise part_files.damaged(parts, "top") from None
 
 
 def _tally(parts: Sequence[Part], record: dict[str, Any]) -> StrongestSoFar:
@@ -153,6 +172,13 @@ def _tally(parts: Sequence[Part], record: dict[str, Any]) -> StrongestSoFar:
     for part in parts:
         tally.add_part(part.record, part.state)
     return tally
+
+
+def _files(parts: Sequence[Part], results: Sequence[LayerResult]) -> dict[str, str]:
+    """Return the paths of the files of the strongest inputs that the parts recorded, by number."""
+    known = {str(key): str(path) for part in parts for key, path in dict(part.record.get("files", {})).items()}
+    numbers = {number >> OFFSET_BITS for result in results for number in result.numbers.identities}
+    return {str(number): known[str(number)] for number in sorted(numbers) if str(number) in known}
 
 
 def _classes(parts: Sequence[Part]) -> dict[str, str]:

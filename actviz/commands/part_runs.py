@@ -78,7 +78,7 @@ class PartCommand(Protocol[RequestOf_contra, TallyType]):
         """Compute inputs and add them to the tally; yield notes, progress and the errors of inputs."""
         ...
 
-    def record(self, request: RequestOf_contra) -> dict[str, Any]:
+    def record(self, request: RequestOf_contra, facts: ModelFacts) -> dict[str, Any]:
         """Return the command and its options."""
         ...
 
@@ -121,7 +121,7 @@ class PartRun(Generic[RequestType, TallyType]):
         failures = self.failures if failures is None else failures
         common = parts.part_record(self.request, self.facts, failures, self.versions if tally.inputs else {})
         model = {"weights": self.weights.result(), "addresses": [layer.address for layer in self.layers]}
-        return common | self.command.record(self.request) | model | tally.record()
+        return common | self.command.record(self.request, self.facts) | model | tally.record()
 
 
 def open_run(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actviz.batch import requests, strongest_runner
 from actviz.batch.batch_sizes import fixed_batch_size
 from actviz.batch.events import FileWritten, Note, Progress
 from actviz.batch.strongest_runner import StrongestSoFar
-from actviz.commands import part_runs, parts, resuming, top_classes, top_files, top_result, verdicts
+from actviz.commands import part_runs, parts, resuming, top_classes, top_files, top_inputs, top_result, verdicts
 from actviz.errors import ActvizError, UsageError, escape
 from actviz.figures import mosaic
+from actviz.inputs import Shard
 from actviz.statistics.strongest_inputs import channel_axis
 from actviz.system.held_folder import hold_folder
 from actviz.worker import Worker
@@ -65,6 +67,7 @@ def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progr
         message = f"{run.facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)
     record["classes"] = top_result.classes_of(results)
+    record["files"] = top_inputs.strongest_files(results, request.inputs.files)
     yield from _conclude(run, target, tally, results, record)
     resuming.finish(unfinished)
     if run.failures:
@@ -92,11 +95,13 @@ class TopParts:
         """Compute inputs and add them to the tally."""
         return strongest_runner.rank(worker, items, tally, fail_fast=request.fail_fast)
 
-    def record(self, request: TopRequest) -> dict[str, Any]:
+    def record(self, request: TopRequest, facts: ModelFacts) -> dict[str, Any]:
         """Return the command and its options."""
         options = request.options
         return {
             "command": "top",
+            "named": list(request.inputs.named),
+            "reader": top_inputs.reader_record(facts),
             "options": {"by": options.by, "k": options.count, "extremes": list(options.extremes)},
         }
 
@@ -115,7 +120,8 @@ def _conclude(
         crops = top_files.Crops.of(results, drawing, target.form)
         sharded = request.inputs.shard.count > 1
         if request.keep_crops or not sharded:
-            yield from top_files.read_again(request, run.facts, results, crops)
+            given = replace(request.inputs, shard=Shard())
+            yield from top_inputs.read_again(given, run.facts, request.reading, results, crops)
         if sharded:
             yield top_files.write_state(target.path / top_files.RESULT, tally, record)
         else:

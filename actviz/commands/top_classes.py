@@ -12,7 +12,7 @@ from actviz.errors import InputError, escape
 from actviz.system import file_system
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from actviz.inputs import InputFile
 
@@ -54,8 +54,3 @@ def class_of(name: str, classes: Mapping[str, str]) -> str | None:
         if key in classes:
             return classes[key]
     return None
-
-
-def is_named(file: str, names: Collection[str]) -> bool:
-    """Return True if an input of this name, or one of its samples, is among `names`."""
-    return file in names or any(name.startswith(f"{file}[") for name in names)

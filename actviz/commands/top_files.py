@@ -11,13 +11,11 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from actviz.batch.events import FileWritten, Note
-from actviz.batch.strongest_runner import identity_of
+from actviz.batch.events import FileWritten
 from actviz.batch.vector_figure import write_picture
-from actviz.commands import top_classes, top_result
-from actviz.errors import ActvizError, OutputError, UsageError, escape
-from actviz.figures import strongest_page, text
-from actviz.inputs import Shard, iterate_samples
+from actviz.commands import top_result
+from actviz.errors import OutputError, UsageError, escape
+from actviz.figures import strongest_page
 from actviz.inputs.arrays import read_archive
 from actviz.report import html_page, top_page
 from actviz.results import output_files, part_files
@@ -29,10 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from actviz.batch.strongest_runner import StrongestSoFar
-    from actviz.commands.top_request import TopRequest
     from actviz.commands.top_result import LayerResult
     from actviz.figures.strongest_page import StrongestPage, StrongestTile
-    from actviz.records import LayerInfo, ModelFacts, Sample
+    from actviz.records import LayerInfo, Sample
 
 RESULT, CROPS = "top.npz", "crops.npz"
 FIGURE, PAGE, FOLDER = "figure", "page", "folder"
@@ -40,6 +37,7 @@ FORMS = {".png": FIGURE, ".svg": FIGURE, ".pdf": FIGURE, ".html": PAGE, ".htm": 
 NOT_WRITTEN = frozenset({".jpg", ".jpeg", ".gif", ".webp", ".npz", ".json"})
 LARGEST_RESULT = 1 << 30
 HEAD_BYTES = 64 << 10
+NOT_IN_FIGURES = frozenset({"layers", "addresses", "classes", "weights", "reader", "files", "named"})
 
 Rank = tuple[str, int, int, int]
 """The address of a layer, an extreme (its index), a channel and a rank."""
@@ -62,7 +60,7 @@ class TopTarget:
         return self.path if self.form == FIGURE else self.path / f"{output_files.slug(unquote(address))}.png"
 
 
-Wanted = dict[tuple[str, str], list[tuple["LayerResult", Rank]]]
+Wanted = dict[int, list[tuple["LayerResult", Rank, "top_result.Winner"]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +75,8 @@ class Drawing:
 class Crops:
     """The tiles of inputs that were read again, and, for a page, whole inputs by key.
 
-    `wanted` are the ranks for which an input is still to be cut, by its name and digest; `by_digest` the tiles by the
-    key of `write_crops`.
+    `wanted` are the ranks for which an input is still to be cut, by its number; `by_digest` the tiles by the key of
+    `write_crops`.
     """
 
     wanted: Wanted
@@ -94,8 +92,7 @@ class Crops:
             for channel in result.drawn(chosen=drawing.chosen):
                 for extreme in range(len(result.tally.options.extremes)):
                     for rank, winner in enumerate(result.winners(extreme, channel)):
-                        key = winner.name, winner.digest
-                        wanted[key].append((result, (result.layer.address, extreme, channel, rank)))
+                        wanted[winner.number].append((result, (result.layer.address, extreme, channel, rank), winner))
         return cls(wanted, wholes={} if form == PAGE else None)
 
     def add(self, rank: Rank, winner: top_result.Winner, sample: Sample, result: LayerResult) -> None:
@@ -157,7 +154,7 @@ def write(
     """Write a figure for each layer and the result file, or the page."""
     model = str(record["model"])
     pages = {result.layer.address: _page(result, drawing, crops, model) for result in results}
-    about = {key: value for key, value in record.items() if key not in {"layers", "classes", "weights"}}
+    about = {key: value for key, value in record.items() if key not in NOT_IN_FIGURES}
     if target.form == PAGE:
         about["layers"] = list(pages)
         wholes = crops.wholes or {}
@@ -197,17 +194,16 @@ def read_crops(folders: Sequence[Path], crops: Crops) -> None:
         if not file_system.exists(path):
             continue
         pictures = read_archive(file_system.read_bytes(path, LARGEST_RESULT), None, str(path))
-        for key, ranks in list(crops.wanted.items()):
+        for number, ranks in list(crops.wanted.items()):
             left = []
-            for result, rank in ranks:
-                picture = pictures.get(_crop_key(rank, key[1]))
+            for result, rank, winner in ranks:
+                picture = pictures.get(_crop_key(rank, winner.digest))
                 if picture is None or picture.dtype != np.uint8 or picture.ndim != 3:  # noqa: PLR2004  (row, column, RGB)
-                    left.append((result, rank))
+                    left.append((result, rank, winner))
                 else:
-                    winner = list(result.winners(rank[1], rank[2]))[rank[3]]
                     crops.tiles[rank] = replace(top_result.tile_of(winner, None, result.described), picture=picture)
-            crops.wanted[key] = left
-        crops.wanted = {key: ranks for key, ranks in crops.wanted.items() if ranks}
+            crops.wanted[number] = left
+        crops.wanted = {number: ranks for number, ranks in crops.wanted.items() if ranks}
 
 
 def _crop_key(rank: Rank, digest: str) -> str:
@@ -217,34 +213,8 @@ def _crop_key(rank: Rank, digest: str) -> str:
 def _page(result: LayerResult, drawing: Drawing, crops: Crops, model: str) -> StrongestPage:
     address = result.layer.address
     tiles = {rank[1:]: tile for rank, tile in crops.tiles.items() if rank[0] == address}
-    missing = any(rank[0] == address for ranks in crops.wanted.values() for _, rank in ranks)
+    missing = any(rank[0] == address for ranks in crops.wanted.values() for _, rank, _ in ranks)
     return top_result.page_of(result, result.drawn(chosen=drawing.chosen), tiles, model, missing=missing)
-
-
-def read_again(request: TopRequest, facts: ModelFacts, results: Sequence[LayerResult], crops: Crops) -> Iterator[Note]:
-    """Add the tiles of the inputs that `crops` wants; what it still wants then could not be read.
-
-    Each input is cut when it is decoded, so that no whole pictures are kept, but reduced ones for a page.
-    """
-    names = {name for name, _ in crops.wanted}
-    kept = tuple(file for file in request.inputs.files if top_classes.is_named(file.name, names))
-    given = replace(request.inputs, files=kept, shard=Shard())
-    try:
-        for samples in iterate_samples(given, facts, [result.layer for result in results], request.reading):
-            if isinstance(samples, ActvizError):
-                continue
-            for sample in samples:
-                for result, rank in crops.wanted.pop((sample.name, identity_of(sample).digest), ()):
-                    winner = list(result.winners(rank[1], rank[2]))[rank[3]]
-                    crops.add(rank, winner, sample, result)
-    except ActvizError as failure:
-        yield Note(failure.message)
-    if crops.wanted:
-        name, count = next(iter(crops.wanted))[0], text.plural(len(crops.wanted), "input")
-        shown = (
-            f"{count} is shown without its picture" if len(crops.wanted) == 1 else f"{count} are shown without pictures"
-        )
-        yield Note(f"{escape(name, 80)}: changed or removed since it was computed; {shown}.")
 
 
 def _identity_of_page(path: Path) -> dict[str, Any] | None:

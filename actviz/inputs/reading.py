@@ -142,7 +142,7 @@ def samples_in(
         if kind == LINES:
             inputs = {spec.name: text_files.parse_rows(content, spec, label)}
         elif opened.header is not None:
-            inputs = {spec.name: _RowsOnDisk(path, opened.header, spec, options)}
+            inputs = {spec.name: _RowsOnDisk(path, opened.header, spec, options, window)}
         else:
             header = npy.read_header(content[: file_type.HEAD_BYTES], len(content), label)
             inputs = {spec.name: _rows(npy.array_of(content, header, label), spec, label, options)}
@@ -192,15 +192,23 @@ def _rows_of_function(
 
 
 class _RowsOnDisk:
-    """The samples of a large `.npy` file, read in blocks; efficient if accessed in order."""
+    """The samples of a large `.npy` file, read in blocks; efficient if those of a `window` are accessed in order."""
 
-    def __init__(self, path: Path, header: npy.NpyHeader, spec: TensorSpec, options: InputOptions) -> None:
+    def __init__(
+        self,
+        path: Path,
+        header: npy.NpyHeader,
+        spec: TensorSpec,
+        options: InputOptions,
+        window: tuple[int, int | None],
+    ) -> None:
         self._path, self._header, self._spec, self._options = path, header, spec, options
         self._row = math.prod(header.shape[1:]) * header.dtype.itemsize
         self._count = max(1, CHUNK_BYTES // max(1, self._row))
-        self._start = 0
+        first, end = window
+        self._start, self._end = 0, len(self) if end is None else min(end, len(self))
         self._stamp: file_system.FileStamp | None = None
-        self._batch = self._read(0)
+        self._batch = self._read(min(first, len(self) - 1))
 
     def __len__(self) -> int:
         return self._header.shape[0]
@@ -214,7 +222,7 @@ class _RowsOnDisk:
     def _read(self, number: int) -> NDArray[Any]:
         """Read samples from `number` on; the file must not have changed since the first call."""
         label = str(self._path)
-        count = min(self._count, len(self) - number)
+        count = max(1, min(self._count, self._end - number))
         with file_system.reading(self._path) as (file, _):
             stamp = file_system.stamp(file)
             if self._stamp not in {None, stamp}:

@@ -92,6 +92,7 @@ def layer_record(layer: LayerInfo, activation: Activation | None = None) -> dict
         "activation": layer.activation,
         "axes": list(layer.axes if activation is None else activation.axes),
         "shape": None if layer.shape is None else list(layer.shape),
+        "needs": None if layer.needs is None else list(layer.needs),
     }
     if activation is not None:
         record["step_order"] = activation.step_order
@@ -113,8 +114,10 @@ def described(record: Mapping[str, Any]) -> Activation:
 def layer_of(record: Mapping[str, Any]) -> LayerInfo:
     """Return the layer of a `layer_record`."""
     address, shape = str(record["address"]), None if record["shape"] is None else tuple(record["shape"])
-    axes = tuple(map(str, record["axes"]))
-    return LayerInfo(address, address, None, str(record["class"]), shape, "", None, axes, record["activation"])
+    axes, needs = tuple(map(str, record["axes"])), record.get("needs")
+    needed = None if needs is None else tuple(map(str, needs))
+    kind, activation = str(record["class"]), record["activation"]
+    return LayerInfo(address, address, None, kind, shape, "", None, axes, activation, needed)
 
 
 def identity_in(path: Path) -> Mapping[str, Any] | None:

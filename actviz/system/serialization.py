@@ -71,6 +71,26 @@ def decode(content: bytes, kind: type[T], arrays: Sequence[Array] = ()) -> T:
     return msgspec.convert(json.loads(content[1:]), kind, dec_hook=decode_object)
 
 
+def to_plain(record: object) -> Any:
+    """Return a dataclass without arrays as dictionaries, lists, strings and numbers, for `from_plain`."""
+    import msgspec
+
+    return msgspec.to_builtins(record)
+
+
+def from_plain(value: Any, kind: type[T]) -> T:
+    """Return the record of type `kind` that `to_plain` returned.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When it is no such record.
+    """
+    import msgspec
+
+    return msgspec.convert(value, kind)
+
+
 def encode_array(values: Array) -> tuple[str, memoryview]:
     """Return the dtype name of an array (``string`` for strings) and its bytes in C order."""
     import numpy as np

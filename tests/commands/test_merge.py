@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from PIL import Image
 from test_top import request
 
 from actviz.batch.events import FileWritten, Note
-from actviz.commands import top
+from actviz.commands import top, top_inputs
 from actviz.commands.check import CheckRequest, check
 from actviz.commands.merge import MergeRequest, merge
 from actviz.commands.verdicts import ReportTargets, Verdict
 from actviz.errors import ActvizError, InputError, PartialError, UsageError
-from actviz.inputs import InputArguments, InputOptions, Shard
+from actviz.inputs import InputArguments, InputOptions, Shard, reading
 from actviz.results import part_files
 from actviz.statistics.limits import Limits
 from actviz.worker import ModelOptions
@@ -69,7 +70,9 @@ def test_merged_parts_have_the_bytes_of_one_run(inputs, tmp_path, warm_worker):
 def test_parts_are_merged_step_by_step_and_missing_ones_are_named(inputs, tmp_path, warm_worker):
     for number in (1, 2, 3):
         run(inputs, tmp_path / f"part{number}", (number, 3))
+    inputs.rename(tmp_path / "moved")
     first = list(merge(MergeRequest(parts=(tmp_path / "part3", tmp_path / "part1"), output=f"{tmp_path}/two/")))
+    (tmp_path / "moved").rename(inputs)
     notes = " ".join(event.text for event in first if isinstance(event, Note))
     assert "not all parts of 3 are given; missing: 2." in notes
     assert "numbers and names only" in notes
@@ -83,6 +86,73 @@ def test_parts_are_merged_step_by_step_and_missing_ones_are_named(inputs, tmp_pa
     }
     with pytest.raises(UsageError, match="part 1 of 3 is also in another"):
         list(merge(MergeRequest(parts=(tmp_path / "two", tmp_path / "part1"))))
+
+
+def test_crops_are_read_from_the_inputs(inputs, tmp_path, warm_worker):
+    run(inputs, tmp_path / "whole")
+    for number in (1, 2):
+        run(inputs, tmp_path / f"part{number}", (number, 2))
+    parts = (tmp_path / "part2", tmp_path / "part1")
+    assert list(merge(MergeRequest(parts=parts, output=f"{tmp_path}/all/")))
+    assert contents(tmp_path / "all") == contents(tmp_path / "whole")
+    inputs.rename(tmp_path / "moved")
+    moved = list(merge(MergeRequest(parts=parts, output=f"{tmp_path}/all1/", inputs=tmp_path / "moved")))
+    assert not [event for event in moved if isinstance(event, Note)]
+    assert contents(tmp_path / "all1") == contents(tmp_path / "whole")
+    with pytest.raises(InputError, match="no such folder"):
+        list(merge(MergeRequest(parts=parts, output=f"{tmp_path}/all2/", inputs=tmp_path / "gone")))
+    # What has changed is not shown: an input of another content, and a path that leads out of the folder.
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "moved" / "0.png")
+    (tmp_path / "moved" / "more.npy").rename(tmp_path / "more.npy")
+    events = list(merge(MergeRequest(parts=parts, output=f"{tmp_path}/all2/", inputs=tmp_path / "moved")))
+    (note,) = (event.text for event in events if isinstance(event, Note))
+    assert re.search(r"numbers and names only for \d inputs without picture, such as (0.png|more)", note)
+    assert contents(tmp_path / "all2")["top.npz"] == contents(tmp_path / "whole")["top.npz"]
+    assert top_inputs._candidates("/a/x.png", "../x.png", tmp_path) == []
+    assert top_inputs._candidates("b/x.png", "x.png", tmp_path) == [tmp_path / "x.png", tmp_path / "b" / "x.png"]
+
+
+def test_of_a_large_array_only_the_strongest_rows_are_read_again(tmp_path, monkeypatch, warm_worker):
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 1 << 14)
+    generator = np.random.default_rng(1)
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", generator.random((40, 28, 28, 1)).astype(np.float32))
+    run(tmp_path / "in", tmp_path / "part", (1, 2), layers=("scores",), k=1)
+    rows, lengths = [], []
+    read = reading._RowsOnDisk._read
+
+    def note(self, number):
+        batch = read(self, number)
+        rows.append(number)
+        lengths.append(len(batch))
+        return batch
+
+    monkeypatch.setattr(reading._RowsOnDisk, "_read", note)
+    events = list(merge(MergeRequest(parts=(tmp_path / "part",), output=f"{tmp_path}/all/", as_json=True)))
+    (record,) = (event.record for event in events if isinstance(event, Verdict))
+    strongest = {entry["high"]["inputs"][0]["sample"] for entry in record["layers"][0]["strongest"]}
+    assert rows == sorted(strongest)
+    assert set(lengths) == {1}
+
+
+@pytest.mark.parametrize("harm", ["reader", "reading", "files"])
+def test_damaged_records_of_inputs_are_one_line(inputs, tmp_path, warm_worker, harm):
+    run(inputs, tmp_path / "a", (1, 2))
+    part = part_files.read_part(tmp_path / "a" / "top.npz")
+    part_files.write_part(part.path, part.record | {harm: {"inputs": 1} if harm == "reader" else 3}, part.state)
+    with pytest.raises(InputError, match="damaged"):
+        list(merge(MergeRequest(parts=(tmp_path / "a",), output=f"{tmp_path}/all/")))
+
+
+def test_code_that_read_the_inputs_does_not_run_because_a_file_names_it(inputs, tmp_path, warm_worker):
+    run(inputs, tmp_path / "a", (1, 2))
+    part = part_files.read_part(tmp_path / "a" / "top.npz")
+    code = {"preprocess": "prep.py:load", "preprocess_sha256": "0"}
+    part_files.write_part(part.path, part.record | {"reading": part.record["reading"] | code}, part.state)
+    events = list(merge(MergeRequest(parts=(tmp_path / "a",), output=f"{tmp_path}/all/")))
+    notes = " ".join(event.text for event in events if isinstance(event, Note))
+    assert "inputs were read by prep.py:load, which is not run again" in notes
+    assert "numbers and names only" in notes
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,21 @@ def units_of(scores: NDArray[Any], units: Sequence[int]) -> list[int]:
     return [int(row[-unit - 1]) if -len(row) <= unit < 0 else unit for row, unit in zip(order, units, strict=True)]
 
 
+def sum_of_units(scores: Any, units: Any) -> Any:
+    """Return the sum over a batch of one score of each input, as a tensor of TensorFlow.
+
+    `scores` and `units` are tensors ``(batch, unit)`` and ``(batch,)``, `units` as in `units_of`. Units that do not exist
+    are replaced by one that does: `check_units` refuses them afterwards.
+    """
+    import tensorflow as tf
+
+    order = tf.argsort(-scores, axis=1, stable=True)
+    last = tf.shape(scores)[1] - 1
+    ranked = tf.gather(order, tf.clip_by_value(-units - 1, 0, last), axis=1, batch_dims=1)
+    chosen = tf.where(units < 0, ranked, tf.clip_by_value(units, 0, last))
+    return tf.reduce_sum(tf.gather(scores, chosen, axis=1, batch_dims=1))
+
+
 def no_gradient(file: str, target: str, at: str, reason: str) -> UsageError:
     """Return the error for a score that has no gradient with respect to a layer."""
     message = f'{file}: the score of "{escape(target, 80)}" has no gradient with respect to "{escape(at, 80)}": {reason}; give a method without gradients with --method, such as occlusion.'

@@ -117,6 +117,21 @@ def test_the_default_explains_the_highest_class_with_gradcam_at_the_last_layer_w
     assert np.asarray(found).shape == (2, 5, 5)
 
 
+def test_many_batches_are_computed_by_a_compiled_graph_with_the_same_numbers():
+    batch = {"image": reference("digits")["input"]}
+    with actviz.open(MODELS["digits"][0]) as opened:
+        network = opened._network
+        first, *_, last = (network.scores(batch, "", "conv_intermediate", [-1, 3]) for _ in range(10))
+        other = network.scores(batch, "", "conv_intermediate", [3, -2])
+        (submodel,) = network._submodels.values()
+        assert submodel.compiled_by_key
+        with pytest.raises(UsageError, match="no class or channel 10; it has 10"):
+            network.scores(batch, "", "conv_intermediate", [10, 0])
+    for name in ("scores", "outputs", "gradients"):
+        np.testing.assert_array_equal(getattr(last, name), getattr(first, name))
+    assert not np.array_equal(other.gradients, last.gradients)
+
+
 def test_a_channel_of_a_layer_is_explained():
     found = maps("digits", "saliency", 0, of="conv:3", layer=None)
     assert (found.target, found.units, found.stripped) == ("conv", (3,), "")

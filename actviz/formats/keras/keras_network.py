@@ -217,7 +217,12 @@ class KerasNetwork(FileNetwork):
 
         self._set_input_shapes({name: values.shape for name, values in batch.items()})
         target = target or self._output_address()
-        submodel = self._built_submodel((target, at) if at else (target,))
+        addresses = (target, at) if at else (target,)
+        # A sub-model that computes more serves, too: the scores of masked inputs are asked for after those with gradients.
+        known = next(
+            (item for key, item in self._submodels.items() if {*addresses} <= {*key} and target == key[0]), None
+        )
+        submodel = known or self._built_submodel(addresses)
         check_inputs(self._file.name, submodel.input_names(), batch)
         self._check_minimum_size(batch, submodel.steps)
         layers = {layer.address: layer for layer in self.layers}

@@ -32,7 +32,7 @@ from actviz.gate.trust import NO_FLAG
 from actviz.layer_catalogue import facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -58,6 +58,7 @@ class SubModel(BuiltLayers):
     reversed_steps: set[tuple[int, str]] = field(default_factory=set)
     repeats: tuple[tuple[Any, ...], int] = ((), 0)
     compiled: CompiledGraph | None = None
+    compiled_by_key: dict[tuple[Any, ...], CompiledGraph] = field(default_factory=dict)
     patience: int | None = None
     checked: set[tuple[Any, ...]] = field(default_factory=set)
     described: dict[str, tuple[int | None, ...]] = field(default_factory=dict)
@@ -260,6 +261,28 @@ class SubModel(BuiltLayers):
             return None
         self.compiled = CompiledGraph(self._whole, read)
         return self.compiled
+
+    def compiled_scores(
+        self,
+        given: Mapping[str, NDArray[Any]],
+        key: tuple[Any, ...],
+        function: Callable[[dict[str, Any]], dict[str, Any]],
+        ignored: Sequence[str],
+    ) -> CompiledGraph | None:
+        """Return a function of the inputs as a compiled graph after enough batches of one shape and `key`, else ``None``.
+
+        `ignored` are names of arrays that are not inputs.
+        """
+        signature = (*key, *signature_of(given))
+        if signature in self.compiled_by_key:
+            return self.compiled_by_key[signature]
+        seen, count = self.repeats
+        self.repeats = (signature, count + 1 if seen == signature else 1)
+        read = {name: values for name, values in given.items() if name not in ignored}
+        if self.repeats[1] <= COMPILE_AFTER or not self._is_plain(read):
+            return None
+        self.compiled_by_key = {signature: CompiledGraph(function, given)}
+        return self.compiled_by_key[signature]
 
     def _is_plain(self, batch: Mapping[str, NDArray[Any]]) -> bool:
         called = {self.graph.nodes[number].entry for number in self.steps}

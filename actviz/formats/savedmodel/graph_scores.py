@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actviz.formats.savedmodel.name_scopes import PASSING
-from actviz.formats.score_axes import mean_scores
+from actviz.formats.score_axes import mean_scores, sum_of_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,11 +50,7 @@ class ScoreGradient:
 
         output, before, at = tensors
         scores = mean_scores(before, self.axis)
-        order = tf.argsort(-scores, axis=1, stable=True)
-        last = tf.shape(scores)[1] - 1
-        ranked = tf.gather(order, tf.clip_by_value(-units - 1, 0, last), axis=1, batch_dims=1)
-        chosen = tf.where(units < 0, ranked, tf.clip_by_value(units, 0, last))
-        total = tf.reduce_sum(tf.gather(scores, chosen, axis=1, batch_dims=1))
+        total = sum_of_units(scores, units)
         try:
             (gradient,) = tf.gradients(total, [at])
         except Exception as failure:

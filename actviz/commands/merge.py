@@ -133,7 +133,7 @@ def _merge_top(
     try:
         classes = _classes(parts)
         tally = _tally(parts, record)
-        results = top_result.results_of(tally, request.channels, classes.get)
+        results = top_result.results_of(tally, request.channels, lambda name, _: classes.get(name))
         record |= tally.record() | {"files": _files(parts, results)}
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise part_files.damaged(parts, "top") from None

@@ -55,7 +55,7 @@ def list_inputs(
     skipped = SkippedFiles()
     if request.inputs.named or request.inputs.part is not None:
         return request, skipped
-    files = tuple(find_input_files(request.inputs, facts, without=without, skipped=skipped))
+    files = find_input_files(request.inputs, facts, without=without, skipped=skipped)
     yield from map(Note, skipped.notes())
     return replace(request, inputs=replace(request.inputs, paths=(), lists=(), files=files)), skipped
 

@@ -62,7 +62,7 @@ def _top(request: TopRequest, target: TopTarget | None) -> Iterator[Note | Progr
     yield from parts.check_inputs(tally.inputs, run.failures, request.inputs.shard)
     for address, dtype in tally.left_out.items():
         yield Note(f'layer "{escape(address, 80)}" is left out: it gives {escape(dtype, 40)}, not real numbers.')
-    results = top_result.results_of(tally, request.channels, lambda name: top_classes.class_of(name, classes))
+    results = top_result.results_of(tally, request.channels, classes)
     if not results and tally.inputs:
         message = f"{run.facts.file}: none of these layers gives numbers; choose others with --layer."
         raise UsageError(message)

@@ -16,12 +16,13 @@ from actviz.statistics.strength_options import HIGH, LOW
 from actviz.statistics.strongest_inputs import place_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from actviz.batch.strongest_runner import StrongestSoFar
+    from actviz.commands.top_classes import Labels
     from actviz.records import Box, LayerInfo, Sample
 
 MOST_ROWS = 64
@@ -61,7 +62,7 @@ class LayerResult:
     described: Activation
     tally: StrongestSoFar
     channels: Sequence[int]
-    label_of: Callable[[str], str | None]
+    label_of: Labels
 
     @property
     def living(self) -> list[int]:
@@ -91,7 +92,7 @@ class LayerResult:
                 int(numbers.copies[extreme, rank, channel]),
                 tuple(zip(axes, place, strict=True)),
                 (top, left, bottom, right) if bottom > top else None,
-                self.label_of(name),
+                self.label_of(name, number),
             )
 
     def share(self, extreme: int, channel: int) -> float:
@@ -171,7 +172,7 @@ class LayerResult:
         return self.living if chosen else self.living[: max(1, MOST_ROWS // len(self.tally.options.extremes))]
 
 
-def results_of(tally: StrongestSoFar, channels: str | None, label_of: Callable[[str], str | None]) -> list[LayerResult]:
+def results_of(tally: StrongestSoFar, channels: str | None, label_of: Labels) -> list[LayerResult]:
     """Return the results of the layers that give numbers; `channels` is a selection."""
     return [
         LayerResult(
@@ -188,8 +189,9 @@ def results_of(tally: StrongestSoFar, channels: str | None, label_of: Callable[[
 
 def classes_of(results: Sequence[LayerResult]) -> dict[str, str]:
     """Return the classes of all inputs that are among the strongest, by name, as far as they are known."""
-    names = {name for result in results for _, name in result.numbers.identities.values()}
-    return {name: label for name in sorted(names) if (label := results[0].label_of(name)) is not None}
+    named = {(name, number) for result in results for number, (_, name) in result.numbers.identities.items()}
+    labels = ((name, results[0].label_of(name, number)) for name, number in sorted(named, reverse=True))
+    return dict(sorted({name: label for name, label in labels if label is not None}.items()))
 
 
 def verdict(results: Sequence[LayerResult], record: Mapping[str, Any]) -> verdicts.Verdict:

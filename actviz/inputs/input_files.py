@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import overload
 
 from actviz.errors import InputError, UsageError, escape
 from actviz.gate.file_type import MODEL_SUFFIXES, SECOND_MODEL
 from actviz.inputs.skipped_files import SOUND_HINT, TEXT_HINT, SkippedFiles
 from actviz.system import file_system, folders, streams
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".apng", ".npy", ".npz"}
@@ -23,6 +23,7 @@ TEXT_SUFFIXES = frozenset({".txt", ".csv"})
 MAXIMUM_LIST_BYTES = 256 << 20
 OF_SEVERAL = frozenset({".npy", ".npz", ".txt", ".csv"})
 STANDARD_INPUT = "-"
+BLOCK = 1024
 _PATTERN = frozenset("*?[")
 MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 """A folder with one of these is a model, not a folder of inputs."""
@@ -47,6 +48,56 @@ class InputFile:
 
     path: Path
     name: str
+
+
+class FileList(Sequence[InputFile]):
+    """Input files, of which only two blocks are kept as objects and the others compressed.
+
+    100,000 files of 2,000 folders take 2 MB; as a list of `InputFile` they took 41 MB.
+    """
+
+    def __init__(self, files: Iterable[InputFile] = ()) -> None:
+        self._blocks: list[bytes] = []
+        self._open: list[InputFile] = []
+        self._read: tuple[int, list[InputFile]] = -1, []
+        for file in files:
+            self._open.append(file)
+            if len(self._open) == BLOCK:
+                texts = "\0".join(f"{file.path}\0{file.name}" for file in self._open)
+                self._blocks.append(zlib.compress(texts.encode("utf-8", "surrogatepass"), 1))
+                self._open = []
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return BLOCK * len(self._blocks) + len(self._open)
+
+    @overload
+    def __getitem__(self, index: int) -> InputFile: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[InputFile]: ...
+
+    def __getitem__(self, index: int | slice) -> InputFile | list[InputFile]:
+        """Return a file, or a list of files."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        block, within = divmod(range(len(self))[index], BLOCK)
+        return self._block(block)[within]
+
+    def __iter__(self) -> Iterator[InputFile]:
+        """Yield the files in order."""
+        for block in range(len(self._blocks) + 1):
+            yield from self._block(block)
+
+    def _block(self, block: int) -> list[InputFile]:
+        if block == len(self._blocks):
+            return self._open
+        number, files = self._read  # once: other threads may replace it
+        if number != block:
+            texts = zlib.decompress(self._blocks[block]).decode("utf-8", "surrogatepass").split("\0")
+            files = [InputFile(Path(path), name) for path, name in zip(texts[::2], texts[1::2], strict=True)]
+            self._read = block, files
+        return files
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +150,7 @@ class InputArguments:
     named: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     separated_by_nul: bool = False
-    files: tuple[InputFile, ...] = ()
+    files: Sequence[InputFile] = ()
     shard: Shard = Shard()
     part: InputPart | None = None
 
@@ -127,7 +178,7 @@ def list_input_files(
     text: bool = False,
     sound: bool = False,
     skipped: SkippedFiles | None = None,
-) -> list[InputFile]:
+) -> FileList:
     """Return the input files in the order given; those of a folder are sorted.
 
     In folders, files are selected by suffix; `text` and `sound` include those suffixes. The folder `without`
@@ -144,10 +195,9 @@ def list_input_files(
     suffixes = SUFFIXES | (TEXT_SUFFIXES if text else frozenset()) | (SOUND_SUFFIXES if sound else frozenset())
     skipped = SkippedFiles() if skipped is None else skipped
     search = _Search(suffixes, given, without, skipped)
-    files = [*given.files, *(file for path in given.paths for file in _of_path(path, search))]
-    for name in given.lists:
-        for path in _listed(name, given.separated_by_nul):
-            files += _of_path(path, search)
+    listed = (path for name in given.lists for path in _listed(name, given.separated_by_nul))
+    paths = itertools.chain(given.paths, listed)
+    files = FileList(itertools.chain(given.files, (file for path in paths for file in _of_path(path, search))))
     if not files and (given.paths or given.lists):
         lists = ("standard input" if name == STANDARD_INPUT else name for name in given.lists)
         what = ", ".join(escape(str(name), 80) for name in (*given.paths, *lists)[:3])
@@ -197,15 +247,16 @@ def _of_path(path: Path, search: _Search) -> Iterator[InputFile]:
         yield InputFile(path, path.name)
 
 
-def _listed(name: str, separated_by_nul: bool) -> list[Path]:  # noqa: FBT001  (the option's own value)
-    """Return the paths in a list, without blank lines."""
+def _listed(name: str, separated_by_nul: bool) -> Iterator[Path]:  # noqa: FBT001  (the option's own value)
+    """Yield the paths in a list, without blank lines."""
     if name == STANDARD_INPUT:
         content = streams.read_standard_input(MAXIMUM_LIST_BYTES)
     else:
         content = file_system.read_bytes(Path(name), MAXIMUM_LIST_BYTES)
-    separator = b"\0" if separated_by_nul or (b"\0" in content) else b"\n"
-    lines = [line.removesuffix(b"\r") if separator == b"\n" else line for line in content.split(separator)]
-    return [Path(line.decode("utf-8", "surrogateescape")) for line in lines if line.strip()]
+    line_of = re.compile(rb"[^\0]+" if separated_by_nul or b"\0" in content else rb"[^\n]+?(?=\r?(?:\n|\Z))")
+    for match in line_of.finditer(content):
+        if match[0].strip():
+            yield Path(match[0].decode("utf-8", "surrogateescape"))
 
 
 def may_hold(shard: Shard, number: int, path: Path) -> bool:

@@ -107,7 +107,7 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
             yield [sample for sample in part if given.shard.holds(sample.offset)]
         return
     divided = given.part if given.part is not None and given.part.files else None
-    entries = [] if divided is not None else find_input_files(given, facts, skipped=count.skipped)
+    entries: Sequence[InputFile] = () if divided is not None else find_input_files(given, facts, skipped=count.skipped)
     pipeline = replace(pipeline, notes=(*pipeline.notes, *count.skipped.notes()))
     if not entries and divided is None:
         if options.function is not None:
@@ -115,11 +115,13 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
         if given.shard.holds(0):
             yield [default_sample(pipeline.specs, pipeline.ranges, options)]
         return
-    numbered = [(number, entry) for number, entry in enumerate(entries) if may_hold(given.shard, number, entry.path)]
-    alone = len(entries) == 1
+    alone, count.total = len(entries) == 1, len(entries)
+    numbered: Iterable[tuple[int, InputFile]] = enumerate(entries)
     if divided is not None:
-        numbered, alone = list(divided.files), divided.alone
-    count.total = len(numbered)
+        numbered, alone, count.total = divided.files, divided.alone, len(divided.files)
+    elif given.shard.count > 1:
+        count.total = sum(may_hold(given.shard, number, entry.path) for number, entry in numbered)
+        numbered = (item for item in enumerate(entries) if may_hold(given.shard, item[0], item[1].path))
     for index, (number, entry) in enumerate(numbered):
         read = 0
         before = count.total - 1
@@ -139,7 +141,7 @@ def iterate_samples(  # noqa: PLR0913  (one more than allowed: `count` is filled
 
 def find_input_files(
     given: InputArguments, facts: ModelFacts, without: Path | None = None, *, skipped: SkippedFiles | None = None
-) -> list[InputFile]:
+) -> Sequence[InputFile]:
     """Return the files given without a name, with folders, patterns and lists expanded; see `list_input_files`.
 
     Raises

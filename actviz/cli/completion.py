@@ -67,7 +67,8 @@ def _addresses(path: Path) -> list[tuple[str, str]]:
     from actviz.worker import ModelOptions, Worker
 
     with Worker(ModelOptions(path, timeout=TIMEOUT)) as worker:
-        return [(layer.address, layer.kind) for layer in worker.facts().layers]
+        facts = worker.facts()
+        return [(layer.address, layer.kind) for layer in (*facts.layers, *facts.pre_activations)]
 
 
 def models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -137,7 +137,8 @@ def options_of(command: click.Command) -> dict[str, ConfigOption]:
             continue
         kind = "list" if param.multiple else "flag" if param.is_flag else "value"
         for name in (*param.opts, *param.secondary_opts):
-            if name.startswith("--"):
+            # Layers that a file chooses for other commands are still listed with all others.
+            if name.startswith("--") and (command.name, name) != ("layers", "--layer"):
                 long = name.removeprefix("--")
                 if kind != "flag" and (long in PATH_OPTIONS or isinstance(param.type, click.Path)):
                     options[long] = ConfigOption(param.name, "paths" if param.multiple else "path")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ PAGES = (
     "figures", "inputs", "addresses", "batches", "activations", "check-and-diff", "top", "report", "filters", "history", "python", "explain", "formats",
     "untrusted-models", "configuration", "exit-codes", "speed", "contributing",
 )  # fmt: skip
+SECTION, CODE = re.compile(r"^(?=## )", re.MULTILINE), re.compile(r"`([^`\n]+)`")
+MIN_WORD, MIN_COUNT = 3, 5
 MAX_BYTES = 1 << 20
 MAX_WIDTH, PIPED_WIDTH = 100, 80
 
@@ -40,17 +43,21 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 def command(ctx: click.Context, topic: str | None) -> None:
     """Print a page of the guide, or the options of a command.
 
-    TOPIC is a page or a command; without it, the pages are listed. On a terminal a page
-    is shown through a pager.
+    TOPIC is a page, a command, or a word such as shards, whose section is printed; without
+    it, the pages are listed. On a terminal a page is shown through a pager.
     """
     group = ctx.find_root().command
     commands = group.list_commands(ctx) if isinstance(group, click.Group) else []
     if topic is None:
         click.echo(_contents(commands))
     elif topic in PAGES:
-        _show_page(topic)
+        _show(_read(topic))
+        if topic in commands:
+            click.echo(f"\nOptions of the command: actviz {topic} --help")
     elif isinstance(group, click.Group) and (named := group.get_command(ctx, topic)) is not None:
         click.echo(named.get_help(click.Context(named, info_name=topic, parent=ctx.find_root(), max_content_width=100)))
+    elif text := _about(topic):
+        _show(text)
     else:
         hint = did_you_mean(near_names(topic, [*PAGES, *commands], 1)) or "actviz help lists the pages."
         message = f'there is no page or command "{escape(topic, 60)}"; {hint}'
@@ -70,9 +77,34 @@ def _contents(commands: list[str]) -> str:
     return "\n".join(["Pages of the guide, printed by actviz help PAGE:", "", *lines, "", tail])
 
 
-def _show_page(page: str) -> None:
+def _about(topic: str) -> str:
+    """Return the section that is most about a word or option, and where to read on; empty if there is none.
+
+    A word in a heading counts ten times as much as in the text, names in backticks three times as much.
+    """
+    word = re.escape(topic.lstrip("-@"))
+    stem = word.removesuffix("s") if len(word) > MIN_WORD and not word.endswith("ss") else word
+    pattern = re.compile(rf"(?<![\w-])(?:--|@)?{stem}s?(?![\w-])", re.IGNORECASE)
+    best, most, pages = "", 1, dict[str, int]()
+    for page in PAGES[:-1] if len(word) >= MIN_WORD else ():  # contributing is for developers
+        title, text = _read(page).split("\n", 1)
+        for section in SECTION.split(f"{title}\n{text}"):
+            code = " ".join(CODE.findall(section))
+            heading = section.partition("\n")[0]
+            count = sum(
+                factor * len(pattern.findall(part)) for factor, part in ((10, heading), (2, code), (1, section))
+            )
+            pages[page] = max(pages.get(page, 0), count)
+            if count > most:
+                whole = section if section.startswith(title) else f"{title}\n\n{section}"
+                best, most = f"{whole.rstrip()}\n\nThe whole page: actviz help {page}", count
+    others = [page for page, count in pages.items() if MIN_COUNT <= count < most]
+    return f"{best}; see also {', '.join(others)}." if best and others else best
+
+
+def _show(text: str) -> None:
     if not sys.stdout.isatty():
-        click.echo(markdown_text(_read(page), PIPED_WIDTH))
+        click.echo(markdown_text(text, PIPED_WIDTH))
         return
     width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
-    click.echo_via_pager(markdown_text(_read(page), width) + "\n")
+    click.echo_via_pager(markdown_text(text, width) + "\n")

@@ -11,6 +11,7 @@ COMMON = "Common options"
 # By command, at most ten, in the order of the help. The other options follow under the headings below.
 COMMON_OPTIONS = {
     "show": "layer output scale top channels overlay dark labels preprocess json",
+    "layers": "layer json operations weights custom-objects signature quiet",
     "extract": "layer output input preprocess resize compress files-from overwrite quiet",
     "render": "layer output index axes scale top channels sort dark overwrite",
     "check": "layer no-nan no-inf max-dead max-constant max-saturated max-zeros preprocess junit json",
@@ -49,6 +50,7 @@ EXAMPLES = {
     ),
     "layers": (
         ("Addresses, classes and shapes:", "actviz layers model.keras"),
+        ("Some of them:", "actviz layers model.keras -l '@Conv2D'"),
         ("The same for a script:", "actviz layers model.keras --json"),
     ),
     "extract": (

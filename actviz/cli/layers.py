@@ -25,16 +25,19 @@ RIGHT = (0, 4)
 
 @click.command("layers", cls=ConfiguredCommand)
 @options.model
+@options.layer
 @options.as_json
 @options.flag("--operations", help="Also list the single operations of a graph; each has an address.")
 @options.model_options
-def command(*, as_json: bool, operations: bool, **values: Any) -> None:
+@options.quiet
+def command(*, as_json: bool, operations: bool, layers: tuple[str, ...], quiet: bool, **values: Any) -> None:
     """List the layers of MODEL: addresses for `--layer`, classes, shapes, parameters and kinds of figures."""
     from actviz.commands.layers import LayersRequest, list_layers, record_of
 
-    result = list_layers(LayersRequest(options.take_model_options(values), operations))
-    for note in result.notes:
-        write_note(f"actviz: {note}")
+    result = list_layers(LayersRequest(options.take_model_options(values), operations, layers))
+    if not quiet:
+        for note in result.notes:
+            write_note(f"actviz: {note}")
     click.echo(json.dumps(record_of(result)) if as_json else table(result))
 
 

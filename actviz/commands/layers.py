@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from actviz.addresses import select_layers_of
 from actviz.errors import escape
 from actviz.records import sizes_text
 from actviz.worker import ModelOptions, Worker
@@ -20,10 +21,15 @@ HEADINGS = ("index", "address", "class", "output shape", "parameters", "drawn as
 
 @dataclass(frozen=True, slots=True)
 class LayersRequest:
-    """The arguments of the command; with `operations`, operations inside the layers of a graph are listed too."""
+    """The arguments of the command.
+
+    With `operations`, operations inside the layers of a graph are listed too; with addresses in `layers`, only what
+    these select.
+    """
 
     opening: ModelOptions
     operations: bool = False
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,11 @@ def list_layers(request: LayersRequest) -> LayersResult:
             facts = worker.complete()
         worker.stop()
         notes = tuple(worker.notes())
-        if not request.operations:
+        if request.layers:
+            chosen = select_layers_of(replace(facts, refusals={}), request.layers, str(request.opening.model))
+            refusals = {layer.address: reason for layer in chosen if (reason := facts.refusals.get(layer.address))}
+            facts = replace(facts, layers=tuple(chosen), listed=(), refusals=refusals, removed_layers={})
+        elif not request.operations:
             facts = replace(facts, layers=_outer(facts.layers), listed=_outer(facts.listed))
         preprocessing = describe_ranges(facts) if takes_images(facts) else ""
     return LayersResult(facts, preprocessing, drawn_as(facts), notes)

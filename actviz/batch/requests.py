@@ -57,9 +57,11 @@ Request = TypeVar("Request", bound=ModelRequest)
 
 
 def code_notes(facts: ModelFacts, trust: TrustPolicy) -> list[str]:
-    """Return notes about code that runs because the user allowed it."""
+    """Return notes about the checkpoint of a folder, and about code that runs because the user allowed it."""
     given = ", ".join(escape(text, 80) for text in trust.custom_objects)
     lines = []
+    if "/" in facts.weights:  # which one of a folder was not on the command line
+        lines.append(f"{facts.file}: the weights are those of {escape(facts.weights, 200)}")
     runs = ", ".join(text for text in facts.code if text not in facts.missing)
     if runs and trust.allow_code:
         lines.append(f"{facts.file}: code in the file is allowed to run: {runs}")

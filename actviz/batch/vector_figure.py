@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actviz.figures import text
-from actviz.history.matplotlib_settings import DPI, save_vector, settings, text_style
-from actviz.history.themes import LIGHT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +32,8 @@ def encode_vector(picture: Picture, suffix: str, provenance: dict[str, Any]) -> 
 
     matplotlib writes the file, since it embeds the fonts in a PDF.
     """
+    from actviz.history.matplotlib_settings import DPI, save_vector, settings
+    from actviz.history.themes import LIGHT
     from actviz.results.output_files import encode_drawing
 
     height, width = picture.size
@@ -93,6 +93,8 @@ class _PlacedText:
 
     def draw(self, figure: Any, sizes: tuple[int, int]) -> None:
         """Write the text into a figure of matplotlib of `sizes` rows and columns."""
+        from actviz.history.matplotlib_settings import text_style
+
         (top, left, bottom, _), (height, width) = self.label.box, sizes
         ascent = text.get_font(self.size, bold=self.bold).ascent
         column, row = (left + ascent, bottom) if self.upwards else (left, top + ascent)

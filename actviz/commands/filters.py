@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from actviz.addresses import select_layers_of
-from actviz.batch import output_paths
 from actviz.batch.events import FileWritten, Note
-from actviz.batch.vector_figure import write_picture
 from actviz.errors import UsageError, escape
 from actviz.records import Context, Style
 from actviz.worker import ModelOptions, Worker
@@ -48,6 +45,11 @@ def filters(request: FiltersRequest) -> Iterator[Note | FileWritten]:
         If a layer has no weights that can be drawn, or a figure cannot be written.
     """
     with Worker(request.opening) as worker:
+        # Imported while the worker opens the file, which takes longer.
+        from actviz.batch import output_paths, vector_figure  # noqa: F401
+        from actviz.figures import filters_figure  # noqa: F401
+        from actviz.results import output_files  # noqa: F401
+
         facts = worker.facts()
         chosen = dict(_chosen(request, facts, worker))
         worker.stop()
@@ -69,6 +71,8 @@ def _chosen(
     UsageError
         If a layer that is named has no kernels, or no layer has any.
     """
+    from actviz.addresses import select_layers_of
+
     layers = select_layers_of(facts, request.layers, str(request.opening.model)) if request.layers else facts.layers
     found = False
     for layer in layers:
@@ -110,6 +114,7 @@ def _paths(
     OutputError
         If a path may not be written.
     """
+    from actviz.batch import output_paths
     from actviz.results import output_files
 
     given = request.output
@@ -136,6 +141,7 @@ def _identity(facts: ModelFacts, address: str) -> dict[str, str]:
 
 
 def _draw(request: FiltersRequest, facts: ModelFacts, layer: LayerInfo, kernel: Kernel, path: Path) -> FileWritten:
+    from actviz.batch.vector_figure import write_picture
     from actviz.figures.filters_figure import draw_filters
     from actviz.version import VERSION
 

@@ -12,6 +12,7 @@ from actviz.addresses import select_layers_of
 from actviz.errors import UsageError, escape
 from actviz.explanations.method import Explanation, ScoreFunction
 from actviz.explanations.method_table import METHODS
+from actviz.explanations.plan import TOP, Target
 from actviz.formats.score_axes import check_units, units_of
 from actviz.suggestions import did_you_mean, near_names
 
@@ -23,28 +24,10 @@ if TYPE_CHECKING:
     from actviz.explanations.method import Method
     from actviz.records import Activation, LayerInfo, ModelFacts, ScoreBatch, TensorSpec
 
-TOP = "top"
 PLACES = frozenset({"row", "column", "plane", "step"})
 MAX_RANK = 2
 MIXING = 1e-2
 """Relative change of the scores by the rest of a batch; rounding changes them by less, also those of 16-bit numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is explained: a unit of a layer (``address`` empty: the output).
-
-    `unit` is ``-k`` for the unit with the k-th highest score of each input.
-    """
-
-    address: str = ""
-    unit: int = -1
-
-    @property
-    def name(self) -> str:
-        """The target as on the command line: ``top``, ``top2``, ``7`` or ``conv:17``."""
-        unit = f"top{-self.unit}" if self.unit < -1 else TOP if self.unit < 0 else str(self.unit)
-        return f"{self.address}:{unit}" if self.address else unit
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -5,12 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actviz.explanations.explain import Target
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actviz.records import HeatMap
+
+
+TOP = "top"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is explained: a unit of a layer (``address`` empty: the output).
+
+    `unit` is ``-k`` for the unit with the k-th highest score of each input.
+    """
+
+    address: str = ""
+    unit: int = -1
+
+    @property
+    def name(self) -> str:
+        """The target as on the command line: ``top``, ``top2``, ``7`` or ``conv:17``."""
+        unit = f"top{-self.unit}" if self.unit < -1 else TOP if self.unit < 0 else str(self.unit)
+        return f"{self.address}:{unit}" if self.address else unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def table(name: str) -> ColorTable:
     shipped = shipped_colormaps().get(name)
     colors = from_matplotlib(name) if shipped is None else shipped
     codes = colors.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16], dtype=np.uint32)
-    return ColorTable(name, colors, len(np.unique(codes)) == STEPS, _pick_nonfinite_colors(colors))
+    return ColorTable(name, colors, len(set(codes.tolist())) == STEPS, _pick_nonfinite_colors(colors))
 
 
 @functools.cache

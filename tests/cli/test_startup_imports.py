@@ -71,7 +71,12 @@ def test_the_command_never_loads_tensorflow_itself(samples):
 
 def test_weights_are_drawn_without_tensorflow_and_matplotlib(samples, tmp_path):
     loaded = modules_after("filters", samples / "digits_cnn.h5", "-o", tmp_path / "filters.png")
-    assert not loaded & (HEAVY | {"h5py", "jinja2"})
+    assert not loaded & (HEAVY | {"h5py", "jinja2", "actviz.history", "numpy.ma"})
+
+
+def test_a_worker_is_started_before_numpy_is_imported():
+    program = "import sys, actviz.worker, actviz.commands.filters; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=60)
 
 
 def test_curves_need_matplotlib_without_pyplot_and_no_tensorflow(samples, tmp_path):

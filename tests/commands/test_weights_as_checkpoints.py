@@ -89,6 +89,12 @@ def test_results_name_the_weights(actviz, folder):
     merged = actviz("merge", "1", "2", "--junit", "merged.xml")
     assert merged.code == 0, merged
     assert 'name="actviz check arch.json with ckpt"' in (folder / "merged.xml").read_text()
+    (folder / "runs").mkdir()
+    for path in (*folder.glob("ckpt.*"), folder / "checkpoint"):
+        shutil.copy(path, folder / "runs")
+    ran = actviz("check", "arch.json", "x.npy", "-l", "conv2d", "--weights", "runs", "--junit", "runs.xml")
+    assert "arch.json: the weights are those of runs/ckpt" in ran.err
+    assert 'name="actviz check arch.json with runs/ckpt"' in (folder / "runs.xml").read_text()
     diff = actviz("diff", "arch.json", "arch.json", "x.npy", "-l", "conv2d", "--weights", "run/e2.h5", "--weights", "ckpt",
                   "--junit", "diff.xml", "--exit-zero")  # fmt: skip
     assert diff.code == 0, diff

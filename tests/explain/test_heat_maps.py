@@ -9,11 +9,11 @@ import pytest
 from actviz.commands.explain_plan import parse_plan
 from actviz.errors import UsageError
 from actviz.explanations import faithfulness, heat_maps, rise
-from actviz.explanations.explain import Target, last_layer_with_places, parse_targets
+from actviz.explanations.explain import last_layer_with_places, parse_targets
 from actviz.explanations.heat_maps import explain_batch
 from actviz.explanations.method import Explanation
 from actviz.explanations.occlusion import patch_sides
-from actviz.explanations.plan import ExplainPlan
+from actviz.explanations.plan import ExplainPlan, Target
 from actviz.explanations.positions import values_on_input
 from actviz.formats.score_axes import units_of
 from actviz.records import Activation, Geometry, LayerInfo, ModelFacts, ScoreBatch, TensorSpec

@@ -27,13 +27,18 @@ MAX_ITEMS = 2000
 
 def layers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete addresses, after the last comma, from the model or the activations given before."""
+    from actviz.records import PRE  # `--help` needs no records
+
     del param
     head, comma, _ = incomplete.rpartition(",")
     known: Sequence[tuple[str, str]] = ()
     with contextlib.suppress(Exception):
         path = _source(ctx)
         known = [] if path is None else _addresses(path)
-    mark = "!" if incomplete[len(head + comma) :].startswith("!") else ""
+    part = incomplete[len(head + comma) :]
+    mark = "!" if part.startswith("!") else ""
+    # With an @ only: otherwise almost every layer would have two completions.
+    known = [(address, kind) for address, kind in known if "@" in part or not address.endswith(PRE)]
     items = [(head + comma + mark + address, kind) for address, kind in known]
     return [CompletionItem(text, help=kind) for text, kind in items if text.startswith(incomplete)][:MAX_ITEMS]
 

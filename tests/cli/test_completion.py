@@ -52,6 +52,7 @@ def test_layers_complete_after_a_comma_and_after_other_options(folder):
     words = ["actviz", "show", "--cmap", "viridis", "digits_cnn.h5", "-l", "conv", "-l", "pool,conv_"]
     assert complete("bash", words, folder) == "plain,pool,conv_intermediate\n"
     assert complete("bash", [*words[:-1], "**,!conv_"], folder) == "plain,**,!conv_intermediate\n"
+    assert complete("bash", [*words[:-1], "pool,conv@"], folder) == "plain,pool,conv@pre\n"
 
 
 @pytest.mark.slow

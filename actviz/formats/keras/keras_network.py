@@ -219,9 +219,8 @@ class KerasNetwork(FileNetwork):
         target = target or self._output_address()
         addresses = (target, at) if at else (target,)
         # A sub-model that computes more serves, too: the scores of masked inputs are asked for after those with gradients.
-        known = next(
-            (item for key, item in self._submodels.items() if {*addresses} <= {*key} and target == key[0]), None
-        )
+        fits = (key for key in self._submodels if target == key[0] and {*addresses} <= {*key})
+        known = next((self._submodels[key] for key in fits if {*self._submodels[key].input_names()} <= {*batch}), None)
         submodel = known or self._built_submodel(addresses)
         check_inputs(self._file.name, submodel.input_names(), batch)
         self._check_minimum_size(batch, submodel.steps)

@@ -86,8 +86,9 @@ def _heat_map(asked: tuple[Method, Explanation, ScoreBatch], plan: ExplainPlan, 
         check_separate(question, first)
     values = np.asarray(method.compute(question)[0], np.float32)
     cells, flat = _cells(method, question, values)
-    # No place of a text belongs to a value, nor of an input with other axes than the map.
-    skipped = not plan.check or question.values.dtype.kind in "OSU" or bool((cells < 0).all())
+    # No place of a text belongs to a value, nor of an input with other axes than the map; a flat map has no order.
+    placed = question.values.dtype.kind not in "OSU" and bool((cells >= 0).any())
+    checked = plan.check and placed and bool(np.ptp(flat))
     unit, scores, outputs = question.units[0], first.scores[0], first.outputs[0]
     order = np.argsort(-scores, kind="stable")
     activation = question.activation if method.on_layer else None
@@ -112,7 +113,7 @@ def _heat_map(asked: tuple[Method, Explanation, ScoreBatch], plan: ExplainPlan, 
         box=plan.box,
         share=_share(flat, cells, plan.box) if plan.box else 0.0,
         difference=_difference(question, float(scores[unit])) if method.complete else None,
-        check=None if skipped else faithfulness.measure(question, flat, cells, float(outputs[unit])),
+        check=faithfulness.measure(question, flat, cells, float(outputs[unit])) if checked else None,
     )
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from actviz.records import Box, Context, HeatMap, Picture, Style, Tile
 
 _SIDES = ((2, 440), (4, 320), (9, 250))
-_SMALLEST_SIDE = 200
+_SMALLEST_SIDE, _WIDEST_TITLE = 200, 320
 _ONE_ROW = 4
 _TITLE_SIZE, _FONT_SIZE, _BAR_SIZE = 13, 12, 11
 _GAP, _ROW_GAP, _LEADING = 26, 22, 4
@@ -140,7 +140,8 @@ class _Plan:
         zoom: float = style.zoom or wanted // max(rows, columns) or wanted / max(rows, columns)
         tile = max(1, round(rows * zoom)), max(1, round(columns * zoom))
         font, small, title = text.get_font(_FONT_SIZE), text.get_font(_BAR_SIZE), text.get_font(_TITLE_SIZE, bold=True)
-        width = max(tile[1], _SMALLEST_SIDE) + _GAP
+        longest = max(title.width(panel.title) for panel in panels)
+        width = max(tile[1], _SMALLEST_SIDE, min(longest, _WIDEST_TITLE)) + _GAP
         lines = [[part for line in panel.lines for part in text.wrap([line], font, width - _GAP)] for panel in panels]
         foot = 8 + page_layout.BAR_HEIGHT + 5 + small.height + 6 + max(map(len, lines)) * (font.height + _LEADING)
         cell = title.height + 6 + tile[0] + foot + _ROW_GAP, width

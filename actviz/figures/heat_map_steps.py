@@ -85,6 +85,7 @@ class _StepPanel:
         words = context.steps if len(context.steps) == count else ()
         if not words and count <= _MOST_WORDS and context.signal is None:
             words = tuple(map(str, range(count)))
+            title += f" (steps of {text.shown(item.layer, 40)})"
         shown = tuple(text.shown(word, 40) or " " for word in words)
         signal = context.signal if not words else None
         font = text.get_font(_FONT_SIZE)

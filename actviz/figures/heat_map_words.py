@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actviz.records import Faithfulness, HeatMap
 
 TOP = 5
-_FLAT = 1e-6
+_FLAT, _UNCHANGED = 1e-6, 0.01
 LIMITS = "this measures how faithful a map is to the network, not whether the network is right"
 
 MEANINGS = {
@@ -45,14 +45,12 @@ def heading(maps: Sequence[HeatMap], labels: Sequence[str]) -> tuple[str, str, s
     targets: dict[str, dict[str, None]] = {}
     for item in maps:
         targets.setdefault(text.shown(item.target, 60), {})[name_of(item.unit, item.units, labels)] = None
-    methods = dict.fromkeys(_method(item) for item in maps)
+    methods: dict[str, dict[str, None]] = {}
+    for item in maps:
+        methods.setdefault(text.shown(item.layer, 60), {})[item.method] = None
     sizes = dict.fromkeys(text.shape(item.values.shape) for item in maps)
     title = ", ".join(f"{target}: {', '.join(names)}" for target, names in targets.items())
-    return title, ", ".join(methods), ", ".join(sizes)
-
-
-def _method(item: HeatMap) -> str:
-    return f"{item.method} at {text.shown(item.layer, 60)}"
+    return title, "; ".join(f"{', '.join(names)} at {layer}" for layer, names in methods.items()), ", ".join(sizes)
 
 
 def panel(item: HeatMap, maps: Sequence[HeatMap], labels: Sequence[str]) -> tuple[str, list[str]]:
@@ -104,6 +102,9 @@ def _kind(item: HeatMap) -> str:
 def _checked(check: Faithfulness) -> list[str]:
     """Return the means of deletion and insertion beside those of the random map, and what they say."""
     deletion, random_deletion, insertion, random_insertion = means(check)
+    outputs = np.concatenate([[check.whole], *_curves(check)])
+    if np.ptp(outputs) <= _UNCHANGED * np.abs(outputs).max():
+        return [f"the output stays within {_UNCHANGED:.0%}, whatever is deleted: this says nothing about the map"]
     better = (deletion < random_deletion) + (insertion > random_insertion)
     verdict = {
         2: "more faithful than a random map",
@@ -119,9 +120,12 @@ def _checked(check: Faithfulness) -> list[str]:
 
 def means(check: Faithfulness) -> tuple[float, float, float, float]:
     """Return the mean outputs of deletion, random deletion, insertion and random insertion."""
-    curves = check.deletion, check.random_deletion, check.insertion, check.random_insertion
-    deletion, random_deletion, insertion, random_insertion = (float(np.mean(curve)) for curve in curves)
+    deletion, random_deletion, insertion, random_insertion = (float(np.mean(curve)) for curve in _curves(check))
     return deletion, random_deletion, insertion, random_insertion
+
+
+def _curves(check: Faithfulness) -> tuple[tuple[float, ...], ...]:
+    return check.deletion, check.random_deletion, check.insertion, check.random_insertion
 
 
 def caption(maps: Sequence[HeatMap], labels: Sequence[str], over: Overlay | None) -> tuple[str, ...]:
@@ -129,9 +133,7 @@ def caption(maps: Sequence[HeatMap], labels: Sequence[str], over: Overlay | None
     parts = []
     for target in dict.fromkeys(item.target for item in maps):
         item = next(item for item in maps if item.target == target)
-        highest = ", ".join(
-            f"{name_of(unit, item.units, labels)}: {text.number(output, 2)}" for unit, output in item.top
-        )
+        highest = ", ".join(f"{name_of(unit, item.units, labels)}: {text.number(output)}" for unit, output in item.top)
         parts.append(
             f"highest {'probabilities' if item.stripped else 'outputs'} of {text.shown(target, 60)}: {highest}"
         )

@@ -68,6 +68,12 @@ def test_the_check_takes_forty_forward_passes_and_finds_a_true_map_more_faithful
     assert np.mean(check.insertion) > np.mean(check.random_insertion)
 
 
+def test_a_flat_map_has_no_order_and_is_not_checked():
+    ((item,),), _ = maps_of(ExplainPlan(check=True), {"image": np.zeros((1, 4, 4, 1), np.float32)})
+    assert not item.values.any()
+    assert item.check is None
+
+
 def test_rise_ranks_the_places_that_raise_the_score_highest():
     ((item,),), network = maps_of(ExplainPlan(methods=("rise",)))
     assert network.passes == 3 + rise.MASKS

@@ -102,6 +102,20 @@ def test_faithfulness_is_said_with_its_limit(check, verdict):
     assert picture.numbers["maps"][0]["faithfulness"]["insertion"] == pytest.approx(0.6)
 
 
+def test_an_output_that_does_not_change_says_nothing_about_a_map():
+    check = Faithfulness(0.25, (0.2501,) * 10, (0.2502,) * 10, (0.2503,) * 10, (0.25,) * 10)
+    _, words = words_of(replace(MAP, check=check))
+    assert "the output stays within 1%, whatever is deleted" in words
+    assert "faithful than" not in words
+
+
+def test_methods_are_named_once_for_each_layer_and_long_titles_are_whole():
+    others = [replace(MAP, method=name, unit=unit) for unit in (1, 2) for name in ("gradcam", "integrated-gradients")]
+    _, words = words_of(*others)
+    assert "gradcam, integrated-gradients at conv" in words
+    assert "2 (two): integrated-gradients" in words
+
+
 def test_the_box_is_outlined_and_its_share_said():
     picture, words = words_of(replace(MAP, box=(0, 0, 4, 4), share=0.25), style=Style(zoom=10))
     top, left, _, _ = picture.tiles[0].box

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from actviz.api.arguments import check_array, names_of, path_of, python_errors
 from actviz.api.layer_activation import LayerActivation
-from actviz.errors import InputError, UsageError, escape
+from actviz.errors import InputError, escape
 from actviz.system import streams
 
 if TYPE_CHECKING:
@@ -147,18 +147,15 @@ class OpenNetwork:
         labels: Sequence[str] = (),
     ) -> ExplanationMaps:
         """Return heat maps for a batch; see `actviz.explain`."""
-        from actviz.explanations.explain import explain, parse_target
+        from actviz.explanations.explain import explain, layer_to_explain, parse_target
         from actviz.explanations.heat_maps import complete_shapes
 
         with self._starting():
             batch = self._batch(inputs)
             complete_shapes(self._network, batch)
             target = parse_target(of, self.facts, str(self._path), labels)
-            chosen = self.select(layer) if layer is not None else []
-            if len(chosen) > 1:
-                message = f'"{escape(str(layer), 80)}" names {len(chosen)} layers; give the address of one.'
-                raise UsageError(message)
-            address = chosen[0].address if chosen else ""
+            names = names_of(layer, "layer", "a layer address") if layer is not None else ()
+            address = layer_to_explain(self.facts, names, str(self._path)) if names else ""
             default = "gradcam" if self._network.has_gradients else "occlusion"
             return explain(self._network.scores, self.facts, batch, target, method or default, address)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from actviz.addresses import select_layers_of
 from actviz.errors import UsageError, escape
 from actviz.explanations.plan import ExplainPlan
 
@@ -36,17 +35,14 @@ def parse_plan(  # noqa: PLR0913  (one for each option)
     UsageError
         If a target, a method or the layer does not exist, or the box is malformed.
     """
-    from actviz.explanations.explain import method_of, parse_targets
+    from actviz.explanations.explain import layer_to_explain, method_of, parse_targets
 
     names = tuple(dict.fromkeys(filter(None, map(str.strip, methods.split(",")))))
     for name in names:
         method_of(name)
-    chosen = select_layers_of(facts, request.layers, str(request.model)) if request.layers else []
-    if len(chosen) > 1:
-        message = f"-l {escape(' '.join(request.layers), 80)} selects {len(chosen)} layers; give the address of one."
-        raise UsageError(message)
+    layer = layer_to_explain(facts, request.layers, str(request.model)) if request.layers else ""
     targets = parse_targets(request.of, facts, str(request.model), labels)
-    return ExplainPlan(tuple(targets), names, chosen[0].address if chosen else "", _parse_box(box), check)
+    return ExplainPlan(tuple(targets), names, layer, _parse_box(box), check)
 
 
 def _parse_box(text: str) -> tuple[int, ...]:

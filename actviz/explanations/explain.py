@@ -14,6 +14,7 @@ from actviz.explanations.method import Explanation, ScoreFunction
 from actviz.explanations.method_table import METHODS
 from actviz.explanations.plan import TOP, Target
 from actviz.formats.score_axes import check_units, units_of
+from actviz.records import PRE
 from actviz.suggestions import did_you_mean, near_names
 
 if TYPE_CHECKING:
@@ -93,14 +94,30 @@ def parse_target(text: str | int, facts: ModelFacts, file: str, labels: Sequence
         return Target(unit=int(text))
     address, colon, channel = text.rpartition(":")
     if colon and re.fullmatch(r"\d{1,9}", channel):
-        found = select_layers_of(facts, [address], file)
-        if len(found) > 1:
-            message = f'"{escape(text, 80)}" names {len(found)} layers; give the address of one.'
-            raise UsageError(message)
-        return Target(found[0].address, int(channel))
+        return Target(layer_to_explain(facts, [address], file), int(channel))
     hint = did_you_mean(near_names(text, labels)) or "give its number, its name with labels, LAYER:CHANNEL, or top."
     message = f'there is no class "{escape(text, 80)}"; {hint}'
     raise UsageError(message)
+
+
+def layer_to_explain(facts: ModelFacts, addresses: Sequence[str], file: str) -> str:
+    """Return the address of the only layer that addresses select.
+
+    Raises
+    ------
+    UsageError
+        When there is none, or more than one, or it is only the part of one before its activation function.
+    """
+    found, text = select_layers_of(facts, addresses, file), escape(" ".join(addresses), 80)
+    if len(found) > 1:
+        raise UsageError(f'"{text}" names {len(found)} layers; give the address of one.')
+    address = found[0].address
+    if address.endswith(PRE):
+        message = (
+            f'"{text}": heat maps are computed of outputs of layers; choose {escape(address.removesuffix(PRE), 80)}.'
+        )
+        raise UsageError(message)
+    return address
 
 
 def last_layer_with_places(facts: ModelFacts, target: str = "") -> LayerInfo:

@@ -46,6 +46,7 @@ def modules_after(*arguments, code=0):
             [name, "--help"]
             for name in (
                 "show",
+                "layers",
                 "extract",
                 "render",
                 "check",
@@ -62,7 +63,7 @@ def modules_after(*arguments, code=0):
 )
 def test_help_loads_click_and_little_else(arguments):
     loaded = modules_after(*arguments)
-    assert not loaded & (HEAVY | {"numpy", "PIL", "h5py", "jinja2", "_hashlib", "secrets"})
+    assert not loaded & (HEAVY | {"numpy", "PIL", "h5py", "jinja2", "_hashlib", "secrets", "actviz.records"})
 
 
 def test_the_command_never_loads_tensorflow_itself(samples):

@@ -81,7 +81,7 @@ def test_raw_maps_are_those_of_python(actviz, tmp_path):
     [
         (["--of", "12"], "no class or channel 12; it has 10, 0 to 9."),
         (["--labels", SAMPLES / "ner_labels.txt"], "give one name for each."),
-        (["-l", "2:5"], "selects 3 layers; give the address of one."),
+        (["-l", "2:5"], '"2:5" names 3 layers; give the address of one.'),
         (["--box", "0,0,14,40"], "outside the input of 28 x 28 pixels"),
     ],
 )

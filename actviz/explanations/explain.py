@@ -265,7 +265,8 @@ def check_separate(question: Explanation, first: ScoreBatch) -> None:
         When it mixes the inputs of a batch.
     """
     alone = {name: values[:1] for name, values in question.batch.items()}
-    pair = {name: np.concatenate([values, np.zeros_like(values)]) for name, values in alone.items()}
+    empty = {name: np.full_like(values, "" if values.dtype.kind in "OSU" else 0) for name, values in alone.items()}
+    pair = {name: np.concatenate([values, empty[name]]) for name, values in alone.items()}
     if len(first.scores) > 1:
         pair = alone
     found, expected = question.score(pair, question.target).scores, first.scores[:1]

@@ -19,7 +19,6 @@ from PIL import Image
 from actviz.errors import UsageError, escape
 from actviz.figures import colors, heat_map_words, mosaic, page_layout, text
 from actviz.figures.canvas import theme_of
-from actviz.figures.color_scale import ColorScale
 from actviz.figures.heat_map_frames import draw_frames
 from actviz.figures.heat_map_steps import draw_steps
 from actviz.figures.renderers import color_bars, prepared_maps
@@ -110,7 +109,9 @@ class _Panel:
         over = Overlay(to_grey(picture), known, item.geometry is not None or counts == sizes, style.dark)
         activation = Activation(item.layer, item.method, item.values[None], ("batch", *item.axes))
         plain = replace(style, scale="filter", channels=None, sort=None, top=None, columns=None)
-        prepared = prepared_maps.prepare(activation, np.asarray(item.values)[None], plain, ColorScale("filter"))
+        prepared = prepared_maps.prepare(
+            activation, np.asarray(item.values)[None], plain, heat_map_words.scale_of(item, "filter")
+        )
         title, lines = heat_map_words.panel(item, maps, context.labels)
         return cls(over, prepared, title, lines)
 

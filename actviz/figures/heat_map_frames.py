@@ -16,7 +16,6 @@ from PIL import Image
 
 from actviz.figures import colors, heat_map_words, page_layout, text
 from actviz.figures.canvas import theme_of
-from actviz.figures.color_scale import ColorScale
 from actviz.figures.renderers import color_bars, prepared_maps
 from actviz.figures.renderers.overlay_blend import Overlay, to_grey
 from actviz.records import Activation, Geometry
@@ -59,7 +58,7 @@ def draw_frames(maps: Sequence[HeatMap], pictures: NDArray[np.uint8], context: C
         count * (tile[1] + _GAP) - _GAP,
     )
     canvas, top, left = page_layout.open_page(layout, theme_of(dark=style.dark))
-    rows[0].draw_input(canvas, pictures, (top, left), tile)
+    max(rows, key=lambda row: row.shown).draw_input(canvas, pictures, (top, left), tile)
     tiles: list[Tile] = []
     for number, row in enumerate(rows):
         top += heights[number] + _ROW_GAP
@@ -82,7 +81,9 @@ class _FrameRow:
     def of(cls, item: HeatMap, maps: Sequence[HeatMap], context: Context, style: Style) -> _FrameRow:
         activation = Activation(item.layer, item.method, item.values[None], ("batch", "channel", "row", "column"))
         plain = replace(style, scale="layer", channels=None, sort=None, top=None, columns=None)
-        prepared = prepared_maps.prepare(activation, np.asarray(item.values), plain, ColorScale("layer"))
+        prepared = prepared_maps.prepare(
+            activation, np.asarray(item.values), plain, heat_map_words.scale_of(item, "layer")
+        )
         title, lines = heat_map_words.panel(item, maps, context.labels)
         return cls(item, prepared, title, lines, style.dark)
 

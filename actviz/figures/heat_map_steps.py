@@ -17,7 +17,6 @@ import numpy as np
 
 from actviz.figures import heat_map_words, page_layout, text
 from actviz.figures.canvas import theme_of
-from actviz.figures.color_scale import ColorScale
 from actviz.figures.renderers import color_bars, prepared_maps
 from actviz.records import Activation, Tile
 
@@ -79,7 +78,7 @@ class _StepPanel:
         values = np.asarray(item.values)
         activation = Activation(item.layer, item.method, values[None, None], ("batch", "row", "column"))
         plain = replace(style, scale="filter", channels=None, sort=None, top=None, columns=None)
-        prepared = prepared_maps.prepare(activation, values[None, None], plain, ColorScale("filter"))
+        prepared = prepared_maps.prepare(activation, values[None, None], plain, heat_map_words.scale_of(item, "filter"))
         title, lines = heat_map_words.panel(item, maps, context.labels)
         count = len(values)
         words = context.steps if len(context.steps) == count else ()

@@ -8,6 +8,7 @@ import numpy as np
 
 from actviz.explanations.occlusion import patch_sides
 from actviz.figures import text
+from actviz.figures.color_scale import ColorScale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +29,19 @@ MEANINGS = {
     "smoothgrad": "largest |gradient| over 25 noisy copies",
     "integrated-gradients": "share of the difference of the score from that of zeros",
     "occlusion": "how much lower the score is where the input is 0",
-    "rise": "mean score of 8,000 random parts of the input that have the place",
+    "rise": "mean score of 8,000 random parts of the input that have the place, colored from the lowest to the highest",
     "scorecam": "channels weighted with the score of what they cover",
     "eigencam": "first principal component of the channels, whatever is explained",
 }
 """What the values of a map mean, by method."""
+
+
+def scale_of(item: HeatMap, kind: str) -> ColorScale:
+    """Return the color scale of a map: from its minimum to its maximum for `rise`, whose 0 means nothing, else `kind`."""
+    values = item.values[np.isfinite(item.values)]
+    if item.method != "rise" or not values.size or not np.ptp(values):
+        return ColorScale(kind)
+    return ColorScale("fixed", float(values.min()), float(values.max()))
 
 
 def name_of(unit: int, units: int, labels: Sequence[str]) -> str:

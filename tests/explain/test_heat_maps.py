@@ -205,6 +205,19 @@ def test_inputs_whose_values_cannot_be_changed(spec, method, words):
         explain_batch(network_of_words(spec, []), {"words": np.ones((1, 3))}, ExplainPlan(methods=(method,)))
 
 
+def test_texts_beside_the_input_stay_texts():
+    seen = []
+
+    class Captioned(Network):
+        def scores(self, batch, *rest):
+            seen.extend(batch["caption"].tolist())
+            return super().scores(batch, *rest)
+
+    batch = {"image": np.ones((1, 4, 4, 1), np.float32), "caption": np.array(["a seven"], object)}
+    explain_batch(Captioned(), batch, ExplainPlan(check=True))
+    assert set(seen) == {"a seven", ""}
+
+
 def test_a_map_lies_over_the_input_that_its_layer_sees():
     other = replace(FACTS.inputs[0], name="other")
     layers = (

@@ -109,6 +109,13 @@ def test_an_output_that_does_not_change_says_nothing_about_a_map():
     assert "faithful than" not in words
 
 
+def test_a_map_whose_zero_means_nothing_is_colored_from_its_minimum_to_its_maximum():
+    values = np.array([[5, 6], [7, 8]], np.float32)
+    picture, said = words_of(replace(MAP, method="rise", values=values), replace(MAP, values=values))
+    assert [(tile.low, tile.high) for tile in picture.tiles] == [(5, 8), (0, 8)]
+    assert "colored from the lowest to the highest" in said
+
+
 def test_methods_are_named_once_for_each_layer_and_long_titles_are_whole():
     others = [replace(MAP, method=name, unit=unit) for unit in (1, 2) for name in ("gradcam", "integrated-gradients")]
     _, words = words_of(*others)

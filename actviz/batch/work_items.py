@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from actviz.batch.output_paths import stem_of, stem_of_sample
 from actviz.batch.prefetch import Prefetcher
 from actviz.errors import ActvizError
-from actviz.inputs.input_files import is_divided, may_hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +72,8 @@ class InputBatch:
         Shards get files in turn. A file that may hold several samples, by its suffix, belongs to every shard, and its
         samples are distributed instead.
         """
+        from actviz.inputs.input_files import may_hold  # `history` needs no inputs
+
         return [
             (number, entry) for number, entry in enumerate(self.entries) if may_hold(self.shard, number, entry.path)
         ]
@@ -104,6 +105,8 @@ class WorkItemReader:
         self._prefetcher.end()
 
     def _read(self, numbered: tuple[int, InputFile]) -> Iterator[Item]:
+        from actviz.inputs.input_files import is_divided
+
         number, entry = numbered
         try:
             opened = self._pipeline.open(entry.path)

@@ -50,8 +50,8 @@ def test_pictures_are_those_that_the_commands_make(tmp_path, name):
 
 def test_the_gallery_is_complete_and_small():
     assert len(GALLERY) == README.split("## Gallery")[1].split("\n## ")[0].count("![")
-    made_by_a_browser = {"digits_report"}  # tests/tools/make_report_picture.py
+    made_by_tools = {"digits_report", "digits_top"}  # tests/tools/make_report_picture.py and make_top_picture.py
     names = {path.stem for path in PICTURES.iterdir()}
-    assert names == set(MADE) | made_by_a_browser
+    assert names == set(MADE) | made_by_tools
     assert names == set(re.findall(r"pictures/(\w+)\.png\)", "".join(guide.TEXTS.values())))
     assert sum((PICTURES / f"{name}.png").stat().st_size for name in GALLERY) < 750_000

@@ -414,7 +414,7 @@ def test_layers_continue_on_pages_of_the_size_of_a_screen() -> None:
 def test_columns_of_all_pages_are_about_equally_high(count: int) -> None:
     layers = [layer(i, (28, 28, 32)) for i in range(count)]
 
-    pages = list(sheet.draw_pages(layers, 0, CONTEXT, Style()))
+    pages = list(sheet_pages(layers, CONTEXT, Style()))
 
     shown = [len({tile.address for tile in page.tiles}) for page in pages]
     assert sum(shown) == count

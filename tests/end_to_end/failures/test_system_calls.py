@@ -268,6 +268,7 @@ EXCEPTIONS = {
     ("system/processes.py", None): "starts and ends processes",
     ("system/resource_limits.py", None): "reads /proc and runs ps",
     ("system/run_lock.py", None): "writes and reads lock files",
+    ("system/processor.py", "read_text"): "reads /proc/cpuinfo, if it can be read",
     ("system/streams.py", None): "opens what standard streams lack",
     ("system/temporary_files.py", None): "makes and removes temporary files",
     ("system/channel.py", "fcntl"): "makes a pipe larger, which may fail: it is only faster",

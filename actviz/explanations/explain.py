@@ -134,7 +134,8 @@ def last_layer_with_places(facts: ModelFacts, target: str = "") -> LayerInfo:
         scores |= bool(target) and layer.address.startswith(f"{target}/")  # inside the wrapper that is explained
         if not scores and PLACES & set(layer.axes) and {"channel", "unit"} & set(layer.axes):
             return layer
-    message = f"{facts.file}: no layer of this model has places such as rows and columns; give a method on the input, such as occlusion or saliency."
+    where = f'before "{escape(target, 80)}"' if target else "of this model"
+    message = f"{facts.file}: no layer {where} has places such as rows and columns; give a method on the input, such as occlusion or saliency."
     raise UsageError(message)
 
 

@@ -249,6 +249,8 @@ def test_the_default_layer_is_the_last_with_places_before_the_target():
     facts = replace(FACTS, layers=(INPUT, conv, last, DENSE))
     assert last_layer_with_places(facts).address == "last"
     assert last_layer_with_places(facts, "last").address == "conv"
+    with pytest.raises(UsageError, match='no layer before "conv" has places'):
+        last_layer_with_places(facts, "conv")
     wrapped = replace(FACTS, layers=(INPUT, conv, replace(last, address="tags/dense"), replace(last, address="tags")))
     assert last_layer_with_places(wrapped, "tags").address == "conv"
 

@@ -182,7 +182,7 @@ def test_a_bad_file_is_code_2_and_names_itself(actviz, samples, tmp_path):
 
 def test_every_option_that_names_a_file_is_known_to_be_read_or_written():
     paths = {name for known in options().values() for name, option in known.items() if option.kind in {"path", "paths"}}
-    assert paths - config.WRITTEN == {"weights", "labels", "tokens", "against"}
+    assert paths - config.WRITTEN == {"weights", "labels", "tokens", "against", "inputs"}
     assert paths >= config.WRITTEN
 
 

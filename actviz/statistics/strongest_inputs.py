@@ -213,8 +213,8 @@ def _of_batch(activation: Activation, known: Mapping[int, InputIdentity], option
         *_strongest(columns, identities, options.count),
         histograms,
         fires,
-        (flat != 0).any(axis=1).sum(axis=0),
-        (~finite).any(axis=1).sum(axis=0),
+        flat.any(axis=1).sum(axis=0),
+        np.zeros(channels, np.int64) if whole else (~finite).any(axis=1).sum(axis=0),
         len(known),
         identities,
     )
@@ -246,8 +246,13 @@ def _extreme(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return strengths and positions ``(input, channel)``, inputs above 0 ``(channel,)``, counts ``(bin, channel)``."""
     strict = flat if allowed is None else np.where(allowed, flat, -np.inf)
-    spots = strict.argmax(axis=1) if strict.shape[1] else np.zeros((len(flat), flat.shape[2]), np.int64)
-    largest = strict.max(axis=1, initial=-np.inf).astype(np.float64)
+    if strict.shape[1]:
+        spots = strict.argmax(axis=1)
+        # Not max(): it would go over all values again.
+        largest = np.take_along_axis(strict, spots[:, None], 1)[:, 0].astype(np.float64)
+    else:
+        spots = np.zeros((len(flat), flat.shape[2]), np.int64)
+        largest = np.full(spots.shape, -np.inf)
     keys = largest
     if by == "mean":
         kept = np.isfinite(strict) if allowed is None else allowed

@@ -28,7 +28,7 @@ def test_mutants_are_read_or_refused(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", fuzzing.TARGETS)
 def test_more_mutants_are_read_or_refused(name, tmp_path):
-    result = fuzzing.fuzz(name, seed=21, count=10**9, seconds=60 if name in COMPUTING else 20)
+    result = fuzzing.fuzz(name, seed=21, count=10**9, seconds=30 if name in COMPUTING else 15)
     assert not result.escapes, report(result)
     assert not result.died or fuzzing.TARGETS[name].native, result.died
     for number in list(result.died)[:3]:

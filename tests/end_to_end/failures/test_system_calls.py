@@ -219,11 +219,13 @@ def test_no_call_that_fails_loses_anything_of_other_commands(place, monkeypatch,
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", faults.KINDS)
 def test_no_call_that_fails_loses_anything(place, monkeypatch, capfd, kind):
-    first = faults.KINDS.index(kind) % 3  # each call fails at least twice in one way or another
+    # Each call fails once in one way or another; with ACTVIZ_EVERY=1 twice, which takes two minutes more on two cores.
+    step = 3 if "ACTVIZ_EVERY" in os.environ else len(faults.KINDS)
+    first = faults.KINDS.index(kind) % step
     codes = sweep(
-        place, monkeypatch, capfd, COMMANDS["show"], lambda count: dict.fromkeys(range(first, count, 3), kind)
+        place, monkeypatch, capfd, COMMANDS["show"], lambda count: dict.fromkeys(range(first, count, step), kind)
     )
-    assert len(codes) > 50
+    assert len(codes) > 150 // step
     if kind in {"ENOSPC", "EIO"}:
         assert set(codes.values()) & {6, 7}
 

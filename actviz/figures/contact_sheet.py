@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,8 @@ def _caption(prepared: PreparedMaps, count: int, style: Style) -> tuple[str, ...
     shown = len(prepared.channels)
     first = f"{shown:,} of {text.plural(count, 'input')}, {captions.ORDERS[style.measure]}"
     rest = captions.caption(prepared, style, "input", "dead")[1:]
-    return (first, *(part.replace(" on this input", "") for part in rest))
+    # Inputs have names here, and no numbers that the caption could list.
+    return (first, *(re.sub(r" on this input| \(\d[^)]*\)", "", part) for part in rest))
 
 
 def _draw_picture(canvas: Canvas, picture: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int]) -> None:

@@ -32,6 +32,7 @@ def test_maps_of_all_inputs_are_on_one_scale_with_the_strongest_first(pictures: 
     texts = [label.text for label in picture.labels]
     assert "conv:17" in texts
     assert any("6 of 9 inputs, strongest by mean |value|" in words for words in texts)
+    assert any("· 1 dead ·" in words for words in texts)  # inputs have names, not numbers
     assert picture.numbers["inputs"] == [f"input {number}.png" for number in (5, 1, 4, 2, 0, 3)]
     assert bool((picture.pixels == (10, 200, 30)).all(axis=2).any()) == pictures
 

@@ -196,14 +196,14 @@ from actviz.batch import figure_writer
 from actviz.worker import client
 client.PROGRAM = faults.BEGUN
 figure_writer.warm_up = lambda: None
-real, printed = printer._print, []
-def print_and_end(event, *arguments, **names):
-    real(event, *arguments, **names)
+real, printed = printer._Printer.print, []
+def print_and_end(self, event):
+    real(self, event)
     if type(event).__name__ == "FileWritten":
         printed.append(event)
         if len(printed) == {after + 1}:
             os.kill(os.getpid(), signal.SIGTERM)
-printer._print = print_and_end
+printer._Printer.print = print_and_end
 main()
 """
     ran = subprocess.run(

@@ -24,6 +24,7 @@ def test_one_input_makes_one_figure_whose_faithfulness_is_measured(actviz, tmp_p
     assert {item["method"] for item in maps} == {"gradcam"}
 
 
+@pytest.mark.slow
 def test_folders_are_continued_and_json_has_the_numbers(actviz, tmp_path):
     given = ("explain", DIGITS, SAMPLES / "seven.png", SAMPLES / "three.png", "--box", "0,0,14,28", "-o", "maps/")
     first = actviz(*given, "--json")
@@ -51,6 +52,7 @@ def test_files_without_gradients_are_explained_by_occlusion(actviz, tmp_path):
     assert "with --method, such as occlusion" in refused.error
 
 
+@pytest.mark.slow
 def test_raw_maps_are_those_of_python(actviz, tmp_path):
     given = (
         DIGITS,

@@ -74,6 +74,7 @@ def stop_after(inputs, output, done, **more):
         consume(begin(inputs, output, **more), done=done, act=interrupt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", [1, 5, 9, 12])
 def test_a_run_that_was_interrupted_gives_the_bytes_of_one_run(inputs, tmp_path, warm_worker, done):
     run(inputs, tmp_path / "whole", resume=False)
@@ -90,6 +91,7 @@ def test_a_run_that_was_interrupted_gives_the_bytes_of_one_run(inputs, tmp_path,
     assert min(ends)[0] > 4 * len(kept)
 
 
+@pytest.mark.slow
 def test_parts_that_are_done_are_merged_and_parts_of_shards_are_resumed(inputs, tmp_path, warm_worker):
     stop_after(inputs, tmp_path / "out", 9)
     events = []
@@ -156,6 +158,7 @@ def test_a_check_is_resumed(inputs, tmp_path, warm_worker):
         list(check(check_request(inputs, "x.png", resume=True)))
 
 
+@pytest.mark.slow
 def test_one_part_gives_a_record_and_a_state_that_merge(inputs, tmp_path, warm_worker):
     listed = request(DIGITS, [inputs], layers=("conv", "scores"))
     taken = []
@@ -192,6 +195,7 @@ def returned(generator):
             return end.value
 
 
+@pytest.mark.slow
 def test_an_empty_part_ends_well_and_merges(inputs, tmp_path, warm_worker):
     (inputs / "1.png").unlink()
     (inputs / "2.npy").unlink()

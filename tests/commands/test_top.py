@@ -200,6 +200,7 @@ def test_the_command_prints_a_table(actviz, warm_worker, samples):
     assert actviz("top", DIGITS, samples / "seven.png", "-l", "scores", "-k", "0").code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow
 def test_python_finds_what_the_command_finds(actviz, warm_worker, tmp_path):
     digits = np.random.default_rng(1).random((70, 28, 28, 1)).astype(np.float32)

@@ -37,6 +37,7 @@ def test_weights_are_as_given_and_those_of_a_folder_in_natural_order(folder):
     assert find_weights([WEIGHTS / "keras"]) == ()  # its file `checkpoint` names the one that is read
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("warm_worker")
 def test_a_row_for_each_of_the_weights(actviz, folder):
     given = ("show", "arch.json", "--input", "x.npy", "-l", "conv2d", "-q", "-o", "epochs.png")

@@ -20,7 +20,7 @@ from actviz.cli.printer import print_events
     "--box",
     default="",
     metavar="T,L,B,R",
-    help="Box of the input as fed, in pixels; the share of the map in it is said.",
+    help="Box of the input as fed, in pixels; the share of the map in it is printed.",
 )
 @click.option(
     "--check/--no-check",

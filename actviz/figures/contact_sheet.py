@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +121,7 @@ def _bar(prepared: PreparedMaps) -> page_layout.ColorBar:
 def _caption(prepared: PreparedMaps, count: int, style: Style) -> tuple[str, ...]:
     shown = len(prepared.channels)
     first = f"{shown:,} of {text.plural(count, 'input')}, {captions.ORDERS[style.measure]}"
-    rest = captions.caption(prepared, style, "input", "dead")[1:]
-    # Inputs have names here, and no numbers that the caption could list.
-    return (first, *(re.sub(r" on this input| \(\d[^)]*\)", "", part) for part in rest))
+    return (first, *captions.caption(prepared, style, "input", "dead", are_inputs=True)[1:])
 
 
 def _draw_picture(canvas: Canvas, picture: NDArray[np.uint8], corner: tuple[int, int], size: tuple[int, int]) -> None:

@@ -146,7 +146,7 @@ def caption(maps: Sequence[HeatMap], labels: Sequence[str], over: Overlay | None
         parts.append(
             f"highest {'probabilities' if item.stripped else 'outputs'} of {text.shown(target, 60)}: {highest}"
         )
-        score = f"the value before the {item.stripped}" if item.stripped else "the output as it is"
+        score = f"the value before the {item.stripped}" if item.stripped else "the output itself"
         parts.append(f"score: {score}")
     if over is not None and (maps[0].geometry is not None or not over.aligned):
         parts += over.notes((maps[0].values.shape[0], maps[0].values.shape[1]))

@@ -122,7 +122,7 @@ def choose_preprocessing(
     another range; the constant arithmetic at the start of the graph; the range that the quantization
     of a converted model covers; the metadata of the file. If the graph starts with arithmetic that
     matches no usual range, the range is unknown. If it starts with none, a family of
-    `keras.applications` is guessed from names, else 0..1. A function of the user stands for itself.
+    `keras.applications` is guessed from names, else 0..1. For a function of the user it is the name of the function.
     """
     if isinstance(option, InputFunction):
         return Preprocessing(option.description, option.label)

@@ -45,7 +45,7 @@ def append_file(path: Path, content: bytes) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file that this run wrote; nothing happens if it is gone.
+    """Remove a file that this run wrote; nothing happens if it no longer exists.
 
     Raises
     ------

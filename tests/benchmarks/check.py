@@ -78,13 +78,11 @@ for size in (8, 32) if kinds else (32, 128, 512):
     best = max(best, (count / (time.perf_counter() - started), (time.process_time() - used) / count))
 print(*best)
 """
-CHECK = """
+# The beginning of a program that notes time, inputs and CPU time whenever a batch is counted, and its end.
+BEGIN = """
 import os, sys, time
 from pathlib import Path
 from actviz.inputs import InputArguments, InputOptions
-from actviz.batch.statistics_runner import StatisticsSoFar
-from actviz.commands import check
-from actviz.statistics.limits import Limits
 from actviz.worker import ModelOptions
 path, pattern, inputs = sys.argv[1:]
 marks = []
@@ -92,20 +90,30 @@ def cpu(process="self"):
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     children = [child for one in Path(f"/proc/{process}/task").iterdir() for child in (one / "children").read_text().split()]
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu, children))
-add = StatisticsSoFar.add
-def noted(self, names, reducer, left_out):
-    add(self, names, reducer, left_out)
-    marks.append((time.perf_counter(), self.inputs, cpu()))
-StatisticsSoFar.add = noted
+def mark(count):
+    marks.append((time.perf_counter(), count, cpu()))
 files = (Path(inputs),) if inputs.endswith(".npy") else tuple(sorted(Path(inputs).iterdir()))
-layers = tuple("@" + kind for kind in pattern.split(",")) if pattern else ()
-request = check.CheckRequest(opening=ModelOptions(Path(path)), inputs=InputArguments(files), layers=layers, output=None, reading=InputOptions(), limits=Limits())
-for _ in check.check(request):
-    pass
+def layers(pattern):
+    return tuple("@" + kind for kind in pattern.split(",")) if pattern else ()
+"""
+END = """
 begin = next(mark for mark in marks if mark[1] >= marks[-1][1] / 10)
 seconds, count, used = (last - first for first, last in zip(begin, marks[-1]))
 print(count / seconds, used / count)
 """
+CHECK = f"""{BEGIN}
+from actviz.batch.statistics_runner import StatisticsSoFar
+from actviz.commands import check
+from actviz.statistics.limits import Limits
+add = StatisticsSoFar.add
+def noted(self, names, reducer, left_out):
+    add(self, names, reducer, left_out)
+    mark(self.inputs)
+StatisticsSoFar.add = noted
+request = check.CheckRequest(opening=ModelOptions(Path(path)), inputs=InputArguments(files), layers=layers(pattern), output=None, reading=InputOptions(), limits=Limits())
+for _ in check.check(request):
+    pass
+{END}"""
 
 
 def numbers(program: str, folder: Path, *arguments: str) -> tuple[float, float]:

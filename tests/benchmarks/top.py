@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from check import DIGITS, FLOOR, MAKE, numbers, wall
+from check import BEGIN, DIGITS, END, FLOOR, MAKE, numbers, wall
 from PIL import Image
 from show import watch
 
@@ -27,38 +27,24 @@ from actviz.results import part_files
 from actviz.statistics.strength_options import InputIdentity, StrengthOptions
 from actviz.statistics.strongest_inputs import StrongestReducer
 
-TOP = """
-import os, sys, time
-from pathlib import Path
+TOP = f"""{BEGIN}
 from actviz.batch import strongest_runner
 from actviz.commands import top
 from actviz.commands.top_request import TopRequest
-from actviz.inputs import InputArguments, InputOptions
 from actviz.statistics.strength_options import StrengthOptions
-from actviz.worker import ModelOptions
-path, pattern, inputs = sys.argv[1:]
-marks = []
-def cpu(process="self"):
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    children = [child for one in Path(f"/proc/{process}/task").iterdir() for child in (one / "children").read_text().split()]
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu, children))
 add = strongest_runner.StrongestReducer.merge
 count = 0
 def noted(self, other):
     global count
     add(self, other)
     count += next(iter(other.layers.values())).inputs
-    marks.append((time.perf_counter(), count, cpu()))
+    mark(count)
 strongest_runner.StrongestReducer.merge = noted
-files = (Path(inputs),) if inputs.endswith(".npy") else tuple(sorted(Path(inputs).iterdir()))
-layers = tuple("@" + kind for kind in (pattern or "Conv2D,MaxPooling2D,Dense").split(","))
-request = TopRequest(opening=ModelOptions(Path(path)), inputs=InputArguments(files), layers=layers, output=None, reading=InputOptions(), options=StrengthOptions())
+kinds = layers(pattern or "Conv2D,MaxPooling2D,Dense")
+request = TopRequest(opening=ModelOptions(Path(path)), inputs=InputArguments(files), layers=kinds, output=None, reading=InputOptions(), options=StrengthOptions())
 for _ in top.top(request):
     pass
-begin = next(mark for mark in marks if mark[1] >= marks[-1][1] / 10)
-seconds, done, used = (last - first for first, last in zip(begin, marks[-1]))
-print(done / seconds, used / done)
-"""
+{END}"""
 
 
 def peak(folder: Path, count: int, command: str) -> float:

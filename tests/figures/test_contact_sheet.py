@@ -44,6 +44,14 @@ def test_order_number_and_scale_are_those_of_the_style() -> None:
     assert len({tile.high for tile in draw(Style(scale="filter")).tiles}) == 6
 
 
+def test_captions_list_no_numbers_as_inputs_have_names() -> None:
+    maps = MAPS.copy()
+    maps[1, 0, 0], maps[2] = np.nan, 0
+    (caption,) = (label.text for label in draw(Style(), maps=maps).labels if "2 dead" in label.text)
+    assert "2 dead ·" in caption
+    assert "(" not in caption
+
+
 def test_long_names_and_many_inputs_stay_apart() -> None:
     maps = np.random.default_rng(1).normal(size=(256, 4, 4)).astype(np.float32)
     assert_labels_apart(draw(Style(), maps=maps))

@@ -41,11 +41,14 @@ def heading(activation: Activation, context: Context) -> PageHeading:
     return PageHeading(activation.address, activation.kind, sizes, context)
 
 
-def caption(prepared: PreparedMaps, style: Style, tile_name: str, state: str) -> tuple[str, ...]:
+def caption(
+    prepared: PreparedMaps, style: Style, tile_name: str, state: str, *, are_inputs: bool = False
+) -> tuple[str, ...]:
     """Return the parts of a caption: how many channels are drawn, dead, constant, clipped or non-finite.
 
     `tile_name` is the name of one channel, `state` the name of a channel that is 0 everywhere.
-    All counts but the first refer to the whole layer.
+    All counts but the first refer to the whole layer. With `are_inputs`, the tiles are of several inputs, which
+    have names and no numbers to list.
     """
     numbers, total = prepared.numbers, prepared.total
     shown = len(prepared.channels)
@@ -53,13 +56,13 @@ def caption(prepared: PreparedMaps, style: Style, tile_name: str, state: str) ->
     parts = [first + selection_note(shown, total, style)]
     parts += order_notes(prepared.step_order)
     dead = numbers.channels_in(channel_statistics.DEAD)
-    word = f"{state} on this input"
-    parts.append(f"{len(dead):,} {word} ({text.listing(dead)})" if dead else f"none {word}")
+    word = state if are_inputs else f"{state} on this input"
+    parts.append(_counted(dead, word, listed=not are_inputs) if dead else f"none {word}")
     constant = numbers.channels_in(channel_statistics.CONSTANT)
     if constant:
-        parts.append(f"{len(constant):,} constant ({text.listing(constant)})")
-    parts += _small_channel_notes(numbers)
-    parts += [*_clipped_notes(prepared), _nonfinite_note(numbers)]
+        parts.append(_counted(constant, "constant", listed=not are_inputs))
+    parts += _small_channel_notes(numbers, listed=not are_inputs)
+    parts += [*_clipped_notes(prepared), _nonfinite_note(numbers, listed=not are_inputs)]
     parts += colormap_notes([prepared])
     if style.histogram and prepared.distribution is None:
         parts.append("no distribution: no finite value")
@@ -82,14 +85,19 @@ def order_notes(step_order: str) -> list[str]:
     return [notes[step_order]] if step_order in notes else []
 
 
-def _small_channel_notes(numbers: channel_statistics.ChannelStatistics) -> list[str]:
+def _counted(channels: Sequence[int], word: str, *, listed: bool) -> str:
+    """Return the number of channels with a property and, if they are listed, their numbers."""
+    return f"{len(channels):,} {word}" + (f" ({text.listing(channels)})" if listed else "")
+
+
+def _small_channel_notes(numbers: channel_statistics.ChannelStatistics, *, listed: bool) -> list[str]:
     """Return the notes about channels that are almost constant or almost 0."""
     parts = []
     if near := numbers.near_constant:
         within = f"ends within {text.number(100 * channel_statistics.NEAR_CONSTANT)}% of the larger"
-        parts.append(f"{len(near):,} near-constant ({text.listing(near)}): {within}")
+        parts.append(f"{_counted(near, 'near-constant', listed=listed)}: {within}")
     if faint := numbers.negligible:
-        parts.append(f"{len(faint):,} next to nothing ({text.listing(faint)}): {negligible_limit('the layer')}")
+        parts.append(f"{_counted(faint, 'next to nothing', listed=listed)}: {negligible_limit('the layer')}")
     return parts
 
 
@@ -147,13 +155,13 @@ def percentiles_note(scale: ColorScale) -> str:
     return f"percentiles {text.number(scale.low, 4)} and {text.number(scale.high, 4)}"
 
 
-def _nonfinite_note(numbers: channel_statistics.ChannelStatistics) -> str:
+def _nonfinite_note(numbers: channel_statistics.ChannelStatistics, *, listed: bool) -> str:
     if numbers.finite:
         return "no NaN"
     totals = {"NaN": numbers.nan.sum(), "infinite": numbers.infinite.sum()}
     counts = [f"{int(count):,} {kind}" for kind, count in totals.items() if count]
-    where = text.listing(numbers.channels_in(channel_statistics.NONFINITE))
-    return f"{' and '.join(counts)} (in {where})"
+    where = f" (in {text.listing(numbers.channels_in(channel_statistics.NONFINITE))})" if listed else ""
+    return f"{' and '.join(counts)}{where}"
 
 
 def masked_notes(masked_steps: Sequence[int], count: int) -> tuple[str, ...]:
